@@ -1,0 +1,125 @@
+"""What follows from a Sample: the only thing that crosses from `analysis` to `views`."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from kvtop.domain.device import Device
+from kvtop.domain.figure import UNKNOWN, Figure
+from kvtop.domain.plan import MemoryPlan
+from kvtop.domain.sample import Failure
+from kvtop.domain.server import ServerReading
+
+
+class Segment(StrEnum):
+    """The parts of a split, in the order they are drawn."""
+
+    WEIGHTS = "weights"
+    KV_CACHE = "kv_cache"
+    RECURRENT = "recurrent_state"
+    COMPUTE = "compute"
+    RUNTIME = "runtime"
+    UNATTRIBUTED = "unattributed"
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """One server's bytes on one device.
+
+    `driver` is the measured total (unknown where the driver gave none). When it is known, the segments add up to it:
+    `unattributed` is the residual and may be negative when computation exceeds measurement (pages not touched yet).
+    `kv_used_bytes` is the part of KV_CACHE that holds tokens now; the rest of it is reserved. None is unknown.
+    """
+
+    device_id: str
+    driver: Figure
+    weights: Figure = UNKNOWN
+    kv_cache: Figure = UNKNOWN
+    kv_used_bytes: int | None = None
+    recurrent: Figure = UNKNOWN
+    compute: Figure = UNKNOWN
+    runtime: Figure = UNKNOWN
+    unattributed: Figure = UNKNOWN
+
+    def segments(self) -> tuple[tuple[Segment, Figure], ...]:
+        """All segments in drawing order."""
+        return (
+            (Segment.WEIGHTS, self.weights),
+            (Segment.KV_CACHE, self.kv_cache),
+            (Segment.RECURRENT, self.recurrent),
+            (Segment.COMPUTE, self.compute),
+            (Segment.RUNTIME, self.runtime),
+            (Segment.UNATTRIBUTED, self.unattributed),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class KvCacheView:
+    """The state of a server's KV cache in tokens. `used_is_upper_bound`: slots may share cells."""
+
+    type_k: str | None
+    type_v: str | None
+    types_source: str
+    capacity_tokens: int | None
+    used_tokens: int | None
+    used_ratio: float | None
+    used_is_upper_bound: bool = False
+    bytes_per_token: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing worth a person's attention. `severity` is "info", "warning" or "error"."""
+
+    code: str
+    slug: str
+    severity: str
+    subject: str
+    message: str
+    evidence: str = ""
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerView:
+    """One server, explained."""
+
+    reading: ServerReading
+    splits: tuple[Split, ...]
+    kv_cache: KvCacheView
+    plan: MemoryPlan | None
+    plan_note: str
+    """Why there is no plan, or what the plan had to assume; "" when there is nothing to say."""
+    prompt_tokens_per_second: float | None = None
+    generated_tokens_per_second: float | None = None
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceView:
+    """One device and who is on it. `other_bytes`: processes that are no server kvtop explains."""
+
+    device: Device
+    splits: tuple[tuple[str, Split], ...]
+    """(server id, split), in the order of `Frame.servers`."""
+    other_bytes: int | None
+    age_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One tick, ready to be shown. Equal frames are equal values: views compare before they draw."""
+
+    taken_at: float
+    host: str
+    kvtop_version: str
+    devices: tuple[DeviceView, ...]
+    servers: tuple[ServerView, ...]
+    failures: tuple[Failure, ...]
+    pending: tuple[str, ...] = ()
+
+    def server(self, server_id: str) -> ServerView | None:
+        """The server of that id, or None when it is gone."""
+        for view in self.servers:
+            if view.reading.id == server_id:
+                return view
+        return None

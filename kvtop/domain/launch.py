@@ -1,0 +1,59 @@
+"""How a server was started, and where each option was learnt."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Origin(StrEnum):
+    """Where a fact was learnt."""
+
+    ARGV = "argv"
+    ENVIRONMENT = "environment"
+    FILE = "file"
+    ENDPOINT = "endpoint"
+    LOG = "log"
+    DRIVER = "driver"
+    DEFAULT = "default"
+    """The engine's own default at the version stated in the source."""
+    ASSUMED = "assumed"
+    """Nobody said; kvtop had to take something."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchOption:
+    """One effective option. `name` is the engine's canonical long name without dashes ("cache-type-k").
+
+    `detail` names the exact place: the flag as typed, the variable, the file.
+    """
+
+    name: str
+    value: str
+    origin: Origin
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchOptions:
+    """Effective options of one server: the last word of files, environment and argv in the engine's own order.
+
+    Options that nobody set are absent; defaults belong to the planning rules of the engine.
+    `unknown` are words that the parser did not recognise (values dropped: they may be secrets).
+    `errors` are the engine's own complaints about this command line, in its words.
+    """
+
+    engine: str
+    options: tuple[LaunchOption, ...] = ()
+    unknown: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
+
+    def get(self, name: str) -> LaunchOption | None:
+        """The effective option of that canonical name, or None if nobody set it."""
+        for option in self.options:
+            if option.name == name:
+                return option
+        return None
+
+    def value(self, name: str) -> str | None:
+        """The effective value of that canonical name, or None if nobody set it."""
+        option = self.get(name)
+        return None if option is None else option.value

@@ -1,0 +1,55 @@
+"""What the header of a model file says. Readers live in `sources/model_files`; rules over it in `planning`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+Scalar = str | int | float | bool
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedArray:
+    """An array that was stepped over, not built (vocabularies, merges): its element type and length only."""
+
+    element_type: str
+    length: int
+
+
+MetadataValue = Scalar | tuple[Scalar, ...] | SkippedArray
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """One tensor of a GGUF file.
+
+    `shape` is in ggml order: shape[0] is the row length (ne0). `type_name` is ggml's ("q4_K", "f32", "mxfp4") or None
+    where this version of kvtop does not know `type_id`; then `size_bytes` is None too.
+    """
+
+    name: str
+    type_id: int
+    type_name: str | None
+    shape: tuple[int, ...]
+    size_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class GgufHeader:
+    """Everything before the tensor data of a GGUF model, all parts of a split file merged.
+
+    `file_size_bytes` sums the parts. `notes` are oddities worth showing (unknown tensor types, missing parts).
+    """
+
+    path: str
+    version: int
+    big_endian: bool
+    metadata: Mapping[str, MetadataValue]
+    tensors: tuple[TensorInfo, ...]
+    file_size_bytes: int
+    parts: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def architecture(self) -> str | None:
+        """`general.architecture`, or None where the file does not say."""
+        value = self.metadata.get("general.architecture")
+        return value if isinstance(value, str) else None

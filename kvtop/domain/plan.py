@@ -1,0 +1,130 @@
+"""What a server will take: the answer of `planning`, before or while it runs."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class PlanDevice:
+    """A device to plan for.
+
+    `name` is "gpu0", "gpu1" …; `free_bytes` None: unknown, taken as enough. `compute_capability` None: not NVIDIA or unknown.
+    Host memory is always there besides and is not listed. `backend`: "cuda" | "metal" | "vulkan" | "rocm" | "unknown".
+    """
+
+    name: str
+    total_bytes: int | None
+    free_bytes: int | None = None
+    compute_capability: tuple[int, int] | None = (8, 9)
+    backend: str = "cuda"
+    product: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """An amount with a range that is meant to hold the truth in 95 % of cases; low == value == high is exact."""
+
+    value_bytes: int
+    low_bytes: int
+    high_bytes: int
+
+    def __add__(self, other: "Estimate") -> "Estimate":
+        return Estimate(
+            self.value_bytes + other.value_bytes,
+            self.low_bytes + other.low_bytes,
+            self.high_bytes + other.high_bytes,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DevicePlan:
+    """Bytes on one device ("gpu0" …, "host"). Everything but `compute` is exact."""
+
+    name: str
+    weights_bytes: int
+    kv_cache_bytes: int
+    recurrent_state_bytes: int
+    compute: Estimate
+    output_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ContextPlan:
+    """llama.cpp's effective context: `n_ctx` cells in all, `n_ctx_seq` per sequence."""
+
+    n_ctx: int
+    n_ctx_seq: int
+    n_seq_max: int
+    kv_unified: bool
+
+
+@dataclass(frozen=True, slots=True)
+class VllmPlan:
+    """The block pool of vLLM, per rank, as it logs it. None where it depends on memory that nobody stated."""
+
+    bytes_per_token_per_rank: float
+    bytes_per_block: int
+    block_size_tokens: int
+    num_gpu_blocks: int | None
+    kv_cache_tokens: int | None
+    max_concurrency: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CachePart:
+    """One kind of cache ("full", "sliding_window", "indexer", "recurrent", "draft" …) over all devices."""
+
+    kind: str
+    size_bytes: int
+    layers: int
+    cells: int | None
+    """Rows per layer and stream, None for state that does not grow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One line of the derivation: what was concluded, and the engine's rule behind it."""
+
+    text: str
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPlan:
+    """What the engine allocates where. `bytes_per_token` counts only layers that grow with the context, all devices."""
+
+    engine: str
+    rules_version: str
+    """Engine version that the rules were checked on ("llama.cpp b11434")."""
+    model: str
+    architecture: str
+    devices: tuple[DevicePlan, ...]
+    bytes_per_token: float | None
+    cache_parts: tuple[CachePart, ...]
+    type_k: str | None = None
+    type_v: str | None = None
+    flash_attention: bool | None = None
+    context: ContextPlan | None = None
+    vllm: VllmPlan | None = None
+    steps: tuple[Step, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def device(self, name: str) -> DevicePlan | None:
+        """The part on one device, or None if the plan puts nothing there."""
+        for part in self.devices:
+            if part.name == name:
+                return part
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The engine would not start with these options. `message` is in the engine's own words."""
+
+    engine: str
+    message: str
+
+
+class UnknownArchitectureError(Exception):
+    """kvtop has no rule for this model or option: no number is better than a wrong one. str() says which and why."""
+
+

@@ -1,0 +1,38 @@
+"""What was measured at one instant: the only thing that crosses from `sources` to `analysis`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from kvtop.domain.device import Device
+from kvtop.domain.model_file import GgufHeader
+from kvtop.domain.process import Process
+from kvtop.domain.server import ServerReading
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Something that could not be read. `source` is where ("nvml", "http://127.0.0.1:8080/slots", "pid 12 environ").
+
+    `remedy` is the one thing to do about it, or "".
+    """
+
+    source: str
+    message: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One tick. `taken_at` is Unix time in seconds. `pending` names probes that have not answered yet.
+
+    `models` maps `ServerReading.model_key` to the parsed header; values are shared between ticks.
+    """
+
+    taken_at: float
+    host: str
+    devices: tuple[Device, ...] = ()
+    processes: tuple[Process, ...] = ()
+    servers: tuple[ServerReading, ...] = ()
+    models: Mapping[str, GgufHeader] = field(default_factory=dict)
+    failures: tuple[Failure, ...] = ()
+    pending: tuple[str, ...] = ()

@@ -1,0 +1,82 @@
+"""A server as read at one instant: one running engine, maybe many processes."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from kvtop.domain.launch import LaunchOptions
+
+
+class ServerState(StrEnum):
+    """What the endpoint said of itself."""
+
+    READY = "ready"
+    LOADING = "loading"
+    SLEEPING = "sleeping"
+    LOCKED = "locked"
+    """The endpoint wants a key that kvtop was not given."""
+    UNREACHABLE = "unreachable"
+    ERROR = "error"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One slot of a llama.cpp server. `used_tokens` counts tokens held in its cache, prompt and generated alike."""
+
+    id: int
+    context_tokens: int | None
+    used_tokens: int | None
+    is_processing: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """Monotonic counters and gauges that any scraper may read without disturbing another; None is not exported."""
+
+    prompt_tokens_total: float | None = None
+    generated_tokens_total: float | None = None
+    prompt_seconds_total: float | None = None
+    generated_seconds_total: float | None = None
+    requests_processing: float | None = None
+    requests_waiting: float | None = None
+    sequence_tokens_max: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What the endpoint and the command line say of the model; the file itself is in `Sample.models`."""
+
+    name: str | None = None
+    path: str | None = None
+    """As the server's own mount namespace sees it."""
+    quantization: str | None = None
+    parameters: int | None = None
+    tensor_bytes: int | None = None
+    trained_context_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerReading:
+    """Everything read of one server in one tick.
+
+    `id` is stable while the server lives ("127.0.0.1:8080", or "pid 4711" without an endpoint).
+    `hint` is the one thing to do when `state` is not READY. `slots` None: not asked or not offered.
+    `model_key` names the parsed model file in `Sample.models`, None when it could not be read (see `failures`).
+    `is_remote`: no process of this host belongs to it, so memory is computed and never measured.
+    """
+
+    id: str
+    engine: str
+    state: ServerState
+    version: str | None = None
+    url: str | None = None
+    hint: str = ""
+    pids: tuple[int, ...] = ()
+    model: ModelFacts = ModelFacts()
+    launch: LaunchOptions | None = None
+    slot_context_tokens: int | None = None
+    slot_count: int | None = None
+    slots: tuple[Slot, ...] | None = None
+    counters: Counters = Counters()
+    model_key: str | None = None
+    is_remote: bool = False

@@ -1,0 +1,1 @@
+"""llama.cpp: rules checked on b11434."""

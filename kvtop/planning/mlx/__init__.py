@@ -1,0 +1,1 @@
+"""MLX: rules checked on mlx-lm 0.32.2."""

@@ -1,0 +1,1 @@
+"""vLLM: rules checked on 0.32.0."""

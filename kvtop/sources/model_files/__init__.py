@@ -1,0 +1,1 @@
+"""Headers in, models out: the readers of model files."""

@@ -1,0 +1,87 @@
+"""Numbers to words and back: bytes, tokens, ratios, durations. The only place where units are spelled."""
+
+import re
+
+_BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+_SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgtp]?)(i?)(b?)\s*", re.IGNORECASE)
+_COUNT = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([km]?)\s*", re.IGNORECASE)
+_POWER = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
+
+UNKNOWN_TEXT = "?"
+"""How unknown is written wherever a number would stand."""
+
+
+def bytes_text(size_bytes: int | None) -> str:
+    """At most eight columns, three significant digits or more: 235 MiB, 1.00 GiB, -12.5 MiB; "?" for unknown."""
+    if size_bytes is None:
+        return UNKNOWN_TEXT
+    sign = "-" if size_bytes < 0 else ""
+    value = float(abs(size_bytes))
+    unit = 0
+    while value >= 1023.5 and unit < len(_BINARY) - 1:
+        value /= 1024
+        unit += 1
+    if unit == 0:
+        return f"{sign}{int(value)} B"
+    digits = 2 if value < 9.995 else 1 if value < 99.95 else 0
+    return f"{sign}{value:.{digits}f} {_BINARY[unit]}"
+
+
+def tokens_text(tokens: float | None) -> str:
+    """Tokens as people write context lengths: 512, 4096 -> 4k, 32768 -> 32k, 10752 -> 10.5k; "?" for unknown."""
+    if tokens is None:
+        return UNKNOWN_TEXT
+    count = round(tokens)
+    if abs(count) < 1024:
+        return str(count)
+    for power, suffix in ((2, "M"), (1, "k")):
+        unit = 1024**power
+        if abs(count) >= unit:
+            value = count / unit
+            return f"{value:.0f}{suffix}" if value == int(value) or abs(value) >= 100 else f"{value:.1f}{suffix}"
+    raise AssertionError("unreachable: every count of 1024 or more has a unit")
+
+
+def ratio_text(ratio: float | None) -> str:
+    """A ratio 0..1 as per cent without decimals below 100 %: 7%, 93%; "?" for unknown."""
+    return UNKNOWN_TEXT if ratio is None else f"{ratio * 100:.0f}%"
+
+
+def rate_text(per_second: float | None) -> str:
+    """Tokens per second: 0, 7.4, 112; "?" for unknown."""
+    if per_second is None:
+        return UNKNOWN_TEXT
+    return f"{per_second:.1f}" if 0 < per_second < 9.95 else f"{per_second:.0f}"
+
+
+def duration_text(seconds: float | None) -> str:
+    """An age: 0s, 45s, 3m, 2h, 5d; "?" for unknown."""
+    if seconds is None:
+        return UNKNOWN_TEXT
+    for unit_seconds, suffix in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= unit_seconds:
+            return f"{int(seconds // unit_seconds)}{suffix}"
+    return f"{int(max(seconds, 0))}s"
+
+
+def parse_bytes(text: str) -> int:
+    """"24GiB", "24G", "24g", "512MiB", "80 GB" (decimal only with a capital B and no i) to bytes.
+
+    "24GB" means 24 * 10^9 as on a data sheet; "24G" and "24GiB" mean 24 * 2^30. Raises ValueError with what is accepted.
+    """
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise ValueError(f"not a size: {text!r} (accepted: 24GiB, 24G, 512MiB, 80GB, or plain bytes)")
+    number, unit, binary, byte = match.groups()
+    power = _POWER[unit.lower()]
+    step = 1000 if unit and byte and not binary else 1024
+    return round(float(number) * step**power)
+
+
+def parse_tokens(text: str) -> int:
+    """"32k" -> 32768, "4096" -> 4096, "1m" -> 1048576. Raises ValueError with what is accepted."""
+    match = _COUNT.fullmatch(text)
+    if match is None:
+        raise ValueError(f"not a token count: {text!r} (accepted: 4096, 32k, 1m)")
+    number, unit = match.groups()
+    return round(float(number) * 1024 ** _POWER[unit.lower()])

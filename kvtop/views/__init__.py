@@ -1,0 +1,1 @@
+"""How it looks: pixels and files, drawn from Frames."""
