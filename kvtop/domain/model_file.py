@@ -53,3 +53,28 @@ class GgufHeader:
         """`general.architecture`, or None where the file does not say."""
         value = self.metadata.get("general.architecture")
         return value if isinstance(value, str) else None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointTensor:
+    """One tensor of a safetensors checkpoint. `dtype` is the file's word ("BF16", "F8_E4M3", "U32")."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A Hugging Face model directory: `config.json` and the safetensors headers of all shards.
+
+    `config` is the parsed JSON, untouched. `tensors` is empty and `tensor_bytes` None when no weights lie there;
+    `tensor_bytes` comes from the headers, or from the index's `metadata.total_size` when a shard is missing (`notes`).
+    """
+
+    path: str
+    config: Mapping[str, object]
+    tensors: tuple[CheckpointTensor, ...]
+    tensor_bytes: int | None
+    notes: tuple[str, ...] = ()
