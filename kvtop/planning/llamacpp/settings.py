@@ -49,6 +49,8 @@ class LlamaSettings:
     """(regular expression on tensor names, buffer type) in the order llama.cpp tries them."""
     cpu_moe: bool = False
     cpu_moe_layers: int = 0
+    cpu_ffn_layers: int = 0
+    """`--n-cpu-ffn`: dense feed-forward weights of the first layers stay on the host."""
     fit: bool = True
     fit_target_bytes: tuple[int, ...] = (1024 * 1024 * 1024,)
     fit_ctx_tokens: int = 4096
@@ -60,5 +62,8 @@ class LlamaSettings:
     """`--device` names; empty takes all, ("none",) takes no accelerator."""
     speculative_types: tuple[str, ...] = ()
     draft_max_tokens: int = 3
+    draft_type_k: CacheType = "f16"
+    """`--spec-draft-type-k`, also for a draft context on the model itself (draft-mtp); `draft` repeats it."""
+    draft_type_v: CacheType = "f16"
     draft: DraftSettings | None = None
     mmproj_path: str | None = None
