@@ -37,10 +37,14 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class DevicePlan:
-    """Bytes on one device ("gpu0" …, "host"). Everything but `compute` is exact."""
+    """Bytes on one device ("gpu0" …, "host"). Everything but `compute` is exact.
+
+    `weights_bytes` is None where the checkpoint holds no tensors (a bare config.json) or the engine's split of them
+    is not known exactly; it is never 0 for "unknown".
+    """
 
     name: str
-    weights_bytes: int
+    weights_bytes: int | None
     kv_cache_bytes: int
     recurrent_state_bytes: int
     compute: Estimate
