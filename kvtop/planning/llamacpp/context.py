@@ -2,6 +2,19 @@
 
 from dataclasses import dataclass
 
+from kvtop.planning.llamacpp.architectures import ROLLBACK
+from kvtop.planning.llamacpp.hparams import HParams
+from kvtop.planning.llamacpp.settings import LlamaSettings
+
+_PAD_TOKENS = 256
+_CONTEXT_PINNED = 2**32 - 1
+"""`--fit-ctx` as a typed `-c 0` sets it: the trained context was asked for by name."""
+_AUTO_PARALLEL = 4
+_ROLLED_BACK = frozenset({"draft-mtp", "draft-eagle3", "draft-dflash", "draft-dspark"})
+_DRAFTED = _ROLLED_BACK | {"draft-simple"}
+_NGRAM_TOKENS = {"ngram-simple": 48, "ngram-map-k": 48, "ngram-map-k4v": 48, "ngram-mod": 64, "ngram-cache": 8}
+"""Longest drafts of the lookup methods by default (common/common.h)."""
+
 
 @dataclass(frozen=True, slots=True)
 class ResolvedContext:
@@ -22,3 +35,89 @@ class ResolvedContext:
     type_v: str
     swa_cells: int
     """Cells of one stream of a sliding-window cache; `n_ctx_seq` with `--swa-full`, 0 without such layers."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContextRequest:
+    """What llama-server asks libllama for, its own defaults applied (tools/server/server.cpp, server-context.cpp)."""
+
+    ctx_tokens: int
+    n_seq_max: int
+    kv_unified: bool
+    n_batch: int
+    n_ubatch: int
+    n_outputs_max: int
+    n_rs_seq: int
+    swa_full: bool
+    type_k: str
+    type_v: str
+
+
+def request_of(settings: LlamaSettings, hparams: HParams) -> ContextRequest:
+    """The target model's context. Automatic slots are four over one unified cache."""
+    automatic = settings.parallel is None or settings.parallel < 0
+    parallel = _AUTO_PARALLEL if automatic else settings.parallel or 0
+    unified = True if automatic else bool(settings.kv_unified)
+    ctx_tokens = settings.ctx_tokens
+    per_slot = settings.kv_unified_per_slot_tokens or 0
+    if per_slot > 0 and ctx_tokens == 0 and settings.fit_ctx_tokens != _CONTEXT_PINNED:
+        ctx_tokens = parallel * per_slot
+    # Embeddings need the whole batch in one micro-batch.
+    batch = min(settings.batch_tokens, settings.ubatch_tokens) if settings.embeddings else settings.batch_tokens
+    outputs = batch if settings.embeddings else max(1, min(batch, parallel * (1 + _longest_draft(settings))))
+    rolled_back = hparams.arch in ROLLBACK and not _ROLLED_BACK.isdisjoint(settings.speculative_types)
+    return ContextRequest(
+        ctx_tokens=ctx_tokens,
+        n_seq_max=max(1, parallel),
+        kv_unified=unified,
+        n_batch=batch,
+        n_ubatch=settings.ubatch_tokens,
+        n_outputs_max=outputs,
+        n_rs_seq=settings.draft_max_tokens if rolled_back else 0,
+        swa_full=settings.swa_full,
+        type_k=settings.type_k,
+        type_v=settings.type_v,
+    )
+
+
+def _longest_draft(settings: LlamaSettings) -> int:
+    """`common_speculative_n_max` (common/speculative.cpp). A draft model without a named type is draft-simple."""
+    types = settings.speculative_types or (("draft-simple",) if settings.draft is not None else ())
+    lengths = [settings.draft_max_tokens if name in _DRAFTED else _NGRAM_TOKENS.get(name, 0) for name in types]
+    return max(lengths, default=0)
+
+
+def resolve_context(request: ContextRequest, hparams: HParams, flash_attention: bool) -> ResolvedContext:
+    """Padding and rounding: `n_ctx` to 256 cells, and to whole streams when every sequence has its own."""
+    asked = request.ctx_tokens or hparams.n_ctx_train
+    batch = min(asked, request.n_batch) if hparams.causal_attn else request.n_batch
+    ubatch = min(batch, request.n_ubatch or request.n_batch)
+    n_ctx = _padded(asked)
+    n_ctx_seq, streams = n_ctx, 1
+    if not request.kv_unified:
+        streams = request.n_seq_max
+        n_ctx_seq = _padded(n_ctx // streams)
+        n_ctx = n_ctx_seq * streams
+    swa_cells = 0
+    if hparams.swa_type != "none":
+        window = hparams.n_swa * (request.n_seq_max if request.kv_unified else 1)
+        swa_cells = n_ctx_seq if request.swa_full else _padded(min(n_ctx_seq, window + ubatch))
+    return ResolvedContext(
+        n_ctx=n_ctx,
+        n_ctx_seq=n_ctx_seq,
+        n_seq_max=request.n_seq_max,
+        kv_unified=request.kv_unified,
+        n_stream=streams,
+        n_batch=batch,
+        n_ubatch=ubatch,
+        n_outputs_max=request.n_outputs_max,
+        n_rs_seq=request.n_rs_seq,
+        flash_attention=flash_attention,
+        type_k=request.type_k,
+        type_v=request.type_v,
+        swa_cells=swa_cells,
+    )
+
+
+def _padded(tokens: int) -> int:
+    return -(-tokens // _PAD_TOKENS) * _PAD_TOKENS

@@ -53,11 +53,15 @@ class HParams:
     indexer_n_head: int = 0
     indexer_head_size: int = 0
     indexer_top_k: int = 0
+    indexer_row_slots: int = 1
+    """Head-size slots of one cached indexer row (pooled indexers keep key, gate and pooled key)."""
     is_indexer_full: tuple[bool, ...] = ()
+    """Whether the layer owns an indexer; empty without one."""
     n_embd_per_layer: int = 0
     causal_attn: bool = True
     use_alibi: bool = False
-    has_encoder: bool = False
+    n_weight_layers: int = 0
+    """Blocks that own tensors: fewer than `n_layer_all` where blocks run several times (Nanbeige)."""
     f_attn_logit_softcapping: float = 0.0
     """0 where the architecture does not cap attention scores."""
     pooling_type: int = 0

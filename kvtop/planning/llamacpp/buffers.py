@@ -1,0 +1,60 @@
+"""How the buffers of a backend round tensor sizes (`ggml_backend_buft_get_alloc_size`, ggml, b11434)."""
+
+from dataclasses import dataclass
+
+from kvtop.domain.model_file import TensorInfo
+from kvtop.domain.plan import PlanDevice
+from kvtop.planning.cache_types import ElementType
+
+_MATRIX_ROW_PADDING = 512
+_PLAIN = frozenset({"f32", "f16", "bf16", "f64", "i8", "i16", "i32", "i64"})
+
+
+@dataclass(frozen=True, slots=True)
+class BufferRule:
+    """`pads_rows`: a quantized row that is no multiple of 512 values is followed by room up to the next multiple."""
+
+    alignment_bytes: int
+    pads_rows: bool
+
+    def allocated(self, tensor: TensorInfo, size_bytes: int) -> int:
+        """Bytes that one tensor of a file takes in this buffer."""
+        row = tensor.shape[0] if tensor.shape else 1
+        short = row % _MATRIX_ROW_PADDING
+        if self.pads_rows and short and tensor.type_name not in _PLAIN:
+            values = 1
+            for extent in tensor.shape:
+                values *= extent
+            size_bytes += (_MATRIX_ROW_PADDING - short) * size_bytes // values
+        return self._aligned(size_bytes)
+
+    def allocated_rows(self, kind: ElementType, width: int, rows: int) -> int:
+        """Bytes of a cache tensor of `rows` rows of `width` values. Raises ValueError unless blocks divide rows."""
+        size_bytes = kind.row_bytes(width) * rows
+        short = width % _MATRIX_ROW_PADDING
+        if self.pads_rows and short and kind.is_quantized:
+            size_bytes += kind.row_bytes(_MATRIX_ROW_PADDING - short)
+        return self._aligned(size_bytes)
+
+    def _aligned(self, size_bytes: int) -> int:
+        return -(-size_bytes // self.alignment_bytes) * self.alignment_bytes
+
+
+HOST_BUFFER = BufferRule(32, pads_rows=False)
+"""`TENSOR_ALIGNMENT` of ggml's CPU buffers, pinned and repacked ones included."""
+
+_CUDA_BUFFER = BufferRule(128, pads_rows=True)
+_DEVICE_BUFFERS = {"cuda": _CUDA_BUFFER, "rocm": _CUDA_BUFFER, "metal": HOST_BUFFER}
+
+BUFFER_RULES = (HOST_BUFFER, _CUDA_BUFFER)
+"""Every rule there is."""
+
+
+def device_buffer(device: PlanDevice) -> BufferRule:
+    """The rule of a device's backend. Vulkan's alignment belongs to the driver; 32 bytes stand in for it."""
+    return _DEVICE_BUFFERS.get(device.backend, HOST_BUFFER)
+
+
+def is_exact(device: PlanDevice) -> bool:
+    """Whether the rounding of this backend is known."""
+    return device.backend in _DEVICE_BUFFERS

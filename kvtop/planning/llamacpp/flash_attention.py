@@ -1,0 +1,61 @@
+"""What `--flash-attn auto` becomes (`llama_init_from_model`, `resolve_fused_ops`, src/llama-context.cpp, b11434).
+
+The engine builds a graph and looks whether attention landed on the device of its layer. On the CPU it always does; on
+CUDA it does when a kernel exists for the head lengths and cache types (ggml-cuda/fattn.cu).
+"""
+
+from kvtop.domain.plan import PlanDevice
+from kvtop.planning.llamacpp.architectures import NO_CACHE, RECURRENT
+from kvtop.planning.llamacpp.hparams import HParams
+from kvtop.planning.llamacpp.placement import Placement
+
+_KERNEL_TYPES = frozenset({"f32", "f16", "bf16", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0"})
+_EQUAL_LENGTHS = frozenset({40, 64, 72, 80, 96, 112, 128, 256})
+
+
+def cuda_has_kernel(length_k: int, length_v: int, group_size: int, alibi: bool) -> bool:
+    """`ggml_cuda_get_best_fattn_kernel` for cached attention: query heads per key head decide the wide kernels."""
+    grouped = group_size >= 2 and not alibi
+    if length_k in _EQUAL_LENGTHS:
+        return length_v == length_k
+    if length_k == 192:
+        return length_v == 128 and grouped and group_size % 8 == 0
+    if length_k == 320:
+        return length_v == 256 and grouped and group_size % 32 == 0
+    if length_k == 512:
+        return length_v == 512 and grouped
+    return length_k == 576 and length_v == 512 and grouped
+
+
+def has_fused_attention(
+    hparams: HParams, placement: Placement, devices: tuple[PlanDevice, ...], types: tuple[str, str]
+) -> bool:
+    """Whether every attention layer's own device can run it fused with these K and V `types`."""
+    cuda = {device.name for device in devices if device.backend in {"cuda", "rocm"}}
+    # Without a cache, keys and values are f16 copies whatever the cache types are.
+    types_fit = hparams.arch in NO_CACHE or set(types) <= _KERNEL_TYPES
+    shapes = set()
+    for layer in range(hparams.n_layer):
+        if placement.layers[layer] in cuda and _attends(hparams, layer):
+            length_v = hparams.n_lora_kv if hparams.is_mla else hparams.n_embd_head_v[layer]
+            group = hparams.n_head[layer] // hparams.n_head_kv[layer]
+            shapes.add((hparams.n_embd_head_k[layer], length_v, group))
+    return not shapes or (types_fit and all(cuda_has_kernel(*shape, hparams.use_alibi) for shape in shapes))
+
+
+def resolve_flash_attention(hparams: HParams, requested: str, v_is_quantized: bool, has_kernel: bool) -> bool:
+    """Whether attention runs fused. `requested` is "on", "off" or "auto".
+
+    A quantized V cache forces it on without a look at the kernels; Grok never runs fused.
+    """
+    if hparams.arch == "grok" or requested == "off":
+        return False
+    return requested == "on" or v_is_quantized or hparams.arch in RECURRENT or has_kernel
+
+
+def _attends(hparams: HParams, layer: int) -> bool:
+    return (
+        hparams.n_head[layer] > 0
+        and hparams.n_head_kv[layer] > 0
+        and (not hparams.is_recurrent[layer] or hparams.arch == "falcon-h1")
+    )

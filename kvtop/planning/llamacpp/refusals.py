@@ -1,0 +1,43 @@
+"""Options that llama.cpp refuses to start with, in its own words (`llama_init_from_model`, src/llama-context.cpp)."""
+
+from kvtop.domain.plan import Refusal
+from kvtop.planning.cache_types import CACHE_TYPES
+from kvtop.planning.llamacpp.context import ContextRequest
+from kvtop.planning.llamacpp.hparams import HParams
+
+_ENGINE = "llama.cpp"
+_MAX_SEQUENCES = 256
+
+
+def context_refusal(hparams: HParams, request: ContextRequest, flash_attention: str) -> Refusal | None:
+    """The first complaint of the engine about a context with these options, or None.
+
+    `flash_attention` is the request ("on", "off", "auto"), not what it resolves to.
+    """
+    for flag, kind in (("--cache-type-k", request.type_k), ("--cache-type-v", request.type_v)):
+        if kind not in CACHE_TYPES:
+            return Refusal(_ENGINE, f'error while handling argument "{flag}": Unsupported cache type: {kind}')
+    requested = "off" if hparams.arch == "grok" else flash_attention
+    words = None
+    if request.ctx_tokens == 0 and hparams.n_ctx_train == 0:
+        words = "n_ctx and model->hparams.n_ctx_train cannot both be zero"
+    elif hparams.is_mla and request.type_k != request.type_v:
+        words = f"model does not support different K ({request.type_k}) and V ({request.type_v}) cache types"
+    elif CACHE_TYPES[request.type_v].is_quantized and requested == "off":
+        words = "quantized V cache requires flash_attn to be enabled"
+    elif requested != "off":
+        words = _undivided("K", request.type_k, hparams.n_embd_head_k[: hparams.n_layer])
+        words = words or _undivided("V", request.type_v, hparams.n_embd_head_v[: hparams.n_layer])
+    if words is None and request.n_seq_max > _MAX_SEQUENCES:
+        words = f"failed to initialize the context: n_seq_max must be <= {_MAX_SEQUENCES}"
+    return None if words is None else Refusal(_ENGINE, f"llama_init_from_model: {words}")
+
+
+def _undivided(which: str, kind: str, lengths: tuple[int, ...]) -> str | None:
+    """Quantized blocks must not straddle heads when attention is fused."""
+    block = CACHE_TYPES[kind].block_values
+    for length in lengths:
+        if length % block:
+            field = f"n_embd_head_{which.lower()}"
+            return f"{which} cache type {kind} with block size {block} does not divide {field}={length}"
+    return None
