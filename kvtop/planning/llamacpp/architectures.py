@@ -117,6 +117,9 @@ TIED = _names("""
 """)
 """Without `output.weight` the token embedding is created a second time for the output layer (TENSOR_DUPLICATED)."""
 
+COPIED_FIRST = _names("gemma3n gemma4")
+"""These create the copy before the original, so both exist even where they share a buffer."""
+
 UNTIED = _names("""
     apertus baichuan bailingmoe bailingmoe2 bitnet dbrx dots1 glm5-next gpt-oss gptneox hy_v4 internlm2 jais kimi-k3
     kimi-linear maple mellum mimo2 minimax-m2 minimax-m3 muse-glimmer nemotron olmo2 olmoe orion phi2 phimoe plamo qwen

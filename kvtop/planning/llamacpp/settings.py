@@ -21,7 +21,7 @@ class DraftSettings:
 
 @dataclass(frozen=True, slots=True)
 class LlamaSettings:
-    """Defaults are `common_params` as `llama_server` changes them (common/common.h, tools/server/server.cpp, b11434)."""
+    """Defaults are `common_params` as `llama_server` changes them (common/common.h, tools/server/server.cpp b11434)."""
 
     model_path: str | None = None
     ctx_tokens: int = 0

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from kvtop.domain.model_file import GgufHeader, TensorInfo
 from kvtop.domain.plan import UnknownArchitectureError
-from kvtop.planning.llamacpp.architectures import MTP_NEVER, MTP_ON_DEMAND, TIED
+from kvtop.planning.llamacpp.architectures import COPIED_FIRST, MTP_NEVER, MTP_ON_DEMAND, TIED
 from kvtop.planning.llamacpp.buffers import BUFFER_RULES, HOST_BUFFER, BufferRule
 from kvtop.planning.llamacpp.gpu_operations import gpu_can_hold
 from kvtop.planning.llamacpp.hparams import HParams
@@ -139,32 +139,33 @@ def weights_by_device(weight_set: WeightSet, hparams: HParams, loading: Loading)
     Raises UnknownArchitectureError for an override that names another buffer type or is no regular expression.
     """
     totals = dict.fromkeys(loading.buffers, 0)
-    placement, buffers = loading.placement, loading.buffers
-    target = _Override(loading.overrides, placement)
+    target = _Override(loading.overrides, loading.placement)
     last = hparams.n_layer
     if loading.with_prediction and hparams.arch in MTP_ON_DEMAND:
         last = hparams.n_layer_all
     if loading.overrides:
         for weight in weight_set.weights:
             if weight.site < last:
-                for device in _devices(weight, hparams, placement, target):
-                    totals[device] += buffers[device].allocated(weight.tensor, weight.size_bytes)
+                for device in _devices(weight, hparams, loading.placement, target):
+                    totals[device] += loading.buffers[device].allocated(weight.tensor, weight.size_bytes)
     else:
-        for site, sums in weight_set.sites.items():
-            if site < last:
-                for device in _site_devices(site, hparams, placement):
-                    if device == HOST:
-                        totals[HOST] += sums.usable.get(HOST_BUFFER, 0) + sums.host_only_bytes
-                    else:
-                        totals[device] += sums.usable.get(buffers[device], 0)
-                        totals[HOST] += sums.host_only_bytes
+        _add_sites(totals, weight_set, hparams, loading, last)
     copy = weight_set.copy
     if copy is not None:
-        device = target.of(copy.name) or (placement.output if copy.fits_gpu else HOST)
+        device = target.of(copy.name) or (loading.placement.output if copy.fits_gpu else HOST)
         original = target.of(copy.name) or HOST
-        if device != original or (not placement.devices and loading.repack and _repacks(copy.tensor)):
-            totals[device] += buffers[device].allocated(copy.tensor, copy.size_bytes)
+        repacked = not loading.placement.devices and loading.repack and _repacks(copy.tensor)
+        if device != original or repacked or hparams.arch in COPIED_FIRST:
+            totals[device] += loading.buffers[device].allocated(copy.tensor, copy.size_bytes)
     return totals
+
+
+def _add_sites(totals: dict[str, int], weight_set: WeightSet, hparams: HParams, loading: Loading, last: int) -> None:
+    for site, sums in weight_set.sites.items():
+        if site < last:
+            for device in _site_devices(site, hparams, loading.placement):
+                totals[device] += sums.usable.get(loading.buffers[device], 0)
+                totals[HOST] += sums.host_only_bytes
 
 
 def _devices(weight: Weight, hparams: HParams, placement: Placement, target: "_Override") -> set[str]:

@@ -1,0 +1,127 @@
+"""The derivation of a plan in words, and what a person should know before trusting it."""
+
+from kvtop.domain.plan import PlanDevice, Step
+from kvtop.planning.llamacpp.buffers import is_exact
+from kvtop.planning.llamacpp.context import ResolvedContext
+from kvtop.planning.llamacpp.hparams import HParams
+from kvtop.planning.llamacpp.kv_cache import INDEXER, SLIDING_WINDOW, CacheGroup, group_cells
+from kvtop.planning.llamacpp.layout import Layout
+from kvtop.planning.llamacpp.placement import HOST
+from kvtop.planning.llamacpp.settings import LlamaSettings
+
+_WHAT = {
+    SLIDING_WINDOW: ("sliding-window", "src/llama-kv-cache-iswa.cpp"),
+    INDEXER: ("indexer", "src/llama-kv-cache-dsa.cpp"),
+}
+
+
+def derive(
+    hparams: HParams,
+    settings: LlamaSettings,
+    context: ResolvedContext,
+    layout: Layout,
+    groups: tuple[CacheGroup, ...],
+) -> tuple[Step, ...]:
+    """One line per conclusion, in the order the engine draws them."""
+    steps = [_context_step(settings, hparams, context)]
+    if context.swa_cells and not settings.swa_full:
+        factor = f"{context.n_seq_max} sequences of " if context.kv_unified and context.n_seq_max > 1 else ""
+        steps.append(
+            Step(
+                f"sliding window: {factor}{hparams.n_swa} tokens and a micro-batch of {context.n_ubatch} "
+                f"take {context.swa_cells} cells per stream",
+                "min(n_ctx_seq, n_swa * sequences + n_ubatch) padded to 256, src/llama-kv-cache-iswa.cpp",
+            )
+        )
+    steps.extend(_cache_step(group, context) for group in groups)
+    if layout.recurrent:
+        layers = sum(group.layers for group in layout.recurrent)
+        rows = context.n_seq_max * (1 + context.n_rs_seq)
+        steps.append(
+            Step(
+                f"{layers} recurrent layers keep {hparams.n_embd_r} + {hparams.n_embd_s} f32 values "
+                f"in each of {rows} rows; neither context nor cache types change that",
+                "src/llama-memory-recurrent.cpp",
+            )
+        )
+    steps.append(_placement_step(hparams, layout))
+    state = "on" if context.flash_attention else "off"
+    steps.append(
+        Step(
+            f"flash attention {settings.flash_attention} resolves to {state}",
+            "resolve_fused_ops, src/llama-context.cpp; kernels of ggml-cuda/fattn.cu",
+        )
+    )
+    return tuple(steps)
+
+
+def _context_step(settings: LlamaSettings, hparams: HParams, context: ResolvedContext) -> Step:
+    asked = f"-c {settings.ctx_tokens}" if settings.ctx_tokens else f"the trained {hparams.n_ctx_train} tokens"
+    if settings.kv_unified_per_slot_tokens and not settings.ctx_tokens:
+        asked = f"{context.n_seq_max} slots of {settings.kv_unified_per_slot_tokens}"
+    pool = (
+        f"one pool of {context.n_ctx} cells for {context.n_seq_max} sequences"
+        if context.kv_unified
+        else f"{context.n_seq_max} streams of {context.n_ctx_seq} cells"
+    )
+    return Step(f"{asked} becomes {pool}", "n_ctx and n_ctx_seq padded to 256, src/llama-context.cpp")
+
+
+def _cache_step(group: CacheGroup, context: ResolvedContext) -> Step:
+    what, where = _WHAT.get(group.kind, ("full-attention", "src/llama-kv-cache.cpp"))
+    values = "no V" if group.width_v is None else f"V rows of {group.width_v} {context.type_v}"
+    streams = f" in each of {context.n_stream} streams" if context.n_stream > 1 else ""
+    return Step(
+        f"{group.layers} {what} layers on {group.device} cache {group_cells(group, context)} cells{streams}: "
+        f"K rows of {group.width_k} {context.type_k}, {values}",
+        f"head length * head_count_kv, {where}",
+    )
+
+
+def _placement_step(hparams: HParams, layout: Layout) -> Step:
+    placement = layout.placement
+    shares = [f"{placement.layers.count(name)} on {name}" for name in (*placement.devices, HOST)]
+    kept = "; the caches stay on the host" if placement.kv_on_host else ""
+    where = f"{', '.join(shares)}; output on {placement.output}, embeddings on the host{kept}"
+    return Step(
+        f"{hparams.n_layer_all} blocks: {where}",
+        "i_gpu_start and the split by free memory, src/llama-model.cpp",
+    )
+
+
+def warnings_of(
+    hparams: HParams,
+    settings: LlamaSettings,
+    devices: tuple[PlanDevice, ...],
+    context: ResolvedContext,
+    layout: Layout,
+) -> tuple[str, ...]:
+    """What the engine would warn about, and what the plan could not take into account."""
+    found = []
+    if context.n_ctx_seq > hparams.n_ctx_train:
+        found.append(
+            f"n_ctx_seq ({context.n_ctx_seq}) > n_ctx_train ({hparams.n_ctx_train}): the server caps each slot at the "
+            "trained context, the memory is taken all the same"
+        )
+    if "iq4_nl" in {context.type_k, context.type_v} and context.flash_attention and layout.placement.devices:
+        found.append("CUDA has no flash attention for iq4_nl: attention runs on the CPU, without a word in the log")
+    for device in devices:
+        if not is_exact(device):
+            found.append(
+                f"{device.name}: how {device.backend} buffers round tensor sizes is not known; bytes may be off"
+            )
+    if settings.mmproj_path is not None:
+        found.append("the multimodal projector (--mmproj) is not in this plan")
+    found.extend(_fit_warnings(settings, devices, layout))
+    return tuple(found)
+
+
+def _fit_warnings(settings: LlamaSettings, devices: tuple[PlanDevice, ...], layout: Layout) -> list[str]:
+    """`--fit` is on by default and may lower a context or a layer count that was not given (common/fit.cpp)."""
+    given = settings.gpu_layers is not None or settings.tensor_split or settings.tensor_overrides
+    if not settings.fit or not layout.placement.devices or (settings.ctx_tokens and given):
+        return []
+    if all(device.free_bytes is None and device.total_bytes is None for device in devices):
+        return []
+    what = "the context" if given else "layers on the device" if settings.ctx_tokens else "the context or layers"
+    return [f"--fit is on: the engine may reduce {what} if this plan leaves less than its margin free"]

@@ -1,0 +1,251 @@
+"""What a llama-server will take, before it runs: the engine's own allocation, computed from header and options.
+
+Checked on llama.cpp b11434; the sources of the rules are named where they are applied.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from kvtop.domain.model_file import GgufHeader
+from kvtop.domain.plan import (
+    CachePart,
+    ContextPlan,
+    DevicePlan,
+    Estimate,
+    MemoryPlan,
+    PlanDevice,
+    Refusal,
+    UnknownArchitectureError,
+)
+from kvtop.planning.cache_types import CACHE_TYPES
+from kvtop.planning.llamacpp.context import ContextRequest, ResolvedContext, request_of, resolve_context
+from kvtop.planning.llamacpp.derivation import derive, warnings_of
+from kvtop.planning.llamacpp.flash_attention import resolve_flash_attention
+from kvtop.planning.llamacpp.kv_cache import (
+    CacheGroup,
+    bytes_per_token,
+    group_bytes,
+    group_cells,
+    recurrent_bytes,
+)
+from kvtop.planning.llamacpp.layout import Layout, fused_attention_available, layout_of
+from kvtop.planning.llamacpp.placement import HOST
+from kvtop.planning.llamacpp.prepared import PreparedModel, prepare
+from kvtop.planning.llamacpp.refusals import context_refusal
+from kvtop.planning.llamacpp.settings import LlamaSettings
+
+RULES_VERSION = "llama.cpp b11434"
+_F32_BYTES = 4
+_NOTHING = Estimate(0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPlan:
+    """One context on one model: bytes by device name, and the parts of its cache."""
+
+    context: ResolvedContext
+    layout: Layout
+    kv_cache_bytes: Mapping[str, int]
+    recurrent_bytes: Mapping[str, int]
+    parts: tuple[CachePart, ...]
+    groups: tuple[CacheGroup, ...]
+    output_bytes: int
+
+
+def plan(
+    model: GgufHeader | PreparedModel,
+    settings: LlamaSettings,
+    devices: tuple[PlanDevice, ...],
+    draft: GgufHeader | PreparedModel | None = None,
+) -> MemoryPlan | Refusal:
+    """Memory of a llama-server with these settings on these devices, to the byte but for compute buffers.
+
+    `draft` is the header of `settings.draft`. Returns a Refusal in the engine's words where it would not start.
+    Raises UnknownArchitectureError where kvtop has no exact rule for the model or an option.
+    """
+    prepared = prepare(model) if isinstance(model, GgufHeader) else model
+    if settings.draft is not None and draft is None:
+        raise UnknownArchitectureError("the plan needs the header of the draft model")
+    target = _plan_model(prepared, settings, devices)
+    if isinstance(target, Refusal):
+        return target
+    second: ModelPlan | Refusal | None = None
+    if settings.draft is not None and draft is not None:
+        second = _plan_draft(draft, settings, devices, target.context)
+    elif "draft-mtp" in settings.speculative_types:
+        second = _plan_prediction(prepared, settings, target)
+    if isinstance(second, Refusal):
+        return second
+    return _assemble(prepared, settings, devices, target, second)
+
+
+def _plan_model(
+    prepared: PreparedModel, settings: LlamaSettings, devices: tuple[PlanDevice, ...]
+) -> ModelPlan | Refusal:
+    hparams = prepared.hparams
+    request = request_of(settings, hparams)
+    layout = layout_of(prepared, settings, devices, settings.gpu_layers)
+    if isinstance(layout, Refusal):
+        return layout
+    embeddings = hparams.n_embd_out if settings.embeddings else 0
+    return _plan_context(
+        prepared, request, layout, devices, flash_attention=settings.flash_attention, embedding_values=embeddings
+    )
+
+
+def _plan_context(
+    prepared: PreparedModel,
+    request: ContextRequest,
+    layout: Layout,
+    devices: tuple[PlanDevice, ...],
+    *,
+    flash_attention: str,
+    embedding_values: int = 0,
+) -> ModelPlan | Refusal:
+    hparams = prepared.hparams
+    refusal = context_refusal(hparams, request, flash_attention)
+    if refusal is not None:
+        return refusal
+    fused = resolve_flash_attention(
+        hparams,
+        flash_attention,
+        CACHE_TYPES[request.type_v].is_quantized,
+        fused_attention_available(prepared, layout.placement, devices, request.type_k, request.type_v),
+    )
+    context = resolve_context(request, hparams, fused)
+    # The cache is created before `auto` is resolved, so only a plain "off" transposes V.
+    transposed = flash_attention == "off" or hparams.arch == "grok"
+    groups = layout.transposed_caches if transposed else layout.caches
+    caches = _cache_bytes(groups, context, layout)
+    if isinstance(caches, Refusal):
+        return caches
+    recurrent = dict.fromkeys(layout.buffers, 0)
+    for group in layout.recurrent:
+        recurrent[group.device] += recurrent_bytes(group, hparams, context, layout.buffers)
+    parts = _parts(groups, context, layout)
+    if layout.recurrent:
+        layers = sum(group.layers for group in layout.recurrent)
+        parts = (*parts, CachePart("recurrent", sum(recurrent.values()), layers, None))
+    values = hparams.n_vocab + embedding_values
+    return ModelPlan(context, layout, caches, recurrent, parts, groups, values * context.n_seq_max * _F32_BYTES)
+
+
+def _cache_bytes(groups: tuple[CacheGroup, ...], context: ResolvedContext, layout: Layout) -> dict[str, int] | Refusal:
+    totals = dict.fromkeys(layout.buffers, 0)
+    for group in groups:
+        size_bytes = group_bytes(group, context, layout.buffers[group.device])
+        if isinstance(size_bytes, Refusal):
+            return size_bytes
+        totals[group.device] += size_bytes
+    return totals
+
+
+def _parts(
+    groups: tuple[CacheGroup, ...], context: ResolvedContext, layout: Layout, kind: str | None = None
+) -> tuple[CachePart, ...]:
+    """Sums over devices by kind of cache; `kind` puts them all under one name."""
+    sums: dict[str, tuple[int, int, int]] = {}
+    for group in groups:
+        size_bytes = group_bytes(group, context, layout.buffers[group.device])
+        if isinstance(size_bytes, Refusal):
+            continue
+        name = kind or group.kind
+        bytes_before, layers_before, _ = sums.get(name, (0, 0, 0))
+        sums[name] = bytes_before + size_bytes, layers_before + group.layers, group_cells(group, context)
+    return tuple(CachePart(name, *amounts) for name, amounts in sums.items())
+
+
+def _plan_draft(
+    draft: GgufHeader | PreparedModel, settings: LlamaSettings, devices: tuple[PlanDevice, ...], target: ResolvedContext
+) -> ModelPlan | Refusal:
+    """The draft model of `-md`: as many cells, sequences and streams as the target, its own types and layers.
+
+    `common_base_params_to_speculative` and `common_speculative_init_result` (common/speculative.cpp).
+    """
+    own = settings.draft
+    unknown = set(settings.speculative_types) & {"draft-mtp", "draft-eagle3", "draft-dflash", "draft-dspark"}
+    if own is None or unknown:
+        raise UnknownArchitectureError(f"kvtop has no memory rule for a draft model with {', '.join(sorted(unknown))}")
+    prepared = prepare(draft) if isinstance(draft, GgufHeader) else draft
+    changed = replace(settings, tensor_overrides=(), cpu_moe=False, cpu_moe_layers=0, cpu_ffn_layers=0)
+    layout = layout_of(prepared, replace(changed, speculative_types=()), devices, own.gpu_layers)
+    if isinstance(layout, Refusal):
+        return layout
+    request = replace(_second_request(settings, prepared, target), type_k=own.type_k, type_v=own.type_v)
+    return _plan_context(prepared, request, layout, devices, flash_attention=settings.flash_attention)
+
+
+def _second_request(settings: LlamaSettings, prepared: PreparedModel, target: ResolvedContext) -> ContextRequest:
+    asked = request_of(replace(settings, embeddings=False, speculative_types=()), prepared.hparams)
+    return replace(
+        asked, ctx_tokens=target.n_ctx, n_rs_seq=0, n_outputs_max=target.n_seq_max, n_batch=settings.batch_tokens
+    )
+
+
+def _plan_prediction(prepared: PreparedModel, settings: LlamaSettings, target: ModelPlan) -> ModelPlan | Refusal:
+    """The second context of draft-mtp: a cache for the prediction blocks only, on the target's own weights."""
+    hparams = prepared.hparams
+    if hparams.n_layer_nextn == 0:
+        return Refusal("llama.cpp", "context type MTP requested but model doesn't contain MTP layers")
+    request = replace(
+        _second_request(settings, prepared, target.context),
+        type_k=settings.draft_type_k,
+        type_v=settings.draft_type_v,
+    )
+    refusal = context_refusal(hparams, request, settings.flash_attention)
+    if refusal is not None:
+        return refusal
+    context = resolve_context(request, hparams, target.context.flash_attention)
+    layout = target.layout
+    caches = _cache_bytes(layout.prediction_caches, context, layout)
+    if isinstance(caches, Refusal):
+        return caches
+    parts = _parts(layout.prediction_caches, context, layout, "draft")
+    nothing = dict.fromkeys(layout.buffers, 0)
+    # The weights are the target's: they are not counted again.
+    own = replace(layout, weights_bytes=nothing)
+    output_bytes = hparams.n_vocab * context.n_seq_max * _F32_BYTES
+    return ModelPlan(context, own, caches, nothing, parts, layout.prediction_caches, output_bytes)
+
+
+def _assemble(
+    prepared: PreparedModel,
+    settings: LlamaSettings,
+    devices: tuple[PlanDevice, ...],
+    target: ModelPlan,
+    second: ModelPlan | None,
+) -> MemoryPlan:
+    both = [target] if second is None else [target, second]
+    by_device = []
+    for name in (*(device.name for device in devices), HOST):
+        by_device.append(
+            DevicePlan(
+                name=name,
+                weights_bytes=sum(one.layout.weights_bytes[name] for one in both),
+                kv_cache_bytes=sum(one.kv_cache_bytes[name] for one in both),
+                recurrent_state_bytes=sum(one.recurrent_bytes[name] for one in both),
+                compute=_NOTHING,
+                output_bytes=sum(one.output_bytes for one in both) if name == HOST else 0,
+            )
+        )
+    parts = target.parts
+    if second is not None:
+        drafted = sum(part.size_bytes for part in second.parts)
+        layers = sum(part.layers for part in second.parts)
+        parts = (*parts, CachePart("draft", drafted, layers, second.context.n_ctx_seq))
+    context = target.context
+    return MemoryPlan(
+        engine="llama.cpp",
+        rules_version=RULES_VERSION,
+        model=prepared.name,
+        architecture=prepared.hparams.arch,
+        devices=tuple(by_device),
+        bytes_per_token=sum(bytes_per_token(one.groups, one.context, settings.swa_full) for one in both),
+        cache_parts=parts,
+        type_k=context.type_k,
+        type_v=context.type_v,
+        flash_attention=context.flash_attention,
+        context=ContextPlan(context.n_ctx, context.n_ctx_seq, context.n_seq_max, context.kv_unified),
+        steps=derive(prepared.hparams, settings, target.context, target.layout, target.groups),
+        warnings=warnings_of(prepared.hparams, settings, devices, target.context, target.layout),
+    )
