@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kvtop.domain.model_file import GgufHeader, MetadataValue, TensorInfo
+from kvtop.domain.model_file import GgufHeader, MetadataValue, SkippedArray, TensorInfo
 from kvtop.domain.plan import PlanDevice
 from kvtop.planning.llamacpp.settings import LlamaSettings
 
 FIXTURE = Path(__file__).parent.parent / "fixtures" / "oracle" / "llamacpp.json.gz"
+ARCHITECTURES = FIXTURE.with_name("llamacpp_architectures.json.gz")
 
 # ggml type -> id, values per block, bytes per block.
 TYPES = {
@@ -122,6 +123,52 @@ def _tensor(name: str, kind: str, shape: list[int]) -> TensorInfo:
     for extent in shape:
         values *= extent
     return TensorInfo(name, type_id, kind, tuple(shape), values // block_values * block_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class ArchitectureCase:
+    """A tiny model on the CPU: bytes of weights and caches in all, or the engine's complaint."""
+
+    model: str
+    settings: LlamaSettings
+    weights_bytes: int | None
+    cache_bytes: int | None
+    n_ctx: int | None
+    error: str | None
+
+
+def load_architectures(path: Path = ARCHITECTURES) -> tuple[dict[str, GgufHeader], tuple[ArchitectureCase, ...]]:
+    """Read the recorded answers for tiny models of nearly every architecture."""
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        recorded = json.load(file)
+    headers = {name: _tiny_header(name, model) for name, model in recorded["models"].items()}
+    cases = tuple(
+        ArchitectureCase(
+            case["model"],
+            replace(LlamaSettings(fit=False), **_hashable(case["settings"])),
+            case.get("weights"),
+            case.get("cache"),
+            case.get("n_ctx"),
+            case.get("error"),
+        )
+        for case in recorded["cases"]
+    )
+    return headers, cases
+
+
+def _tiny_header(name: str, model: dict[str, Any]) -> GgufHeader:
+    values: dict[str, MetadataValue] = {}
+    for key, (kind, value) in model["kv"].items():
+        if kind == "skip":
+            values[key] = SkippedArray(*value)
+        else:
+            values[key] = tuple(value) if kind == "arr" else value
+    tensors = tuple(_tensor(tensor_name, kind, shape) for tensor_name, kind, shape in model["tensors"])
+    return GgufHeader(name, 3, False, values, tensors, sum(tensor.size_bytes or 0 for tensor in tensors))
+
+
+def _hashable(settings: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
 
 
 def devices_of(device: str) -> tuple[PlanDevice, ...]:

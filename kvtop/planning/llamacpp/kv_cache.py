@@ -9,6 +9,7 @@ from kvtop.planning.cache_types import CACHE_TYPES
 from kvtop.planning.llamacpp.architectures import (
     HYBRID,
     INDEXED,
+    MTP_ON_DEMAND,
     NO_CACHE,
     RECURRENT,
     RECURRENT_INTERVAL,
@@ -79,7 +80,8 @@ def _trunk_filter(hparams: HParams) -> Callable[[int], bool]:
 
 
 def _prediction_filter(hparams: HParams) -> Callable[[int], bool]:
-    if hparams.arch in {"nemotron_h", "kimi-k3", "kimi-linear"}:
+    # The engine itself has no graph for the prediction blocks of GLM 5 Next and Mistral 4.
+    if hparams.arch not in MTP_ON_DEMAND or hparams.arch in {"nemotron_h", "glm5-next", "mistral4"}:
         raise UnknownArchitectureError(f"kvtop has no rule for a prediction context of {hparams.arch}")
     return lambda layer: layer >= hparams.n_layer
 
@@ -89,8 +91,6 @@ def _indexer_layers(hparams: HParams, prediction: bool) -> list[int]:
     if arch == "minimax-m3":
         return list(range(hparams.n_layer_dense_lead, hparams.n_layer_all))
     if arch == "glm5-next":
-        if prediction:
-            return list(range(hparams.n_layer, hparams.n_layer_all))
         return [il for il in range(hparams.n_layer) if not hparams.is_recurrent[il] and hparams.is_indexer_full[il]]
     if arch not in INDEXED or prediction or hparams.indexer_top_k == 0:
         return []
