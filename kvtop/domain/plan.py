@@ -40,12 +40,13 @@ class DevicePlan:
     """Bytes on one device ("gpu0" …, "host"). Everything but `compute` is exact.
 
     `weights_bytes` is None where the checkpoint holds no tensors (a bare config.json) or the engine's split of them
-    is not known exactly; it is never 0 for "unknown".
+    is not known exactly; `kv_cache_bytes` is None where the pool depends on what the engine finds free when it starts
+    (vLLM without `--kv-cache-memory-bytes`). Neither is ever 0 for "unknown".
     """
 
     name: str
     weights_bytes: int | None
-    kv_cache_bytes: int
+    kv_cache_bytes: int | None
     recurrent_state_bytes: int
     compute: Estimate
     output_bytes: int
