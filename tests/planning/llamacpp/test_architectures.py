@@ -41,6 +41,7 @@ def test_tiny_models_of_all_architectures_are_exact(oracle_cases: ModuleType) ->
         assert isinstance(answer, MemoryPlan), (case.model, answer)
         host = answer.device("host")
         assert host is not None
+        assert host.kv_cache_bytes is not None
         assert answer.context is not None
         got = host.weights_bytes, host.kv_cache_bytes + host.recurrent_state_bytes, answer.context.n_ctx
         if got != (case.weights_bytes, case.cache_bytes, case.n_ctx):

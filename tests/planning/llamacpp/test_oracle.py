@@ -26,6 +26,7 @@ def test_weights_and_caches_are_exact_on_every_device(oracle: SimpleNamespace) -
         for name, expected in case.expected["by_device"].items():
             device = answer.device(name)
             assert device is not None, f"{case.id}: nothing planned for {name}"
+            assert device.kv_cache_bytes is not None
             got = device.weights_bytes, device.kv_cache_bytes + device.recurrent_state_bytes
             if got != (expected["weights"], expected["kv"]):
                 wrong.append((case.id, name, got, expected))

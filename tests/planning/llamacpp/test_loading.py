@@ -1,0 +1,161 @@
+"""From metadata to hyperparameters: windows, recurrent layers, defaults and complaints."""
+
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from kvtop.domain.model_file import GgufHeader, MetadataValue, SkippedArray
+from kvtop.domain.plan import UnknownArchitectureError
+from kvtop.planning.llamacpp.hparams import HParams
+from kvtop.planning.llamacpp.loading import load_hparams
+from kvtop.planning.llamacpp.metadata import vocabulary_tokens
+
+BASE: dict[str, Any] = {
+    "context_length": 8192,
+    "block_count": 6,
+    "embedding_length": 512,
+    "feed_forward_length": 1024,
+    "attention.head_count": 8,
+    "vocab_size": 1000,
+}
+
+
+def _loaded(oracle_cases: ModuleType, arch: str, **changes: object) -> HParams:
+    values = BASE | {key.replace("__", "."): value for key, value in changes.items()}
+    metadata = {f"{arch}.{key}": ["v", value] for key, value in values.items() if value is not None}
+    metadata |= {"general.architecture": ["v", arch], "tokenizer.ggml.model": ["v", "no_vocab"]}
+    header: GgufHeader = oracle_cases.header_of("x", metadata, [])
+    return load_hparams(header)
+
+
+def test_heads_default_to_the_embedding_divided(oracle_cases: ModuleType) -> None:
+    plain = _loaded(oracle_cases, "llama")
+    assert plain.n_head_kv == (8,) * 6
+    assert plain.n_embd_k_gqa(0) == 512
+    assert not any(plain.is_swa)
+    grouped = _loaded(oracle_cases, "llama", attention__head_count_kv=2, attention__key_length=128)
+    assert (grouped.n_embd_k_gqa(0), grouped.n_embd_v_gqa(0)) == (256, 128)
+
+
+@pytest.mark.parametrize(
+    ("arch", "changes", "expected"),
+    [
+        ("gemma2", {}, "SFSFSF"),
+        ("gemma3", {"attention__sliding_window": 512}, "SSSSSF"),
+        ("gemma3", {}, "FFFFFF"),
+        ("gemma3", {"attention__sliding_window": 512, "attention__sliding_window_pattern": 2}, "SFSFSF"),
+        ("cohere2moe", {"attention__sliding_window": 512}, "FSSSFS"),
+        ("llama4", {}, "SSSFSS"),
+        ("llama4", {"attention__sliding_window": 0}, "FFFFFF"),
+        ("phi3", {"attention__sliding_window": 2048}, "FFFFFF"),
+        ("llama", {"attention__sliding_window": 4096}, "FFFFFF"),
+        ("exaone4", {"attention__sliding_window": 4096}, "FFFFFF"),
+        (
+            "gpt-oss",
+            {"attention__sliding_window": 128, "attention__sliding_window_pattern": (1, 1, 0, 0, 1, 0)},
+            "SSFFSF",
+        ),
+        ("gemma3", {"attention__sliding_window": 512, "attention__sliding_window_pattern": 0}, "SSSSSS"),
+        (
+            "lfm2",
+            {"attention__sliding_window": 64, "attention__head_count_kv": (0, 8, 0, 8, 0, 0), "shortconv__l_cache": 3},
+            "FSFSFF",
+        ),
+    ],
+)
+def test_which_layers_slide(oracle_cases: ModuleType, arch: str, changes: dict[str, Any], expected: str) -> None:
+    hparams = _loaded(oracle_cases, arch, **changes)
+    assert "".join("S" if slides else "F" for slides in hparams.is_swa) == expected
+
+
+def test_windows_that_a_file_does_not_decide(oracle_cases: ModuleType) -> None:
+    assert _loaded(oracle_cases, "gemma2").n_swa == 4096
+    assert _loaded(oracle_cases, "llama4", attention__sliding_window=100).n_swa == 8192
+    assert _loaded(oracle_cases, "smallthinker", attention__sliding_window=100).n_swa == 4096
+
+
+def test_a_window_that_must_be_listed_is_not_guessed(oracle_cases: ModuleType) -> None:
+    with pytest.raises(UnknownArchitectureError, match="sliding_window_pattern"):
+        _loaded(oracle_cases, "mimo2", attention__sliding_window=128)
+    with pytest.raises(UnknownArchitectureError, match=r"cohere2\.attention\.sliding_window"):
+        _loaded(oracle_cases, "cohere2")
+
+
+def test_prediction_blocks_never_slide(oracle_cases: ModuleType) -> None:
+    hparams = _loaded(oracle_cases, "exaone-moe", attention__sliding_window=128, nextn_predict_layers=1)
+    assert (hparams.n_layer, hparams.n_layer_all) == (5, 6)
+    assert hparams.is_swa[-1] is False
+
+
+def test_recurrent_layers(oracle_cases: ModuleType) -> None:
+    interval = _loaded(oracle_cases, "qwen35", ssm__conv_kernel=4, ssm__inner_size=64, ssm__state_size=16)
+    assert interval.is_recurrent == (True, True, True, False, True, True)
+    assert (interval.n_embd_r, interval.n_embd_s) == (3 * 64, 16 * 64)
+    listed = _loaded(oracle_cases, "qwen35", attention__recurrent_layers=(0, 1, 0, 0, 0, 0))
+    assert listed.is_recurrent.index(True) == 1
+    nemotron = _loaded(
+        oracle_cases,
+        "nemotron_h",
+        attention__head_count_kv=(0, 0, 8, 0, 0, 8),
+        feed_forward_length=(0, 1024, 0, 0, 1024, 0),
+    )
+    assert nemotron.is_recurrent == (True, False, False, True, False, False)
+    assert all(_loaded(oracle_cases, "falcon-h1").is_recurrent)
+
+
+def test_latent_heads_count_only_where_the_engine_reads_them(oracle_cases: ModuleType) -> None:
+    keys = {"attention__key_length_mla": 192, "attention__value_length_mla": 128}
+    assert _loaded(oracle_cases, "deepseek2", **keys).is_mla
+    assert not _loaded(oracle_cases, "deepseek", **keys).is_mla
+    assert not _loaded(oracle_cases, "deepseek2").is_mla
+
+
+def test_a_looped_model_caches_every_pass(oracle_cases: ModuleType) -> None:
+    hparams = _loaded(oracle_cases, "nanbeige", num_loops=2)
+    assert (hparams.n_layer_all, hparams.n_weight_layers) == (12, 6)
+
+
+def test_shared_caches(oracle_cases: ModuleType) -> None:
+    pattern = {"attention__sliding_window": 512, "attention__sliding_window_pattern": (1, 1, 0, 1, 1, 0)}
+    hparams = _loaded(oracle_cases, "gemma4", attention__shared_kv_layers=2, **pattern)
+    assert [hparams.has_kv(layer) for layer in range(6)] == [True] * 4 + [False] * 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"attention__head_count_kv": (1, 2)}, "wrong array length; expected 6, got 2"),
+        ({"block_count": 0}, "out of range"),
+        ({"nextn_predict_layers": 7}, "out of range"),
+        ({"embedding_length": "wide"}, "not an integer"),
+        ({"attention__head_count_kv": ("a",) * 6}, "does not hold integers"),
+        ({"decision__block_count": 2}, "decision head"),
+        ({"context_length": None}, r"key not found in model: llama\.context_length"),
+    ],
+)
+def test_metadata_that_the_engine_would_not_take(oracle_cases: ModuleType, changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(UnknownArchitectureError, match=words):
+        _loaded(oracle_cases, "llama", **changes)
+
+
+def test_a_file_without_an_architecture_is_refused() -> None:
+    with pytest.raises(UnknownArchitectureError, match="does not name its architecture"):
+        load_hparams(_bare())
+
+
+def _bare(**metadata: MetadataValue) -> GgufHeader:
+    return GgufHeader("x", 3, False, {key.replace("__", "."): value for key, value in metadata.items()}, (), 0)
+
+
+def test_the_vocabulary_is_counted_even_when_it_was_not_read() -> None:
+    stepped_over = _bare(tokenizer__ggml__model="gpt2", tokenizer__ggml__tokens=SkippedArray("string", 151936))
+    assert vocabulary_tokens(stepped_over) == 151936
+    assert vocabulary_tokens(_bare(tokenizer__ggml__model="gpt2", tokenizer__ggml__tokens=("a", "b"))) == 2
+    with pytest.raises(UnknownArchitectureError, match="tokens"):
+        vocabulary_tokens(_bare())
+
+
+def test_an_array_that_was_stepped_over_is_not_guessed(oracle_cases: ModuleType) -> None:
+    with pytest.raises(UnknownArchitectureError, match="9000 values, which were not read"):
+        _loaded(oracle_cases, "llama", attention__head_count_kv=SkippedArray("u32", 9000))
