@@ -13,6 +13,7 @@ from kvtop.planning.llamacpp.settings import LlamaSettings
 
 FIXTURE = Path(__file__).parent.parent / "fixtures" / "oracle" / "llamacpp.json.gz"
 ARCHITECTURES = FIXTURE.with_name("llamacpp_architectures.json.gz")
+PLACEMENTS = FIXTURE.with_name("llamacpp_placement.json.gz")
 
 # ggml type -> id, values per block, bytes per block.
 TYPES = {
@@ -137,6 +138,16 @@ class ArchitectureCase:
     error: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class PlacementCase:
+    """A tiny model spread over devices. `expected` is (weights, cache) bytes by device name."""
+
+    model: str
+    settings: LlamaSettings
+    devices: tuple[PlanDevice, ...]
+    expected: dict[str, tuple[int, int]]
+
+
 def load_architectures(path: Path = ARCHITECTURES) -> tuple[dict[str, GgufHeader], tuple[ArchitectureCase, ...]]:
     """Read the recorded answers for tiny models of nearly every architecture."""
     with gzip.open(path, "rt", encoding="utf-8") as file:
@@ -156,6 +167,21 @@ def load_architectures(path: Path = ARCHITECTURES) -> tuple[dict[str, GgufHeader
     return headers, cases
 
 
+def load_placements(path: Path = PLACEMENTS) -> tuple[PlacementCase, ...]:
+    """Read the recorded answers for the tiny models on simulated accelerators."""
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        recorded = json.load(file)
+    return tuple(
+        PlacementCase(
+            model,
+            replace(LlamaSettings(fit=False), **_hashable(settings)),
+            tuple(PlanDevice(f"gpu{index}", 80 * 2**30) for index in range(count)),
+            {name: (weights, cache) for name, (weights, cache) in expected.items()},
+        )
+        for model, count, settings, expected in recorded["cases"]
+    )
+
+
 def _tiny_header(name: str, model: dict[str, Any]) -> GgufHeader:
     values: dict[str, MetadataValue] = {}
     for key, (kind, value) in model["kv"].items():
@@ -168,7 +194,11 @@ def _tiny_header(name: str, model: dict[str, Any]) -> GgufHeader:
 
 
 def _hashable(settings: dict[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
+    return {key: _tupled(value) for key, value in settings.items()}
+
+
+def _tupled(value: object) -> object:
+    return tuple(_tupled(entry) for entry in value) if isinstance(value, list) else value
 
 
 def devices_of(device: str) -> tuple[PlanDevice, ...]:

@@ -49,6 +49,24 @@ def test_tiny_models_of_all_architectures_are_exact(oracle_cases: ModuleType) ->
     assert not wrong, f"{len(wrong)} of {len(cases)} cases differ, first: {wrong[:3]}"
 
 
+def test_all_architectures_are_exact_wherever_their_layers_are(oracle_cases: ModuleType) -> None:
+    headers, _ = oracle_cases.load_architectures()
+    cases = oracle_cases.load_placements()
+    prepared = {name: prepare(header) for name, header in headers.items()}
+    wrong = []
+    for case in cases:
+        answer = plan(prepared[case.model], case.settings, case.devices)
+        assert isinstance(answer, MemoryPlan), (case.model, answer)
+        got = {
+            device.name: (device.weights_bytes, (device.kv_cache_bytes or 0) + device.recurrent_state_bytes)
+            for device in answer.devices
+        }
+        if got != case.expected:
+            wrong.append((case.model, case.settings, got, case.expected))
+    assert not wrong, f"{len(wrong)} of {len(cases)} cases differ, first: {wrong[:2]}"
+    assert len(cases) > 2000
+
+
 def test_every_special_rule_is_for_a_supported_architecture() -> None:
     for group in (
         WINDOWS.keys(),
