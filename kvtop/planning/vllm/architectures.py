@@ -1,0 +1,130 @@
+"""The `architectures` of config.json that kvtop knows exactly, and which rules build them.
+
+Source: vLLM 0.32.0, `model_executor/models/registry.py`. Anything else is refused: no number is better than a wrong one.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from kvtop.domain.plan import UnknownArchitectureError
+from kvtop.planning.vllm import dense_models as dense
+from kvtop.planning.vllm import hybrid_models as hybrid
+from kvtop.planning.vllm import latent_models as latent
+from kvtop.planning.vllm.cached_layers import BuildTerms, CachedLayer
+from kvtop.planning.vllm.config_view import ConfigView
+
+Build = Callable[[ConfigView, BuildTerms], tuple[CachedLayer, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """How one class of vLLM is planned. `family` names the rule for tables and messages.
+
+    `is_hybrid`: vLLM aligns block sizes with recurrent state. `stateless_attention`: no attention at all, so no prefix
+    caching. `mm_prefix`: images attend in both directions, which rules some backends out. `pipeline`: the class can be
+    split over stages.
+    """
+
+    family: str
+    build: Build
+    is_hybrid: bool = False
+    attention_free: bool = False
+    mm_prefix: bool = False
+    pipeline: bool = True
+    encoder_decoder: bool = False
+
+
+def _dense(windows: dense.Windows, *, sinks: bool = False) -> Build:
+    return partial(dense.dense, windows=windows, sinks=sinks)
+
+
+UNIFORM = Architecture("full attention", _dense(dense.no_window))
+WINDOWED = Architecture("one window for all", _dense(dense.everywhere))
+TYPED = Architecture("by layer type", _dense(dense.by_type))
+QWEN = Architecture("full attention", _dense(dense.qwen_window))
+MLA = Architecture("MLA", latent.mla)
+
+_SAME: tuple[tuple[Architecture, str], ...] = (
+    (
+        UNIFORM,
+        "AquilaForCausalLM AquilaModel BaichuanForCausalLM BloomForCausalLM CohereForCausalLM DbrxForCausalLM "
+        "Ernie4_5ForCausalLM Ernie4_5_MoeForCausalLM FalconForCausalLM GPT2LMHeadModel GPTJForCausalLM "
+        "GPTNeoXForCausalLM GPTBigCodeForCausalLM GemmaForCausalLM Glm4ForCausalLM Glm4MoeForCausalLM GlmForCausalLM "
+        "GraniteMoeForCausalLM GraniteMoeSharedForCausalLM HunYuanDenseV1ForCausalLM HunYuanMoEV1ForCausalLM "
+        "InternLM2ForCausalLM InternLM3ForCausalLM MiniMaxM2ForCausalLM NemotronForCausalLM OPTForCausalLM "
+        "OlmoForCausalLM Olmo2ForCausalLM OlmoeForCausalLM OrionForCausalLM PhiForCausalLM SeedOssForCausalLM "
+        "SolarForCausalLM StableLmForCausalLM TeleChat3ForCausalLM BailingMoeForCausalLM BailingMoeV2ForCausalLM "
+        "ExaoneForCausalLM FlexOlmoForCausalLM",
+    ),
+    (
+        WINDOWED,
+        "LlamaForCausalLM LLaMAForCausalLM MistralForCausalLM Ministral3ForCausalLM MixtralForCausalLM "
+        "Phi3ForCausalLM PhiMoEForCausalLM Starcoder2ForCausalLM GraniteForCausalLM ArceeForCausalLM "
+        "ApertusForCausalLM IQuestCoderForCausalLM CwmForCausalLM SmolLM3ForCausalLM MiMoForCausalLM",
+    ),
+    (
+        QWEN,
+        "Qwen2ForCausalLM Qwen2MoeForCausalLM Qwen3ForCausalLM Qwen3MoeForCausalLM "
+        "Qwen2VLForConditionalGeneration Qwen2_5_VLForConditionalGeneration "
+        "Qwen3VLForConditionalGeneration Qwen3VLMoeForConditionalGeneration",
+    ),
+    (
+        MLA,
+        "DeepseekV2ForCausalLM DeepseekV3ForCausalLM DeepseekV32ForCausalLM Glm4MoeLiteForCausalLM "
+        "GlmMoeDsaForCausalLM KimiK2ForCausalLM",
+    ),
+    (
+        Architecture("gated delta net", hybrid.gated_delta, is_hybrid=True),
+        "Qwen3NextForCausalLM Qwen3_5ForCausalLM Qwen3_5MoeForCausalLM Qwen3_5ForConditionalGeneration "
+        "Qwen3_5MoeForConditionalGeneration OlmoHybridForCausalLM",
+    ),
+    (Architecture("Mamba-2 hybrid", hybrid.granite_hybrid, is_hybrid=True), "GraniteMoeHybridForCausalLM"),
+    (Architecture("Mamba-2 hybrid", hybrid.nemotron_h, is_hybrid=True), "NemotronHForCausalLM"),
+    (Architecture("Mamba-2 hybrid", hybrid.falcon_h1, is_hybrid=True), "FalconH1ForCausalLM"),
+    (Architecture("Mamba-2 hybrid", hybrid.zamba2, is_hybrid=True, pipeline=False), "Zamba2ForCausalLM"),
+    (Architecture("Mamba-1 hybrid", hybrid.jamba, is_hybrid=True), "JambaForCausalLM"),
+    (Architecture("short convolution", hybrid.lfm2, is_hybrid=True), "Lfm2ForCausalLM Lfm2MoeForCausalLM"),
+    (Architecture("Mamba-1", hybrid.mamba1_alone, attention_free=True), "MambaForCausalLM FalconMambaForCausalLM"),
+    (Architecture("Mamba-2", hybrid.mamba2_alone, attention_free=True), "Mamba2ForCausalLM"),
+    (Architecture("Kimi delta attention", latent.kimi_linear, is_hybrid=True), "KimiLinearForCausalLM"),
+    (Architecture("MLA", latent.longcat), "LongcatFlashForCausalLM"),
+    (Architecture("sliding window", _dense(dense.even_layers, sinks=True)), "GptOssForCausalLM"),
+    (Architecture("sliding window", _dense(dense.every(2))), "Gemma2ForCausalLM"),
+    (Architecture("sliding window", _dense(dense.every(6, "sliding_window_pattern"))), "Gemma3ForCausalLM"),
+    (
+        Architecture("sliding window", _dense(dense.every(6, "sliding_window_pattern")), mm_prefix=True),
+        "Gemma3ForConditionalGeneration",
+    ),
+    (Architecture("sliding window", _dense(dense.every(4, "sliding_window_pattern", 1))), "Cohere2ForCausalLM"),
+    (Architecture("sliding window", _dense(dense.every(4, "sliding_window_pattern"))), "Exaone4ForCausalLM"),
+    (Architecture("sliding window", _dense(dense.every(4, "global_attn_every_n_layers"))), "AfmoeForCausalLM"),
+    (Architecture("sliding window", _dense(dense.every(4))), "Olmo3ForCausalLM"),
+    (Architecture("shared KV layers", dense.gemma3n), "Gemma3nForCausalLM"),
+    (Architecture("shared KV layers", dense.gemma4), "Gemma4ForCausalLM"),
+    (Architecture("chunked attention", dense.llama4), "Llama4ForCausalLM Llama4ForConditionalGeneration"),
+    (
+        Architecture("encoder-decoder", dense.whisper, encoder_decoder=True, pipeline=False),
+        "WhisperForConditionalGeneration",
+    ),
+)
+
+ARCHITECTURES: Mapping[str, Architecture] = {
+    name: architecture for architecture, names in _SAME for name in names.split()
+}
+
+
+def architecture_of(view: ConfigView) -> tuple[str, Architecture]:
+    """The first of the checkpoint's architectures that kvtop knows, with its name.
+
+    Raises:
+        UnknownArchitectureError: none of them is known; the message names them.
+    """
+    names = view.root.get("architectures")
+    listed = [name for name in names if isinstance(name, str)] if isinstance(names, list | tuple) else []
+    for name in listed:
+        if name in ARCHITECTURES:
+            return name, ARCHITECTURES[name]
+    raise UnknownArchitectureError(
+        f"kvtop has no rule of vLLM for the architecture {', '.join(listed) or '(none named in config.json)'}"
+    )

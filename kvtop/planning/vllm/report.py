@@ -1,0 +1,178 @@
+"""The plan that a person and the export see, from what the rules found."""
+
+import math
+from dataclasses import dataclass
+
+from kvtop.domain.model_file import Checkpoint
+from kvtop.domain.plan import CachePart, DevicePlan, Estimate, MemoryPlan, PlanDevice, Step, VllmPlan
+from kvtop.planning.vllm.assignment import Assignment
+from kvtop.planning.vllm.config_view import ConfigView
+from kvtop.planning.vllm.pool import Pool, Stage
+from kvtop.planning.vllm.settings import Batch, ServeSettings
+from kvtop.planning.vllm.specs import LayerSpec, RequestTerms, SpecKind
+from kvtop.planning.vllm.weights import stage_weights
+
+RULES_VERSION = "vLLM 0.32.0"
+_PART_NAMES = {
+    SpecKind.FULL: "full",
+    SpecKind.SINK: "full",
+    SpecKind.MLA: "latent",
+    SpecKind.SLIDING: "sliding_window",
+    SpecKind.CHUNKED: "chunked",
+    SpecKind.MAMBA: "recurrent",
+    SpecKind.CROSS: "cross",
+}
+_ACTIVATION_LOW_RATIO, _ACTIVATION_HIGH_RATIO = 0.01, 0.12
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """Everything the rules found, for one report. `pool` None: it depends on what profiling finds free."""
+
+    checkpoint: Checkpoint
+    architecture: str
+    family: str
+    config: ConfigView
+    settings: ServeSettings
+    devices: tuple[PlanDevice, ...]
+    assignment: Assignment
+    stages: tuple[Stage, ...]
+    pool: Pool | None
+    batch: Batch
+    model_dtype: str
+    request: RequestTerms
+
+
+def plan_of(found: Findings) -> MemoryPlan:
+    """The finished plan, one DevicePlan per rank, pipeline stage first."""
+    tp_size = found.settings.tp_size
+    weights = stage_weights(found.checkpoint, found.config, tp_size, found.settings.pp_size)
+    devices = tuple(
+        DevicePlan(
+            device.name,
+            weights_bytes=weights.per_stage[rank // tp_size],
+            kv_cache_bytes=None if found.pool is None else found.pool.num_blocks * _stage(found, rank).bytes_per_block,
+            recurrent_state_bytes=0,
+            compute=_compute(device),
+            output_bytes=0,
+        )
+        for rank, device in enumerate(found.devices)
+    )
+    first = _first_stage_specs(found)
+    attention = [spec for spec in first if spec.kind is not SpecKind.MAMBA]
+    per_rank = sum(spec.unpadded_page_bytes / spec.block_size for spec in attention)
+    growing = sum(
+        spec.unpadded_page_bytes / spec.block_size * tp_size for spec in found.assignment.specs if spec.kind.is_full
+    )
+    return MemoryPlan(
+        engine="vllm",
+        rules_version=RULES_VERSION,
+        model=found.settings.model or found.checkpoint.path,
+        architecture=found.architecture,
+        devices=devices,
+        bytes_per_token=growing,
+        cache_parts=_parts(found),
+        type_k=found.assignment.cache_dtype,
+        type_v=found.assignment.cache_dtype,
+        vllm=VllmPlan(
+            bytes_per_token_per_rank=per_rank,
+            bytes_per_block=found.stages[0].bytes_per_block,
+            block_size_tokens=found.assignment.block_size,
+            num_gpu_blocks=None if found.pool is None else found.pool.num_blocks,
+            kv_cache_tokens=None if found.pool is None else found.pool.tokens,
+            max_concurrency=None if found.pool is None else found.pool.max_concurrency,
+        ),
+        steps=_steps(found),
+        warnings=(*_warnings(found), *weights.notes),
+    )
+
+
+def _stage(found: Findings, rank: int) -> Stage:
+    return found.stages[rank // found.settings.tp_size]
+
+
+def _first_stage_specs(found: Findings) -> list[LayerSpec]:
+    if found.settings.pp_size == 1:
+        return list(found.assignment.specs)
+    held = {position for group in found.stages[0].groups for position in group.layers}
+    return [spec for position, spec in enumerate(found.assignment.specs) if position in held]
+
+
+def _compute(device: PlanDevice) -> Estimate:
+    """Activations, CUDA graphs and the CUDA context: known only once vLLM has profiled itself."""
+    total = device.total_bytes
+    if total is None:
+        return Estimate(4 << 30, 1 << 30, 16 << 30)
+    low, high = int(total * _ACTIVATION_LOW_RATIO), int(total * _ACTIVATION_HIGH_RATIO)
+    return Estimate((low + high) // 2, low, high)
+
+
+def _parts(found: Findings) -> tuple[CachePart, ...]:
+    """One part: all groups draw blocks from one pool, so its bytes belong to no kind of layer alone."""
+    if found.pool is None:
+        return ()
+    tp_size = found.settings.tp_size
+    size = sum(stage.bytes_per_block * tp_size for stage in found.stages) * found.pool.num_blocks
+    kinds = {_PART_NAMES[spec.kind] for spec in found.assignment.specs}
+    kind = next(iter(kinds)) if len(kinds) == 1 else "pool"
+    return (CachePart(kind, size, len(found.assignment.specs), found.pool.num_blocks * found.assignment.block_size),)
+
+
+def _steps(found: Findings) -> tuple[Step, ...]:
+    """The derivation, in vLLM's own order."""
+    settings, stage, pool = found.settings, found.stages[0], found.pool
+    names = ", ".join(backend.name for backend in found.assignment.backends) or "no attention"
+    steps = [
+        Step(f"{found.architecture} ({found.family}), computing in {found.model_dtype}", "config.json"),
+        Step(f"attention backend {names}", "platforms/cuda.py: get_attn_backend_cls"),
+        Step(
+            f"blocks of {found.assignment.block_size} tokens, cache type {found.assignment.cache_dtype}",
+            "platforms/interface.py: update_block_size_for_backend",
+        ),
+        Step(
+            f"{found.batch.max_batched_tokens} tokens a batch, {found.batch.in_flight_tokens} in flight",
+            "config/vllm.py: max_in_flight_tokens",
+        ),
+    ]
+    for group in stage.groups:
+        held = group.blocks_per_request(found.request)
+        steps.append(
+            Step(
+                f"{len(group.layers)} layers {_PART_NAMES[group.head.kind]}: {group.bytes_per_block} bytes a block of "
+                f"{group.head.block_size} tokens, {held} blocks a request",
+                "v1/core/kv_cache_utils.py: get_kv_cache_groups",
+            )
+        )
+    steps.append(Step(f"{stage.bytes_per_block} bytes a block on each rank", "_get_kv_cache_bytes_per_block"))
+    if pool is not None:
+        steps.append(
+            Step(
+                f"{pool.num_blocks} blocks, {pool.tokens} tokens, {pool.max_concurrency:.2f} requests of "
+                f"{pool.max_model_len} tokens",
+                "get_kv_cache_capacity",
+            )
+        )
+    else:
+        steps.append(_requested(found.devices[0], settings.utilization))
+    return tuple(steps)
+
+
+def _requested(device: PlanDevice, utilization: float) -> Step:
+    rule = "v1/worker/gpu_worker.py: determine_available_memory"
+    if device.total_bytes is None:
+        return Step("the pool takes what is left of the card's memory, which is unknown", rule)
+    requested = math.ceil(device.total_bytes * utilization)
+    return Step(
+        f"{requested} bytes are requested on each card; the pool takes what weights, activations and CUDA graphs leave "
+        "of them, which vLLM measures when it starts",
+        rule,
+    )
+
+
+def _warnings(found: Findings) -> tuple[str, ...]:
+    warnings = ["compute is a wide range: vLLM measures activations and CUDA graphs when it starts"]
+    if found.pool is None:
+        warnings.append(
+            "without --kv-cache-memory-bytes the pool depends on what vLLM finds free; give it to get exact blocks"
+        )
+    return tuple(warnings)

@@ -1,0 +1,198 @@
+"""The effective settings of `vllm serve` that decide memory, typed, with the defaults of vLLM 0.32.0.
+
+Source: `engine/arg_utils.py` (`get_batch_defaults`, `_set_default_max_num_seqs_and_batched_tokens_args`),
+`config/vllm.py` (`max_concurrent_batches`), `utils/argparse_utils.py` (`human_readable_int`).
+"""
+
+import re
+from dataclasses import dataclass
+
+from kvtop.domain.launch import LaunchOptions
+from kvtop.domain.plan import PlanDevice, UnknownArchitectureError
+from kvtop.planning.vllm.dtypes import CACHE_DTYPES
+from kvtop.planning.vllm.refusals import RefusedError
+
+DEFAULT_UTILIZATION = 0.92
+_GIB = 1024**3
+_SUFFIXES = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+@dataclass(frozen=True, slots=True)
+class ServeSettings:
+    """None is "not given": vLLM then decides, and so do the rules."""
+
+    model: str = ""
+    tp_size: int = 1
+    pp_size: int = 1
+    dcp_size: int = 1
+    dtype: str = "auto"
+    cache_dtype: str = "auto"
+    skip_layers: tuple[str, ...] = ()
+    block_size: int | None = None
+    max_model_len: int | None = None
+    fit_length: bool = False
+    """`--max-model-len auto`: the longest that fits."""
+    max_batched_tokens: int | None = None
+    max_seqs: int | None = None
+    kv_cache_bytes: int | None = None
+    """`--kv-cache-memory-bytes`, per rank."""
+    blocks_override: int | None = None
+    utilization: float = DEFAULT_UTILIZATION
+    async_scheduling: bool = True
+    prefix_caching: bool | None = None
+    chunked_prefill: bool | None = None
+    hybrid_manager: bool = True
+    sliding_window: bool = True
+    attention_backend: str | None = None
+    flash_attn_version: int | None = None
+    mamba_cache_dtype: str = "auto"
+    mamba_ssm_cache_dtype: str = "auto"
+    throughput_mode: bool = False
+    language_model_only: bool = False
+
+
+def human_whole(text: str, option: str) -> int:
+    """vLLM's numbers: "32k" is 32 000, "32K" is 32 768.
+
+    Raises:
+        RefusedError: not a number, in argparse's words.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([kKmMgGtT])?", text.strip())
+    if found is None:
+        raise RefusedError(f"argument --{option}: invalid int value: {text!r}")
+    number, suffix = found.groups()
+    if suffix is not None and (suffix.islower() or "." not in number):
+        return int(float(number) * _SUFFIXES[suffix]) if "." in number else int(number) * _SUFFIXES[suffix]
+    if "." in number:
+        raise RefusedError(f"argument --{option}: invalid int value: {text!r}")
+    return int(number)
+
+
+_UNPLANNED = {
+    "speculative-config": "a draft model adds caches of its own",
+    "spec-method": "a draft model adds caches of its own",
+    "spec-model": "a draft model adds caches of its own",
+    "kv-transfer-config": "a KV connector may change the layout of the pool",
+    "prefill-context-parallel-size": "prefill context parallelism",
+    "hf-overrides": "values of config.json are replaced on the command line",
+    "use-replayssm": "the replay buffers of Mamba state",
+    "enable-return-routed-experts": "extra buffers",
+    "hf-config-path": "another config.json is read",
+}
+"""Options that change the pool in ways that kvtop has no exact rule for."""
+
+
+def settings_from(options: LaunchOptions) -> ServeSettings:
+    """The settings of a command line.
+
+    Raises:
+        RefusedError: vLLM would not accept the command line.
+        UnknownArchitectureError: an option is there that kvtop cannot plan exactly.
+    """
+    if options.errors:
+        raise RefusedError(options.errors[0])
+    for name, why in _UNPLANNED.items():
+        value = options.value(name)
+        if value not in (None, "", "false", "1") or (name == "speculative-config" and value):
+            raise UnknownArchitectureError(f"--{name}: {why}, which kvtop cannot plan exactly")
+    length = options.value("max-model-len")
+    fit = length is not None and length.strip().lower() in ("auto", "-1")
+    cache_dtype = options.value("kv-cache-dtype") or "auto"
+    if cache_dtype not in CACHE_DTYPES:
+        listed = ", ".join(sorted(CACHE_DTYPES))
+        raise RefusedError(f"argument --kv-cache-dtype: invalid choice: {cache_dtype!r} (choose from {listed})")
+    utilization = options.value("gpu-memory-utilization")
+    return ServeSettings(
+        model=options.value("model") or "",
+        tp_size=_whole(options, "tensor-parallel-size") or 1,
+        pp_size=_whole(options, "pipeline-parallel-size") or 1,
+        dcp_size=_whole(options, "decode-context-parallel-size") or 1,
+        dtype=options.value("dtype") or "auto",
+        cache_dtype=cache_dtype,
+        skip_layers=tuple((options.value("kv-cache-dtype-skip-layers") or "").split()),
+        block_size=_whole(options, "block-size"),
+        max_model_len=None if length is None or fit else human_whole(length, "max-model-len"),
+        fit_length=fit,
+        max_batched_tokens=_whole(options, "max-num-batched-tokens"),
+        max_seqs=_whole(options, "max-num-seqs"),
+        kv_cache_bytes=_whole(options, "kv-cache-memory-bytes"),
+        blocks_override=_whole(options, "num-gpu-blocks-override"),
+        utilization=DEFAULT_UTILIZATION if utilization is None else float(utilization),
+        async_scheduling=_flag(options, "async-scheduling") is not False,
+        prefix_caching=_flag(options, "enable-prefix-caching"),
+        chunked_prefill=_flag(options, "enable-chunked-prefill"),
+        hybrid_manager=not _flag(options, "disable-hybrid-kv-cache-manager"),
+        sliding_window=not _flag(options, "disable-sliding-window"),
+        attention_backend=_backend(options),
+        mamba_cache_dtype=options.value("mamba-cache-dtype") or "auto",
+        mamba_ssm_cache_dtype=options.value("mamba-ssm-cache-dtype") or "auto",
+        throughput_mode=options.value("performance-mode") == "throughput",
+        language_model_only=bool(_flag(options, "language-model-only")),
+    )
+
+
+def _whole(options: LaunchOptions, name: str) -> int | None:
+    value = options.value(name)
+    return None if value is None else human_whole(value, name)
+
+
+def _flag(options: LaunchOptions, name: str) -> bool | None:
+    value = options.value(name)
+    return None if value is None else value == "true"
+
+
+def _backend(options: LaunchOptions) -> str | None:
+    value = options.value("attention-backend")
+    return None if value is None or value.lower() == "auto" else value.upper()
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Scheduler sizes after vLLM's defaults. `in_flight_tokens`: scheduled and not settled."""
+
+    max_batched_tokens: int
+    max_seqs: int
+    in_flight_tokens: int
+
+
+def batch_of(settings: ServeSettings, device: PlanDevice, max_model_len: int, *, chunked_prefill: bool = True) -> Batch:
+    """Scheduler sizes; vLLM's defaults depend on the first card's memory and name.
+
+    Raises:
+        RefusedError: sizes that contradict each other, in vLLM's words.
+        UnknownArchitectureError: a default is needed and the card's memory is unknown.
+    """
+    tokens, seqs = settings.max_batched_tokens, settings.max_seqs
+    if tokens is None or seqs is None:
+        default_tokens, default_seqs = _batch_defaults(device)
+        factor = 2 if settings.throughput_mode else 1
+        seqs = default_seqs * factor if seqs is None else seqs
+        if tokens is None:
+            tokens = default_tokens * factor
+            if not chunked_prefill:
+                tokens = max(max_model_len, tokens)
+            tokens = min(seqs * max_model_len, tokens)
+        if settings.max_seqs is None:
+            seqs = min(seqs, tokens)
+    if tokens < max_model_len and not chunked_prefill:
+        raise RefusedError(
+            f"max_num_batched_tokens ({tokens}) is smaller than max_model_len ({max_model_len}). This effectively "
+            "limits the maximum sequence length to max_num_batched_tokens and makes vLLM reject longer sequences. "
+            "Please increase max_num_batched_tokens or decrease max_model_len."
+        )
+    if tokens < seqs:
+        raise RefusedError(f"max_num_batched_tokens ({tokens}) must be greater than or equal to max_num_seqs ({seqs}).")
+    batches = settings.pp_size + 1 if settings.async_scheduling else settings.pp_size
+    return Batch(tokens, seqs, batches * tokens)
+
+
+def _batch_defaults(device: PlanDevice) -> tuple[int, int]:
+    if device.total_bytes is None:
+        raise UnknownArchitectureError(
+            "vLLM's default --max-num-batched-tokens and --max-num-seqs depend on the card's memory, which is unknown"
+        )
+    if device.total_bytes >= 160 * _GIB:
+        return 16384, 1024
+    if device.total_bytes >= 70 * _GIB and "a100" not in device.product.lower():
+        return 8192, 1024
+    return 2048, 256
