@@ -17,7 +17,8 @@ class Window:
     """How an architecture finds its sliding window.
 
     `when`: "always" (the key may be missing only if `default_tokens` is set) or "if_set" (a window of 0 or none turns
-    it off). `pattern`: every so many-th layer is full attention; None: the file must list the layers.
+    it off). `pattern`: every so many-th layer is full attention, 0: none is; None: the file must list the layers.
+    `listed`: whether a list in the file wins over the pattern.
     """
 
     pattern: int | None
@@ -26,6 +27,7 @@ class Window:
     forced_tokens: int | None = None
     dense_first: bool = False
     kind: str = "standard"
+    listed: bool = True
 
 
 WINDOWS: dict[str, Window] = {
@@ -33,6 +35,7 @@ WINDOWS: dict[str, Window] = {
     "cohere2": Window(4),
     "cohere2moe": Window(4, dense_first=True),
     "dots3note": Window(None),
+    "deepseek4": Window(0, listed=False),
     "exaone-moe": Window(4),
     "exaone4": Window(4, default_tokens=4096),
     "gemma2": Window(2, default_tokens=4096),
@@ -86,7 +89,7 @@ SSM_SCAN = _names("mamba mamba2 jamba falcon-h1 granitehybrid nemotron_h nemotro
 DELTA_ATTENTION = _names("kimi-linear kimi-k3 bailingmoe3 glm5-next")
 """Kimi delta attention: state of `kda.head_dim` squared per head."""
 
-ROLLBACK = _names("qwen35 qwen35moe nemotron_h nemotron_h_moe lfm2 lfm2moe kimi-k3 glm5-next bailingmoe3")
+ROLLBACK = _names("qwen35 qwen35moe nemotron_h nemotron_h_moe lfm2 lfm2moe kimi-k3 glm5-next bailingmoe3 deepseek4")
 """`llm_arch_supports_rs_rollback`: extra state rows for speculative decoding."""
 
 LATENT = _names("""
@@ -98,8 +101,8 @@ INDEXED = _names("deepseek32 glm-dsa dots3note hy_v4")
 """`llama_kv_cache_dsa` and `-dsa-iswa`: a second cache of one key head for the lightning indexer."""
 
 MTP_ON_DEMAND = _names("""
-    bailingmoe3 cohere2moe deepseek2 mistral4 deepseek32 glm-dsa glm4moe glm5-next hy_v3 mimo2 nemotron_h nemotron_h_moe
-    qwen35 qwen35moe qwen3next step35
+    bailingmoe3 cohere2moe deepseek2 deepseek4 mistral4 deepseek32 glm-dsa glm4moe glm5-next hy_v3 mimo2 nemotron_h
+    nemotron_h_moe qwen35 qwen35moe qwen3next step35
 """)
 """Multi-token-prediction blocks are loaded with `--spec-type draft-mtp` only."""
 
@@ -121,12 +124,12 @@ COPIED_FIRST = _names("gemma3n gemma4")
 """These create the copy before the original, so both exist even where they share a buffer."""
 
 UNTIED = _names("""
-    apertus baichuan bailingmoe bailingmoe2 bitnet dbrx dots1 glm5-next gpt-oss gptneox hy_v4 internlm2 jais kimi-k3
-    kimi-linear maple mellum mimo2 minimax-m2 minimax-m3 muse-glimmer nemotron olmo2 olmoe orion phi2 phimoe plamo qwen
-    qwen2moe stablelm step35 talkie xverse
+    apertus baichuan bailingmoe bailingmoe2 bitnet dbrx deepseek4 dots1 glm5-next gpt-oss gptneox hy_v4 internlm2 jais
+    kimi-k3 kimi-linear maple mellum mimo2 minimax-m2 minimax-m3 muse-glimmer nemotron olmo2 olmoe orion phi2 phimoe
+    plamo qwen qwen2moe stablelm step35 talkie xverse
 """)
 
 SUPPORTED = TIED | UNTIED | NO_CACHE | RECURRENT
 """Every architecture with a rule. Left out on purpose: encoder-decoders, speech and codec models, draft heads that
-share another model's context (eagle3, dflash, gemma4-assistant), and caches without a rule here (deepseek4, qwen4exp,
+share another model's context (eagle3, dflash, gemma4-assistant), and caches without a rule here (qwen4exp,
 graniteswitch, hrm_text, clef)."""

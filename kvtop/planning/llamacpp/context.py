@@ -100,7 +100,9 @@ def resolve_context(request: ContextRequest, hparams: HParams, flash_attention: 
         n_ctx = n_ctx_seq * streams
     swa_cells = 0
     if hparams.swa_type != "none":
-        window = hparams.n_swa * (request.n_seq_max if request.kv_unified else 1)
+        # DeepSeek V4 keeps a stream per sequence even in a unified pool.
+        shared = request.kv_unified and hparams.arch != "deepseek4"
+        window = hparams.n_swa * (request.n_seq_max if shared else 1)
         swa_cells = n_ctx_seq if request.swa_full else _padded(min(n_ctx_seq, window + ubatch))
     return ResolvedContext(
         n_ctx=n_ctx,

@@ -4,14 +4,16 @@ from kvtop.domain.plan import PlanDevice, Step
 from kvtop.planning.llamacpp.buffers import is_exact
 from kvtop.planning.llamacpp.context import ResolvedContext
 from kvtop.planning.llamacpp.hparams import HParams
-from kvtop.planning.llamacpp.kv_cache import INDEXER, SLIDING_WINDOW, CacheGroup, group_cells
+from kvtop.planning.llamacpp.kv_cache import COMPRESSED, INDEXER, SLIDING_WINDOW, CacheGroup, group_cells
 from kvtop.planning.llamacpp.layout import Layout
 from kvtop.planning.llamacpp.placement import HOST
+from kvtop.planning.llamacpp.recurrent import RecurrentGroup
 from kvtop.planning.llamacpp.settings import LlamaSettings
 
 _WHAT = {
     SLIDING_WINDOW: ("sliding-window", "src/llama-kv-cache-iswa.cpp"),
     INDEXER: ("indexer", "src/llama-kv-cache-dsa.cpp"),
+    COMPRESSED: ("compressed", "src/llama-kv-cache-dsv4.cpp"),
 }
 
 
@@ -34,16 +36,7 @@ def derive(
             )
         )
     steps.extend(_cache_step(group, context) for group in groups)
-    if layout.recurrent:
-        layers = sum(group.layers for group in layout.recurrent)
-        rows = context.n_seq_max * (1 + context.n_rs_seq)
-        steps.append(
-            Step(
-                f"{layers} recurrent layers keep {hparams.n_embd_r} + {hparams.n_embd_s} f32 values "
-                f"in each of {rows} rows; neither context nor cache types change that",
-                "src/llama-memory-recurrent.cpp",
-            )
-        )
+    steps.extend(_state_step(group, context) for group in layout.recurrent)
     steps.append(_placement_step(hparams, layout))
     state = "on" if context.flash_attention else "off"
     steps.append(
@@ -70,11 +63,22 @@ def _context_step(settings: LlamaSettings, hparams: HParams, context: ResolvedCo
 def _cache_step(group: CacheGroup, context: ResolvedContext) -> Step:
     what, where = _WHAT.get(group.kind, ("full-attention", "src/llama-kv-cache.cpp"))
     values = "no V" if group.width_v is None else f"V rows of {group.width_v} {context.type_v}"
-    streams = f" in each of {context.n_stream} streams" if context.n_stream > 1 else ""
+    count = context.n_seq_max if group.own_streams else context.n_stream
+    streams = f" in each of {count} streams" if count > 1 else ""
     return Step(
         f"{group.layers} {what} layers on {group.device} cache {group_cells(group, context)} cells{streams}: "
         f"K rows of {group.width_k} {context.type_k}, {values}",
         f"head length * head_count_kv, {where}",
+    )
+
+
+def _state_step(group: RecurrentGroup, context: ResolvedContext) -> Step:
+    rows = context.n_seq_max * (1 + context.n_rs_seq)
+    values = " + ".join(str(count) for count in group.values)
+    return Step(
+        f"{group.layers} recurrent layers on {group.device} keep {values} f32 values in each of {rows} rows; "
+        "neither context nor cache types change that",
+        "src/llama-memory-recurrent.cpp",
     )
 
 

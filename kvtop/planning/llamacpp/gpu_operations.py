@@ -15,7 +15,7 @@ _ELEMENTWISE = re.compile(
     r"_norm|norm_|\.norm|\.(ssm_a|ssm_d|ssm_conv1d_[qkv]|exp_probs_b|exp_probs_b_vl|ffn\.act|hc_(attn|ffn)_(base|scale))(\.|$)"
     r"|time_mix_(lerp|ln|a0|v0|w0|k_k|k_a|r_k|decay\b)|channel_mix_lerp|scale|\.bias$|output_hc_(base|scale)|_res_score"
 )
-_ANY_TYPE = re.compile(r"^rope_|time_mix_first\.weight$|_exps\.bias$")
+_ANY_TYPE = re.compile(r"^rope_|time_mix_first\.weight$|_exps\.bias$|_tid2eid\.|compressor_ape\.")
 _CONVOLUTION = re.compile(r"\.(ssm_conv1d|shortconv\.conv)\.weight$")
 _STATE_SIZES = frozenset({96, 128, 256})
 

@@ -57,6 +57,8 @@ class HParams:
     """Head-size slots of one cached indexer row (pooled indexers keep key, gate and pooled key)."""
     is_indexer_full: tuple[bool, ...] = ()
     """Whether the layer owns an indexer; empty without one."""
+    compress_ratios: tuple[int, ...] = ()
+    """DeepSeek V4: tokens per cell of the layer's compressed cache, 0 without one; empty elsewhere."""
     n_embd_per_layer: int = 0
     causal_attn: bool = True
     use_alibi: bool = False

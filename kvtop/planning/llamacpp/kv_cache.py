@@ -1,7 +1,7 @@
 """Which cache tensors llama.cpp creates (`create_memory`, src/llama-model.cpp; src/llama-kv-cache*.cpp, b11434)."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from kvtop.domain.plan import Refusal, UnknownArchitectureError
@@ -22,17 +22,28 @@ from kvtop.planning.llamacpp.placement import Placement
 FULL = "full"
 SLIDING_WINDOW = "sliding_window"
 INDEXER = "indexer"
+COMPRESSED = "compressed"
+
+COMPRESSED_RATIOS = (4, 128)
+"""DeepSeek V4: tokens per cell of its finely and coarsely compressed attention."""
+
+_PAD_CELLS = 256
 
 
 @dataclass(frozen=True, slots=True)
 class CacheGroup:
-    """`layers` equal layers of one cache on one device. Widths are values per row; `width_v` None: no V tensor."""
+    """`layers` equal layers of one cache on one device. Widths are values per row; `width_v` None: no V tensor.
+
+    `ratio` tokens share a cell. `own_streams`: every sequence has its own cells even in a unified pool.
+    """
 
     kind: str
     device: str
     width_k: int
     width_v: int | None
     layers: int
+    ratio: int = 1
+    own_streams: bool = False
 
 
 def cache_groups(
@@ -44,6 +55,8 @@ def cache_groups(
     """
     if hparams.arch in NO_CACHE or hparams.arch in RECURRENT:
         return ()
+    if hparams.arch == "deepseek4" and not prediction:
+        return compressed_groups(hparams, placement)
     wanted = _prediction_filter(hparams) if prediction else _trunk_filter(hparams)
     counted: Counter[tuple[str, str, int, int | None]] = Counter()
     for layer in range(hparams.n_layer_all):
@@ -61,6 +74,23 @@ def cache_groups(
         width_v = None if hparams.is_mla else hparams.n_embd_head_v[layer]
         counted[INDEXER, placement.cache_device(layer), hparams.indexer_head_size * slots, width_v] += 1
     return tuple(CacheGroup(*key, layers) for key, layers in counted.items())
+
+
+def compressed_groups(hparams: HParams, placement: Placement) -> tuple[CacheGroup, ...]:
+    """DeepSeek V4 (src/llama-kv-cache-dsv4.cpp): keys only, a window of all layers and compressed pasts of some."""
+    counted: Counter[tuple[str, str, int, int]] = Counter()
+    for layer in range(hparams.n_layer_all):
+        device, width = placement.cache_device(layer), hparams.n_embd_k_gqa(layer)
+        counted[SLIDING_WINDOW, device, width, 1] += 1
+        ratio = hparams.compress_ratios[layer]
+        if ratio in COMPRESSED_RATIOS:
+            counted[COMPRESSED, device, width, ratio] += 1
+        if ratio == COMPRESSED_RATIOS[0]:
+            counted[INDEXER, device, hparams.indexer_head_size, ratio] += 1
+    return tuple(
+        CacheGroup(kind, device, width, None, layers, ratio, own_streams=True)
+        for (kind, device, width, ratio), layers in counted.items()
+    )
 
 
 def _trunk_filter(hparams: HParams) -> Callable[[int], bool]:
@@ -81,7 +111,7 @@ def _trunk_filter(hparams: HParams) -> Callable[[int], bool]:
 
 def _prediction_filter(hparams: HParams) -> Callable[[int], bool]:
     # The engine itself has no graph for the prediction blocks of GLM 5 Next and Mistral 4.
-    if hparams.arch not in MTP_ON_DEMAND or hparams.arch in {"nemotron_h", "glm5-next", "mistral4"}:
+    if hparams.arch not in MTP_ON_DEMAND or hparams.arch in {"nemotron_h", "glm5-next", "mistral4", "deepseek4"}:
         raise UnknownArchitectureError(f"kvtop has no rule for a prediction context of {hparams.arch}")
     return lambda layer: layer >= hparams.n_layer
 
@@ -99,7 +129,7 @@ def _indexer_layers(hparams: HParams, prediction: bool) -> list[int]:
 
 def group_bytes(group: CacheGroup, context: ResolvedContext, buffer: BufferRule) -> int | Refusal:
     """Bytes of one group: per layer a K and a V tensor of [width, cells, streams], each padded by its buffer."""
-    rows = group_cells(group, context) * context.n_stream
+    rows = group_cells(group, context) * (context.n_seq_max if group.own_streams else context.n_stream)
     try:
         size_bytes = buffer.allocated_rows(CACHE_TYPES[context.type_k], group.width_k, rows)
         if group.width_v is not None:
@@ -111,7 +141,12 @@ def group_bytes(group: CacheGroup, context: ResolvedContext, buffer: BufferRule)
 
 def group_cells(group: CacheGroup, context: ResolvedContext) -> int:
     """Cells of one stream."""
-    return context.swa_cells if group.kind == SLIDING_WINDOW else context.n_ctx_seq
+    if group.kind == SLIDING_WINDOW:
+        return context.swa_cells
+    if group.ratio == 1:
+        return context.n_ctx_seq
+    cells = max(1, -(-context.n_ctx_seq // group.ratio))
+    return -(-cells // _PAD_CELLS) * _PAD_CELLS
 
 
 def bytes_per_token(groups: tuple[CacheGroup, ...], context: ResolvedContext, swa_full: bool) -> float:
@@ -124,38 +159,5 @@ def bytes_per_token(groups: tuple[CacheGroup, ...], context: ResolvedContext, sw
         row = group.width_k * kind_k.block_bytes / kind_k.block_values
         if group.width_v is not None:
             row += group.width_v * kind_v.block_bytes / kind_v.block_values
-        total += row * group.layers
+        total += row * group.layers / group.ratio
     return total
-
-
-@dataclass(frozen=True, slots=True)
-class RecurrentGroup:
-    """Recurrent layers on one device; every layer has a rolling (R) and a matrix (S) tensor of f32 rows."""
-
-    device: str
-    layers: int
-
-
-def recurrent_groups(hparams: HParams, placement: Placement) -> tuple[RecurrentGroup, ...]:
-    """Recurrent layers per device (`llama_memory_recurrent`, src/llama-memory-recurrent.cpp)."""
-    if hparams.arch not in RECURRENT | HYBRID:
-        return ()
-    plain = hparams.arch not in {"nemotron_h", "nemotron_h_moe"}
-    counted = Counter(
-        placement.cache_device(layer)
-        for layer in range(hparams.n_layer)
-        if hparams.is_recurrent[layer] and (plain or hparams.n_ff[layer] == 0)
-    )
-    return tuple(RecurrentGroup(device, layers) for device, layers in counted.items())
-
-
-def recurrent_bytes(
-    group: RecurrentGroup, hparams: HParams, context: ResolvedContext, buffers: Mapping[str, BufferRule]
-) -> int:
-    """State of one row per sequence, and one more per drafted token where the state can be rolled back."""
-    rows = max(1, context.n_seq_max) * (1 + context.n_rs_seq)
-    f32 = CACHE_TYPES["f32"]
-    buffer = buffers[group.device]
-    rolling = buffer.allocated_rows(f32, hparams.n_embd_r, rows)
-    matrix = buffer.allocated_rows(f32, hparams.n_embd_s, rows)
-    return (rolling + matrix) * group.layers

@@ -53,13 +53,16 @@ def _resolve(
         tokens = keys.integer(_WINDOW, window.default_tokens)
     if window.forced_tokens is not None:
         tokens = window.forced_tokens
-    listed = keys.array(_PATTERN)
+    listed = keys.array(_PATTERN) if window.listed else None
     if listed is not None:
         # llama.cpp copies what is there; blocks beyond the list stay dense.
         flags = tuple(bool(entry) for entry in listed[:n_layer_all])
         return SlidingWindow(window.kind, tokens, flags + (False,) * (n_layer_all - len(flags)))
     if window.pattern is None:
         raise UnknownArchitectureError(f"key not found in model: {keys.arch}.{_PATTERN}")
+    if not window.listed:
+        # DeepSeek V4: all blocks, prediction blocks included.
+        return SlidingWindow(window.kind, tokens, (True,) * n_layer_all)
     every = keys.integer(_PATTERN, window.pattern)
     layers = tuple(_slides(layer, every, window.dense_first) for layer in range(n_layer))
     return SlidingWindow(window.kind, tokens, layers + (False,) * (n_layer_all - n_layer))

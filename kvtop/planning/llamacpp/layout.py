@@ -7,9 +7,10 @@ from functools import lru_cache
 from kvtop.domain.plan import PlanDevice, Refusal
 from kvtop.planning.llamacpp.buffers import HOST_BUFFER, BufferRule, device_buffer
 from kvtop.planning.llamacpp.flash_attention import has_fused_attention
-from kvtop.planning.llamacpp.kv_cache import CacheGroup, RecurrentGroup, cache_groups, recurrent_groups
+from kvtop.planning.llamacpp.kv_cache import CacheGroup, cache_groups
 from kvtop.planning.llamacpp.placement import HOST, Placement, override_rules, place
 from kvtop.planning.llamacpp.prepared import PreparedModel
+from kvtop.planning.llamacpp.recurrent import RecurrentGroup, recurrent_groups
 from kvtop.planning.llamacpp.settings import LlamaSettings
 from kvtop.planning.llamacpp.weights import Loading, weights_by_device
 

@@ -51,6 +51,8 @@ def load_hparams(header: GgufHeader) -> HParams:
         raise UnknownArchitectureError(f"kvtop has no memory rule for {arch} models with a decision head")
     blocks = keys.integer("block_count")
     nextn = keys.integer("nextn_predict_layers", 0)
+    if arch == "deepseek4" and not _has_prediction_head(header, blocks - nextn):
+        nextn = 0
     if not 0 < blocks <= _MAX_LAYERS or not 0 <= nextn <= blocks:
         raise UnknownArchitectureError(f"{arch}.block_count {blocks} with {nextn} prediction blocks is out of range")
     n_embd = keys.integer("embedding_length")
@@ -73,7 +75,7 @@ def load_hparams(header: GgufHeader) -> HParams:
         n_vocab=vocabulary_tokens(header),
         n_ctx_train=keys.integer("context_length"),
         n_embd=n_embd,
-        n_embd_out=keys.integer("embedding_length_out", n_embd) or n_embd,
+        n_embd_out=_output_length(keys, n_embd),
         n_layer_all=n_layer_all,
         n_weight_layers=blocks,
         n_layer_nextn=nextn,
@@ -110,12 +112,34 @@ def load_hparams(header: GgufHeader) -> HParams:
         indexer_top_k=keys.integer("attention.indexer.top_k", 0),
         indexer_row_slots=3 if pool > 0 else 1,
         is_indexer_full=_indexer_layers(keys, n_layer, n_layer_all),
+        compress_ratios=_compress_ratios(keys, n_layer_all),
         n_embd_per_layer=keys.integer("embedding_length_per_layer_input", 0),
         causal_attn=arch not in NOT_CAUSAL and bool(keys.integer("attention.causal", 1)),
         use_alibi=alibi,
         f_attn_logit_softcapping=keys.number("attn_logit_softcapping", 50.0) if arch == "gemma2" else 0.0,
         pooling_type=keys.integer("pooling_type", 0),
     )
+
+
+def _has_prediction_head(header: GgufHeader, first: int) -> bool:
+    """DeepSeek V4 counts prediction blocks only when the file holds them."""
+    probe = f"blk.{first}.nextn.eh_proj.weight"
+    return any(tensor.name == probe for tensor in header.tensors)
+
+
+def _output_length(keys: ArchitectureKeys, n_embd: int) -> int:
+    if keys.arch == "deepseek4":
+        return keys.integer("hyper_connection.count") * n_embd
+    return keys.integer("embedding_length_out", n_embd) or n_embd
+
+
+def _compress_ratios(keys: ArchitectureKeys, n_layer_all: int) -> tuple[int, ...]:
+    if keys.arch != "deepseek4":
+        return ()
+    ratios = keys.array("attention.compress_ratios") or ()
+    if len(ratios) < n_layer_all:
+        raise UnknownArchitectureError("DeepSeek-V4 compress_ratios is shorter than block_count")
+    return ratios[:n_layer_all]
 
 
 def _heads(keys: ArchitectureKeys, blocks: int, n_embd: int) -> _Heads:

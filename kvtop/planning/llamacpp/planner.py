@@ -26,11 +26,11 @@ from kvtop.planning.llamacpp.kv_cache import (
     bytes_per_token,
     group_bytes,
     group_cells,
-    recurrent_bytes,
 )
 from kvtop.planning.llamacpp.layout import Layout, fused_attention_available, layout_of
 from kvtop.planning.llamacpp.placement import HOST
 from kvtop.planning.llamacpp.prepared import PreparedModel, prepare
+from kvtop.planning.llamacpp.recurrent import recurrent_bytes
 from kvtop.planning.llamacpp.refusals import context_refusal
 from kvtop.planning.llamacpp.settings import LlamaSettings
 
@@ -121,7 +121,7 @@ def _plan_context(
         return caches
     recurrent = dict.fromkeys(layout.buffers, 0)
     for group in layout.recurrent:
-        recurrent[group.device] += recurrent_bytes(group, hparams, context, layout.buffers)
+        recurrent[group.device] += recurrent_bytes(group, context, layout.buffers)
     parts = _parts(groups, context, layout)
     if layout.recurrent:
         layers = sum(group.layers for group in layout.recurrent)

@@ -21,7 +21,7 @@ def context_refusal(hparams: HParams, request: ContextRequest, flash_attention: 
     words = None
     if request.ctx_tokens == 0 and hparams.n_ctx_train == 0:
         words = "n_ctx and model->hparams.n_ctx_train cannot both be zero"
-    elif hparams.is_mla and request.type_k != request.type_v:
+    elif (hparams.is_mla or hparams.arch == "deepseek4") and request.type_k != request.type_v:
         words = f"model does not support different K ({request.type_k}) and V ({request.type_v}) cache types"
     elif CACHE_TYPES[request.type_v].is_quantized and requested == "off":
         words = "quantized V cache requires flash_attn to be enabled"
