@@ -1,6 +1,10 @@
 """kvtop against the engine: every recorded case, to the byte, on every device."""
 
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 from kvtop.domain.plan import MemoryPlan, Refusal
@@ -81,6 +85,15 @@ def test_context_resolves_as_the_engine_says(oracle: SimpleNamespace) -> None:
         # weights or cache depends on it.
         if case.settings.kv_offload or case.settings.flash_attention != "auto":
             assert answer.flash_attention == resolved["flash_attn"], case.id
+
+
+def test_the_table_for_people_agrees() -> None:
+    root = Path(__file__).parents[3]
+    environment = dict(os.environ, PYTHONPATH=str(root))
+    script = root / "tests" / "oracle" / "table.py"
+    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "| **12 real models** | 388 | 388 | 388 |" in done.stdout
 
 
 def test_a_grid_of_types_and_lengths_is_fast(oracle: SimpleNamespace) -> None:
