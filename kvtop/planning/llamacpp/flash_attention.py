@@ -5,7 +5,7 @@ CUDA it does when a kernel exists for the head lengths and cache types (ggml-cud
 """
 
 from kvtop.domain.plan import PlanDevice
-from kvtop.planning.llamacpp.architectures import NO_CACHE, RECURRENT
+from kvtop.planning.llamacpp.architectures import NO_CACHE, RECURRENT, UNFUSED_OVER_HOST_CACHE
 from kvtop.planning.llamacpp.hparams import HParams
 from kvtop.planning.llamacpp.placement import Placement
 
@@ -40,7 +40,11 @@ def has_fused_attention(
             length_v = hparams.n_lora_kv if hparams.is_mla else hparams.n_embd_head_v[layer]
             group = hparams.n_head[layer] // hparams.n_head_kv[layer]
             shapes.add((hparams.n_embd_head_k[layer], length_v, group))
-    return not shapes or (types_fit and all(cuda_has_kernel(*shape, hparams.use_alibi) for shape in shapes))
+    if not shapes:
+        return True
+    if placement.kv_on_host and hparams.arch in UNFUSED_OVER_HOST_CACHE:
+        return False
+    return types_fit and all(cuda_has_kernel(*shape, hparams.use_alibi) for shape in shapes)
 
 
 def resolve_flash_attention(hparams: HParams, requested: str, v_is_quantized: bool, has_kernel: bool) -> bool:

@@ -81,10 +81,7 @@ def test_context_resolves_as_the_engine_says(oracle: SimpleNamespace) -> None:
         got = (answer.context.n_ctx, answer.context.n_ctx_seq, answer.context.n_seq_max, answer.context.kv_unified)
         resolved = case.resolved
         assert got == tuple(resolved[key] for key in ("n_ctx", "n_ctx_seq", "n_seq_max", "kv_unified")), case.id
-        # With the cache on the host and attention on "auto", the outcome hangs on the scheduler's graph; no byte of
-        # weights or cache depends on it.
-        if case.settings.kv_offload or case.settings.flash_attention != "auto":
-            assert answer.flash_attention == resolved["flash_attn"], case.id
+        assert answer.flash_attention == resolved["flash_attn"], case.id
 
 
 def test_the_table_for_people_agrees() -> None:
