@@ -81,10 +81,14 @@ def request_of(settings: LlamaSettings, hparams: HParams) -> ContextRequest:
 
 
 def _longest_draft(settings: LlamaSettings) -> int:
-    """`common_speculative_n_max` (common/speculative.cpp). A draft model without a named type is draft-simple."""
-    types = settings.speculative_types or (("draft-simple",) if settings.draft is not None else ())
-    lengths = [settings.draft_max_tokens if name in _DRAFTED else _NGRAM_TOKENS.get(name, 0) for name in types]
-    return max(lengths, default=0)
+    """`common_speculative_n_max` (common/speculative.cpp): a draft model alone, without `--spec-type`, counts nothing."""
+    return max(
+        (
+            settings.draft_max_tokens if name in _DRAFTED else _NGRAM_TOKENS.get(name, 0)
+            for name in settings.speculative_types
+        ),
+        default=0,
+    )
 
 
 def resolve_context(request: ContextRequest, hparams: HParams, flash_attention: bool) -> ResolvedContext:

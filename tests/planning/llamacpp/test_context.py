@@ -1,5 +1,6 @@
 """How options become the effective context."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -68,8 +69,11 @@ def test_embeddings_take_one_micro_batch_and_output_all_of_it(llama: HParams) ->
 
 
 def test_drafts_need_more_outputs_and_rollback_rows(oracle: SimpleNamespace, llama: HParams) -> None:
-    drafted = _resolve(llama, LlamaSettings(parallel=2, draft=DraftSettings("draft.gguf")))
+    drafting = LlamaSettings(parallel=2, draft=DraftSettings("draft.gguf"), speculative_types=("draft-simple",))
+    drafted = _resolve(llama, drafting)
     assert (drafted.n_outputs_max, drafted.n_rs_seq) == (8, 0)
+    # A draft model that no speculative type uses is loaded all the same, but adds no outputs.
+    assert _resolve(llama, replace(drafting, speculative_types=())).n_outputs_max == 2
     hybrid = load_hparams(oracle.headers["qwen3.5-9b"])
     assert _resolve(hybrid, LlamaSettings(speculative_types=("draft-mtp",))).n_rs_seq == 3
     # Llama has no recurrent state to roll back.
