@@ -1,6 +1,6 @@
 """The `architectures` of config.json that kvtop knows exactly, and which rules build them.
 
-Source: vLLM 0.32.0, `model_executor/models/registry.py`. Anything else is refused: no number is better than a wrong one.
+Source: vLLM 0.32.0, `model_executor/models/registry.py`. Anything else is refused: no number is better than a guess.
 """
 
 from collections.abc import Callable, Mapping
@@ -39,45 +39,54 @@ def _dense(windows: dense.Windows, *, sinks: bool = False) -> Build:
     return partial(dense.dense, windows=windows, sinks=sinks)
 
 
-UNIFORM = Architecture("full attention", _dense(dense.no_window))
-WINDOWED = Architecture("one window for all", _dense(dense.everywhere))
-TYPED = Architecture("by layer type", _dense(dense.by_type))
+UNIFORM = Architecture("full attention", _dense(dense.everywhere))
+"""Or one window for all layers, where the configuration has a `sliding_window`."""
 QWEN = Architecture("full attention", _dense(dense.qwen_window))
 MLA = Architecture("MLA", latent.mla)
 
 _SAME: tuple[tuple[Architecture, str], ...] = (
     (
         UNIFORM,
-        "AquilaForCausalLM AquilaModel BaichuanForCausalLM BloomForCausalLM CohereForCausalLM DbrxForCausalLM "
-        "Ernie4_5ForCausalLM Ernie4_5_MoeForCausalLM FalconForCausalLM GPT2LMHeadModel GPTJForCausalLM "
-        "GPTNeoXForCausalLM GPTBigCodeForCausalLM GemmaForCausalLM Glm4ForCausalLM Glm4MoeForCausalLM GlmForCausalLM "
-        "GraniteMoeForCausalLM GraniteMoeSharedForCausalLM HunYuanDenseV1ForCausalLM HunYuanMoEV1ForCausalLM "
-        "InternLM2ForCausalLM InternLM3ForCausalLM MiniMaxM2ForCausalLM NemotronForCausalLM OPTForCausalLM "
-        "OlmoForCausalLM Olmo2ForCausalLM OlmoeForCausalLM OrionForCausalLM PhiForCausalLM SeedOssForCausalLM "
-        "SolarForCausalLM StableLmForCausalLM TeleChat3ForCausalLM BailingMoeForCausalLM BailingMoeV2ForCausalLM "
-        "ExaoneForCausalLM FlexOlmoForCausalLM",
+        (
+            "BloomForCausalLM CohereForCausalLM DbrxForCausalLM "
+            "Ernie4_5ForCausalLM Ernie4_5_MoeForCausalLM GPT2LMHeadModel GPTJForCausalLM "
+            "GPTNeoXForCausalLM GPTBigCodeForCausalLM GemmaForCausalLM Glm4ForCausalLM Glm4MoeForCausalLM GlmForCausalLM "
+            "GraniteMoeForCausalLM GraniteMoeSharedForCausalLM HunYuanDenseV1ForCausalLM HunYuanMoEV1ForCausalLM "
+            "InternLM2ForCausalLM InternLM3ForCausalLM MiniMaxM2ForCausalLM NemotronForCausalLM OPTForCausalLM "
+            "OlmoForCausalLM Olmo2ForCausalLM OlmoeForCausalLM OrionForCausalLM PhiForCausalLM SeedOssForCausalLM "
+            "SolarForCausalLM StableLmForCausalLM TeleChat3ForCausalLM BailingMoeForCausalLM BailingMoeV2ForCausalLM "
+            "ExaoneForCausalLM FlexOlmoForCausalLM"
+        ),
     ),
     (
-        WINDOWED,
-        "LlamaForCausalLM LLaMAForCausalLM MistralForCausalLM Ministral3ForCausalLM MixtralForCausalLM "
-        "Phi3ForCausalLM PhiMoEForCausalLM Starcoder2ForCausalLM GraniteForCausalLM ArceeForCausalLM "
-        "ApertusForCausalLM IQuestCoderForCausalLM CwmForCausalLM SmolLM3ForCausalLM MiMoForCausalLM",
+        UNIFORM,
+        (
+            "LlamaForCausalLM LLaMAForCausalLM MistralForCausalLM Ministral3ForCausalLM MixtralForCausalLM "
+            "Phi3ForCausalLM PhiMoEForCausalLM Starcoder2ForCausalLM GraniteForCausalLM ArceeForCausalLM "
+            "ApertusForCausalLM IQuestCoderForCausalLM CwmForCausalLM SmolLM3ForCausalLM MiMoForCausalLM"
+        ),
     ),
     (
         QWEN,
-        "Qwen2ForCausalLM Qwen2MoeForCausalLM Qwen3ForCausalLM Qwen3MoeForCausalLM "
-        "Qwen2VLForConditionalGeneration Qwen2_5_VLForConditionalGeneration "
-        "Qwen3VLForConditionalGeneration Qwen3VLMoeForConditionalGeneration",
+        (
+            "Qwen2ForCausalLM Qwen2MoeForCausalLM Qwen3ForCausalLM Qwen3MoeForCausalLM "
+            "Qwen2VLForConditionalGeneration Qwen2_5_VLForConditionalGeneration "
+            "Qwen3VLForConditionalGeneration Qwen3VLMoeForConditionalGeneration"
+        ),
     ),
     (
         MLA,
-        "DeepseekV2ForCausalLM DeepseekV3ForCausalLM DeepseekV32ForCausalLM Glm4MoeLiteForCausalLM "
-        "GlmMoeDsaForCausalLM KimiK2ForCausalLM",
+        (
+            "DeepseekV2ForCausalLM DeepseekV3ForCausalLM DeepseekV32ForCausalLM Glm4MoeLiteForCausalLM "
+            "GlmMoeDsaForCausalLM"
+        ),
     ),
     (
         Architecture("gated delta net", hybrid.gated_delta, is_hybrid=True),
-        "Qwen3NextForCausalLM Qwen3_5ForCausalLM Qwen3_5MoeForCausalLM Qwen3_5ForConditionalGeneration "
-        "Qwen3_5MoeForConditionalGeneration OlmoHybridForCausalLM",
+        (
+            "Qwen3NextForCausalLM Qwen3_5ForCausalLM Qwen3_5MoeForCausalLM Qwen3_5ForConditionalGeneration "
+            "Qwen3_5MoeForConditionalGeneration OlmoHybridForCausalLM"
+        ),
     ),
     (Architecture("Mamba-2 hybrid", hybrid.granite_hybrid, is_hybrid=True), "GraniteMoeHybridForCausalLM"),
     (Architecture("Mamba-2 hybrid", hybrid.nemotron_h, is_hybrid=True), "NemotronHForCausalLM"),
@@ -89,6 +98,7 @@ _SAME: tuple[tuple[Architecture, str], ...] = (
     (Architecture("Mamba-2", hybrid.mamba2_alone, attention_free=True), "Mamba2ForCausalLM"),
     (Architecture("Kimi delta attention", latent.kimi_linear, is_hybrid=True), "KimiLinearForCausalLM"),
     (Architecture("MLA", latent.longcat), "LongcatFlashForCausalLM"),
+    (Architecture("full attention", dense.falcon), "FalconForCausalLM"),
     (Architecture("sliding window", _dense(dense.even_layers, sinks=True)), "GptOssForCausalLM"),
     (Architecture("sliding window", _dense(dense.every(2))), "Gemma2ForCausalLM"),
     (Architecture("sliding window", _dense(dense.every(6, "sliding_window_pattern"))), "Gemma3ForCausalLM"),

@@ -59,7 +59,8 @@ def assign(layers: tuple[CachedLayer, ...], terms: AssignTerms) -> Assignment:
         if layer.is_indexer:
             picks.append((b.INDEXER, "auto"))
             continue
-        dtype = "auto" if _skipped(layer, terms.skip_layers) else terms.cache_dtype
+        native = layer.native_only or _skipped(layer, terms.skip_layers)
+        dtype = "auto" if native else terms.cache_dtype
         question = _question(layer, dtype, terms)
         if question not in chosen:
             chosen[question] = choose(question, terms.card, terms.forced)
@@ -164,7 +165,7 @@ def _spec(layer: CachedLayer, backend: Backend, dtype: str, choice: BlockChoice,
     size, size_v = layer.head_size, layer.head_size_v
     native = terms.shape.model_dtype if dtype == "auto" else dtype
     cell = token_cell(dtype, terms.shape.model_dtype, size, size_v, backend.packing)
-    cell_bytes = DS_MLA_BYTES.get(dtype, cell.slot_bytes)
+    cell_bytes = DS_MLA_BYTES.get(dtype, cell.slot_bytes) if layer.kind is SpecKind.MLA else cell.slot_bytes
     slots = layer.kv_heads * cell.slots_per_head
     spec = LayerSpec(
         layer.kind, choice.block_size, cell_bytes, slots, layer.kv_heads, size, size_v, native,

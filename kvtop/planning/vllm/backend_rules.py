@@ -168,14 +168,13 @@ def _takes_head(backend: Backend, head_size: int, card: Card) -> bool:
 
 
 def _takes_cache_dtype(backend: Backend, dtype: str, card: Card) -> bool:
+    if backend.name == "FLASHINFER" and dtype.startswith("nvfp4"):
+        # On data-centre Blackwell the name's beginning is all that vLLM looks at.
+        return dtype == "nvfp4" if card.family in (8, 9, 12) else card.family == 10
     if dtype not in backend.cache_dtypes:
         return False
     if backend.name in ("FLASH_ATTN", "TRITON_FLASH_ATTN") and dtype not in NATIVE:
         return fa.takes_dtype(dtype, card)
-    if backend.name == "FLASHINFER" and dtype.startswith("nvfp4"):
-        if card.family in (8, 9, 12):
-            return dtype == "nvfp4"
-        return card.family == 10
     return True
 
 

@@ -31,6 +31,8 @@ class CachedLayer:
     cell_bytes: int = 0
     sparse: bool = False
     attention_type: str = "decoder"
+    native_only: bool = False
+    """The model class does not hand `--kv-cache-dtype` on to this layer."""
 
     @property
     def is_indexer(self) -> bool:

@@ -4,6 +4,7 @@ Source: vLLM 0.32.0, `model_executor/models/*.py`; Transformers for the layer ty
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from kvtop.domain.plan import UnknownArchitectureError
 from kvtop.planning.vllm.cached_layers import (
@@ -39,6 +40,11 @@ def dense(view: ConfigView, terms: BuildTerms, windows: Windows, *, sinks: bool 
     return tuple(
         attention(index, heads, size, window, sink=sinks) for index, window in enumerate(windows(view, layers))
     )
+
+
+def falcon(view: ConfigView, terms: BuildTerms) -> tuple[CachedLayer, ...]:
+    """falcon.py builds its attention without the cache configuration: no window, and always the model's own dtype."""
+    return tuple(replace(layer, native_only=True) for layer in dense(view, terms, no_window))
 
 
 def _window(view: ConfigView) -> int | None:

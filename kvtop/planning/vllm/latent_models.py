@@ -1,6 +1,6 @@
 """Model classes with latent attention (MLA), plain or sparse with an indexer (DSA).
 
-Source: vLLM 0.32.0, `model_executor/models/deepseek_v2.py`, `vllm/models/deepseek_v32`, `layers/attention/mla_attention.py`.
+Source: vLLM 0.32.0, `model_executor/models/deepseek_v2.py`, `models/deepseek_v32`, `layers/attention/mla_attention.py`.
 """
 
 from kvtop.planning.vllm.cached_layers import BuildTerms, CachedLayer, kda_state, layer_count
@@ -41,7 +41,7 @@ def longcat(view: ConfigView, _terms: BuildTerms) -> tuple[CachedLayer, ...]:
 
 
 def kimi_linear(view: ConfigView, terms: BuildTerms) -> tuple[CachedLayer, ...]:
-    """kimi_linear: Kimi delta attention on the layers that `linear_attn_config` names (counted from one), MLA on others."""
+    """kimi_linear: delta attention on the layers that `linear_attn_config` names (counted from one), MLA on others."""
     linear = view.part("linear_attn_config")
     heads, size, kernel = (linear.get(name) for name in ("num_heads", "head_dim", "short_conv_kernel_size"))
     named = linear.get("kda_layers")

@@ -1,11 +1,10 @@
 """Every option of `vllm serve` 0.32.0, by what it takes; read off its own argument parser."""
 
-FLAGS = """
+# One string a kind: a list of 200 quoted names would be a screen a kind and says no more.
+_FLAGS = """
     aggregate-engine-logging data-parallel-multi-port-external-lb disable-log-stats grpc headless
-""".split()
-"""Switches without a value."""
-
-TOGGLES = """
+"""
+_TOGGLES = """
     allow-credentials allow-deprecated-quantization async-scheduling cohere-is-reasoning-model cudagraph-metrics
     data-parallel-external-lb data-parallel-hybrid-lb dcp-q-replicate disable-cascade-attn disable-chunked-mm-input
     disable-custom-all-reduce disable-fastapi-docs disable-hybrid-kv-cache-manager
@@ -26,10 +25,8 @@ TOGGLES = """
     return-sampling-mask return-tokens-as-token-ids scheduler-reserve-full-isl skip-mm-profiling skip-tokenizer-init
     sleep-mode-offload-cudagraph specialize-active-lora swa-bounded-replay tokens-only trust-remote-code
     trust-request-chat-template trust-request-mm-kwargs use-fp64-gumbel use-replayssm use-tqdm-on-load
-""".split()
-"""--x and --no-x."""
-
-VALUES = """
+"""
+_VALUES = """
     additional-config all2all-backend allowed-headers allowed-local-media-path allowed-methods allowed-origins
     anthropic-disabled-thinking-effort api-server-count attention-backend attention-config aux-output-config
     block-size chat-template chat-template-content-format code-revision cohere-format compilation-config config
@@ -68,117 +65,51 @@ VALUES = """
     tensor-parallel-size tokenizer tokenizer-mode tokenizer-revision tool-call-parser tool-parser-plugin tool-server
     tool-strict-level ubatch-size uds uvicorn-log-level video-pruning-method video-pruning-rate watermark
     watermark-config weight-transfer-config worker-cls worker-extension-cls
-""".split()
-"""One value."""
-
-LISTS = """
+"""
+_LISTS = """
     allowed-media-domains api-key collect-detailed-traces cpu-offload-params cudagraph-capture-sizes ignore-patterns
     kv-cache-dtype-skip-layers logits-processors lora-modules lora-target-modules numa-bind-cpus numa-bind-nodes
     offload-params served-model-name sleep-preserve-parameter-names
-""".split()
-"""One value or more, up to the next option."""
-
-OPTIONAL = """
+"""
+_OPTIONAL = """
     hf-token
-""".split()
+"""
+
+FLAGS = tuple(_FLAGS.split())
+"""Switches without a value."""
+TOGGLES = tuple(_TOGGLES.split())
+"""--x and --no-x."""
+VALUES = tuple(_VALUES.split())
+"""One value."""
+LISTS = tuple(_LISTS.split())
+"""One value or more, up to the next option."""
+OPTIONAL = tuple(_OPTIONAL.split())
 """A value that may be left out."""
 
 SPELLINGS: dict[str, tuple[str, ...]] = {
-    "api-server-count": (
-        "--api-server-count",
-        "-asc",
-    ),
-    "attention-config": (
-        "--attention-config",
-        "-ac",
-    ),
-    "compilation-config": (
-        "--compilation-config",
-        "-cc",
-    ),
-    "data-parallel-address": (
-        "--data-parallel-address",
-        "-dpa",
-    ),
-    "data-parallel-backend": (
-        "--data-parallel-backend",
-        "-dpb",
-    ),
-    "data-parallel-external-lb": (
-        "--data-parallel-external-lb",
-        "-dpe",
-    ),
-    "data-parallel-hybrid-lb": (
-        "--data-parallel-hybrid-lb",
-        "-dph",
-    ),
-    "data-parallel-multi-port-external-lb": (
-        "--data-parallel-multi-port-external-lb",
-        "-dpm",
-    ),
-    "data-parallel-rank": (
-        "--data-parallel-rank",
-        "-dpn",
-    ),
-    "data-parallel-rpc-port": (
-        "--data-parallel-rpc-port",
-        "-dpp",
-    ),
-    "data-parallel-size": (
-        "--data-parallel-size",
-        "-dp",
-    ),
-    "data-parallel-size-local": (
-        "--data-parallel-size-local",
-        "-dpl",
-    ),
-    "data-parallel-start-rank": (
-        "--data-parallel-start-rank",
-        "-dpr",
-    ),
-    "decode-context-parallel-size": (
-        "--decode-context-parallel-size",
-        "-dcp",
-    ),
-    "diffusion-config": (
-        "--diffusion-config",
-        "-dc",
-    ),
-    "enable-expert-parallel": (
-        "--enable-expert-parallel",
-        "-ep",
-    ),
-    "gpu-memory-utilization": (
-        "--gpu-memory-utilization",
-        "--device-memory-utilization",
-    ),
-    "nnodes": (
-        "--nnodes",
-        "-n",
-    ),
-    "node-rank": (
-        "--node-rank",
-        "-r",
-    ),
-    "pipeline-parallel-size": (
-        "--pipeline-parallel-size",
-        "-pp",
-    ),
-    "prefill-context-parallel-size": (
-        "--prefill-context-parallel-size",
-        "-pcp",
-    ),
-    "quantization": (
-        "--quantization",
-        "-q",
-    ),
-    "speculative-config": (
-        "--speculative-config",
-        "-sc",
-    ),
-    "tensor-parallel-size": (
-        "--tensor-parallel-size",
-        "-tp",
-    ),
+    "api-server-count": ("--api-server-count", "-asc"),
+    "attention-config": ("--attention-config", "-ac"),
+    "compilation-config": ("--compilation-config", "-cc"),
+    "data-parallel-address": ("--data-parallel-address", "-dpa"),
+    "data-parallel-backend": ("--data-parallel-backend", "-dpb"),
+    "data-parallel-external-lb": ("--data-parallel-external-lb", "-dpe"),
+    "data-parallel-hybrid-lb": ("--data-parallel-hybrid-lb", "-dph"),
+    "data-parallel-multi-port-external-lb": ("--data-parallel-multi-port-external-lb", "-dpm"),
+    "data-parallel-rank": ("--data-parallel-rank", "-dpn"),
+    "data-parallel-rpc-port": ("--data-parallel-rpc-port", "-dpp"),
+    "data-parallel-size": ("--data-parallel-size", "-dp"),
+    "data-parallel-size-local": ("--data-parallel-size-local", "-dpl"),
+    "data-parallel-start-rank": ("--data-parallel-start-rank", "-dpr"),
+    "decode-context-parallel-size": ("--decode-context-parallel-size", "-dcp"),
+    "diffusion-config": ("--diffusion-config", "-dc"),
+    "enable-expert-parallel": ("--enable-expert-parallel", "-ep"),
+    "gpu-memory-utilization": ("--gpu-memory-utilization", "--device-memory-utilization"),
+    "nnodes": ("--nnodes", "-n"),
+    "node-rank": ("--node-rank", "-r"),
+    "pipeline-parallel-size": ("--pipeline-parallel-size", "-pp"),
+    "prefill-context-parallel-size": ("--prefill-context-parallel-size", "-pcp"),
+    "quantization": ("--quantization", "-q"),
+    "speculative-config": ("--speculative-config", "-sc"),
+    "tensor-parallel-size": ("--tensor-parallel-size", "-tp"),
 }
 """Options that are written otherwise than `--name`, with all their spellings."""
