@@ -81,7 +81,7 @@ def request_of(settings: LlamaSettings, hparams: HParams) -> ContextRequest:
 
 
 def _longest_draft(settings: LlamaSettings) -> int:
-    """`common_speculative_n_max` (common/speculative.cpp): a draft model alone, without `--spec-type`, counts nothing."""
+    """`common_speculative_n_max` (common/speculative.cpp): without `--spec-type` a draft model counts nothing."""
     return max(
         (
             settings.draft_max_tokens if name in _DRAFTED else _NGRAM_TOKENS.get(name, 0)

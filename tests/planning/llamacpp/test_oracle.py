@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 from kvtop.domain.plan import MemoryPlan, Refusal
 from kvtop.planning.cache_types import CACHE_TYPES
+from kvtop.planning.llamacpp.context import request_of, resolve_context
 from kvtop.planning.llamacpp.planner import plan
 from kvtop.planning.llamacpp.prepared import PreparedModel, prepare
 from kvtop.planning.llamacpp.settings import LlamaSettings
@@ -82,6 +83,10 @@ def test_context_resolves_as_the_engine_says(oracle: SimpleNamespace) -> None:
         resolved = case.resolved
         assert got == tuple(resolved[key] for key in ("n_ctx", "n_ctx_seq", "n_seq_max", "kv_unified")), case.id
         assert answer.flash_attention == resolved["flash_attn"], case.id
+        hparams = prepared[case.model].hparams
+        context = resolve_context(request_of(case.settings, hparams), hparams, bool(answer.flash_attention))
+        for key in ("n_batch", "n_ubatch", "n_outputs_max", "n_rs_seq"):
+            assert getattr(context, key) == resolved[key], (case.id, key)
 
 
 def test_the_table_for_people_agrees() -> None:
