@@ -21,7 +21,7 @@ Build = Callable[[ConfigView, BuildTerms], tuple[CachedLayer, ...]]
 class Architecture:
     """How one class of vLLM is planned. `family` names the rule for tables and messages.
 
-    `is_hybrid`: vLLM aligns block sizes with recurrent state. `stateless_attention`: no attention at all, so no prefix
+    `is_hybrid`: vLLM aligns block sizes with recurrent state. `attention_free`: recurrent state alone, so no prefix
     caching. `mm_prefix`: images attend in both directions, which rules some backends out. `pipeline`: the class can be
     split over stages.
     """
@@ -33,22 +33,24 @@ class Architecture:
     mm_prefix: bool = False
     pipeline: bool = True
     encoder_decoder: bool = False
+    is_latent: bool = False
+    """Keeps latent vectors where the configuration has a `kv_lora_rank`."""
 
 
-def _dense(windows: dense.Windows, *, sinks: bool = False) -> Build:
-    return partial(dense.dense, windows=windows, sinks=sinks)
+def _dense(windows: dense.Windows) -> Build:
+    return partial(dense.dense, windows=windows)
 
 
 UNIFORM = Architecture("full attention", _dense(dense.everywhere))
 """Or one window for all layers, where the configuration has a `sliding_window`."""
 QWEN = Architecture("full attention", _dense(dense.qwen_window))
-MLA = Architecture("MLA", latent.mla)
+MLA = Architecture("MLA", latent.mla, is_latent=True)
 
 _SAME: tuple[tuple[Architecture, str], ...] = (
     (
         UNIFORM,
         (
-            "BloomForCausalLM CohereForCausalLM DbrxForCausalLM "
+            "CohereForCausalLM DbrxForCausalLM "
             "Ernie4_5ForCausalLM Ernie4_5_MoeForCausalLM GPT2LMHeadModel GPTJForCausalLM "
             "GPTNeoXForCausalLM GPTBigCodeForCausalLM GemmaForCausalLM Glm4ForCausalLM Glm4MoeForCausalLM GlmForCausalLM "
             "GraniteMoeForCausalLM GraniteMoeSharedForCausalLM HunYuanDenseV1ForCausalLM HunYuanMoEV1ForCausalLM "
@@ -95,11 +97,12 @@ _SAME: tuple[tuple[Architecture, str], ...] = (
     (Architecture("Mamba-1 hybrid", hybrid.jamba, is_hybrid=True), "JambaForCausalLM"),
     (Architecture("short convolution", hybrid.lfm2, is_hybrid=True), "Lfm2ForCausalLM Lfm2MoeForCausalLM"),
     (Architecture("Mamba-1", hybrid.mamba1_alone, attention_free=True), "MambaForCausalLM FalconMambaForCausalLM"),
-    (Architecture("Mamba-2", hybrid.mamba2_alone, attention_free=True), "Mamba2ForCausalLM"),
-    (Architecture("Kimi delta attention", latent.kimi_linear, is_hybrid=True), "KimiLinearForCausalLM"),
-    (Architecture("MLA", latent.longcat), "LongcatFlashForCausalLM"),
+    (Architecture("Mamba-2", hybrid.mamba2_alone, attention_free=True, pipeline=False), "Mamba2ForCausalLM"),
+    (Architecture("Kimi delta attention", latent.kimi_linear, is_hybrid=True, is_latent=True), "KimiLinearForCausalLM"),
+    (Architecture("MLA", latent.longcat, is_latent=True), "LongcatFlashForCausalLM"),
     (Architecture("full attention", dense.falcon), "FalconForCausalLM"),
-    (Architecture("sliding window", _dense(dense.even_layers, sinks=True)), "GptOssForCausalLM"),
+    (Architecture("full attention", dense.alibi), "BloomForCausalLM"),
+    (Architecture("sliding window", dense.gpt_oss), "GptOssForCausalLM"),
     (Architecture("sliding window", _dense(dense.every(2))), "Gemma2ForCausalLM"),
     (Architecture("sliding window", _dense(dense.every(6, "sliding_window_pattern"))), "Gemma3ForCausalLM"),
     (
@@ -110,7 +113,7 @@ _SAME: tuple[tuple[Architecture, str], ...] = (
     (Architecture("sliding window", _dense(dense.every(4, "sliding_window_pattern"))), "Exaone4ForCausalLM"),
     (Architecture("sliding window", _dense(dense.every(4, "global_attn_every_n_layers"))), "AfmoeForCausalLM"),
     (Architecture("sliding window", _dense(dense.every(4))), "Olmo3ForCausalLM"),
-    (Architecture("shared KV layers", dense.gemma3n), "Gemma3nForCausalLM"),
+    (Architecture("shared KV layers", dense.gemma3n, pipeline=False), "Gemma3nForCausalLM"),
     (Architecture("shared KV layers", dense.gemma4), "Gemma4ForCausalLM"),
     (Architecture("chunked attention", dense.llama4), "Llama4ForCausalLM Llama4ForConditionalGeneration"),
     (

@@ -65,6 +65,7 @@ def assign(layers: tuple[CachedLayer, ...], terms: AssignTerms) -> Assignment:
         if question not in chosen:
             chosen[question] = choose(question, terms.card, terms.forced)
         backend = chosen[question]
+        _refuse_kernel(layer, backend, dtype, terms.card)
         dtype = _canonical(backend, dtype)
         if dtype != terms.cache_dtype and layer.sparse:
             stored = dtype
@@ -86,6 +87,16 @@ def assign(layers: tuple[CachedLayer, ...], terms: AssignTerms) -> Assignment:
             made[key] = _state_spec(layer, choice, terms) if pick is None else _spec(layer, *pick, choice, terms)
         specs.append(made[key])
     return Assignment(tuple(specs), distinct, choice.block_size, stored)
+
+
+def _refuse_kernel(layer: CachedLayer, backend: Backend, dtype: str, card: Card) -> None:
+    """What a backend's implementation refuses once it is chosen."""
+    if layer.has_alibi and backend is b.FLASH_ATTN and is_quantised(dtype):
+        raise RefusedError("FlashAttention does not support fp8 kv-cache on this device.")
+    if card.dcp and backend is b.FLASHMLA_SPARSE and not is_quantised(dtype):
+        raise RefusedError(
+            "DCP for FlashMLA sparse requires an fp8_ds_mla kv-cache; the bf16 sparse path is not supported under DCP."
+        )
 
 
 def _shape_key(layer: CachedLayer) -> tuple[object, ...]:

@@ -31,6 +31,7 @@ class CachedLayer:
     cell_bytes: int = 0
     sparse: bool = False
     attention_type: str = "decoder"
+    has_alibi: bool = False
     native_only: bool = False
     """The model class does not hand `--kv-cache-dtype` on to this layer."""
 
@@ -130,10 +131,17 @@ def mamba1_state(inner: int, state: int, kernel: int, terms: BuildTerms) -> int:
 def mamba2_state(shape: Mapping[str, int], terms: BuildTerms, ssm_default: str = "auto") -> int:
     """Bytes of a Mamba-2 state on one rank (`mamba2_state_shape`).
 
-    `shape`: inner, groups, heads, head_dim, state, kernel. Groups that do not split are extended to one per rank.
+    `shape`: inner, groups, heads, head_dim, state, kernel. A single group is repeated on every rank.
+
+    Raises:
+        RefusedError: several groups that do not split evenly, in vLLM's words.
     """
     groups = shape["groups"]
     if groups % terms.tp_size:
+        if groups != 1:
+            raise RefusedError(
+                "If tensor parallel world size does not divide num_groups, then num_groups must equal 1."
+            )
         groups += terms.tp_size - groups
     width = divide(shape["inner"] + 2 * groups * shape["state"], terms.tp_size)
     state = divide(shape["heads"], terms.tp_size) * shape["head_dim"] * shape["state"]

@@ -86,6 +86,8 @@ def every(full_every: int, key: str = "", offset: int = 0) -> Windows:
 
     def windows(view: ConfigView, layers: int) -> tuple[int | None, ...]:
         window = _window(view)
+        if window is None and offset:
+            raise RefusedError("TypeError: unsupported operand type(s) for +: 'NoneType' and 'int'")
         wide = None if window is None else window + offset
         types = view.words("layer_types")
         if types is None:
@@ -101,6 +103,13 @@ def even_layers(view: ConfigView, layers: int) -> tuple[int | None, ...]:
     return tuple(_window(view) if index % 2 == 0 else None for index in range(layers))
 
 
+def gpt_oss(view: ConfigView, terms: BuildTerms) -> tuple[CachedLayer, ...]:
+    """gpt_oss.py: attention sinks everywhere; it divides its KV heads and never repeats them."""
+    if total_kv_heads(view) < terms.tp_size:
+        raise RefusedError("ZeroDivisionError: integer modulo by zero")
+    return dense(view, terms, even_layers, sinks=True)
+
+
 def qwen_window(view: ConfigView, layers: int) -> tuple[int | None, ...]:
     """qwen2.py refuses a window on some layers only; Transformers drops it unless `use_sliding_window`."""
     if view.flag("use_sliding_window") and _window(view) is not None:
@@ -112,6 +121,11 @@ def qwen_window(view: ConfigView, layers: int) -> tuple[int | None, ...]:
                 "Please open an issue to discuss this feature."
             )
     return (None,) * layers
+
+
+def alibi(view: ConfigView, terms: BuildTerms) -> tuple[CachedLayer, ...]:
+    """bloom.py: positions as slopes, which only version 2 of FlashAttention computes."""
+    return tuple(replace(layer, has_alibi=True) for layer in dense(view, terms, everywhere))
 
 
 def gemma3n(view: ConfigView, terms: BuildTerms) -> tuple[CachedLayer, ...]:

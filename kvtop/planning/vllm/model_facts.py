@@ -6,9 +6,9 @@ Source: vLLM 0.32.0, `config/model.py`, `transformers_utils/model_arch_config_co
 from collections.abc import Mapping
 from dataclasses import replace
 
-from kvtop.planning.vllm.cached_layers import attention_heads, head_size, layer_count, total_kv_heads
+from kvtop.planning.vllm.cached_layers import head_size
 from kvtop.planning.vllm.config_view import ConfigView
-from kvtop.planning.vllm.dtypes import ELEMENT_BYTES, NVFP4
+from kvtop.planning.vllm.dtypes import ELEMENT_BYTES
 from kvtop.planning.vllm.refusals import RefusedError
 from kvtop.planning.vllm.settings import ServeSettings
 
@@ -24,8 +24,6 @@ _LENGTH_KEYS = (
     "seq_len",
 )
 _ALREADY_SCALED = ("su", "longrope", "llama3", "yarn", "deepseek_yarn", "deepseek_llama_scaling", "default", "mrope")
-_NO_HALF = ("gemma2", "gemma3", "gemma3_text", "plamo2", "glm4")
-"""Model types that vLLM does not run in float16 (`_FLOAT16_NOT_SUPPORTED_MODELS`)."""
 
 
 def model_dtype(view: ConfigView, asked: str, capability: tuple[int, int]) -> str:
@@ -96,33 +94,6 @@ def per_head_scales(view: ConfigView) -> bool:
     return isinstance(scheme, Mapping) and scheme.get("strategy") == "attn_head"
 
 
-def refuse_cache_dtype(view: ConfigView, dtype: str, *, use_mla: bool) -> None:
-    """What vLLM refuses before it asks any backend.
-
-    Raises:
-        RefusedError: NVFP4 with latent attention.
-    """
-    if use_mla and dtype in NVFP4:
-        raise RefusedError(
-            "nvfp4 KV cache is not supported with MLA (Multi-head Latent Attention) backends. Please use a different "
-            "--kv-cache-dtype (e.g., 'fp8', 'auto', or 'nvfp4_ds_mla' with a sparse MLA backend) for MLA models such "
-            "as DeepSeek."
-        )
-    _ = view
-
-
-def refuse_e5m2(view: ConfigView, dtype: str) -> None:
-    """What the attention layers refuse once their backend is chosen.
-
-    Raises:
-        RefusedError: E5M2 with a checkpoint that carries FP8 KV scales.
-    """
-    method = str(quantisation(view).get("quant_method", "")).lower().replace("_", "-")
-    scaled = quantisation(view).get("kv_cache_scheme") is not None
-    if dtype == "fp8_e5m2" and (method in ("fp8", "modelopt") or (method == "compressed-tensors" and scaled)):
-        raise RefusedError("fp8_e5m2 kv-cache is not supported with fp8 checkpoints.")
-
-
 def without_windows(view: ConfigView) -> ConfigView:
     """The model under `--disable-sliding-window`."""
     return replace(view, values={**view.values, "sliding_window": None})
@@ -185,50 +156,9 @@ def model_length(view: ConfigView, settings: ServeSettings) -> int:
     return asked
 
 
-def refuse_parallel(view: ConfigView, settings: ServeSettings, *, use_mla: bool, attention_free: bool) -> None:
-    """Splits that vLLM refuses before it builds a layer (`verify_with_parallel_config`).
-
-    Raises:
-        RefusedError: heads and ranks do not fit, in vLLM's words.
-    """
-    tp_size = settings.tp_size
-    if attention_free:
-        return
-    heads = attention_heads(view)
-    if heads % tp_size:
-        raise RefusedError(
-            f"Total number of attention heads ({heads}) must be divisible by tensor parallel size ({tp_size})."
-        )
-    if settings.pp_size > layer_count(view):
-        raise RefusedError(f"{settings.pp_size} pipeline stages for {layer_count(view)} layers")
-    dcp_size = settings.dcp_size
-    if dcp_size > 1 and not use_mla:
-        _refuse_dcp(heads, total_kv_heads(view), tp_size, dcp_size)
-
-
-def _refuse_dcp(heads: int, kv_heads: int, tp_size: int, dcp_size: int) -> None:
-    if tp_size <= kv_heads:
-        raise RefusedError(
-            f"Decode context parallelism for GQA/MQA requires `--tensor-parallel-size` ({tp_size}) to be greater than "
-            f"the model's total number of KV heads ({kv_heads}). Increase `--tensor-parallel-size` or set "
-            "`--decode-context-parallel-size 1`."
-        )
-    most = tp_size // kv_heads
-    if dcp_size > most:
-        raise RefusedError(
-            f"`--decode-context-parallel-size` ({dcp_size}) exceeds the maximum supported value ({most}) for "
-            f"`--tensor-parallel-size` ({tp_size}) and {kv_heads} model KV heads."
-        )
-    group = heads // kv_heads
-    if group % dcp_size:
-        raise RefusedError(
-            f"The model's number of query heads per KV head ({group}) must be divisible by "
-            f"`--decode-context-parallel-size` ({dcp_size}) for GQA/MQA."
-        )
-
-
 def rank_head_size(view: ConfigView, *, use_mla: bool) -> int:
     """Head size of the model as a whole (`get_head_size`)."""
     if use_mla:
         return view.required("kv_lora_rank") + (view.whole("qk_rope_head_dim") or 0)
-    return view.whole("attention_head_dim") or head_size(view)
+    # Heads of several sizes (Gemma 4): vLLM takes the largest.
+    return view.whole("attention_head_dim") or max(head_size(view), view.whole("global_head_dim") or 0)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from kvtop.domain.model_file import Checkpoint
 from kvtop.domain.plan import CachePart, DevicePlan, Estimate, MemoryPlan, PlanDevice, Step, VllmPlan
 from kvtop.planning.vllm.assignment import Assignment
-from kvtop.planning.vllm.config_view import ConfigView
 from kvtop.planning.vllm.pool import Pool, Stage
+from kvtop.planning.vllm.run import Run
 from kvtop.planning.vllm.settings import Batch, ServeSettings
 from kvtop.planning.vllm.specs import LayerSpec, RequestTerms, SpecKind
 from kvtop.planning.vllm.weights import stage_weights
@@ -30,23 +30,20 @@ class Findings:
     """Everything the rules found, for one report. `pool` None: it depends on what profiling finds free."""
 
     checkpoint: Checkpoint
-    architecture: str
-    family: str
-    config: ConfigView
+    run: Run
     settings: ServeSettings
     devices: tuple[PlanDevice, ...]
     assignment: Assignment
     stages: tuple[Stage, ...]
     pool: Pool | None
     batch: Batch
-    model_dtype: str
     request: RequestTerms
 
 
 def plan_of(found: Findings) -> MemoryPlan:
     """The finished plan, one DevicePlan per rank, pipeline stage first."""
     tp_size = found.settings.tp_size
-    weights = stage_weights(found.checkpoint, found.config, tp_size, found.settings.pp_size)
+    weights = stage_weights(found.checkpoint, found.run.config, tp_size, found.settings.pp_size)
     devices = tuple(
         DevicePlan(
             device.name,
@@ -68,7 +65,7 @@ def plan_of(found: Findings) -> MemoryPlan:
         engine="vllm",
         rules_version=RULES_VERSION,
         model=found.settings.model or found.checkpoint.path,
-        architecture=found.architecture,
+        architecture=found.run.name,
         devices=devices,
         bytes_per_token=growing,
         cache_parts=_parts(found),
@@ -123,7 +120,10 @@ def _steps(found: Findings) -> tuple[Step, ...]:
     settings, stage, pool = found.settings, found.stages[0], found.pool
     names = ", ".join(backend.name for backend in found.assignment.backends) or "no attention"
     steps = [
-        Step(f"{found.architecture} ({found.family}), computing in {found.model_dtype}", "config.json"),
+        Step(
+            f"{found.run.name} ({found.run.architecture.family}), computing in {found.run.terms.shape.model_dtype}",
+            "config.json",
+        ),
         Step(f"attention backend {names}", "platforms/cuda.py: get_attn_backend_cls"),
         Step(
             f"blocks of {found.assignment.block_size} tokens, cache type {found.assignment.cache_dtype}",

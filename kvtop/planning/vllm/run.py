@@ -1,0 +1,152 @@
+"""One launch of one model: its layers on a rank, and everything that backends are chosen by."""
+
+from dataclasses import dataclass
+
+from kvtop.domain.plan import PlanDevice, UnknownArchitectureError
+from kvtop.planning.vllm.architectures import Architecture, architecture_of
+from kvtop.planning.vllm.assignment import AssignTerms
+from kvtop.planning.vllm.backend_rules import MlaShape
+from kvtop.planning.vllm.backends import CUDA_BACKENDS, TRITON_ATTN, Backend
+from kvtop.planning.vllm.block_size import RankShape
+from kvtop.planning.vllm.cached_layers import BuildTerms, CachedLayer, attention_heads, layer_count, total_kv_heads
+from kvtop.planning.vllm.config_view import ConfigView
+from kvtop.planning.vllm.dtypes import TURBOQUANT_BITS
+from kvtop.planning.vllm.flash_attention import Card, is_supported
+from kvtop.planning.vllm.model_facts import cache_dtype, model_dtype, per_head_scales, rank_head_size, without_windows
+from kvtop.planning.vllm.settings import ServeSettings
+from kvtop.planning.vllm.specs import SpecKind
+from kvtop.planning.vllm.start_checks import refuse_cache_dtype, refuse_dtype, refuse_parallel
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """`config` is the model as vLLM sees it: without windows where they are switched off."""
+
+    name: str
+    architecture: Architecture
+    config: ConfigView
+    layers: tuple[CachedLayer, ...]
+    terms: AssignTerms
+    prefix_caching: bool
+    is_hybrid: bool
+
+
+def run_of(config: ConfigView, settings: ServeSettings, device: PlanDevice, max_model_len: int) -> Run:
+    """The layers and the terms of this launch.
+
+    Raises:
+        RefusedError: vLLM would not start.
+        UnknownArchitectureError: kvtop has no rule for the model, the card or an option.
+    """
+    name, architecture = architecture_of(config)
+    capability = device.compute_capability
+    if device.backend != "cuda" or capability is None:
+        raise UnknownArchitectureError(
+            "kvtop knows vLLM's rules for NVIDIA cards only; give the card as cc=MAJOR.MINOR"
+        )
+    if config.whole("sliding_window") == 0 or not settings.sliding_window:
+        config = without_windows(config)
+    stored = cache_dtype(config, settings.cache_dtype, name, capability)
+    dtype = model_dtype(config, settings.dtype, capability)
+    refuse_dtype(config, dtype)
+    use_mla = config.whole("kv_lora_rank") is not None and architecture.is_latent
+    refuse_parallel(config, settings, architecture, use_mla=use_mla)
+    build = BuildTerms(settings.tp_size, dtype, settings.mamba_cache_dtype, settings.mamba_ssm_cache_dtype)
+    layers = architecture.build(config, build)
+    is_hybrid = architecture.is_hybrid and any(layer.kind is SpecKind.MAMBA for layer in layers)
+    refuse_cache_dtype(config, stored, use_mla=use_mla, is_hybrid=is_hybrid)
+    prefix_caching = settings.prefix_caching
+    if prefix_caching is None:
+        prefix_caching = not (architecture.attention_free or architecture.encoder_decoder)
+    override, forced = _overrides(name, settings, stored, capability, layers)
+    card = Card(
+        capability,
+        device.product or device.name,
+        stored,
+        override,
+        soft_capped=bool(config.raw("attn_logit_softcapping")),
+        mm_prefix=architecture.mm_prefix and not settings.language_model_only,
+        dcp=settings.dcp_size > 1,
+    )
+    keeps_state = architecture.attention_free or is_hybrid
+    terms = AssignTerms(
+        card,
+        _shape(config, settings, layers, dtype, use_mla=use_mla, is_hybrid=is_hybrid),
+        _mla_shape(config) if use_mla else MlaShape(),
+        stored,
+        _skip_layers(settings, stored, layers, config, is_hybrid=is_hybrid),
+        settings.block_size,
+        forced,
+        per_head_scales(config),
+        max_model_len if keeps_state and not prefix_caching else None,
+    )
+    return Run(name, architecture, config, layers, terms, prefix_caching, is_hybrid)
+
+
+def _shape(
+    config: ConfigView,
+    settings: ServeSettings,
+    layers: tuple[CachedLayer, ...],
+    dtype: str,
+    *,
+    use_mla: bool,
+    is_hybrid: bool,
+) -> RankShape:
+    state = max((layer.state_bytes for layer in layers), default=0)
+    if all(layer.kind is SpecKind.MAMBA for layer in layers):
+        return RankShape(1, 1, 0, dtype, use_mla=False, is_hybrid=False, state_bytes=state)
+    return RankShape(
+        kv_heads=1 if use_mla else max(1, total_kv_heads(config) // settings.tp_size),
+        q_heads=attention_heads(config) // settings.tp_size,
+        head_size=rank_head_size(config, use_mla=use_mla),
+        model_dtype=dtype,
+        use_mla=use_mla,
+        is_hybrid=is_hybrid,
+        state_bytes=state,
+    )
+
+
+def _mla_shape(config: ConfigView) -> MlaShape:
+    return MlaShape(
+        config.whole("qk_nope_head_dim") or 0,
+        config.whole("qk_rope_head_dim") or 0,
+        config.whole("v_head_dim") or 0,
+        config.whole("kv_lora_rank") or 0,
+        has_index_topk=config.whole("index_topk") is not None,
+    )
+
+
+def _skip_layers(
+    settings: ServeSettings, stored: str, layers: tuple[CachedLayer, ...], config: ConfigView, *, is_hybrid: bool
+) -> tuple[str, ...]:
+    """Layers kept at the model's dtype: as asked, and TurboQuant's first and last two on models without state."""
+    skips = set(settings.skip_layers)
+    if _is_packed(stored) and not is_hybrid and layers:
+        count = layer_count(config)
+        edge = min(2, count // 2)
+        skips |= {str(index) for index in (*range(edge), *range(count - edge, count))}
+    return tuple(sorted(skips))
+
+
+def _is_packed(stored: str) -> bool:
+    return stored in TURBOQUANT_BITS or stored == "ultraquant_4bit"
+
+
+def _overrides(
+    name: str, settings: ServeSettings, stored: str, capability: tuple[int, int], layers: tuple[CachedLayer, ...]
+) -> tuple[int | None, Backend | None]:
+    """The FlashAttention version and the backend that the command line or the model class force."""
+    forced: Backend | None = None
+    if settings.attention_backend is not None:
+        if settings.attention_backend not in CUDA_BACKENDS:
+            raise UnknownArchitectureError(f"--attention-backend {settings.attention_backend}: not known to kvtop")
+        forced = CUDA_BACKENDS[settings.attention_backend]
+    if _is_packed(stored):
+        return 2, forced
+    sizes = {layer.head_size for layer in layers}
+    if name == "Gemma4ForCausalLM" and len(sizes) > 1:
+        if not is_supported(4, Card(capability)) or max(sizes) > 512:
+            return settings.flash_attn_version, forced or TRITON_ATTN
+        if settings.flash_attn_version is None and (forced is None or forced.name == "FLASH_ATTN"):
+            return (None if capability[0] == 9 and stored.startswith("fp8") else 4), forced
+    return settings.flash_attn_version, forced

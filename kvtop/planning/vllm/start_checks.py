@@ -1,0 +1,123 @@
+"""What vLLM refuses before it builds a layer, in its own words.
+
+Source: vLLM 0.32.0, `config/model.py` (`verify_with_parallel_config`, `_check_valid_dtype`), `config/vllm.py`,
+`config/parallel.py`, `layers/mamba/mamba_mixer2.py`, `layers/quantization/turboquant/config.py`.
+"""
+
+from kvtop.planning.vllm.architectures import Architecture
+from kvtop.planning.vllm.cached_layers import attention_heads, layer_count, total_kv_heads
+from kvtop.planning.vllm.config_view import ConfigView
+from kvtop.planning.vllm.dtypes import NVFP4, TURBOQUANT_BITS
+from kvtop.planning.vllm.model_facts import quantisation
+from kvtop.planning.vllm.refusals import RefusedError
+from kvtop.planning.vllm.settings import ServeSettings
+
+_NO_HALF = ("gemma2", "gemma3", "gemma3_text", "glm4")
+"""Model types that overflow in float16 (`_FLOAT16_NOT_SUPPORTED_MODELS`)."""
+
+
+def refuse_dtype(view: ConfigView, dtype: str) -> None:
+    """Models that vLLM does not run in this dtype.
+
+    Raises:
+        RefusedError: float16 where the model or its quantisation cannot.
+    """
+    if dtype != "float16":
+        return
+    for model_type in (view.root.get("model_type"), view.word("model_type")):
+        if model_type in _NO_HALF:
+            raise RefusedError(
+                f"The model type {model_type!r} does not support float16. Reason: Numerical instability. Please use "
+                "bfloat16 or float32 instead."
+            )
+    if view.word("model_type") == "gpt_oss" and quantisation(view).get("quant_method") == "mxfp4":
+        raise RefusedError(
+            "torch.float16 is not supported for quantization method gpt_oss_mxfp4. Supported dtypes: [torch.bfloat16]"
+        )
+
+
+def refuse_cache_dtype(view: ConfigView, dtype: str, *, use_mla: bool, is_hybrid: bool) -> None:
+    """What vLLM refuses before it asks any backend.
+
+    Raises:
+        RefusedError: NVFP4 with latent attention; TurboQuant where the configuration names no attention layers.
+    """
+    if use_mla and dtype in NVFP4:
+        raise RefusedError(
+            "nvfp4 KV cache is not supported with MLA (Multi-head Latent Attention) backends. Please use a different "
+            "--kv-cache-dtype (e.g., 'fp8', 'auto', or 'nvfp4_ds_mla' with a sparse MLA backend) for MLA models such "
+            "as DeepSeek."
+        )
+    if not is_hybrid or dtype not in TURBOQUANT_BITS:
+        return
+    # Transformers gives every hybrid model layer types; "hybrid" layers do not count as attention there.
+    types = view.words("layer_types") or view.words("layers_block_type") or ()
+    if view.word("model_type") in ("falcon_h1", "zamba2") or (
+        types and not {"attention", "full_attention"} & set(types)
+    ):
+        raise RefusedError(
+            "TurboQuant KV cache requires identifiable full-attention layers, but none were found in the hybrid model "
+            "config."
+        )
+
+
+def refuse_e5m2(view: ConfigView, dtype: str) -> None:
+    """What the attention layers refuse once their backend is chosen.
+
+    Raises:
+        RefusedError: E5M2 with a checkpoint that carries FP8 KV scales.
+    """
+    method = str(quantisation(view).get("quant_method", "")).lower().replace("_", "-")
+    scaled = quantisation(view).get("kv_cache_scheme") is not None
+    if dtype == "fp8_e5m2" and (method in ("fp8", "modelopt") or (method == "compressed-tensors" and scaled)):
+        raise RefusedError("fp8_e5m2 kv-cache is not supported with fp8 checkpoints.")
+
+
+def refuse_parallel(view: ConfigView, settings: ServeSettings, architecture: Architecture, *, use_mla: bool) -> None:
+    """Splits that vLLM refuses before it builds a layer (`verify_with_parallel_config`).
+
+    Raises:
+        RefusedError: heads and ranks do not fit, in vLLM's words.
+    """
+    tp_size, dcp_size = settings.tp_size, settings.dcp_size
+    if tp_size % dcp_size:
+        raise RefusedError(f"tp_size={tp_size} must be divisible by dcp_size={dcp_size}.")
+    if settings.pp_size > 1 and not architecture.pipeline:
+        raise RefusedError(
+            "Pipeline parallelism is not supported for this model. Supported models implement the `SupportsPP` "
+            "interface."
+        )
+    if architecture.attention_free:
+        if dcp_size > 1:
+            raise RefusedError("ZeroDivisionError: integer division or modulo by zero")
+        return
+    heads = attention_heads(view)
+    if heads % tp_size:
+        raise RefusedError(
+            f"Total number of attention heads ({heads}) must be divisible by tensor parallel size ({tp_size})."
+        )
+    if settings.pp_size > layer_count(view):
+        raise RefusedError(f"{settings.pp_size} pipeline stages for {layer_count(view)} layers")
+    if dcp_size > 1 and not use_mla:
+        _refuse_dcp(heads, total_kv_heads(view), tp_size, dcp_size)
+
+
+def _refuse_dcp(heads: int, kv_heads: int, tp_size: int, dcp_size: int) -> None:
+    if tp_size <= kv_heads:
+        raise RefusedError(
+            f"Decode context parallelism for GQA/MQA requires `--tensor-parallel-size` ({tp_size}) to be greater than "
+            f"the model's total number of KV heads ({kv_heads}). Increase `--tensor-parallel-size` or set "
+            "`--decode-context-parallel-size 1`."
+        )
+    most = tp_size // kv_heads
+    if dcp_size > most:
+        raise RefusedError(
+            f"`--decode-context-parallel-size` ({dcp_size}) exceeds the maximum supported value ({most}) for "
+            f"`--tensor-parallel-size` ({tp_size}) and {kv_heads} model KV heads."
+        )
+    group = heads // kv_heads
+    if group % dcp_size:
+        raise RefusedError(
+            f"The model's number of query heads per KV head ({group}) must be divisible by "
+            f"`--decode-context-parallel-size` ({dcp_size}) for GQA/MQA."
+        )
