@@ -116,26 +116,27 @@ MTP_NEVER = _names("bailingmoe2 dots3note exaone-moe exaone4 glm4")
 """Multi-token-prediction blocks are in the file and never loaded."""
 
 TIED = _names("""
-    afmoe arcee arctic bailingmoe3 bloom chameleon chatglm cogvlm cohere2 cohere2moe command-r deci deepseek deepseek2
-    deepseek2-ocr deepseek32 dots3note dream ernie4_5 ernie4_5-moe exaone exaone-moe exaone4 falcon falcon-h1 gemma
-    gemma-embedding gemma2 gemma3 gemma3n gemma4 glm-dsa glm4 glm4moe gpt2 granite granite_swa granitehybrid granitemoe
-    grok grovemoe hunyuan-dense hunyuan-moe hunyuan_vl hy_v3 jais2 jamba laguna lfm2 lfm2moe llada llama llama-embed
-    llama4 maincoder mamba mamba2 minicpm minicpm3 minimax-01 mistral3 mistral4 mpt nanbeige nemotron_h nemotron_h_moe
-    olmo openelm paddleocr pangu-embedded phi3 plamo2 plamo3 plm qwen2 qwen2vl qwen3 qwen35 qwen35moe qwen3moe qwen3next
-    qwen3vl qwen3vlmoe refact rnd1 seed_oss smallthinker smollm3 spark2_5 starcoder starcoder2
+    afmoe arcee arctic bailingmoe3 bloom chameleon chatglm cogvlm cohere2 cohere2moe command-r deci deepseek
+    deepseek2 deepseek2-ocr deepseek32 dots3note dream ernie4_5 ernie4_5-moe exaone exaone-moe exaone4 falcon
+    falcon-h1 gemma gemma-embedding gemma2 gemma3 gemma3n gemma4 glm-dsa glm4 glm4moe gpt2 granite granite_swa
+    granitehybrid granitemoe grok grovemoe hrm_text hunyuan-dense hunyuan-moe hunyuan_vl hy_v3 jais2 jamba laguna
+    lfm2 lfm2moe llada llama llama-embed llama4 maincoder mamba mamba2 minicpm minicpm3 minimax-01 mistral3
+    mistral4 mpt nanbeige nemotron_h nemotron_h_moe olmo openelm paddleocr pangu-embedded phi3 plamo2 plamo3 plm
+    qwen2 qwen2vl qwen3 qwen35 qwen35moe qwen3moe qwen3next qwen3vl qwen3vlmoe refact rnd1 seed_oss smallthinker
+    smollm3 spark2_5 starcoder starcoder2
 """)
 """Without `output.weight` the token embedding is created a second time for the output layer (TENSOR_DUPLICATED)."""
 
-COPIED_FIRST = _names("gemma3n gemma4")
+COPIED_FIRST = _names("codeshell gemma3n gemma4")
 """These create the copy before the original, so both exist even where they share a buffer."""
 
 UNTIED = _names("""
-    apertus baichuan bailingmoe bailingmoe2 bitnet dbrx deepseek4 dots1 glm5-next gpt-oss gptneox hy_v4 internlm2 jais
-    kimi-k3 kimi-linear maple mellum mimo2 minimax-m2 minimax-m3 muse-glimmer nemotron olmo2 olmoe orion phi2 phimoe
-    plamo qwen qwen2moe stablelm step35 talkie xverse
+    apertus baichuan bailingmoe bailingmoe2 bitnet codeshell dbrx deepseek4 dots1 glm5-next gpt-oss gptneox hy_v4
+    internlm2 jais kimi-k3 kimi-linear maple mellum mimo2 minimax-m2 minimax-m3 muse-glimmer nemotron olmo2 olmoe
+    orion phi2 phimoe plamo qwen qwen2moe stablelm step35 talkie xverse
 """)
 
 SUPPORTED = TIED | UNTIED | NO_CACHE | RECURRENT
 """Every architecture with a rule. Left out on purpose: encoder-decoders, speech and codec models, draft heads that
 share another model's context (eagle3, dflash, gemma4-assistant), and caches without a rule here (qwen4exp,
-graniteswitch, hrm_text, clef)."""
+graniteswitch, clef)."""

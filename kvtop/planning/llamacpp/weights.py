@@ -24,7 +24,7 @@ EVERY_LAYER = -3
 _BLOCK = re.compile(r"blk\.(\d+)\.")
 _INPUTS = frozenset({"token_embd", "token_types", "position_embd", "per_layer_token_embd"})
 _PER_LAYER = frozenset({"rope_freqs", "rope_factors_long", "rope_factors_short"})
-_FIRST_LAYER = frozenset({"token_embd_norm", "per_layer_model_proj", "per_layer_proj_norm"})
+_FIRST_LAYER = frozenset({"token_embd_norm", "per_layer_model_proj", "per_layer_proj_norm", "hrm"})
 _CPU_REPACKED = frozenset({"q4_0", "q4_K", "iq4_nl", "mxfp4"})
 
 
@@ -85,6 +85,9 @@ def weight_set(header: GgufHeader, hparams: HParams) -> WeightSet:
         if embedding is not None:
             fits = gpu_can_hold(embedding.tensor, hparams, as_output=True)
             copy = Weight(embedding.name, OUTPUT, embedding.tensor, embedding.size_bytes, fits)
+    if hparams.arch == "codeshell" and "token_embd.weight" not in names:
+        # The other way round: the output matrix is created a second time to look embeddings up in.
+        copy = next((weight for weight in weights if weight.name == "output.weight"), None)
     loaded = sum(weight.size_bytes for weight in weights if weight.site < hparams.n_layer)
     return WeightSet(tuple(weights), _sites(weights), copy, loaded)
 
