@@ -50,9 +50,8 @@ _SAME: tuple[tuple[Architecture, str], ...] = (
     (
         UNIFORM,
         (
-            "CohereForCausalLM DbrxForCausalLM "
-            "Ernie4_5ForCausalLM Ernie4_5_MoeForCausalLM GPT2LMHeadModel GPTJForCausalLM "
-            "GPTNeoXForCausalLM GPTBigCodeForCausalLM GemmaForCausalLM Glm4ForCausalLM Glm4MoeForCausalLM GlmForCausalLM "
+            "CohereForCausalLM DbrxForCausalLM Ernie4_5ForCausalLM Ernie4_5_MoeForCausalLM GPT2LMHeadModel "
+            "GPTJForCausalLM GPTNeoXForCausalLM GemmaForCausalLM Glm4ForCausalLM Glm4MoeForCausalLM GlmForCausalLM "
             "GraniteMoeForCausalLM GraniteMoeSharedForCausalLM HunYuanDenseV1ForCausalLM HunYuanMoEV1ForCausalLM "
             "InternLM2ForCausalLM InternLM3ForCausalLM MiniMaxM2ForCausalLM NemotronForCausalLM OPTForCausalLM "
             "OlmoForCausalLM Olmo2ForCausalLM OlmoeForCausalLM OrionForCausalLM PhiForCausalLM SeedOssForCausalLM "
@@ -65,13 +64,13 @@ _SAME: tuple[tuple[Architecture, str], ...] = (
         (
             "LlamaForCausalLM LLaMAForCausalLM MistralForCausalLM Ministral3ForCausalLM MixtralForCausalLM "
             "Phi3ForCausalLM PhiMoEForCausalLM Starcoder2ForCausalLM GraniteForCausalLM ArceeForCausalLM "
-            "ApertusForCausalLM IQuestCoderForCausalLM CwmForCausalLM SmolLM3ForCausalLM MiMoForCausalLM"
+            "ApertusForCausalLM IQuestCoderForCausalLM CwmForCausalLM SmolLM3ForCausalLM"
         ),
     ),
     (
         QWEN,
         (
-            "Qwen2ForCausalLM Qwen2MoeForCausalLM Qwen3ForCausalLM Qwen3MoeForCausalLM "
+            "MiMoForCausalLM Qwen2ForCausalLM Qwen2MoeForCausalLM Qwen3ForCausalLM Qwen3MoeForCausalLM "
             "Qwen2VLForConditionalGeneration Qwen2_5_VLForConditionalGeneration "
             "Qwen3VLForConditionalGeneration Qwen3VLMoeForConditionalGeneration"
         ),

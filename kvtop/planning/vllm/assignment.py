@@ -7,12 +7,13 @@ Source: vLLM 0.32.0, `layers/attention/*.py` (`get_kv_cache_spec`), `v1/worker/g
 from dataclasses import dataclass
 
 from kvtop.planning.vllm import backends as b
-from kvtop.planning.vllm.backend_rules import MlaShape, Question, choose
+from kvtop.planning.vllm.backend_rules import choose
 from kvtop.planning.vllm.backends import Backend, Layout
 from kvtop.planning.vllm.block_size import BlockChoice, RankShape, choose_block_size, pages_of
 from kvtop.planning.vllm.cached_layers import CachedLayer
-from kvtop.planning.vllm.dtypes import DS_MLA_BYTES, is_quantised, token_cell
+from kvtop.planning.vllm.dtypes import DS_MLA_BYTES, TURBOQUANT_BITS, is_quantised, token_cell
 from kvtop.planning.vllm.flash_attention import Card, Heads
+from kvtop.planning.vllm.question import MlaShape, Question
 from kvtop.planning.vllm.refusals import RefusedError
 from kvtop.planning.vllm.specs import LayerSpec, SpecKind
 
@@ -61,7 +62,9 @@ def assign(layers: tuple[CachedLayer, ...], terms: AssignTerms) -> Assignment:
             continue
         native = layer.native_only or _skipped(layer, terms.skip_layers)
         dtype = "auto" if native else terms.cache_dtype
-        question = _question(layer, dtype, terms)
+        # Chunked layers pick their backend before they look at the layers to skip.
+        asked = terms.cache_dtype if layer.kind is SpecKind.CHUNKED else dtype
+        question = _question(layer, asked, terms)
         if question not in chosen:
             chosen[question] = choose(question, terms.card, terms.forced)
         backend = chosen[question]
@@ -93,6 +96,9 @@ def _refuse_kernel(layer: CachedLayer, backend: Backend, dtype: str, card: Card)
     """What a backend's implementation refuses once it is chosen."""
     if layer.has_alibi and backend is b.FLASH_ATTN and is_quantised(dtype):
         raise RefusedError("FlashAttention does not support fp8 kv-cache on this device.")
+    if backend is b.TURBOQUANT and dtype == "auto":
+        presets = ", ".join(TURBOQUANT_BITS)
+        raise RefusedError(f"Unknown TurboQuant cache dtype: 'auto'. Valid presets: {presets}")
     if card.dcp and backend is b.FLASHMLA_SPARSE and not is_quantised(dtype):
         raise RefusedError(
             "DCP for FlashMLA sparse requires an fp8_ds_mla kv-cache; the bf16 sparse path is not supported under DCP."

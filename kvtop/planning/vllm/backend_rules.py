@@ -4,43 +4,14 @@ Source: vLLM 0.32.0, `v1/attention/backend.py` (`validate_configuration`), `plat
 (`_get_backend_priorities`, `get_attn_backend_cls`), `v1/attention/selector.py`.
 """
 
-from dataclasses import dataclass
-
 from kvtop.planning.vllm import backends as b
 from kvtop.planning.vllm import flash_attention as fa
 from kvtop.planning.vllm.backends import Backend
 from kvtop.planning.vllm.dtypes import NATIVE, is_quantised
 from kvtop.planning.vllm.flash_attention import Card, Heads
+from kvtop.planning.vllm.latent_rules import latent_reason
+from kvtop.planning.vllm.question import Question
 from kvtop.planning.vllm.refusals import RefusedError
-
-
-@dataclass(frozen=True, slots=True)
-class MlaShape:
-    """The dimensions of the model's latent attention that backends ask for."""
-
-    qk_nope_head_dim: int = 1
-    qk_rope_head_dim: int = 0
-    v_head_dim: int = 0
-    kv_lora_rank: int = 0
-    has_index_topk: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What one layer asks for. `block_size` None: the user set none. `q_heads` per rank."""
-
-    head_size: int
-    dtype: str
-    cache_dtype: str
-    block_size: int | None = None
-    use_mla: bool = False
-    has_sink: bool = False
-    use_sparse: bool = False
-    per_head_scales: bool = False
-    attention_type: str = "decoder"
-    sliding: bool = False
-    q_heads: int | None = None
-    mla: MlaShape = MlaShape()
 
 
 def choose(question: Question, card: Card, forced: Backend | None = None) -> Backend:
@@ -220,7 +191,7 @@ def _combination(backend: Backend, question: Question, card: Card) -> str | None
             if why is None and fa.version(card, heads) not in (3, 4):
                 why = "causal route requires FlashAttention v3 or v4"
             return None if why is None else f"FLASH_ATTN: {why}"
-    return _mla_combination(backend, question, card) if backend.mla else None
+    return latent_reason(backend, question, card) if backend.mla else None
 
 
 def _flash_attn_combination(question: Question, card: Card, *, mm_prefix: bool) -> str | None:
@@ -239,64 +210,4 @@ def _flash_attn_combination(question: Question, card: Card, *, mm_prefix: bool) 
             "mm_prefix (PrefixLM bidirectional attention) requires FlashAttention v4, which does not resolve for this "
             "head_size"
         )
-    return None
-
-
-def _mla_combination(backend: Backend, question: Question, card: Card) -> str | None:
-    shape = question.mla
-    match backend.name:
-        case "FLASH_ATTN_MLA" if card.family != 9:
-            return "FlashAttention MLA not supported on this device"
-        case "FLASHMLA" if card.family != 9 and not question.use_sparse:
-            return "FlashMLA Dense is only supported on Hopper devices."
-        case "FLASHINFER_MLA" if shape.qk_nope_head_dim not in (64, 128, 192):
-            return (
-                f"FlashInfer MLA kernel requires qk_nope_head_dim in [64, 128, 192], but got {shape.qk_nope_head_dim}"
-            )
-        case "TOKENSPEED_MLA":
-            return "tokenspeed_mla package is not installed. Install it with: `uv pip install tokenspeed-mla`"
-        case "FLASH_ATTN_MLA_SPARSE":
-            if question.cache_dtype not in NATIVE:
-                return "FlashAttention MLA Sparse currently supports only FP16/BF16 KV cache"
-            if card.family != 9:
-                return "FlashAttention MLA not supported on this device"
-            if card.dcp:
-                return "FlashAttention MLA Sparse does not support DCP for now"
-            if not shape.has_index_topk:
-                return "FlashAttention MLA Sparse requires model with index_topk"
-    return _sparse_combination(backend, question, card)
-
-
-def _sparse_combination(backend: Backend, question: Question, card: Card) -> str | None:
-    shape = question.mla
-    match backend.name:
-        case "FLASHMLA_SPARSE":
-            capability = f"DeviceCapability(major={card.capability[0]}, minor={card.capability[1]})"
-            if question.head_size == 512:
-                if question.cache_dtype not in (*NATIVE, "fp8_ds_mla") or card.family != 9:
-                    return (
-                        "FLASHMLA_SPARSE supports head_size 512 only with bf16 or fp8_ds_mla kv-cache on SM90 (NoPE), "
-                        f"got kv_cache_dtype={question.cache_dtype}, capability={capability}"
-                    )
-                if shape.qk_rope_head_dim != 0:
-                    return "FLASHMLA_SPARSE supports head_size 512 only for rope-free (NoPE) models"
-            if question.cache_dtype == "nvfp4_ds_mla" and card.family != 10:
-                return "FLASHMLA_SPARSE only supports the nvfp4_ds_mla kv-cache dtype on SM100 (Blackwell)"
-        case "FLASHINFER_MLA_SPARSE":
-            if question.cache_dtype == "fp8_ds_mla":
-                return "FLASHINFER_MLA_SPARSE SM10 does not support fp8_ds_mla kv-cache dtype"
-            if shape.qk_rope_head_dim and shape.qk_nope_head_dim not in (128, 192):
-                return (
-                    "FlashInfer MLA Sparse kernel requires qk_nope_head_dim in [128, 192], "
-                    f"but got {shape.qk_nope_head_dim}"
-                )
-            if not shape.has_index_topk:
-                return "FlashInfer MLA Sparse requires model with index_topk config"
-        case "FLASHINFER_MLA_SPARSE_SM90":
-            if not question.use_sparse:
-                return "FLASHINFER_MLA_SPARSE_SM90 requires sparse MLA"
-            if shape.kv_lora_rank != 512:
-                return "FLASHINFER_MLA_SPARSE_SM90 requires kv_lora_rank=512"
-            if shape.qk_rope_head_dim not in (0, 64):
-                return "FLASHINFER_MLA_SPARSE_SM90 requires qk_rope_head_dim in (0, 64)"
     return None

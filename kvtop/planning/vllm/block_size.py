@@ -78,7 +78,9 @@ def choose_block_size(
     if shape.is_hybrid and shape.state_bytes:
         block, state_page = _align_state(block, backends, pages, card, shape, skips_layers=skips_layers)
     if skips_layers:
-        block, skip_page = _align_precisions(block, backends[0], pages, card, shape, state_page)
+        block, skip_page = _align_precisions(
+            block, backends[0], min(pages[backends[0].name]), card, shape, state_page=state_page
+        )
         if skip_page is not None and state_page is not None:
             state_page = skip_page
     rejecting = [name for name, sizes in pages.items() if not any(block % page == 0 for page in sizes)]
@@ -141,9 +143,10 @@ def _align_state(
 def _align_precisions(
     block: int,
     backend: Backend,
-    pages: dict[str, tuple[int, ...]],
+    smallest: int,
     card: Card,
     shape: RankShape,
+    *,
     state_page: int | None,
 ) -> tuple[int, int | None]:
     """Blocks of the quantised layers as long as it takes to cover a page of the layers left at the native dtype."""
@@ -151,7 +154,6 @@ def _align_precisions(
     native = _token_bytes(shape, "auto", backend.packing)
     if native == primary:
         return block, None
-    smallest = min(pages[backend.name])
     alignment = max(smallest, block)
     required = max(native * smallest, state_page or 0)
     block = max(block, alignment * ceil_div(required, alignment * primary))

@@ -118,7 +118,10 @@ def head_size(view: ConfigView) -> int:
 
 
 def layer_count(view: ConfigView) -> int:
-    """Decoder layers."""
+    """Decoder layers; newer Nemotron-H configurations only list them."""
+    listed = view.words("layers_block_type")
+    if listed is not None and view.whole("num_hidden_layers") is None:
+        return len(listed)
     return view.required("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers")
 
 

@@ -33,6 +33,7 @@ CLASS_DEFAULTS: Mapping[str, Mapping[str, int]] = {
     "ernie4_5": {"head_dim": 128, "num_key_value_heads": 2},
     "ernie4_5_moe": {"num_key_value_heads": 4},
     "exaone4": {"sliding_window": 4096},
+    "falcon": {"max_position_embeddings": 2048},
     "falcon_h1": {**_MAMBA2, "mamba_d_head": 8, "num_key_value_heads": 8},
     "falcon_mamba": {"conv_kernel": 4, "state_size": 16, "expand": 2},
     "gemma": {"head_dim": 256},

@@ -70,23 +70,17 @@ def _merges(specs: list[LayerSpec]) -> bool:
 
 def _one_type(specs: tuple[LayerSpec, ...]) -> bool:
     """Whether all layers always need the same number of token slots, whatever their page (one group, mixed pages)."""
-    first = specs[0]
-    if any(spec.block_size != first.block_size or spec.dcp_sharded != first.dcp_sharded for spec in specs):
-        return False
-    if first.kind.is_full:
-        return all(spec.kind.is_full for spec in specs)
-    if any(spec.kind is not first.kind for spec in specs):
-        return False
-    if first.kind is SpecKind.SLIDING:
-        return all(spec.window == first.window for spec in specs)
-    if first.kind is SpecKind.CHUNKED:
-        return all(spec.chunk == first.chunk for spec in specs)
-    if first.kind is SpecKind.MAMBA:
-        return all(
-            spec.page_bytes == first.page_bytes and spec.prefill_checkpoints == first.prefill_checkpoints
-            for spec in specs
-        )
-    return True
+    return len({_type_of(spec) for spec in specs}) == 1
+
+
+def _type_of(spec: LayerSpec) -> tuple[object, ...]:
+    """What two layers must share to live in one group with pages of their own."""
+    shared = (spec.block_size, spec.dcp_sharded)
+    if spec.kind.is_full:
+        return (*shared, "full")
+    if spec.kind is SpecKind.MAMBA:
+        return (*shared, spec.kind, spec.page_bytes, spec.prefill_checkpoints)
+    return (*shared, spec.kind, spec.window, spec.chunk)
 
 
 def _promote_local(specs: tuple[LayerSpec, ...]) -> tuple[LayerSpec, ...]:

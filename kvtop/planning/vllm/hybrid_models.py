@@ -48,7 +48,12 @@ def _types(view: ConfigView, recurrent: str) -> list[str]:
     if types is None:
         raise UnknownArchitectureError("config.json has no layer_types")
     return [
-        "attention" if kind in ("attention", "full_attention") else "state" if kind == recurrent else kind
+        "attention"
+        if kind in ("attention", "full_attention")
+        # Newer configurations say "linear_attention" for every kind of state.
+        else "state"
+        if kind in (recurrent, "linear_attention")
+        else kind
         for kind in types
     ]
 

@@ -136,6 +136,8 @@ def model_length(view: ConfigView, settings: ServeSettings) -> int:
     asked = settings.max_model_len
     if asked is None:
         if derived == float("inf"):
+            if settings.fit_length:
+                raise RefusedError("max_model_len must be a positive integer, got int: -1. Example: max_model_len=2048")
             return 2048
         rope = view.part("rope_scaling")
         original = view.whole("original_max_position_embeddings")

@@ -96,7 +96,7 @@ def _stages(run: Run, assignment: Assignment, settings: ServeSettings) -> tuple[
 
 
 def _partition(layers: int, stages: int) -> list[tuple[int, int]]:
-    """Layers of each pipeline stage; what is left over goes to the middle (`distributed/utils.py`, `get_pp_indices`)."""
+    """Layers of each pipeline stage; what is left over goes to the middle (`get_pp_indices`)."""
     sizes = [layers // stages] * stages
     for index in range(2, layers % stages + 2):
         sizes[-index] += 1

@@ -4,6 +4,7 @@ Source: vLLM 0.32.0, `config/model.py` (`verify_with_parallel_config`, `_check_v
 `config/parallel.py`, `layers/mamba/mamba_mixer2.py`, `layers/quantization/turboquant/config.py`.
 """
 
+from kvtop.domain.plan import UnknownArchitectureError
 from kvtop.planning.vllm.architectures import Architecture
 from kvtop.planning.vllm.cached_layers import attention_heads, layer_count, total_kv_heads
 from kvtop.planning.vllm.config_view import ConfigView
@@ -78,6 +79,7 @@ def refuse_parallel(view: ConfigView, settings: ServeSettings, architecture: Arc
 
     Raises:
         RefusedError: heads and ranks do not fit, in vLLM's words.
+        UnknownArchitectureError: a split that kvtop has no rule for.
     """
     tp_size, dcp_size = settings.tp_size, settings.dcp_size
     if tp_size % dcp_size:
@@ -87,10 +89,14 @@ def refuse_parallel(view: ConfigView, settings: ServeSettings, architecture: Arc
             "Pipeline parallelism is not supported for this model. Supported models implement the `SupportsPP` "
             "interface."
         )
+    if settings.pp_size > 1 and view.whole("num_kv_shared_layers"):
+        raise UnknownArchitectureError("layers that share a cache across pipeline stages, which kvtop cannot plan exactly")
     if architecture.attention_free:
         if dcp_size > 1:
             raise RefusedError("ZeroDivisionError: integer division or modulo by zero")
         return
+    if settings.skip_layers and view.word("model_type") == "longcat_flash":
+        raise RefusedError("layer name model.layers.0.self_attn.0.attn should only contain one integer")
     heads = attention_heads(view)
     if heads % tp_size:
         raise RefusedError(

@@ -1,0 +1,199 @@
+"""kvtop's plan equals what vLLM's own planner answered, for every recorded case."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from kvtop.domain.plan import MemoryPlan, Refusal, UnknownArchitectureError
+
+Ask = Callable[..., MemoryPlan | Refusal]
+Words = Callable[[Mapping[str, Any]], list[str]]
+Oracle = Mapping[str, Any]
+GIB = 1024**3
+
+LLAMA = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "torch_dtype": "bfloat16",
+    "hidden_size": 4096,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "max_position_embeddings": 131072,
+}
+
+
+def _options(case: Mapping[str, Any]) -> dict[str, Any]:
+    options = {
+        "tensor_parallel_size": case["tp"],
+        "kv_cache_dtype": case["kv_dtype"],
+        "block_size": case["block_size_arg"],
+        "max_model_len": case.get("max_model_len"),
+        "kv_cache_memory_bytes": case.get("available_bytes"),
+        "max_num_batched_tokens": case.get("max_num_batched_tokens"),
+        "max_num_seqs": case.get("max_num_seqs"),
+    }
+    return {**options, **case["extra_args"]}
+
+
+def _first(value: Any) -> Any:
+    return value[0] if isinstance(value, list) else value
+
+
+def _answer(plan: MemoryPlan) -> tuple[object, ...]:
+    pool = plan.vllm
+    assert pool is not None
+    return (
+        pool.num_gpu_blocks,
+        pool.kv_cache_tokens,
+        pool.max_concurrency,
+        pool.bytes_per_block,
+        pool.bytes_per_token_per_rank,
+        pool.block_size_tokens,
+    )
+
+
+def test_every_case_of_the_oracle_is_exact(oracle: Oracle, ask: Ask, words_of: Words) -> None:
+    wrong: list[str] = []
+    for case in oracle["cases"]:
+        expected = case["expected"]
+        plan = ask(
+            oracle["configs"][case["model"]],
+            words_of(_options(case)),
+            card=case["gpu"],
+            ranks=case["tp"] * case["pp"],
+        )
+        if "error" in expected:
+            if not (isinstance(plan, Refusal) and plan.message.startswith(expected["error"])):
+                wrong.append(f"{case['id']}: {plan}")
+            continue
+        due = (
+            expected["num_blocks"],
+            expected["kv_tokens"],
+            expected["max_concurrency"],
+            _first(expected["pool_bytes_per_block_per_rank"]),
+            _first(expected["bytes_per_token_per_rank"]),
+            expected["block_size"],
+        )
+        if isinstance(plan, Refusal) or _answer(plan) != due:
+            wrong.append(f"{case['id']}: {plan if isinstance(plan, Refusal) else _answer(plan)} is not {due}")
+    assert wrong == []
+
+
+def test_what_vllm_refuses_is_refused_in_its_words(oracle: Oracle, ask: Ask, words_of: Words) -> None:
+    for case in oracle["refused"]:
+        plan = ask(
+            oracle["configs"][case["model"]],
+            words_of(_options(case)),
+            card=case["gpu"],
+            ranks=case["tp"] * case["pp"],
+        )
+        text = case["error"].split(": ", 1)[1].split("Value error, ")[-1]
+        assert isinstance(plan, Refusal), case
+        assert plan.message.startswith(text[:300].rstrip("."))
+
+
+def test_other_models_and_mixes_are_exact(more: Oracle, ask: Ask, words_of: Words) -> None:
+    wrong: list[str] = []
+    for case in more["cases"]:
+        options, expected = case["options"], case["expected"]
+        ranks = options.get("tensor_parallel_size", 1) * options.get("pipeline_parallel_size", 1)
+        words = words_of({**options, "kv_cache_memory_bytes": case["available_bytes"]})
+        plan = ask(more["configs"][case["model"]], words, card=case["gpu"], ranks=ranks)
+        if "error" in expected:
+            if not isinstance(plan, Refusal):
+                wrong.append(f"{case['model']} {options}: vLLM refuses with {expected['error']}")
+            continue
+        due = (
+            expected["num_blocks"],
+            expected["kv_tokens"],
+            expected["max_concurrency"],
+            expected["bytes_per_block"][0],
+            expected["bytes_per_token_per_rank"],
+            expected["block_size"],
+        )
+        if isinstance(plan, Refusal) or _answer(plan) != due:
+            wrong.append(f"{case['model']} {options}: {plan} is not {due}")
+            continue
+        tp_size = options.get("tensor_parallel_size", 1)
+        for rank, device in enumerate(plan.devices):
+            assert device.kv_cache_bytes == expected["num_blocks"] * expected["bytes_per_block"][rank // tp_size]
+    assert wrong == []
+
+
+def test_a_case_takes_at_most_two_milliseconds(oracle: Oracle, ask: Ask, words_of: Words) -> None:
+    cases = oracle["cases"][:60]
+    asked = [(oracle["configs"][case["model"]], words_of(_options(case)), case) for case in cases]
+    best = float("inf")
+    for _ in range(3):
+        started = time.perf_counter()
+        for config, words, case in asked:
+            ask(config, words, card=case["gpu"], ranks=case["tp"] * case["pp"])
+        best = min(best, (time.perf_counter() - started) / len(cases))
+    assert best < 0.002
+
+
+def test_an_unknown_architecture_is_no_number_at_all(ask: Ask) -> None:
+    with pytest.raises(UnknownArchitectureError, match="NoSuchForCausalLM"):
+        ask({**LLAMA, "architectures": ["NoSuchForCausalLM"]}, [])
+
+
+def test_a_card_that_is_not_nvidia_is_no_number_at_all(ask: Ask) -> None:
+    with pytest.raises(UnknownArchitectureError, match="NVIDIA"):
+        ask(LLAMA, [], card="cc0.0" if False else "cc9.0", total_bytes=None)
+
+
+def test_without_a_stated_pool_blocks_are_unknown(ask: Ask) -> None:
+    plan = ask(LLAMA, ["--max-model-len", "8192"])
+    assert isinstance(plan, MemoryPlan)
+    assert plan.vllm is not None
+    assert plan.vllm.num_gpu_blocks is None
+    assert plan.vllm.bytes_per_block == 32 * 16 * 8 * 256 * 2
+    assert plan.devices[0].kv_cache_bytes is None
+    assert any("kv-cache-memory-bytes" in warning for warning in plan.warnings)
+    assert any(str(int(80 * GIB * 0.92) + 1) in step.text for step in plan.steps)
+
+
+def test_defaults_follow_the_cards_memory(ask: Ask) -> None:
+    """A window layer reserves the tokens in flight, whose default is larger on a larger card."""
+    config = {**LLAMA, "sliding_window": 1024, "architectures": ["MistralForCausalLM"], "model_type": "mistral"}
+    words = ["--kv-cache-memory-bytes", str(10 * GIB), "--max-model-len", "131072"]
+    concurrency = {}
+    for total in (24, 80, 192):
+        plan = ask(config, words, total_bytes=total * GIB)
+        assert isinstance(plan, MemoryPlan)
+        assert plan.vllm is not None
+        concurrency[total] = plan.vllm.max_concurrency
+    held = {24: 2048, 80: 8192, 192: 16384}
+    blocks = 10 * GIB // (32 * 16 * 8 * 256 * 2)
+    assert concurrency == {total: blocks / (-(-(1023 + 2 * tokens) // 16) + 1) for total, tokens in held.items()}
+
+
+def test_too_few_cards_are_refused(ask: Ask) -> None:
+    plan = ask(LLAMA, ["-tp", "4"], ranks=2)
+    assert isinstance(plan, Refusal)
+    assert plan.message.startswith("World size (4) is larger than the number of available GPUs (2)")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["-tp", "3"], "Total number of attention heads (32) must be divisible by tensor parallel size (3)."),
+        (["--max-model-len", "1M"], "User-specified max_model_len (1048576) is greater than the derived"),
+        (["--max-num-batched-tokens", "8", "--max-num-seqs", "16"], "max_num_batched_tokens (8) must be greater"),
+        (["--kv-cache-dtype", "q4_0"], "argument --kv-cache-dtype: invalid choice: 'q4_0'"),
+        (["--no-such-flag"], "unrecognized arguments: --no-such-flag"),
+        (["--kv-cache-memory-bytes", "1M"], "No available memory for the cache blocks."),
+    ],
+)
+def test_refusals_of_the_command_line(ask: Ask, words: list[str], message: str) -> None:
+    plan = ask(LLAMA, words, ranks=8)
+    assert isinstance(plan, Refusal)
+    assert plan.message.startswith(message)
+
+
+def test_a_draft_model_is_not_planned(ask: Ask) -> None:
+    with pytest.raises(UnknownArchitectureError, match="speculative-config"):
+        ask(LLAMA, ["--speculative-config", '{"method": "ngram"}'])
