@@ -4,7 +4,9 @@ Source: `engine/arg_utils.py` (`get_batch_defaults`, `_set_default_max_num_seqs_
 `config/vllm.py` (`max_concurrent_batches`), `utils/argparse_utils.py` (`human_readable_int`).
 """
 
+import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kvtop.domain.launch import LaunchOptions
@@ -102,6 +104,7 @@ def settings_from(options: LaunchOptions) -> ServeSettings:
         listed = ", ".join(sorted(CACHE_DTYPES))
         raise RefusedError(f"argument --kv-cache-dtype: invalid choice: {cache_dtype!r} (choose from {listed})")
     utilization = options.value("gpu-memory-utilization")
+    attention = _attention_config(options)
     return ServeSettings(
         model=options.value("model") or "",
         tp_size=_whole(options, "tensor-parallel-size") or 1,
@@ -123,7 +126,8 @@ def settings_from(options: LaunchOptions) -> ServeSettings:
         chunked_prefill=_flag(options, "enable-chunked-prefill"),
         hybrid_manager=not _flag(options, "disable-hybrid-kv-cache-manager"),
         sliding_window=not _flag(options, "disable-sliding-window"),
-        attention_backend=_backend(options),
+        attention_backend=_backend(options, attention),
+        flash_attn_version=_version(attention),
         mamba_cache_dtype=options.value("mamba-cache-dtype") or "auto",
         mamba_ssm_cache_dtype=options.value("mamba-ssm-cache-dtype") or "auto",
         throughput_mode=options.value("performance-mode") == "throughput",
@@ -141,9 +145,31 @@ def _flag(options: LaunchOptions, name: str) -> bool | None:
     return None if value is None else value == "true"
 
 
-def _backend(options: LaunchOptions) -> str | None:
-    value = options.value("attention-backend")
-    return None if value is None or value.lower() == "auto" else value.upper()
+def _attention_config(options: LaunchOptions) -> Mapping[str, object]:
+    """`--attention-config`, of which kvtop knows the backend and the FlashAttention version."""
+    text = options.value("attention-config")
+    if text is None:
+        return {}
+    try:
+        parsed = json.loads(text)
+    except ValueError as error:
+        raise RefusedError(f"argument --attention-config/-ac: {error}") from None
+    if not isinstance(parsed, Mapping):
+        raise RefusedError(f"argument --attention-config/-ac: not an object: {text!r}")
+    for name in parsed:
+        if name not in ("backend", "flash_attn_version"):
+            raise UnknownArchitectureError(f"--attention-config {name}: kvtop cannot plan it exactly")
+    return parsed
+
+
+def _backend(options: LaunchOptions, attention: Mapping[str, object]) -> str | None:
+    value = options.value("attention-backend") or attention.get("backend")
+    return value.upper() if isinstance(value, str) and value.lower() != "auto" else None
+
+
+def _version(attention: Mapping[str, object]) -> int | None:
+    value = attention.get("flash_attn_version")
+    return value if isinstance(value, int) else None
 
 
 @dataclass(frozen=True, slots=True)

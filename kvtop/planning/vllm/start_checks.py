@@ -90,7 +90,9 @@ def refuse_parallel(view: ConfigView, settings: ServeSettings, architecture: Arc
             "interface."
         )
     if settings.pp_size > 1 and view.whole("num_kv_shared_layers"):
-        raise UnknownArchitectureError("layers that share a cache across pipeline stages, which kvtop cannot plan exactly")
+        raise UnknownArchitectureError(
+            "layers that share a cache across pipeline stages, which kvtop cannot plan exactly"
+        )
     if architecture.attention_free:
         if dcp_size > 1:
             raise RefusedError("ZeroDivisionError: integer division or modulo by zero")

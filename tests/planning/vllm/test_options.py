@@ -1,0 +1,106 @@
+"""The command line of `vllm serve`, with argparse's semantics."""
+
+import pytest
+
+from kvtop.domain.launch import Origin
+from kvtop.planning.vllm.options import parse_serve_options
+from kvtop.planning.vllm.settings import human_whole, settings_from
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--tensor-parallel-size", "4"],
+        ["--tensor-parallel-size=4"],
+        ["--tensor_parallel_size", "4"],
+        ["--tensor_parallel_size=4"],
+        ["-tp", "4"],
+        ["-tp=4"],
+        ["--tensor-par", "4"],
+        ["-tp", "2", "--tensor-parallel-size", "4"],
+    ],
+)
+def test_every_spelling_of_a_size(words: list[str]) -> None:
+    options = parse_serve_options(["org/model", *words])
+    assert options.errors == ()
+    assert options.value("tensor-parallel-size") == "4"
+    assert options.value("model") == "org/model"
+
+
+def test_switches_and_their_opposites() -> None:
+    options = parse_serve_options(
+        ["m", "--enable-prefix-caching", "--no-async-scheduling", "--no-enable-prefix-caching"]
+    )
+    assert options.value("enable-prefix-caching") == "false"
+    assert options.value("async-scheduling") == "false"
+    settings = settings_from(options)
+    assert settings.prefix_caching is False
+    assert settings.async_scheduling is False
+
+
+def test_the_model_may_be_named_by_option() -> None:
+    assert parse_serve_options(["--model", "org/model"]).value("model") == "org/model"
+
+
+def test_secrets_are_dropped() -> None:
+    options = parse_serve_options(["m", "--api-key", "s3cret", "other", "--hf-token", "hf_x", "--port", "8000"])
+    assert options.errors == ()
+    assert "s3cret" not in repr(options)
+    assert "hf_x" not in repr(options)
+    assert options.value("port") == "8000"
+
+
+def test_words_nobody_knows_keep_no_value() -> None:
+    options = parse_serve_options(["m", "--no-such-key=s3cret"])
+    assert options.unknown == ("--no-such-key",)
+    assert options.errors == ("unrecognized arguments: --no-such-key",)
+
+
+def test_an_ambiguous_prefix_is_argparses_complaint() -> None:
+    (error,) = parse_serve_options(["m", "--max", "4"]).errors
+    assert error.startswith("ambiguous option: --max could match")
+
+
+def test_parts_of_json_options_are_gathered() -> None:
+    options = parse_serve_options(
+        ["m", "--attention-config.backend", "FLASHINFER", "--attention_config.flash_attn_version=2"]
+    )
+    assert options.value("attention-config") == '{"backend": "FLASHINFER", "flash_attn_version": 2}'
+    settings = settings_from(options)
+    assert settings.attention_backend == "FLASHINFER"
+    assert settings.flash_attn_version == 2
+
+
+def test_the_command_line_overrides_the_file() -> None:
+    text = """
+    # comment
+    """.replace("    ", "")
+    text += 'model: org/model\ntensor-parallel-size: 2  # two\nkv_cache_dtype: "fp8"\nenable-prefix-caching: true\n'
+    text += "async-scheduling: false\nkv-cache-dtype-skip-layers:\n  - 0\n  - 1\n"
+    options = parse_serve_options(["--tensor-parallel-size", "4"], config_yaml=text)
+    assert options.errors == ()
+    assert options.value("model") == "org/model"
+    assert options.value("kv-cache-dtype") == "fp8"
+    assert options.value("enable-prefix-caching") == "true"
+    assert options.value("async-scheduling") is None
+    assert options.value("kv-cache-dtype-skip-layers") == "0 1"
+    size = options.get("tensor-parallel-size")
+    assert size is not None
+    assert (size.value, size.origin) == ("4", Origin.ARGV)
+    dtype = options.get("kv-cache-dtype")
+    assert dtype is not None
+    assert dtype.origin is Origin.FILE
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("32k", 32_000), ("32K", 32_768), ("25.6k", 25_600), ("1M", 1 << 20), ("8192", 8192)]
+)
+def test_human_numbers_are_vllms(text: str, value: int) -> None:
+    assert human_whole(text, "max-model-len") == value
+
+
+def test_auto_length() -> None:
+    settings = settings_from(parse_serve_options(["m", "--max-model-len", "auto"]))
+    assert settings.fit_length
+    assert settings.max_model_len is None
+    assert settings_from(parse_serve_options(["m", "--max-model-len=-1"])).fit_length
