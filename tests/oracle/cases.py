@@ -13,6 +13,7 @@ from kvtop.planning.llamacpp.settings import LlamaSettings
 
 FIXTURE = Path(__file__).parent.parent / "fixtures" / "oracle" / "llamacpp.json.gz"
 ARCHITECTURES = FIXTURE.with_name("llamacpp_architectures.json.gz")
+MORE_MODELS = FIXTURE.with_name("llamacpp_more_models.json.gz")
 PLACEMENTS = FIXTURE.with_name("llamacpp_placement.json.gz")
 
 # ggml type -> id, values per block, bytes per block.

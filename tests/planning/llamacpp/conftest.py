@@ -29,3 +29,10 @@ def oracle(oracle_cases: ModuleType) -> SimpleNamespace:
     """All recorded cases and the headers they are about."""
     recorded = oracle_cases.load_oracle()
     return SimpleNamespace(headers=recorded.headers, cases=recorded.cases)
+
+
+@pytest.fixture(scope="session")
+def more_models(oracle_cases: ModuleType) -> SimpleNamespace:
+    """More models at real size, of other architectures."""
+    recorded = oracle_cases.load_oracle(oracle_cases.MORE_MODELS)
+    return SimpleNamespace(headers=recorded.headers, cases=recorded.cases)

@@ -20,6 +20,15 @@ def _prepared(oracle: SimpleNamespace) -> dict[str, PreparedModel]:
 
 
 def test_weights_and_caches_are_exact_on_every_device(oracle: SimpleNamespace) -> None:
+    assert _exact_parts(oracle) > 700
+
+
+def test_more_models_are_exact_too(more_models: SimpleNamespace) -> None:
+    assert len(more_models.headers) == 40
+    assert _exact_parts(more_models) > 3600
+
+
+def _exact_parts(oracle: SimpleNamespace) -> int:
     prepared = _prepared(oracle)
     wrong = []
     checked = 0
@@ -40,7 +49,7 @@ def test_weights_and_caches_are_exact_on_every_device(oracle: SimpleNamespace) -
         assert host is not None
         assert host.output_bytes == case.expected["output_bytes"], case.id
     assert not wrong, f"{len(wrong)} of {checked} device parts differ, first: {wrong[:3]}"
-    assert checked > 700
+    return checked
 
 
 def test_refusals_are_in_the_words_of_the_engine(oracle: SimpleNamespace) -> None:
@@ -95,7 +104,8 @@ def test_the_table_for_people_agrees() -> None:
     script = root / "tests" / "oracle" / "table.py"
     done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "| **12 real models** | 388 | 388 | 388 |" in done.stdout
+    assert "| **12 models at real size** | 388 | 388 | 388 |" in done.stdout
+    assert "| **40 models at real size** | 1854 | 1854 | 1854 |" in done.stdout
 
 
 def test_a_grid_of_types_and_lengths_is_fast(oracle: SimpleNamespace) -> None:
