@@ -1,0 +1,263 @@
+"""The dashboard: an iterator of frames in, pixels out. It never polls and never waits for the iterator."""
+
+import asyncio
+import select
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from textual.app import App
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from kvtop.domain.frame import Frame, ServerView
+from kvtop.views.tui.keys import HELP, KEYS, OVERVIEW, SERVER, SOURCES, check_keymap, shown_keys
+from kvtop.views.tui.screens import HelpScreen, KvtopScreen, OverviewScreen, ServerScreen, SourcesScreen
+from kvtop.views.tui.theme_files import load_themes, themes_dir
+
+Frames = Callable[[], AsyncIterator[Frame]] | AsyncIterator[Frame]
+
+DEFAULT_THEME = "dark"
+COLOURLESS_THEME = "terminal"
+"""With NO_COLOR: Textual sends no colour codes at all when the theme is an ANSI one, and greys otherwise."""
+
+_GRACE_SECONDS = 0.3
+"""How long a stopped iterator may take to tidy up before it is left behind."""
+
+
+class KvtopApp(App[None]):
+    """Shows frames as they come.
+
+    `frames`: an async iterator of frames, or a function that makes one when the app is up.
+    `theme_name`: a theme of kvtop or of `user_themes` (a directory of *.toml). `no_color` wins over it.
+    `keymap`: key id -> key, from the user's configuration. `interval_seconds`: the refresh that is meant to be;
+    data older than two of them is called old. `on_exit` is called once, after the terminal has been restored.
+    """
+
+    CSS_PATH = "kvtop.tcss"
+    TITLE = "kvtop"
+    ENABLE_COMMAND_PALETTE = False
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(key.keys, key.action, key.footer or key.meaning, id=key.id, priority=key.id == "interrupt")
+        for key in KEYS
+    ]
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[object]]]] = {
+        OVERVIEW: OverviewScreen,
+        SERVER: ServerScreen,
+        SOURCES: SourcesScreen,
+        HELP: HelpScreen,
+    }
+    DEFAULT_MODE = OVERVIEW
+
+    def __init__(
+        self,
+        frames: Frames,
+        *,
+        theme_name: str | None = None,
+        user_themes: Path | None = None,
+        keymap: Mapping[str, str] | None = None,
+        interval_seconds: float = 1.0,
+        ascii_only: bool = False,
+        no_color: bool = False,
+        on_exit: Callable[[], None] | None = None,
+    ) -> None:
+        # Before super(): the first stylesheet already asks for the theme's variables.
+        self.frame: Frame | None = None
+        self.silent_seconds = 0.0
+        self.interval_seconds = interval_seconds
+        self.ascii_only = ascii_only
+        self.before_help = OVERVIEW
+        self.selected_id: str | None = None
+        self._selected_at = 0
+        self._frames = frames
+        self._on_exit = on_exit
+        self._terminal_gone = False
+        super().__init__()
+        self.animation_level = "none"
+        loaded = load_themes(themes_dir(), *([user_themes] if user_themes is not None else []))
+        self._problems = list(loaded.problems)
+        for theme in loaded.themes:
+            self.register_theme(theme)
+        self._themes = [theme.name for theme in loaded.themes]
+        wanted = COLOURLESS_THEME if no_color else theme_name or DEFAULT_THEME
+        if wanted not in self._themes:
+            self._problems.append(f"no theme {wanted!r}; there are: {', '.join(self._themes)}")
+            wanted = DEFAULT_THEME
+        self.theme = wanted
+        keymap = dict(keymap or {})
+        wrong = check_keymap(keymap)
+        self._problems += wrong
+        self._keys = {} if wrong else keymap
+        self.shown_keys = shown_keys(self._keys)
+        if ascii_only:
+            arrows = str.maketrans({"↑": "Up", "↓": "Down", "←": "Left", "→": "Right"})
+            self.shown_keys = {name: text.translate(arrows) for name, text in self.shown_keys.items()}
+            self.add_class("-ascii")
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """Colours of the parts for a theme that names none: a user's theme needs only a name and a primary colour."""
+        theme = self.current_theme
+        primary, faint = theme.primary, "#7d8590" if theme.dark else "#6a7380"
+        return {
+            "weights": primary,
+            "kv-used": theme.success or "#3fb68b",
+            "kv-reserved": theme.success or "#3fb68b",
+            "recurrent": theme.secondary or primary,
+            "compute": theme.warning or "#d9a441",
+            "runtime": theme.accent or primary,
+            "unattributed": theme.error or "#d0657a",
+            "other": faint,
+            "free": faint,
+            "faint": faint,
+            "frame": faint,
+            "cursor": theme.panel or theme.surface or ("#262c38" if theme.dark else "#dde3ea"),
+        }
+
+    def on_mount(self) -> None:
+        self.set_keymap(self._keys)
+        self.set_interval(self.interval_seconds, self._tick)
+        self.run_worker(self._follow(), name="frames", exclusive=True)
+        for problem in self._problems:
+            self.notify(problem, title="Configuration", severity="warning", timeout=10, markup=False)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGHUP, signal.SIGTERM):
+            try:
+                loop.add_signal_handler(number, self._hang_up, number)
+            except (ValueError, RuntimeError, NotImplementedError):
+                # Not in the main thread (a test, an embedding program): its owner has the signals.
+                break
+
+    async def _follow(self) -> None:
+        frames = self._frames() if callable(self._frames) else self._frames
+        async for frame in frames:
+            self.frame, self.silent_seconds = frame, 0.0
+            self._keep_selection(frame)
+            self._draw()
+
+    def _tick(self) -> None:
+        self.silent_seconds += self.interval_seconds
+        if not self.is_headless and _is_hung_up():
+            self._hang_up(signal.SIGHUP)
+        elif self.silent_seconds > 2 * self.interval_seconds:
+            self._draw()
+
+    def _draw(self) -> None:
+        if isinstance(self.screen, KvtopScreen):
+            self.screen.draw()
+
+    def _hang_up(self, number: int) -> None:
+        self._terminal_gone = number == signal.SIGHUP
+        self.exit(return_code=128 + number)
+
+    # -- the selected server -----------------------------------------------------------------------------------------
+
+    def selected_index(self) -> int | None:
+        """Where the selected server stands in the frame; None without servers."""
+        servers = self.frame.servers if self.frame is not None else ()
+        for index, server in enumerate(servers):
+            if server.reading.id == self.selected_id:
+                return index
+        return None
+
+    def selected(self) -> ServerView | None:
+        """The server under the cursor."""
+        index = self.selected_index()
+        return None if index is None or self.frame is None else self.frame.servers[index]
+
+    def select(self, step: int, *, wraps: bool) -> None:
+        """Moves the cursor, stopping at the ends or going around."""
+        servers = self.frame.servers if self.frame is not None else ()
+        if not servers:
+            return
+        index = (self.selected_index() or 0) + step
+        self._selected_at = index % len(servers) if wraps else min(max(index, 0), len(servers) - 1)
+        self.selected_id = servers[self._selected_at].reading.id
+
+    def _keep_selection(self, frame: Frame) -> None:
+        # The cursor follows its server; when that is gone it stays at its place in the table.
+        index = self.selected_index()
+        if index is not None:
+            self._selected_at = index
+        elif frame.servers:
+            self._selected_at = min(self._selected_at, len(frame.servers) - 1)
+            self.selected_id = frame.servers[self._selected_at].reading.id
+
+    # -- actions, named in keys.py -----------------------------------------------------------------------------------
+
+    def action_leave(self) -> None:
+        """Quit."""
+        self.exit()
+
+    async def action_show(self, name: str) -> None:
+        """To a screen."""
+        await self.switch_mode(name)
+
+    async def action_open(self) -> None:
+        """Into the server under the cursor."""
+        if self.current_mode == OVERVIEW and self.selected() is not None:
+            await self.switch_mode(SERVER)
+
+    async def action_back(self) -> None:
+        """Up."""
+        await self.switch_mode(self.before_help if self.current_mode == HELP else OVERVIEW)
+
+    async def action_help(self) -> None:
+        """To the help of this screen, or back from it."""
+        if self.current_mode == HELP:
+            await self.action_back()
+            return
+        self.before_help = self.current_mode or OVERVIEW
+        await self.switch_mode(HELP)
+
+    def action_move(self, lines: int) -> None:
+        """Cursor or page."""
+        if isinstance(self.screen, KvtopScreen):
+            self.screen.move(lines)
+
+    def action_neighbour(self, step: int) -> None:
+        """Another server, on the server screen."""
+        if self.current_mode == SERVER:
+            self.select(step, wraps=True)
+            self._draw()
+
+    def action_next_theme(self) -> None:
+        """Around the themes; its name is told."""
+        index = self._themes.index(self.theme) if self.theme in self._themes else -1
+        self.theme = self._themes[(index + 1) % len(self._themes)]
+        self.notify(self.theme, title="Theme", timeout=1.5, markup=False)
+
+    # -- the way out -------------------------------------------------------------------------------------------------
+
+    def run_dashboard(self) -> int:
+        """Runs until the person leaves; gives the exit status. Waits for nothing that does not stop when told to.
+
+        Not `App.run`: that closes its loop in a way that waits for every task and thread, and a hung driver call is
+        one. What is left behind keeps the interpreter from ending if it is a thread: the caller ends the process.
+        """
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        try:
+            loop.run_until_complete(self.run_async())
+            left = asyncio.all_tasks(loop)
+            for task in left:
+                task.cancel()
+            if left:
+                loop.run_until_complete(asyncio.wait(left, timeout=_GRACE_SECONDS))
+        finally:
+            if not asyncio.all_tasks(loop):
+                loop.close()
+            asyncio.set_event_loop(None)
+            if self._on_exit is not None:
+                self._on_exit()
+        return self.return_code or 0
+
+
+def _is_hung_up() -> bool:
+    """Is the terminal behind standard input gone? SIGHUP may never come: nohup, a lost session, a closed pipe."""
+    if sys.__stdin__ is None or sys.__stdin__.closed:
+        return True
+    poll = select.poll()
+    poll.register(sys.__stdin__.fileno(), select.POLLIN)
+    return any(what & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, what in poll.poll(0))

@@ -1,0 +1,92 @@
+"""A widget that shows lines and repaints only the cells that changed."""
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.geometry import Region, Size
+from textual.strip import Strip
+from textual.widget import Widget
+
+from kvtop.views.tui.lines import Line, Piece, ascii_text, clip
+from kvtop.views.tui.segments import LOOKS
+
+ROLES = ("title", "strong", "faint", "good", "warning", "error", "stale", "key", *(look.role for look in LOOKS))
+
+
+class Canvas(Widget):
+    """Shows lines that somebody else has already fitted to its width. Colours come from TCSS alone."""
+
+    COMPONENT_CLASSES = {"canvas--cursor", *(f"canvas--{role}" for role in ROLES)}
+    DEFAULT_CSS = "Canvas { height: auto; width: 1fr; }"
+
+    def __init__(self, *, ascii_only: bool, id: str | None = None) -> None:  # noqa: A002 -- Textual's own word
+        super().__init__(id=id)
+        self._ascii_only = ascii_only
+        self._lines: tuple[Line, ...] = ()
+        self._cursor: int | None = None
+
+    def show(self, lines: list[Line] | tuple[Line, ...], cursor: int | None = None) -> None:
+        """Takes new lines; equal ones cost nothing, and other ones cost their changed columns."""
+        if self._ascii_only:
+            lines = [tuple(Piece(ascii_text(piece.text), piece.role) for piece in line) for line in lines]
+        old, new = self._lines, tuple(lines)
+        old_cursor, self._cursor = self._cursor, cursor
+        self._lines = new
+        if len(old) != len(new):
+            self.refresh(layout=True)
+            return
+        width = self.size.width
+        regions = [
+            Region(0, y, width, 1) if y in (cursor, old_cursor) and cursor != old_cursor else _changed(before, after, y)
+            for y, (before, after) in enumerate(zip(old, new, strict=True))
+            if before != after or (cursor != old_cursor and y in (cursor, old_cursor))
+        ]
+        if regions:
+            self.refresh(*regions)
+
+    def text(self) -> str:
+        """What is shown, without styles."""
+        return "\n".join("".join(piece.text for piece in line) for line in self._lines)
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        return len(self._lines)
+
+    def render_line(self, y: int) -> Strip:
+        width = self.size.width
+        base = self.rich_style
+        if y == self._cursor:
+            base = base + self.get_component_rich_style("canvas--cursor", partial=True)
+        if y >= len(self._lines):
+            return Strip.blank(width, base)
+        segments: list[Segment] = []
+        room = width
+        for piece in self._lines[y]:
+            text = clip(piece.text, room)
+            if not text:
+                continue
+            segment = Segment(text, base + self._style(piece.role))
+            segments.append(segment)
+            room -= segment.cell_length
+        return Strip(segments, width - room).adjust_cell_length(width, base)
+
+    def _style(self, role: str) -> Style:
+        return self.get_component_rich_style(f"canvas--{role}", partial=True) if role else Style.null()
+
+
+def _changed(before: Line, after: Line, y: int) -> Region:
+    """The columns of row `y` from the first that differs to the last."""
+    old, new = _cells(before), _cells(after)
+    width = max(len(old), len(new))
+    blank = (" ", "")
+    old += [blank] * (width - len(old))
+    new += [blank] * (width - len(new))
+    differing = [x for x in range(width) if old[x] != new[x]]
+    return Region(differing[0], y, differing[-1] - differing[0] + 1, 1) if differing else Region(0, y, 1, 1)
+
+
+def _cells(line: Line) -> list[tuple[str, str]]:
+    # A wide character takes two columns: both belong to it, so that regions are counted in columns.
+    cells: list[tuple[str, str]] = []
+    for piece in line:
+        for character in piece.text:
+            cells.extend([(character, piece.role)] * Segment(character).cell_length)
+    return cells

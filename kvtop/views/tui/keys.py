@@ -1,0 +1,87 @@
+"""Every key of the dashboard, once: bindings, footer, help and docs/keys.md are all made from this table."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+OVERVIEW, SERVER, SOURCES, HELP = "overview", "server", "sources", "help"
+SCREEN_NAMES = {OVERVIEW: "Overview", SERVER: "Server", SOURCES: "Sources", HELP: "Help"}
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One command. `id` is what a user's keymap names; `keys` are Textual key names, separated by commas.
+
+    `shown` is how the key is printed; `footer` is "" when the key is too ordinary to spend room on.
+    `screens` is empty for a key that works everywhere.
+    """
+
+    id: str
+    keys: str
+    shown: str
+    action: str
+    footer: str
+    meaning: str
+    screens: tuple[str, ...] = ()
+
+    def on(self, screen: str) -> bool:
+        """Does this key do anything there?"""
+        return not self.screens or screen in self.screens
+
+
+KEYS: tuple[Key, ...] = (
+    Key("quit", "q", "q", "leave", "quit", "Quit; the servers run on"),
+    Key("interrupt", "ctrl+c", "Ctrl-C", "leave", "", "Quit"),
+    Key("help", "question_mark,f1", "?", "help", "help", "Keys and the meaning of every glyph; again to go back"),
+    Key("open", "enter", "Enter", "open", "open", "Open the server under the cursor", (OVERVIEW,)),
+    Key("back", "escape", "Esc", "back", "back", "Back to the overview", (SERVER, SOURCES, HELP)),
+    Key("up", "up,k", "↑ k", "move(-1)", "", "Up one server, or one line"),
+    Key("down", "down,j", "↓ j", "move(1)", "", "Down one server, or one line"),
+    Key("page-up", "pageup", "PgUp", "move(-10)", "", "Up ten"),
+    Key("page-down", "pagedown", "PgDn", "move(10)", "", "Down ten"),
+    Key("first", "home,g", "Home g", "move(-100000)", "", "To the first"),
+    Key("last", "end,G", "End G", "move(100000)", "", "To the last"),
+    Key("previous", "left,h", "← h", "neighbour(-1)", "", "The server before this one", (SERVER,)),
+    Key("next", "right,l", "→ l", "neighbour(1)", "next server", "The server after this one", (SERVER,)),
+    Key("overview", "1", "1", "show('overview')", "overview", "Overview: devices and servers"),
+    Key("server", "2", "2", "show('server')", "server", "Server: the ledger of one server, and who says so"),
+    Key("sources", "3", "3", "show('sources')", "sources", "Sources: what could not be read, and what to do"),
+    Key("theme", "t", "t", "next_theme", "theme", "Next theme"),
+    Key("suspend", "ctrl+z", "Ctrl-Z", "suspend_process", "", "Suspend; fg brings it back"),
+)
+
+
+def shown_keys(keymap: Mapping[str, str]) -> dict[str, str]:
+    """Key id -> how it is printed, with the user's own keys in place of ours."""
+    return {key.id: keymap.get(key.id, key.shown) for key in KEYS}
+
+
+def check_keymap(keymap: Mapping[str, str]) -> tuple[str, ...]:
+    """What is wrong with a user's keymap, in words; empty when nothing is."""
+    problems = [
+        f"unknown key id {name!r} in [keys]; accepted: {', '.join(key.id for key in KEYS)}"
+        for name in keymap
+        if name not in {key.id for key in KEYS}
+    ]
+    owner: dict[str, str] = {}
+    for key in KEYS:
+        for name in keymap.get(key.id, key.keys).split(","):
+            if (first := owner.setdefault(name, key.id)) != key.id:
+                problems.append(f"[keys] {key.id}: {name!r} is already taken by {first!r}")
+    return tuple(problems)
+
+
+def keys_page() -> str:
+    """docs/keys.md, word for word."""
+    lines = [
+        "# Keys",
+        "",
+        "Made from the key table in `kvtop/views/tui/keys.py`; a test compares.",
+        "",
+        "| key | id | where | what it does |",
+        "| --- | --- | --- | --- |",
+    ]
+    for key in KEYS:
+        where = ", ".join(SCREEN_NAMES[name] for name in key.screens) or "everywhere"
+        lines.append(f"| {key.shown} | `{key.id}` | {where} | {key.meaning} |")
+    lines += ["", 'A keymap in the configuration names the id and the new key: `quit = "x"`.', ""]
+    return "\n".join(lines)

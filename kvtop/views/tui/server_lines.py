@@ -1,0 +1,190 @@
+"""Servers as a table: one line each, aligned, its columns chosen by the width there is."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kvtop.domain.frame import Frame, ServerView
+from kvtop.domain.server import ServerState
+from kvtop.text import bytes_text, rate_text, ratio_text, tokens_text
+from kvtop.views.tui.lines import Line, Piece, left, model_text, right
+from kvtop.views.tui.segments import Part, bar, split_parts
+
+STATE_LOOK = {
+    ServerState.READY: ("●", "good"),
+    ServerState.LOADING: ("○", "warning"),
+    ServerState.SLEEPING: ("○", "faint"),
+    ServerState.LOCKED: ("▲", "warning"),
+    ServerState.UNREACHABLE: ("■", "error"),
+    ServerState.ERROR: ("■", "error"),
+    ServerState.UNKNOWN: ("?", "faint"),
+}
+_SHORT_STATES = {ServerState.SLEEPING: "asleep", ServerState.UNREACHABLE: "gone", ServerState.UNKNOWN: "unknown"}
+_ENGINE_WORDS = {"llamacpp": "llama.cpp", "vllm": "vLLM", "mlx": "MLX", "ollama": "Ollama", "sglang": "SGLang"}
+_SEVERITY = {"error": ("■", "error"), "warning": ("▲", "warning"), "info": ("•", "faint")}
+
+
+@dataclass(frozen=True, slots=True)
+class ServerRow:
+    """What a row of the table depends on, as it is printed, so that a change nobody would see repaints nothing."""
+
+    id: str
+    engine: str
+    model: str | None
+    state: ServerState
+    context: str
+    cache_types: str
+    parts: tuple[Part, ...]
+    memory: str
+    kv_use: str
+    rate: str
+    findings: tuple[str, str]
+    """(text, role)"""
+
+
+def engine_text(engine: str) -> str:
+    """The engine as its own project spells it."""
+    return _ENGINE_WORDS.get(engine, engine)
+
+
+def cache_types_text(type_k: str | None, type_v: str | None) -> str:
+    """ "q8_0", or "q8_0/f16" where K and V differ."""
+    return type_k or "?" if type_k == type_v else f"{type_k or '?'}/{type_v or '?'}"
+
+
+def server_rows(frame: Frame) -> tuple[ServerRow, ...]:
+    """The small value that the table is drawn from."""
+    return tuple(_row(view) for view in frame.servers)
+
+
+def _row(view: ServerView) -> ServerRow:
+    reading, cache = view.reading, view.kv_cache
+    measured = [split.driver.value_bytes for split in view.splits]
+    known = [size for size in measured if size is not None]
+    memory = bytes_text(sum(known) if known else None) + ("+?" if known and len(known) < len(measured) else "")
+    bound = "≤" if cache.used_is_upper_bound and cache.used_ratio is not None else ""
+    return ServerRow(
+        reading.id,
+        engine_text(reading.engine),
+        reading.model.name or reading.model.path,
+        reading.state,
+        tokens_text(cache.capacity_tokens),
+        cache_types_text(cache.type_k, cache.type_v),
+        split_parts(view.splits),
+        memory,
+        bound + ratio_text(cache.used_ratio),
+        rate_text(view.generated_tokens_per_second),
+        _findings(view),
+    )
+
+
+def _findings(view: ServerView) -> tuple[str, str]:
+    for severity, (mark, role) in _SEVERITY.items():
+        if any(finding.severity == severity for finding in view.findings):
+            return f"{mark}{len(view.findings)}", role
+    return "", ""
+
+
+Draw = Callable[[ServerRow, int], tuple[Piece, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """`rank`: the higher, the sooner it goes when room is short. `grow` shares what is left over."""
+
+    title: str
+    width: int
+    draw: Draw
+    rank: int
+    is_number: bool = False
+    grow: int = 0
+    widest: int = 0
+
+
+def _text(get: Callable[[ServerRow], str], role: str = "") -> Draw:
+    return lambda row, width: (Piece(left(get(row), width), role),)
+
+
+def _number(get: Callable[[ServerRow], str]) -> Draw:
+    return lambda row, width: (Piece(right(get(row), width)),)
+
+
+def _state(row: ServerRow, width: int) -> tuple[Piece, ...]:
+    mark, role = STATE_LOOK[row.state]
+    word = _SHORT_STATES.get(row.state, row.state.value)
+    return (Piece(left(f"{mark} {word}", width), role),)
+
+
+_COLUMNS = (
+    _Column("engine", 9, _text(lambda row: row.engine, "faint"), 3),
+    _Column("server", 15, _text(lambda row: row.id, "faint"), 9, widest=21, grow=1),
+    _Column("model", 14, lambda row, w: (Piece(left(model_text(row.model, w), w), "strong"),), 0, grow=3, widest=44),
+    _Column("state", 9, _state, 2),
+    _Column("ctx", 5, _number(lambda row: row.context), 6, is_number=True),
+    _Column("K/V cache", 9, _text(lambda row: row.cache_types), 8),
+    _Column("split", 8, lambda row, width: bar(row.parts, width), 5, grow=4, widest=60),
+    _Column("memory", 8, _number(lambda row: row.memory), 1, is_number=True),
+    _Column("KV", 4, _number(lambda row: row.kv_use), 1, is_number=True),
+    _Column("tok/s", 5, _number(lambda row: row.rate), 4, is_number=True),
+    _Column("", 2, lambda row, width: (Piece(right(row.findings[0], width), row.findings[1]),), 7),
+)
+_CURSOR_WIDTH = 2
+
+
+def _fit(width: int) -> list[tuple[_Column, int]]:
+    columns = list(_COLUMNS)
+    room = width - _CURSOR_WIDTH
+
+    def need() -> int:
+        return sum(column.width + 1 for column in columns) - 1
+
+    while need() > room and len(columns) > 1:
+        columns.remove(max(columns, key=lambda column: column.rank))
+    spare = room - need()
+    shares = sum(column.grow for column in columns)
+    fitted = []
+    for column in columns:
+        extra = spare * column.grow // shares if shares else 0
+        widest = max(column.widest, column.width)
+        fitted.append((column, min(column.width + extra, widest)))
+    left_over = room - sum(size + 1 for _, size in fitted) + 1
+    for index, (column, size) in enumerate(fitted):
+        if column.title == "split" and left_over > 0:
+            fitted[index] = (column, size + left_over)
+    return fitted
+
+
+def table_head(width: int) -> Line:
+    """The titles, over the columns that fit."""
+    pieces = [Piece(" " * _CURSOR_WIDTH)]
+    for column, size in _fit(width):
+        title = right(column.title, size) if column.is_number else left(column.title, size)
+        pieces.append(Piece(title + " ", "faint"))
+    return tuple(pieces)
+
+
+def table_lines(rows: tuple[ServerRow, ...], width: int, cursor: int | None) -> list[Line]:
+    """A line a server. The cursor is a glyph besides its colour."""
+    fitted = _fit(width)
+    lines: list[Line] = []
+    for index, row in enumerate(rows):
+        pieces = [Piece("› " if index == cursor else "  ", "key")]
+        for column, size in fitted:
+            pieces += [*column.draw(row, size), Piece(" ")]
+        lines.append(tuple(pieces))
+    return lines
+
+
+def empty_lines(frame: Frame | None, width: int) -> list[Line]:
+    """What to say instead of a table."""
+    if frame is None or (frame.pending and not frame.servers):
+        pending = frame.pending if frame is not None else ()
+        lines: list[Line] = [(Piece("Looking for devices and servers …", "strong"),)]
+        return lines + [(Piece(left(f"  waiting for {name}", width), "faint"),) for name in pending]
+    return [
+        (Piece("No server found.", "strong"),),
+        (Piece("Looked at the processes of this machine and their listening ports"),),
+        (Piece("for llama.cpp, vLLM and MLX servers."),),
+        (),
+        (Piece("A server elsewhere:  "), Piece("kvtop --url http://HOST:PORT", "key")),
+        (Piece("A tour without one:  "), Piece("kvtop --demo", "key")),
+    ]
