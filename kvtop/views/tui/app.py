@@ -43,7 +43,7 @@ class KvtopApp(App[None]):
         Binding(key.keys, key.action, key.footer or key.meaning, id=key.id, priority=key.id == "interrupt")
         for key in KEYS
     ]
-    MODES: ClassVar[dict[str, str | Callable[[], Screen[object]]]] = {
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[None]]]] = {
         OVERVIEW: OverviewScreen,
         SERVER: ServerScreen,
         SOURCES: SourcesScreen,

@@ -1,5 +1,7 @@
 """A widget that shows lines and repaints only the cells that changed."""
 
+from typing import ClassVar
+
 from rich.segment import Segment
 from rich.style import Style
 from textual.geometry import Region, Size
@@ -15,7 +17,7 @@ ROLES = ("title", "strong", "faint", "good", "warning", "error", "stale", "key",
 class Canvas(Widget):
     """Shows lines that somebody else has already fitted to its width. Colours come from TCSS alone."""
 
-    COMPONENT_CLASSES = {"canvas--cursor", *(f"canvas--{role}" for role in ROLES)}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"canvas--cursor", *(f"canvas--{role}" for role in ROLES)}
     DEFAULT_CSS = "Canvas { height: auto; width: 1fr; }"
 
     def __init__(self, *, ascii_only: bool, id: str | None = None) -> None:  # noqa: A002 -- Textual's own word
@@ -47,7 +49,7 @@ class Canvas(Widget):
         """What is shown, without styles."""
         return "\n".join("".join(piece.text for piece in line) for line in self._lines)
 
-    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:  # noqa: ARG002 -- Textual asks so
         return len(self._lines)
 
     def render_line(self, y: int) -> Strip:

@@ -131,7 +131,8 @@ def _slots(view: ServerView, width: int) -> list[Line]:
 
 def _cache(view: ServerView, width: int) -> list[Line]:
     cache = view.kv_cache
-    used = f"{tokens_text(cache.used_tokens)} of {tokens_text(cache.capacity_tokens)} tokens ({ratio_text(cache.used_ratio)})"
+    amount = f"{tokens_text(cache.used_tokens)} of {tokens_text(cache.capacity_tokens)} tokens"
+    used = f"{amount} ({ratio_text(cache.used_ratio)})"
     waiting = view.reading.counters.requests_waiting
     per_token = None if cache.bytes_per_token is None else round(cache.bytes_per_token)
     facts = (

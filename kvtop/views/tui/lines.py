@@ -24,8 +24,8 @@ _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
 
 # One column for one column, so that no width is computed twice. Whatever is not listed becomes "_": "?" means unknown.
 _ASCII = {
-    **dict(zip("█▓░▚▌▄▒╱·", "#=-%+~!x.", strict=True)),
-    **dict(zip("…→←↑↓›▲■●×±≥─│•○", "~><^v>!!*x+>-|*o", strict=True)),
+    **dict(zip("█▓░▚▌▄▒≡·", "#=-%+~!x.", strict=True)),
+    **dict(zip("…→←↑↓▸▲■●±≤─│•○", "~><^v>!#*+<-|-o", strict=True)),
 }
 
 

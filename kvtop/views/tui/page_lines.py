@@ -50,14 +50,8 @@ def _joined(words: list[Line]) -> Line:
 
 def footer_line(screen: str, shown: Mapping[str, str], width: int) -> Line:
     """The keys of this screen, as many as fit, quit and help always first."""
-    words = [
-        (Piece(shown[key.id], "key"), Piece(f" {key.footer}", "faint")) for key in KEYS if key.footer and key.on(screen)
-    ]
-    words = [
-        word
-        for key, word in zip([k for k in KEYS if k.footer and k.on(screen)], words, strict=True)
-        if key.id != screen
-    ]
+    useful = [key for key in KEYS if key.footer and key.on(screen) and key.id != screen]
+    words = [(Piece(shown[key.id], "key"), Piece(f" {key.footer}", "faint")) for key in useful]
     return (Piece(" "), *fold(words, width - 2)[0])
 
 

@@ -24,7 +24,7 @@ RECURRENT = Look("recurrent", "▚", "recurrent", "state of recurrent layers; do
 COMPUTE = Look("compute", "▌", "compute", "scratch buffers of the computation")
 RUNTIME = Look("runtime", "▄", "runtime", "driver context, kernels, libraries")
 UNATTRIBUTED = Look("unattributed", "▒", "unattributed", "measured, but explained by nobody")
-OTHER = Look("other", "╱", "other", "processes that are no server, and the driver's own reserve")
+OTHER = Look("other", "≡", "other", "processes that are no server, and the driver's own reserve")
 FREE = Look("free", "·", "free", "nobody's")
 
 LOOKS = (WEIGHTS, KV_USED, KV_RESERVED, RECURRENT, COMPUTE, RUNTIME, UNATTRIBUTED, OTHER, FREE)

@@ -167,7 +167,7 @@ def table_lines(rows: tuple[ServerRow, ...], width: int, cursor: int | None) -> 
     fitted = _fit(width)
     lines: list[Line] = []
     for index, row in enumerate(rows):
-        pieces = [Piece("› " if index == cursor else "  ", "key")]
+        pieces = [Piece("▸ " if index == cursor else "  ", "key")]
         for column, size in fitted:
             pieces += [*column.draw(row, size), Piece(" ")]
         lines.append(tuple(pieces))

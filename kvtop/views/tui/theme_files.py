@@ -17,7 +17,7 @@ COLOUR_KEYS = (
 FLAG_KEYS = ("dark", "ansi")
 NUMBER_KEYS = ("luminosity_spread", "text_alpha")
 VARIABLES = (*(look.role for look in LOOKS), "faint", "cursor", "frame")
-"""What a theme's [variables] may name: the colours of the bars, of secondary text, of the cursor row and of box frames."""
+"""What [variables] may name: colours of the bars, of secondary text, of the cursor row and of box frames."""
 
 _ACCEPTED = ("name", *COLOUR_KEYS, *FLAG_KEYS, *NUMBER_KEYS, "variables")
 
@@ -73,12 +73,7 @@ def read_theme(path: Path) -> Theme:
     for key in COLOUR_KEYS:
         if key in table:
             _check_colour(path, key, table[key])
-    for key in FLAG_KEYS:
-        if not isinstance(table.get(key, False), bool):
-            raise ThemeFileError(f"{path}: {key}: {table[key]!r} is not true or false")
-    for key in NUMBER_KEYS:
-        if isinstance(table.get(key, 0.5), bool) or not isinstance(table.get(key, 0.5), int | float):
-            raise ThemeFileError(f"{path}: {key}: {table[key]!r} is not a number")
+    _check_settings(path, table)
     variables = table.get("variables", {})
     if not isinstance(variables, dict):
         raise ThemeFileError(f"{path}: variables: {variables!r} is not a table")
@@ -90,12 +85,20 @@ def read_theme(path: Path) -> Theme:
     return Theme(**{**{key: value for key, value in table.items() if key in known}, "name": name})
 
 
+def _check_settings(path: Path, table: dict[str, object]) -> None:
+    for key in FLAG_KEYS:
+        if not isinstance(table.get(key, False), bool):
+            raise ThemeFileError(f"{path}: {key}: {table[key]!r} is not true or false")
+    for key in NUMBER_KEYS:
+        if isinstance(table.get(key, 0.5), bool) or not isinstance(table.get(key, 0.5), int | float):
+            raise ThemeFileError(f"{path}: {key}: {table[key]!r} is not a number")
+
+
 def _check_colour(path: Path, key: str, value: object) -> None:
-    if not isinstance(value, str):
-        raise ThemeFileError(f'{path}: {key}: {value!r} is not a colour; write "#rrggbb" or a colour\'s name')
     try:
+        if not isinstance(value, str):
+            raise ColorParseError("not a string")
         Color.parse(value)
     except ColorParseError as problem:
-        raise ThemeFileError(
-            f'{path}: {key}: {value!r} is not a colour; write "#rrggbb" or a colour\'s name'
-        ) from problem
+        message = f'{path}: {key}: {value!r} is not a colour; write "#rrggbb" or a colour\'s name'
+        raise ThemeFileError(message) from problem

@@ -19,7 +19,7 @@ def _figure(size_bytes: int, basis: Basis, source: str, spread: int = 0) -> Figu
     return Figure(size_bytes, basis, low, high, source)
 
 
-def _split(device_id: str, driver: int, weights: int, kv: int, used: int, compute: int, runtime: int) -> Split:
+def _split(device_id: str, driver: int, *, weights: int, kv: int, used: int, compute: int, runtime: int) -> Split:
     known = weights + kv + compute + runtime
     return Split(
         device_id,
@@ -79,7 +79,7 @@ def rtx4090(used_tokens: tuple[int, int, int, int] = (6144, 12900, 0, 811)) -> F
     """One card, one llama.cpp server of Gemma 3 27B with four slots; the desktop takes the rest."""
     kv = 2176 * MIB
     used = kv * sum(used_tokens) // 65536
-    split = _split("gpu0", 19_456 * MIB, 16_546 * MIB, kv, used, 522 * MIB, 180 * MIB)
+    split = _split("gpu0", 19_456 * MIB, weights=16_546 * MIB, kv=kv, used=used, compute=522 * MIB, runtime=180 * MIB)
     reading = ServerReading(
         id="127.0.0.1:8080",
         engine="llamacpp",
@@ -136,7 +136,15 @@ def h100x8() -> Frame:
         device_id = f"gpu{index // 4}"
         size = (8 + index % 5) * GIB
         kv = (3 + index % 3) * GIB
-        split = _split(device_id, size + kv + 1300 * MIB, size, kv, int(kv * ratio), 700 * MIB, 500 * MIB)
+        split = _split(
+            device_id,
+            size + kv + 1300 * MIB,
+            weights=size,
+            kv=kv,
+            used=int(kv * ratio),
+            compute=700 * MIB,
+            runtime=500 * MIB,
+        )
         reading = ServerReading(
             f"127.0.0.1:{8000 + index}",
             engine,
