@@ -2,8 +2,8 @@
 
     python tests/oracle/vllm_table.py
 
-One row a family of cache layouts: cases, and how many have exactly vLLM's blocks, tokens, concurrency, and bytes per
-token on a rank; a case that vLLM refuses counts as exact where kvtop refuses it too. Exits with 1 when one is not exact.
+One row a family of cache layouts: cases, and how many have exactly the blocks, tokens, concurrency, and bytes per
+token on a rank; a case that vLLM refuses counts as exact where kvtop refuses it too. Exits with 1 when any is not.
 """
 
 import gzip

@@ -125,6 +125,15 @@ def layer_count(view: ConfigView) -> int:
     return view.required("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers")
 
 
+def partition(layers: int, stages: int) -> tuple[tuple[int, int], ...]:
+    """Layers [start, stop) of each pipeline stage; what is left over goes to the middle (`get_pp_indices`)."""
+    sizes = [layers // stages] * stages
+    for index in range(2, layers % stages + 2):
+        sizes[-index] += 1
+    starts = [sum(sizes[:index]) for index in range(stages)]
+    return tuple((start, start + size) for start, size in zip(starts, sizes, strict=True))
+
+
 def mamba1_state(inner: int, state: int, kernel: int, terms: BuildTerms) -> int:
     """Bytes of a Mamba-1 state on one rank (`mamba1_state_shape`)."""
     part = divide(inner, terms.tp_size)

@@ -6,7 +6,7 @@ from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.model_file import Checkpoint
 from kvtop.domain.plan import MemoryPlan, PlanDevice, Refusal
 from kvtop.planning.vllm.assignment import Assignment, assign
-from kvtop.planning.vllm.cached_layers import layer_count
+from kvtop.planning.vllm.cached_layers import layer_count, partition
 from kvtop.planning.vllm.config_view import view
 from kvtop.planning.vllm.groups import group_layers
 from kvtop.planning.vllm.model_facts import model_length
@@ -88,17 +88,8 @@ def _stages(run: Run, assignment: Assignment, settings: ServeSettings) -> tuple[
     if settings.pp_size == 1:
         return (Stage(groups, available),)
     stages: list[Stage] = []
-    for start, stop in _partition(layer_count(run.config), settings.pp_size):
+    for start, stop in partition(layer_count(run.config), settings.pp_size):
         held = [position for position, layer in enumerate(run.layers) if start <= layer.index < stop]
         first, last = (held[0], held[-1] + 1) if held else (0, 0)
         stages.append(Stage(tuple(group.only(first, last) for group in groups), available))
     return tuple(stages)
-
-
-def _partition(layers: int, stages: int) -> list[tuple[int, int]]:
-    """Layers of each pipeline stage; what is left over goes to the middle (`get_pp_indices`)."""
-    sizes = [layers // stages] * stages
-    for index in range(2, layers % stages + 2):
-        sizes[-index] += 1
-    starts = [sum(sizes[:index]) for index in range(stages)]
-    return [(start, start + size) for start, size in zip(starts, sizes, strict=True)]

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from kvtop.domain.model_file import Checkpoint
 from kvtop.domain.plan import CachePart, DevicePlan, Estimate, MemoryPlan, PlanDevice, Step, VllmPlan
 from kvtop.planning.vllm.assignment import Assignment
+from kvtop.planning.vllm.cached_layers import layer_count, partition
 from kvtop.planning.vllm.pool import Pool, Stage
 from kvtop.planning.vllm.run import Run
 from kvtop.planning.vllm.settings import Batch, ServeSettings
 from kvtop.planning.vllm.specs import LayerSpec, RequestTerms, SpecKind
-from kvtop.planning.vllm.weights import stage_weights
+from kvtop.planning.vllm.weights import StageWeights, stage_weights
 
 RULES_VERSION = "vLLM 0.32.0"
 _PART_NAMES = {
@@ -43,7 +44,12 @@ class Findings:
 def plan_of(found: Findings) -> MemoryPlan:
     """The finished plan, one DevicePlan per rank, pipeline stage first."""
     tp_size = found.settings.tp_size
-    weights = stage_weights(found.checkpoint, found.run.config, tp_size, found.settings.pp_size)
+    dtype = found.run.terms.shape.model_dtype
+    bounds = partition(layer_count(found.run.config), found.settings.pp_size)
+    weights = stage_weights(found.checkpoint, found.run.config, dtype, tp_size, bounds)
+    if found.settings.weights_changed_by:
+        note = f"--{found.settings.weights_changed_by} changes the weights on the card: their bytes are not known"
+        weights = StageWeights((None,) * len(bounds), (note,))
     devices = tuple(
         DevicePlan(
             device.name,

@@ -51,6 +51,8 @@ class ServeSettings:
     mamba_ssm_cache_dtype: str = "auto"
     throughput_mode: bool = False
     language_model_only: bool = False
+    weights_changed_by: str = ""
+    """The option after which the weights on the card are not those of the file."""
 
 
 def human_whole(text: str, option: str) -> int:
@@ -82,6 +84,9 @@ _UNPLANNED = {
     "hf-config-path": "another config.json is read",
 }
 """Options that change the pool in ways that kvtop has no exact rule for."""
+
+
+_CHANGES_WEIGHTS = ("quantization", "cpu-offload-gb", "offload-params", "enable-lora", "enable-expert-parallel")
 
 
 def settings_from(options: LaunchOptions) -> ServeSettings:
@@ -132,6 +137,7 @@ def settings_from(options: LaunchOptions) -> ServeSettings:
         mamba_ssm_cache_dtype=options.value("mamba-ssm-cache-dtype") or "auto",
         throughput_mode=options.value("performance-mode") == "throughput",
         language_model_only=bool(_flag(options, "language-model-only")),
+        weights_changed_by=next((name for name in _CHANGES_WEIGHTS if options.value(name) is not None), ""),
     )
 
 

@@ -1,9 +1,54 @@
-"""The weights of each pipeline stage's ranks, from the tensors that lie in the checkpoint."""
+"""The weights of each pipeline stage's ranks, from the tensors that lie in the checkpoint.
 
+Source: vLLM 0.32.0, `layers/linear.py` (column, row and QKV splits), `layers/vocab_parallel_embedding.py` (rows padded
+to 64), `models/utils.py` (`PPMissingLayer`, tied heads). What kernels repack or pad after loading is not counted.
+"""
+
+import re
 from dataclasses import dataclass
+from enum import StrEnum
 
-from kvtop.domain.model_file import Checkpoint
+from kvtop.domain.model_file import Checkpoint, CheckpointTensor
+from kvtop.planning.vllm.cached_layers import attention_heads, layer_count, total_kv_heads
 from kvtop.planning.vllm.config_view import ConfigView
+from kvtop.planning.vllm.dtypes import ELEMENT_BYTES
+
+VOCABULARY_PADDING = 64
+"""Rows of embeddings and heads come in multiples of this (`DEFAULT_VOCAB_PADDING_SIZE`)."""
+_PLAIN = ("BF16", "F16", "F32")
+
+
+class Split(StrEnum):
+    """How one tensor is spread over tensor-parallel ranks."""
+
+    VOCABULARY = "vocabulary"
+    OUTPUT = "output"
+    """Column-parallel: weight and bias are cut."""
+    INPUT = "input"
+    """Row-parallel: the weight is cut, the bias is whole on every rank."""
+    KV = "kv"
+    QKV = "qkv"
+    WHOLE = "whole"
+
+
+_SPLITS: tuple[tuple[Split, str], ...] = (
+    (Split.VOCABULARY, r"embed_tokens|word_embeddings|wte|tok_embeddings|embed_in|lm_head|embed_out"),
+    (Split.KV, r"k_proj|v_proj|wk|wv"),
+    (Split.QKV, r"qkv_proj|query_key_value|c_attn|Wqkv"),
+    (
+        Split.OUTPUT,
+        r"q_proj|q_b_proj|kv_b_proj|gate_proj|up_proj|gate_up_proj|fc1|c_fc|dense_h_to_4h|w1|w3|wq|sinks",
+    ),
+    (Split.INPUT, r"o_proj|down_proj|fc2|c_proj|out_proj|w2|wo|dense|dense_4h_to_h"),
+    (
+        Split.WHOLE,
+        r".*norm\w*|ln_\w+|q_a_proj|kv_a_proj_with_mqa|gate|router|e_score_correction_bias|wpe|embed_positions|shared_expert_gate",
+    ),
+)
+_TOWERS = frozenset({"visual", "vision_tower", "vision_model", "multi_modal_projector", "audio_tower"})
+_ON_EVERY_STAGE = ("gemma", "gemma2", "gemma3_text", "cohere", "cohere2", "gpt2", "falcon", "bloom", "opt", "dbrx")
+"""Model types whose classes keep embedding and final norm on every pipeline stage."""
+_RULES = tuple((split, re.compile(pattern)) for split, pattern in _SPLITS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,11 +59,86 @@ class StageWeights:
     notes: tuple[str, ...] = ()
 
 
-def stage_weights(checkpoint: Checkpoint, config: ConfigView, tp_size: int, pp_size: int) -> StageWeights:
-    """The weights that vLLM loads on one rank of each stage."""
-    _ = config
+def stage_weights(
+    checkpoint: Checkpoint, config: ConfigView, model_dtype: str, tp_size: int, stages: tuple[tuple[int, int], ...]
+) -> StageWeights:
+    """The weights that vLLM loads on one rank of each stage, which holds the decoder layers [start, stop)."""
+    unknown: tuple[None, ...] = (None,) * len(stages)
     if not checkpoint.tensors:
-        return StageWeights((None,) * pp_size, ("no weights lie beside config.json: their bytes are not known",))
-    if tp_size == 1 and pp_size == 1:
-        return StageWeights((sum(tensor.size_bytes for tensor in checkpoint.tensors),))
-    return StageWeights((None,) * pp_size, ("the split of the weights is not known",))
+        return StageWeights(unknown, ("no weights lie beside config.json: their bytes are not known",))
+    names = {tensor.name for tensor in checkpoint.tensors}
+    tied = config.flag("tie_word_embeddings") or not any("lm_head" in name or "embed_out" in name for name in names)
+    totals, last = [0] * len(stages), len(stages) - 1
+    everywhere = config.word("model_type") in _ON_EVERY_STAGE
+    packed = False
+    for tensor in checkpoint.tensors:
+        split = _split_of(tensor.name)
+        if split is None and tp_size > 1:
+            return StageWeights(unknown, (f"how vLLM splits {tensor.name} over ranks is not known to kvtop",))
+        held = _stages_of(tensor.name, stages, layer_count(config), tied=tied)
+        if held in ((0,), (0, last), (last,)) and everywhere and not _is_layer(tensor.name):
+            held = tuple(range(len(stages)))
+        if not held:
+            continue
+        packed = packed or tensor.dtype not in _PLAIN
+        size = _rank_bytes(tensor, split or Split.WHOLE, config, model_dtype, tp_size)
+        for stage in held:
+            totals[stage] += size
+    notes = ("weights are those of the file: quantised kernels may repack or pad them",) if packed else ()
+    return StageWeights(tuple(totals), notes)
+
+
+def _split_of(name: str) -> Split | None:
+    """By the last word of the module's name; None where kvtop has no rule."""
+    words = name.split(".")
+    if any(
+        word in ("visual", "vision_tower", "vision_model", "multi_modal_projector", "audio_tower") for word in words
+    ):
+        return None
+    module = words[-1] if words[-1] in ("sinks", "e_score_correction_bias") else ".".join(words[-2:-1])
+    for split, rule in _RULES:
+        if rule.fullmatch(module):
+            return split
+    return None
+
+
+def _is_layer(name: str) -> bool:
+    return re.search(r"\.(?:layers|h|blocks|block)\.\d+\.", name) is not None
+
+
+def _stages_of(name: str, stages: tuple[tuple[int, int], ...], layers: int, *, tied: bool) -> tuple[int, ...]:
+    """The pipeline stages that hold a tensor; none for a head that is tied and for layers of a draft head."""
+    last = len(stages) - 1
+    found = re.search(r"\.(?:layers|h|blocks|block)\.(\d+)\.", name)
+    if found is not None:
+        index = int(found.group(1))
+        if index >= layers:
+            return ()
+        return tuple(stage for stage, (start, stop) in enumerate(stages) if start <= index < stop)
+    if "lm_head" in name or "embed_out" in name:
+        return () if tied else (last,)
+    if re.search(r"embed|wte|wpe", name):
+        return (0, last) if tied and last else (0,)
+    return (last,)
+
+
+def _rank_bytes(tensor: CheckpointTensor, split: Split, config: ConfigView, model_dtype: str, tp_size: int) -> int:
+    size = tensor.size_bytes
+    if tensor.dtype in _PLAIN and not tensor.name.endswith("e_score_correction_bias"):
+        elements = 1
+        for length in tensor.shape:
+            elements *= length
+        if split is Split.VOCABULARY and tensor.shape:
+            rows = -(-tensor.shape[0] // VOCABULARY_PADDING) * VOCABULARY_PADDING
+            elements = elements // max(1, tensor.shape[0]) * rows
+        size = elements * ELEMENT_BYTES[model_dtype]
+    if split is Split.WHOLE or (split is Split.INPUT and tensor.name.endswith(".bias")):
+        return size
+    if split in (Split.KV, Split.QKV):
+        heads = total_kv_heads(config)
+        kept = max(1, heads // tp_size)
+        if split is Split.KV:
+            return size * kept // heads
+        queries = attention_heads(config)
+        return size * (queries // tp_size + 2 * kept) // (queries + 2 * heads)
+    return size // tp_size
