@@ -43,6 +43,7 @@ _NOTHING = Estimate(0, 0, 0)
 class ModelPlan:
     """One context on one model: bytes by device name, and the parts of its cache."""
 
+    prepared: PreparedModel
     context: ResolvedContext
     layout: Layout
     kv_cache_bytes: Mapping[str, int]
@@ -76,7 +77,7 @@ def plan(
         second = _plan_prediction(prepared, settings, target)
     if isinstance(second, Refusal):
         return second
-    return _assemble(prepared, settings, devices, target, second)
+    return _assemble(settings, devices, target, second)
 
 
 def _plan_model(
@@ -127,7 +128,8 @@ def _plan_context(
         layers = sum(group.layers for group in layout.recurrent)
         parts = (*parts, CachePart("recurrent", sum(recurrent.values()), layers, None))
     values = hparams.n_vocab + embedding_values
-    return ModelPlan(context, layout, caches, recurrent, parts, groups, values * context.n_seq_max * _F32_BYTES)
+    output_bytes = values * context.n_seq_max * _F32_BYTES
+    return ModelPlan(prepared, context, layout, caches, recurrent, parts, groups, output_bytes)
 
 
 def _cache_bytes(groups: tuple[CacheGroup, ...], context: ResolvedContext, layout: Layout) -> dict[str, int] | Refusal:
@@ -205,11 +207,10 @@ def _plan_prediction(prepared: PreparedModel, settings: LlamaSettings, target: M
     # The weights are the target's: they are not counted again.
     own = replace(layout, weights_bytes=nothing)
     output_bytes = hparams.n_vocab * context.n_seq_max * _F32_BYTES
-    return ModelPlan(context, own, caches, nothing, parts, layout.prediction_caches, output_bytes)
+    return ModelPlan(prepared, context, own, caches, nothing, parts, layout.prediction_caches, output_bytes)
 
 
 def _assemble(
-    prepared: PreparedModel,
     settings: LlamaSettings,
     devices: tuple[PlanDevice, ...],
     target: ModelPlan,
@@ -237,8 +238,8 @@ def _assemble(
     return MemoryPlan(
         engine="llama.cpp",
         rules_version=RULES_VERSION,
-        model=prepared.name,
-        architecture=prepared.hparams.arch,
+        model=target.prepared.name,
+        architecture=target.prepared.hparams.arch,
         devices=tuple(by_device),
         bytes_per_token=sum(bytes_per_token(one.groups, one.context, settings.swa_full) for one in both),
         cache_parts=parts,
@@ -246,6 +247,6 @@ def _assemble(
         type_v=context.type_v,
         flash_attention=context.flash_attention,
         context=ContextPlan(context.n_ctx, context.n_ctx_seq, context.n_seq_max, context.kv_unified),
-        steps=derive(prepared.hparams, settings, target.context, target.layout, target.groups),
-        warnings=warnings_of(prepared.hparams, settings, devices, target.context, target.layout),
+        steps=derive(target.prepared.hparams, settings, target.context, target.layout, target.groups),
+        warnings=warnings_of(target.prepared.hparams, settings, devices, target.context, target.layout),
     )
