@@ -65,9 +65,11 @@ def duration_text(seconds: float | None) -> str:
 
 
 def parse_bytes(text: str) -> int:
-    """"24GiB", "24G", "24g", "512MiB", "80 GB" (decimal only with a capital B and no i) to bytes.
+    """ "24GiB", "24G", "24g", "512MiB", "80 GB" (decimal only with a capital B and no i) to bytes.
 
-    "24GB" means 24 * 10^9 as on a data sheet; "24G" and "24GiB" mean 24 * 2^30. Raises ValueError with what is accepted.
+    "24GB" means 24 * 10^9 as on a data sheet; "24G" and "24GiB" mean 24 * 2^30.
+
+    Raises ValueError with what is accepted.
     """
     match = _SIZE.fullmatch(text)
     if match is None:
@@ -75,13 +77,13 @@ def parse_bytes(text: str) -> int:
     number, unit, binary, byte = match.groups()
     power = _POWER[unit.lower()]
     step = 1000 if unit and byte and not binary else 1024
-    return round(float(number) * step**power)
+    return round(float(number) * float(step**power))
 
 
 def parse_tokens(text: str) -> int:
-    """"32k" -> 32768, "4096" -> 4096, "1m" -> 1048576. Raises ValueError with what is accepted."""
+    """ "32k" -> 32768, "4096" -> 4096, "1m" -> 1048576. Raises ValueError with what is accepted."""
     match = _COUNT.fullmatch(text)
     if match is None:
         raise ValueError(f"not a token count: {text!r} (accepted: 4096, 32k, 1m)")
     number, unit = match.groups()
-    return round(float(number) * 1024 ** _POWER[unit.lower()])
+    return round(float(number) * float(1024 ** _POWER[unit.lower()]))

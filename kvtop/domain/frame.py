@@ -103,6 +103,7 @@ class DeviceView:
     """(server id, split), in the order of `Frame.servers`."""
     other_bytes: int | None
     age_seconds: float
+    """Since the driver last answered, in whole seconds: an age that ticks must not make equal frames differ."""
 
 
 @dataclass(frozen=True, slots=True)

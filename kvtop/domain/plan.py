@@ -7,8 +7,9 @@ from dataclasses import dataclass
 class PlanDevice:
     """A device to plan for.
 
-    `name` is "gpu0", "gpu1" …; `free_bytes` None: unknown, taken as enough. `compute_capability` None: not NVIDIA or unknown.
-    Host memory is always there besides and is not listed. `backend`: "cuda" | "metal" | "vulkan" | "rocm" | "unknown".
+    `name` is "gpu0", "gpu1" …; `free_bytes` None: unknown, taken as enough. `compute_capability` None: not NVIDIA
+    or unknown. Host memory is always there besides and is not listed.
+    `backend`: "cuda" | "metal" | "vulkan" | "rocm" | "unknown".
     """
 
     name: str
@@ -131,5 +132,3 @@ class Refusal:
 
 class UnknownArchitectureError(Exception):
     """kvtop has no rule for this model or option: no number is better than a wrong one. str() says which and why."""
-
-

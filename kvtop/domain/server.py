@@ -27,6 +27,8 @@ class Slot:
     context_tokens: int | None
     used_tokens: int | None
     is_processing: bool | None
+    decoded_tokens: int | None = None
+    """Tokens generated for the current request; falls back to 0 when the next one starts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,151 @@
+"""The configuration: a TOML file in the XDG place, the environment over it, command-line flags over both.
+
+Without a file nothing but the standard library is imported, so that `kvtop snapshot` starts quickly.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+
+DEFAULT_TEXT = """\
+# kvtop configuration. Every key is shown with its default; a command-line flag wins over the environment
+# (KVTOP_INTERVAL, KVTOP_THEME, KVTOP_API_KEY), which wins over this file.
+
+# Seconds between two refreshes, 0.5 or more.
+#interval_seconds = 1.0
+
+# A theme from `kvtop themes`, or from a file of your own in the themes/ folder beside this one. "" takes "dark",
+# or the terminal's own palette when NO_COLOR is set.
+#theme = ""
+
+# Look for servers among this machine's processes.
+#discover = true
+
+# Draw with ASCII characters only. "auto" does so when the locale is not UTF-8.
+#ascii = "auto"
+
+# Endpoints to watch besides. The key is read from a file or an environment variable, never written here.
+#[[servers]]
+#url = "http://127.0.0.1:8080"
+#api_key_file = "~/.config/kvtop/llama.key"
+#api_key_env = "LLAMA_API_KEY"
+"""
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used. str() names the file, the key and what would be accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """One `[[servers]]` entry: an endpoint, and where its key is."""
+
+    url: str
+    api_key_file: str | None = None
+    api_key_env: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What a person may set. Times in seconds; `ascii` is "auto", "always" or "never"."""
+
+    interval_seconds: float = 1.0
+    theme: str = ""
+    discover: bool = True
+    ascii: str = "auto"
+    servers: tuple[ServerConfig, ...] = field(default=())
+
+
+def config_directory(environ: Mapping[str, str]) -> Path:
+    """`$XDG_CONFIG_HOME/kvtop`, else `~/.config/kvtop`."""
+    base = environ.get("XDG_CONFIG_HOME")
+    return (Path(base) if base else Path(environ.get("HOME", "~")).expanduser() / ".config") / "kvtop"
+
+
+def load_config(environ: Mapping[str, str], path: str | None = None) -> Config:
+    """The configuration from file and environment. A named file must exist; the default one need not.
+
+    Raises ConfigError naming file and key.
+    """
+    named = path or environ.get("KVTOP_CONFIG")
+    file = Path(named).expanduser() if named else config_directory(environ) / "config.toml"
+    config = Config()
+    if named or file.exists():
+        config = _from_file(file)
+    return _from_environment(config, environ)
+
+
+def _from_file(file: Path) -> Config:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: cannot be read: {error}") from error
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file}: not valid TOML: {error}") from error
+    return _checked(table, str(file))
+
+
+def _checked(table: Mapping[str, object], where: str) -> Config:
+    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415  costs 110 ms: only with a file
+
+    try:
+        config = TypeAdapter(Config).validate_json(_json(table), strict=True, extra="forbid")
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        accepted = ", ".join(item.name for item in fields(ServerConfig if key.startswith("servers.") else Config))
+        if first["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
+            raise ConfigError(f"{where}: unknown key {key!r} (accepted: {accepted})") from error
+        raise ConfigError(f"{where}: {key}: {first['msg']}, got {first['input']!r}") from error
+    return _in_range(config, where)
+
+
+def _json(table: Mapping[str, object]) -> str:
+    import json  # noqa: PLC0415  only with a file
+
+    return json.dumps(table, default=str)
+
+
+def _in_range(config: Config, where: str) -> Config:
+    if config.interval_seconds < 0.5:
+        raise ConfigError(f"{where}: interval_seconds: must be 0.5 or more, got {config.interval_seconds}")
+    if config.ascii not in {"auto", "always", "never"}:
+        raise ConfigError(f"{where}: ascii: must be auto, always or never, got {config.ascii!r}")
+    for server in config.servers:
+        if not server.url.startswith(("http://", "https://")):
+            raise ConfigError(f"{where}: servers.url: must start with http:// or https://, got {server.url!r}")
+    return config
+
+
+def _from_environment(config: Config, environ: Mapping[str, str]) -> Config:
+    interval = environ.get("KVTOP_INTERVAL")
+    if interval:
+        try:
+            config = replace(config, interval_seconds=float(interval))
+        except ValueError as error:
+            raise ConfigError(f"KVTOP_INTERVAL: must be a number of seconds, got {interval!r}") from error
+        config = _in_range(config, "KVTOP_INTERVAL")
+    theme = environ.get("KVTOP_THEME")
+    return replace(config, theme=theme) if theme else config
+
+
+def api_key(server: ServerConfig, environ: Mapping[str, str]) -> str | None:
+    """The key of a configured endpoint, or None. Raises ConfigError when the named file cannot be read."""
+    if server.api_key_env is not None:
+        return environ.get(server.api_key_env)
+    if server.api_key_file is None:
+        return environ.get("KVTOP_API_KEY")
+    file = Path(server.api_key_file).expanduser()
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigError(f"{file}: api_key_file of {server.url} cannot be read: {error.strerror}") from error
+
+
+def environment() -> Mapping[str, str]:
+    """The process environment: the one read of it outside `sources`, because flags and files need it first."""
+    return os.environ
