@@ -126,6 +126,33 @@ ARCHITECTURES: Mapping[str, Architecture] = {
 }
 
 
+_WRAPPERS = frozenset(
+    {
+        "Mistral3ForConditionalGeneration",
+        "LlavaForConditionalGeneration",
+        "LlavaNextForConditionalGeneration",
+        "InternVLForConditionalGeneration",
+        "Glm4vForConditionalGeneration",
+        "Idefics3ForConditionalGeneration",
+        "SmolVLMForConditionalGeneration",
+        "Cohere2VisionForConditionalGeneration",
+    }
+)
+"""Multimodal classes around a text model of their own; only the text model keeps a cache."""
+_TEXT_CLASSES = {
+    "llama": "LlamaForCausalLM",
+    "mistral": "MistralForCausalLM",
+    "ministral3": "Ministral3ForCausalLM",
+    "qwen2": "Qwen2ForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+    "qwen3_moe": "Qwen3MoeForCausalLM",
+    "cohere2": "Cohere2ForCausalLM",
+    "glm4v_text": "Glm4ForCausalLM",
+    "gpt_oss": "GptOssForCausalLM",
+}
+"""The class that vLLM builds for a text model of that `model_type`."""
+
+
 def architecture_of(view: ConfigView) -> tuple[str, Architecture]:
     """The first of the checkpoint's architectures that kvtop knows, with its name.
 
@@ -137,6 +164,9 @@ def architecture_of(view: ConfigView) -> tuple[str, Architecture]:
     for name in listed:
         if name in ARCHITECTURES:
             return name, ARCHITECTURES[name]
+        text_class = _TEXT_CLASSES.get(view.word("model_type") or "")
+        if name in _WRAPPERS and text_class is not None:
+            return name, ARCHITECTURES[text_class]
     raise UnknownArchitectureError(
         f"kvtop has no rule of vLLM for the architecture {', '.join(listed) or '(none named in config.json)'}"
     )

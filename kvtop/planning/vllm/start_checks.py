@@ -6,7 +6,7 @@ Source: vLLM 0.32.0, `config/model.py` (`verify_with_parallel_config`, `_check_v
 
 from kvtop.domain.plan import UnknownArchitectureError
 from kvtop.planning.vllm.architectures import Architecture
-from kvtop.planning.vllm.cached_layers import attention_heads, layer_count, total_kv_heads
+from kvtop.planning.vllm.cached_layers import attention_heads, layer_count, partition, total_kv_heads
 from kvtop.planning.vllm.config_view import ConfigView
 from kvtop.planning.vllm.dtypes import NVFP4, TURBOQUANT_BITS
 from kvtop.planning.vllm.model_facts import quantisation
@@ -89,10 +89,8 @@ def refuse_parallel(view: ConfigView, settings: ServeSettings, architecture: Arc
             "Pipeline parallelism is not supported for this model. Supported models implement the `SupportsPP` "
             "interface."
         )
-    if settings.pp_size > 1 and view.whole("num_kv_shared_layers"):
-        raise UnknownArchitectureError(
-            "layers that share a cache across pipeline stages, which kvtop cannot plan exactly"
-        )
+    if settings.pp_size > 1:
+        _refuse_shared_across_stages(view, settings.pp_size)
     if architecture.attention_free:
         if dcp_size > 1:
             raise RefusedError("ZeroDivisionError: integer division or modulo by zero")
@@ -108,6 +106,24 @@ def refuse_parallel(view: ConfigView, settings: ServeSettings, architecture: Arc
         raise RefusedError(f"{settings.pp_size} pipeline stages for {layer_count(view)} layers")
     if dcp_size > 1 and not use_mla:
         _refuse_dcp(heads, total_kv_heads(view), tp_size, dcp_size)
+
+
+def _refuse_shared_across_stages(view: ConfigView, stages: int) -> None:
+    """Layers that reuse a cache must live on the stage of the layer that keeps it (`validate_kv_sharing_target`)."""
+    shared, types = view.whole("num_kv_shared_layers"), view.words("layer_types")
+    if not shared:
+        return
+    if types is None:
+        raise UnknownArchitectureError("layers that share a cache over pipeline stages, without layer_types")
+    layers = layer_count(view)
+    bounds = partition(layers, stages)
+    for index in range(layers - shared, layers):
+        target = max(other for other in range(layers - shared) if types[other] == types[index])
+        if not any(start <= target and index < stop for start, stop in bounds if start <= index):
+            raise RefusedError(
+                f"Specified KV sharing target layer for model.layers.{index}.self_attn.attn is not valid: target layer "
+                f"model.layers.{target}.self_attn.attn is not a valid Attention layer in the model."
+            )
 
 
 def _refuse_dcp(heads: int, kv_heads: int, tp_size: int, dcp_size: int) -> None:
