@@ -1,0 +1,43 @@
+"""Scenes for the dashboard's tests, and the golden files. KVTOP_ACCEPT=1 rewrites them."""
+
+import importlib.util
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kvtop.domain.frame import Frame
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="session")
+def scenes() -> dict[str, Callable[[], Frame]]:
+    """Every scene by its name."""
+    spec = importlib.util.spec_from_file_location("tui_scenes", HERE / "tui_scenes.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found: dict[str, Callable[[], Frame]] = module.SCENES
+    return found
+
+
+@pytest.fixture
+def same_as_golden() -> Callable[[Path, str], None]:
+    """Compares with a file, or writes it when the person accepts."""
+
+    def check(path: Path, text: str) -> None:
+        if os.environ.get("KVTOP_ACCEPT"):
+            path.write_text(text, encoding="utf-8")
+        assert path.is_file(), f"{path.name} is missing: KVTOP_ACCEPT=1 writes it"
+        assert text == path.read_text(encoding="utf-8"), f"{path.name} differs: look, then KVTOP_ACCEPT=1"
+
+    return check
+
+
+@pytest.fixture
+def player() -> Path:
+    """A program that plays scenes in the dashboard."""
+    return HERE / "tui_player.py"

@@ -1,0 +1,119 @@
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from kvtop.domain.frame import Frame
+from kvtop.views.tui.app import KvtopApp
+
+Scenes = dict[str, Callable[[], Frame]]
+Golden = Callable[[Path, str], None]
+
+GOLDENS = Path(__file__).parent / "goldens"
+SCREENSHOTS = Path(__file__).parents[3] / "screenshots"
+SIZES = ((60, 20), (80, 24), (100, 30), (130, 40), (200, 60))
+
+
+def app_of(frame: Frame | None, **settings: bool | str) -> KvtopApp:
+    """The dashboard, with one frame and then silence."""
+
+    async def frames() -> AsyncIterator[Frame]:
+        if frame is not None:
+            yield frame
+        await asyncio.get_running_loop().create_future()
+
+    return KvtopApp(frames, **settings)  # type: ignore[arg-type]  # each caller names settings that exist
+
+
+async def drawn(app: KvtopApp, size: tuple[int, int], keys: tuple[str, ...] = ()) -> tuple[str, str]:
+    """(the screen as text, as SVG) after these keys."""
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause()
+        for key in keys:
+            await pilot.press(key)
+        await pilot.pause()
+        strips = app.screen._compositor.render_strips()
+        text = "\n".join(strip.text.rstrip() for strip in strips) + "\n"
+        return text, app.export_screenshot(title="kvtop")
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("scene", ["rtx4090", "h100x8", "odd_states", "driver_hung"])
+async def test_overview_at_every_size(
+    scene: str, size: tuple[int, int], scenes: Scenes, same_as_golden: Golden
+) -> None:
+    text, _ = await drawn(app_of(scenes[scene]()), size)
+    same_as_golden(GOLDENS / f"{scene}-{size[0]}x{size[1]}.txt", text)
+
+
+@pytest.mark.parametrize(
+    ("name", "scene", "keys", "size"),
+    [
+        ("server", "rtx4090", ("enter",), (100, 60)),
+        ("server-narrow", "rtx4090", ("enter",), (60, 20)),
+        ("locked", "odd_states", ("down", "down", "enter"), (80, 24)),
+        ("sources", "driver_hung", ("3",), (80, 24)),
+        ("help", "rtx4090", ("question_mark",), (80, 60)),
+        ("host-only", "host_only", (), (80, 24)),
+        ("nothing", "nothing", (), (80, 24)),
+        ("looking", "looking", (), (80, 24)),
+    ],
+)
+async def test_pages(  # noqa: PLR0917 -- fixtures and parameters
+    name: str, scene: str, keys: tuple[str, ...], size: tuple[int, int], scenes: Scenes, same_as_golden: Golden
+) -> None:
+    text, _ = await drawn(app_of(scenes[scene]()), size, keys)
+    same_as_golden(GOLDENS / f"{name}.txt", text)
+
+
+@pytest.mark.parametrize(
+    ("name", "scene", "keys", "size", "theme"),
+    [
+        ("overview", "rtx4090", (), (100, 30), "dark"),
+        ("overview-light", "rtx4090", (), (100, 30), "light"),
+        ("eight-cards", "h100x8", (), (130, 40), "dark"),
+        ("server", "rtx4090", ("enter",), (130, 48), "dark"),
+        ("sources", "driver_hung", ("3",), (100, 30), "dark"),
+        ("driver-hung", "driver_hung", (), (100, 30), "dark"),
+    ],
+)
+async def test_screenshots(  # noqa: PLR0917 -- fixtures and parameters
+    name: str,
+    scene: str,
+    keys: tuple[str, ...],
+    size: tuple[int, int],
+    theme: str,
+    scenes: Scenes,
+    same_as_golden: Golden,
+) -> None:
+    _, svg = await drawn(app_of(scenes[scene](), theme_name=theme), size, keys)
+    same_as_golden(SCREENSHOTS / f"{name}.svg", svg)
+
+
+@pytest.mark.parametrize("scene", ["rtx4090", "h100x8", "odd_states", "driver_hung", "host_only"])
+@pytest.mark.parametrize("keys", [(), ("enter",), ("3",), ("question_mark",)], ids=str)
+async def test_ascii_means_ascii(scene: str, keys: tuple[str, ...], scenes: Scenes) -> None:
+    text, _ = await drawn(app_of(scenes[scene](), ascii_only=True), (100, 60), keys)
+    assert text.isascii(), sorted({character for character in text if not character.isascii()})
+
+
+async def test_before_the_first_frame_it_says_what_it_does() -> None:
+    text, _ = await drawn(app_of(None), (80, 24))
+    assert "Looking for devices and servers" in text
+
+
+async def test_every_part_is_in_the_legend(scenes: Scenes) -> None:
+    text, _ = await drawn(app_of(scenes["h100x8"]()), (60, 20))
+    for word in (
+        "weights",
+        "KV used",
+        "KV reserved",
+        "recurrent",
+        "compute",
+        "runtime",
+        "unattributed",
+        "other",
+        "free",
+    ):
+        assert word in text
