@@ -1,0 +1,106 @@
+"""From effective launch options to the typed settings that the memory rules read (llama.cpp b11434)."""
+
+from kvtop.domain.launch import LaunchOptions
+from kvtop.domain.plan import Refusal
+from kvtop.planning.llamacpp.settings import DraftSettings, LlamaSettings
+
+_MIB = 1024 * 1024
+
+
+def settings_of(options: LaunchOptions) -> LlamaSettings | Refusal:
+    """The settings, or the engine's first complaint about the command line."""
+    if options.errors:
+        return Refusal("llama.cpp", options.errors[0])
+    value = options.value
+    parallel = _integer(value("parallel"))
+    if parallel is not None and parallel < 0:
+        parallel = None
+    batch = _integer(value("batch-size")) or 2048
+    try:
+        fit_target = tuple(int(float(part)) * _MIB for part in _words(value("fit-target"), ",")) or (1024 * _MIB,)
+        tensor_split = tuple(float(part) for part in _words(value("tensor-split"), ",/"))
+    except ValueError:
+        return Refusal("llama.cpp", "error while handling argument: a list of numbers was expected")
+    overrides = _overrides(value("override-tensor"))
+    if isinstance(overrides, Refusal):
+        return overrides
+    gpu_layers = _layers(value("gpu-layers"))
+    return LlamaSettings(
+        model_path=value("model"),
+        ctx_tokens=_integer(value("ctx-size")) or 0,
+        parallel=parallel,
+        kv_unified=_switch(value("kv-unified")),
+        kv_unified_per_slot_tokens=_integer(value("kv-unified-per-slot")),
+        batch_tokens=batch,
+        ubatch_tokens=_integer(value("ubatch-size")) or 512,
+        type_k=value("cache-type-k") or "f16",
+        type_v=value("cache-type-v") or "f16",
+        flash_attention=value("flash-attn") or "auto",
+        swa_full=_switch(value("swa-full")) or False,
+        kv_offload=_switch(value("kv-offload")) is not False,
+        gpu_layers=gpu_layers,
+        split_mode=value("split-mode") or "layer",
+        tensor_split=tensor_split,
+        main_gpu=_integer(value("main-gpu")) or 0,
+        tensor_overrides=overrides,
+        cpu_moe=_switch(value("cpu-moe")) or False,
+        cpu_moe_layers=_integer(value("n-cpu-moe")) or 0,
+        cpu_ffn_layers=_integer(value("n-cpu-ffn")) or 0,
+        fit=value("fit") != "off",
+        fit_target_bytes=fit_target,
+        fit_ctx_tokens=_integer(value("fit-ctx")) or 4096,
+        embeddings=_switch(value("embedding")) or _switch(value("rerank")) or False,
+        repack=_switch(value("repack")) is not False,
+        op_offload=_switch(value("op-offload")) is not False,
+        load_mode=value("load-mode") or "auto",
+        devices=_words(value("device"), ","),
+        speculative_types=tuple(kind for kind in _words(value("spec-type"), ",") if kind != "none"),
+        draft_max_tokens=_integer(value("spec-draft-n-max")) or 3,
+        draft_type_k=value("spec-draft-type-k") or "f16",
+        draft_type_v=value("spec-draft-type-v") or "f16",
+        draft=_draft(options),
+        mmproj_path=value("mmproj"),
+    )
+
+
+def _draft(options: LaunchOptions) -> DraftSettings | None:
+    path = options.value("spec-draft-model")
+    if path is None:
+        return None
+    return DraftSettings(
+        model_path=path,
+        type_k=options.value("spec-draft-type-k") or "f16",
+        type_v=options.value("spec-draft-type-v") or "f16",
+        gpu_layers=_layers(options.value("spec-draft-ngl")),
+    )
+
+
+def _overrides(value: str | None) -> tuple[tuple[str, str], ...] | Refusal:
+    """`pattern=buffer[,pattern=buffer …]`, split at commas first (parse_tensor_buffer_overrides)."""
+    pairs = []
+    for item in _words(value, ","):
+        pattern, equals, buffer = item.partition("=")
+        if not equals:
+            return Refusal("llama.cpp", 'error while handling argument "-ot": invalid value')
+        pairs.append((pattern, buffer))
+    return tuple(pairs)
+
+
+def _layers(value: str | None) -> int | None:
+    return None if value in {None, "auto", "all", "-1", "-2"} else _integer(value)
+
+
+def _integer(value: str | None) -> int | None:
+    return None if value is None else int(value)
+
+
+def _switch(value: str | None) -> bool | None:
+    return None if value is None else value == "true"
+
+
+def _words(value: str | None, separators: str) -> tuple[str, ...]:
+    if not value:
+        return ()
+    for separator in separators[1:]:
+        value = value.replace(separator, separators[0])
+    return tuple(word.strip() for word in value.split(separators[0]) if word.strip())
