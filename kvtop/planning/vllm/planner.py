@@ -48,7 +48,7 @@ def plan_options(
 
 def _plan(settings: ServeSettings, checkpoint: Checkpoint, devices: tuple[PlanDevice, ...]) -> MemoryPlan:
     config = view(checkpoint.config)
-    ranks = settings.tp_size * settings.pp_size
+    ranks = settings.tp_size * settings.pp_size * settings.dp_size
     if len(devices) < ranks:
         raise RefusedError(
             f"World size ({ranks}) is larger than the number of available GPUs ({len(devices)}) in this node. "

@@ -53,8 +53,10 @@ def plan_of(found: Findings) -> MemoryPlan:
     devices = tuple(
         DevicePlan(
             device.name,
-            weights_bytes=weights.per_stage[rank // tp_size],
-            kv_cache_bytes=None if found.pool is None else found.pool.num_blocks * _stage(found, rank).bytes_per_block,
+            weights_bytes=weights.per_stage[_stage_of(found, rank)],
+            kv_cache_bytes=None
+            if found.pool is None
+            else found.pool.num_blocks * found.stages[_stage_of(found, rank)].bytes_per_block,
             recurrent_state_bytes=0,
             compute=_compute(device),
             output_bytes=0,
@@ -65,7 +67,9 @@ def plan_of(found: Findings) -> MemoryPlan:
     attention = [spec for spec in first if spec.kind is not SpecKind.MAMBA]
     per_rank = sum(spec.unpadded_page_bytes / spec.block_size for spec in attention)
     growing = sum(
-        spec.unpadded_page_bytes / spec.block_size * tp_size for spec in found.assignment.specs if spec.kind.is_full
+        spec.unpadded_page_bytes / spec.block_size * tp_size * found.settings.dp_size
+        for spec in found.assignment.specs
+        if spec.kind.is_full
     )
     return MemoryPlan(
         engine="vllm",
@@ -90,8 +94,9 @@ def plan_of(found: Findings) -> MemoryPlan:
     )
 
 
-def _stage(found: Findings, rank: int) -> Stage:
-    return found.stages[rank // found.settings.tp_size]
+def _stage_of(found: Findings, rank: int) -> int:
+    """The pipeline stage of a device; engines of data parallelism follow each other."""
+    return rank // found.settings.tp_size % found.settings.pp_size
 
 
 def _first_stage_specs(found: Findings) -> list[LayerSpec]:
@@ -115,7 +120,8 @@ def _parts(found: Findings) -> tuple[CachePart, ...]:
     if found.pool is None:
         return ()
     tp_size = found.settings.tp_size
-    size = sum(stage.bytes_per_block * tp_size for stage in found.stages) * found.pool.num_blocks
+    ranks = tp_size * found.settings.dp_size
+    size = sum(stage.bytes_per_block * ranks for stage in found.stages) * found.pool.num_blocks
     kinds = {_PART_NAMES[spec.kind] for spec in found.assignment.specs}
     kind = next(iter(kinds)) if len(kinds) == 1 else "pool"
     return (CachePart(kind, size, len(found.assignment.specs), found.pool.num_blocks * found.assignment.block_size),)

@@ -27,6 +27,8 @@ class ServeSettings:
     tp_size: int = 1
     pp_size: int = 1
     dcp_size: int = 1
+    dp_size: int = 1
+    """Engines side by side, each with ranks and a pool of its own."""
     dtype: str = "auto"
     cache_dtype: str = "auto"
     skip_layers: tuple[str, ...] = ()
@@ -86,7 +88,14 @@ _UNPLANNED = {
 """Options that change the pool in ways that kvtop has no exact rule for."""
 
 
-_CHANGES_WEIGHTS = ("quantization", "cpu-offload-gb", "offload-params", "enable-lora", "enable-expert-parallel")
+_CHANGES_WEIGHTS = (
+    "quantization",
+    "cpu-offload-gb",
+    "offload-params",
+    "enable-lora",
+    "enable-expert-parallel",
+    "data-parallel-size",
+)
 
 
 def settings_from(options: LaunchOptions) -> ServeSettings:
@@ -115,6 +124,7 @@ def settings_from(options: LaunchOptions) -> ServeSettings:
         tp_size=_whole(options, "tensor-parallel-size") or 1,
         pp_size=_whole(options, "pipeline-parallel-size") or 1,
         dcp_size=_whole(options, "decode-context-parallel-size") or 1,
+        dp_size=_whole(options, "data-parallel-size") or 1,
         dtype=options.value("dtype") or "auto",
         cache_dtype=cache_dtype,
         skip_layers=tuple((options.value("kv-cache-dtype-skip-layers") or "").split()),
@@ -225,6 +235,8 @@ def _batch_defaults(device: PlanDevice) -> tuple[int, int]:
         )
     if device.total_bytes >= 160 * _GIB:
         return 16384, 1024
-    if device.total_bytes >= 70 * _GIB and "a100" not in device.product.lower():
+    # vLLM looks at the card's name; a card that is given by its capability alone is an A100 at 8.0.
+    product = device.product.lower() or ("a100" if device.compute_capability == (8, 0) else "")
+    if device.total_bytes >= 70 * _GIB and "a100" not in product:
         return 8192, 1024
     return 2048, 256

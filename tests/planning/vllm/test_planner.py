@@ -205,3 +205,31 @@ def test_refusals_of_the_command_line(ask: Ask, words: list[str], message: str) 
 def test_a_draft_model_is_not_planned(ask: Ask) -> None:
     with pytest.raises(UnknownArchitectureError, match="speculative-config"):
         ask(LLAMA, ["--speculative-config", '{"method": "ngram"}'])
+
+
+def test_engines_of_data_parallelism_have_a_pool_each(ask: Ask) -> None:
+    words = ["--kv-cache-memory-bytes", "10G", "--max-model-len", "8192", "-tp", "2"]
+    one = ask(LLAMA, words, ranks=2)
+    two = ask(LLAMA, [*words, "--data-parallel-size", "2"], ranks=4)
+    assert isinstance(one, MemoryPlan)
+    assert isinstance(two, MemoryPlan)
+    assert two.vllm == one.vllm
+    assert [device.kv_cache_bytes for device in two.devices] == [one.devices[0].kv_cache_bytes] * 4
+
+
+def test_a_card_of_capability_8_0_is_an_a100_unless_it_is_named(ask: Ask) -> None:
+    config = {**LLAMA, "sliding_window": 1024, "architectures": ["MistralForCausalLM"], "model_type": "mistral"}
+    words = ["--kv-cache-memory-bytes", "10G"]
+    named = ask(config, words, card="cc8.0")
+    card = PlanDevice("gpu0", 80 * GIB, None, (8, 0))
+    bare = plan_command(["DIR", *words], Checkpoint("DIR", config, (), None), (card,))
+    assert isinstance(named, MemoryPlan)
+    assert isinstance(bare, MemoryPlan)
+    assert bare.vllm == named.vllm
+
+
+def test_layers_that_share_a_cache_stay_on_one_stage(more: Oracle, ask: Ask) -> None:
+    config = more["configs"]["gemma-4-e4b"]
+    plan = ask(config, ["-pp", "4", "--kv-cache-memory-bytes", "10G", "--max-model-len", "8192"], ranks=4)
+    assert isinstance(plan, Refusal)
+    assert plan.message.startswith("Specified KV sharing target layer for model.layers.")
