@@ -1,12 +1,13 @@
 """The four screens: which lines stand where. What the lines say is decided in the *_lines modules, without Textual."""
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
 from textual.geometry import Region
 from textual.screen import Screen
+from textual.scrollbar import ScrollBarRender
 
 from kvtop.domain.frame import Frame, ServerView
 from kvtop.views.tui.canvas import Canvas
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
 
 _BOX_COLUMNS = 4
 """Border and padding, both sides."""
+
+
+class AsciiScrollBar(ScrollBarRender):
+    """A scroll bar of background colour alone, without the half blocks at its ends."""
+
+    VERTICAL_BARS: ClassVar[list[str]] = [" "] * len(ScrollBarRender.VERTICAL_BARS)
 
 
 class KvtopScreen(Screen[None]):
@@ -64,6 +71,11 @@ class KvtopScreen(Screen[None]):
         self.query_one("#header", Canvas).show([header])
         self.query_one("#footer", Canvas).show([footer_line(self.key, app.shown_keys, width)])
         self.draw_body(app.frame, max(width - _BOX_COLUMNS, 8))
+
+    def on_mount(self) -> None:
+        if self.kvtop.ascii_only:
+            for scroll in self.query(VerticalScroll):
+                scroll.vertical_scrollbar.renderer = AsciiScrollBar
 
     def on_resize(self, _event: events.Resize) -> None:
         self.draw()

@@ -60,7 +60,7 @@ async def test_overview_at_every_size(
         ("looking", "looking", (), (80, 24)),
     ],
 )
-async def test_pages(  # noqa: PLR0917 -- fixtures and parameters
+async def test_pages(
     name: str, scene: str, keys: tuple[str, ...], size: tuple[int, int], scenes: Scenes, same_as_golden: Golden
 ) -> None:
     text, _ = await drawn(app_of(scenes[scene]()), size, keys)
@@ -78,7 +78,7 @@ async def test_pages(  # noqa: PLR0917 -- fixtures and parameters
         ("driver-hung", "driver_hung", (), (100, 30), "dark"),
     ],
 )
-async def test_screenshots(  # noqa: PLR0917 -- fixtures and parameters
+async def test_screenshots(
     name: str,
     scene: str,
     keys: tuple[str, ...],
