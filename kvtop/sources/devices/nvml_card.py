@@ -116,9 +116,11 @@ class Card:
         listed = () if is_cut else self._processes(None if unified or memory is None else memory.total_bytes)
         if isinstance(listed, DriverError):
             return self._failed(listed)
-        figures = DeviceMemory() if memory is None else self._believable(memory)
+        figures = DeviceMemory()
         if unified:
             figures = self._unified(listed)
+        elif memory is not None:
+            figures = self._believable(memory)
         utilization = None if is_cut else self._utilization()
         if self.calls_left > 0:
             self.calls_left -= self.slow.ask_next()
