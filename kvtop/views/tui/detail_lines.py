@@ -74,21 +74,22 @@ def _ledger(split: Split, frame: Frame, width: int) -> list[Line]:
     title = f"Memory on {split.device_id}" + (f" · {device.name}" if device is not None else "")
     parts = split_parts((split,))
     lines = [rule(title, width), bar(parts, width)]
-    unknown = False
-    total = 0
+    figures = [figure.value_bytes for _, figure in split.segments()]
+    known = [size for size in figures if size is not None]
+    total = sum(known)
     for segment, figure in split.segments():
         look = OF_SEGMENT[segment]
         lines += _row(look.glyph, look.role, _WORDS.get(segment, look.word), figure, width)
-        unknown |= figure.value_bytes is None
-        total += figure.value_bytes or 0
         if segment is Segment.KV_CACHE:
             used = f"{KV_USED.glyph} {bytes_text(split.kv_used_bytes)} of it holds tokens now"
             lines.append((Piece("    "), Piece(used[0], KV_USED.role), Piece(used[1:], "faint")))
     lines.append((Piece("  " + "─" * 24, "faint"),))
     lines += _row("=", "strong", "driver", split.driver, width)
-    if split.driver.value_bytes is None:
+    if not known:
+        lines.append((Piece("  no part of it is known", "faint"),))
+    elif split.driver.value_bytes is None:
         lines.append((Piece(f"  {'known parts':<14}{bytes_text(total):>9}", "faint"),))
-    elif unknown:
+    elif len(known) < len(figures):
         lines.append((Piece(f"  {'parts known':<14}{bytes_text(total):>9}  the rest is unknown", "faint"),))
     elif total != split.driver.value_bytes:
         lines.append((Piece(f"  the parts add up to {bytes_text(total)}", "warning"),))

@@ -18,12 +18,13 @@ def header_line(frame: Frame | None, silent_seconds: float, interval_seconds: fl
     """Who and how many; at the right what needs attention. What does not fit goes, least important first."""
     if frame is None:
         return (Piece(" kvtop ", "title"), Piece(" starting …", "faint"))
-    findings = sum(len(server.findings) for server in frame.servers)
+    severities = [finding.severity for server in frame.servers for finding in server.findings]
     alarms: list[Line] = []
     if silent_seconds > 2 * interval_seconds:
         alarms.append((Piece(f"▲ {duration_text(silent_seconds)} old", "warning"),))
-    if findings:
-        alarms.append((Piece(f"▲ {_count(findings, 'finding')}", "warning"),))
+    if severities:
+        mark, role = ("•", "faint") if set(severities) == {"info"} else ("▲", "warning")
+        alarms.append((Piece(f"{mark} {_count(len(severities), 'finding')}", role),))
     if frame.failures:
         alarms.append((Piece(f"■ {len(frame.failures)} unread", "error"),))
     facts: list[Line] = [

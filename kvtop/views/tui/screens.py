@@ -75,7 +75,7 @@ class KvtopScreen(Screen[None]):
     def on_mount(self) -> None:
         if self.kvtop.ascii_only:
             for scroll in self.query(VerticalScroll):
-                scroll.vertical_scrollbar.renderer = AsciiScrollBar
+                scroll.vertical_scrollbar.renderer = AsciiScrollBar  # type: ignore[misc]  # for this bar, not its class
 
     def on_resize(self, _event: events.Resize) -> None:
         self.draw()

@@ -110,3 +110,12 @@ def test_a_closed_terminal_ends_it(player: Path) -> None:
         os.close(terminal.master)
         terminal.master = -1
         terminal.process.wait(5)
+
+
+def test_suspends_and_comes_back(player: Path) -> None:
+    with dashboard(player, "slots") as terminal:
+        os.write(terminal.master, b"\x1a")
+        assert LEAVES_ALTERNATE_SCREEN in terminal.read(3, until=LEAVES_ALTERNATE_SCREEN)
+        os.waitid(os.P_PID, terminal.process.pid, os.WSTOPPED | os.WNOWAIT)
+        os.kill(terminal.process.pid, signal.SIGCONT)
+        assert b"gemma" in terminal.read(5, until=b"gemma")
