@@ -1,0 +1,77 @@
+"""The only file that imports the HTTP client. GET only, bounded in size and time, never redirected.
+
+httpx2 is the maintained continuation of httpx, which has had no release since 2024; see docs/decisions.md.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Self
+
+BODY_LIMIT_BYTES = 4 * 1024 * 1024
+"""More than any reply a server of ours gives; a larger one is an error, not a memory problem."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to one GET. `status` None: no answer, and `error` says why in a few words."""
+
+    path: str
+    status: int | None
+    body: bytes = b""
+    server: str = ""
+    error: str = ""
+
+
+class HttpClient:
+    """One connection pool for all endpoints. Used from one event loop; close it with `aclose`."""
+
+    def __init__(self, timeout_seconds: float = 2.0) -> None:
+        import httpx2  # noqa: PLC0415  costs 100 ms of start-up: only where there is an endpoint to ask
+
+        self._module = httpx2
+        self._timeout_seconds = timeout_seconds
+        self._client = httpx2.AsyncClient(timeout=timeout_seconds, follow_redirects=False, trust_env=False)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def get(self, base_url: str, path: str, api_key: str | None = None) -> Reply:
+        """GET `base_url` + `path`. Never raises for what a server or a network can do."""
+        headers = {"Accept": "application/json, text/plain; version=0.0.4"}
+        if api_key:
+            headers["Authorization"] = f"Bearer {api_key}"
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                return await self._get(base_url.rstrip("/") + path, path, headers)
+        except TimeoutError:
+            return Reply(path, None, error=f"no answer within {self._timeout_seconds:g} s")
+        except self._module.InvalidURL as error:
+            return Reply(path, None, error=f"not a usable URL: {error}")
+        except self._module.HTTPError as error:
+            return Reply(path, None, error=_words(error))
+
+    async def _get(self, url: str, path: str, headers: dict[str, str]) -> Reply:
+        async with self._client.stream("GET", url, headers=headers) as response:
+            server = response.headers.get("server", "")
+            if response.is_redirect:
+                return Reply(path, response.status_code, server=server, error="redirects are not followed")
+            chunks: list[bytes] = []
+            size_bytes = 0
+            async for chunk in response.aiter_bytes():
+                size_bytes += len(chunk)
+                if size_bytes > BODY_LIMIT_BYTES:
+                    return Reply(path, None, server=server, error=f"the reply exceeds {BODY_LIMIT_BYTES} bytes")
+                chunks.append(chunk)
+            return Reply(path, response.status_code, b"".join(chunks), server)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()
+
+
+def _words(error: Exception) -> str:
+    text = str(error) or type(error).__name__
+    return "connection refused" if "refused" in text or "All connection attempts failed" in text else text[:200]
