@@ -78,3 +78,7 @@ class Checkpoint:
     tensors: tuple[CheckpointTensor, ...]
     tensor_bytes: int | None
     notes: tuple[str, ...] = ()
+
+
+class ModelFileError(Exception):
+    """A model file that cannot be read or believed. str() names the file and says what was found in it."""

@@ -1,1 +1,1 @@
-"""Headers in, models out: the readers of model files."""
+"""Model files: where they lie (`locate`) and what their headers say (`gguf`, `huggingface`). Weights are never read."""
