@@ -332,7 +332,7 @@ static int list(const char *function, char kind, void *h, unsigned *count, char 
     int outgrown = grow && grown[grow - world.rules]++ < grow->value;
     *count = n;
     if (outgrown || n > room || (n && !out)) {
-        if (outgrown) *count = room + 3;
+        if (outgrown) *count = (n > room ? n : room) + 3;
         pthread_mutex_unlock(&lock);
         return INSUFFICIENT_SIZE;
     }

@@ -182,6 +182,11 @@ class DeviceReader:
             busy_since = self._busy_since
         if is_news:
             return self._with_quick((devices, failures))
+        if self._thread is not None and not self._thread.is_alive():
+            stopped = Failure(
+                self._driver_names, "reading devices stopped on an error inside kvtop", "start kvtop again"
+            )
+            return self._with_quick((_stale(devices, stopped.message), (stopped,)))
         if devices:
             return self._with_quick((_stale(devices, STALE_NOTE), failures))
         waited = 0 if busy_since is None else int(time.monotonic() - busy_since)

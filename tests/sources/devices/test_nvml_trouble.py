@@ -142,7 +142,9 @@ def test_unknown_errors_for_a_while(standin_nvml: Standin, ask_devices: StartRea
 
 
 def test_every_call_failing_with_every_code_is_survived(standin_nvml: Standin, ask_devices: StartReader) -> None:
+    standin_nvml.write_scenario("device gpu0\ndevice gpu1\n")
     reader = ask_devices(standin_nvml, retry_seconds=0.0)
+    reader.read()
     for code in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 25, 777, 999):
         standin_nvml.write_scenario(f"device gpu0\nerror nvmlDevice gpu0 {code}\ndevice gpu1\n")
         answer = reader.read()

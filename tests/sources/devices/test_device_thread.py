@@ -1,0 +1,150 @@
+"""The reader keeps its deadline whatever a backend does. Backends here are small ones of the tests' own."""
+
+import asyncio
+import threading
+import time
+
+import pytest
+
+from kvtop.domain.device import Device, DeviceMemory, DeviceState
+from kvtop.domain.sample import Failure
+from kvtop.sources.devices.device_thread import BackendEntry, DeviceReader, DriverGoneError
+
+
+class _Driver:
+    """Answers at once while `gate` is open, and as soon as it opens otherwise. `fault` is raised once."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.gate.set()
+        self.fault: Exception | None = None
+        self.opened = 0
+        self.closed = 0
+        self.reads = 0
+
+    def open(self) -> "_Driver":
+        self.opened += 1
+        return self
+
+    def read(self) -> tuple[Device, ...]:
+        self.gate.wait()
+        fault, self.fault = self.fault, None
+        if fault is not None:
+            raise fault
+        self.reads += 1
+        return (
+            Device("gpu0", "a card", "fake", DeviceMemory(used_bytes=self.reads), (), measured_at=float(self.reads)),
+        )
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def _reader(driver: _Driver, retry_seconds: float = 30.0) -> DeviceReader:
+    return DeviceReader([BackendEntry("fake", driver.open)], retry_seconds=retry_seconds)
+
+
+async def test_each_read_asks_once_and_gets_the_new_figures() -> None:
+    driver = _Driver()
+    reader = _reader(driver)
+    for turn in (1, 2, 3):
+        devices, failures = await reader.read(5)
+        assert [device.measured_at for device in devices] == [turn]
+        assert failures == ()
+    assert (driver.opened, driver.reads) == (1, 3)
+
+
+async def test_the_event_loop_runs_on_while_a_driver_hangs() -> None:
+    driver = _Driver()
+    reader = _reader(driver)
+    await reader.read(5)
+    driver.gate.clear()
+    reading = asyncio.ensure_future(reader.read(0.3))
+    turns = 0
+    while not reading.done():
+        await asyncio.sleep(0.01)
+        turns += 1
+    assert turns > 5
+    devices, failures = reading.result()
+    assert [(device.state, device.measured_at) for device in devices] == [(DeviceState.STALE, 1.0)]
+    assert failures == ()
+    driver.gate.set()
+    devices, _ = await reader.read(5)
+    assert [device.state for device in devices] == [DeviceState.OK]
+    assert devices[0].measured_at <= 3  # the asks in between did not queue up
+
+
+def test_an_answer_after_the_loop_has_closed_harms_nobody() -> None:
+    driver = _Driver()
+    reader = _reader(driver)
+    driver.gate.clear()
+    devices, (failure,) = asyncio.run(reader.read(0.05))
+    assert devices == ()
+    assert failure.source == "fake"
+    driver.gate.set()
+    devices, failures = reader.read_once(5)
+    assert [device.id for device in devices] == ["gpu0"]
+    assert failures == ()
+
+
+def test_a_backend_that_cannot_exist_here_is_silent() -> None:
+    asked = 0
+
+    def no_driver() -> None:
+        nonlocal asked
+        asked += 1
+
+    reader = DeviceReader([BackendEntry("fake", no_driver)], retry_seconds=0.0)
+    assert reader.read_once(5) == ((), ())
+    assert reader.read_once(5) == ((), ())
+    assert asked == 1
+
+
+def test_a_driver_that_does_not_open_is_tried_again_when_due() -> None:
+    answers = [Failure("fake", "not yet")]
+    driver = _Driver()
+    reader = DeviceReader([BackendEntry("fake", lambda: answers[0] if answers else driver)], retry_seconds=0.2)
+    assert reader.read_once(5) == ((), (Failure("fake", "not yet"),))
+    answers.clear()
+    assert reader.read_once(5)[1] == (Failure("fake", "not yet"),)
+    time.sleep(0.25)
+    devices, failures = reader.read_once(5)
+    assert (len(devices), failures) == (1, ())
+
+
+@pytest.mark.parametrize("reopen_now", [True, False])
+def test_a_driver_that_goes_is_closed_and_opened_again(reopen_now: bool) -> None:
+    driver = _Driver()
+    reader = _reader(driver)
+    reader.read_once(5)
+    gone = Failure("fake", "gone")
+    driver.fault = DriverGoneError(gone, reopen_now=reopen_now)
+    devices, failures = reader.read_once(5)
+    assert driver.closed == 1
+    if reopen_now:
+        assert (driver.opened, devices[0].state, failures) == (2, DeviceState.OK, ())
+    else:
+        assert (driver.opened, devices[0].state, failures) == (1, DeviceState.STALE, (gone,))
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_error_inside_kvtop_is_said_and_not_blamed_on_the_driver() -> None:
+    driver = _Driver()
+    reader = _reader(driver)
+    reader.read_once(5)
+    driver.fault = RuntimeError("a mistake of ours")
+    reader.read_once(0.5)
+    devices, (failure,) = reader.read_once(0.1)
+    assert devices[0].state is DeviceState.STALE
+    assert failure.message == "reading devices stopped on an error inside kvtop"
+
+
+def test_closing_returns_at_once_and_lets_the_thread_go() -> None:
+    before = set(threading.enumerate())
+    reader = _reader(_Driver())
+    reader.read_once(5)
+    (thread,) = set(threading.enumerate()) - before
+    assert thread.daemon
+    reader.close()
+    thread.join(5)
+    assert not thread.is_alive()
