@@ -101,6 +101,9 @@ class KvtopApp(App[None]):
         theme = self.current_theme
         primary, faint = theme.primary, "#7d8590" if theme.dark else "#6a7380"
         return {
+            # Textual's own stylesheet asks for these two when the theme is an ANSI one.
+            "ansi-background": "ansi_default",
+            "ansi-foreground": "ansi_default",
             "weights": primary,
             "kv-used": theme.success or "#3fb68b",
             "kv-reserved": theme.success or "#3fb68b",
