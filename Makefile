@@ -9,7 +9,7 @@ JOBS ?= auto
 .DEFAULT_GOAL := run
 
 run: $(VENV)/ready  ## the dashboard on this machine
-	@$(BIN)/kvtop
+	@$(BIN)/kvtop --or-demo
 
 demo: $(VENV)/ready  ## the dashboard on an invented machine
 	@$(BIN)/kvtop --demo

@@ -48,6 +48,7 @@ def _parser(*, with_plan: bool) -> argparse.ArgumentParser:
     _watching(parser)
     parser.add_argument("--theme", help="a theme of `kvtop themes`")
     parser.add_argument("--ascii", action="store_true", help="draw with ASCII characters only")
+    parser.add_argument("--or-demo", action="store_true", help="play the demo where there is no server to watch")
     parser.set_defaults(run=_dashboard)
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND")
     snapshot = verbs.add_parser("snapshot", help="print one frame and leave")

@@ -4,12 +4,17 @@ import argparse
 import locale
 import os
 import sys
+import time
 
-from kvtop.config import config_directory, environment
+from kvtop.config import Config, config_directory, environment
+from kvtop.text import bytes_text
 from kvtop.views.tui.app import KvtopApp
-from kvtop.watching import config_of, frames, samples_of, warn
+from kvtop.watching import config_of, frames, one_frame, samples_of, warn
 
 EXIT_NO_TERMINAL = 2
+
+READING_SECONDS = 4.0
+"""How long the result of a look at an empty machine stays before the demo covers it."""
 
 
 def run(args: argparse.Namespace) -> int:
@@ -19,6 +24,8 @@ def run(args: argparse.Namespace) -> int:
     if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
         warn("the dashboard needs a terminal; for a pipe or a file use `kvtop snapshot --json`")
         return EXIT_NO_TERMINAL
+    if args.or_demo and args.demo is None and _nothing_to_watch(args, config):
+        args.demo = ""
     environ = environment()
     app = KvtopApp(
         frames(samples_of(args, config)),
@@ -28,10 +35,25 @@ def run(args: argparse.Namespace) -> int:
         ascii_only=args.ascii or _wants_ascii(config.ascii),
         no_color=bool(environ.get("NO_COLOR")),
     )
-    app.run()
+    status = app.run_dashboard()
     sys.stdout.flush()
     # Not sys.exit: a driver call that never returns would keep the interpreter alive.
-    os._exit(app.return_code or 0)
+    os._exit(status)
+
+
+def _nothing_to_watch(args: argparse.Namespace, config: Config) -> bool:
+    """Look once; where no server is, say what was probed and give a person time to read it."""
+    frame = one_frame(args, config)
+    if frame.servers:
+        return False
+    for view in frame.devices:
+        warn(f"found {view.device.id}: {view.device.name}, {bytes_text(view.device.memory.total_bytes)}")
+    for failure in frame.failures:
+        warn(f"{failure.source}: {failure.message}")
+    warn("looked for llama-server among this machine's processes: none runs; add endpoints with --url")
+    warn(f"playing the demo in {READING_SECONDS:.0f} seconds")
+    time.sleep(READING_SECONDS)
+    return True
 
 
 def _wants_ascii(setting: str) -> bool:

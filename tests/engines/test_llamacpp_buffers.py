@@ -1,0 +1,44 @@
+"""An independent check of the plan: what the real llama-server logs that it allocated, in eight configurations."""
+
+import shlex
+from collections.abc import Callable
+
+import pytest
+
+from kvtop.domain.plan import MemoryPlan
+from kvtop.planning.llamacpp.options import parse_llama_server, settings_of
+from kvtop.planning.llamacpp.planner import plan
+from kvtop.planning.llamacpp.settings import LlamaSettings
+from kvtop.sources.model_files.gguf import read_gguf
+
+from .conftest import MODEL, LlamaServer
+
+CONFIGURATIONS = (
+    "",
+    "-c 4096",
+    "-c 32768 -np 1",
+    "-c 16384 -np 4 -no-kvu",
+    "-c 10000 -np 3 -no-kvu -ctk q8_0 -ctv q8_0",
+    "-c 8192 -np 2 --swa-full",
+    "-c 8192 -ctk q4_0 -ctv q5_1 -fa on",
+    "-c 8192 -fa off -ctk q8_0",
+    "-c 8192 -ub 256 -b 1024 -ctk bf16 -ctv f32",
+)
+
+
+@pytest.mark.engines
+@pytest.mark.parametrize("options", CONFIGURATIONS, ids=lambda text: text or "default")
+def test_plan_equals_what_the_server_logs(options: str, llama_server: Callable[..., LlamaServer]) -> None:
+    words = shlex.split(options)
+    server = llama_server(*words, "--no-warmup", "-fit", "off", verbose=True)
+    settings = settings_of(parse_llama_server([*words, "-fit", "off"], {}))
+    assert isinstance(settings, LlamaSettings)
+    answer = plan(read_gguf(MODEL), settings, ())
+    assert isinstance(answer, MemoryPlan)
+    host = answer.device("host")
+    assert host is not None
+    assert host.weights_bytes is not None
+    assert host.kv_cache_bytes is not None
+    # The log rounds every line to hundredths of a MiB; two caches and two weight buffers are two lines each.
+    assert host.kv_cache_bytes / 2**20 == pytest.approx(server.logged_mib("KV"), abs=0.011)
+    assert host.output_bytes / 2**20 == pytest.approx(server.logged_mib("output"), abs=0.006)
