@@ -35,7 +35,14 @@ def other_parts(header: GgufHeader, given: Sequence[str]) -> tuple[str, ...]:
     candidates = tuple(given) or part_paths(header.path)
     if len(candidates) > count:
         raise ModelFileError(f"{header.path}: split.count is {count}, but there are names for {len(candidates)} parts")
-    return tuple(path for path in candidates if path != header.path and Path(path).exists())
+    return tuple(path for path in candidates if _is_another(path, header.path))
+
+
+def _is_another(path: str, known: str) -> bool:
+    try:
+        return not Path(path).samefile(known)
+    except OSError:  # missing or out of reach: merge_parts says so
+        return False
 
 
 def merge_parts(header: GgufHeader, others: Sequence[GgufHeader]) -> GgufHeader:

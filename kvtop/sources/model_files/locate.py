@@ -1,0 +1,222 @@
+"""Where a server's model lies, from what its command line says: paths, hub names, llama.cpp's `-hf`, Ollama's names.
+
+The same functions serve a running server (root "/proc/PID/root", its environment) and `kvtop plan` (root "/", ours).
+They look at names only; opening what they return is the readers' business. File systems may hang: call from a thread.
+"""
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from kvtop.domain.model_file import ModelFileError
+from kvtop.sources.model_files.gguf_parts import part_paths
+from kvtop.sources.model_files.hub_cache import find_snapshot, hub_directory, is_repository, llama_branch
+from kvtop.sources.model_files.json_object import read_object
+from kvtop.sources.model_files.vantage import ModelNotFoundError, Vantage
+
+__all__ = ["Located", "ModelNotFoundError", "Vantage", "locate_checkpoint", "locate_file", "locate_hf", "locate_ollama"]
+
+_DELETED = " (deleted)"
+_OLLAMA_SERVICE = "/usr/share/ollama/.ollama/models"
+_OLLAMA_MODEL_LAYER = "application/vnd.ollama.image.model"
+_MANIFEST_BYTES = 1 << 20
+_FILE_LIMIT = 10_000
+_SIDE_FILES = ("mmproj", "imatrix", "mtp-", "eagle3-", "dflash-", "dspark-")
+"""In the name of a GGUF file that is no model by itself (`gguf_filename_is_model`, common/download.cpp b11434)."""
+_DEFAULT_TAGS = ("Q4_K_M", "Q8_0")
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A path that we can open. `parts`: all existing files of a split GGUF, in order, else (). `note`: assumptions."""
+
+    path: str
+    note: str = ""
+    parts: tuple[str, ...] = ()
+
+
+def locate_file(path: str, vantage: Vantage) -> Located:
+    """A model file given as a path (`-m`), or as the kernel shows one that was replaced ("… (deleted)")."""
+    note = ""
+    try:
+        found = _existing(path, vantage)
+    except ModelNotFoundError:
+        if not path.endswith(_DELETED):
+            raise
+        path = path.removesuffix(_DELETED)
+        try:
+            found = _existing(path, vantage)
+        except ModelNotFoundError as error:
+            raise ModelNotFoundError(path, "the server's file was deleted after it was opened", error.tried) from error
+        note = "the file was replaced after the server opened it: this is the new one"
+    if Path(found).is_dir():
+        raise ModelNotFoundError(path, "a directory, not a file", (found,))
+    return Located(found, note, _parts(path, vantage))
+
+
+def locate_checkpoint(
+    name: str, vantage: Vantage, *, revision: str | None = None, download_directory: str | None = None
+) -> Located:
+    """A model directory as vLLM and MLX take it: a path, or an id on the hub looked up in the server's own cache.
+
+    `download_directory` is vLLM's `--download-dir`, which takes the place of the hub cache.
+    """
+    is_path = name.startswith(("/", "./", "../")) or name in {".", ".."}
+    if is_path or vantage.cwd is not None:  # both engines try a local directory before the hub
+        try:
+            return Located(_existing(name, vantage))
+        except ModelNotFoundError:
+            if is_path:
+                raise
+    if not is_repository(name):
+        raise ModelNotFoundError(name, "neither a directory nor an id on the hub")
+    cache = download_directory or hub_directory(vantage)
+    if cache is None:
+        raise ModelNotFoundError(name, "the server's environment and home are unknown, and so is its hub cache")
+    snapshot = find_snapshot(vantage, cache, name, revision)
+    notes = [snapshot.note]
+    if vantage.environ is None and download_directory is None:
+        notes.append("environment unreadable: took the default hub cache")
+    return Located(_existing(snapshot.path, vantage), "; ".join(note for note in notes if note))
+
+
+def locate_hf(name: str, vantage: Vantage, *, file: str | None = None) -> Located:
+    """llama.cpp's `-hf USER/REPO[:QUANT]` (`--hf-file` as `file`), in the hub cache or the flat cache of old builds.
+
+    The choice among files is `find_best_model`'s (common/download.cpp b11434). llama.cpp takes the first in the order
+    of the directory or of the hub's reply; here it is the first by name, and a note says when there were others.
+    """
+    repository, _, tag = name.partition(":")
+    if repository.count("/") != 1 or not is_repository(repository):
+        raise ModelNotFoundError(name, "invalid HF repo format, expected <user>/<model>[:quant]")
+    tried: list[str] = []
+    reasons: list[str] = []
+    cache = hub_directory(vantage, first=("LLAMA_CACHE",))
+    if cache is not None:
+        try:
+            snapshot = find_snapshot(vantage, cache, repository, llama_branch(vantage, cache, repository))
+        except ModelNotFoundError as error:
+            tried += error.tried
+            reasons.append(error.reason)
+        else:
+            choice, note = _choose(_tree(_existing(snapshot.path, vantage)), tag, file)
+            if choice is not None:
+                located = locate_file(f"{snapshot.path}/{choice}", vantage)
+                return Located(located.path, "; ".join(filter(None, (snapshot.note, note))), located.parts)
+            tried.append(snapshot.path)
+            reasons.append("no file of the snapshot matches")
+    for flat in _flat_directories(vantage):
+        prefix = f"{repository.replace('/', '_')}_"
+        wanted = None if file is None else prefix + file.replace("/", "_")
+        try:
+            names = [entry for entry in _names(_existing(flat, vantage)) if entry.startswith(prefix)]
+        except ModelNotFoundError:
+            names = []
+        choice, note = _choose(names, tag, wanted)
+        if choice is not None:
+            located = locate_file(f"{flat}/{choice}", vantage)
+            return Located(located.path, note, located.parts)
+        tried.append(f"{flat}/{prefix}*")
+    raise ModelNotFoundError(name, reasons[0] if reasons else "not in llama.cpp's cache", tuple(dict.fromkeys(tried)))
+
+
+def locate_ollama(name: str, vantage: Vantage) -> Located:
+    """A model by Ollama's name ("llama3.2:3b", "host/user/model:tag"): manifest -> blob, which has no extension."""
+    base, _, tag = name.rpartition(":") if ":" in name.rsplit("/", 1)[-1] else (name, "", "latest")
+    parts = base.split("/")
+    if not tag or len(parts) > 3 or any(part in {"", ".", ".."} for part in (*parts, tag)) or "/" in tag:
+        raise ModelNotFoundError(name, "not a name that Ollama gives")
+    full = "/".join(("registry.ollama.ai", "library", base) if len(parts) == 1 else parts)
+    if len(parts) == 2:
+        full = f"registry.ollama.ai/{base}"
+    home = vantage.home_directory()
+    folders = [vantage.variable("OLLAMA_MODELS"), f"{home}/.ollama/models" if home else None, _OLLAMA_SERVICE]
+    tried: list[str] = []
+    for folder in dict.fromkeys(folder for folder in folders if folder):
+        manifest = f"{folder}/manifests/{full}/{tag}"
+        try:
+            layers = read_object(_existing(manifest, vantage), _MANIFEST_BYTES).get("layers")
+        except (ModelNotFoundError, ModelFileError):
+            tried.append(manifest)
+            continue
+        for layer in layers if isinstance(layers, list) else []:
+            if isinstance(layer, dict) and layer.get("mediaType") == _OLLAMA_MODEL_LAYER:
+                digest = re.fullmatch(r"sha256[:-]([0-9a-f]{64})", str(layer.get("digest")))
+                if digest is not None:
+                    return Located(_existing(f"{folder}/blobs/sha256-{digest[1]}", vantage))
+        raise ModelNotFoundError(name, "the manifest names no model", (manifest,))
+    raise ModelNotFoundError(name, "no such model in Ollama's store", tuple(tried))
+
+
+def _existing(path: str, vantage: Vantage) -> str:
+    inside = vantage.absolute(path)
+    try:
+        return vantage.ours(inside)
+    except PermissionError as error:
+        reason = "permission denied (run as the server's user or as root)"
+        raise ModelNotFoundError(path, reason, (str(error.filename),)) from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise ModelNotFoundError(path, reason.lower(), (inside,)) from error
+
+
+def _parts(path: str, vantage: Vantage) -> tuple[str, ...]:
+    found: list[str] = []
+    for part in part_paths(path):
+        try:
+            found.append(_existing(part, vantage))
+        except ModelNotFoundError:
+            continue
+    return tuple(found)
+
+
+def _choose(files: Iterable[str], tag: str, wanted: str | None) -> tuple[str | None, str]:
+    """The file that llama.cpp would load out of these relative paths, and a note when the order decided."""
+    names = sorted(files)
+    if wanted is not None:
+        return (wanted if wanted in names else None), ""
+    models = [name for name in names if _is_model(name)]
+    for wish in (tag,) if tag else _DEFAULT_TAGS:
+        matching = [name for name in models if re.search(re.escape(wish) + r"[.-]", name, re.IGNORECASE)]
+        if matching:
+            return matching[0], _alternatives(matching)
+    return (None, "") if tag or not models else (models[0], _alternatives(models))
+
+
+def _alternatives(names: list[str]) -> str:
+    return f"{len(names)} files match: took {names[0]}" if len(names) > 1 else ""
+
+
+def _is_model(name: str) -> bool:
+    file = name.rsplit("/", 1)[-1]
+    parts = part_paths(name)
+    is_first = not parts or parts[0] == name
+    return file.endswith(".gguf") and not any(mark in file for mark in _SIDE_FILES) and is_first
+
+
+def _tree(folder: str) -> list[str]:
+    """Relative paths of the files below a snapshot. Directories that are links are not entered, so it ends."""
+    found: list[str] = []
+    for place, _, names in os.walk(folder):
+        found += [os.path.relpath(f"{place}/{name}", folder) for name in names]
+        if len(found) > _FILE_LIMIT:
+            break
+    return found
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return [entry.name for entry in Path(folder).iterdir()]
+    except OSError:
+        return []
+
+
+def _flat_directories(vantage: Vantage) -> list[str]:
+    """Where builds before the hub layout put downloads (`fs_get_cache_directory`, common/common.cpp)."""
+    if own := vantage.variable("LLAMA_CACHE"):
+        return [own.rstrip("/")]
+    home = vantage.home_directory()
+    caches = [vantage.variable("XDG_CACHE_HOME"), home and f"{home}/.cache", home and f"{home}/Library/Caches"]
+    return [f"{cache}/llama.cpp" for cache in caches if cache]
