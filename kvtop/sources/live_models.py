@@ -7,6 +7,7 @@ from pathlib import Path
 from kvtop.domain.model_file import GgufHeader, ModelFileError
 from kvtop.domain.sample import Failure
 from kvtop.sources.model_files.gguf import read_gguf
+from kvtop.sources.model_files.locate import Located, ModelNotFoundError, Vantage, locate_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +16,7 @@ class ModelRequest:
 
     path: str
     pid: int | None
+    cwd: str | None = None
 
 
 @dataclass(slots=True)
@@ -25,45 +27,45 @@ class _Read:
 
 
 class LiveModels:
-    """Headers by request, read again only when the file changed."""
+    """Headers by request, read again only when the file changed. File systems may hang: call from a thread."""
 
     def __init__(self) -> None:
         self._read: dict[str, _Read] = {}
 
     def load(self, request: ModelRequest) -> tuple[str, GgufHeader | None, Failure | None]:
         """(key, header, failure): one of the two is None. The key names the file, not the server."""
-        located = _locate(request)
-        if isinstance(located, Failure):
-            return request.path, None, located
-        path, stat = located
+        try:
+            located = _locate(request)
+            stat = Path(located.path).stat()
+        except ModelNotFoundError as error:
+            return request.path, None, Failure(f"model file {request.path}", str(error), _remedy(str(error)))
+        except OSError as error:
+            return request.path, None, Failure(f"model file {request.path}", str(error.strerror), _remedy(str(error)))
         stamp = (stat.st_mtime_ns, stat.st_size)
-        known = self._read.get(path)
+        known = self._read.get(located.path)
         if known is None or known.stamp != stamp:
             known = _Read(stamp, None, None)
             try:
-                known.header = read_gguf(path)
+                known.header = read_gguf(located.path, parts=located.parts)
             except (ModelFileError, OSError) as error:
                 known.failure = Failure(request.path, str(error), "check that the file is a whole GGUF model")
-            self._read[path] = known
-        return path, known.header, known.failure
+            self._read[located.path] = known
+        return located.path, known.header, known.failure
 
 
-def _locate(request: ModelRequest) -> tuple[str, os.stat_result] | Failure:
-    """The file as the server sees it: its own root (containers) first for absolute paths, its cwd for relative ones."""
-    relative = not request.path.startswith("/")
-    candidates = []
-    if request.pid is not None:
-        base = f"/proc/{request.pid}/cwd" if relative else f"/proc/{request.pid}/root"
-        candidates.append(f"{base}/{request.path.lstrip('/')}")
-    if not relative:
-        candidates.append(request.path)
-    reason = "it is a relative path of a process that is not on this machine"
-    for candidate in candidates:
-        try:
-            return str(Path(candidate).resolve()) if candidate == request.path else candidate, Path(candidate).stat()
-        except PermissionError:
-            reason = "permission denied"
-        except OSError as error:
-            reason = (error.strerror or "unreadable").lower()
-    remedy = "run kvtop as the server's user or as root" if reason == "permission denied" else "check the path"
-    return Failure(f"model file {request.path}", reason, remedy)
+def _locate(request: ModelRequest) -> Located:
+    """As the server sees it first; where its root is closed to us, the same path on this machine may be the file."""
+    if request.pid is None:
+        return locate_file(request.path, Vantage())
+    try:
+        return locate_file(request.path, Vantage(root=f"/proc/{request.pid}/root", cwd=request.cwd))
+    except (ModelNotFoundError, OSError):
+        if not request.path.startswith("/") or not os.access(request.path, os.R_OK):
+            raise
+        return locate_file(request.path, Vantage())
+
+
+def _remedy(reason: str) -> str:
+    if "ermission" in reason:
+        return "run kvtop as the server's user or as root"
+    return "check the path; kvtop looks for it as the server sees it"

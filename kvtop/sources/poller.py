@@ -73,7 +73,8 @@ class Poller:
         }
         late = await self._within(ends, jobs)
         readings = [server.reading() for server in self._servers.values()]
-        requests = {reading.id: _model_request(reading) for reading in readings}
+        directories = {found.process.pid: found.process.cwd for found in self._found}
+        requests = {reading.id: _model_request(reading, directories) for reading in readings}
         loading: dict[str, Callable[[], Coroutine[object, object, None]]] = {
             f"model {request.path}": partial(self._load, request) for request in requests.values() if request
         }
@@ -167,12 +168,13 @@ def take_sample(options: PollerOptions) -> Sample:
     return asyncio.run(once())
 
 
-def _model_request(reading: ServerReading) -> ModelRequest | None:
+def _model_request(reading: ServerReading, directories: dict[int, str | None]) -> ModelRequest | None:
     if reading.model.path is None or reading.model.path == "none":
         return None
     if not reading.pids and reading.url is not None and not _is_loopback(reading.url):
         return None
-    return ModelRequest(reading.model.path, reading.pids[0] if reading.pids else None)
+    pid = reading.pids[0] if reading.pids else None
+    return ModelRequest(reading.model.path, pid, directories.get(pid) if pid is not None else None)
 
 
 def _endpoint(found: FoundProcess, options: LaunchOptions) -> tuple[str, int]:
