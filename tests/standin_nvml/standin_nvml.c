@@ -287,6 +287,10 @@ int nvmlDeviceGetEnforcedPowerLimit(void *h, unsigned *p) {
     Device *d; int code = enter("nvmlDeviceGetEnforcedPowerLimit", h, &d);
     return give_number(code, code ? 0 : d->power_limit, p);
 }
+/* Asked by other monitors only; kvtop is compared with them on the same stand-in. */
+int nvmlDeviceGetFanSpeed(void *h, unsigned *speed) { (void)h, (void)speed; return NOT_SUPPORTED; }
+int nvmlDeviceGetEncoderUtilization(void *h, unsigned *u, unsigned *us) { (void)h, (void)u, (void)us; return NOT_SUPPORTED; }
+int nvmlDeviceGetDecoderUtilization(void *h, unsigned *u, unsigned *us) { (void)h, (void)u, (void)us; return NOT_SUPPORTED; }
 int nvmlDeviceGetPcieThroughput(void *h, int counter, unsigned *value) {
     (void)counter;
     Device *d; int code = enter("nvmlDeviceGetPcieThroughput", h, &d);
