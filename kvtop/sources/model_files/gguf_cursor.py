@@ -85,8 +85,10 @@ class Cursor:
             for _ in repeat(None, count):
                 position += unpack(buffer, position)[0] + 8
         except (struct.error, OverflowError):
+            position = max(position, self.size_bytes + 1)
+        if position > self.size_bytes:
             self.fail(f"truncated: a string of {what} reaches byte {position}, the file has {self.size_bytes}")
-        self.take(position - self.position, what)
+        self.position = position
 
     def _build(self, size_bytes: int) -> None:
         self._built_bytes += size_bytes

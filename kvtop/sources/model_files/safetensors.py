@@ -57,10 +57,19 @@ def read_safetensors(path: str) -> tuple[CheckpointTensor, ...]:
         header = parse_object(file.read(header_bytes), path)
     data_bytes = size_bytes - _LENGTH_BYTES - header_bytes
     header.pop("__metadata__", None)
-    return tuple(_tensor(path, name, entry, data_bytes) for name, entry in header.items())
+    found = [_tensor(path, name, entry, data_bytes) for name, entry in header.items()]
+    covered = 0
+    for begin, tensor in sorted(found, key=lambda pair: (pair[0], pair[1].size_bytes)):
+        if begin != covered:  # the format allows neither holes nor overlaps
+            raise ModelFileError(f"{path}: {tensor.name!r} begins at byte {begin} of the data, expected {covered}")
+        covered += tensor.size_bytes
+    if covered != data_bytes:
+        raise ModelFileError(f"{path}: {data_bytes} bytes of data, the tensors take {covered}")
+    return tuple(tensor for _, tensor in found)
 
 
-def _tensor(path: str, name: str, entry: object, data_bytes: int) -> CheckpointTensor:
+def _tensor(path: str, name: str, entry: object, data_bytes: int) -> tuple[int, CheckpointTensor]:
+    """Where its data begins, and the tensor."""
     dtype = entry.get("dtype") if isinstance(entry, dict) else None
     shape = _naturals(entry.get("shape")) if isinstance(entry, dict) else None
     offsets = _naturals(entry.get("data_offsets")) if isinstance(entry, dict) else None
@@ -74,7 +83,7 @@ def _tensor(path: str, name: str, entry: object, data_bytes: int) -> CheckpointT
     bits = DTYPE_BITS.get(dtype)
     if bits is not None and prod(shape) * bits != (end - begin) * 8:
         raise ModelFileError(f"{path}: {name!r} is {dtype} of shape {shape}, but has {end - begin} bytes")
-    return CheckpointTensor(name, dtype, shape, end - begin)
+    return begin, CheckpointTensor(name, dtype, shape, end - begin)
 
 
 def _naturals(value: object) -> tuple[int, ...] | None:
