@@ -48,7 +48,8 @@ def settings_of(options: LaunchOptions) -> LlamaSettings | Refusal:
         cpu_ffn_layers=_integer(value("n-cpu-ffn")) or 0,
         fit=value("fit") != "off",
         fit_target_bytes=fit_target,
-        fit_ctx_tokens=_integer(value("fit-ctx")) or 4096,
+        # An explicit `-c 0` asks for the whole trained context and forbids `--fit` to shrink it (common/arg.cpp).
+        fit_ctx_tokens=2**32 - 1 if value("ctx-size") == "0" else _integer(value("fit-ctx")) or 4096,
         embeddings=_switch(value("embedding")) or _switch(value("rerank")) or False,
         repack=_switch(value("repack")) is not False,
         op_offload=_switch(value("op-offload")) is not False,

@@ -1,0 +1,70 @@
+"""Which engine a command line starts, and where its own words begin."""
+
+import posixpath
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_LLAMA = re.compile(r"llama-server(?:-[\w.-]+)?(?:\.exe)?")
+_PYTHON = re.compile(r"(?:python|pypy)[\d.]*(?:\.exe)?")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """`engine` is "llama.cpp", "vllm" or "mlx"; `words` follow the program; `variables` stood before it (A=b cmd)."""
+
+    engine: str
+    words: tuple[str, ...]
+    variables: tuple[tuple[str, str], ...] = ()
+
+
+def parse_command(words: Sequence[str]) -> Command:
+    """Recognise a server's command line. Raises ValueError naming what is understood."""
+    rest = list(words)
+    if rest[:1] == ["env"]:
+        rest = rest[1:]
+    variables = []
+    while rest and _VARIABLE.match(rest[0]):
+        name, _, value = rest.pop(0).partition("=")
+        variables.append((name, value))
+    engine_and_words = _engine(rest)
+    if engine_and_words is None:
+        shown = " ".join(words[:3]) or "nothing"
+        raise ValueError(
+            f"not a command kvtop can plan: {shown!r} (understood: llama-server …, vllm serve MODEL …, "
+            "python -m vllm.entrypoints.openai.api_server …, mlx_lm.server …, mlx_lm server …, "
+            "python -m mlx_lm.server …)"
+        )
+    engine, own = engine_and_words
+    return Command(engine, tuple(own), tuple(variables))
+
+
+def _engine(words: list[str]) -> tuple[str, list[str]] | None:
+    if not words:
+        return None
+    program = posixpath.basename(words[0])
+    following = words[1:2]
+    if _LLAMA.fullmatch(program):
+        return "llama.cpp", words[1:]
+    if program == "vllm" and following == ["serve"]:
+        return "vllm", words[2:]
+    if program == "mlx_lm.server":
+        return "mlx", words[1:]
+    if program == "mlx_lm" and following == ["server"]:
+        return "mlx", words[2:]
+    if _PYTHON.fullmatch(program) and following == ["-m"] and len(words) > 2:
+        return _module(words[2], words[3:])
+    return None
+
+
+def _module(module: str, words: list[str]) -> tuple[str, list[str]] | None:
+    if module == "vllm.entrypoints.openai.api_server":
+        return "vllm", words
+    if module == "vllm.entrypoints.cli.main" and words[:1] == ["serve"]:
+        return "vllm", words[1:]
+    if module == "mlx_lm.server":
+        return "mlx", words
+    if module == "mlx_lm" and words[:1] == ["server"]:
+        return "mlx", words[1:]
+    return None

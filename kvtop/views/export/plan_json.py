@@ -1,0 +1,102 @@
+"""A MemoryPlan as JSON, schema `kvtop.plan/1`. Names are a contract: within a version they are only added to."""
+
+import json
+from collections.abc import Iterable
+from typing import TypedDict
+
+from kvtop.domain.plan import DevicePlan, Estimate, MemoryPlan
+
+SCHEMA = "kvtop.plan/1"
+
+
+class EstimateJson(TypedDict):
+    """An amount and the range that is meant to hold the truth in 95 % of cases."""
+
+    value: int
+    low: int
+    high: int
+
+
+class AmountsJson(TypedDict):
+    """Bytes by segment; null is unknown. Everything but `compute_bytes` is exact."""
+
+    weights_bytes: int | None
+    kv_cache_bytes: int | None
+    recurrent_state_bytes: int
+    compute_bytes: EstimateJson
+    output_bytes: int
+
+
+class DeviceAmountsJson(AmountsJson):
+    """The same on one device: "gpu0" …, "host"."""
+
+    name: str
+
+
+def plan_text(plan: MemoryPlan, *, explain: bool) -> str:
+    """The plan as indented JSON with a final newline; `explain` adds the derivation."""
+    context, vllm = plan.context, plan.vllm
+    document: dict[str, object] = {
+        "schema": SCHEMA,
+        "engine": plan.engine,
+        "rules_version": plan.rules_version,
+        "model": plan.model,
+        "architecture": plan.architecture,
+        "flash_attention": plan.flash_attention,
+        "cache_types": {"k": plan.type_k, "v": plan.type_v},
+        "context": None
+        if context is None
+        else {
+            "n_ctx": context.n_ctx,
+            "n_ctx_seq": context.n_ctx_seq,
+            "n_seq_max": context.n_seq_max,
+            "kv_unified": context.kv_unified,
+        },
+        "total": _amounts(plan.devices),
+        "devices": [DeviceAmountsJson(name=part.name, **_amounts((part,))) for part in plan.devices],
+        "kv_cache": {
+            "bytes_per_token": plan.bytes_per_token,
+            "by_kind": {part.kind: part.size_bytes for part in plan.cache_parts},
+        },
+        "vllm": None
+        if vllm is None
+        else {
+            "bytes_per_token_per_rank": vllm.bytes_per_token_per_rank,
+            "bytes_per_block": vllm.bytes_per_block,
+            "block_size_tokens": vllm.block_size_tokens,
+            "num_gpu_blocks": vllm.num_gpu_blocks,
+            "kv_cache_tokens": vllm.kv_cache_tokens,
+            "max_concurrency": vllm.max_concurrency,
+        },
+        "warnings": list(plan.warnings),
+    }
+    if explain:
+        document["steps"] = [{"text": step.text, "rule": step.rule} for step in plan.steps]
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def error_text(engine: str | None, message: str) -> str:
+    """No plan and no number: why, as JSON."""
+    return json.dumps({"schema": SCHEMA, "engine": engine, "error": {"message": message}}, indent=2) + "\n"
+
+
+def _amounts(parts: Iterable[DevicePlan]) -> AmountsJson:
+    devices = tuple(parts)
+    compute = sum((part.compute for part in devices), Estimate(0, 0, 0))
+    return AmountsJson(
+        weights_bytes=_sum(part.weights_bytes for part in devices),
+        kv_cache_bytes=_sum(part.kv_cache_bytes for part in devices),
+        recurrent_state_bytes=sum(part.recurrent_state_bytes for part in devices),
+        compute_bytes=EstimateJson(value=compute.value_bytes, low=compute.low_bytes, high=compute.high_bytes),
+        output_bytes=sum(part.output_bytes for part in devices),
+    )
+
+
+def _sum(sizes: Iterable[int | None]) -> int | None:
+    """The sum, or None when one of them is unknown: a part of a total is no total."""
+    total = 0
+    for size in sizes:
+        if size is None:
+            return None
+        total += size
+    return total
