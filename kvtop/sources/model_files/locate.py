@@ -21,6 +21,7 @@ __all__ = ["Located", "ModelNotFoundError", "Vantage", "locate_checkpoint", "loc
 _DELETED = " (deleted)"
 _OLLAMA_SERVICE = "/usr/share/ollama/.ollama/models"
 _OLLAMA_MODEL_LAYER = "application/vnd.ollama.image.model"
+_OLLAMA_NAME = re.compile(r"(?:(?:(\w[\w.:-]*)/)?(\w[\w.-]*)/)?(\w[\w.-]*)(?::(\w[\w.-]*))?", re.ASCII)
 _MANIFEST_BYTES = 1 << 20
 _FILE_LIMIT = 10_000
 _SIDE_FILES = ("mmproj", "imatrix", "mtp-", "eagle3-", "dflash-", "dspark-")
@@ -124,18 +125,16 @@ def locate_hf(name: str, vantage: Vantage, *, file: str | None = None) -> Locate
 
 def locate_ollama(name: str, vantage: Vantage) -> Located:
     """A model by Ollama's name ("llama3.2:3b", "host/user/model:tag"): manifest -> blob, which has no extension."""
-    base, _, tag = name.rpartition(":") if ":" in name.rsplit("/", 1)[-1] else (name, "", "latest")
-    parts = base.split("/")
-    if not tag or len(parts) > 3 or any(part in {"", ".", ".."} for part in (*parts, tag)) or "/" in tag:
+    match = _OLLAMA_NAME.fullmatch(name)
+    if match is None:
         raise ModelNotFoundError(name, "not a name that Ollama gives")
-    full = "/".join(("registry.ollama.ai", "library", base) if len(parts) == 1 else parts)
-    if len(parts) == 2:
-        full = f"registry.ollama.ai/{base}"
+    host, user, model, tag = match.groups()
+    full = f"{host or 'registry.ollama.ai'}/{user or 'library'}/{model}/{tag or 'latest'}"
     home = vantage.home_directory()
     folders = [vantage.variable("OLLAMA_MODELS"), f"{home}/.ollama/models" if home else None, _OLLAMA_SERVICE]
     tried: list[str] = []
     for folder in dict.fromkeys(folder for folder in folders if folder):
-        manifest = f"{folder}/manifests/{full}/{tag}"
+        manifest = f"{folder}/manifests/{full}"
         try:
             layers = read_object(_existing(manifest, vantage), _MANIFEST_BYTES).get("layers")
         except (ModelNotFoundError, ModelFileError):
