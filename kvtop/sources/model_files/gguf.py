@@ -61,7 +61,11 @@ def _read_file(path: str) -> GgufHeader:
     with open_regular(path) as (file, size_bytes):
         if size_bytes < _FIXED_BYTES:
             raise ModelFileError(f"{path}: {size_bytes} bytes are no GGUF file")
-        with mmap(file.fileno(), size_bytes, access=ACCESS_READ) as buffer:
+        try:
+            buffer = mmap(file.fileno(), size_bytes, access=ACCESS_READ)
+        except ValueError as error:  # it shrank since its size was asked for
+            raise ModelFileError(f"{path}: {error}") from error
+        with buffer:
             return _read_header(path, buffer)
 
 

@@ -209,18 +209,6 @@ def test_a_sparse_file_cannot_make_the_reader_walk_for_minutes(tmp_path: Path) -
         read_gguf(path)
 
 
-def test_refuses_what_is_no_readable_file(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    for path, found in (
-        (tmp_path, "not a regular file|Is a directory"),
-        (tmp_path / "pipe", "not a regular file"),
-        (tmp_path / "absent", "No such file or directory"),
-        (tmp_path / "nul\0", "null"),
-    ):
-        with pytest.raises(ModelFileError, match=found):
-            read_gguf(path)
-
-
 @pytest.mark.parametrize("tensors", [TENSORS, []])
 def test_every_truncation_is_refused(
     gguf_bytes: Writer, save: Callable[..., Path], tensors: list[tuple[str, int, list[int], int]]
