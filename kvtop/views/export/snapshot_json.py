@@ -1,12 +1,17 @@
 """One Frame as JSON, schema `kvtop.snapshot/1`. Names are a contract: within a version they are only added to."""
 
 import json
+import sys
 from datetime import UTC, datetime
-from typing import TypedDict
 
 from kvtop.domain.figure import Figure
 from kvtop.domain.frame import DeviceView, Finding, Frame, ServerView, Split
 from kvtop.domain.server import Slot
+
+if sys.version_info >= (3, 12):
+    from typing import TypedDict
+else:  # pydantic makes the schema, and needs what Python 3.12 keeps of a TypedDict
+    from typing_extensions import TypedDict
 
 SCHEMA = "kvtop.snapshot/1"
 

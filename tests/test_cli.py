@@ -1,0 +1,110 @@
+"""The program as a person runs it, in processes of its own."""
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from kvtop.cli import _parser
+from kvtop.config import DEFAULT_TEXT
+from kvtop.sources.demo import SCENARIOS
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def kvtop(*arguments: str, environ: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "kvtop", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=False, env={**os.environ, **(environ or {})}
+    )
+
+
+def test_version() -> None:
+    assert kvtop("--version").stdout.startswith("kvtop ")
+
+
+@pytest.mark.parametrize("name", [scenario.name for scenario in SCENARIOS])
+def test_every_scenario_makes_a_snapshot_that_keeps_the_contract(name: str) -> None:
+    frame = json.loads(kvtop("snapshot", "--json", "--demo", name).stdout)
+    jsonschema.validate(frame, json.loads(kvtop("schema").stdout))
+    for server in frame["servers"]:
+        for memory in server["memory"]:
+            sizes = [segment["bytes"] for segment in memory["segments"].values()]
+            if memory["driver_bytes"] is not None and None not in sizes:
+                assert sum(sizes) == memory["driver_bytes"]
+
+
+def test_unknown_scenario_names_the_ones_there_are() -> None:
+    done = kvtop("snapshot", "--demo", "nowhere")
+    assert done.returncode == 2
+    assert all(scenario.name in done.stderr for scenario in SCENARIOS)
+
+
+def test_dashboard_without_a_terminal_is_one_plain_sentence() -> None:
+    done = kvtop("--demo")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "snapshot --json" in done.stderr
+    assert "\x1b" not in done.stderr + done.stdout
+
+
+def test_snapshot_never_imports_the_dashboard() -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "kvtop", "snapshot", "--demo"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert "kvtop.watching" in done.stderr
+    assert "textual" not in done.stderr
+    assert "pydantic" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("interval = 1", ("interval", "interval_seconds")),
+        ("interval_seconds = 0.1", ("interval_seconds", "0.5")),
+        ('interval_seconds = "1"', ("interval_seconds",)),
+        ('ascii = "maybe"', ("ascii", "auto, always or never")),
+        ("x = [", ("TOML",)),
+        ('[[servers]]\nurl = "ftp://x"', ("servers.url", "http://")),
+    ],
+)
+def test_a_bad_configuration_names_file_key_and_what_is_accepted(
+    text: str, words: tuple[str, ...], tmp_path: Path
+) -> None:
+    file = tmp_path / "kvtop.toml"
+    file.write_text(text, encoding="utf-8")
+    done = kvtop("snapshot", "--demo", "--config", str(file))
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert all(word in done.stderr for word in (str(file), *words))
+
+
+def test_the_default_configuration_is_what_it_says(tmp_path: Path) -> None:
+    assert kvtop("config", "--default").stdout == DEFAULT_TEXT
+    keys = [line[1:] for line in DEFAULT_TEXT.splitlines() if line.startswith("#") and " = " in line]
+    assert tomllib.loads("\n".join(keys[:4]))["interval_seconds"] == 1.0
+    file = tmp_path / "kvtop.toml"
+    file.write_text("\n".join(keys[:4]), encoding="utf-8")
+    assert kvtop("config", "--config", str(file)).returncode == 0
+
+
+def test_the_readme_names_every_command() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for action in _parser(with_plan=False)._actions:
+        for verb in action.choices or ():
+            assert f"kvtop {verb}" in readme
+
+
+def test_plan_exit_codes(tmp_path: Path) -> None:
+    assert kvtop("plan", "--", "frobnicate").returncode == 2
+    missing = kvtop("plan", "--gpu", "24GiB", "--", "llama-server", "-m", str(tmp_path / "none.gguf"))
+    assert missing.returncode == 2
+    assert "none.gguf" in missing.stderr
+    refused = kvtop("plan", "--json", "--gpu", "none", "--", "llama-server", "-m", "x.gguf", "-fa", "-c", "4096")
+    assert refused.returncode == 3
+    assert "unknown value for --flash-attn: '-c'" in json.loads(refused.stdout)["error"]["message"]
+    assert "cc=MAJOR.MINOR" in kvtop("plan", "--gpu", "24GiB,x", "--", "llama-server", "-m", "x").stderr

@@ -1,0 +1,71 @@
+"""Imports run one way; big files are split. Both are read from the sources, so a wrong arrow cannot slip in."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parents[1] / "kvtop"
+WIRING = {"cli", "watching", "snapshot_verb", "dashboard_verb", "plan_verb", "__main__", "__init__"}
+ALLOWED = {
+    "domain": {"domain"},
+    "text": set(),
+    "config": set(),
+    "planning": {"domain", "text", "planning"},
+    "sources": {"domain", "text", "sources"},
+    "sources/engines": {"domain", "text", "sources", "planning"},
+    "analysis": {"domain", "text", "planning", "analysis"},
+    "views": {"domain", "text", "views", "__version__"},
+}
+ONLY_IN = {"textual": "views/tui/", "rich": "views/tui/", "pynvml": "sources/devices/nvml", "httpx2": "sources/http.py"}
+DATA_FILES = {"planning/llamacpp/option_table.py"}
+LINE_LIMIT = 320
+
+
+def modules() -> Iterator[tuple[str, ast.Module, str]]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        yield path.relative_to(PACKAGE).as_posix(), ast.parse(text), text
+
+
+def imported(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            assert node.level == 0, "relative imports hide arrows"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def layer_of(name: str) -> str:
+    if name.startswith("sources/engines/"):
+        return "sources/engines"
+    return name.removesuffix(".py").split("/")[0]
+
+
+def test_imports_run_one_way() -> None:
+    wrong = []
+    for name, tree, _ in modules():
+        layer = layer_of(name)
+        if layer in WIRING:
+            continue
+        for target in imported(tree):
+            parts = target.split(".")
+            if parts[0] == "kvtop" and len(parts) > 1 and parts[1] not in ALLOWED[layer]:
+                # The poller hands options over as a value; the type is the domain's.
+                wrong.append(f"{name} imports {target}")
+    assert wrong == []
+
+
+def test_each_outside_library_has_its_one_place() -> None:
+    wrong = [
+        f"{name} imports {target}"
+        for name, tree, _ in modules()
+        for target in imported(tree)
+        if (place := ONLY_IN.get(target.split(".")[0])) is not None and not name.startswith(place)
+    ]
+    assert wrong == []
+
+
+def test_no_file_outgrows_one_idea() -> None:
+    long = [name for name, _, text in modules() if text.count("\n") > LINE_LIMIT and name not in DATA_FILES]
+    assert long == []
