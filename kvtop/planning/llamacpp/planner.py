@@ -18,6 +18,7 @@ from kvtop.domain.plan import (
     UnknownArchitectureError,
 )
 from kvtop.planning.cache_types import CACHE_TYPES
+from kvtop.planning.llamacpp.compute import estimate
 from kvtop.planning.llamacpp.context import ContextRequest, ResolvedContext, request_of, resolve_context
 from kvtop.planning.llamacpp.derivation import derive, warnings_of
 from kvtop.planning.llamacpp.flash_attention import resolve_flash_attention
@@ -217,6 +218,7 @@ def _assemble(
     second: ModelPlan | None,
 ) -> MemoryPlan:
     both = [target] if second is None else [target, second]
+    buffers = [estimate(one.prepared, one.context, settings, one.layout) for one in both]
     by_device = []
     for name in (*(device.name for device in devices), HOST):
         by_device.append(
@@ -225,7 +227,7 @@ def _assemble(
                 weights_bytes=sum(one.layout.weights_bytes[name] for one in both),
                 kv_cache_bytes=sum(one.kv_cache_bytes[name] for one in both),
                 recurrent_state_bytes=sum(one.recurrent_bytes[name] for one in both),
-                compute=_NOTHING,
+                compute=sum((one.get(name, _NOTHING) for one in buffers), _NOTHING),
                 output_bytes=sum(one.output_bytes for one in both) if name == HOST else 0,
             )
         )

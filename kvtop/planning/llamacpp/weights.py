@@ -142,7 +142,7 @@ def weights_by_device(weight_set: WeightSet, hparams: HParams, loading: Loading)
     Raises UnknownArchitectureError for an override that names another buffer type or is no regular expression.
     """
     totals = dict.fromkeys(loading.buffers, 0)
-    target = _Override(loading.overrides, loading.placement)
+    target = Overrides(loading.overrides, loading.placement)
     last = hparams.n_layer
     if loading.with_prediction and hparams.arch in MTP_ON_DEMAND:
         last = hparams.n_layer_all
@@ -171,7 +171,7 @@ def _add_sites(totals: dict[str, int], weight_set: WeightSet, hparams: HParams, 
                 totals[HOST] += sums.host_only_bytes
 
 
-def _devices(weight: Weight, hparams: HParams, placement: Placement, target: "_Override") -> set[str]:
+def _devices(weight: Weight, hparams: HParams, placement: Placement, target: "Overrides") -> set[str]:
     override = target.of(weight.name)
     if override is not None:
         return {override}
@@ -201,7 +201,7 @@ def _repacks(tensor: TensorInfo) -> bool:
     return tensor.type_name in _CPU_REPACKED and len(tensor.shape) > 1 and tensor.shape[1] % 8 == 0
 
 
-class _Override:
+class Overrides:
     """First matching `-ot` rule of a tensor name."""
 
     def __init__(self, rules: tuple[tuple[str, str], ...], placement: Placement) -> None:

@@ -1,0 +1,230 @@
+"""The attention half of a block (`build_attn`, `build_attn_mha`, src/llama-graph.cpp, b11434)."""
+
+from kvtop.planning.cache_types import CACHE_TYPES
+from kvtop.planning.llamacpp.compute_blocks import F32, Walk, Weights
+from kvtop.planning.llamacpp.compute_graph import Resident, Tensor
+from kvtop.planning.llamacpp.compute_layers import Block
+
+_KEY_BEFORE_VALUE = frozenset({"gemma2", "gemma3", "gemma3n", "gemma4", "gpt-oss", "llama4", "gemma"})
+_SCALED_QUERY = frozenset({"gemma", "gemma2", "gemma3", "phi3"})
+_F16 = 2
+
+
+def attention(walk: Walk, block: Block, x: Tensor) -> Tensor:
+    """From the normalised input to what the heads give, before the output matrix."""
+    weights, hparams, layer = block.weights, walk.hparams, block.index
+    head_k, head_v = hparams.n_embd_head_k[layer], hparams.n_embd_head_v[layer]
+    heads, heads_kv = hparams.n_head[layer], hparams.n_head_kv[layer]
+    query_bytes = heads * head_k * walk.rows * F32
+    gate: Tensor | None = None
+    key: Tensor | None = None
+    value: Tensor | None = None
+    if "attn_qkv" in weights:
+        fused = walk.linear(weights, "attn_qkv", x)
+        query = walk.graph.compute(query_bytes, (fused,))
+        key = walk.graph.compute(heads_kv * head_k * walk.rows * F32, (fused,))
+        value = fused
+    else:
+        full = walk.linear(weights, "attn_q", x)
+        query = _positioned(walk, weights, full, "attn_q_norm", query_bytes)
+        if full.size_bytes > query_bytes:
+            gate = full
+        if hparams.arch in _SCALED_QUERY:
+            query = walk.alter(query)
+        query = _rotated(walk, query, walk.inputs.key_rotation)
+        if hparams.has_kv(layer) and "attn_k" in weights:
+            order = (_key, _value) if hparams.arch in _KEY_BEFORE_VALUE else (_value, _key)
+            made = {make: make(walk, weights, x) for make in order}
+            key, value = made[_key], made[_value]
+    caches = _caches(walk, block)
+    inputs = walk.inputs
+    if key is not None and value is not None:
+        if inputs.key_slots is None or inputs.value_slots is None:
+            return _uncached(walk, (heads, heads_kv, head_v), query, key, value)
+        walk.graph.store(caches[0], (key, inputs.key_slots))
+        walk.graph.store(caches[1], (value, inputs.value_slots))
+    out = _attend(walk, block, query, caches, (heads, head_v))
+    out = _rotated(walk, out, inputs.value_rotation)
+    if gate is not None:
+        opening = walk.alter(walk.graph.compute(out.size_bytes, (gate,)))
+        out = walk.graph.compute(out.size_bytes, (out, opening), 1)
+    return out
+
+
+def _positioned(walk: Walk, weights: Weights, x: Tensor, norm: str, size_bytes: int) -> Tensor:
+    """Normalised per head where the model does that, and rotated by position."""
+    part = size_bytes if x.size_bytes > size_bytes else 0
+    if norm in weights:
+        x = walk.norm(weights, norm, x, part)
+    elif part:
+        return walk.graph.compute(size_bytes, (x, walk.inputs.positions))
+    return walk.graph.compute(x.size_bytes, (x, walk.inputs.positions), 1)
+
+
+def _key(walk: Walk, weights: Weights, x: Tensor) -> Tensor:
+    key = walk.linear(weights, "attn_k", x)
+    key = _positioned(walk, weights, key, "attn_k_norm", key.size_bytes)
+    return _rotated(walk, key, walk.inputs.key_rotation)
+
+
+def _value(walk: Walk, weights: Weights, x: Tensor) -> Tensor:
+    # Where the file has no values, the keys serve (Gemma 4).
+    value = walk.linear(weights, "attn_v" if "attn_v" in weights else "attn_k", x)
+    return _rotated(walk, value, walk.inputs.value_rotation)
+
+
+def _rotated(walk: Walk, x: Tensor, rotation: Tensor | None) -> Tensor:
+    """Quantised caches hold values turned by a Hadamard matrix."""
+    return x if rotation is None else walk.graph.compute(x.size_bytes, (rotation, x))
+
+
+def cells_of(walk: Walk, layer: int) -> int:
+    """Cells of one stream that the layer attends to."""
+    return walk.context.swa_cells if walk.hparams.is_swa[layer] else walk.context.n_ctx_seq
+
+
+def _caches(walk: Walk, block: Block) -> tuple[Resident, Resident]:
+    context, hparams, layer = walk.context, walk.hparams, block.index
+    rows = cells_of(walk, layer) * context.n_stream
+    key = CACHE_TYPES[context.type_k].row_bytes(hparams.n_embd_k_gqa(layer)) * rows
+    width = hparams.n_embd_v_gqa(layer)
+    value = CACHE_TYPES[context.type_v].row_bytes(width) * rows
+    return Resident(key, block.cache_home), Resident(value, block.cache_home)
+
+
+def _attend(
+    walk: Walk, block: Block, query: Tensor, caches: tuple[Resident, Resident], shape: tuple[int, int]
+) -> Tensor:
+    hparams, layer = walk.hparams, block.index
+    heads, head_v = shape
+    mask = walk.inputs.window_mask if hparams.is_swa[layer] else walk.inputs.mask
+    assert mask is not None
+    return attend(
+        walk,
+        query,
+        mask,
+        caches,
+        heads=heads,
+        head_v=head_v,
+        cells=cells_of(walk, layer),
+        widths=(hparams.n_embd_k_gqa(layer), hparams.n_embd_v_gqa(layer)),
+        softcap=bool(hparams.f_attn_logit_softcapping),
+    )
+
+
+def attend(
+    walk: Walk,
+    query: Tensor,
+    mask: Tensor,
+    caches: tuple[Resident, ...],
+    *,
+    heads: int,
+    head_v: int,
+    cells: int,
+    widths: tuple[int, int],
+    softcap: bool = False,
+) -> Tensor:
+    """Fused attention, or scores, softmax and a product. CUDA's fused kernel reads f16: other types are copied."""
+    graph, context = walk.graph, walk.context
+    size_bytes = heads * head_v * walk.rows * F32
+    if context.flash_attention:
+        out = graph.read(size_bytes, caches, (query, mask))
+        out.host_only = "iq4_nl" in {context.type_k, context.type_v}
+        rows = cells * context.n_stream
+        if context.type_k != "f16":
+            out.gpu_bytes += widths[0] * rows * _F16
+        if context.type_v != "f16" and len(caches) > 1:
+            out.gpu_bytes += widths[1] * rows * _F16
+        return out
+    scores = graph.read(cells * heads * walk.rows * F32, caches[:1], (query,))
+    if softcap:
+        scores = walk.alter(walk.alter(walk.alter(scores)))
+    scores = graph.compute(scores.size_bytes, (scores, mask), 1)
+    out = graph.read(size_bytes, caches[-1:], (scores,))
+    return graph.compute(size_bytes, (out,))
+
+
+def _uncached(walk: Walk, shape: tuple[int, int, int], query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Attention of a whole batch at once (encoders): keys and values are copied to f16, or scored directly."""
+    graph = walk.graph
+    heads, heads_kv, head_v = shape
+    mask = walk.inputs.mask
+    assert mask is not None
+    size_bytes = heads * head_v * walk.rows * F32
+    if walk.context.flash_attention:
+        key = graph.compute(key.size_bytes // 2, (key,))
+        value = graph.compute(heads_kv * head_v * walk.rows * _F16, (value,))
+        return graph.compute(size_bytes, (query, key, value, mask))
+    value = graph.compute(heads_kv * head_v * walk.rows * F32, (value,))
+    scores = graph.compute(heads * walk.rows * walk.rows * F32, (key, query))
+    scores = graph.compute(scores.size_bytes, (scores, mask), 1)
+    out = graph.compute(size_bytes, (value, scores))
+    return graph.compute(size_bytes, (out,))
+
+
+def latent_attention(walk: Walk, block: Block, x: Tensor) -> Tensor:
+    """Multi-head latent attention with absorbed matrices: queries as wide as the cached row (deepseek2.cpp)."""
+    weights, hparams, graph, rows = block.weights, walk.hparams, walk.graph, walk.rows
+    heads, lora, rope = hparams.n_head[block.index], hparams.n_lora_kv, hparams.n_rot
+    cells = cells_of(walk, block.index)
+    inputs = walk.inputs
+    assert inputs.mask is not None
+    assert inputs.key_slots is not None
+    mask = inputs.mask
+    compressed = x
+    indexed = "indexer.attn_k" in weights and walk.indexer is not None
+    if indexed:
+        _indexer_keys(walk, block, x)
+    if "attn_q_a" in weights:
+        compressed = walk.norm(weights, "attn_q_a_norm", walk.linear(weights, "attn_q_a", x))
+        query = walk.linear(weights, "attn_q_b", compressed)
+    else:
+        query = walk.linear(weights, "attn_q", x)
+    absorbed = graph.weighted(lora * heads * rows * F32, weights["attn_k_b"], (query,))
+    turned = graph.compute(rope * heads * rows * F32, (query, inputs.positions))
+    query = graph.compute((lora + rope) * heads * rows * F32, (absorbed, turned))
+    query = _rotated(walk, query, inputs.key_rotation)
+    both = walk.linear(weights, "attn_kv_a_mqa", x)
+    latent = walk.norm(weights, "attn_kv_a_norm", both, lora * rows * F32)
+    key = graph.compute(rope * rows * F32, (both, inputs.positions))
+    key = graph.compute((lora + rope) * rows * F32, (latent, key))
+    key = _rotated(walk, key, inputs.key_rotation)
+    stored = CACHE_TYPES[walk.context.type_k].row_bytes(lora + rope) * cells * walk.context.n_stream
+    cache = Resident(stored, block.cache_home)
+    graph.store(cache, (key, inputs.key_slots))
+    if indexed:
+        mask = _indexer_mask(walk, block, x, compressed, cells)
+    out = attend(walk, query, mask, (cache,), heads=heads, head_v=lora, cells=cells, widths=(lora + rope, lora))
+    values = hparams.n_embd_head_v_mla * heads * rows * F32
+    out = graph.weighted(values, weights["attn_v_b"], (out,))
+    return graph.compute(values, (out,))
+
+
+def _indexer_keys(walk: Walk, block: Block, x: Tensor) -> None:
+    """The lightning indexer's key row, normalised, turned and cached (deepseek32.cpp)."""
+    assert walk.indexer is not None
+    weights = block.weights
+    key = walk.norm(weights, "indexer.k_norm", walk.linear(weights, "indexer.attn_k", x))
+    key = walk.graph.compute(key.size_bytes, (key, walk.inputs.positions), 1)
+    key = _rotated(walk, key, walk.indexer.rotation)
+    walk.graph.store(Resident(0, block.cache_home), (key, walk.indexer.slots))
+
+
+def _indexer_mask(walk: Walk, block: Block, x: Tensor, compressed: Tensor, cells: int) -> Tensor:
+    """Scores of all cells, the best of them, and the mask of attention narrowed to those."""
+    indexer = walk.indexer
+    assert indexer is not None
+    weights, hparams, graph, rows = block.weights, walk.hparams, walk.graph, walk.rows
+    query = walk.linear(weights, "indexer.attn_q_b", compressed)
+    query = graph.compute(query.size_bytes, (query, walk.inputs.positions), 1)
+    query = _rotated(walk, query, indexer.rotation)
+    shares = walk.alter(walk.linear(weights, "indexer.proj", x))
+    cache = Resident(0, block.cache_home)
+    scores = graph.read(cells * rows * F32, (cache,), (query, shares, indexer.mask))
+    best = min(hparams.indexer_top_k, cells)
+    chosen = graph.compute(best * rows * F32, (scores,))
+    chosen = graph.compute(chosen.size_bytes, (chosen,))
+    assert walk.inputs.mask is not None
+    narrowed = graph.compute(walk.inputs.mask.size_bytes, (walk.inputs.mask,))
+    graph.compute(0, (chosen, indexer.fill))
+    return graph.compute(narrowed.size_bytes, (narrowed, walk.inputs.mask), 1)

@@ -1,0 +1,112 @@
+"""A compute graph as the scheduler's memory planning sees it: tensors with sizes, in the order they are computed.
+
+Views cost nothing and are left out: a use of a view is a use of the tensor under it. Weights and caches live in buffers
+of their own; they appear only as things that may have to be staged on another device.
+"""
+
+from collections.abc import Sequence
+
+UNASSIGNED = -1
+
+
+class Resident:
+    """A tensor with memory of its own on device `home`: a weight, a cache, a state. `columns` and
+    `rows` are its first two extents (0: no weight)."""
+
+    __slots__ = ("columns", "home", "on_gpu", "rows", "size_bytes")
+
+    def __init__(self, size_bytes: int, home: int, rows: int = 0, on_gpu: bool = True, columns: int = 0) -> None:
+        self.size_bytes = size_bytes
+        self.home = home
+        self.rows = rows
+        self.columns = columns
+        self.on_gpu = on_gpu
+        """Whether a GPU can run the operation that uses it."""
+
+
+class Tensor:
+    """One computed tensor, or an input.
+
+    `reuse`: so many of the first sources may hand their memory over when this is their last use, because the operation
+    works in place (`ggml_op_can_inplace`) and the layouts agree. `size_bytes` 0: written into a cache.
+    """
+
+    __slots__ = (
+        "address",
+        "device",
+        "gpu_bytes",
+        "held",
+        "host_only",
+        "kept",
+        "reads",
+        "reuse",
+        "size_bytes",
+        "sources",
+        "uses",
+    )
+
+    def __init__(
+        self,
+        size_bytes: int,
+        sources: "Sequence[Tensor]" = (),
+        reuse: int = 0,
+        reads: Sequence[Resident] = (),
+        device: int = UNASSIGNED,
+    ) -> None:
+        self.size_bytes = size_bytes
+        self.sources = sources
+        self.reuse = reuse
+        self.reads = reads
+        self.device = device
+        self.gpu_bytes = 0
+        """What a CUDA device allocates behind the tensor for its kernel."""
+        self.host_only = False
+        self.uses = 0
+        self.held = 0
+        self.address = 0
+        self.kept = False
+
+
+class Graph:
+    """Tensors in the order of computation, and the inputs that the host fills before."""
+
+    __slots__ = ("host", "inputs", "offloads", "operations")
+
+    def __init__(self, host: int, offloads: bool) -> None:
+        self.host = host
+        """Index of the CPU: one more than the last accelerator's."""
+        self.offloads = offloads
+        """Whether operations on host weights move to the first accelerator (batches of 32 rows and more)."""
+        self.inputs: list[Tensor] = []
+        self.operations: list[Tensor] = []
+
+    def input(self, size_bytes: int) -> Tensor:
+        """A tensor that the host fills before the graph runs."""
+        tensor = Tensor(size_bytes, (), 0, (), self.host)
+        self.inputs.append(tensor)
+        return tensor
+
+    def compute(self, size_bytes: int, sources: Sequence[Tensor], reuse: int = 0) -> Tensor:
+        """A tensor computed from others alone."""
+        tensor = Tensor(size_bytes, sources, reuse)
+        self.operations.append(tensor)
+        return tensor
+
+    def weighted(self, size_bytes: int, weight: Resident, sources: Sequence[Tensor], reuse: int = 0) -> Tensor:
+        """A tensor computed with a weight: it runs where the weight is, or is offloaded."""
+        home = weight.home
+        if home == self.host and self.offloads and weight.on_gpu:
+            home = 0
+        tensor = Tensor(size_bytes, sources, reuse, (weight,), home)
+        self.operations.append(tensor)
+        return tensor
+
+    def store(self, cache: Resident, sources: Sequence[Tensor]) -> None:
+        """Write into a cache: runs where the cache is and allocates nothing."""
+        self.operations.append(Tensor(0, sources, 0, (), cache.home))
+
+    def read(self, size_bytes: int, caches: Sequence[Resident], sources: Sequence[Tensor]) -> Tensor:
+        """A tensor computed from caches, on whatever device its neighbours run."""
+        tensor = Tensor(size_bytes, sources, 0, caches)
+        self.operations.append(tensor)
+        return tensor

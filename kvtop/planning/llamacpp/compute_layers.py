@@ -1,0 +1,103 @@
+"""What a model's blocks consist of, read off its tensors, and which blocks are worth walking through."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from kvtop.planning.llamacpp.compute_graph import Resident
+from kvtop.planning.llamacpp.placement import HOST, Placement
+from kvtop.planning.llamacpp.prepared import PreparedModel
+from kvtop.planning.llamacpp.weights import Overrides
+
+_BLOCK = re.compile(r"blk\.(\d+)\.(.+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One block: its weights by name without `blk.N.` and `.weight`, and the index that decides its shape."""
+
+    index: int
+    weights: Mapping[str, Resident]
+    cache_home: int
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """The blocks to walk through, and the weights outside of blocks."""
+
+    walked: tuple[Block, ...]
+    others: Mapping[str, Resident]
+    mixed: bool
+    """Whether anything that the accelerators work on lies in host memory."""
+
+
+@lru_cache(maxsize=64)
+def blocks_of(prepared: PreparedModel, placement: Placement, overrides: tuple[tuple[str, str], ...]) -> Blocks:
+    """The blocks of a model under a placement.
+
+    Equal neighbours repeat the same allocations, so that of every kind of neighbourhood only the first is kept.
+    """
+    hparams = prepared.hparams
+    homes = {name: index for index, name in enumerate((*placement.devices, HOST))}
+    chosen = Overrides(overrides, placement)
+    by_block: list[dict[str, Resident]] = [{} for _ in range(hparams.n_layer)]
+    others: dict[str, Resident] = {}
+    shapes: list[list[tuple[str, int, int, int]]] = [[] for _ in range(hparams.n_layer)]
+    host = homes[HOST]
+    mixed = False
+    for weight in prepared.weights.weights:
+        match = _BLOCK.match(weight.name)
+        rows = weight.tensor.shape[1] if len(weight.tensor.shape) > 1 else 1
+        name = weight.name.removesuffix(".weight")
+        if match is None:
+            home = host if name in _INPUTS else homes[chosen.of(weight.name) or placement.output]
+            others[name] = Resident(weight.size_bytes, home, rows, weight.fits_gpu, weight.tensor.shape[0])
+            continue
+        layer = int(match.group(1))
+        if layer >= hparams.n_layer:
+            continue
+        device = chosen.of(weight.name) or (placement.layers[layer] if weight.fits_gpu else HOST)
+        home = homes[device]
+        mixed |= home == host
+        name = match.group(2).removesuffix(".weight")
+        by_block[layer][name] = Resident(weight.size_bytes, home, rows, weight.fits_gpu, weight.tensor.shape[0])
+        shapes[layer].append((name, rows, home, weight.size_bytes if home == host else 0))
+    if "output" not in others and "token_embd" in others:
+        embedding = others["token_embd"]
+        others["output"] = Resident(embedding.size_bytes, homes[placement.output], embedding.rows, True)
+    kinds = [
+        (
+            tuple(sorted(shapes[layer])),
+            placement.layers[layer],
+            placement.kv_on_host,
+            hparams.is_swa[layer],
+            hparams.is_recurrent[layer],
+            hparams.has_kv(layer),
+            hparams.n_head[layer],
+            hparams.n_head_kv[layer],
+            hparams.n_ff[layer],
+        )
+        for layer in range(hparams.n_layer)
+    ]
+    walked = tuple(
+        Block(layer, by_block[layer], homes[placement.cache_device(layer)]) for layer in _representatives(kinds)
+    )
+    return Blocks(walked, others, mixed or placement.kv_on_host)
+
+
+_INPUTS = frozenset({"token_embd", "token_types", "position_embd", "per_layer_token_embd"})
+
+
+def _representatives(kinds: Sequence[object]) -> list[int]:
+    """The first two blocks, and the first block of every pair of neighbouring kinds."""
+    numbers: dict[object, int] = {}
+    ids = [numbers.setdefault(kind, len(numbers)) for kind in kinds]
+    seen: set[tuple[int, int]] = set()
+    chosen = []
+    for layer, number in enumerate(ids):
+        pair = ids[layer - 1] if layer else -1, number
+        if pair not in seen:
+            seen.add(pair)
+            chosen.append(layer)
+    return chosen

@@ -1,0 +1,165 @@
+"""A model's whole graph: inputs, blocks, output (`build_graph` of src/models/*.cpp, b11434)."""
+
+from kvtop.planning.cache_types import CACHE_TYPES
+from kvtop.planning.llamacpp.architectures import NO_CACHE, RECURRENT
+from kvtop.planning.llamacpp.compute_attention import attention, latent_attention
+from kvtop.planning.llamacpp.compute_blocks import F32, Indexer, Inputs, Walk, Weights, experts, feed_forward, mixture
+from kvtop.planning.llamacpp.compute_graph import Graph, Tensor
+from kvtop.planning.llamacpp.compute_layers import Block, Blocks
+from kvtop.planning.llamacpp.compute_recurrence import recurrence
+from kvtop.planning.llamacpp.context import ResolvedContext
+from kvtop.planning.llamacpp.hparams import HParams
+
+_I32 = 4
+_I64 = 8
+_NO_MIXED_BATCH = frozenset({"cogvlm", "deepseek4"})
+_FOUR_POSITIONS = frozenset({"qwen2vl", "qwen3vl", "qwen3vlmoe", "qwen35", "qwen35moe", "paddleocr", "hunyuan_vl"})
+_SCALED_TOKENS = frozenset({"gemma", "gemma3", "gemma3n", "gemma4", "gemma-embedding"})
+_SCALED_EMBEDDINGS = frozenset({"gemma2", "granite", "granitemoe", "granitehybrid", "grok", "minicpm", "minicpm3"})
+
+
+def write_graph(graph: Graph, hparams: HParams, blocks: Blocks, context: ResolvedContext) -> None:
+    """Write the graph of one full micro-batch."""
+    sequences = context.n_seq_max
+    rows = -(-min(context.n_ctx, context.n_ubatch) // sequences) * sequences
+    x = _embedded(graph, hparams, blocks, rows)
+    walk = Walk(graph, rows, hparams, context, _inputs(graph, hparams, context, rows))
+    if hparams.indexer_n_head and any("indexer.attn_k" in block.weights for block in blocks.walked):
+        walk.indexer = _indexer(walk)
+    for block in blocks.walked:
+        x = write_block(walk, block, x)
+    outputs = min(rows, context.n_outputs_max)
+    if outputs < rows:
+        walk.rows = outputs
+        x = walk.values(hparams.n_embd, (x, walk.inputs.out_rows))
+    if hparams.arch in NO_CACHE:
+        return
+    x = walk.norm(blocks.others, "output_norm", x)
+    if "output" in blocks.others:
+        walk.product(blocks.others["output"], x)
+
+
+def _embedded(graph: Graph, hparams: HParams, blocks: Blocks, rows: int) -> Tensor:
+    """Token rows, and the unused ways in: embeddings given from outside, and batches that mix both."""
+    size_bytes = hparams.n_embd * rows * F32
+    tokens = graph.input(rows * _I32)
+    graph.input(size_bytes)
+    table = blocks.others["token_embd"]
+    x = graph.weighted(size_bytes, table, (tokens,))
+    x.device = table.home
+    if hparams.arch not in _NO_MIXED_BATCH:
+        given = graph.input(size_bytes)
+        slots = graph.input(rows * _I64)
+        more = graph.weighted(size_bytes, table, (graph.input(rows * _I32),))
+        more.device = table.home
+        # Nothing reads the mixed rows, so that they are never freed.
+        graph.compute(size_bytes, (given,))
+        graph.compute(0, (more, slots))
+    if hparams.arch in _SCALED_TOKENS:
+        return graph.compute(size_bytes, (x, graph.input(rows * F32)), 1)
+    return graph.compute(size_bytes, (x,), 1) if hparams.arch in _SCALED_EMBEDDINGS else x
+
+
+def _inputs(graph: Graph, hparams: HParams, context: ResolvedContext, rows: int) -> Inputs:
+    positions = graph.input(rows * _I32 * (4 if hparams.arch in _FOUR_POSITIONS else 1))
+    cached = hparams.arch not in NO_CACHE
+    attends = hparams.arch not in RECURRENT
+    per_cell = 2 if context.flash_attention else F32
+    key_slots = value_slots = mask = window = None
+    if attends and cached:
+        key_slots = graph.input(rows * _I64)
+        width = 1 if context.flash_attention else hparams.n_embd_v_gqa_max
+        value_slots = graph.input(rows * _I64 * width) if not hparams.is_mla else key_slots
+        if any(hparams.is_swa):
+            window = graph.input(context.swa_cells * rows * per_cell)
+            if value_slots is not key_slots and not context.flash_attention:
+                graph.input(rows * _I64 * width)
+        mask = graph.input(context.n_ctx_seq * rows * per_cell)
+    elif attends:
+        mask = graph.input(rows * rows * per_cell)
+    recurrent = any(hparams.is_recurrent)
+    return Inputs(
+        positions,
+        key_slots,
+        value_slots,
+        mask,
+        window,
+        graph.input(context.n_seq_max * _I32) if recurrent else None,
+        _rotation(graph, context.type_k, max(hparams.n_embd_head_k)) if attends and cached else None,
+        _rotation(graph, context.type_v, 64) if attends and cached and not hparams.is_mla else None,
+        graph.input(min(rows, context.n_outputs_max) * _I32),
+    )
+
+
+def _rotation(graph: Graph, cache_type: str, length: int) -> Tensor | None:
+    """Quantised caches are turned by a Hadamard matrix: the largest power of two that divides the head length."""
+    if not CACHE_TYPES[cache_type].is_quantized or length % 64:
+        return None
+    side = length & -length
+    return graph.input(side * side * F32)
+
+
+def _indexer(walk: Walk) -> Indexer:
+    hparams, graph = walk.hparams, walk.graph
+    side = hparams.indexer_head_size & -hparams.indexer_head_size
+    cells = walk.context.n_ctx_seq
+    fill = min(hparams.indexer_top_k, cells) * walk.rows * F32
+    mask = graph.input(cells * walk.rows * (2 if walk.context.flash_attention else F32))
+    return Indexer(graph.input(side * side * F32), graph.input(walk.rows * _I64), mask, graph.input(fill))
+
+
+def write_block(walk: Walk, block: Block, x: Tensor) -> Tensor:
+    """One block with its residual connections."""
+    weights = block.weights
+    normed = walk.norm(weights, "attn_norm", x) if "attn_norm" in weights else x
+    recurrent = not _STATE.isdisjoint(weights)
+    heads = None
+    if "attn_kv_a_mqa" in weights and "attn_k_b" in weights:
+        heads = latent_attention(walk, block, normed)
+    elif "attn_q" in weights or ("attn_qkv" in weights and not recurrent):
+        heads = attention(walk, block, normed)
+    feeds = "ffn_down" in weights or "ffn_down_exps" in weights
+    if heads is not None and feeds and not recurrent and _NORMS_BETWEEN.isdisjoint(weights):
+        fed = walk.add(_fed(walk, weights, normed), x)
+        return walk.add(fed, walk.linear(weights, "attn_output", heads))
+    out = recurrence(walk, block, normed) if recurrent else None
+    if heads is not None:
+        projected = walk.linear(weights, "attn_output", heads)
+        out = projected if out is None else walk.add(projected, out)
+    if out is None:
+        return walk.add(_fed(walk, weights, normed), x) if feeds else x
+    closing = "post_attention_norm" in weights and ("ffn_norm" in weights or "post_ffw_norm" in weights)
+    if closing:
+        out = walk.norm(weights, "post_attention_norm", out)
+    x = walk.add(out, x)
+    if "attn_output_norm" in weights:
+        x = walk.norm(weights, "attn_output_norm", x)
+    return _second_half(walk, weights, x, closing) if feeds else x
+
+
+_STATE = frozenset({"ssm_in", "ssm_conv1d", "shortconv.conv"})
+_NORMS_BETWEEN = frozenset({"ffn_norm", "post_attention_norm", "attn_output_norm", "post_ffw_norm"})
+
+
+def _second_half(walk: Walk, weights: Weights, x: Tensor, closing: bool) -> Tensor:
+    opening = "ffn_norm" if "ffn_norm" in weights else "post_attention_norm"
+    split = "pre_ffw_norm_2" in weights
+    if split:
+        # Gemma 4 with experts: both halves start from the residual.
+        sparse = experts(walk, weights, walk.norm(weights, "pre_ffw_norm_2", x), x)
+        dense = feed_forward(walk, weights, walk.norm(weights, "ffn_norm", x))
+        dense = walk.norm(weights, "post_ffw_norm_1", dense)
+        out = walk.add(dense, walk.norm(weights, "post_ffw_norm_2", sparse))
+    else:
+        normed = walk.norm(weights, opening, x) if opening in weights and not (closing and opening[0] == "p") else x
+        out = _fed(walk, weights, normed)
+    if "post_ffw_norm" in weights:
+        out = walk.norm(weights, "post_ffw_norm", out)
+    x = walk.add(out, x)
+    if "layer_output_norm" in weights:
+        x = walk.norm(weights, "layer_output_norm", x)
+    return x
+
+
+def _fed(walk: Walk, weights: Weights, x: Tensor) -> Tensor:
+    return mixture(walk, weights, x) if "ffn_down_exps" in weights else feed_forward(walk, weights, x)

@@ -1,0 +1,111 @@
+"""Blocks with a state instead of a cache: Mamba, gated delta nets, short convolutions (src/models/*.cpp, b11434)."""
+
+from kvtop.planning.llamacpp.compute_blocks import F32, Walk
+from kvtop.planning.llamacpp.compute_graph import Resident, Tensor
+from kvtop.planning.llamacpp.compute_layers import Block
+
+
+def recurrence(walk: Walk, block: Block, x: Tensor) -> Tensor:
+    """From the normalised input to the block's output, before the residual."""
+    if "shortconv.conv" in block.weights:
+        return _short_convolution(walk, block, x)
+    if "ssm_d" not in block.weights:
+        return _delta_net(walk, block, x)
+    return _mamba(walk, block, x) if "ssm_x" in block.weights else _mamba2(walk, block, x)
+
+
+def _state(walk: Walk, block: Block, values: int) -> tuple[Resident, Tensor]:
+    """The rows of a state, gathered for the sequences of the batch."""
+    size_bytes = values * walk.context.n_seq_max * F32
+    cache = Resident(size_bytes, block.cache_home)
+    assert walk.inputs.state_rows is not None
+    return cache, walk.graph.read(size_bytes, (cache,), (walk.inputs.state_rows,))
+
+
+def _convolution(walk: Walk, block: Block, x: Tensor, channels: int) -> Tensor:
+    """A causal convolution over the batch with the last columns of the one before in front."""
+    weights, graph = block.weights, walk.graph
+    name = "shortconv.conv" if "shortconv.conv" in weights else "ssm_conv1d"
+    before = (weights[name].columns - 1) * walk.context.n_seq_max
+    cache, state = _state(walk, block, before // walk.context.n_seq_max * channels)
+    padded = graph.compute((before + walk.rows) * channels * F32, (state, x))
+    graph.store(cache, (padded,))
+    y = graph.weighted(channels * walk.rows * F32, weights[name], (padded,))
+    bias = weights.get(name + ".bias")
+    return y if bias is None else graph.weighted(y.size_bytes, bias, (y,), 1)
+
+
+def _scan(walk: Walk, block: Block, sources: tuple[Tensor, ...]) -> Tensor:
+    hparams = walk.hparams
+    inner = hparams.ssm_d_inner
+    states = hparams.ssm_d_state * inner * walk.context.n_seq_max
+    cache = Resident(states * F32, block.cache_home)
+    scan = walk.graph.weighted((inner * walk.rows + states) * F32, block.weights["ssm_a"], sources)
+    scan.reads = (*scan.reads, cache)
+    walk.graph.store(cache, (scan,))
+    return scan
+
+
+def _mamba(walk: Walk, block: Block, x: Tensor) -> Tensor:
+    weights, graph, inner = block.weights, walk.graph, walk.hparams.ssm_d_inner
+    both = walk.linear(weights, "ssm_in", x)
+    y = walk.alter(_convolution(walk, block, both, inner))
+    parts = walk.linear(weights, "ssm_x", y)
+    step = walk.values(walk.hparams.ssm_dt_rank, (parts,))
+    step = walk.linear(weights, "ssm_dt", step)
+    scan = _scan(walk, block, (y, step, parts))
+    gate = walk.values(inner, (both,))
+    skipped = graph.weighted(y.size_bytes, weights["ssm_d"], (y,), 1)
+    y = graph.compute(y.size_bytes, (scan, skipped), 2)
+    return walk.linear(weights, "ssm_out", graph.compute(y.size_bytes, (gate, y)))
+
+
+def _mamba2(walk: Walk, block: Block, x: Tensor) -> Tensor:
+    weights, graph, hparams = block.weights, walk.graph, walk.hparams
+    inner = hparams.ssm_d_inner
+    both = walk.linear(weights, "ssm_in", x)
+    channels = inner + 2 * hparams.ssm_n_group * hparams.ssm_d_state
+    mixed = walk.alter(_convolution(walk, block, both, channels))
+    step = walk.values(hparams.ssm_dt_rank, (both,))
+    bias = weights.get("ssm_dt.bias")
+    if bias is not None:
+        step = graph.weighted(step.size_bytes, bias, (step,), 1)
+    scan = _scan(walk, block, (mixed, step))
+    gate = walk.values(inner, (both,))
+    skipped = graph.weighted(gate.size_bytes, weights["ssm_d"], (mixed,))
+    y = graph.compute(gate.size_bytes, (scan, skipped), 2)
+    y = graph.compute(y.size_bytes, (gate, y))
+    if "ssm_norm" in weights:
+        y = walk.norm(weights, "ssm_norm", y)
+    return walk.linear(weights, "ssm_out", y)
+
+
+def _delta_net(walk: Walk, block: Block, x: Tensor) -> Tensor:
+    weights, graph, hparams, rows = block.weights, walk.graph, walk.hparams, walk.rows
+    inner = hparams.ssm_d_inner
+    keys = hparams.ssm_n_group * hparams.ssm_d_state
+    mixed = walk.linear(weights, "attn_qkv" if "attn_qkv" in weights else "ssm_in", x)
+    mixed = _convolution(walk, block, mixed, inner + 2 * keys)
+    cache, state = _state(walk, block, hparams.n_embd_s)
+    mixed = walk.alter(mixed)
+    query = walk.alter(walk.values(keys, (mixed,)))
+    key = walk.alter(walk.values(keys, (mixed,)))
+    small = walk.values(hparams.ssm_dt_rank, (x,))
+    beta = walk.values(hparams.ssm_dt_rank, (x,))
+    grown = rows + inner // max(1, hparams.ssm_dt_rank) * walk.context.n_seq_max
+    out = graph.compute(inner * grown * F32, (query, key, mixed, small, beta, state))
+    graph.store(cache, (out,))
+    y = graph.compute(inner * rows * F32, (out,), 1)
+    y = graph.weighted(y.size_bytes, weights["ssm_norm"], (y,), 1) if "ssm_norm" in weights else y
+    gate = walk.alter(walk.linear(weights, "attn_gate", x)) if "attn_gate" in weights else y
+    y = graph.compute(y.size_bytes, (y, gate), 1)
+    return walk.linear(weights, "ssm_out", y)
+
+
+def _short_convolution(walk: Walk, block: Block, x: Tensor) -> Tensor:
+    weights, width = block.weights, walk.hparams.n_embd
+    parts = walk.linear(weights, "shortconv.in_proj", x)
+    product = walk.values(width, (parts,))
+    y = _convolution(walk, block, product, width)
+    y = walk.graph.compute(y.size_bytes, (y, parts), 1)
+    return walk.linear(weights, "shortconv.out_proj", y)
