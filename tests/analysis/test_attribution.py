@@ -1,0 +1,105 @@
+"""A split adds up to the driver's figure, whatever is known; unknown stays unknown."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kvtop.analysis.attribution import cache_use, driver_bytes, split_on
+from kvtop.domain.device import Device, DeviceMemory, ProcessMemory
+from kvtop.domain.figure import UNKNOWN, Basis, Figure
+from kvtop.domain.frame import Split
+from kvtop.domain.plan import CachePart, ContextPlan, DevicePlan, Estimate, MemoryPlan
+from kvtop.domain.process import Process
+from kvtop.domain.server import Slot
+
+GIB = 2**30
+SIZES = st.integers(0, 80 * GIB)
+
+
+def plan_of(part: DevicePlan, *parts: CachePart, unified: bool = True, sequences: int = 4) -> MemoryPlan:
+    context = ContextPlan(8192, 8192 if unified else 8192 // sequences, sequences, unified)
+    return MemoryPlan("llama.cpp", "llama.cpp b11434", "m", "llama", (part,), 1.0, parts, context=context)
+
+
+def measured(size_bytes: int) -> Figure:
+    return Figure(size_bytes, Basis.MEASURED)
+
+
+def total(split: Split) -> int:
+    return sum(figure.value_bytes or 0 for _, figure in split.segments())
+
+
+@given(driver=SIZES, weights=st.none() | SIZES, cache=st.none() | SIZES, compute=SIZES, spread=st.integers(0, GIB))
+def test_segments_add_up_to_the_driver(
+    driver: int, weights: int | None, cache: int | None, compute: int, spread: int
+) -> None:
+    estimate = Estimate(compute, max(compute - spread, 0), compute + spread)
+    part = DevicePlan("gpu0", weights, cache, 0, estimate, 0)
+    for backend in ("nvml", "host", "unheard of"):
+        split = split_on("gpu0", backend, measured(driver), plan=plan_of(part), part=part, use=None)
+        assert total(split) == driver
+        assert (split.weights.value_bytes is None) == (weights is None)
+        runtime = split.runtime
+        assert runtime.value_bytes is None or 0 <= (runtime.low_bytes or 0) <= runtime.value_bytes
+
+
+def test_without_a_plan_everything_is_unattributed() -> None:
+    split = split_on("gpu0", "nvml", measured(GIB), plan=None, part=None, use=None)
+    assert split.unattributed == Figure(GIB, Basis.RESIDUAL, source="measured total; nothing in it could be explained")
+    assert split.weights is UNKNOWN
+
+
+def test_without_a_total_nothing_is_left_over() -> None:
+    part = DevicePlan("gpu0", GIB, GIB, 0, Estimate(1, 1, 1), 0)
+    split = split_on("gpu0", "nvml", UNKNOWN, plan=plan_of(part), part=part, use=None)
+    assert split.unattributed.value_bytes is None
+    assert split.runtime.basis is Basis.ESTIMATED
+
+
+def test_more_computed_than_resident_is_shown_as_less_than_nothing() -> None:
+    part = DevicePlan("host", 2 * GIB, 0, 0, Estimate(0, 0, 0), 0)
+    split = split_on("host", "host", measured(GIB), plan=plan_of(part), part=part, use=None)
+    assert split.unattributed.value_bytes == -GIB
+    assert "not resident" in split.unattributed.source
+    assert split.runtime.value_bytes == 0
+
+
+def test_a_driver_that_lists_a_process_without_its_bytes_makes_the_total_unknown() -> None:
+    rows = (ProcessMemory(1, 100), ProcessMemory(2, None), ProcessMemory(3, 7))
+    device = Device("gpu0", "card", "nvml", DeviceMemory(), rows, 0.0)
+    figure = driver_bytes(device, frozenset({1, 2}), {})
+    assert figure is not None
+    assert figure.value_bytes is None
+    assert driver_bytes(device, frozenset({1, 3}), {}) == Figure(107, Basis.MEASURED, source="NVML, per process")
+    assert driver_bytes(device, frozenset({99}), {}) is None
+
+
+def test_host_total_is_the_resident_set() -> None:
+    host = Device("host", "host memory", "host", DeviceMemory(), (), 0.0)
+    known = {5: Process(5, 1, "llama-server", (), rss_bytes=11), 6: Process(6, 5, "child", (), rss_bytes=None)}
+    figure = driver_bytes(host, frozenset({5, 6}), known)
+    assert figure is not None
+    assert figure.value_bytes == 11
+
+
+def test_a_window_is_full_once_a_sequence_has_passed_it() -> None:
+    part = DevicePlan("gpu0", 0, 3000, 0, Estimate(0, 0, 0), 0)
+    plan = plan_of(part, CachePart("full", 2000, 1, 8192), CachePart("sliding_window", 1000, 1, 1024))
+    use = cache_use(plan, (Slot(0, 8192, 4096, True), Slot(1, 8192, 0, False)))
+    assert use is not None
+    assert dict(use.shares) == {"full": 0.5, "sliding_window": 1.0}
+    assert use.used_bytes(plan, part) == 2000
+
+
+def test_streams_of_their_own_are_counted_together() -> None:
+    part = DevicePlan("gpu0", 0, 1000, 0, Estimate(0, 0, 0), 0)
+    plan = plan_of(part, CachePart("full", 1000, 1, 2048), unified=False)
+    use = cache_use(plan, (Slot(0, 2048, 2048, True), *(Slot(index, 2048, 0, False) for index in (1, 2, 3))))
+    assert use is not None
+    assert use.used_bytes(plan, part) == 250
+
+
+def test_unread_slots_leave_the_use_unknown() -> None:
+    part = DevicePlan("gpu0", 0, 1000, 0, Estimate(0, 0, 0), 0)
+    plan = plan_of(part, CachePart("full", 1000, 1, 8192))
+    assert cache_use(plan, None) is None
+    assert cache_use(plan, (Slot(0, 8192, None, True),)) is None

@@ -1,0 +1,50 @@
+"""The one door to endpoints: bounded in size and time, GET only, never redirected, never an exception."""
+
+import socket
+import time
+from http.server import ThreadingHTTPServer
+
+from kvtop.sources.http import HttpClient, Reply
+
+
+async def ask(server: ThreadingHTTPServer, path: str, key: str | None = None) -> tuple[Reply, float]:
+    started = time.monotonic()
+    async with HttpClient(timeout_seconds=0.5) as client:
+        reply = await client.get(f"http://127.0.0.1:{server.server_port}", path, key)
+    return reply, time.monotonic() - started
+
+
+async def test_answers(bad_server: ThreadingHTTPServer) -> None:
+    reply, _ = await ask(bad_server, "/props", "k1")
+    assert (reply.status, reply.body) == (200, b"Bearer k1")
+    reply, _ = await ask(bad_server, "/503")
+    assert reply.status == 503
+
+
+async def test_a_server_that_never_ends_is_cut_off(bad_server: ThreadingHTTPServer) -> None:
+    for path in ("/hang", "/drip"):
+        reply, seconds = await ask(bad_server, path)
+        assert reply.status is None
+        assert "no answer within 0.5 s" in reply.error
+        assert seconds < 2
+
+
+async def test_a_reply_without_end_is_an_error_and_not_a_memory_problem(bad_server: ThreadingHTTPServer) -> None:
+    reply, _ = await ask(bad_server, "/endless")
+    assert reply.status is None
+    assert reply.body == b""
+
+
+async def test_redirects_are_not_followed(bad_server: ThreadingHTTPServer) -> None:
+    reply, _ = await ask(bad_server, "/redirect")
+    assert reply.status == 302
+    assert "not followed" in reply.error
+
+
+async def test_nobody_there_and_no_url() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    async with HttpClient(timeout_seconds=0.5) as client:
+        assert (await client.get(f"http://127.0.0.1:{port}", "/props")).error == "connection refused"
+        assert (await client.get("http://[", "/props")).status is None

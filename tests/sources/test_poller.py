@@ -1,0 +1,94 @@
+"""A tick under one deadline, with processes and endpoints of this machine."""
+
+import asyncio
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from kvtop.domain.server import ServerState
+from kvtop.sources.devices.device_thread import DeviceReader
+from kvtop.sources.poller import Poller, PollerOptions
+
+PROPS = (
+    b'{"default_generation_settings":{"n_ctx":4096},"total_slots":1,"model_path":"none","endpoint_slots":false,'
+    b'"build_info":"b1","is_sleeping":false}'
+)
+SCRIPT = f"""
+from http.server import BaseHTTPRequestHandler, HTTPServer
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if self.path == "/props" else 404); self.end_headers()
+        self.wfile.write({PROPS!r})
+    def log_message(self, *_): pass
+server = HTTPServer(("127.0.0.1", 0), Handler)
+print(server.server_port, flush=True)
+server.serve_forever()
+"""
+
+
+@pytest.fixture
+def pretender(tmp_path: Path) -> Iterator[tuple[int, int]]:
+    """A process whose program is called llama-server; yields (pid, port)."""
+    program = tmp_path / "llama-server"
+    program.symlink_to(shutil.which(sys.executable) or sys.executable)
+    process = subprocess.Popen([str(program), "-c", SCRIPT, "--api-key", "canary"], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    yield process.pid, int(process.stdout.readline())
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+async def test_a_process_and_its_endpoint_are_one_server(pretender: tuple[int, int]) -> None:
+    pid, port = pretender
+    url = f"http://127.0.0.1:{port}"
+    sample = await Poller(PollerOptions(deadline_seconds=3.0, urls=((url, None),)), DeviceReader(())).sample()
+    (server,) = [it for it in sample.servers if it.id == f"127.0.0.1:{port}"]
+    assert server.pids == (pid,)
+    assert server.state is ServerState.READY
+    assert server.slot_context_tokens == 4096
+    assert server.launch is not None
+    assert not server.is_remote
+    (process,) = [it for it in sample.processes if it.pid == pid]
+    assert process.rss_bytes
+    assert process.rss_bytes > 1_000_000
+    assert [listener.port for listener in process.listeners] == [port]
+    assert "canary" not in repr(sample)
+
+
+async def test_a_hung_endpoint_delays_nobody(bad_server: ThreadingHTTPServer) -> None:
+    bad_server.behaviour = "/hang"  # type: ignore[attr-defined]  read by the handler
+    url = f"http://127.0.0.1:{bad_server.server_port}"
+    poller = Poller(PollerOptions(deadline_seconds=0.3, urls=((url, None),), discover=False), DeviceReader(()))
+    for _ in range(2):
+        started = time.monotonic()
+        sample = await poller.sample()
+        assert time.monotonic() - started < 1.0
+        assert sample.pending == (url,)
+        (server,) = sample.servers
+        assert server.state is ServerState.UNKNOWN
+        assert server.is_remote
+    await asyncio.sleep(2.2)
+    await poller.sample()
+    (server,) = (await poller.sample()).servers
+    assert server.state is ServerState.UNREACHABLE
+
+
+async def test_a_dead_endpoint_is_a_state_with_its_reason() -> None:
+    options = PollerOptions(deadline_seconds=2.0, urls=(("http://127.0.0.1:9", None),), discover=False)
+    sample = await Poller(options, DeviceReader(())).sample()
+    (server,) = sample.servers
+    assert server.state is ServerState.UNREACHABLE
+    assert "connection refused" in server.hint
+
+
+async def test_an_empty_host_is_an_answer() -> None:
+    sample = await Poller(PollerOptions(discover=False), DeviceReader(())).sample()
+    assert sample.servers == ()
+    assert sample.taken_at > 1_700_000_000
