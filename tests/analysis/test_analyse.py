@@ -27,9 +27,12 @@ def _only(frame: Frame) -> ServerView:
     return view
 
 
-def _with_server(sample: Sample, **changes: object) -> Sample:
-    reading: ServerReading = replace(sample.servers[0], **changes)  # type: ignore[arg-type]  fields vary by test
+def _with_server(sample: Sample, reading: ServerReading) -> Sample:
     return replace(sample, servers=(reading,))
+
+
+def _card_sample() -> Sample:
+    return scenario("rtx4090_llamacpp").at(8.0)
 
 
 @pytest.mark.parametrize("second", [0.0, 2.0, 3.0, 8.0, 3600.0])
@@ -102,7 +105,7 @@ def test_unreadable_process_lists_are_no_proof_that_nobody_is_there() -> None:
 
 
 def test_a_remote_server_is_computed_and_not_measured() -> None:
-    sample = _with_server(scenario("rtx4090_llamacpp").at(8.0), pids=(), is_remote=True)
+    sample = _with_server(_card_sample(), replace(_card_sample().servers[0], pids=(), is_remote=True))
     view = _only(analyse(History(), sample, "1"))
     assert view.splits
     assert all(split.driver.value_bytes is None for split in view.splits)
@@ -110,7 +113,7 @@ def test_a_remote_server_is_computed_and_not_measured() -> None:
 
 
 def test_without_a_command_line_nothing_is_computed_and_cache_types_are_unknown() -> None:
-    view = _only(analyse(History(), _with_server(scenario("rtx4090_llamacpp").at(8.0), launch=None), "1"))
+    view = _only(analyse(History(), _with_server(_card_sample(), replace(_card_sample().servers[0], launch=None)), "1"))
     assert view.plan is None
     assert "unknown" in view.plan_note
     assert (view.kv_cache.type_k, view.kv_cache.type_v) == (None, None)
@@ -119,7 +122,9 @@ def test_without_a_command_line_nothing_is_computed_and_cache_types_are_unknown(
 
 
 def test_without_the_model_file_the_note_says_so() -> None:
-    view = _only(analyse(History(), _with_server(scenario("rtx4090_llamacpp").at(8.0), model_key=None), "1"))
+    view = _only(
+        analyse(History(), _with_server(_card_sample(), replace(_card_sample().servers[0], model_key=None)), "1")
+    )
     assert view.plan is None
     assert "model file" in view.plan_note
 

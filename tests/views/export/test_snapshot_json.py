@@ -1,0 +1,70 @@
+"""What `kvtop snapshot --json` prints, held against the schema that is published for it."""
+
+import json
+
+import jsonschema
+import pytest
+
+from kvtop.analysis.analyse import History, analyse
+from kvtop.domain.frame import Frame
+from kvtop.sources.demo import SCENARIOS, Scenario
+from kvtop.views.export.json_schema import snapshot_schema_text
+from kvtop.views.export.snapshot_json import SCHEMA, snapshot, snapshot_text
+
+SEGMENTS = ("weights", "kv_cache", "recurrent_state", "compute", "runtime", "unattributed")
+
+
+def _frame(scenario: Scenario, second: float) -> Frame:
+    history = History()
+    analyse(history, scenario.at(second - 1), "1.2.3")
+    return analyse(history, scenario.at(second), "1.2.3")
+
+
+@pytest.mark.parametrize("second", [1.0, 8.0, 900.0])
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda it: it.name)
+def test_every_scenario_obeys_the_published_schema(scenario: Scenario, second: float) -> None:
+    schema = json.loads(snapshot_schema_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    document = json.loads(snapshot_text(_frame(scenario, second)))
+    jsonschema.Draft202012Validator(schema).validate(document)
+    assert document["schema"] == SCHEMA == schema["properties"]["schema"]["const"]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda it: it.name)
+def test_segments_sum_to_driver_bytes(scenario: Scenario) -> None:
+    document = json.loads(snapshot_text(_frame(scenario, 8.0)))
+    splits = [split for server in document["servers"] for split in server["memory"]]
+    assert bool(splits) == bool(document["servers"])
+    for split in splits:
+        assert tuple(split["segments"]) == SEGMENTS
+        if split["driver_bytes"] is not None:
+            parts = [split["segments"][name]["bytes"] for name in SEGMENTS]
+            assert sum(size for size in parts if size is not None) == split["driver_bytes"]
+
+
+def test_the_schema_refuses_a_document_that_lacks_a_field() -> None:
+    document = json.loads(snapshot_text(_frame(SCENARIOS[0], 8.0)))
+    del document["servers"][0]["memory"][0]["segments"]["weights"]
+    with pytest.raises(jsonschema.ValidationError, match="weights"):
+        jsonschema.Draft202012Validator(json.loads(snapshot_schema_text())).validate(document)
+
+
+def test_the_schema_refuses_another_version() -> None:
+    document = json.loads(snapshot_text(_frame(SCENARIOS[0], 8.0))) | {"schema": "kvtop.snapshot/2"}
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.Draft202012Validator(json.loads(snapshot_schema_text())).validate(document)
+
+
+def test_time_is_utc_and_version_is_given() -> None:
+    document = snapshot(_frame(SCENARIOS[0], 8.0))
+    assert document["taken_at"] == "2026-11-23T00:00:08.000+00:00"
+    assert document["kvtop_version"] == "1.2.3"
+
+
+def test_unknown_is_null_and_not_zero() -> None:
+    locked = next(it for it in SCENARIOS if it.name == "locked_endpoint")
+    (server,) = snapshot(_frame(locked, 8.0))["servers"]
+    assert server["slots"] is None
+    assert server["kv_cache"]["used_tokens"] is None
+    assert server["kv_cache"]["used_ratio"] is None
+    assert all(split["segments"]["kv_cache"]["used_bytes"] is None for split in server["memory"])
