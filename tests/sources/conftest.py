@@ -41,8 +41,8 @@ def bad_server() -> Iterator[ThreadingHTTPServer]:
     """The path says how it behaves: /hang, /redirect, /endless, /drip, /503; others answer their Authorization."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _BadServer)
     server.daemon_threads = True
-    server.released = threading.Event()  # type: ignore[attr-defined]  read by the handler above
-    server.handle_error = lambda *_: None  # type: ignore[method-assign]  clients leave early on purpose
+    server.released = threading.Event()  # type: ignore[attr-defined]  # read by the handler above
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]  # clients leave early on purpose
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield server

@@ -63,7 +63,7 @@ async def test_a_process_and_its_endpoint_are_one_server(pretender: tuple[int, i
 
 
 async def test_a_hung_endpoint_delays_nobody(bad_server: ThreadingHTTPServer) -> None:
-    bad_server.behaviour = "/hang"  # type: ignore[attr-defined]  read by the handler
+    bad_server.behaviour = "/hang"  # type: ignore[attr-defined]  # read by the handler
     url = f"http://127.0.0.1:{bad_server.server_port}"
     poller = Poller(PollerOptions(deadline_seconds=0.3, urls=((url, None),), discover=False), DeviceReader(()))
     for _ in range(2):

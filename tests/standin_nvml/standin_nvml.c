@@ -288,6 +288,14 @@ int nvmlDeviceGetEnforcedPowerLimit(void *h, unsigned *p) {
     return give_number(code, code ? 0 : d->power_limit, p);
 }
 /* Asked by other monitors only; kvtop is compared with them on the same stand-in. */
+int nvmlDeviceGetIndex(void *h, unsigned *index) {
+    int position = (int)(intptr_t)h - 1, code = NOT_SUPPORTED;
+    pthread_mutex_lock(&lock);
+    for (unsigned i = 0; nth_card(i) >= 0; i++)
+        if (nth_card(i) == position) *index = i, code = OK;
+    pthread_mutex_unlock(&lock);
+    return code;
+}
 int nvmlDeviceGetFanSpeed(void *h, unsigned *speed) { (void)h, (void)speed; return NOT_SUPPORTED; }
 int nvmlDeviceGetEncoderUtilization(void *h, unsigned *u, unsigned *us) { (void)h, (void)u, (void)us; return NOT_SUPPORTED; }
 int nvmlDeviceGetDecoderUtilization(void *h, unsigned *u, unsigned *us) { (void)h, (void)u, (void)us; return NOT_SUPPORTED; }
