@@ -15,7 +15,7 @@ from kvtop.planning.llamacpp.buffers import BufferRule
 from kvtop.planning.llamacpp.compute_allocation import peak_bytes
 from kvtop.planning.llamacpp.compute_graph import Graph
 from kvtop.planning.llamacpp.compute_layers import blocks_of
-from kvtop.planning.llamacpp.compute_model import write_graph
+from kvtop.planning.llamacpp.compute_model import OFFLOADED_ROWS, write_graph
 from kvtop.planning.llamacpp.compute_schedule import schedule
 from kvtop.planning.llamacpp.context import ResolvedContext
 from kvtop.planning.llamacpp.layout import Layout
@@ -23,7 +23,6 @@ from kvtop.planning.llamacpp.placement import HOST, Placement, override_rules
 from kvtop.planning.llamacpp.prepared import PreparedModel
 from kvtop.planning.llamacpp.settings import LlamaSettings
 
-_OFFLOADED_ROWS = 32
 _PIPELINE_COPIES = 4
 _SPREAD = 0.15
 
@@ -67,7 +66,7 @@ def _peaks(
 ) -> Mapping[str, int]:
     host = len(placement.devices)
     blocks = blocks_of(prepared, placement, overrides)
-    graph = Graph(host, offloads and host > 0 and min(context.n_ctx, context.n_ubatch) >= _OFFLOADED_ROWS)
+    graph = Graph(host, offloads and host > 0 and min(context.n_ctx, context.n_ubatch) >= OFFLOADED_ROWS)
     write_graph(graph, prepared.hparams, blocks, context)
     ordered = schedule(graph, _PIPELINE_COPIES if placement.pipeline_parallel else 1)
     peaks = peak_bytes(graph.inputs, ordered, [rule.alignment_bytes for rule in rules])

@@ -7,6 +7,7 @@ from kvtop.planning.llamacpp.compute_layers import Block
 
 _KEY_BEFORE_VALUE = frozenset({"gemma2", "gemma3", "gemma3n", "gemma4", "gpt-oss", "llama4", "gemma"})
 _SCALED_QUERY = frozenset({"gemma", "gemma2", "gemma3", "phi3"})
+_NORMED_VALUE = frozenset({"gemma3n", "gemma4"})
 _F16 = 2
 
 
@@ -29,6 +30,8 @@ def attention(walk: Walk, block: Block, x: Tensor) -> Tensor:
         query = _positioned(walk, weights, full, "attn_q_norm", query_bytes)
         if full.size_bytes > query_bytes:
             gate = full
+        if hparams.arch == "llama4":
+            query = walk.alter(query)
         if hparams.arch in _SCALED_QUERY:
             query = walk.alter(query)
         query = _rotated(walk, query, walk.inputs.key_rotation)
@@ -47,18 +50,18 @@ def attention(walk: Walk, block: Block, x: Tensor) -> Tensor:
     out = _rotated(walk, out, inputs.value_rotation)
     if gate is not None:
         opening = walk.alter(walk.graph.compute(out.size_bytes, (gate,)))
-        out = walk.graph.compute(out.size_bytes, (out, opening), 1)
+        out = walk.graph.compute(out.size_bytes, (opening, out), 1)
     return out
 
 
 def _positioned(walk: Walk, weights: Weights, x: Tensor, norm: str, size_bytes: int) -> Tensor:
     """Normalised per head where the model does that, and rotated by position."""
-    part = size_bytes if x.size_bytes > size_bytes else 0
-    if norm in weights:
-        x = walk.norm(weights, norm, x, part)
-    elif part:
+    # Heads are views of the product, and a view's memory is never taken over.
+    if norm not in weights:
         return walk.graph.compute(size_bytes, (x, walk.inputs.positions))
-    return walk.graph.compute(x.size_bytes, (x, walk.inputs.positions), 1)
+    whole = weights[norm].columns * walk.rows * F32 == x.size_bytes
+    x = walk.norm(weights, norm, x, 0 if whole else size_bytes)
+    return walk.graph.compute(x.size_bytes, (x, walk.inputs.positions), 0 if whole else 1)
 
 
 def _key(walk: Walk, weights: Weights, x: Tensor) -> Tensor:
@@ -70,6 +73,8 @@ def _key(walk: Walk, weights: Weights, x: Tensor) -> Tensor:
 def _value(walk: Walk, weights: Weights, x: Tensor) -> Tensor:
     # Where the file has no values, the keys serve (Gemma 4).
     value = walk.linear(weights, "attn_v" if "attn_v" in weights else "attn_k", x)
+    if walk.hparams.arch in _NORMED_VALUE:
+        value = walk.graph.compute(value.size_bytes, (value,))
     return _rotated(walk, value, walk.inputs.value_rotation)
 
 
@@ -205,7 +210,7 @@ def _indexer_keys(walk: Walk, block: Block, x: Tensor) -> None:
     assert walk.indexer is not None
     weights = block.weights
     key = walk.norm(weights, "indexer.k_norm", walk.linear(weights, "indexer.attn_k", x))
-    key = walk.graph.compute(key.size_bytes, (key, walk.inputs.positions), 1)
+    key = walk.graph.compute(key.size_bytes, (key, walk.inputs.positions))
     key = _rotated(walk, key, walk.indexer.rotation)
     walk.graph.store(Resident(0, block.cache_home), (key, walk.indexer.slots))
 
@@ -216,9 +221,10 @@ def _indexer_mask(walk: Walk, block: Block, x: Tensor, compressed: Tensor, cells
     assert indexer is not None
     weights, hparams, graph, rows = block.weights, walk.hparams, walk.graph, walk.rows
     query = walk.linear(weights, "indexer.attn_q_b", compressed)
-    query = graph.compute(query.size_bytes, (query, walk.inputs.positions), 1)
+    query = graph.compute(query.size_bytes, (query, walk.inputs.positions))
     query = _rotated(walk, query, indexer.rotation)
-    shares = walk.alter(walk.linear(weights, "indexer.proj", x))
+    shares = walk.linear(weights, "indexer.proj", x)
+    shares = graph.compute(shares.size_bytes, (shares,))
     cache = Resident(0, block.cache_home)
     scores = graph.read(cells * rows * F32, (cache,), (query, shares, indexer.mask))
     best = min(hparams.indexer_top_k, cells)

@@ -12,6 +12,8 @@ from kvtop.planning.llamacpp.hparams import HParams
 
 _I32 = 4
 _I64 = 8
+OFFLOADED_ROWS = 32
+"""Rows from which a GPU takes over operations on host weights (`ggml_backend_cuda_device_offload_op`)."""
 _NO_MIXED_BATCH = frozenset({"cogvlm", "deepseek4"})
 _FOUR_POSITIONS = frozenset({"qwen2vl", "qwen3vl", "qwen3vlmoe", "qwen35", "qwen35moe", "paddleocr", "hunyuan_vl"})
 _SCALED_TOKENS = frozenset({"gemma", "gemma3", "gemma3n", "gemma4", "gemma-embedding"})
@@ -31,6 +33,7 @@ def write_graph(graph: Graph, hparams: HParams, blocks: Blocks, context: Resolve
     outputs = min(rows, context.n_outputs_max)
     if outputs < rows:
         walk.rows = outputs
+        graph.offloads = graph.offloads and outputs >= OFFLOADED_ROWS
         x = walk.values(hparams.n_embd, (x, walk.inputs.out_rows))
     if hparams.arch in NO_CACHE:
         return
@@ -131,12 +134,15 @@ def write_block(walk: Walk, block: Block, x: Tensor) -> Tensor:
     closing = "post_attention_norm" in weights and ("ffn_norm" in weights or "post_ffw_norm" in weights)
     if closing:
         out = walk.norm(weights, "post_attention_norm", out)
-    x = walk.add(out, x)
+    # What a state's block gives is a view here: only the residual can be overwritten.
+    viewed = heads is None and (walk.hparams.arch in _VIEWED or "ssm_d" not in weights or "ssm_x" in weights)
+    x = walk.graph.compute(x.size_bytes, (x, out), 1) if viewed and not closing else walk.add(out, x)
     if "attn_output_norm" in weights:
         x = walk.norm(weights, "attn_output_norm", x)
     return _second_half(walk, weights, x, closing) if feeds else x
 
 
+_VIEWED = frozenset({"lfm2", "lfm2moe"})
 _STATE = frozenset({"ssm_in", "ssm_conv1d", "shortconv.conv"})
 _NORMS_BETWEEN = frozenset({"ffn_norm", "post_attention_norm", "attn_output_norm", "post_ffw_norm"})
 

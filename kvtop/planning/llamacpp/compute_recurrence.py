@@ -56,7 +56,7 @@ def _mamba(walk: Walk, block: Block, x: Tensor) -> Tensor:
     scan = _scan(walk, block, (y, step, parts))
     gate = walk.values(inner, (both,))
     skipped = graph.weighted(y.size_bytes, weights["ssm_d"], (y,), 1)
-    y = graph.compute(y.size_bytes, (scan, skipped), 2)
+    y = graph.compute(y.size_bytes, (skipped, scan), 1)
     return walk.linear(weights, "ssm_out", graph.compute(y.size_bytes, (gate, y)))
 
 
@@ -73,10 +73,10 @@ def _mamba2(walk: Walk, block: Block, x: Tensor) -> Tensor:
     scan = _scan(walk, block, (mixed, step))
     gate = walk.values(inner, (both,))
     skipped = graph.weighted(gate.size_bytes, weights["ssm_d"], (mixed,))
-    y = graph.compute(gate.size_bytes, (scan, skipped), 2)
+    y = graph.compute(gate.size_bytes, (skipped, scan), 1)
     y = graph.compute(y.size_bytes, (gate, y))
     if "ssm_norm" in weights:
-        y = walk.norm(weights, "ssm_norm", y)
+        y = walk.norm(weights, "ssm_norm", y, y.size_bytes)
     return walk.linear(weights, "ssm_out", y)
 
 
@@ -95,9 +95,13 @@ def _delta_net(walk: Walk, block: Block, x: Tensor) -> Tensor:
     grown = rows + inner // max(1, hparams.ssm_dt_rank) * walk.context.n_seq_max
     out = graph.compute(inner * grown * F32, (query, key, mixed, small, beta, state))
     graph.store(cache, (out,))
-    y = graph.compute(inner * rows * F32, (out,), 1)
+    y = graph.compute(inner * rows * F32, (out,))
     y = graph.weighted(y.size_bytes, weights["ssm_norm"], (y,), 1) if "ssm_norm" in weights else y
-    gate = walk.alter(walk.linear(weights, "attn_gate", x)) if "attn_gate" in weights else y
+    if "attn_gate" in weights:
+        gate = walk.linear(weights, "attn_gate", x)
+        gate = graph.compute(gate.size_bytes, (gate,))
+    else:
+        gate = y
     y = graph.compute(y.size_bytes, (y, gate), 1)
     return walk.linear(weights, "ssm_out", y)
 
