@@ -3,6 +3,7 @@
 Without a file nothing but the standard library is imported, so that `kvtop snapshot` starts quickly.
 """
 
+import math
 import os
 import tomllib
 from collections.abc import Mapping
@@ -111,7 +112,8 @@ def _json(table: Mapping[str, object]) -> str:
 
 
 def _in_range(config: Config, where: str) -> Config:
-    if config.interval_seconds < 0.5:
+    # Not `< 0.5`: TOML and float() both know nan and inf.
+    if not 0.5 <= config.interval_seconds < math.inf:
         raise ConfigError(f"{where}: interval_seconds: must be 0.5 or more, got {config.interval_seconds}")
     if config.ascii not in {"auto", "always", "never"}:
         raise ConfigError(f"{where}: ascii: must be auto, always or never, got {config.ascii!r}")
