@@ -19,7 +19,7 @@ def settings_of(options: LaunchOptions) -> LlamaSettings | Refusal:
     try:
         fit_target = tuple(int(float(part)) * _MIB for part in _words(value("fit-target"), ",")) or (1024 * _MIB,)
         tensor_split = tuple(float(part) for part in _words(value("tensor-split"), ",/"))
-    except ValueError:
+    except (ValueError, OverflowError):
         return Refusal("llama.cpp", "error while handling argument: a list of numbers was expected")
     overrides = _overrides(value("override-tensor"))
     if isinstance(overrides, Refusal):
