@@ -1,324 +1,298 @@
-"""Every option of llama-server b11434: spellings, arity and environment variable, as data.
-
-Taken from the program's own help, so that no option is misread as another's value. Options of other builds that are
-not here are reported as unknown and their values dropped.
-"""
+"""Every option of llama-server b11434 as data: spellings, kind (found by good and bad values) and variable."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+_TABLE = """\
+-h --help --usage | flag
+--version | flag
+-cl --cache-list | flag
+--completion-bash | flag
+-t --threads | int | LLAMA_ARG_THREADS
+-tb --threads-batch | int
+-C --cpu-mask | text
+-Cr --cpu-range | text
+--cpu-strict | uint
+--prio | int
+--poll | uint
+-Cb --cpu-mask-batch | text
+-Crb --cpu-range-batch | text
+--cpu-strict-batch | int
+--prio-batch | int
+--poll-batch | int
+-c --ctx-size | int | LLAMA_ARG_CTX_SIZE
+-n --predict --n-predict | int | LLAMA_ARG_N_PREDICT
+-b --batch-size | int | LLAMA_ARG_BATCH
+-ub --ubatch-size | int | LLAMA_ARG_UBATCH
+--keep | int
+--swa-full | flag | LLAMA_ARG_SWA_FULL
+-fa --flash-attn | text | LLAMA_ARG_FLASH_ATTN
+--perf / --no-perf | switch | LLAMA_ARG_PERF
+-e --escape / --no-escape | switch
+--rope-scaling | text | LLAMA_ARG_ROPE_SCALING_TYPE
+--rope-scale | float | LLAMA_ARG_ROPE_SCALE
+--rope-freq-base | float | LLAMA_ARG_ROPE_FREQ_BASE
+--rope-freq-scale | float | LLAMA_ARG_ROPE_FREQ_SCALE
+--yarn-orig-ctx | int | LLAMA_ARG_YARN_ORIG_CTX
+--yarn-ext-factor | float | LLAMA_ARG_YARN_EXT_FACTOR
+--yarn-attn-factor | float | LLAMA_ARG_YARN_ATTN_FACTOR
+--yarn-beta-slow | float | LLAMA_ARG_YARN_BETA_SLOW
+--yarn-beta-fast | float | LLAMA_ARG_YARN_BETA_FAST
+-kvo --kv-offload / -nkvo --no-kv-offload | switch | LLAMA_ARG_KV_OFFLOAD
+--repack / -nr --no-repack | switch | LLAMA_ARG_REPACK
+--no-host | flag | LLAMA_ARG_NO_HOST
+-ctk --cache-type-k | text | LLAMA_ARG_CACHE_TYPE_K
+-ctv --cache-type-v | text | LLAMA_ARG_CACHE_TYPE_V
+-dt --defrag-thold | text | LLAMA_ARG_DEFRAG_THOLD
+--rpc | text | LLAMA_ARG_RPC
+-lm --load-mode | text | LLAMA_ARG_LOAD_MODE
+-lzm --lazy-mode | text | LLAMA_ARG_LAZY_MODE
+--numa | text | LLAMA_ARG_NUMA
+-dev --device | text | LLAMA_ARG_DEVICE
+--list-devices | flag
+-ot --override-tensor | text | LLAMA_ARG_OVERRIDE_TENSOR
+-cmoe --cpu-moe | flag | LLAMA_ARG_CPU_MOE
+-ncmoe --n-cpu-moe | int | LLAMA_ARG_N_CPU_MOE
+-ncffn --n-cpu-ffn | int | LLAMA_ARG_N_CPU_FFN
+-ngl --gpu-layers --n-gpu-layers | layers | LLAMA_ARG_N_GPU_LAYERS
+-sm --split-mode | text | LLAMA_ARG_SPLIT_MODE
+-ts --tensor-split | text | LLAMA_ARG_TENSOR_SPLIT
+-mg --main-gpu | int | LLAMA_ARG_MAIN_GPU
+-fit --fit | text | LLAMA_ARG_FIT
+-fitt --fit-target | text | LLAMA_ARG_FIT_TARGET
+-fitc --fit-ctx | int | LLAMA_ARG_FIT_CTX
+--check-tensors | flag
+--override-kv | text
+--op-offload / --no-op-offload | switch
+--lora | text
+--lora-scaled | text
+--control-vector | text
+--control-vector-scaled | text
+--control-vector-layer-range | pair
+-m --model | text | LLAMA_ARG_MODEL
+-mu --model-url | text | LLAMA_ARG_MODEL_URL
+-dr --docker-repo | text | LLAMA_ARG_DOCKER_REPO
+-hf -hfr --hf-repo | text | LLAMA_ARG_HF_REPO
+-hff --hf-file | text | LLAMA_ARG_HF_FILE
+-hft --hf-token | text | HF_TOKEN
+--log-disable | flag
+--log-file | text | LLAMA_ARG_LOG_FILE
+--log-jsonl / --no-log-jsonl | switch | LLAMA_ARG_LOG_JSONL
+--log-colors | text | LLAMA_ARG_LOG_COLORS
+-v --verbose --log-verbose | flag
+--offline | flag | LLAMA_ARG_OFFLINE
+-lv --verbosity --log-verbosity | int | LLAMA_ARG_LOG_VERBOSITY
+--log-prefix / --no-log-prefix | switch | LLAMA_ARG_LOG_PREFIX
+--log-timestamps / --no-log-timestamps | switch | LLAMA_ARG_LOG_TIMESTAMPS
+--spec-draft-type-k -ctkd --cache-type-k-draft | text | LLAMA_ARG_SPEC_DRAFT_CACHE_TYPE_K
+--spec-draft-type-v -ctvd --cache-type-v-draft | text | LLAMA_ARG_SPEC_DRAFT_CACHE_TYPE_V
+--samplers | text
+-s --seed | uint
+--sampler-seq --sampling-seq | text
+--ignore-eos | flag
+--temp --temperature | float | LLAMA_ARG_TEMPERATURE
+--top-k | int | LLAMA_ARG_TOP_K
+--top-p | float | LLAMA_ARG_TOP_P
+--min-p | float | LLAMA_ARG_MIN_P
+--top-nsigma --top-n-sigma | float
+--xtc-probability | float
+--xtc-threshold | float
+--typical --typical-p | float
+--repeat-last-n | int
+--repeat-penalty | float | LLAMA_ARG_REPEAT_PENALTY
+--presence-penalty | float | LLAMA_ARG_PRESENCE_PENALTY
+--frequency-penalty | float | LLAMA_ARG_FREQUENCY_PENALTY
+--dry-multiplier | float
+--dry-base | float
+--dry-allowed-length | int
+--dry-penalty-last-n | int
+--dry-sequence-breaker | text
+--adaptive-target | float
+--adaptive-decay | float
+--dynatemp-range | float
+--dynatemp-exp | float
+--mirostat | int
+--mirostat-lr | float
+--mirostat-ent | float
+-l --logit-bias | text
+--grammar | text
+--grammar-file | text
+-j --json-schema | text
+-jf --json-schema-file | text
+-bs --backend-sampling | flag | LLAMA_ARG_BACKEND_SAMPLING
+--spec-draft-hf -hfd -hfrd --hf-repo-draft | text | LLAMA_ARG_SPEC_DRAFT_HF_REPO
+--spec-draft-threads -td --threads-draft | int
+--spec-draft-threads-batch -tbd --threads-batch-draft | int
+--spec-draft-cpu-mask -Cd --cpu-mask-draft | text
+--spec-draft-cpu-range -Crd --cpu-range-draft | text
+--spec-draft-cpu-strict --cpu-strict-draft | int
+--spec-draft-prio --prio-draft | int
+--spec-draft-poll --poll-draft | int
+--spec-draft-cpu-mask-batch -Cbd --cpu-mask-batch-draft | text
+--spec-draft-cpu-strict-batch --cpu-strict-batch-draft | int
+--spec-draft-prio-batch --prio-batch-draft | int
+--spec-draft-poll-batch --poll-batch-draft | int
+--spec-draft-override-tensor -otd --override-tensor-draft | text
+--spec-draft-cpu-moe -cmoed --cpu-moe-draft | flag | LLAMA_ARG_SPEC_DRAFT_CPU_MOE
+--spec-draft-n-cpu-moe --spec-draft-ncmoe -ncmoed --n-cpu-moe-draft | int | LLAMA_ARG_SPEC_DRAFT_N_CPU_MOE
+--spec-draft-n-max | int | LLAMA_ARG_SPEC_DRAFT_N_MAX
+--spec-draft-n-min | int | LLAMA_ARG_SPEC_DRAFT_N_MIN
+--spec-synth-len | text | LLAMA_ARG_SPEC_SYNTH_LEN
+--spec-synth-rates | text | LLAMA_ARG_SPEC_SYNTH_RATES
+--spec-draft-p-split --draft-p-split | float | LLAMA_ARG_SPEC_DRAFT_P_SPLIT
+--spec-draft-p-min --draft-p-min | float | LLAMA_ARG_SPEC_DRAFT_P_MIN
+--spec-draft-backend-sampling / --no-spec-draft-backend-sampling | switch | LLAMA_ARG_SPEC_DRAFT_BACKEND_SAMPLING
+--spec-draft-sampling | text | LLAMA_ARG_SPEC_DRAFT_SAMPLING
+--spec-draft-device -devd --device-draft | text
+--spec-draft-ngl -ngld --gpu-layers-draft --n-gpu-layers-draft | layers | LLAMA_ARG_N_GPU_LAYERS_DRAFT
+--spec-draft-model -md --model-draft | text | LLAMA_ARG_SPEC_DRAFT_MODEL
+--spec-type | text | LLAMA_ARG_SPEC_TYPE
+--spec-ngram-mod-n-min | int
+--spec-ngram-mod-n-max | int
+--spec-ngram-mod-n-match | int
+--spec-ngram-simple-size-n | int
+--spec-ngram-simple-size-m | int
+--spec-ngram-simple-min-hits | int
+--spec-ngram-map-k-size-n | int
+--spec-ngram-map-k-size-m | int
+--spec-ngram-map-k-min-hits | int
+--spec-ngram-map-k4v-size-n | int
+--spec-ngram-map-k4v-size-m | int
+--spec-ngram-map-k4v-min-hits | int
+--draft --draft-n --draft-max | removed | LLAMA_ARG_DRAFT_MAX
+--draft-min --draft-n-min | removed | LLAMA_ARG_DRAFT_MIN
+--spec-ngram-size-n | removed
+--spec-ngram-size-m | removed
+--spec-ngram-min-hits | removed
+-lcs --lookup-cache-static | text
+-lcd --lookup-cache-dynamic | text
+--kv-unified-per-slot | int | LLAMA_ARG_KV_UNIFIED_PER_SLOT
+-ctxcp --ctx-checkpoints --swa-checkpoints | int | LLAMA_ARG_CTX_CHECKPOINTS
+-cms --checkpoint-min-step | int | LLAMA_ARG_CHECKPOINT_MIN_SPACING_NT
+-cram --cache-ram | int | LLAMA_ARG_CACHE_RAM
+-kvu --kv-unified / -no-kvu --no-kv-unified | switch | LLAMA_ARG_KV_UNIFIED
+--cache-idle-slots / --no-cache-idle-slots | switch | LLAMA_ARG_CACHE_IDLE_SLOTS
+--context-shift / --no-context-shift | switch | LLAMA_ARG_CONTEXT_SHIFT
+-r --reverse-prompt | text
+-sp --special | flag
+--warmup / --no-warmup | switch
+--spm-infill | flag
+--pooling | text | LLAMA_ARG_POOLING
+-np --parallel | int | LLAMA_ARG_N_PARALLEL
+-cb --cont-batching / -nocb --no-cont-batching | switch | LLAMA_ARG_CONT_BATCHING
+-mm --mmproj | text | LLAMA_ARG_MMPROJ
+-mmu --mmproj-url | text | LLAMA_ARG_MMPROJ_URL
+--mmproj-auto / --no-mmproj --no-mmproj-auto | switch | LLAMA_ARG_MMPROJ_AUTO
+--mmproj-offload / --no-mmproj-offload | switch | LLAMA_ARG_MMPROJ_OFFLOAD
+-mmdev --mmproj-device | text | MTMD_BACKEND_DEVICE
+--image-min-tokens | int | LLAMA_ARG_IMAGE_MIN_TOKENS
+--image-max-tokens | int | LLAMA_ARG_IMAGE_MAX_TOKENS
+--mtmd-batch-max-tokens | int | LLAMA_ARG_MTMD_BATCH_MAX_TOKENS
+--video-fps | float | LLAMA_ARG_VIDEO_FPS
+--video-timestamp-interval | int | LLAMA_ARG_VIDEO_TIMESTAMP_INTERVAL
+--video-ffmpeg-dir | text | LLAMA_ARG_VIDEO_FFMPEG_DIR
+-a --alias | text | LLAMA_ARG_ALIAS
+--tags | text | LLAMA_ARG_TAGS
+--embd-normalize | int
+--host | text | LLAMA_ARG_HOST
+--port | int | LLAMA_ARG_PORT
+--reuse-port | flag | LLAMA_ARG_REUSE_PORT
+--path | text | LLAMA_ARG_STATIC_PATH
+--cors-origins | text | LLAMA_ARG_CORS_ORIGINS
+--cors-methods | text | LLAMA_ARG_CORS_METHODS
+--cors-headers | text | LLAMA_ARG_CORS_HEADERS
+--cors-credentials / --no-cors-credentials | switch | LLAMA_ARG_CORS_CREDENTIALS
+--api-prefix | text | LLAMA_ARG_API_PREFIX
+--ui-config --webui-config | text | LLAMA_ARG_UI_CONFIG
+--ui-config-file --webui-config-file | text | LLAMA_ARG_UI_CONFIG_FILE
+--ui-mcp-proxy --webui-mcp-proxy / --no-ui-mcp-proxy --no-webui-mcp-proxy | switch | LLAMA_ARG_UI_MCP_PROXY
+--tools | text | LLAMA_ARG_TOOLS
+--tools-runtime | text | LLAMA_ARG_TOOLS_RUNTIME
+--mcp-servers-config | text | LLAMA_ARG_MCP_SERVERS_CONFIG
+--mcp-servers-json | text | LLAMA_ARG_MCP_SERVERS_JSON
+-ag --agent / -no-ag --no-agent | switch | LLAMA_ARG_AGENT
+--ui --webui / --no-ui --no-webui | switch | LLAMA_ARG_UI
+--embedding --embeddings | flag | LLAMA_ARG_EMBEDDINGS
+--rerank --reranking | flag | LLAMA_ARG_RERANKING
+--api-key | text | LLAMA_API_KEY
+--api-key-file | text | LLAMA_ARG_API_KEY_FILE
+--ssl-key-file | text | LLAMA_ARG_SSL_KEY_FILE
+--ssl-cert-file | text | LLAMA_ARG_SSL_CERT_FILE
+--chat-template-kwargs | text | LLAMA_ARG_CHAT_TEMPLATE_KWARGS
+-to --timeout | int | LLAMA_ARG_TIMEOUT
+--sse-ping-interval | int | LLAMA_ARG_SSE_PING_INTERVAL
+--threads-http | int | LLAMA_ARG_THREADS_HTTP
+--cache-prompt / --no-cache-prompt | switch | LLAMA_ARG_CACHE_PROMPT
+--cache-reuse | int | LLAMA_ARG_CACHE_REUSE
+--metrics | flag | LLAMA_ARG_ENDPOINT_METRICS
+--props | flag | LLAMA_ARG_ENDPOINT_PROPS
+--slots / --no-slots | switch | LLAMA_ARG_ENDPOINT_SLOTS
+--slot-save-path | text
+--media-path | text
+--models-dir | text | LLAMA_ARG_MODELS_DIR
+--models-preset | text | LLAMA_ARG_MODELS_PRESET
+--models-max | int | LLAMA_ARG_MODELS_MAX
+--models-autoload / --no-models-autoload | switch | LLAMA_ARG_MODELS_AUTOLOAD
+--jinja / --no-jinja | switch | LLAMA_ARG_JINJA
+--reasoning-format | text | LLAMA_ARG_THINK
+-rea --reasoning | text | LLAMA_ARG_REASONING
+--reasoning-effort | text | LLAMA_ARG_REASONING_EFFORT
+--reasoning-budget | int | LLAMA_ARG_THINK_BUDGET
+--reasoning-budget-message | text | LLAMA_ARG_THINK_BUDGET_MESSAGE
+--reasoning-preserve / --no-reasoning-preserve | switch | LLAMA_ARG_REASONING_PRESERVE
+--chat-template | text | LLAMA_ARG_CHAT_TEMPLATE
+--chat-template-file | text | LLAMA_ARG_CHAT_TEMPLATE_FILE
+--skip-chat-parsing / --no-skip-chat-parsing | switch | LLAMA_ARG_SKIP_CHAT_PARSING
+--prefill-assistant / --no-prefill-assistant | switch | LLAMA_ARG_PREFILL_ASSISTANT
+-sps --slot-prompt-similarity | float
+--lora-init-without-apply | flag
+--sleep-idle-seconds | int
+--log-prompts-dir | text
+--embd-gemma-default | flag
+--fim-qwen-3b-default | flag
+--fim-qwen-7b-default | flag
+--fim-qwen-7b-spec | flag
+--fim-qwen-14b-spec | flag
+--fim-qwen-30b-default | flag
+--gpt-oss-20b-default | flag
+--gpt-oss-120b-default | flag
+--vision-gemma-4b-default | flag
+--vision-gemma-12b-default | flag
+--spec-default | flag
+--fim-qwen-1.5b-default | flag
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class OptionSpec:
-    """One option. `negatives` are the spellings that turn a switch off; `values` is how many words it takes."""
+    """One option. `name` is its first long spelling; `negatives` switch it off; `kind` says what it takes.
+
+    Nothing: "flag" (on only), "switch"; two words: "pair"; else one: int, uint, float, layers, text, removed."""
 
     name: str
     spellings: tuple[str, ...]
     negatives: tuple[str, ...]
-    values: int
+    kind: str
     variable: str | None
 
+    @property
+    def values(self) -> int:
+        """How many words it takes on the command line."""
+        return 0 if self.kind in {"flag", "switch"} else 2 if self.kind == "pair" else 1
 
-_ROWS: tuple[tuple[str, str, str, int, str | None], ...] = (
-    ("help", "-h --help --usage", "", 0, None),
-    ("version", "--version", "", 0, None),
-    ("cache-list", "-cl --cache-list", "", 0, None),
-    ("completion-bash", "--completion-bash", "", 0, None),
-    ("threads", "-t --threads", "", 1, "LLAMA_ARG_THREADS"),
-    ("threads-batch", "-tb --threads-batch", "", 1, None),
-    ("cpu-mask", "-C --cpu-mask", "", 1, None),
-    ("cpu-range", "-Cr --cpu-range", "", 1, None),
-    ("cpu-strict", "--cpu-strict", "", 1, None),
-    ("prio", "--prio", "", 1, None),
-    ("poll", "--poll", "", 1, None),
-    ("cpu-mask-batch", "-Cb --cpu-mask-batch", "", 1, None),
-    ("cpu-range-batch", "-Crb --cpu-range-batch", "", 1, None),
-    ("cpu-strict-batch", "--cpu-strict-batch", "", 1, None),
-    ("prio-batch", "--prio-batch", "", 1, None),
-    ("poll-batch", "--poll-batch", "", 1, None),
-    ("ctx-size", "-c --ctx-size", "", 1, "LLAMA_ARG_CTX_SIZE"),
-    ("predict", "-n --predict --n-predict", "", 1, "LLAMA_ARG_N_PREDICT"),
-    ("batch-size", "-b --batch-size", "", 1, "LLAMA_ARG_BATCH"),
-    ("ubatch-size", "-ub --ubatch-size", "", 1, "LLAMA_ARG_UBATCH"),
-    ("keep", "--keep", "", 1, None),
-    ("swa-full", "--swa-full", "", 0, "LLAMA_ARG_SWA_FULL"),
-    ("flash-attn", "-fa --flash-attn", "", 1, "LLAMA_ARG_FLASH_ATTN"),
-    ("perf", "--perf", "--no-perf", 0, "LLAMA_ARG_PERF"),
-    ("escape", "-e --escape", "--no-escape", 0, None),
-    ("rope-scaling", "--rope-scaling", "", 1, "LLAMA_ARG_ROPE_SCALING_TYPE"),
-    ("rope-scale", "--rope-scale", "", 1, "LLAMA_ARG_ROPE_SCALE"),
-    ("rope-freq-base", "--rope-freq-base", "", 1, "LLAMA_ARG_ROPE_FREQ_BASE"),
-    ("rope-freq-scale", "--rope-freq-scale", "", 1, "LLAMA_ARG_ROPE_FREQ_SCALE"),
-    ("yarn-orig-ctx", "--yarn-orig-ctx", "", 1, "LLAMA_ARG_YARN_ORIG_CTX"),
-    ("yarn-ext-factor", "--yarn-ext-factor", "", 1, "LLAMA_ARG_YARN_EXT_FACTOR"),
-    ("yarn-attn-factor", "--yarn-attn-factor", "", 1, "LLAMA_ARG_YARN_ATTN_FACTOR"),
-    ("yarn-beta-slow", "--yarn-beta-slow", "", 1, "LLAMA_ARG_YARN_BETA_SLOW"),
-    ("yarn-beta-fast", "--yarn-beta-fast", "", 1, "LLAMA_ARG_YARN_BETA_FAST"),
-    ("kv-offload", "-kvo --kv-offload", "-nkvo --no-kv-offload", 0, "LLAMA_ARG_KV_OFFLOAD"),
-    ("repack", "--repack", "-nr --no-repack", 0, "LLAMA_ARG_REPACK"),
-    ("no-host", "--no-host", "", 0, "LLAMA_ARG_NO_HOST"),
-    ("cache-type-k", "-ctk --cache-type-k", "", 1, "LLAMA_ARG_CACHE_TYPE_K"),
-    ("cache-type-v", "-ctv --cache-type-v", "", 1, "LLAMA_ARG_CACHE_TYPE_V"),
-    ("defrag-thold", "-dt --defrag-thold", "", 1, "LLAMA_ARG_DEFRAG_THOLD"),
-    ("rpc", "--rpc", "", 1, "LLAMA_ARG_RPC"),
-    ("load-mode", "-lm --load-mode", "", 1, "LLAMA_ARG_LOAD_MODE"),
-    ("lazy-mode", "-lzm --lazy-mode", "", 1, "LLAMA_ARG_LAZY_MODE"),
-    ("numa", "--numa", "", 1, "LLAMA_ARG_NUMA"),
-    ("device", "-dev --device", "", 1, "LLAMA_ARG_DEVICE"),
-    ("list-devices", "--list-devices", "", 0, None),
-    ("override-tensor", "-ot --override-tensor", "", 1, "LLAMA_ARG_OVERRIDE_TENSOR"),
-    ("cpu-moe", "-cmoe --cpu-moe", "", 0, "LLAMA_ARG_CPU_MOE"),
-    ("n-cpu-moe", "-ncmoe --n-cpu-moe", "", 1, "LLAMA_ARG_N_CPU_MOE"),
-    ("n-cpu-ffn", "-ncffn --n-cpu-ffn", "", 1, "LLAMA_ARG_N_CPU_FFN"),
-    ("gpu-layers", "-ngl --gpu-layers --n-gpu-layers", "", 1, "LLAMA_ARG_N_GPU_LAYERS"),
-    ("split-mode", "-sm --split-mode", "", 1, "LLAMA_ARG_SPLIT_MODE"),
-    ("tensor-split", "-ts --tensor-split", "", 1, "LLAMA_ARG_TENSOR_SPLIT"),
-    ("main-gpu", "-mg --main-gpu", "", 1, "LLAMA_ARG_MAIN_GPU"),
-    ("fit", "-fit --fit", "", 1, "LLAMA_ARG_FIT"),
-    ("fit-target", "-fitt --fit-target", "", 1, "LLAMA_ARG_FIT_TARGET"),
-    ("fit-ctx", "-fitc --fit-ctx", "", 1, "LLAMA_ARG_FIT_CTX"),
-    ("check-tensors", "--check-tensors", "", 0, None),
-    ("override-kv", "--override-kv", "", 1, None),
-    ("op-offload", "--op-offload", "--no-op-offload", 0, None),
-    ("lora", "--lora", "", 1, None),
-    ("lora-scaled", "--lora-scaled", "", 1, None),
-    ("control-vector", "--control-vector", "", 1, None),
-    ("control-vector-scaled", "--control-vector-scaled", "", 1, None),
-    ("control-vector-layer-range", "--control-vector-layer-range", "", 2, None),
-    ("model", "-m --model", "", 1, "LLAMA_ARG_MODEL"),
-    ("model-url", "-mu --model-url", "", 1, "LLAMA_ARG_MODEL_URL"),
-    ("docker-repo", "-dr --docker-repo", "", 1, "LLAMA_ARG_DOCKER_REPO"),
-    ("hf-repo", "-hf -hfr --hf-repo", "", 1, "LLAMA_ARG_HF_REPO"),
-    ("hf-file", "-hff --hf-file", "", 1, "LLAMA_ARG_HF_FILE"),
-    ("hf-token", "-hft --hf-token", "", 1, "HF_TOKEN"),
-    ("log-disable", "--log-disable", "", 0, None),
-    ("log-file", "--log-file", "", 1, "LLAMA_ARG_LOG_FILE"),
-    ("log-jsonl", "--log-jsonl", "--no-log-jsonl", 0, "LLAMA_ARG_LOG_JSONL"),
-    ("log-colors", "--log-colors", "", 1, "LLAMA_ARG_LOG_COLORS"),
-    ("verbose", "-v --verbose --log-verbose", "", 0, None),
-    ("offline", "--offline", "", 0, "LLAMA_ARG_OFFLINE"),
-    ("verbosity", "-lv --verbosity --log-verbosity", "", 1, "LLAMA_ARG_LOG_VERBOSITY"),
-    ("log-prefix", "--log-prefix", "--no-log-prefix", 0, "LLAMA_ARG_LOG_PREFIX"),
-    ("log-timestamps", "--log-timestamps", "--no-log-timestamps", 0, "LLAMA_ARG_LOG_TIMESTAMPS"),
-    ("spec-draft-type-k", "--spec-draft-type-k -ctkd --cache-type-k-draft", "", 1, "LLAMA_ARG_SPEC_DRAFT_CACHE_TYPE_K"),
-    ("spec-draft-type-v", "--spec-draft-type-v -ctvd --cache-type-v-draft", "", 1, "LLAMA_ARG_SPEC_DRAFT_CACHE_TYPE_V"),
-    ("samplers", "--samplers", "", 1, None),
-    ("seed", "-s --seed", "", 1, None),
-    ("sampler-seq", "--sampler-seq --sampling-seq", "", 1, None),
-    ("ignore-eos", "--ignore-eos", "", 0, None),
-    ("temp", "--temp --temperature", "", 1, "LLAMA_ARG_TEMPERATURE"),
-    ("top-k", "--top-k", "", 1, "LLAMA_ARG_TOP_K"),
-    ("top-p", "--top-p", "", 1, "LLAMA_ARG_TOP_P"),
-    ("min-p", "--min-p", "", 1, "LLAMA_ARG_MIN_P"),
-    ("top-nsigma", "--top-nsigma --top-n-sigma", "", 1, None),
-    ("xtc-probability", "--xtc-probability", "", 1, None),
-    ("xtc-threshold", "--xtc-threshold", "", 1, None),
-    ("typical", "--typical --typical-p", "", 1, None),
-    ("repeat-last-n", "--repeat-last-n", "", 1, None),
-    ("repeat-penalty", "--repeat-penalty", "", 1, "LLAMA_ARG_REPEAT_PENALTY"),
-    ("presence-penalty", "--presence-penalty", "", 1, "LLAMA_ARG_PRESENCE_PENALTY"),
-    ("frequency-penalty", "--frequency-penalty", "", 1, "LLAMA_ARG_FREQUENCY_PENALTY"),
-    ("dry-multiplier", "--dry-multiplier", "", 1, None),
-    ("dry-base", "--dry-base", "", 1, None),
-    ("dry-allowed-length", "--dry-allowed-length", "", 1, None),
-    ("dry-penalty-last-n", "--dry-penalty-last-n", "", 1, None),
-    ("dry-sequence-breaker", "--dry-sequence-breaker", "", 1, None),
-    ("adaptive-target", "--adaptive-target", "", 1, None),
-    ("adaptive-decay", "--adaptive-decay", "", 1, None),
-    ("dynatemp-range", "--dynatemp-range", "", 1, None),
-    ("dynatemp-exp", "--dynatemp-exp", "", 1, None),
-    ("mirostat", "--mirostat", "", 1, None),
-    ("mirostat-lr", "--mirostat-lr", "", 1, None),
-    ("mirostat-ent", "--mirostat-ent", "", 1, None),
-    ("logit-bias", "-l --logit-bias", "", 1, None),
-    ("grammar", "--grammar", "", 1, None),
-    ("grammar-file", "--grammar-file", "", 1, None),
-    ("json-schema", "-j --json-schema", "", 1, None),
-    ("json-schema-file", "-jf --json-schema-file", "", 1, None),
-    ("backend-sampling", "-bs --backend-sampling", "", 0, "LLAMA_ARG_BACKEND_SAMPLING"),
-    ("spec-draft-hf", "--spec-draft-hf -hfd -hfrd --hf-repo-draft", "", 1, "LLAMA_ARG_SPEC_DRAFT_HF_REPO"),
-    ("spec-draft-threads", "--spec-draft-threads -td --threads-draft", "", 1, None),
-    ("spec-draft-threads-batch", "--spec-draft-threads-batch -tbd --threads-batch-draft", "", 1, None),
-    ("spec-draft-cpu-mask", "--spec-draft-cpu-mask -Cd --cpu-mask-draft", "", 1, None),
-    ("spec-draft-cpu-range", "--spec-draft-cpu-range -Crd --cpu-range-draft", "", 1, None),
-    ("spec-draft-cpu-strict", "--spec-draft-cpu-strict --cpu-strict-draft", "", 1, None),
-    ("spec-draft-prio", "--spec-draft-prio --prio-draft", "", 1, None),
-    ("spec-draft-poll", "--spec-draft-poll --poll-draft", "", 1, None),
-    ("spec-draft-cpu-mask-batch", "--spec-draft-cpu-mask-batch -Cbd --cpu-mask-batch-draft", "", 1, None),
-    ("spec-draft-cpu-strict-batch", "--spec-draft-cpu-strict-batch --cpu-strict-batch-draft", "", 1, None),
-    ("spec-draft-prio-batch", "--spec-draft-prio-batch --prio-batch-draft", "", 1, None),
-    ("spec-draft-poll-batch", "--spec-draft-poll-batch --poll-batch-draft", "", 1, None),
-    ("spec-draft-override-tensor", "--spec-draft-override-tensor -otd --override-tensor-draft", "", 1, None),
-    ("spec-draft-cpu-moe", "--spec-draft-cpu-moe -cmoed --cpu-moe-draft", "", 0, "LLAMA_ARG_SPEC_DRAFT_CPU_MOE"),
-    (
-        "spec-draft-n-cpu-moe",
-        "--spec-draft-n-cpu-moe --spec-draft-ncmoe -ncmoed --n-cpu-moe-draft",
-        "",
-        1,
-        "LLAMA_ARG_SPEC_DRAFT_N_CPU_MOE",
-    ),
-    ("spec-draft-n-max", "--spec-draft-n-max", "", 1, "LLAMA_ARG_SPEC_DRAFT_N_MAX"),
-    ("spec-draft-n-min", "--spec-draft-n-min", "", 1, "LLAMA_ARG_SPEC_DRAFT_N_MIN"),
-    ("spec-synth-len", "--spec-synth-len", "", 1, "LLAMA_ARG_SPEC_SYNTH_LEN"),
-    ("spec-synth-rates", "--spec-synth-rates", "", 1, "LLAMA_ARG_SPEC_SYNTH_RATES"),
-    ("spec-draft-p-split", "--spec-draft-p-split --draft-p-split", "", 1, "LLAMA_ARG_SPEC_DRAFT_P_SPLIT"),
-    ("spec-draft-p-min", "--spec-draft-p-min --draft-p-min", "", 1, "LLAMA_ARG_SPEC_DRAFT_P_MIN"),
-    (
-        "spec-draft-backend-sampling",
-        "--spec-draft-backend-sampling",
-        "--no-spec-draft-backend-sampling",
-        0,
-        "LLAMA_ARG_SPEC_DRAFT_BACKEND_SAMPLING",
-    ),
-    ("spec-draft-sampling", "--spec-draft-sampling", "", 1, "LLAMA_ARG_SPEC_DRAFT_SAMPLING"),
-    ("spec-draft-device", "--spec-draft-device -devd --device-draft", "", 1, None),
-    (
-        "spec-draft-ngl",
-        "--spec-draft-ngl -ngld --gpu-layers-draft --n-gpu-layers-draft",
-        "",
-        1,
-        "LLAMA_ARG_N_GPU_LAYERS_DRAFT",
-    ),
-    ("spec-draft-model", "--spec-draft-model -md --model-draft", "", 1, "LLAMA_ARG_SPEC_DRAFT_MODEL"),
-    ("spec-type", "--spec-type", "", 1, "LLAMA_ARG_SPEC_TYPE"),
-    ("spec-ngram-mod-n-min", "--spec-ngram-mod-n-min", "", 1, None),
-    ("spec-ngram-mod-n-max", "--spec-ngram-mod-n-max", "", 1, None),
-    ("spec-ngram-mod-n-match", "--spec-ngram-mod-n-match", "", 1, None),
-    ("spec-ngram-simple-size-n", "--spec-ngram-simple-size-n", "", 1, None),
-    ("spec-ngram-simple-size-m", "--spec-ngram-simple-size-m", "", 1, None),
-    ("spec-ngram-simple-min-hits", "--spec-ngram-simple-min-hits", "", 1, None),
-    ("spec-ngram-map-k-size-n", "--spec-ngram-map-k-size-n", "", 1, None),
-    ("spec-ngram-map-k-size-m", "--spec-ngram-map-k-size-m", "", 1, None),
-    ("spec-ngram-map-k-min-hits", "--spec-ngram-map-k-min-hits", "", 1, None),
-    ("spec-ngram-map-k4v-size-n", "--spec-ngram-map-k4v-size-n", "", 1, None),
-    ("spec-ngram-map-k4v-size-m", "--spec-ngram-map-k4v-size-m", "", 1, None),
-    ("spec-ngram-map-k4v-min-hits", "--spec-ngram-map-k4v-min-hits", "", 1, None),
-    ("draft", "--draft --draft-n --draft-max", "", 1, "LLAMA_ARG_DRAFT_MAX"),
-    ("draft-min", "--draft-min --draft-n-min", "", 1, "LLAMA_ARG_DRAFT_MIN"),
-    ("spec-ngram-size-n", "--spec-ngram-size-n", "", 1, None),
-    ("spec-ngram-size-m", "--spec-ngram-size-m", "", 1, None),
-    ("spec-ngram-min-hits", "--spec-ngram-min-hits", "", 1, None),
-    ("lookup-cache-static", "-lcs --lookup-cache-static", "", 1, None),
-    ("lookup-cache-dynamic", "-lcd --lookup-cache-dynamic", "", 1, None),
-    ("kv-unified-per-slot", "--kv-unified-per-slot", "", 1, "LLAMA_ARG_KV_UNIFIED_PER_SLOT"),
-    ("ctx-checkpoints", "-ctxcp --ctx-checkpoints --swa-checkpoints", "", 1, "LLAMA_ARG_CTX_CHECKPOINTS"),
-    ("checkpoint-min-step", "-cms --checkpoint-min-step", "", 1, "LLAMA_ARG_CHECKPOINT_MIN_SPACING_NT"),
-    ("cache-ram", "-cram --cache-ram", "", 1, "LLAMA_ARG_CACHE_RAM"),
-    ("kv-unified", "-kvu --kv-unified", "-no-kvu --no-kv-unified", 0, "LLAMA_ARG_KV_UNIFIED"),
-    ("cache-idle-slots", "--cache-idle-slots", "--no-cache-idle-slots", 0, "LLAMA_ARG_CACHE_IDLE_SLOTS"),
-    ("context-shift", "--context-shift", "--no-context-shift", 0, "LLAMA_ARG_CONTEXT_SHIFT"),
-    ("reverse-prompt", "-r --reverse-prompt", "", 1, None),
-    ("special", "-sp --special", "", 0, None),
-    ("warmup", "--warmup", "--no-warmup", 0, None),
-    ("spm-infill", "--spm-infill", "", 0, None),
-    ("pooling", "--pooling", "", 1, "LLAMA_ARG_POOLING"),
-    ("parallel", "-np --parallel", "", 1, "LLAMA_ARG_N_PARALLEL"),
-    ("cont-batching", "-cb --cont-batching", "-nocb --no-cont-batching", 0, "LLAMA_ARG_CONT_BATCHING"),
-    ("mmproj", "-mm --mmproj", "", 1, "LLAMA_ARG_MMPROJ"),
-    ("mmproj-url", "-mmu --mmproj-url", "", 1, "LLAMA_ARG_MMPROJ_URL"),
-    ("mmproj-auto", "--mmproj-auto", "--no-mmproj --no-mmproj-auto", 0, "LLAMA_ARG_MMPROJ_AUTO"),
-    ("mmproj-offload", "--mmproj-offload", "--no-mmproj-offload", 0, "LLAMA_ARG_MMPROJ_OFFLOAD"),
-    ("mmproj-device", "-mmdev --mmproj-device", "", 1, "MTMD_BACKEND_DEVICE"),
-    ("image-min-tokens", "--image-min-tokens", "", 1, "LLAMA_ARG_IMAGE_MIN_TOKENS"),
-    ("image-max-tokens", "--image-max-tokens", "", 1, "LLAMA_ARG_IMAGE_MAX_TOKENS"),
-    ("mtmd-batch-max-tokens", "--mtmd-batch-max-tokens", "", 1, "LLAMA_ARG_MTMD_BATCH_MAX_TOKENS"),
-    ("video-fps", "--video-fps", "", 1, "LLAMA_ARG_VIDEO_FPS"),
-    ("video-timestamp-interval", "--video-timestamp-interval", "", 1, "LLAMA_ARG_VIDEO_TIMESTAMP_INTERVAL"),
-    ("video-ffmpeg-dir", "--video-ffmpeg-dir", "", 1, "LLAMA_ARG_VIDEO_FFMPEG_DIR"),
-    ("alias", "-a --alias", "", 1, "LLAMA_ARG_ALIAS"),
-    ("tags", "--tags", "", 1, "LLAMA_ARG_TAGS"),
-    ("embd-normalize", "--embd-normalize", "", 1, None),
-    ("host", "--host", "", 1, "LLAMA_ARG_HOST"),
-    ("port", "--port", "", 1, "LLAMA_ARG_PORT"),
-    ("reuse-port", "--reuse-port", "", 0, "LLAMA_ARG_REUSE_PORT"),
-    ("path", "--path", "", 1, "LLAMA_ARG_STATIC_PATH"),
-    ("cors-origins", "--cors-origins", "", 1, "LLAMA_ARG_CORS_ORIGINS"),
-    ("cors-methods", "--cors-methods", "", 1, "LLAMA_ARG_CORS_METHODS"),
-    ("cors-headers", "--cors-headers", "", 1, "LLAMA_ARG_CORS_HEADERS"),
-    ("cors-credentials", "--cors-credentials", "--no-cors-credentials", 0, "LLAMA_ARG_CORS_CREDENTIALS"),
-    ("api-prefix", "--api-prefix", "", 1, "LLAMA_ARG_API_PREFIX"),
-    ("ui-config", "--ui-config --webui-config", "", 1, "LLAMA_ARG_UI_CONFIG"),
-    ("ui-config-file", "--ui-config-file --webui-config-file", "", 1, "LLAMA_ARG_UI_CONFIG_FILE"),
-    (
-        "ui-mcp-proxy",
-        "--ui-mcp-proxy --webui-mcp-proxy",
-        "--no-ui-mcp-proxy --no-webui-mcp-proxy",
-        0,
-        "LLAMA_ARG_UI_MCP_PROXY",
-    ),
-    ("tools", "--tools", "", 1, "LLAMA_ARG_TOOLS"),
-    ("tools-runtime", "--tools-runtime", "", 1, "LLAMA_ARG_TOOLS_RUNTIME"),
-    ("mcp-servers-config", "--mcp-servers-config", "", 1, "LLAMA_ARG_MCP_SERVERS_CONFIG"),
-    ("mcp-servers-json", "--mcp-servers-json", "", 1, "LLAMA_ARG_MCP_SERVERS_JSON"),
-    ("agent", "-ag --agent", "-no-ag --no-agent", 0, "LLAMA_ARG_AGENT"),
-    ("ui", "--ui --webui", "--no-ui --no-webui", 0, "LLAMA_ARG_UI"),
-    ("embedding", "--embedding --embeddings", "", 0, "LLAMA_ARG_EMBEDDINGS"),
-    ("rerank", "--rerank --reranking", "", 0, "LLAMA_ARG_RERANKING"),
-    ("api-key", "--api-key", "", 1, "LLAMA_API_KEY"),
-    ("api-key-file", "--api-key-file", "", 1, "LLAMA_ARG_API_KEY_FILE"),
-    ("ssl-key-file", "--ssl-key-file", "", 1, "LLAMA_ARG_SSL_KEY_FILE"),
-    ("ssl-cert-file", "--ssl-cert-file", "", 1, "LLAMA_ARG_SSL_CERT_FILE"),
-    ("chat-template-kwargs", "--chat-template-kwargs", "", 1, "LLAMA_ARG_CHAT_TEMPLATE_KWARGS"),
-    ("timeout", "-to --timeout", "", 1, "LLAMA_ARG_TIMEOUT"),
-    ("sse-ping-interval", "--sse-ping-interval", "", 1, "LLAMA_ARG_SSE_PING_INTERVAL"),
-    ("threads-http", "--threads-http", "", 1, "LLAMA_ARG_THREADS_HTTP"),
-    ("cache-prompt", "--cache-prompt", "--no-cache-prompt", 0, "LLAMA_ARG_CACHE_PROMPT"),
-    ("cache-reuse", "--cache-reuse", "", 1, "LLAMA_ARG_CACHE_REUSE"),
-    ("metrics", "--metrics", "", 0, "LLAMA_ARG_ENDPOINT_METRICS"),
-    ("props", "--props", "", 0, "LLAMA_ARG_ENDPOINT_PROPS"),
-    ("slots", "--slots", "--no-slots", 0, "LLAMA_ARG_ENDPOINT_SLOTS"),
-    ("slot-save-path", "--slot-save-path", "", 1, None),
-    ("media-path", "--media-path", "", 1, None),
-    ("models-dir", "--models-dir", "", 1, "LLAMA_ARG_MODELS_DIR"),
-    ("models-preset", "--models-preset", "", 1, "LLAMA_ARG_MODELS_PRESET"),
-    ("models-max", "--models-max", "", 1, "LLAMA_ARG_MODELS_MAX"),
-    ("models-autoload", "--models-autoload", "--no-models-autoload", 0, "LLAMA_ARG_MODELS_AUTOLOAD"),
-    ("jinja", "--jinja", "--no-jinja", 0, "LLAMA_ARG_JINJA"),
-    ("reasoning-format", "--reasoning-format", "", 1, "LLAMA_ARG_THINK"),
-    ("reasoning", "-rea --reasoning", "", 1, "LLAMA_ARG_REASONING"),
-    ("reasoning-effort", "--reasoning-effort", "", 1, "LLAMA_ARG_REASONING_EFFORT"),
-    ("reasoning-budget", "--reasoning-budget", "", 1, "LLAMA_ARG_THINK_BUDGET"),
-    ("reasoning-budget-message", "--reasoning-budget-message", "", 1, "LLAMA_ARG_THINK_BUDGET_MESSAGE"),
-    ("reasoning-preserve", "--reasoning-preserve", "--no-reasoning-preserve", 0, "LLAMA_ARG_REASONING_PRESERVE"),
-    ("chat-template", "--chat-template", "", 1, "LLAMA_ARG_CHAT_TEMPLATE"),
-    ("chat-template-file", "--chat-template-file", "", 1, "LLAMA_ARG_CHAT_TEMPLATE_FILE"),
-    ("skip-chat-parsing", "--skip-chat-parsing", "--no-skip-chat-parsing", 0, "LLAMA_ARG_SKIP_CHAT_PARSING"),
-    ("prefill-assistant", "--prefill-assistant", "--no-prefill-assistant", 0, "LLAMA_ARG_PREFILL_ASSISTANT"),
-    ("slot-prompt-similarity", "-sps --slot-prompt-similarity", "", 1, None),
-    ("lora-init-without-apply", "--lora-init-without-apply", "", 0, None),
-    ("sleep-idle-seconds", "--sleep-idle-seconds", "", 1, None),
-    ("log-prompts-dir", "--log-prompts-dir", "", 1, None),
-    ("embd-gemma-default", "--embd-gemma-default", "", 0, None),
-    ("fim-qwen-3b-default", "--fim-qwen-3b-default", "", 0, None),
-    ("fim-qwen-7b-default", "--fim-qwen-7b-default", "", 0, None),
-    ("fim-qwen-7b-spec", "--fim-qwen-7b-spec", "", 0, None),
-    ("fim-qwen-14b-spec", "--fim-qwen-14b-spec", "", 0, None),
-    ("fim-qwen-30b-default", "--fim-qwen-30b-default", "", 0, None),
-    ("gpt-oss-20b-default", "--gpt-oss-20b-default", "", 0, None),
-    ("gpt-oss-120b-default", "--gpt-oss-120b-default", "", 0, None),
-    ("vision-gemma-4b-default", "--vision-gemma-4b-default", "", 0, None),
-    ("vision-gemma-12b-default", "--vision-gemma-12b-default", "", 0, None),
-    ("spec-default", "--spec-default", "", 0, None),
-    ("fim-qwen-1.5b-default", "--fim-qwen-1.5b-default", "", 0, None),
-)
 
-OPTIONS: Mapping[str, OptionSpec] = {
-    name: OptionSpec(name, tuple(spellings.split()), tuple(negatives.split()), values, variable)
-    for name, spellings, negatives, values, variable in _ROWS
-}
-"""By canonical name."""
+def _parsed(line: str) -> OptionSpec:
+    words, kind, *variable = line.split(" | ")
+    positive, _, negative = words.partition(" / ")
+    spellings = tuple(positive.split())
+    name = next(word for word in spellings if word.startswith("--"))[2:]
+    return OptionSpec(name, spellings, tuple(negative.split()), kind, variable[0] if variable else None)
+
+
+OPTIONS: Mapping[str, OptionSpec] = {spec.name: spec for spec in map(_parsed, _TABLE.splitlines())}
+"""By canonical name, in the order of the program's help, which is the order it reads variables in."""
 
 BY_SPELLING: Mapping[str, tuple[OptionSpec, bool]] = {
-    **{word: (spec, True) for spec in OPTIONS.values() for word in spec.spellings},
-    **{word: (spec, False) for spec in OPTIONS.values() for word in spec.negatives},
+    word: (spec, word not in spec.negatives) for spec in OPTIONS.values() for word in spec.spellings + spec.negatives
 }
-"""Spelling as typed, dashes included -> the option, and whether this spelling switches it on."""
-
-SECRETS = frozenset({"api-key", "api-key-file", "hf-token", "ssl-key-file", "mcp-servers-json", "models-preset-json"})
-"""Options whose values kvtop never keeps."""
-
-PRIVATE = frozenset(
-    {"chat-template", "chat-template-kwargs", "grammar", "json-schema", "logit-bias", "reverse-prompt", "ui-config"}
-    | {"reasoning-budget-message", "control-vector", "dry-sequence-breaker", "mcp-servers-config"}
-)
-"""Options whose values are content or paths to secrets: their presence is kept, their value is not."""
+"""Spelling as typed -> the option, and whether this spelling switches it on."""

@@ -1,196 +1,171 @@
 """Launch options of llama-server as the program itself reads them: files, then environment, then argv.
 
-Order and error texts: common/arg.cpp and facts measured on b11434. Pure: the texts of the files come in as arguments.
+Source: `common_params_parse_ex` and `common_params_apply_system_config` (common/arg.cpp, b11434); every rule was held
+against the program. Pure: the texts of the files come in as arguments.
 """
 
-import configparser
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
-from kvtop.planning.cache_types import CACHE_TYPES
-from kvtop.planning.llamacpp.option_table import BY_SPELLING, OPTIONS, PRIVATE, SECRETS, OptionSpec
+from kvtop.planning.llamacpp.config_ini import DEFAULT, GLOBAL, parse_config_ini
+from kvtop.planning.llamacpp.option_rules import ADDED_UP, FALSE, GREATEST, SHORTHANDS, TRUE
+from kvtop.planning.llamacpp.option_table import BY_SPELLING, OPTIONS, OptionSpec
+from kvtop.planning.llamacpp.option_values import MASK, BadValueError, checked, whole
 from kvtop.planning.llamacpp.settings_from import settings_of
 
-__all__ = ["CONFIG_FILES", "parse_llama_server", "settings_of"]
+__all__ = ["MASK", "config_paths", "parse_llama_server", "settings_of"]
 
-CONFIG_FILES = ("/etc/llama.cpp/config.ini", "$XDG_CONFIG_HOME/llama.cpp/config.ini", "~/.config/llama.cpp/config.ini")
-"""Where llama-server looks, in order; of the last two the first that applies."""
-
-MASK = "***"
-_TRUE = frozenset({"on", "enabled", "true", "1"})
-_FALSE = frozenset({"off", "disabled", "false", "0"})
-_FLASH_AUTO = frozenset({"auto", "-1"})
+_BY_KEY: Mapping[str, tuple[OptionSpec, bool]] = {
+    **{spec.variable: (spec, True) for spec in OPTIONS.values() if spec.variable is not None},
+    **{word.lstrip("-"): found for word, found in BY_SPELLING.items()},
+}
+"""What a file may call an option: any spelling without its dashes, or its variable. Underscores are no dashes here."""
 
 
-class _BadValueError(ValueError):
-    """The engine's own words for a value it will not take."""
+def config_paths(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The config.ini files that a llama-server with this environment reads, in order (fs_get_config_directory)."""
+    own = environ.get("XDG_CONFIG_HOME") or (f"{environ['HOME']}/.config" if environ.get("HOME") else "")
+    directory = own.rstrip("/")
+    return ("/etc/llama.cpp/config.ini", *([f"{directory}/llama.cpp/config.ini"] if directory else []))
 
 
 def parse_llama_server(
-    argv: Sequence[str], environ: Mapping[str, str], files: Sequence[tuple[str, str]] = ()
+    argv: Sequence[str], environ: Mapping[str, str], files: Sequence[tuple[str, str]] = (), *, strict: bool = False
 ) -> LaunchOptions:
     """Effective options of a llama-server.
 
     `argv` is without the program's name. `files` are (path, text) of the config.ini files that exist, in the order the
-    engine reads them. Values of secret options are masked; `errors` are what the engine would print before it exits.
+    engine reads them. Values of secret options are masked. `errors` are what b11434 would print before it exits.
+    `strict` makes words that it does not know errors too: right for a command that is yet to start, wrong for a process
+    that runs, whose build may be another.
     """
-    found: dict[str, LaunchOption] = {}
-    errors: list[str] = []
-    unknown: list[str] = []
+    reading = _Reading(strict=strict)
     for path, text in files:
-        _read_file(path, text, found, errors, unknown)
-    _read_environment(environ, found, errors)
-    _read_argv(argv, found, errors, unknown)
-    return LaunchOptions("llama.cpp", tuple(found.values()), tuple(unknown), tuple(errors))
+        reading.read_file(path, text)
+    reading.read_environment(environ)
+    reading.read_argv(argv)
+    return LaunchOptions("llama.cpp", tuple(reading.found.values()), tuple(reading.unknown), tuple(reading.errors))
 
 
-def _read_file(path: str, text: str, found: dict[str, LaunchOption], errors: list[str], unknown: list[str]) -> None:
-    """Keys of the default section and of `[*]` are long option names."""
-    parser = configparser.ConfigParser(interpolation=None, strict=False, allow_no_value=True, default_section="*")
-    try:
-        parser.read_string(f"[*]\n{text}" if not text.lstrip().startswith("[") else text)
-    except configparser.Error as error:
-        errors.append(f"{path}: {error.message.splitlines()[0]}")
-        return
-    for key, value in parser.defaults().items():
-        spec_on = BY_SPELLING.get(f"--{key.replace('_', '-')}") or BY_SPELLING.get(f"-{key}")
-        if spec_on is None:
-            unknown.append(f"{path}: {key}")
-            continue
-        spec, is_on = spec_on
-        text_value = value or "true"
-        if not is_on:
-            text_value = "false" if text_value.lower() in _TRUE else "true"
-        _keep(spec, text_value, Origin.FILE, path, found, errors, f'"{key}"')
+@dataclass(slots=True)
+class _Reading:
+    strict: bool
+    found: dict[str, LaunchOption] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
 
-
-def _read_environment(environ: Mapping[str, str], found: dict[str, LaunchOption], errors: list[str]) -> None:
-    for spec in OPTIONS.values():
-        if spec.variable is None:
-            continue
-        negative = spec.variable.replace("LLAMA_ARG_", "LLAMA_ARG_NO_")
-        if spec.negatives and negative in environ:
-            # Its mere presence means "off" (common_arg::get_value_from_env).
-            _keep(spec, "false", Origin.ENVIRONMENT, negative, found, errors, "")
-        elif spec.variable in environ:
-            value = environ[spec.variable]
-            _keep(
-                spec, value, Origin.ENVIRONMENT, spec.variable, found, errors, f'environment variable "{spec.variable}"'
-            )
-
-
-def _read_argv(argv: Sequence[str], found: dict[str, LaunchOption], errors: list[str], unknown: list[str]) -> None:
-    words = list(argv)
-    index = 0
-    while index < len(words):
-        typed = words[index]
-        word = typed.replace("_", "-") if typed.startswith("--") else typed
-        index += 1
-        match = BY_SPELLING.get(word)
-        if match is None:
-            index += _skip_unknown(typed, words[index:], unknown)
-            continue
-        spec, is_on = match
-        if spec.values == 0:
-            _keep(spec, "true" if is_on else "false", Origin.ARGV, typed, found, errors, "")
-            continue
-        if index + spec.values > len(words):
-            errors.append(f'error while handling argument "{typed}": expected value for argument')
+    def read_file(self, path: str, text: str) -> None:
+        """The global section, then the default one. Unknown keys are passed over: other programs share the file."""
+        try:
+            sections = parse_config_ini(path, text)
+        except ValueError as error:
+            self.errors.append(str(error))
             return
-        value = " ".join(words[index : index + spec.values])
-        index += spec.values
-        _keep(spec, value, Origin.ARGV, typed, found, errors, f'argument "{typed}"')
+        for section in (GLOBAL, DEFAULT):
+            # A sorted map in the engine, so of two spellings of one option the later in the alphabet wins.
+            for key, value in sorted(sections.get(section, {}).items()):
+                match = _BY_KEY.get(key)
+                if match is None:
+                    if key != "version":
+                        self.unknown.append(f"{path}: {key}")
+                    continue
+                self._from_file(path, *match, value)
 
-
-def _skip_unknown(typed: str, rest: list[str], unknown: list[str]) -> int:
-    """An option of another build: its name is kept, what looks like its value is not. Returns the words skipped."""
-    name, _, _ = typed.partition("=")
-    unknown.append(name if name.startswith("-") else "(a word that is no option)")
-    follows = rest[0] if rest else ""
-    return 1 if name.startswith("-") and "=" not in typed and follows and not follows.startswith("-") else 0
-
-
-def _keep(
-    spec: OptionSpec,
-    value: str,
-    origin: Origin,
-    detail: str,
-    found: dict[str, LaunchOption],
-    errors: list[str],
-    where: str,
-) -> None:
-    try:
-        checked = _checked(spec, value)
-    except _BadValueError as error:
-        errors.append(f"error while handling {where}: {error}")
-        return
-    if spec.name in found:
-        # Several --override-tensor and --spec-type add up; everything else is replaced by the last word.
-        before = found[spec.name]
-        if spec.name in {"override-tensor", "spec-type"} and origin is before.origin is Origin.ARGV:
-            checked = f"{before.value},{checked}"
-        del found[spec.name]
-    found[spec.name] = LaunchOption(spec.name, checked, origin, detail)
-
-
-def _checked(spec: OptionSpec, value: str) -> str:
-    """The value as the engine understands it. Raises _BadValueError in the engine's words."""
-    if spec.name in SECRETS or spec.name in PRIVATE:
-        return MASK
-    lowered = value.lower()
-    if spec.name == "flash-attn":
-        return _flash_attention(lowered, value)
-    if spec.name in {"cache-type-k", "cache-type-v", "spec-draft-type-k", "spec-draft-type-v"}:
-        if value not in CACHE_TYPES:
-            raise _BadValueError(f"Unsupported cache type: {value}")
-        return value
-    if spec.name == "fit":
-        return "on" if lowered in _TRUE else "off" if lowered in _FALSE else _refuse_bool("--fit", value)
-    if spec.values == 0:
-        if lowered in _TRUE:
-            return "true"
-        if lowered in _FALSE:
-            return "false"
-        raise _BadValueError("invalid boolean value")
-    if spec.name in _INTEGERS:
-        return _integer(value)
-    return value
-
-
-_INTEGERS = frozenset(
-    {"ctx-size", "parallel", "batch-size", "ubatch-size", "kv-unified-per-slot", "n-cpu-moe", "n-cpu-ffn", "main-gpu"}
-    | {"spec-draft-n-max", "fit-ctx"}
-)
-
-
-def _integer(value: str) -> str:
-    """Leading digits count and the rest is ignored, as C++'s std::stoi does; none at all is its error "stoi"."""
-    text = value.strip()
-    digits = ""
-    for position, character in enumerate(text):
-        if character.isdigit() or (position == 0 and character in "+-"):
-            digits += character
+    def _from_file(self, path: str, spec: OptionSpec, is_on: bool, value: str) -> None:
+        if spec.kind == "flag":
+            self._keep(spec, "true", Origin.FILE, path)
+        elif spec.kind == "switch":
+            self._keep(spec, "true" if (value in TRUE) is is_on else "false", Origin.FILE, path)
+        elif spec.kind == "pair":
+            self.errors.append("apply_to_params: option with two values is not supported yet")
         else:
-            break
-    if not any(character.isdigit() for character in digits):
-        raise _BadValueError("stoi")
-    return str(int(digits))
+            self._check(spec, value, Origin.FILE, path, "")
 
+    def read_environment(self, environ: Mapping[str, str]) -> None:
+        """Variables in the order of the program's own list."""
+        for spec in OPTIONS.values():
+            if spec.variable is None:
+                continue
+            negative = spec.variable.replace("LLAMA_ARG_", "LLAMA_ARG_NO_")
+            if spec.negatives and negative in environ:
+                # Its mere presence means "off" (common_arg::get_value_from_env).
+                self._keep(spec, "false", Origin.ENVIRONMENT, negative)
+            elif spec.variable in environ:
+                self._from_variable(spec, spec.variable, environ[spec.variable])
 
-def _flash_attention(lowered: str, value: str) -> str:
-    if lowered in _TRUE:
-        return "on"
-    if lowered in _FALSE:
-        return "off"
-    if lowered in _FLASH_AUTO:
-        return "auto"
-    raise _BadValueError(f"error: unknown value for --flash-attn: '{value}'")
+    def _from_variable(self, spec: OptionSpec, variable: str, value: str) -> None:
+        where = f'error while handling environment variable "{variable}": '
+        if spec.kind == "flag":
+            if value in TRUE:
+                self._keep(spec, "true", Origin.ENVIRONMENT, variable)
+        elif spec.kind == "switch":
+            if value in TRUE | FALSE:
+                self._keep(spec, "true" if value in TRUE else "false", Origin.ENVIRONMENT, variable)
+            else:
+                self.errors.append(f"{where}invalid boolean value")
+        else:
+            self._check(spec, value, Origin.ENVIRONMENT, variable, where)
 
+    def read_argv(self, argv: Sequence[str]) -> None:
+        """Left to right; an option takes the next word whatever it looks like."""
+        words = list(argv)
+        index = 0
+        while index < len(words):
+            typed = words[index]
+            word = typed.replace("_", "-") if typed.startswith("--") else typed
+            index += 1
+            match = BY_SPELLING.get(word)
+            if match is None:
+                if self.strict:
+                    self.errors.append(f"error: invalid argument: {word.partition('=')[0]}")
+                index += self._skip_unknown(typed, words[index : index + 1])
+                continue
+            spec, is_on = match
+            if spec.values == 0:
+                self._keep(spec, "true" if is_on else "false", Origin.ARGV, typed)
+                continue
+            where = f'error while handling argument "{word}": '
+            values = words[index : index + spec.values]
+            index += spec.values
+            if spec.kind == "pair" and values:
+                self._pair(spec, values, typed, where)
+            elif not values:
+                self.errors.append(f"{where}expected value for argument")
+            else:
+                self._check(spec, values[0], Origin.ARGV, typed, where)
 
-def _refuse_bool(flag: str, value: str) -> str:
-    raise _BadValueError(f"error: unknown value for {flag}: '{value}'")
+    def _pair(self, spec: OptionSpec, values: list[str], typed: str, where: str) -> None:
+        if len(values) < spec.values:
+            self.errors.append(f"{where}expected value for argument")
+            return
+        try:
+            numbers = [str(whole(value)) for value in values]
+        except BadValueError as error:
+            self.errors.append(f"{where}{error}")
+            return
+        self._keep(spec, " ".join(numbers), Origin.ARGV, typed)
 
+    def _skip_unknown(self, typed: str, following: list[str]) -> int:
+        """An option of another build: its name is kept, what looks like its value is not. Returns the words skipped."""
+        name, equals, _ = typed.partition("=")
+        is_option = name.startswith("-")
+        self.unknown.append(name if is_option else "(a word that is no option)")
+        takes_next = is_option and not equals and following and not following[0].startswith("-")
+        return 1 if takes_next else 0
 
-def spelled(options: Iterable[LaunchOption]) -> str:
-    """Options as one line of words, for messages."""
-    return " ".join(f"--{option.name} {option.value}" for option in options)
+    def _check(self, spec: OptionSpec, value: str, origin: Origin, detail: str, where: str) -> None:
+        try:
+            self._keep(spec, checked(spec, value), origin, detail)
+        except BadValueError as error:
+            self.errors.append(f"{where}{error}")
+
+    def _keep(self, spec: OptionSpec, value: str, origin: Origin, detail: str) -> None:
+        for name, implied in SHORTHANDS.get(spec.name, ()):
+            self._keep(OPTIONS[name], implied, origin, detail)
+        before = self.found.pop(spec.name, None)
+        if before is not None and spec.name in ADDED_UP:
+            value = f"{before.value},{value}"
+        if before is not None and spec.name in GREATEST:
+            value = str(max(int(before.value), int(value)))
+        self.found[spec.name] = LaunchOption(spec.name, value, origin, detail)

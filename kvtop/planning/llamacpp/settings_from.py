@@ -2,6 +2,7 @@
 
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import Refusal
+from kvtop.planning.llamacpp.option_values import real, split_list, whole
 from kvtop.planning.llamacpp.settings import DraftSettings, LlamaSettings
 
 _MIB = 1024 * 1024
@@ -16,11 +17,8 @@ def settings_of(options: LaunchOptions) -> LlamaSettings | Refusal:
     if parallel is not None and parallel < 0:
         parallel = None
     batch = _integer(value("batch-size")) or 2048
-    try:
-        fit_target = tuple(int(float(part)) * _MIB for part in _words(value("fit-target"), ",")) or (1024 * _MIB,)
-        tensor_split = tuple(float(part) for part in _words(value("tensor-split"), ",/"))
-    except (ValueError, OverflowError):
-        return Refusal("llama.cpp", "error while handling argument: a list of numbers was expected")
+    fit_target = tuple(whole(item, "stoull", 64) * _MIB for item in _items(value("fit-target"))) or (1024 * _MIB,)
+    tensor_split = tuple(real(item) for item in _items(value("tensor-split")))
     overrides = _overrides(value("override-tensor"))
     if isinstance(overrides, Refusal):
         return overrides
@@ -54,8 +52,8 @@ def settings_of(options: LaunchOptions) -> LlamaSettings | Refusal:
         repack=_switch(value("repack")) is not False,
         op_offload=_switch(value("op-offload")) is not False,
         load_mode=value("load-mode") or "auto",
-        devices=_words(value("device"), ","),
-        speculative_types=tuple(kind for kind in _words(value("spec-type"), ",") if kind != "none"),
+        devices=_words(value("device")),
+        speculative_types=tuple(kind for kind in _words(value("spec-type")) if kind != "none"),
         draft_max_tokens=_integer(value("spec-draft-n-max")) or 3,
         draft_type_k=value("spec-draft-type-k") or "f16",
         draft_type_v=value("spec-draft-type-v") or "f16",
@@ -79,7 +77,7 @@ def _draft(options: LaunchOptions) -> DraftSettings | None:
 def _overrides(value: str | None) -> tuple[tuple[str, str], ...] | Refusal:
     """`pattern=buffer[,pattern=buffer …]`, split at commas first (parse_tensor_buffer_overrides)."""
     pairs = []
-    for item in _words(value, ","):
+    for item in _words(value):
         pattern, equals, buffer = item.partition("=")
         if not equals:
             return Refusal("llama.cpp", 'error while handling argument "-ot": invalid value')
@@ -99,9 +97,9 @@ def _switch(value: str | None) -> bool | None:
     return None if value is None else value == "true"
 
 
-def _words(value: str | None, separators: str) -> tuple[str, ...]:
-    if not value:
-        return ()
-    for separator in separators[1:]:
-        value = value.replace(separator, separators[0])
-    return tuple(word.strip() for word in value.split(separators[0]) if word.strip())
+def _words(value: str | None) -> tuple[str, ...]:
+    return tuple(word.strip() for word in (value or "").split(",") if word.strip())
+
+
+def _items(value: str | None) -> list[str]:
+    return [] if value is None else split_list(value)

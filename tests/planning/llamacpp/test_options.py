@@ -126,8 +126,8 @@ def test_cache_types_from_the_environment() -> None:
 
 
 def test_negatives() -> None:
-    assert _settings("--no-kv-unified").kv_unified is False
-    assert _settings("-no-kvu").kv_unified is False
+    assert _settings("--no-kv-unified", "-np", "4").kv_unified is False
+    assert _settings("-no-kvu", "-np", "4").kv_unified is False
     assert _settings("-kvu").kv_unified is True
     assert _settings("-nkvo").kv_offload is False
     assert _parse(environ={"LLAMA_ARG_NO_KV_OFFLOAD": ""}).value("kv-offload") == "false"
