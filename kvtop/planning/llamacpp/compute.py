@@ -10,7 +10,6 @@ from dataclasses import replace
 from functools import lru_cache
 
 from kvtop.domain.plan import Estimate
-from kvtop.planning.cache_types import CACHE_TYPES
 from kvtop.planning.llamacpp.buffers import BufferRule
 from kvtop.planning.llamacpp.compute_allocation import peak_bytes
 from kvtop.planning.llamacpp.compute_graph import Graph
@@ -50,9 +49,9 @@ def buffer_bytes(
 
 def _kind(cache_type: str) -> str:
     """One type for all that are treated alike: the fused kernels copy whatever is not f16."""
-    if cache_type in {"f16", "iq4_nl"}:
+    if cache_type in {"f16", "f32", "bf16", "iq4_nl"}:
         return cache_type
-    return "q8_0" if CACHE_TYPES[cache_type].is_quantized else "f32"
+    return "q8_0"
 
 
 @lru_cache(maxsize=512)

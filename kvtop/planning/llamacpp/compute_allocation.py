@@ -78,7 +78,7 @@ def peak_bytes(inputs: Sequence[Tensor], ordered: Sequence[Tensor], alignments: 
             _allocate(tensor, arena, tensor.gpu_bytes if tensor.device != host else 0)
         for source in sources:
             source.uses -= 1
-            if source.uses == 0 and source.held and not source.kept:
+            if source.uses == 0 and source.held and not (source.kept or source.lasting):
                 arenas[source.device].give(source.address, source.held)
                 source.held = 0
     return [arena.top for arena in arenas]

@@ -1,13 +1,16 @@
 """The attention half of a block (`build_attn`, `build_attn_mha`, src/llama-graph.cpp, b11434)."""
 
 from kvtop.planning.cache_types import CACHE_TYPES
-from kvtop.planning.llamacpp.compute_blocks import F32, Walk, Weights
+from kvtop.planning.llamacpp.compute_blocks import F32, Walk
 from kvtop.planning.llamacpp.compute_graph import Resident, Tensor
 from kvtop.planning.llamacpp.compute_layers import Block
 
-_KEY_BEFORE_VALUE = frozenset({"gemma2", "gemma3", "gemma3n", "gemma4", "gpt-oss", "llama4", "gemma"})
+_KEY_BEFORE_VALUE = frozenset({"gemma2", "gemma3", "gemma3n", "gemma4", "gpt-oss", "llama4", "gemma", "cohere2"})
 _SCALED_QUERY = frozenset({"gemma", "gemma2", "gemma3", "phi3"})
 _NORMED_VALUE = frozenset({"gemma3n", "gemma4"})
+_TURNED_IN_WINDOW = frozenset({"cohere2", "cohere2moe", "exaone4", "exaone-moe", "afmoe"})
+_TURNED_BUT_FOURTH = frozenset({"llama4", "smollm3"})
+_NEVER_TURNED = frozenset({"jamba", "nemotron_h", "nemotron_h_moe", "gpt2", "mpt", "bloom", "starcoder", "bert"})
 _F16 = 2
 
 
@@ -17,6 +20,7 @@ def attention(walk: Walk, block: Block, x: Tensor) -> Tensor:
     head_k, head_v = hparams.n_embd_head_k[layer], hparams.n_embd_head_v[layer]
     heads, heads_kv = hparams.n_head[layer], hparams.n_head_kv[layer]
     query_bytes = heads * head_k * walk.rows * F32
+    rotations = _rotations(walk, layer)
     gate: Tensor | None = None
     key: Tensor | None = None
     value: Tensor | None = None
@@ -27,55 +31,77 @@ def attention(walk: Walk, block: Block, x: Tensor) -> Tensor:
         value = fused
     else:
         full = walk.linear(weights, "attn_q", x)
-        query = _positioned(walk, weights, full, "attn_q_norm", query_bytes)
+        query = _positioned(walk, block, full, "attn_q_norm", query_bytes)
         if full.size_bytes > query_bytes:
             gate = full
         if hparams.arch == "llama4":
-            query = walk.alter(query)
+            query = walk.graph.compute(query_bytes, (query,), int(_turns(walk, layer)))
         if hparams.arch in _SCALED_QUERY:
             query = walk.alter(query)
-        query = _rotated(walk, query, walk.inputs.key_rotation)
+        query = _rotated(walk, query, rotations[0])
         if hparams.has_kv(layer) and "attn_k" in weights:
             order = (_key, _value) if hparams.arch in _KEY_BEFORE_VALUE else (_value, _key)
-            made = {make: make(walk, weights, x) for make in order}
+            made = {make: make(walk, block, x) for make in order}
             key, value = made[_key], made[_value]
     caches = _caches(walk, block)
     inputs = walk.inputs
     if key is not None and value is not None:
         if inputs.key_slots is None or inputs.value_slots is None:
             return _uncached(walk, (heads, heads_kv, head_v), query, key, value)
-        walk.graph.store(caches[0], (key, inputs.key_slots))
-        walk.graph.store(caches[1], (value, inputs.value_slots))
+        slots = inputs.key_slots, inputs.value_slots
+        if hparams.is_swa[layer] and inputs.window_slots is not None:
+            slots = inputs.window_slots
+        walk.graph.store(caches[0], (key, slots[0]))
+        walk.graph.store(caches[1], (value, slots[1]))
     out = _attend(walk, block, query, caches, (heads, head_v))
-    out = _rotated(walk, out, inputs.value_rotation)
+    out = _rotated(walk, out, rotations[1])
     if gate is not None:
         opening = walk.alter(walk.graph.compute(out.size_bytes, (gate,)))
         out = walk.graph.compute(out.size_bytes, (opening, out), 1)
     return out
 
 
-def _positioned(walk: Walk, weights: Weights, x: Tensor, norm: str, size_bytes: int) -> Tensor:
+def _rotations(walk: Walk, layer: int) -> tuple[Tensor | None, Tensor | None]:
+    return walk.inputs.window_rotations if walk.hparams.is_swa[layer] else walk.inputs.rotations
+
+
+def _turns(walk: Walk, layer: int) -> bool:
+    """Whether the layer rotates by position: some models leave it out on every fourth or every full layer."""
+    arch = walk.hparams.arch
+    if arch in _TURNED_IN_WINDOW:
+        return walk.hparams.is_swa[layer]
+    return arch not in _NEVER_TURNED and not (arch in _TURNED_BUT_FOURTH and layer % 4 == 3)
+
+
+def _positioned(walk: Walk, block: Block, x: Tensor, norm: str, size_bytes: int) -> Tensor:
     """Normalised per head where the model does that, and rotated by position."""
+    weights = block.weights
+    turns = _turns(walk, block.index)
     # Heads are views of the product, and a view's memory is never taken over.
     if norm not in weights:
+        if not turns and x.size_bytes == size_bytes:
+            return x
         return walk.graph.compute(size_bytes, (x, walk.inputs.positions))
     whole = weights[norm].columns * walk.rows * F32 == x.size_bytes
     x = walk.norm(weights, norm, x, 0 if whole else size_bytes)
+    if not turns:
+        return x
     return walk.graph.compute(x.size_bytes, (x, walk.inputs.positions), 0 if whole else 1)
 
 
-def _key(walk: Walk, weights: Weights, x: Tensor) -> Tensor:
-    key = walk.linear(weights, "attn_k", x)
-    key = _positioned(walk, weights, key, "attn_k_norm", key.size_bytes)
-    return _rotated(walk, key, walk.inputs.key_rotation)
+def _key(walk: Walk, block: Block, x: Tensor) -> Tensor:
+    key = walk.linear(block.weights, "attn_k", x)
+    key = _positioned(walk, block, key, "attn_k_norm", key.size_bytes)
+    return _rotated(walk, key, _rotations(walk, block.index)[0])
 
 
-def _value(walk: Walk, weights: Weights, x: Tensor) -> Tensor:
+def _value(walk: Walk, block: Block, x: Tensor) -> Tensor:
+    weights = block.weights
     # Where the file has no values, the keys serve (Gemma 4).
     value = walk.linear(weights, "attn_v" if "attn_v" in weights else "attn_k", x)
     if walk.hparams.arch in _NORMED_VALUE:
         value = walk.graph.compute(value.size_bytes, (value,))
-    return _rotated(walk, value, walk.inputs.value_rotation)
+    return _rotated(walk, value, _rotations(walk, block.index)[1])
 
 
 def _rotated(walk: Walk, x: Tensor, rotation: Tensor | None) -> Tensor:
@@ -133,20 +159,37 @@ def attend(
     graph, context = walk.graph, walk.context
     size_bytes = heads * head_v * walk.rows * F32
     if context.flash_attention:
-        out = graph.read(size_bytes, caches, (query, mask))
-        out.host_only = "iq4_nl" in {context.type_k, context.type_v}
-        rows = cells * context.n_stream
-        if context.type_k != "f16":
-            out.gpu_bytes += widths[0] * rows * _F16
-        if context.type_v != "f16" and len(caches) > 1:
-            out.gpu_bytes += widths[1] * rows * _F16
-        return out
+        return _fused(walk, query, mask, caches, (size_bytes, cells * context.n_stream, *widths))
     scores = graph.read(cells * heads * walk.rows * F32, caches[:1], (query,))
     if softcap:
         scores = walk.alter(walk.alter(walk.alter(scores)))
     scores = graph.compute(scores.size_bytes, (scores, mask), 1)
     out = graph.read(size_bytes, caches[-1:], (scores,))
     return graph.compute(size_bytes, (out,))
+
+
+def _fused(
+    walk: Walk, query: Tensor, mask: Tensor, caches: tuple[Resident, ...], shape: tuple[int, int, int, int]
+) -> Tensor:
+    graph, context = walk.graph, walk.context
+    size_bytes, rows, *widths = shape
+    types = (context.type_k, context.type_v)[: len(caches)]
+    if "f32" not in types:
+        out = graph.read(size_bytes, caches, (query, mask))
+    else:
+        # The graph itself converts f32 caches, one tensor each.
+        sources = [
+            graph.read(width * rows * _F16, (cache,), ())
+            for cache, width, kind in zip(caches, widths, types, strict=False)
+            if kind == "f32"
+        ]
+        kept = [cache for cache, kind in zip(caches, types, strict=True) if kind != "f32"]
+        out = graph.read(size_bytes, kept, (query, mask, *sources))
+    out.host_only = "iq4_nl" in types
+    out.gpu_bytes = sum(
+        width * rows * _F16 for width, kind in zip(widths, types, strict=False) if kind not in {"f16", "f32"}
+    )
+    return out
 
 
 def _uncached(walk: Walk, shape: tuple[int, int, int], query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -188,12 +231,10 @@ def latent_attention(walk: Walk, block: Block, x: Tensor) -> Tensor:
     absorbed = graph.weighted(lora * heads * rows * F32, weights["attn_k_b"], (query,))
     turned = graph.compute(rope * heads * rows * F32, (query, inputs.positions))
     query = graph.compute((lora + rope) * heads * rows * F32, (absorbed, turned))
-    query = _rotated(walk, query, inputs.key_rotation)
     both = walk.linear(weights, "attn_kv_a_mqa", x)
     latent = walk.norm(weights, "attn_kv_a_norm", both, lora * rows * F32)
     key = graph.compute(rope * rows * F32, (both, inputs.positions))
     key = graph.compute((lora + rope) * rows * F32, (latent, key))
-    key = _rotated(walk, key, inputs.key_rotation)
     stored = CACHE_TYPES[walk.context.type_k].row_bytes(lora + rope) * cells * walk.context.n_stream
     cache = Resident(stored, block.cache_home)
     graph.store(cache, (key, inputs.key_slots))

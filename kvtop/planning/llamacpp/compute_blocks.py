@@ -26,9 +26,11 @@ class Inputs:
     value_slots: Tensor | None
     mask: Tensor | None
     window_mask: Tensor | None
+    window_slots: tuple[Tensor, Tensor] | None
     state_rows: Tensor | None
-    key_rotation: Tensor | None
-    value_rotation: Tensor | None
+    rotations: tuple[Tensor | None, Tensor | None]
+    """Of keys and of values, where caches are quantised."""
+    window_rotations: tuple[Tensor | None, Tensor | None]
     out_rows: Tensor
 
 
@@ -43,6 +45,16 @@ class Indexer:
 
 
 @dataclass(slots=True)
+class PerLayer:
+    """Gemma's inputs per layer: rows gathered by token, the embedding they are added to, and what comes of both."""
+
+    selected: Tensor
+    embedded: Tensor
+    others: Weights
+    made: Tensor | None = None
+
+
+@dataclass(slots=True)
 class Walk:
     """One graph being written down. `rows`: tokens that matrix products work on."""
 
@@ -52,6 +64,7 @@ class Walk:
     context: ResolvedContext
     inputs: Inputs
     indexer: Indexer | None = None
+    per_layer: PerLayer | None = None
 
     def values(self, width: int, sources: tuple[Tensor, ...], reuse: int = 0) -> Tensor:
         """A tensor of `width` f32 values a row."""

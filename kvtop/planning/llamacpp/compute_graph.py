@@ -38,6 +38,7 @@ class Tensor:
         "held",
         "host_only",
         "kept",
+        "lasting",
         "reads",
         "reuse",
         "size_bytes",
@@ -65,6 +66,9 @@ class Tensor:
         self.held = 0
         self.address = 0
         self.kept = False
+        """Allocated before everything else and never freed (pipeline parallelism)."""
+        self.lasting = False
+        """Used by blocks that are not walked through: not freed."""
 
 
 class Graph:

@@ -4,6 +4,13 @@ from kvtop.planning.cache_types import CACHE_TYPES
 from kvtop.planning.llamacpp.architectures import NO_CACHE, RECURRENT
 from kvtop.planning.llamacpp.compute_attention import attention, latent_attention
 from kvtop.planning.llamacpp.compute_blocks import F32, Indexer, Inputs, Walk, Weights, experts, feed_forward, mixture
+from kvtop.planning.llamacpp.compute_gemma import (
+    add_per_layer,
+    merged_streams,
+    per_layer_rows,
+    stacked_streams,
+    write_gemma3n_block,
+)
 from kvtop.planning.llamacpp.compute_graph import Graph, Tensor
 from kvtop.planning.llamacpp.compute_layers import Block, Blocks
 from kvtop.planning.llamacpp.compute_recurrence import recurrence
@@ -24,12 +31,19 @@ def write_graph(graph: Graph, hparams: HParams, blocks: Blocks, context: Resolve
     """Write the graph of one full micro-batch."""
     sequences = context.n_seq_max
     rows = -(-min(context.n_ctx, context.n_ubatch) // sequences) * sequences
-    x = _embedded(graph, hparams, blocks, rows)
+    tokens, x = _embedded(graph, hparams, blocks, rows)
     walk = Walk(graph, rows, hparams, context, _inputs(graph, hparams, context, rows))
     if hparams.indexer_n_head and any("indexer.attn_k" in block.weights for block in blocks.walked):
         walk.indexer = _indexer(walk)
+    if hparams.n_embd_per_layer and "per_layer_token_embd" in blocks.others:
+        walk.per_layer = per_layer_rows(walk, blocks.others, tokens, x)
+    streams = "altup_proj" in blocks.others
+    if streams:
+        x = stacked_streams(walk, blocks.others, x)
     for block in blocks.walked:
-        x = write_block(walk, block, x)
+        x = write_gemma3n_block(walk, block, x) if streams else write_block(walk, block, x)
+    if streams:
+        x = merged_streams(walk, blocks.others, x)
     outputs = min(rows, context.n_outputs_max)
     if outputs < rows:
         walk.rows = outputs
@@ -42,7 +56,7 @@ def write_graph(graph: Graph, hparams: HParams, blocks: Blocks, context: Resolve
         walk.product(blocks.others["output"], x)
 
 
-def _embedded(graph: Graph, hparams: HParams, blocks: Blocks, rows: int) -> Tensor:
+def _embedded(graph: Graph, hparams: HParams, blocks: Blocks, rows: int) -> tuple[Tensor, Tensor]:
     """Token rows, and the unused ways in: embeddings given from outside, and batches that mix both."""
     size_bytes = hparams.n_embd * rows * F32
     tokens = graph.input(rows * _I32)
@@ -59,8 +73,10 @@ def _embedded(graph: Graph, hparams: HParams, blocks: Blocks, rows: int) -> Tens
         graph.compute(size_bytes, (given,))
         graph.compute(0, (more, slots))
     if hparams.arch in _SCALED_TOKENS:
-        return graph.compute(size_bytes, (x, graph.input(rows * F32)), 1)
-    return graph.compute(size_bytes, (x,), 1) if hparams.arch in _SCALED_EMBEDDINGS else x
+        x = graph.compute(size_bytes, (x, graph.input(rows * F32)), 1)
+    elif hparams.arch in _SCALED_EMBEDDINGS:
+        x = graph.compute(size_bytes, (x,), 1)
+    return tokens, x
 
 
 def _inputs(graph: Graph, hparams: HParams, context: ResolvedContext, rows: int) -> Inputs:
@@ -69,15 +85,17 @@ def _inputs(graph: Graph, hparams: HParams, context: ResolvedContext, rows: int)
     attends = hparams.arch not in RECURRENT
     per_cell = 2 if context.flash_attention else F32
     key_slots = value_slots = mask = window = None
+    window_slots: tuple[Tensor, Tensor] | None = None
     if attends and cached:
         key_slots = graph.input(rows * _I64)
         width = 1 if context.flash_attention else hparams.n_embd_v_gqa_max
         value_slots = graph.input(rows * _I64 * width) if not hparams.is_mla else key_slots
         if any(hparams.is_swa):
             window = graph.input(context.swa_cells * rows * per_cell)
-            if value_slots is not key_slots and not context.flash_attention:
-                graph.input(rows * _I64 * width)
+            window.lasting = True
+            window_slots = graph.input(rows * _I64), graph.input(rows * _I64 * width)
         mask = graph.input(context.n_ctx_seq * rows * per_cell)
+        mask.lasting = True
     elif attends:
         mask = graph.input(rows * rows * per_cell)
     recurrent = any(hparams.is_recurrent)
@@ -87,10 +105,28 @@ def _inputs(graph: Graph, hparams: HParams, context: ResolvedContext, rows: int)
         value_slots,
         mask,
         window,
+        window_slots,
         graph.input(context.n_seq_max * _I32) if recurrent else None,
-        _rotation(graph, context.type_k, max(hparams.n_embd_head_k)) if attends and cached else None,
-        _rotation(graph, context.type_v, 64) if attends and cached and not hparams.is_mla else None,
+        _rotations(graph, hparams, context) if key_slots is not None else (None, None),
+        _rotations(graph, hparams, context, window=True) if window is not None else (None, None),
         graph.input(min(rows, context.n_outputs_max) * _I32),
+    )
+
+
+def _rotations(
+    graph: Graph, hparams: HParams, context: ResolvedContext, window: bool = False
+) -> tuple[Tensor | None, Tensor | None]:
+    if hparams.is_mla:
+        return None, None
+    keys = {
+        length
+        for layer, length in enumerate(hparams.n_embd_head_k)
+        if length and hparams.is_swa[layer] == window and hparams.n_head_kv[layer]
+    }
+    values = {length for layer, length in enumerate(hparams.n_embd_head_v) if length}
+    return (
+        _rotation(graph, context.type_k, max(keys, default=0)),
+        _rotation(graph, context.type_v, 64 if all(length % 64 == 0 for length in values) else 1),
     )
 
 
@@ -99,6 +135,8 @@ def _rotation(graph: Graph, cache_type: str, length: int) -> Tensor | None:
     if not CACHE_TYPES[cache_type].is_quantized or length % 64:
         return None
     side = length & -length
+    if not side:
+        return None
     return graph.input(side * side * F32)
 
 
@@ -125,6 +163,9 @@ def write_block(walk: Walk, block: Block, x: Tensor) -> Tensor:
     if heads is not None and feeds and not recurrent and _NORMS_BETWEEN.isdisjoint(weights):
         fed = walk.add(_fed(walk, weights, normed), x)
         return walk.add(fed, walk.linear(weights, "attn_output", heads))
+    if recurrent and heads is not None:
+        # Falcon H1 normalises once for attention and once for the state.
+        normed = walk.norm(weights, "attn_norm", x)
     out = recurrence(walk, block, normed) if recurrent else None
     if heads is not None:
         projected = walk.linear(weights, "attn_output", heads)
@@ -164,6 +205,10 @@ def _second_half(walk: Walk, weights: Weights, x: Tensor, closing: bool) -> Tens
     x = walk.add(out, x)
     if "layer_output_norm" in weights:
         x = walk.norm(weights, "layer_output_norm", x)
+    if "inp_gate" in weights and walk.per_layer is not None:
+        x = walk.add(x, add_per_layer(walk, weights, x))
+    if "layer_output_scale" in weights:
+        x = walk.graph.weighted(x.size_bytes, weights["layer_output_scale"], (x,), 1)
     return x
 
 

@@ -75,6 +75,7 @@ class _Staging:
         copy = self._made.get(key)
         if copy is None:
             copy = Tensor(original.size_bytes, origin, 0, (), device)
+            copy.lasting = isinstance(original, Tensor) and original.lasting
             self._made[key] = copy
             self.ordered.append(copy)
             if self._copies > 1:
