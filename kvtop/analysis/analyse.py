@@ -19,6 +19,9 @@ from kvtop.planning.llamacpp.settings import LlamaSettings
 
 HOST = "host"
 
+PLANS_KEPT = 256
+"""Free memory is part of what a plan depends on, so a long session would collect them for ever."""
+
 
 @dataclass(slots=True)
 class History:
@@ -115,6 +118,8 @@ def _plan(
         return None, "the model file could not be read, so nothing can be computed (see Sources)"
     key = (reading.model_key, settings, devices)
     if key not in history.plans:
+        if len(history.plans) >= PLANS_KEPT:
+            history.plans.clear()
         history.plans[key] = _compute_plan(history, reading.model_key, header, settings, devices)
     return history.plans[key]
 

@@ -18,7 +18,7 @@ from kvtop.sources.devices.device_thread import DeviceReader
 from kvtop.sources.engines import ENGINES, llamacpp
 from kvtop.sources.http import HttpClient
 from kvtop.sources.live_models import LiveModels, ModelRequest
-from kvtop.sources.processes import FoundProcess, ProcessTable
+from kvtop.sources.processes import FoundProcess, ProcessTable, own_user
 from kvtop.sources.watched_server import WatchedServer
 
 _ANY_ADDRESS = frozenset({"0.0.0.0", "::", "::ffff:0.0.0.0"})
@@ -147,10 +147,14 @@ class Poller:
             options = self._launch(found)
             url, port = _endpoint(found, options)
             url = claimed.get(port, url)
-            server = wanted.get(url) or self._servers.get(url) or WatchedServer(llamacpp, url, self._options.api_key)
+            server = wanted.get(url) or self._servers.get(url) or WatchedServer(llamacpp, url, self._key_for(found))
             server.options, server.pids = options, (found.process.pid,)
             wanted[url] = server
         self._servers = wanted
+
+    def _key_for(self, found: FoundProcess) -> str | None:
+        """The general key goes to this user's own servers only: anybody may call a process llama-server and listen."""
+        return self._options.api_key if found.process.user == own_user() else None
 
     def _launch(self, found: FoundProcess) -> LaunchOptions:
         key = (found.process.pid, found.argv)

@@ -149,13 +149,21 @@ def _link(path: Path, unreadable: list[str]) -> str | None:
         return None
 
 
-def _user(home: Path) -> str | None:
-    import pwd  # noqa: PLC0415  POSIX only
+def own_user() -> str:
+    """The user that kvtop runs as."""
+    return _name_of(os.getuid())
 
+
+def _user(home: Path) -> str | None:
     try:
-        uid = home.stat().st_uid
+        return _name_of(home.stat().st_uid)
     except OSError:
         return None
+
+
+def _name_of(uid: int) -> str:
+    import pwd  # noqa: PLC0415  POSIX only
+
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

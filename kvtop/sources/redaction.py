@@ -7,6 +7,8 @@ MASK = "***"
 TEXT_LIMIT = 400
 """Characters kept of any one text from outside: a model may be named with a megabyte."""
 
+_LOOKED_AT = 20 * TEXT_LIMIT
+
 _SECRET_FLAGS = (
     *("api-key", "admin-api-key", "hf-token", "token", "auth-token", "password", "adminpassword", "hordekey"),
     *("ngrok-authtoken", "gradio-auth", "otlp-headers", "otlp-traces-endpoint", "ssl-keyfile", "ssl-key-file"),
@@ -33,7 +35,8 @@ _ENVIRONMENT_REFUSED = re.compile(r"(?i)key|token|secret|passw|cred|auth|cookie|
 
 def clean(text: str) -> str:
     """A text from outside, safe to draw: no control or bidi characters, no known tokens, a bounded length."""
-    short = _CONTROL.sub("\ufffd", text[: TEXT_LIMIT + 1])
+    # Masked before it is cut: half a token would no longer look like one.
+    short = _CONTROL.sub("\ufffd", text[:_LOOKED_AT])
     masked = _TOKEN.sub(MASK, _QUERY.sub(rf"\1{MASK}", _USERINFO.sub(f"{MASK}@", short)))
     return masked if len(masked) <= TEXT_LIMIT else f"{masked[: TEXT_LIMIT - 1]}…"
 

@@ -37,7 +37,10 @@ _METRIC_FIELDS: Mapping[str, str] = {
     "llamacpp:n_tokens_max": "sequence_tokens_max",
 }
 
-LOCKED_HINT = "the endpoint wants an API key: put it in KVTOP_API_KEY, or name its file in the configuration"
+LOCKED_HINT = (
+    "the endpoint wants an API key: put it in KVTOP_API_KEY (for another user's server name it with --url too), "
+    "or name its file in the configuration"
+)
 
 
 def recognises(comm: str, argv: Sequence[str]) -> bool:
