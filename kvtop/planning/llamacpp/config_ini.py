@@ -26,7 +26,7 @@ def parse_config_ini(path: str, text: str) -> Mapping[str, Mapping[str, str]]:
         header = _HEADER.fullmatch(line)
         pair = _PAIR.fullmatch(line)
         if header is not None:
-            current = header[1].rstrip(" \t")
+            current = header[1]
             sections[current] = {}
         elif pair is not None:
             sections.setdefault(current, {})[pair[1]] = pair[2]

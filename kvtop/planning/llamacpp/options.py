@@ -63,14 +63,17 @@ class _Reading:
             self.errors.append(str(error))
             return
         for section in (GLOBAL, DEFAULT):
-            # A sorted map in the engine, so of two spellings of one option the later in the alphabet wins.
+            options: dict[str, tuple[OptionSpec, bool, str]] = {}
+            # Sorted maps in the engine: of two spellings of one option the later in the alphabet wins, and options
+            # are applied in the order of their first spellings.
             for key, value in sorted(sections.get(section, {}).items()):
                 match = _BY_KEY.get(key)
-                if match is None:
-                    if key != "version":
-                        self.unknown.append(f"{path}: {key}")
-                    continue
-                self._from_file(path, *match, value)
+                if match is not None:
+                    options[match[0].spellings[0]] = (*match, value)
+                elif key != "version":
+                    self.unknown.append(f"{path}: {key}")
+            for _, (spec, is_on, value) in sorted(options.items()):
+                self._from_file(path, spec, is_on, value)
 
     def _from_file(self, path: str, spec: OptionSpec, is_on: bool, value: str) -> None:
         if spec.kind == "flag":
@@ -118,7 +121,8 @@ class _Reading:
             match = BY_SPELLING.get(word)
             if match is None:
                 if self.strict:
-                    self.errors.append(f"error: invalid argument: {word.partition('=')[0]}")
+                    shown = word.partition("=")[0] if word.startswith("-") else word
+                    self.errors.append(f"error: invalid argument: {shown}")
                 index += self._skip_unknown(typed, words[index : index + 1])
                 continue
             spec, is_on = match
