@@ -1,11 +1,14 @@
 """The attention half of a block (`build_attn`, `build_attn_mha`, src/llama-graph.cpp, b11434)."""
 
 from kvtop.planning.cache_types import CACHE_TYPES
+from kvtop.planning.llamacpp.architectures import NO_CACHE
 from kvtop.planning.llamacpp.compute_blocks import F32, Walk
 from kvtop.planning.llamacpp.compute_graph import Resident, Tensor
 from kvtop.planning.llamacpp.compute_layers import Block
 
-_KEY_BEFORE_VALUE = frozenset({"gemma2", "gemma3", "gemma3n", "gemma4", "gpt-oss", "llama4", "gemma", "cohere2"})
+_KEY_BEFORE_VALUE = (
+    frozenset({"gemma2", "gemma3", "gemma3n", "gemma4", "gpt-oss", "llama4", "gemma", "cohere2"}) | NO_CACHE
+)
 _SCALED_QUERY = frozenset({"gemma", "gemma2", "gemma3", "phi3"})
 _NORMED_VALUE = frozenset({"gemma3n", "gemma4"})
 _TURNED_IN_WINDOW = frozenset({"cohere2", "cohere2moe", "exaone4", "exaone-moe", "afmoe"})
@@ -54,11 +57,17 @@ def attention(walk: Walk, block: Block, x: Tensor) -> Tensor:
         walk.graph.store(caches[0], (key, slots[0]))
         walk.graph.store(caches[1], (value, slots[1]))
     out = _attend(walk, block, query, caches, (heads, head_v))
-    out = _rotated(walk, out, rotations[1])
     if gate is not None:
+        out = turned_back(walk, block, out)
         opening = walk.alter(walk.graph.compute(out.size_bytes, (gate,)))
         out = walk.graph.compute(out.size_bytes, (opening, out), 1)
     return out
+
+
+def turned_back(walk: Walk, block: Block, heads: Tensor) -> Tensor:
+    """What attention over a turned value cache gives, turned back."""
+    gated = heads.size_bytes == 0
+    return heads if gated else _rotated(walk, heads, _rotations(walk, block.index)[1])
 
 
 def _rotations(walk: Walk, layer: int) -> tuple[Tensor | None, Tensor | None]:
@@ -160,12 +169,22 @@ def attend(
     size_bytes = heads * head_v * walk.rows * F32
     if context.flash_attention:
         return _fused(walk, query, mask, caches, (size_bytes, cells * context.n_stream, *widths))
+    values = caches[-1:]
+    sources: tuple[Tensor, ...] = ()
+    if len(caches) > 1 and not walk.value_transposed:
+        # The cache was laid out for fused attention: its values are turned first.
+        sources = (graph.read(caches[1].size_bytes, values, ()),)
+        values = ()
     scores = graph.read(cells * heads * walk.rows * F32, caches[:1], (query,))
     if softcap:
         scores = walk.alter(walk.alter(walk.alter(scores)))
     scores = graph.compute(scores.size_bytes, (scores, mask), 1)
-    out = graph.read(size_bytes, caches[-1:], (scores,))
-    return graph.compute(size_bytes, (out,))
+    out = graph.read(size_bytes, values, (*sources, scores))
+    out = graph.compute(size_bytes, (out,))
+    if caches[0].home == graph.host and walk.value_kept:
+        out.device = graph.host
+    graph.expand()
+    return out
 
 
 def _fused(
@@ -189,6 +208,7 @@ def _fused(
     out.gpu_bytes = sum(
         width * rows * _F16 for width, kind in zip(widths, types, strict=False) if kind not in {"f16", "f32"}
     )
+    graph.expand()
     return out
 
 

@@ -158,10 +158,13 @@ def experts(walk: Walk, weights: Weights, x: Tensor, router_input: Tensor | None
         out = graph.compute(out.size_bytes, (out, shares), 1)
     one = width * rows * F32
     if used == 1:
-        return graph.compute(one, (out,))
+        result = graph.compute(one, (out,))
+        graph.expand()
+        return result
     result = graph.compute(one, (out, out))
     for _ in range(used - 2):
         result = graph.compute(one, (result, out), 1)
+    graph.expand()
     return result
 
 

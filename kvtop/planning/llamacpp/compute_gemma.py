@@ -12,7 +12,7 @@ _SPARSE_LAYERS = 10
 def per_layer_rows(walk: Walk, others: Weights, tokens: Tensor, embedded: Tensor) -> PerLayer:
     """Rows of every layer's own embedding, gathered on the host."""
     table = others["per_layer_token_embd"]
-    size_bytes = walk.hparams.n_embd_per_layer * walk.hparams.n_layer * walk.rows * F32
+    size_bytes = table.columns * walk.rows * F32
     rows = walk.graph.weighted(size_bytes, table, (tokens,))
     rows.device = table.home
     return PerLayer(walk.alter(rows), embedded, others)

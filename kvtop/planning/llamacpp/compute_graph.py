@@ -43,6 +43,7 @@ class Tensor:
         "reuse",
         "size_bytes",
         "sources",
+        "staged_bytes",
         "uses",
     )
 
@@ -62,6 +63,8 @@ class Tensor:
         self.gpu_bytes = 0
         """What a CUDA device allocates behind the tensor for its kernel."""
         self.host_only = False
+        self.staged_bytes = size_bytes
+        """What a copy on another device takes, if only a part of it is read there."""
         self.uses = 0
         self.held = 0
         self.address = 0
@@ -74,7 +77,7 @@ class Tensor:
 class Graph:
     """Tensors in the order of computation, and the inputs that the host fills before."""
 
-    __slots__ = ("host", "inputs", "offloads", "operations")
+    __slots__ = ("expanded", "host", "inputs", "offloads", "operations")
 
     def __init__(self, host: int, offloads: bool) -> None:
         self.host = host
@@ -83,6 +86,8 @@ class Graph:
         """Whether operations on host weights move to the first accelerator (batches of 32 rows and more)."""
         self.inputs: list[Tensor] = []
         self.operations: list[Tensor] = []
+        self.expanded = 0
+        """How many operations come before the next one that depends on none of the latest."""
 
     def input(self, size_bytes: int) -> Tensor:
         """A tensor that the host fills before the graph runs."""
@@ -105,9 +110,22 @@ class Graph:
         self.operations.append(tensor)
         return tensor
 
+    def expand(self) -> None:
+        """The builder asks for everything so far (`ggml_build_forward_expand`): what comes next cannot move before."""
+        self.expanded = len(self.operations)
+
     def store(self, cache: Resident, sources: Sequence[Tensor]) -> None:
         """Write into a cache: runs where the cache is and allocates nothing."""
         self.operations.append(Tensor(0, sources, 0, (), cache.home))
+        self.expand()
+
+    def gather(self, size_bytes: int, cache: Resident, rows: Tensor) -> Tensor:
+        """Rows of a state: asked for at once, so that they come before all that nobody asked for yet."""
+        tensor = Tensor(size_bytes, (rows,), 0, (cache,))
+        written = Tensor(0, (tensor,), 0, (), cache.home)
+        self.operations[self.expanded : self.expanded] = (tensor, written)
+        self.expanded += 2
+        return tensor
 
     def read(self, size_bytes: int, caches: Sequence[Resident], sources: Sequence[Tensor]) -> Tensor:
         """A tensor computed from caches, on whatever device its neighbours run."""

@@ -35,7 +35,7 @@ def write_graph(graph: Graph, hparams: HParams, blocks: Blocks, context: Resolve
     walk = Walk(graph, rows, hparams, context, _inputs(graph, hparams, context, rows))
     if hparams.indexer_n_head and any("indexer.attn_k" in block.weights for block in blocks.walked):
         walk.indexer = _indexer(walk)
-    if hparams.n_embd_per_layer and "per_layer_token_embd" in blocks.others:
+    if "per_layer_token_embd" in blocks.others:
         walk.per_layer = per_layer_rows(walk, blocks.others, tokens, x)
     streams = "altup_proj" in blocks.others
     if streams:
@@ -76,6 +76,7 @@ def _embedded(graph: Graph, hparams: HParams, blocks: Blocks, rows: int) -> tupl
         x = graph.compute(size_bytes, (x, graph.input(rows * F32)), 1)
     elif hparams.arch in _SCALED_EMBEDDINGS:
         x = graph.compute(size_bytes, (x,), 1)
+    graph.expand()
     return tokens, x
 
 
@@ -166,10 +167,17 @@ def write_block(walk: Walk, block: Block, x: Tensor) -> Tensor:
     if recurrent and heads is not None:
         # Falcon H1 normalises once for attention and once for the state.
         normed = walk.norm(weights, "attn_norm", x)
-    out = recurrence(walk, block, normed) if recurrent else None
-    if heads is not None:
-        projected = walk.linear(weights, "attn_output", heads)
-        out = projected if out is None else walk.add(projected, out)
+    projected: list[Tensor] = []
+
+    def project() -> None:
+        if heads is not None:
+            projected.append(walk.linear(weights, "attn_output", heads))
+
+    out = recurrence(walk, block, normed, project) if recurrent else None
+    if not projected:
+        project()
+    if projected:
+        out = projected[0] if out is None else walk.add(projected[0], out)
     if out is None:
         return walk.add(_fed(walk, weights, normed), x) if feeds else x
     closing = "post_attention_norm" in weights and ("ffn_norm" in weights or "post_ffw_norm" in weights)
@@ -183,6 +191,7 @@ def write_block(walk: Walk, block: Block, x: Tensor) -> Tensor:
     return _second_half(walk, weights, x, closing) if feeds else x
 
 
+_RESIDUAL_FIRST = frozenset({"phi3", "lfm2", "lfm2moe", "jamba"})
 _VIEWED = frozenset({"lfm2", "lfm2moe"})
 _STATE = frozenset({"ssm_in", "ssm_conv1d", "shortconv.conv"})
 _NORMS_BETWEEN = frozenset({"ffn_norm", "post_attention_norm", "attn_output_norm", "post_ffw_norm"})
@@ -202,7 +211,8 @@ def _second_half(walk: Walk, weights: Weights, x: Tensor, closing: bool) -> Tens
         out = _fed(walk, weights, normed)
     if "post_ffw_norm" in weights:
         out = walk.norm(weights, "post_ffw_norm", out)
-    x = walk.add(out, x)
+    first, second = (x, out) if walk.hparams.arch in _RESIDUAL_FIRST else (out, x)
+    x = walk.add(first, second)
     if "layer_output_norm" in weights:
         x = walk.norm(weights, "layer_output_norm", x)
     if "inp_gate" in weights and walk.per_layer is not None:

@@ -1,17 +1,22 @@
 """Blocks with a state instead of a cache: Mamba, gated delta nets, short convolutions (src/models/*.cpp, b11434)."""
 
+from collections.abc import Callable
+
 from kvtop.planning.llamacpp.compute_blocks import F32, Walk
 from kvtop.planning.llamacpp.compute_graph import Resident, Tensor
 from kvtop.planning.llamacpp.compute_layers import Block
 
 
-def recurrence(walk: Walk, block: Block, x: Tensor) -> Tensor:
-    """From the normalised input to the block's output, before the residual."""
+def recurrence(walk: Walk, block: Block, x: Tensor, after_scan: Callable[[], None] | None = None) -> Tensor:
+    """From the normalised input to the block's output, before the residual.
+
+    `after_scan` writes what comes between the scan and what follows it.
+    """
     if "shortconv.conv" in block.weights:
         return _short_convolution(walk, block, x)
     if "ssm_d" not in block.weights:
         return _delta_net(walk, block, x)
-    return _mamba(walk, block, x) if "ssm_x" in block.weights else _mamba2(walk, block, x)
+    return _mamba(walk, block, x) if "ssm_x" in block.weights else _mamba2(walk, block, x, after_scan)
 
 
 def _state(walk: Walk, block: Block, values: int) -> tuple[Resident, Tensor]:
@@ -19,7 +24,7 @@ def _state(walk: Walk, block: Block, values: int) -> tuple[Resident, Tensor]:
     size_bytes = values * walk.context.n_seq_max * F32
     cache = Resident(size_bytes, block.cache_home)
     assert walk.inputs.state_rows is not None
-    return cache, walk.graph.read(size_bytes, (cache,), (walk.inputs.state_rows,))
+    return cache, walk.graph.gather(size_bytes, cache, walk.inputs.state_rows)
 
 
 def _convolution(walk: Walk, block: Block, x: Tensor, channels: int) -> Tensor:
@@ -40,8 +45,16 @@ def _scan(walk: Walk, block: Block, sources: tuple[Tensor, ...]) -> Tensor:
     inner = hparams.ssm_d_inner
     states = hparams.ssm_d_state * inner * walk.context.n_seq_max
     cache = Resident(states * F32, block.cache_home)
-    scan = walk.graph.weighted((inner * walk.rows + states) * F32, block.weights["ssm_a"], sources)
-    scan.reads = (*scan.reads, cache)
+    decay = block.weights["ssm_a"]
+    scan = walk.graph.weighted((inner * walk.rows + states) * F32, decay, sources)
+    # A scan has one row: a GPU never takes it over from the host.
+    scan.device = decay.home
+    scan.reads = (decay, cache)
+    scan.staged_bytes = inner * walk.rows * F32
+    others = states // walk.context.n_seq_max * (walk.context.n_seq_max - 1)
+    if others and walk.inputs.state_rows is not None:
+        more = walk.graph.read(others * F32, (cache,), (walk.inputs.state_rows,))
+        walk.graph.store(cache, (more,))
     walk.graph.store(cache, (scan,))
     return scan
 
@@ -52,6 +65,8 @@ def _mamba(walk: Walk, block: Block, x: Tensor) -> Tensor:
     y = walk.alter(_convolution(walk, block, both, inner))
     parts = walk.linear(weights, "ssm_x", y)
     step = walk.values(walk.hparams.ssm_dt_rank, (parts,))
+    if "ssm_dt_norm" in weights:
+        step = graph.weighted(step.size_bytes, weights["ssm_dt_norm"], (step,), 1)
     step = walk.linear(weights, "ssm_dt", step)
     scan = _scan(walk, block, (y, step, parts))
     gate = walk.values(inner, (both,))
@@ -60,7 +75,7 @@ def _mamba(walk: Walk, block: Block, x: Tensor) -> Tensor:
     return walk.linear(weights, "ssm_out", graph.compute(y.size_bytes, (gate, y)))
 
 
-def _mamba2(walk: Walk, block: Block, x: Tensor) -> Tensor:
+def _mamba2(walk: Walk, block: Block, x: Tensor, after_scan: Callable[[], None] | None) -> Tensor:
     weights, graph, hparams = block.weights, walk.graph, walk.hparams
     inner = hparams.ssm_d_inner
     both = walk.linear(weights, "ssm_in", x)
@@ -71,6 +86,8 @@ def _mamba2(walk: Walk, block: Block, x: Tensor) -> Tensor:
     if bias is not None:
         step = graph.weighted(step.size_bytes, bias, (step,), 1)
     scan = _scan(walk, block, (mixed, step))
+    if after_scan is not None:
+        after_scan()
     gate = walk.values(inner, (both,))
     skipped = graph.weighted(gate.size_bytes, weights["ssm_d"], (mixed,))
     y = graph.compute(gate.size_bytes, (skipped, scan), 1)
@@ -85,9 +102,8 @@ def _delta_net(walk: Walk, block: Block, x: Tensor) -> Tensor:
     inner = hparams.ssm_d_inner
     keys = hparams.ssm_n_group * hparams.ssm_d_state
     mixed = walk.linear(weights, "attn_qkv" if "attn_qkv" in weights else "ssm_in", x)
-    mixed = _convolution(walk, block, mixed, inner + 2 * keys)
+    mixed = walk.alter(_convolution(walk, block, mixed, inner + 2 * keys))
     cache, state = _state(walk, block, hparams.n_embd_s)
-    mixed = walk.alter(mixed)
     query = walk.alter(walk.values(keys, (mixed,)))
     key = walk.alter(walk.values(keys, (mixed,)))
     small = walk.values(hparams.ssm_dt_rank, (x,))

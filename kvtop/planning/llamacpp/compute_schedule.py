@@ -74,13 +74,14 @@ class _Staging:
         key = id(original), device
         copy = self._made.get(key)
         if copy is None:
-            copy = Tensor(original.size_bytes, origin, 0, (), device)
+            size_bytes = original.staged_bytes if isinstance(original, Tensor) else original.size_bytes
+            copy = Tensor(size_bytes, origin, 0, (), device)
             copy.lasting = isinstance(original, Tensor) and original.lasting
             self._made[key] = copy
             self.ordered.append(copy)
             if self._copies > 1:
                 copy.kept = True
-                self.keep(original.size_bytes, device)
+                self.keep(size_bytes, device)
         return copy
 
 
