@@ -44,7 +44,9 @@ def buffer_bytes(
     mixed = blocks_of(prepared, layout.placement, overrides).mixed
     kept = context if mixed else replace(context, type_k=_kind(context.type_k), type_v=_kind(context.type_v))
     rules = tuple(layout.buffers[name] for name in (*layout.placement.devices, HOST))
-    return _peaks(prepared, kept, layout.placement, overrides, settings.op_offload, rules)
+    # Only a plain "off" transposes V: the cache is created before "auto" is resolved.
+    transposed = settings.flash_attention == "off" or prepared.hparams.arch == "grok"
+    return _peaks(prepared, kept, layout.placement, overrides, settings.op_offload, transposed, rules)
 
 
 def _kind(cache_type: str) -> str:
@@ -61,12 +63,20 @@ def _peaks(
     placement: Placement,
     overrides: tuple[tuple[str, str], ...],
     offloads: bool,
+    value_transposed: bool,
     rules: tuple[BufferRule, ...],
 ) -> Mapping[str, int]:
     host = len(placement.devices)
     blocks = blocks_of(prepared, placement, overrides)
     graph = Graph(host, offloads and host > 0 and min(context.n_ctx, context.n_ubatch) >= OFFLOADED_ROWS)
-    write_graph(graph, prepared.hparams, blocks, context)
+    write_graph(
+        graph,
+        prepared.hparams,
+        blocks,
+        context,
+        value_transposed=value_transposed,
+        cache_on_host=placement.kv_on_host,
+    )
     ordered = schedule(graph, _PIPELINE_COPIES if placement.pipeline_parallel else 1)
     peaks = peak_bytes(graph.inputs, ordered, [rule.alignment_bytes for rule in rules])
     return dict(zip((*placement.devices, HOST), peaks, strict=True))

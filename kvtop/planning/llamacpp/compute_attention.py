@@ -2,7 +2,7 @@
 
 from kvtop.planning.cache_types import CACHE_TYPES
 from kvtop.planning.llamacpp.architectures import NO_CACHE
-from kvtop.planning.llamacpp.compute_blocks import F32, Walk
+from kvtop.planning.llamacpp.compute_blocks import F32, Walk, Weights
 from kvtop.planning.llamacpp.compute_graph import Resident, Tensor
 from kvtop.planning.llamacpp.compute_layers import Block
 
@@ -11,13 +11,15 @@ _KEY_BEFORE_VALUE = (
 )
 _SCALED_QUERY = frozenset({"gemma", "gemma2", "gemma3", "phi3"})
 _NORMED_VALUE = frozenset({"gemma3n", "gemma4"})
+Heads = tuple[Tensor, Tensor | None]
+"""What the heads give, and the rotation that undoes the one of a quantised value cache."""
 _TURNED_IN_WINDOW = frozenset({"cohere2", "cohere2moe", "exaone4", "exaone-moe", "afmoe"})
 _TURNED_BUT_FOURTH = frozenset({"llama4", "smollm3"})
 _NEVER_TURNED = frozenset({"jamba", "nemotron_h", "nemotron_h_moe", "gpt2", "mpt", "bloom", "starcoder", "bert"})
 _F16 = 2
 
 
-def attention(walk: Walk, block: Block, x: Tensor) -> Tensor:
+def attention(walk: Walk, block: Block, x: Tensor) -> Heads:
     """From the normalised input to what the heads give, before the output matrix."""
     weights, hparams, layer = block.weights, walk.hparams, block.index
     head_k, head_v = hparams.n_embd_head_k[layer], hparams.n_embd_head_v[layer]
@@ -50,7 +52,7 @@ def attention(walk: Walk, block: Block, x: Tensor) -> Tensor:
     inputs = walk.inputs
     if key is not None and value is not None:
         if inputs.key_slots is None or inputs.value_slots is None:
-            return _uncached(walk, (heads, heads_kv, head_v), query, key, value)
+            return _uncached(walk, (heads, heads_kv, head_v), query, key, value), None
         slots = inputs.key_slots, inputs.value_slots
         if hparams.is_swa[layer] and inputs.window_slots is not None:
             slots = inputs.window_slots
@@ -58,16 +60,15 @@ def attention(walk: Walk, block: Block, x: Tensor) -> Tensor:
         walk.graph.store(caches[1], (value, slots[1]))
     out = _attend(walk, block, query, caches, (heads, head_v))
     if gate is not None:
-        out = turned_back(walk, block, out)
+        out = _rotated(walk, out, rotations[1])
         opening = walk.alter(walk.graph.compute(out.size_bytes, (gate,)))
-        out = walk.graph.compute(out.size_bytes, (opening, out), 1)
-    return out
+        return walk.graph.compute(out.size_bytes, (opening, out), 1), None
+    return out, rotations[1]
 
 
-def turned_back(walk: Walk, block: Block, heads: Tensor) -> Tensor:
-    """What attention over a turned value cache gives, turned back."""
-    gated = heads.size_bytes == 0
-    return heads if gated else _rotated(walk, heads, _rotations(walk, block.index)[1])
+def projected(walk: Walk, weights: Weights, heads: Heads) -> Tensor:
+    """The output matrix over what the heads give."""
+    return walk.linear(weights, "attn_output", _rotated(walk, *heads))
 
 
 def _rotations(walk: Walk, layer: int) -> tuple[Tensor | None, Tensor | None]:
@@ -181,7 +182,7 @@ def attend(
     scores = graph.compute(scores.size_bytes, (scores, mask), 1)
     out = graph.read(size_bytes, values, (*sources, scores))
     out = graph.compute(size_bytes, (out,))
-    if caches[0].home == graph.host and walk.value_kept:
+    if walk.cache_on_host:
         out.device = graph.host
     graph.expand()
     return out
@@ -230,7 +231,7 @@ def _uncached(walk: Walk, shape: tuple[int, int, int], query: Tensor, key: Tenso
     return graph.compute(size_bytes, (out,))
 
 
-def latent_attention(walk: Walk, block: Block, x: Tensor) -> Tensor:
+def latent_attention(walk: Walk, block: Block, x: Tensor) -> Heads:
     """Multi-head latent attention with absorbed matrices: queries as wide as the cached row (deepseek2.cpp)."""
     weights, hparams, graph, rows = block.weights, walk.hparams, walk.graph, walk.rows
     heads, lora, rope = hparams.n_head[block.index], hparams.n_lora_kv, hparams.n_rot
@@ -263,7 +264,7 @@ def latent_attention(walk: Walk, block: Block, x: Tensor) -> Tensor:
     out = attend(walk, query, mask, (cache,), heads=heads, head_v=lora, cells=cells, widths=(lora + rope, lora))
     values = hparams.n_embd_head_v_mla * heads * rows * F32
     out = graph.weighted(values, weights["attn_v_b"], (out,))
-    return graph.compute(values, (out,))
+    return graph.compute(values, (out,)), None
 
 
 def _indexer_keys(walk: Walk, block: Block, x: Tensor) -> None:

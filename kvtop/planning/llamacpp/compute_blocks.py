@@ -65,6 +65,9 @@ class Walk:
     inputs: Inputs
     indexer: Indexer | None = None
     per_layer: PerLayer | None = None
+    value_transposed: bool = False
+    """The value cache was laid out for attention that is not fused."""
+    cache_on_host: bool = False
 
     def values(self, width: int, sources: tuple[Tensor, ...], reuse: int = 0) -> Tensor:
         """A tensor of `width` f32 values a row."""

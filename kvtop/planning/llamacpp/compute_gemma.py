@@ -1,6 +1,6 @@
 """What Gemma 3n and 4 add to a block: inputs per layer, and Gemma 3n's parallel streams (src/models/gemma3n.cpp)."""
 
-from kvtop.planning.llamacpp.compute_attention import attention
+from kvtop.planning.llamacpp.compute_attention import attention, projected
 from kvtop.planning.llamacpp.compute_blocks import F32, PerLayer, Walk, Weights
 from kvtop.planning.llamacpp.compute_graph import Tensor
 from kvtop.planning.llamacpp.compute_layers import Block
@@ -70,7 +70,7 @@ def write_gemma3n_block(walk: Walk, block: Block, x: Tensor) -> Tensor:
     mixed = graph.compute(x.size_bytes, (turned, mixing))
     predicted = walk.add(graph.compute(x.size_bytes, (mixed,)), x)
     normed = walk.norm(weights, "attn_norm", predicted, one)
-    attended = walk.linear(weights, "attn_output", attention(walk, block, normed))
+    attended = projected(walk, weights, attention(walk, block, normed))
     attended = walk.norm(weights, "post_attention_norm", attended)
     attended = graph.compute(one, (attended, predicted), 1)
     low = walk.linear(weights, "laurel_r", walk.linear(weights, "laurel_l", normed))

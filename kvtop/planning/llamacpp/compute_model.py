@@ -2,7 +2,7 @@
 
 from kvtop.planning.cache_types import CACHE_TYPES
 from kvtop.planning.llamacpp.architectures import NO_CACHE, RECURRENT
-from kvtop.planning.llamacpp.compute_attention import attention, latent_attention
+from kvtop.planning.llamacpp.compute_attention import attention, latent_attention, projected
 from kvtop.planning.llamacpp.compute_blocks import F32, Indexer, Inputs, Walk, Weights, experts, feed_forward, mixture
 from kvtop.planning.llamacpp.compute_gemma import (
     add_per_layer,
@@ -27,12 +27,21 @@ _SCALED_TOKENS = frozenset({"gemma", "gemma3", "gemma3n", "gemma4", "gemma-embed
 _SCALED_EMBEDDINGS = frozenset({"gemma2", "granite", "granitemoe", "granitehybrid", "grok", "minicpm", "minicpm3"})
 
 
-def write_graph(graph: Graph, hparams: HParams, blocks: Blocks, context: ResolvedContext) -> None:
+def write_graph(
+    graph: Graph,
+    hparams: HParams,
+    blocks: Blocks,
+    context: ResolvedContext,
+    *,
+    value_transposed: bool,
+    cache_on_host: bool,
+) -> None:
     """Write the graph of one full micro-batch."""
     sequences = context.n_seq_max
     rows = -(-min(context.n_ctx, context.n_ubatch) // sequences) * sequences
     tokens, x = _embedded(graph, hparams, blocks, rows)
-    walk = Walk(graph, rows, hparams, context, _inputs(graph, hparams, context, rows))
+    walk = Walk(graph, rows, hparams, context, _inputs(graph, hparams, context, rows, value_transposed))
+    walk.value_transposed, walk.cache_on_host = value_transposed, cache_on_host
     if hparams.indexer_n_head and any("indexer.attn_k" in block.weights for block in blocks.walked):
         walk.indexer = _indexer(walk)
     if "per_layer_token_embd" in blocks.others:
@@ -80,7 +89,7 @@ def _embedded(graph: Graph, hparams: HParams, blocks: Blocks, rows: int) -> tupl
     return tokens, x
 
 
-def _inputs(graph: Graph, hparams: HParams, context: ResolvedContext, rows: int) -> Inputs:
+def _inputs(graph: Graph, hparams: HParams, context: ResolvedContext, rows: int, value_transposed: bool) -> Inputs:
     positions = graph.input(rows * _I32 * (4 if hparams.arch in _FOUR_POSITIONS else 1))
     cached = hparams.arch not in NO_CACHE
     attends = hparams.arch not in RECURRENT
@@ -89,7 +98,7 @@ def _inputs(graph: Graph, hparams: HParams, context: ResolvedContext, rows: int)
     window_slots: tuple[Tensor, Tensor] | None = None
     if attends and cached:
         key_slots = graph.input(rows * _I64)
-        width = 1 if context.flash_attention else hparams.n_embd_v_gqa_max
+        width = hparams.n_embd_v_gqa_max if value_transposed else 1
         value_slots = graph.input(rows * _I64 * width) if not hparams.is_mla else key_slots
         if any(hparams.is_swa):
             window = graph.input(context.swa_cells * rows * per_cell)
@@ -163,21 +172,20 @@ def write_block(walk: Walk, block: Block, x: Tensor) -> Tensor:
     feeds = "ffn_down" in weights or "ffn_down_exps" in weights
     if heads is not None and feeds and not recurrent and _NORMS_BETWEEN.isdisjoint(weights):
         fed = walk.add(_fed(walk, weights, normed), x)
-        return walk.add(fed, walk.linear(weights, "attn_output", heads))
+        return walk.add(fed, projected(walk, weights, heads))
     if recurrent and heads is not None:
         # Falcon H1 normalises once for attention and once for the state.
         normed = walk.norm(weights, "attn_norm", x)
-    projected: list[Tensor] = []
+    attended: list[Tensor] = []
 
-    def project() -> None:
-        if heads is not None:
-            projected.append(walk.linear(weights, "attn_output", heads))
+    def attend() -> None:
+        if heads is not None and not attended:
+            attended.append(projected(walk, weights, heads))
 
-    out = recurrence(walk, block, normed, project) if recurrent else None
-    if not projected:
-        project()
-    if projected:
-        out = projected[0] if out is None else walk.add(projected[0], out)
+    out = recurrence(walk, block, normed, attend) if recurrent else None
+    attend()
+    if attended:
+        out = attended[0] if out is None else walk.add(attended[0], out)
     if out is None:
         return walk.add(_fed(walk, weights, normed), x) if feeds else x
     closing = "post_attention_norm" in weights and ("ffn_norm" in weights or "post_ffw_norm" in weights)
