@@ -1,6 +1,7 @@
 """What a model's blocks consist of, read off its tensors, and which blocks are worth walking through."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -86,18 +87,19 @@ def blocks_of(prepared: PreparedModel, placement: Placement, overrides: tuple[tu
     return Blocks(walked, others, mixed or placement.kv_on_host)
 
 
+_REPETITIONS = 2
 _INPUTS = frozenset({"token_embd", "token_types", "position_embd", "per_layer_token_embd"})
 
 
 def _representatives(kinds: Sequence[object]) -> list[int]:
-    """The first two blocks, and the first block of every pair of neighbouring kinds."""
+    """The first blocks of every pair of neighbouring kinds: where holes lie may alternate from block to block."""
     numbers: dict[object, int] = {}
     ids = [numbers.setdefault(kind, len(numbers)) for kind in kinds]
-    seen: set[tuple[int, int]] = set()
+    seen: Counter[tuple[int, int]] = Counter()
     chosen = []
     for layer, number in enumerate(ids):
         pair = ids[layer - 1] if layer else -1, number
-        if pair not in seen:
-            seen.add(pair)
+        if seen[pair] < _REPETITIONS:
+            seen[pair] += 1
             chosen.append(layer)
     return chosen

@@ -193,12 +193,21 @@ def write_block(walk: Walk, block: Block, x: Tensor) -> Tensor:
         out = walk.norm(weights, "post_attention_norm", out)
     # What a state's block gives is a view here: only the residual can be overwritten.
     viewed = heads is None and (walk.hparams.arch in _VIEWED or "ssm_d" not in weights or "ssm_x" in weights)
-    x = walk.graph.compute(x.size_bytes, (x, out), 1) if viewed and not closing else walk.add(out, x)
+    if viewed and not closing:
+        x = walk.graph.compute(x.size_bytes, (x, out), 1)
+    else:
+        x = _summed(walk, out, x, _RESIDUAL_FIRST_TWICE)
     if "attn_output_norm" in weights:
         x = walk.norm(weights, "attn_output_norm", x)
     return _second_half(walk, weights, x, closing) if feeds else x
 
 
+def _summed(walk: Walk, out: Tensor, residual: Tensor, residual_first: frozenset[str]) -> Tensor:
+    """A residual connection. The first operand's memory is the one taken over."""
+    return walk.add(residual, out) if walk.hparams.arch in residual_first else walk.add(out, residual)
+
+
+_RESIDUAL_FIRST_TWICE = frozenset({"lfm2", "lfm2moe"})
 _RESIDUAL_FIRST = frozenset({"phi3", "lfm2", "lfm2moe", "jamba"})
 _VIEWED = frozenset({"lfm2", "lfm2moe"})
 _STATE = frozenset({"ssm_in", "ssm_conv1d", "shortconv.conv"})
@@ -219,8 +228,7 @@ def _second_half(walk: Walk, weights: Weights, x: Tensor, closing: bool) -> Tens
         out = _fed(walk, weights, normed)
     if "post_ffw_norm" in weights:
         out = walk.norm(weights, "post_ffw_norm", out)
-    first, second = (x, out) if walk.hparams.arch in _RESIDUAL_FIRST else (out, x)
-    x = walk.add(first, second)
+    x = _summed(walk, out, x, _RESIDUAL_FIRST)
     if "layer_output_norm" in weights:
         x = walk.norm(weights, "layer_output_norm", x)
     if "inp_gate" in weights and walk.per_layer is not None:
