@@ -4,7 +4,7 @@ from kvtop.planning.cache_types import CACHE_TYPES
 from kvtop.planning.llamacpp.architectures import NO_CACHE
 from kvtop.planning.llamacpp.compute_blocks import F32, Walk, Weights
 from kvtop.planning.llamacpp.compute_graph import Resident, Tensor
-from kvtop.planning.llamacpp.compute_layers import Block
+from kvtop.planning.llamacpp.compute_layers import Block, turns_by_position
 
 _KEY_BEFORE_VALUE = (
     frozenset({"gemma2", "gemma3", "gemma3n", "gemma4", "gpt-oss", "llama4", "gemma", "cohere2"}) | NO_CACHE
@@ -13,9 +13,6 @@ _SCALED_QUERY = frozenset({"gemma", "gemma2", "gemma3", "phi3"})
 _NORMED_VALUE = frozenset({"gemma3n", "gemma4"})
 Heads = tuple[Tensor, Tensor | None]
 """What the heads give, and the rotation that undoes the one of a quantised value cache."""
-_TURNED_IN_WINDOW = frozenset({"cohere2", "cohere2moe", "exaone4", "exaone-moe", "afmoe"})
-_TURNED_BUT_FOURTH = frozenset({"llama4", "smollm3"})
-_NEVER_TURNED = frozenset({"jamba", "nemotron_h", "nemotron_h_moe", "gpt2", "mpt", "bloom", "starcoder", "bert"})
 _F16 = 2
 
 
@@ -40,7 +37,7 @@ def attention(walk: Walk, block: Block, x: Tensor) -> Heads:
         if full.size_bytes > query_bytes:
             gate = full
         if hparams.arch == "llama4":
-            query = walk.graph.compute(query_bytes, (query,), int(_turns(walk, layer)))
+            query = walk.graph.compute(query_bytes, (query,), int(turns_by_position(hparams, layer)))
         if hparams.arch in _SCALED_QUERY:
             query = walk.alter(query)
         query = _rotated(walk, query, rotations[0])
@@ -75,33 +72,34 @@ def _rotations(walk: Walk, layer: int) -> tuple[Tensor | None, Tensor | None]:
     return walk.inputs.window_rotations if walk.hparams.is_swa[layer] else walk.inputs.rotations
 
 
-def _turns(walk: Walk, layer: int) -> bool:
-    """Whether the layer rotates by position: some models leave it out on every fourth or every full layer."""
-    arch = walk.hparams.arch
-    if arch in _TURNED_IN_WINDOW:
-        return walk.hparams.is_swa[layer]
-    return arch not in _NEVER_TURNED and not (arch in _TURNED_BUT_FOURTH and layer % 4 == 3)
-
-
 def _positioned(walk: Walk, block: Block, x: Tensor, norm: str, size_bytes: int) -> Tensor:
     """Normalised per head where the model does that, and rotated by position."""
     weights = block.weights
-    turns = _turns(walk, block.index)
+    turns = turns_by_position(walk.hparams, block.index)
     # Heads are views of the product, and a view's memory is never taken over.
     if norm not in weights:
         if not turns and x.size_bytes == size_bytes:
             return x
-        return walk.graph.compute(size_bytes, (x, walk.inputs.positions))
+        return _turned(walk, block, x, size_bytes, 0)
     whole = weights[norm].columns * walk.rows * F32 == x.size_bytes
     x = walk.norm(weights, norm, x, 0 if whole else size_bytes)
     if not turns:
         return x
-    return walk.graph.compute(x.size_bytes, (x, walk.inputs.positions), 0 if whole else 1)
+    return _turned(walk, block, x, x.size_bytes, 0 if whole else 1)
+
+
+def _turned(walk: Walk, block: Block, x: Tensor, size_bytes: int, reuse: int) -> Tensor:
+    turned = walk.graph.compute(size_bytes, (x, walk.inputs.positions), reuse)
+    if block.rope_factors is not None:
+        turned.reads = (block.rope_factors,)
+    return turned
 
 
 def _key(walk: Walk, block: Block, x: Tensor) -> Tensor:
     key = walk.linear(block.weights, "attn_k", x)
     key = _positioned(walk, block, key, "attn_k_norm", key.size_bytes)
+    if walk.hparams.arch == "llama4" and turns_by_position(walk.hparams, block.index):
+        key = walk.alter(key)
     return _rotated(walk, key, _rotations(walk, block.index)[0])
 
 
@@ -150,6 +148,7 @@ def _attend(
         cells=cells_of(walk, layer),
         widths=(hparams.n_embd_k_gqa(layer), hparams.n_embd_v_gqa(layer)),
         softcap=bool(hparams.f_attn_logit_softcapping),
+        turned_bytes=0 if walk.value_transposed else caches[1].size_bytes,
     )
 
 
@@ -164,6 +163,7 @@ def attend(
     cells: int,
     widths: tuple[int, int],
     softcap: bool = False,
+    turned_bytes: int = 0,
 ) -> Tensor:
     """Fused attention, or scores, softmax and a product. CUDA's fused kernel reads f16: other types are copied."""
     graph, context = walk.graph, walk.context
@@ -172,9 +172,9 @@ def attend(
         return _fused(walk, query, mask, caches, (size_bytes, cells * context.n_stream, *widths))
     values = caches[-1:]
     sources: tuple[Tensor, ...] = ()
-    if len(caches) > 1 and not walk.value_transposed:
+    if turned_bytes:
         # The cache was laid out for fused attention: its values are turned first.
-        sources = (graph.read(caches[1].size_bytes, values, ()),)
+        sources = (graph.read(turned_bytes, values, ()),)
         values = ()
     scores = graph.read(cells * heads * walk.rows * F32, caches[:1], (query,))
     if softcap:
@@ -261,7 +261,20 @@ def latent_attention(walk: Walk, block: Block, x: Tensor) -> Heads:
     graph.store(cache, (key, inputs.key_slots))
     if indexed:
         mask = _indexer_mask(walk, block, x, compressed, cells)
-    out = attend(walk, query, mask, (cache,), heads=heads, head_v=lora, cells=cells, widths=(lora + rope, lora))
+    # Values are a part of the key rows: one more view to stage, nothing more to convert.
+    caches = cache, Resident(stored, block.cache_home)
+    value_bytes = CACHE_TYPES[walk.context.type_k].row_bytes(lora) * cells * walk.context.n_stream
+    out = attend(
+        walk,
+        query,
+        mask,
+        caches,
+        heads=heads,
+        head_v=lora,
+        cells=cells,
+        widths=(lora + rope, 0),
+        turned_bytes=value_bytes,
+    )
     values = hparams.n_embd_head_v_mla * heads * rows * F32
     out = graph.weighted(values, weights["attn_v_b"], (out,))
     return graph.compute(values, (out,)), None

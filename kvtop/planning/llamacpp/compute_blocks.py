@@ -3,7 +3,7 @@
 Follows `build_ffn`, `build_moe_ffn` and `build_norm` (src/llama-graph.cpp) and src/models/*.cpp (b11434).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from kvtop.planning.llamacpp.compute_graph import Graph, Resident, Tensor
@@ -130,11 +130,14 @@ def _columns(down: Resident, up: Resident) -> int:
     return up.rows // 2 if down.columns * 2 == up.rows else 0
 
 
-def experts(walk: Walk, weights: Weights, x: Tensor, router_input: Tensor | None = None) -> Tensor:
-    """A mixture of experts: routing, the used experts' products, and their weighted sum."""
+def experts(walk: Walk, weights: Weights, x: Tensor, prepare: Callable[[], Tensor] | None = None) -> Tensor:
+    """A mixture of experts: routing by `x`, the used experts' products, and their weighted sum.
+
+    `prepare` writes the experts' own input after the routing, where it is not `x`.
+    """
     hparams, graph, rows = walk.hparams, walk.graph, walk.rows
     used = max(1, *hparams.n_expert_used)
-    logits = walk.linear(weights, "ffn_gate_inp", x if router_input is None else router_input)
+    logits = walk.linear(weights, "ffn_gate_inp", x)
     probabilities = walk.alter(logits)
     chosen_from = probabilities
     bias = weights.get("exp_probs_b.bias")
@@ -144,6 +147,9 @@ def experts(walk: Walk, weights: Weights, x: Tensor, router_input: Tensor | None
     shares = walk.values(used, (probabilities, chosen))
     total = walk.alter(walk.values(1, (shares,)))
     shares = graph.compute(shares.size_bytes, (shares, total), 1)
+    graph.expand()
+    if prepare is not None:
+        x = prepare()
     width = hparams.n_embd
     early = hparams.arch == "llama4"
     if early:

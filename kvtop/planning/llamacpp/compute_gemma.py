@@ -3,10 +3,9 @@
 from kvtop.planning.llamacpp.compute_attention import attention, projected
 from kvtop.planning.llamacpp.compute_blocks import F32, PerLayer, Walk, Weights
 from kvtop.planning.llamacpp.compute_graph import Tensor
-from kvtop.planning.llamacpp.compute_layers import Block
+from kvtop.planning.llamacpp.compute_layers import GEMMA3N_SPARSE_LAYERS, Block
 
 _STREAMS = 4
-_SPARSE_LAYERS = 10
 
 
 def per_layer_rows(walk: Walk, others: Weights, tokens: Tensor, embedded: Tensor) -> PerLayer:
@@ -98,7 +97,7 @@ def _gated(walk: Walk, block: Block, x: Tensor) -> Tensor:
     weights = block.weights
     up = walk.linear(weights, "ffn_up", x)
     gate = walk.linear(weights, "ffn_gate", x)
-    if block.index < _SPARSE_LAYERS:
+    if block.index < GEMMA3N_SPARSE_LAYERS:
         centred = walk.alter(walk.graph.compute(gate.size_bytes, (gate,)))
         deviation = walk.values(1, (centred,))
         gate = walk.alter(walk.graph.compute(gate.size_bytes, (gate, deviation), 1))

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from kvtop.planning.llamacpp.compute_graph import Resident
+from kvtop.planning.llamacpp.hparams import HParams
 from kvtop.planning.llamacpp.placement import HOST, Placement
 from kvtop.planning.llamacpp.prepared import PreparedModel
 from kvtop.planning.llamacpp.weights import Overrides
 
+GEMMA3N_SPARSE_LAYERS = 10
 _BLOCK = re.compile(r"blk\.(\d+)\.(.+)")
 
 
@@ -21,6 +23,8 @@ class Block:
     index: int
     weights: Mapping[str, Resident]
     cache_home: int
+    rope_factors: Resident | None
+    """Frequency factors of rotary positions, where the model has a tensor of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +82,41 @@ def blocks_of(prepared: PreparedModel, placement: Placement, overrides: tuple[tu
             hparams.n_head[layer],
             hparams.n_head_kv[layer],
             hparams.n_ff[layer],
+            turns_by_position(hparams, layer),
+            hparams.arch == "gemma3n" and layer < GEMMA3N_SPARSE_LAYERS,
         )
         for layer in range(hparams.n_layer)
     ]
+    factors = next((others[name] for name in _ROPE_FACTORS if name in others), None)
+    # Every device has its own copy of the factors, and so has the host.
+    copies = {
+        home: None if factors is None else Resident(factors.size_bytes, home, factors.rows) for home in homes.values()
+    }
     walked = tuple(
-        Block(layer, by_block[layer], homes[placement.cache_device(layer)]) for layer in _representatives(kinds)
+        Block(
+            layer,
+            by_block[layer],
+            homes[placement.cache_device(layer)],
+            None if hparams.arch == "gemma4" and hparams.is_swa[layer] else copies[homes[placement.layers[layer]]],
+        )
+        for layer in _representatives(kinds)
     )
     return Blocks(walked, others, mixed or placement.kv_on_host)
 
 
+_TURNED_IN_WINDOW = frozenset({"cohere2", "cohere2moe", "exaone4", "exaone-moe", "afmoe"})
+_TURNED_BUT_FOURTH = frozenset({"llama4", "smollm3"})
+_NEVER_TURNED = frozenset({"jamba", "nemotron_h", "nemotron_h_moe", "gpt2", "mpt", "bloom", "starcoder", "bert"})
 _REPETITIONS = 2
+_ROPE_FACTORS = ("rope_freqs", "rope_factors_short", "rope_factors_long")
 _INPUTS = frozenset({"token_embd", "token_types", "position_embd", "per_layer_token_embd"})
+
+
+def turns_by_position(hparams: HParams, layer: int) -> bool:
+    """Whether the layer rotates by position: some models leave it out on every fourth or every full layer."""
+    if hparams.arch in _TURNED_IN_WINDOW:
+        return hparams.is_swa[layer]
+    return hparams.arch not in _NEVER_TURNED and not (hparams.arch in _TURNED_BUT_FOURTH and layer % 4 == 3)
 
 
 def _representatives(kinds: Sequence[object]) -> list[int]:

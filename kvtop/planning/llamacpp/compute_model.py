@@ -164,6 +164,8 @@ def write_block(walk: Walk, block: Block, x: Tensor) -> Tensor:
     weights = block.weights
     normed = walk.norm(weights, "attn_norm", x) if "attn_norm" in weights else x
     recurrent = not _STATE.isdisjoint(weights)
+    if recurrent and "ssm_d" not in weights and "shortconv.conv" not in weights:
+        walk.graph.expand()
     heads = None
     if "attn_kv_a_mqa" in weights and "attn_k_b" in weights:
         heads = latent_attention(walk, block, normed)
@@ -219,7 +221,11 @@ def _second_half(walk: Walk, weights: Weights, x: Tensor, closing: bool) -> Tens
     split = "pre_ffw_norm_2" in weights
     if split:
         # Gemma 4 with experts: both halves start from the residual.
-        sparse = experts(walk, weights, walk.norm(weights, "pre_ffw_norm_2", x), x)
+        router = walk.alter(walk.graph.compute(x.size_bytes, (x,)))
+        if "ffn_gate_inp.scale" in weights:
+            router = walk.graph.weighted(x.size_bytes, weights["ffn_gate_inp.scale"], (router,), 1)
+        residual = x
+        sparse = experts(walk, weights, router, lambda: walk.norm(weights, "pre_ffw_norm_2", residual))
         dense = feed_forward(walk, weights, walk.norm(weights, "ffn_norm", x))
         dense = walk.norm(weights, "post_ffw_norm_1", dense)
         out = walk.add(dense, walk.norm(weights, "post_ffw_norm_2", sparse))

@@ -105,7 +105,12 @@ def _delta_net(walk: Walk, block: Block, x: Tensor) -> Tensor:
     mixed = walk.alter(_convolution(walk, block, mixed, inner + 2 * keys))
     cache, state = _state(walk, block, hparams.n_embd_s)
     query = walk.alter(walk.values(keys, (mixed,)))
+    if "ssm_ba" in weights:
+        # Qwen3 Next repeats its heads for the values.
+        query = walk.values(inner, (query,))
     key = walk.alter(walk.values(keys, (mixed,)))
+    if "ssm_ba" in weights:
+        key = walk.values(inner, (key,))
     small = walk.values(hparams.ssm_dt_rank, (x,))
     beta = walk.values(hparams.ssm_dt_rank, (x,))
     grown = rows + inner // max(1, hparams.ssm_dt_rank) * walk.context.n_seq_max
