@@ -78,5 +78,5 @@ def _peaks(
         cache_on_host=placement.kv_on_host,
     )
     ordered = schedule(graph, _PIPELINE_COPIES if placement.pipeline_parallel else 1)
-    peaks = peak_bytes(graph.inputs, ordered, [rule.alignment_bytes for rule in rules])
+    peaks = peak_bytes([*graph.inputs, *graph.constants], ordered, [rule.alignment_bytes for rule in rules])
     return dict(zip((*placement.devices, HOST), peaks, strict=True))

@@ -59,15 +59,18 @@ class _Arena:
             sizes.insert(index, size)
 
 
-def peak_bytes(inputs: Sequence[Tensor], ordered: Sequence[Tensor], alignments: Sequence[int]) -> list[int]:
-    """Highest address per device. `alignments` has one entry a device, the host last."""
+def peak_bytes(first: Sequence[Tensor], ordered: Sequence[Tensor], alignments: Sequence[int]) -> list[int]:
+    """Highest address per device. `first` exist before anything is computed.
+
+    `alignments` has one entry a device, the host last.
+    """
     arenas = [_Arena(alignment) for alignment in alignments]
     host = len(alignments) - 1
     for tensor in ordered:
         for source in tensor.sources:
             source.uses += 1
-    for tensor in inputs:
-        _allocate(tensor, arenas[host], 0)
+    for tensor in first:
+        _allocate(tensor, arenas[tensor.device], 0)
     for tensor in ordered:
         if tensor.kept:
             _allocate(tensor, arenas[tensor.device], 0)
@@ -95,7 +98,10 @@ def _allocate(tensor: Tensor, arena: _Arena, extra: int) -> None:
 
 
 def _taken_over(tensor: Tensor, arenas: list[_Arena]) -> bool:
-    for source in tensor.sources[: tensor.reuse]:
+    sources = tensor.sources[: tensor.reuse]
+    if tensor.view_first and not sources[0].copied:
+        sources = sources[1:]
+    for source in sources:
         if source.uses == 1 and source.held and not source.kept:
             arena = arenas[source.device]
             mask = arena.mask

@@ -272,7 +272,7 @@ def latent_attention(walk: Walk, block: Block, x: Tensor) -> Heads:
         heads=heads,
         head_v=lora,
         cells=cells,
-        widths=(lora + rope, 0),
+        widths=(lora + rope, lora if walk.context.type_v == "f32" else 0),
         turned_bytes=value_bytes,
     )
     values = hparams.n_embd_head_v_mla * heads * rows * F32
@@ -307,5 +307,5 @@ def _indexer_mask(walk: Walk, block: Block, x: Tensor, compressed: Tensor, cells
     chosen = graph.compute(chosen.size_bytes, (chosen,))
     assert walk.inputs.mask is not None
     narrowed = graph.compute(walk.inputs.mask.size_bytes, (walk.inputs.mask,))
-    graph.compute(0, (chosen, indexer.fill))
+    graph.compute(0, (chosen, walk.alter(indexer.constants[block.index])))
     return graph.compute(narrowed.size_bytes, (narrowed, walk.inputs.mask), 1)

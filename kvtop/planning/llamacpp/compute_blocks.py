@@ -36,12 +36,13 @@ class Inputs:
 
 @dataclass(slots=True)
 class Indexer:
-    """Inputs of the lightning indexer: its rotation, cache slots and mask, and the fill of a narrowed mask."""
+    """Inputs of the lightning indexer."""
 
     rotation: Tensor | None
     slots: Tensor
     mask: Tensor
-    fill: Tensor
+    constants: Mapping[int, Tensor]
+    """By block: what unmasks the chosen cells."""
 
 
 @dataclass(slots=True)

@@ -33,6 +33,7 @@ class Tensor:
 
     __slots__ = (
         "address",
+        "copied",
         "device",
         "gpu_bytes",
         "held",
@@ -45,6 +46,7 @@ class Tensor:
         "sources",
         "staged_bytes",
         "uses",
+        "view_first",
     )
 
     def __init__(
@@ -65,9 +67,12 @@ class Tensor:
         self.host_only = False
         self.staged_bytes = size_bytes
         """What a copy on another device takes, if only a part of it is read there."""
+        self.view_first = False
+        """The first source is a view, whose memory is not taken over unless it is a copy from another device."""
         self.uses = 0
         self.held = 0
         self.address = 0
+        self.copied = False
         self.kept = False
         """Allocated before everything else and never freed (pipeline parallelism)."""
         self.lasting = False
@@ -77,7 +82,7 @@ class Tensor:
 class Graph:
     """Tensors in the order of computation, and the inputs that the host fills before."""
 
-    __slots__ = ("expanded", "host", "inputs", "offloads", "operations")
+    __slots__ = ("constants", "expanded", "host", "inputs", "offloads", "operations")
 
     def __init__(self, host: int, offloads: bool) -> None:
         self.host = host
@@ -85,6 +90,8 @@ class Graph:
         self.offloads = offloads
         """Whether operations on host weights move to the first accelerator (batches of 32 rows and more)."""
         self.inputs: list[Tensor] = []
+        self.constants: list[Tensor] = []
+        """Tensors without sources that the graph fills itself; they exist before anything is computed."""
         self.operations: list[Tensor] = []
         self.expanded = 0
         """How many operations come before the next one that depends on none of the latest."""
@@ -93,6 +100,12 @@ class Graph:
         """A tensor that the host fills before the graph runs."""
         tensor = Tensor(size_bytes, (), 0, (), self.host)
         self.inputs.append(tensor)
+        return tensor
+
+    def constant(self, size_bytes: int, device: int) -> Tensor:
+        """A tensor that an operation fills with one value."""
+        tensor = Tensor(size_bytes, (), 0, (), device)
+        self.constants.append(tensor)
         return tensor
 
     def compute(self, size_bytes: int, sources: Sequence[Tensor], reuse: int = 0) -> Tensor:

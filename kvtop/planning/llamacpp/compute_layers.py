@@ -35,6 +35,8 @@ class Blocks:
     others: Mapping[str, Resident]
     mixed: bool
     """Whether anything that the accelerators work on lies in host memory."""
+    indexed: Mapping[int, int]
+    """Device of every block with a lightning indexer, walked through or not."""
 
 
 @lru_cache(maxsize=64)
@@ -87,6 +89,11 @@ def blocks_of(prepared: PreparedModel, placement: Placement, overrides: tuple[tu
         )
         for layer in range(hparams.n_layer)
     ]
+    # Under pipeline parallelism every copy is kept: all blocks that stage something count.
+    staging = mixed or "per_layer_token_embd" in others
+    repetitions = len(kinds) if placement.pipeline_parallel and staging else _REPETITIONS
+    if hparams.arch in _SINGLE_HALVES:
+        repetitions = max(repetitions, _REPETITIONS_OF_HALVES)
     factors = next((others[name] for name in _ROPE_FACTORS if name in others), None)
     # Every device has its own copy of the factors, and so has the host.
     copies = {
@@ -99,15 +106,21 @@ def blocks_of(prepared: PreparedModel, placement: Placement, overrides: tuple[tu
             homes[placement.cache_device(layer)],
             None if hparams.arch == "gemma4" and hparams.is_swa[layer] else copies[homes[placement.layers[layer]]],
         )
-        for layer in _representatives(kinds)
+        for layer in _representatives(kinds, repetitions)
     )
-    return Blocks(walked, others, mixed or placement.kv_on_host)
+    indexed = {
+        layer: homes[placement.layers[layer]] for layer in range(hparams.n_layer) if "indexer.attn_k" in by_block[layer]
+    }
+    return Blocks(walked, others, mixed or placement.kv_on_host, indexed)
 
 
 _TURNED_IN_WINDOW = frozenset({"cohere2", "cohere2moe", "exaone4", "exaone-moe", "afmoe"})
 _TURNED_BUT_FOURTH = frozenset({"llama4", "smollm3"})
 _NEVER_TURNED = frozenset({"jamba", "nemotron_h", "nemotron_h_moe", "gpt2", "mpt", "bloom", "starcoder", "bert"})
 _REPETITIONS = 2
+_REPETITIONS_OF_HALVES = 6
+_SINGLE_HALVES = frozenset({"nemotron_h", "nemotron_h_moe"})
+"""Blocks that are attention, state or feed-forward alone: holes take longer to settle."""
 _ROPE_FACTORS = ("rope_freqs", "rope_factors_short", "rope_factors_long")
 _INPUTS = frozenset({"token_embd", "token_types", "position_embd", "per_layer_token_embd"})
 
@@ -119,7 +132,7 @@ def turns_by_position(hparams: HParams, layer: int) -> bool:
     return hparams.arch not in _NEVER_TURNED and not (hparams.arch in _TURNED_BUT_FOURTH and layer % 4 == 3)
 
 
-def _representatives(kinds: Sequence[object]) -> list[int]:
+def _representatives(kinds: Sequence[object], repetitions: int) -> list[int]:
     """The first blocks of every pair of neighbouring kinds: where holes lie may alternate from block to block."""
     numbers: dict[object, int] = {}
     ids = [numbers.setdefault(kind, len(numbers)) for kind in kinds]
@@ -127,7 +140,7 @@ def _representatives(kinds: Sequence[object]) -> list[int]:
     chosen = []
     for layer, number in enumerate(ids):
         pair = ids[layer - 1] if layer else -1, number
-        if seen[pair] < _REPETITIONS:
+        if seen[pair] < repetitions:
             seen[pair] += 1
             chosen.append(layer)
     return chosen

@@ -1,5 +1,7 @@
 """A model's whole graph: inputs, blocks, output (`build_graph` of src/models/*.cpp, b11434)."""
 
+from collections.abc import Mapping
+
 from kvtop.planning.cache_types import CACHE_TYPES
 from kvtop.planning.llamacpp.architectures import NO_CACHE, RECURRENT
 from kvtop.planning.llamacpp.compute_attention import attention, latent_attention, projected
@@ -40,10 +42,13 @@ def write_graph(
     sequences = context.n_seq_max
     rows = -(-min(context.n_ctx, context.n_ubatch) // sequences) * sequences
     tokens, x = _embedded(graph, hparams, blocks, rows)
+    embedding_inputs = len(graph.inputs)
     walk = Walk(graph, rows, hparams, context, _inputs(graph, hparams, context, rows, value_transposed))
     walk.value_transposed, walk.cache_on_host = value_transposed, cache_on_host
-    if hparams.indexer_n_head and any("indexer.attn_k" in block.weights for block in blocks.walked):
-        walk.indexer = _indexer(walk)
+    for tensor in graph.inputs[embedding_inputs:]:
+        tensor.lasting = True
+    if blocks.indexed:
+        walk.indexer = _indexer(walk, blocks.indexed)
     if "per_layer_token_embd" in blocks.others:
         walk.per_layer = per_layer_rows(walk, blocks.others, tokens, x)
     streams = "altup_proj" in blocks.others
@@ -102,10 +107,8 @@ def _inputs(graph: Graph, hparams: HParams, context: ResolvedContext, rows: int,
         value_slots = graph.input(rows * _I64 * width) if not hparams.is_mla else key_slots
         if any(hparams.is_swa):
             window = graph.input(context.swa_cells * rows * per_cell)
-            window.lasting = True
             window_slots = graph.input(rows * _I64), graph.input(rows * _I64 * width)
         mask = graph.input(context.n_ctx_seq * rows * per_cell)
-        mask.lasting = True
     elif attends:
         mask = graph.input(rows * rows * per_cell)
     recurrent = any(hparams.is_recurrent)
@@ -150,13 +153,14 @@ def _rotation(graph: Graph, cache_type: str, length: int) -> Tensor | None:
     return graph.input(side * side * F32)
 
 
-def _indexer(walk: Walk) -> Indexer:
+def _indexer(walk: Walk, homes: Mapping[int, int]) -> Indexer:
     hparams, graph = walk.hparams, walk.graph
     side = hparams.indexer_head_size & -hparams.indexer_head_size
     cells = walk.context.n_ctx_seq
     fill = min(hparams.indexer_top_k, cells) * walk.rows * F32
     mask = graph.input(cells * walk.rows * (2 if walk.context.flash_attention else F32))
-    return Indexer(graph.input(side * side * F32), graph.input(walk.rows * _I64), mask, graph.input(fill))
+    constants = {layer: graph.constant(fill, home) for layer, home in homes.items()}
+    return Indexer(graph.input(side * side * F32), graph.input(walk.rows * _I64), mask, constants)
 
 
 def write_block(walk: Walk, block: Block, x: Tensor) -> Tensor:

@@ -52,9 +52,10 @@ def _scan(walk: Walk, block: Block, sources: tuple[Tensor, ...]) -> Tensor:
     scan.reads = (decay, cache)
     scan.staged_bytes = inner * walk.rows * F32
     others = states // walk.context.n_seq_max * (walk.context.n_seq_max - 1)
-    if others and walk.inputs.state_rows is not None:
-        more = walk.graph.read(others * F32, (cache,), (walk.inputs.state_rows,))
-        walk.graph.store(cache, (more,))
+    if walk.inputs.state_rows is not None:
+        # The rows of sequences that this batch does not hold, through a view of their own.
+        rest = Resident(states * F32, block.cache_home)
+        walk.graph.store(cache, (walk.graph.read(others * F32, (rest,), (walk.inputs.state_rows,)),))
     walk.graph.store(cache, (scan,))
     return scan
 
@@ -71,7 +72,8 @@ def _mamba(walk: Walk, block: Block, x: Tensor) -> Tensor:
     scan = _scan(walk, block, (y, step, parts))
     gate = walk.values(inner, (both,))
     skipped = graph.weighted(y.size_bytes, weights["ssm_d"], (y,), 1)
-    y = graph.compute(y.size_bytes, (skipped, scan), 1)
+    y = graph.compute(y.size_bytes, (scan, skipped), 2)
+    y.view_first = True
     return walk.linear(weights, "ssm_out", graph.compute(y.size_bytes, (gate, y)))
 
 
@@ -90,7 +92,8 @@ def _mamba2(walk: Walk, block: Block, x: Tensor, after_scan: Callable[[], None] 
         after_scan()
     gate = walk.values(inner, (both,))
     skipped = graph.weighted(gate.size_bytes, weights["ssm_d"], (mixed,))
-    y = graph.compute(gate.size_bytes, (skipped, scan), 1)
+    y = graph.compute(gate.size_bytes, (scan, skipped), 2)
+    y.view_first = True
     y = graph.compute(y.size_bytes, (gate, y))
     if "ssm_norm" in weights:
         y = walk.norm(weights, "ssm_norm", y, y.size_bytes)
@@ -111,8 +114,11 @@ def _delta_net(walk: Walk, block: Block, x: Tensor) -> Tensor:
     key = walk.alter(walk.values(keys, (mixed,)))
     if "ssm_ba" in weights:
         key = walk.values(inner, (key,))
-    small = walk.values(hparams.ssm_dt_rank, (x,))
-    beta = walk.values(hparams.ssm_dt_rank, (x,))
+    small = walk.linear(weights, next(name for name in ("ssm_alpha", "ssm_ba") if name in weights), x)
+    for name in ("ssm_dt.bias", "ssm_a"):
+        if name in weights:
+            small = graph.weighted(small.size_bytes, weights[name], (small,), 1)
+    beta = walk.linear(weights, "ssm_beta", x) if "ssm_beta" in weights else small
     grown = rows + inner // max(1, hparams.ssm_dt_rank) * walk.context.n_seq_max
     out = graph.compute(inner * grown * F32, (query, key, mixed, small, beta, state))
     graph.store(cache, (out,))

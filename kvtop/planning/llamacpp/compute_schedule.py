@@ -76,6 +76,7 @@ class _Staging:
         if copy is None:
             size_bytes = original.staged_bytes if isinstance(original, Tensor) else original.size_bytes
             copy = Tensor(size_bytes, origin, 0, (), device)
+            copy.copied = True
             copy.lasting = isinstance(original, Tensor) and original.lasting
             self._made[key] = copy
             self.ordered.append(copy)
