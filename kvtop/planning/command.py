@@ -17,6 +17,8 @@ class Command:
     engine: str
     words: tuple[str, ...]
     variables: tuple[tuple[str, str], ...] = ()
+    program: str = ""
+    """As typed: a name or a path."""
 
 
 def parse_command(words: Sequence[str]) -> Command:
@@ -37,7 +39,7 @@ def parse_command(words: Sequence[str]) -> Command:
             "python -m mlx_lm.server …)"
         )
     engine, own = engine_and_words
-    return Command(engine, tuple(own), tuple(variables))
+    return Command(engine, tuple(own), tuple(variables), rest[0])
 
 
 def _engine(words: list[str]) -> tuple[str, list[str]] | None:
@@ -53,8 +55,13 @@ def _engine(words: list[str]) -> tuple[str, list[str]] | None:
         return "mlx", words[1:]
     if program == "mlx_lm" and following == ["server"]:
         return "mlx", words[2:]
-    if _PYTHON.fullmatch(program) and following == ["-m"] and len(words) > 2:
-        return _module(words[2], words[3:])
+    if _PYTHON.fullmatch(program):
+        if following == ["-m"] and len(words) > 2:
+            return _module(words[2], words[3:])
+        # As process lists show it: python /usr/local/bin/vllm serve …
+        return (
+            _engine(words[1:]) if following and following[0].endswith(("/vllm", "/mlx_lm", "/mlx_lm.server")) else None
+        )
     return None
 
 

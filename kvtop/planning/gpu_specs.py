@@ -1,45 +1,27 @@
-"""`--gpu SPEC`: a size, a size with its capability, a product's name, or none."""
+"""`--gpu SPEC`: a size, a product's name, or none; and which of this machine's cards an engine will see."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 
+from kvtop.domain.device import Device
 from kvtop.domain.plan import PlanDevice
+from kvtop.planning.gpu_products import PRODUCTS, Product
 from kvtop.text import parse_bytes
 
 DEFAULT_CAPABILITY = (8, 9)
 """What a bare size is taken as: an NVIDIA card of the Ada generation."""
+BACKENDS = ("cuda", "rocm", "metal", "vulkan")
 
-_PRODUCTS: Mapping[str, tuple[int, tuple[int, int]]] = {
-    # name in capitals without blanks: (MiB as the driver reports it, or the nominal size; compute capability)
-    "RTX3060": (12288, (8, 6)),
-    "RTX3080": (10240, (8, 6)),
-    "RTX3090": (24576, (8, 6)),
-    "RTX4060TI": (16380, (8, 9)),
-    "RTX4070": (12282, (8, 9)),
-    "RTX4080": (16376, (8, 9)),
-    "RTX4090": (24564, (8, 9)),
-    "RTX5070TI": (16303, (12, 0)),
-    "RTX5080": (16303, (12, 0)),
-    "RTX5090": (32607, (12, 0)),
-    "RTXA6000": (49140, (8, 6)),
-    "RTX6000ADA": (49140, (8, 9)),
-    "RTXPRO6000": (97887, (12, 0)),
-    "T4": (15360, (7, 5)),
-    "V100": (32768, (7, 0)),
-    "A10": (23028, (8, 6)),
-    "A40": (46068, (8, 6)),
-    "A100": (81920, (8, 0)),
-    "A10040GB": (40960, (8, 0)),
-    "L4": (23034, (8, 9)),
-    "L40S": (46068, (8, 9)),
-    "H100": (81559, (9, 0)),
-    "H200": (143771, (9, 0)),
-    "B200": (183359, (10, 0)),
-}
-_CAPABILITY = re.compile(r"cc=(\d+)\.(\d+)")
+_MIB = 1024 * 1024
+_CAPABILITY = re.compile(r"(\d+)\.(\d+)")
+_DECORATION = re.compile(
+    r"NVIDIA|GEFORCE|TESLA|QUADRO|AMD|RADEON|INSTINCT|GENERATION|BLACKWELL|WORKSTATION|SERVER|EDITION|GPU|PCIE|SXM\d?"
+    r"|HBM\d?E?"
+)
+_SIZED = re.compile(r"\s(\d+) ?GI?B\b")
 
 
-def parse_gpu_specs(specs: list[str]) -> tuple[PlanDevice, ...]:
+def parse_gpu_specs(specs: Sequence[str]) -> tuple[PlanDevice, ...]:
     """One device for each SPEC, "gpu0" first. `none` alone is no device. Raises ValueError with what is accepted."""
     if any(spec.strip().lower() == "none" for spec in specs):
         if len(specs) > 1:
@@ -49,28 +31,100 @@ def parse_gpu_specs(specs: list[str]) -> tuple[PlanDevice, ...]:
 
 
 def _device(index: int, spec: str) -> PlanDevice:
-    size, _, rest = spec.partition(",")
-    product = _PRODUCTS.get(re.sub(r"[\s_-]|NVIDIA|GEFORCE|TESLA", "", size.upper()))
-    capability = product[1] if product else DEFAULT_CAPABILITY
-    if rest:
-        match = _CAPABILITY.fullmatch(rest.strip())
-        if match is None:
-            raise ValueError(f"--gpu {spec!r}: after the comma comes cc=MAJOR.MINOR, for example cc=9.0")
-        capability = int(match[1]), int(match[2])
-    if product is not None:
-        total_bytes = product[0] * 1024 * 1024
+    head, *settings = (part.strip() for part in spec.split(","))
+    product = find_product(head)
+    if product is None:
+        product = Product(_size(spec, head), DEFAULT_CAPABILITY, "cuda")
+        name = ""
     else:
-        try:
-            total_bytes = parse_bytes(size)
-        except ValueError as error:
-            names = ", ".join(sorted(_PRODUCTS))
+        name = head
+    capability, backend = product.compute_capability, product.backend
+    for setting in settings:
+        key, _, value = setting.partition("=")
+        numbers = _CAPABILITY.fullmatch(value)
+        if key == "cc" and numbers is not None:
+            capability, backend = (int(numbers[1]), int(numbers[2])), "cuda"
+        elif key == "backend" and value in BACKENDS:
+            backend = value
+            capability = capability if backend == "cuda" else None
+        else:
             raise ValueError(
-                f"--gpu {spec!r}: neither a size (24GiB) nor none nor a known product ({names})"
-            ) from error
+                f"--gpu {spec!r}: after the comma comes cc=MAJOR.MINOR (for example cc=9.0) or backend= one of "
+                f"{', '.join(BACKENDS)}"
+            )
     return PlanDevice(
         name=f"gpu{index}",
-        total_bytes=total_bytes,
-        free_bytes=total_bytes,
+        total_bytes=product.total_bytes,
+        free_bytes=product.total_bytes,
         compute_capability=capability,
-        product=size.strip() if product else "",
+        backend=backend,
+        product=name,
     )
+
+
+def _size(spec: str, text: str) -> int:
+    try:
+        size_bytes = parse_bytes(text)
+    except ValueError as error:
+        names = ", ".join(PRODUCTS)
+        raise ValueError(f"--gpu {spec!r}: neither a size (24GiB) nor none nor a known product ({names})") from error
+    if size_bytes < _MIB:
+        raise ValueError(f"--gpu {spec!r}: less than 1 MiB; a size needs its unit, as in 24GiB")
+    return size_bytes
+
+
+def find_product(name: str) -> Product | None:
+    """A product by its everyday name or as the driver writes it ("NVIDIA A100-SXM4-40GB"), or None."""
+    plain = _DECORATION.sub(" ", name.upper().replace("-", " "))
+    by_name = {_squeezed(known.upper()): product for known, product in PRODUCTS.items()}
+    if _squeezed(plain) in by_name:
+        return by_name[_squeezed(plain)]
+    sized = _SIZED.search(plain)
+    if sized is None:
+        return None
+    product = by_name.get(_squeezed(plain[: sized.start()] + plain[sized.end() :]))
+    if product is None:
+        return None
+    size_bytes = int(sized[1]) * 1024 * _MIB
+    # The driver's own total is a little off the size in the name; another size is another card.
+    is_same = abs(size_bytes - product.total_bytes) * 10 < size_bytes
+    return product if is_same else Product(size_bytes, product.compute_capability, product.backend)
+
+
+def _squeezed(text: str) -> str:
+    return re.sub(r"[\s_-]", "", text)
+
+
+def visible_devices(devices: Sequence[Device], setting: str | None) -> tuple[PlanDevice, ...]:
+    """This machine's accelerators as an engine numbers them, under CUDA_VISIBLE_DEVICES (None: not set).
+
+    A card that is cut into slices is none itself. CUDA stops at the first entry that names no device.
+    """
+    cut = {device.parent_id for device in devices if device.parent_id is not None}
+    cards = [device for device in devices if device.backend != "host" and device.id not in cut]
+    chosen: list[Device] = cards if setting is None else []
+    for entry in (setting or "").split(","):
+        found = _named(cards, entry.strip())
+        if found is None:
+            break
+        chosen.append(found)
+    return tuple(
+        PlanDevice(
+            name=f"gpu{index}",
+            total_bytes=card.memory.total_bytes,
+            free_bytes=card.memory.free_bytes,
+            compute_capability=card.compute_capability,
+            backend="cuda" if card.backend == "nvml" else card.backend,
+            product=card.name,
+        )
+        for index, card in enumerate(chosen)
+    )
+
+
+def _named(cards: Sequence[Device], entry: str) -> Device | None:
+    """By number, or by the start of a UUID."""
+    if entry.isdecimal():
+        return cards[int(entry)] if int(entry) < len(cards) else None
+    if not entry.startswith(("GPU-", "MIG-")):
+        return None
+    return next((card for card in cards if card.uuid is not None and card.uuid.startswith(entry)), None)

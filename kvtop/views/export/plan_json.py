@@ -4,7 +4,8 @@ import json
 from collections.abc import Iterable
 from typing import TypedDict
 
-from kvtop.domain.plan import DevicePlan, Estimate, MemoryPlan
+from kvtop.domain.plan import DevicePlan, Estimate
+from kvtop.domain.plan_answer import PlanAnswer, Room
 
 SCHEMA = "kvtop.plan/1"
 
@@ -28,13 +29,19 @@ class AmountsJson(TypedDict):
 
 
 class DeviceAmountsJson(AmountsJson):
-    """The same on one device: "gpu0" …, "host"."""
+    """The same on one device: "gpu0" …, "host". `available_bytes` is free now, else all there is; null is unknown.
+
+    `fit`: "fits", "tight" (it fits unless the estimate is at its high end), "does not fit" or "unknown".
+    """
 
     name: str
+    available_bytes: int | None
+    fit: str
 
 
-def plan_text(plan: MemoryPlan, *, explain: bool) -> str:
+def plan_text(answer: PlanAnswer, *, explain: bool) -> str:
     """The plan as indented JSON with a final newline; `explain` adds the derivation."""
+    plan = answer.plan
     context, vllm = plan.context, plan.vllm
     document: dict[str, object] = {
         "schema": SCHEMA,
@@ -53,7 +60,7 @@ def plan_text(plan: MemoryPlan, *, explain: bool) -> str:
             "kv_unified": context.kv_unified,
         },
         "total": _amounts(plan.devices),
-        "devices": [DeviceAmountsJson(name=part.name, **_amounts((part,))) for part in plan.devices],
+        "devices": [_device(part, room) for part, room in zip(plan.devices, answer.rooms, strict=True)],
         "kv_cache": {
             "bytes_per_token": plan.bytes_per_token,
             "by_kind": {part.kind: part.size_bytes for part in plan.cache_parts},
@@ -68,16 +75,40 @@ def plan_text(plan: MemoryPlan, *, explain: bool) -> str:
             "kv_cache_tokens": vllm.kv_cache_tokens,
             "max_concurrency": vllm.max_concurrency,
         },
+        "largest_context_tokens": answer.largest_context_tokens,
+        "assumption": answer.assumption or None,
         "warnings": list(plan.warnings),
+        "notes": list(answer.notes),
     }
+    if answer.checks is not None:
+        document["verify"] = {
+            "note": answer.check_note,
+            "checks": [
+                {
+                    "device": check.device,
+                    "what": check.what,
+                    "planned_mib": check.planned_mib,
+                    "reported_mib": check.reported_mib,
+                    "agrees": check.agrees,
+                }
+                for check in answer.checks
+            ],
+        }
     if explain:
         document["steps"] = [{"text": step.text, "rule": step.rule} for step in plan.steps]
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
-def error_text(engine: str | None, message: str) -> str:
-    """No plan and no number: why, as JSON."""
-    return json.dumps({"schema": SCHEMA, "engine": engine, "error": {"message": message}}, indent=2) + "\n"
+def error_text(engine: str | None, model: str | None, message: str) -> str:
+    """No plan and no number: why, as JSON. `model` is as it was typed."""
+    document = {"schema": SCHEMA, "engine": engine, "model": model, "error": {"message": message}}
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def _device(part: DevicePlan, room: Room) -> DeviceAmountsJson:
+    return DeviceAmountsJson(
+        name=part.name, **_amounts((part,)), available_bytes=room.room_bytes, fit=str(room.fit.value)
+    )
 
 
 def _amounts(parts: Iterable[DevicePlan]) -> AmountsJson:

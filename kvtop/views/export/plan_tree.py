@@ -1,31 +1,36 @@
-"""A MemoryPlan as a tree that mirrors memory: device, segment, kind of cache; then what fits."""
+"""A plan as a tree that mirrors memory: device, segment, kind of cache; then what fits. Plain text, 80 columns."""
 
-from kvtop.domain.plan import DevicePlan, Estimate, MemoryPlan, PlanDevice
+import textwrap
+
+from kvtop.domain.plan import DevicePlan, MemoryPlan
+from kvtop.domain.plan_answer import Fit, PlanAnswer, Room
 from kvtop.text import bytes_text, tokens_text
 
 _WIDTH = 80
+_ASCII = str.maketrans({"├": "|", "└": "`", "─": "-", "…": ".", "≥": ">"})
 
 
-def plan_tree(
-    plan: MemoryPlan, devices: tuple[PlanDevice, ...], *, explain: bool, largest_context_tokens: int | None
-) -> str:
-    """The plan in at most 80 columns, with a final newline. `largest_context_tokens` None: not asked or unlimited."""
-    lines = [f"{plan.model}  ({plan.architecture}, {plan.rules_version})", *_context(plan), ""]
-    for part in plan.devices:
-        device = next((it for it in devices if it.name == part.name), None)
-        lines += _device(part, device)
+def plan_tree(answer: PlanAnswer, *, explain: bool, ascii_only: bool = False) -> str:
+    """The plan in at most 80 columns, with a final newline. `explain` adds exact bytes and the derivation."""
+    plan = answer.plan
+    lines = [*_wrapped(f"{plan.model}  ({plan.architecture}, {plan.rules_version})"), *_context(plan), ""]
+    if answer.assumption:
+        lines += [*_wrapped(f"a guess, not a plan: kvtop has no rule here and assumes that {answer.assumption}"), ""]
+    basis = "assumed" if answer.assumption else "computed"
+    for part, room in zip(plan.devices, answer.rooms, strict=True):
+        lines += _device(part, room, basis, exact=explain)
     lines += _cache(plan)
-    if largest_context_tokens is not None:
-        lines += [
-            "",
-            f"largest context that fits: {largest_context_tokens} tokens ({tokens_text(largest_context_tokens)})",
-        ]
-    lines += [f"note: {warning}" for warning in plan.warnings]
+    if answer.largest_context_tokens is not None:
+        lines += ["", _largest(answer.largest_context_tokens, is_trained=answer.is_trained_limit)]
+    lines += _checks(answer)
+    for note in (*plan.warnings, *answer.notes):
+        lines += _wrapped(f"note: {note}", "      ")
     if explain:
         lines += ["", "how this follows"]
         for step in plan.steps:
-            lines += [f"  {step.text}", f"      {step.rule}"]
-    return "\n".join(lines) + "\n"
+            lines += [*_wrapped(f"  {step.text}", "    "), *_wrapped(f"      {step.rule}", "      ")]
+    text = "\n".join(lines) + "\n"
+    return text.translate(_ASCII).encode("ascii", "replace").decode("ascii") if ascii_only else text
 
 
 def _context(plan: MemoryPlan) -> list[str]:
@@ -38,54 +43,50 @@ def _context(plan: MemoryPlan) -> list[str]:
         attention = (
             "" if plan.flash_attention is None else f", flash attention {'on' if plan.flash_attention else 'off'}"
         )
-        lines.append(f"{context.n_ctx} cells, {sequences}; {types}{attention}")
+        lines += _wrapped(f"{context.n_ctx} cells, {sequences}; {types}{attention}")
     if vllm is not None:
         blocks = "?" if vllm.num_gpu_blocks is None else str(vllm.num_gpu_blocks)
         concurrency = "?" if vllm.max_concurrency is None else f"{vllm.max_concurrency:.2f}x"
-        lines.append(
+        lines += _wrapped(
             f"{blocks} blocks of {vllm.block_size_tokens} tokens; {tokens_text(vllm.kv_cache_tokens)} tokens; "
             f"maximum concurrency {concurrency}"
         )
     return lines
 
 
-def _device(part: DevicePlan, device: PlanDevice | None) -> list[str]:
+def _device(part: DevicePlan, room: Room, basis: str, *, exact: bool) -> list[str]:
     """One device: its segments, their sum and whether it fits."""
-    exact = [part.weights_bytes, part.kv_cache_bytes, part.recurrent_state_bytes, part.output_bytes]
-    known = sum(size for size in exact if size is not None)
-    total = part.compute + Estimate(known, known, known)
     rows = [
-        ("weights", part.weights_bytes, "computed"),
-        ("KV cache", part.kv_cache_bytes, "computed"),
-        ("recurrent", part.recurrent_state_bytes or None, "computed"),
-        ("output", part.output_bytes or None, "computed"),
+        ("weights", part.weights_bytes, True),
+        ("KV cache", part.kv_cache_bytes, True),
+        ("recurrent", part.recurrent_state_bytes, False),
+        ("output", part.output_bytes, False),
     ]
-    lines = [_row(part.name if device is None or not device.product else f"{part.name} {device.product}", "", "")]
-    for name, size, basis in rows:
-        if size is not None:
-            lines.append(_row(f"├─ {name}", bytes_text(size), basis))
-        elif name in {"weights", "KV cache"}:
+    lines = _wrapped(f"{part.name} {room.product}".rstrip())
+    for name, size, is_always_shown in rows:
+        if size is None:
             lines.append(_row(f"├─ {name}", "?", "unknown"))
+        elif size or is_always_shown:
+            lines.append(_row(f"├─ {name}", bytes_text(size), f"{basis}, {size} bytes" if exact else basis))
     compute = part.compute
     spread = f"estimated, {bytes_text(compute.low_bytes)} to {bytes_text(compute.high_bytes)}"
     lines.append(_row("├─ compute", bytes_text(compute.value_bytes), spread))
-    at_least = "" if None not in exact[:2] else "at least; "
-    lines.append(_row("└─ total", bytes_text(total.value_bytes), at_least + _verdict(total, device)))
+    least = "" if room.is_whole else "≥ "
+    lines.append(_row("└─ total", least + bytes_text(room.needed.value_bytes), _verdict(room)))
+    if room.fit is Fit.TIGHT:
+        lines.append("   fits unless the estimate is at its high end")
     return lines
 
 
-def _verdict(total: Estimate, device: PlanDevice | None) -> str:
-    if device is None:
+def _verdict(room: Room) -> str:
+    if room.room_bytes is None:
         return ""
-    room = device.free_bytes if device.free_bytes is not None else device.total_bytes
-    if room is None:
-        return "free memory unknown"
-    left = bytes_text(abs(room - total.value_bytes))
-    if total.high_bytes <= room:
-        return f"fits, {left} left"
-    if total.value_bytes <= room:
-        return "fits unless the estimate is at its high end"
-    return f"does not fit, {left} too much"
+    left = bytes_text(abs(room.room_bytes - room.needed.value_bytes))
+    if room.fit is Fit.TOO_LARGE:
+        return f"does not fit, {left} too much"
+    if room.fit is Fit.UNKNOWN:
+        return f"at least; {left} left for the rest"
+    return f"fits, {left} left" if room.fit is Fit.FITS else f"{left} left"
 
 
 def _cache(plan: MemoryPlan) -> list[str]:
@@ -95,6 +96,27 @@ def _cache(plan: MemoryPlan) -> list[str]:
         lines.append(_row(f"├─ {part.kind.replace('_', ' ')}", bytes_text(part.size_bytes), cells))
     per_token = "?" if plan.bytes_per_token is None else bytes_text(round(plan.bytes_per_token))
     return [*lines, _row("└─ per token", per_token, "of context, all devices")]
+
+
+def _largest(tokens: int, *, is_trained: bool) -> str:
+    if tokens == 0:
+        return "no context fits"
+    limit = ", all that the model was trained for" if is_trained else ""
+    return f"largest context that fits: {tokens} tokens ({tokens_text(tokens)}){limit}"
+
+
+def _checks(answer: PlanAnswer) -> list[str]:
+    if answer.checks is None:
+        return []
+    lines = ["", "beside llama-fit-params"]
+    for check in answer.checks:
+        verdict = "agrees" if check.agrees else f"it says {check.reported_mib} MiB"
+        lines.append(_row(f"├─ {check.device} {check.what}", f"{check.planned_mib} MiB", verdict))
+    return [*lines, *_wrapped(f"└─ {answer.check_note}", "   ")]
+
+
+def _wrapped(text: str, following: str = "  ") -> list[str]:
+    return textwrap.wrap(text, _WIDTH, subsequent_indent=following, break_on_hyphens=False) or [""]
 
 
 def _row(name: str, size: str, remark: str) -> str:

@@ -1,0 +1,82 @@
+"""A plan with what a person wants to know of it: whether it fits, how much context would, what somebody else says."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from kvtop.domain.plan import DevicePlan, Estimate, MemoryPlan
+
+
+class Fit(StrEnum):
+    """Whether a plan has room on one device."""
+
+    FITS = "fits"
+    TIGHT = "tight"
+    """It fits unless the estimate is at its high end."""
+    TOO_LARGE = "does not fit"
+    UNKNOWN = "unknown"
+    """Nobody said how much memory there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """One device's share of a plan, and the memory that is there for it.
+
+    `room_bytes` is what is free now, else all that the device has; None is unknown. `is_whole` is False where a part of
+    the share is unknown: then `needed` is only the least that it takes.
+    """
+
+    name: str
+    needed: Estimate
+    room_bytes: int | None
+    is_whole: bool = True
+    product: str = ""
+
+    @property
+    def fit(self) -> Fit:
+        """The verdict, held against the estimate's range."""
+        if self.room_bytes is None:
+            return Fit.UNKNOWN
+        if self.needed.high_bytes <= self.room_bytes:
+            return Fit.FITS if self.is_whole else Fit.UNKNOWN
+        return Fit.TIGHT if self.needed.value_bytes <= self.room_bytes else Fit.TOO_LARGE
+
+
+def room_of(part: DevicePlan, room_bytes: int | None, product: str = "") -> Room:
+    """The share of one device, held against `room_bytes`."""
+    pool = (part.weights_bytes, part.kv_cache_bytes)
+    exact = sum(size or 0 for size in pool) + part.recurrent_state_bytes + part.output_bytes
+    return Room(part.name, part.compute + Estimate(exact, exact, exact), room_bytes, None not in pool, product)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One figure beside what the engine's own tool says of it, in MiB rounded down as the tool prints it."""
+
+    device: str
+    what: str
+    planned_mib: int
+    reported_mib: int
+
+    @property
+    def agrees(self) -> bool:
+        """Whether both say the same."""
+        return self.planned_mib == self.reported_mib
+
+
+@dataclass(frozen=True, slots=True)
+class PlanAnswer:
+    """The answer to `kvtop plan`. `rooms` are in the order of `plan.devices`.
+
+    `largest_context_tokens` None: not asked, or nothing limits it; 0: not even the smallest fits. `is_trained_limit`:
+    the model was trained for no more. `assumption` is "" or what was assumed to get any number at all.
+    `checks` None: nobody asked for them; `check_note` says what was compared or why nothing was.
+    """
+
+    plan: MemoryPlan
+    rooms: tuple[Room, ...]
+    largest_context_tokens: int | None = None
+    is_trained_limit: bool = False
+    assumption: str = ""
+    notes: tuple[str, ...] = ()
+    checks: tuple[Check, ...] | None = None
+    check_note: str = ""
