@@ -1,0 +1,111 @@
+"""The command line of `mlx_lm.server` 0.32.2, with argparse's own semantics (prefixes, `=`, the last one wins).
+
+Source: mlx-lm 0.32.2 `server.py` (main).
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+from typing import NoReturn
+
+from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
+
+ENGINE = "mlx"
+WORDS = ("model", "adapter-path", "host", "allowed-origins", "draft-model", "chat-template")
+WHOLE_NUMBERS = (
+    *("port", "num-draft-tokens", "top-k", "max-tokens", "decode-concurrency", "prompt-concurrency"),
+    *("prefill-step-size", "prompt-cache-size", "kv-bits", "kv-group-size", "quantized-kv-start"),
+)
+NUMBERS = ("temp", "top-p", "min-p")
+FLAGS = ("trust-remote-code", "use-default-chat-template", "pipeline")
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+SIZE_UNITS: Mapping[str, int] = {"M": 10**6, "G": 10**9, "MB": 10**6, "GB": 10**9, "": 1}
+_DEST = "recorded"
+
+
+class _CommandLineError(Exception):
+    """argparse's complaint about the command line."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise _CommandLineError(message)
+
+
+class _Record(argparse.Action):
+    """Keeps the last value of each option with the spelling it was given by."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[object] | None,
+        option_string: str | None = None,
+    ) -> None:
+        del parser
+        text = "true" if self.nargs == 0 else str(values)
+        getattr(namespace, _DEST)[self.dest] = (text, option_string or "")
+
+
+def _json(text: str) -> str:
+    json.loads(text)
+    return text
+
+
+_json.__name__ = "loads"
+
+
+def size_bytes(text: str) -> int:
+    """`--prompt-cache-bytes`: decimal units M, G, MB, GB or none.
+
+    Raises:
+        _CommandLineError: no number, or a unit that mlx-lm does not know; it crashes with these words.
+    """
+    digits = text[: len(text) - len(text.lstrip("0123456789."))]
+    unit = text[len(digits) :].strip().upper()
+    try:
+        amount = Decimal(digits)
+    except InvalidOperation as error:
+        raise _CommandLineError("decimal.InvalidOperation: [<class 'decimal.ConversionSyntax'>]") from error
+    if unit not in SIZE_UNITS:
+        raise _CommandLineError(f"KeyError: {unit!r}")
+    return int(amount * SIZE_UNITS[unit])
+
+
+size_bytes.__name__ = "_parse_size"
+
+
+@lru_cache(maxsize=1)
+def _parser() -> _Parser:
+    parser = _Parser(prog="mlx_lm.server", add_help=True)
+    kinds: tuple[tuple[tuple[str, ...], Callable[[str], object]], ...] = (
+        (WORDS, str),
+        (WHOLE_NUMBERS, int),
+        (NUMBERS, float),
+        (("chat-template-args",), _json),
+        (("prompt-cache-bytes",), size_bytes),
+    )
+    for names, kind in kinds:
+        for name in names:
+            parser.add_argument(f"--{name}", action=_Record, type=kind, dest=name)
+    for name in FLAGS:
+        parser.add_argument(f"--{name}", action=_Record, nargs=0, dest=name)
+    parser.add_argument("--log-level", action=_Record, choices=LOG_LEVELS, dest="log-level")
+    return parser
+
+
+def parse_server_options(argv: Sequence[str]) -> LaunchOptions:
+    """The options after `mlx_lm.server`; complaints land in `errors` in its words, strange words in `unknown`."""
+    words = list(argv)
+    namespace = argparse.Namespace(**{_DEST: {}})
+    try:
+        known, rest = _parser().parse_known_args(words, namespace)
+    except _CommandLineError as error:
+        return LaunchOptions(ENGINE, errors=(str(error),))
+    recorded: dict[str, tuple[str, str]] = getattr(known, _DEST)
+    options = tuple(LaunchOption(name, text, Origin.ARGV, spelled) for name, (text, spelled) in recorded.items())
+    strange = tuple(word.split("=", 1)[0] for word in rest if word.startswith("-"))
+    errors = (f"unrecognized arguments: {' '.join(word.split('=', 1)[0] for word in rest)}",) if rest else ()
+    return LaunchOptions(ENGINE, options, strange, errors)

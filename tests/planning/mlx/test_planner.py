@@ -1,0 +1,89 @@
+"""Plans of mlx_lm.server against what mlx-lm itself allocates or raises."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from kvtop.domain.model_file import Checkpoint, CheckpointTensor
+from kvtop.domain.plan import MemoryPlan, Refusal, UnknownArchitectureError
+from kvtop.planning.mlx.planner import plan_command
+
+Oracle = Mapping[str, Any]
+Ask = Callable[[Mapping[str, object], Mapping[str, Any]], MemoryPlan | Refusal]
+LLAMA = {
+    "model_type": "llama",
+    "hidden_size": 256,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 1024,
+}
+LLAMA_ROW_BYTES = 2 * 2 * 2 * 64 * 2
+
+
+def _differences(oracle: Oracle, ask: Ask) -> list[object]:
+    wrong: list[object] = []
+    for row in oracle["rows"]:
+        answer = ask(oracle["configs"][row["id"]], row)
+        if isinstance(answer, Refusal):
+            if answer.message != row.get("error"):
+                wrong.append((row, answer.message))
+            continue
+        (host,) = answer.devices
+        held = (host.kv_cache_bytes or 0) + host.recurrent_state_bytes
+        peak = f"({row.get('peak_during_prefill_bytes')} bytes)"
+        if host.name != "host" or held != row["expected_bytes"] or peak not in answer.steps[0].text:
+            wrong.append((row, held, answer.steps[0].text))
+    return wrong
+
+
+def test_given_rows_are_exact(oracle: Oracle, ask: Ask) -> None:
+    assert len(oracle["rows"]) == 86
+    assert _differences(oracle, ask) == []
+
+
+def test_other_model_types_are_exact(more: Oracle, ask: Ask) -> None:
+    assert len(more["configs"]) > 40
+    assert _differences(more, ask) == []
+
+
+def _plan(
+    words: list[str],
+    at_tokens: int | None = None,
+    config: Mapping[str, object] = LLAMA,
+    tensors: tuple[CheckpointTensor, ...] = (),
+) -> MemoryPlan:
+    answer = plan_command(words, Checkpoint("/m", config, tensors, None), at_tokens)
+    assert isinstance(answer, MemoryPlan)
+    return answer
+
+
+def test_without_a_length_the_trained_one_counts() -> None:
+    assert _plan([]).devices[0].kv_cache_bytes == 1024 * LLAMA_ROW_BYTES
+
+
+def test_weights_are_unknown_without_tensors() -> None:
+    assert _plan([]).devices[0].weights_bytes is None
+
+
+def test_float32_weights_double_the_rows() -> None:
+    tensor = CheckpointTensor("model.embed_tokens.weight", "F32", (512, 256), 512 * 256 * 4)
+    assert _plan([], 100, tensors=(tensor,)).devices[0].kv_cache_bytes == 2 * 256 * LLAMA_ROW_BYTES
+
+
+def test_kv_bits_below_the_start_is_said_to_do_nothing() -> None:
+    plan = _plan(["--kv-b=8"], 1000)
+    assert plan.devices[0].kv_cache_bytes == 1024 * LLAMA_ROW_BYTES
+    assert any("--quantized-kv-start is 5000" in warning for warning in plan.warnings)
+
+
+@pytest.mark.parametrize("config", [{"model_type": "nobody"}, {}, {**LLAMA, "hidden_size": None}])
+def test_unknown_models_get_no_number(config: Mapping[str, object]) -> None:
+    with pytest.raises(UnknownArchitectureError):
+        plan_command([], Checkpoint("/m", config, (), None), 100)
+
+
+def test_a_draft_model_gets_no_number() -> None:
+    with pytest.raises(UnknownArchitectureError, match="draft-model"):
+        plan_command(["--draft-model", "d"], Checkpoint("/m", LLAMA, (), None), 100)
