@@ -28,9 +28,16 @@ def cuda_has_kernel(length_k: int, length_v: int, group_size: int, alibi: bool) 
 
 
 def has_fused_attention(
-    hparams: HParams, placement: Placement, devices: tuple[PlanDevice, ...], types: tuple[str, str]
+    hparams: HParams,
+    placement: Placement,
+    devices: tuple[PlanDevice, ...],
+    types: tuple[str, str],
+    expert_layers: frozenset[int] = frozenset(),
 ) -> bool:
-    """Whether every attention layer's own device can run it fused with these K and V `types`."""
+    """Whether every attention layer's own device can run it fused with these K and V `types`.
+
+    `expert_layers`: blocks with a mixture of experts.
+    """
     cuda = {device.name for device in devices if device.backend in {"cuda", "rocm"}}
     # Without a cache, keys and values are f16 copies whatever the cache types are.
     types_fit = hparams.arch in NO_CACHE or set(types) <= _KERNEL_TYPES
@@ -43,8 +50,28 @@ def has_fused_attention(
     if not shapes:
         return True
     if placement.kv_on_host and hparams.arch in UNFUSED_OVER_HOST_CACHE:
-        return False
+        attending = [layer for layer in range(hparams.n_layer) if placement.layers[layer] in cuda]
+        if any(_gathers_next(hparams, layer, expert_layers) for layer in attending if _attends(hparams, layer)):
+            return False
     return types_fit and all(cuda_has_kernel(*shape, hparams.use_alibi) for shape in shapes)
+
+
+def _gathers_next(hparams: HParams, layer: int, expert_layers: frozenset[int]) -> bool:
+    """Whether a state in host memory is gathered right after this attention.
+
+    Then attention has the host's operations on both sides, and the scheduler puts it there too. Experts are asked for
+    before the next state is.
+    """
+    if hparams.is_recurrent[layer]:
+        return True
+    if layer in expert_layers:
+        return False
+    for later in range(layer + 1, hparams.n_layer):
+        if hparams.is_recurrent[later]:
+            return True
+        if later in expert_layers or _attends(hparams, later):
+            return False
+    return False
 
 
 def resolve_flash_attention(hparams: HParams, requested: str, v_is_quantized: bool, has_kernel: bool) -> bool:

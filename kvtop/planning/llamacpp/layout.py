@@ -81,4 +81,5 @@ def fused_attention_available(
     prepared: PreparedModel, placement: Placement, devices: tuple[PlanDevice, ...], type_k: str, type_v: str
 ) -> bool:
     """`has_fused_attention`, remembered: it looks at every layer and depends on no length."""
-    return has_fused_attention(prepared.hparams, placement, devices, (type_k, type_v))
+    experts = frozenset(weight.site for weight in prepared.weights.weights if "_exps." in weight.name)
+    return has_fused_attention(prepared.hparams, placement, devices, (type_k, type_v), experts)
