@@ -10,7 +10,7 @@ from kvtop.domain.plan import UnknownArchitectureError
 from kvtop.planning.mlx.config_reading import ModelConfig
 from kvtop.planning.mlx.dense_models import RULES as DENSE_RULES
 from kvtop.planning.mlx.failures import LATENT_ATTENTION, SOFT_CAPPED_ATTENTION
-from kvtop.planning.mlx.layout import ModelCaches
+from kvtop.planning.mlx.layout import ModelCaches, full
 from kvtop.planning.mlx.state_models import RULES as STATE_RULES
 
 REMAPPED: Mapping[str, str] = {
@@ -65,10 +65,16 @@ FIELD_DEFAULTS: Mapping[str, Mapping[str, object]] = {
 AFTER_CONVERSION: Mapping[str, str] = {
     "deepseek_v3": LATENT_ATTENTION,
     "glm4_moe_lite": LATENT_ATTENTION,
+    "mistral4": LATENT_ATTENTION,
+    "phi": "AttributeError: 'list' object has no attribute 'dtype'",
+    "stablelm": "AttributeError: 'list' object has no attribute 'astype'",
     "gemma2": SOFT_CAPPED_ATTENTION,
 }
-UNDECIDED_WHEN_QUANTIZED = frozenset({"mistral4"})
-"""Whether their attention reads a quantized cache was not established."""
+PREFILL_AFTER_CONVERSION: Mapping[str, str] = {
+    "mistral4": "TypeError: unsupported operand type(s) for @: 'list' and 'array'",
+}
+WITHOUT_WINDOWS = frozenset({"llava", "mistral3", "pixtral"})
+"""These wrappers define no `make_cache`, so mlx-lm keeps every row even of the layers that look at a window."""
 
 
 def text_config(config: Mapping[str, object]) -> tuple[str, Mapping[str, object]]:
@@ -106,4 +112,6 @@ def caches_of(config: Mapping[str, object]) -> ModelCaches:
     if rule is None:
         raise UnknownArchitectureError(f"kvtop has no rule for the caches of {reader} in mlx-lm 0.32.2")
     caches = rule(ModelConfig(reader, {**FIELD_DEFAULTS.get(reader, {}), **level}))
-    return ModelCaches(reader, caches, AFTER_CONVERSION.get(reader))
+    if config.get("model_type") in WITHOUT_WINDOWS:
+        caches = tuple(full(cache.heads, cache.key_dim, cache.value_dim) for cache in caches)
+    return ModelCaches(reader, caches, AFTER_CONVERSION.get(reader), PREFILL_AFTER_CONVERSION.get(reader))

@@ -49,6 +49,8 @@ def _kv_heads_or_heads(config: ModelConfig) -> int:
 
 def _uniform(config: ModelConfig) -> Caches:
     name = config.model_type
+    if name == "hunyuan" and config.flag("use_cla", default=False):
+        raise UnknownArchitectureError("hunyuan: kvtop has no rule for attention shared across layers")
     if name in HIDDEN_OVER_HEADS:
         head = _hidden_over_heads(config)
     elif name in HEAD_DIM_OR_HIDDEN:
@@ -85,9 +87,7 @@ def _pattern(config: ModelConfig, period: int) -> tuple[str, ...]:
 
 
 def _gemma3(config: ModelConfig) -> Caches:
-    types = tuple(_pattern(config, config.positive("sliding_window_pattern", 6)))
-    if not config.has("num_hidden_layers"):
-        types = types[:26]
+    types = _pattern(config, config.positive("sliding_window_pattern", 6))
     heads, head = config.positive("num_key_value_heads", 1), config.positive("head_dim", 256)
     return _by_type(config, types, heads, head, config.positive("sliding_window", 512))
 

@@ -46,6 +46,12 @@ class ModelCaches:
     model_type: str
     caches: tuple[LayerCache, ...]
     after_conversion_error: str | None = None
+    prefill_error: str | None = None
+    """The same where more than one token follows, if those words differ."""
+
+    def error_reading(self, tokens: int) -> str | None:
+        """What `tokens` more tokens raise once a cache is quantized, or None."""
+        return self.prefill_error if tokens > 1 and self.prefill_error else self.after_conversion_error
 
 
 def full(heads: int, key_dim: int, value_dim: int | None = None, *, nested: bool = False) -> LayerCache:

@@ -13,7 +13,7 @@ from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.model_file import Checkpoint
 from kvtop.domain.plan import CachePart, DevicePlan, Estimate, MemoryPlan, Refusal, Step, UnknownArchitectureError
 from kvtop.planning.mlx.activation_type import activation_bytes
-from kvtop.planning.mlx.cache_kinds import UNDECIDED_WHEN_QUANTIZED, caches_of, text_config
+from kvtop.planning.mlx.cache_kinds import caches_of, text_config
 from kvtop.planning.mlx.failures import EngineError, convert
 from kvtop.planning.mlx.layout import CacheKind, ModelCaches
 from kvtop.planning.mlx.options import ENGINE, parse_server_options
@@ -57,8 +57,6 @@ def plan_options(options: LaunchOptions, checkpoint: Checkpoint, at_tokens: int 
         raise UnknownArchitectureError("--draft-model: kvtop has no rule for a second model's cache in mlx_lm.server")
     model = caches_of(checkpoint.config)
     quantization = _quantization(options)
-    if quantization is not None and model.model_type in UNDECIDED_WHEN_QUANTIZED:
-        raise UnknownArchitectureError(f"--kv-bits on {model.model_type}: not established for mlx-lm 0.32.2")
     context = _context(checkpoint, at_tokens)
     prefill = _whole(options, "prefill-step-size", PREFILL_STEP_TOKENS)
     if prefill < 1:
@@ -103,8 +101,9 @@ def _serve(model: ModelCaches, context: int, prefill: int, width: int, quantizat
     caches = tuple((GrowingCache(layer), count) for layer, count in counted.items())
     peak = 0
     for tokens in portions(context, prefill):
-        if model.after_conversion_error is not None and any(cache.converted for cache, _ in caches):
-            raise EngineError(model.after_conversion_error)
+        error = model.error_reading(tokens)
+        if error is not None and any(cache.converted for cache, _ in caches):
+            raise EngineError(error)
         for cache, _ in caches:
             cache.take(tokens)
         # Before conversion: what just arrived is still at full width.
