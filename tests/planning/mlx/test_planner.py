@@ -43,6 +43,11 @@ def test_given_rows_are_exact(oracle: Oracle, ask: Ask) -> None:
     assert _differences(oracle, ask) == []
 
 
+def test_other_model_types_are_exact(more: Oracle, ask: Ask) -> None:
+    assert len(more["configs"]) > 40
+    assert _differences(more, ask) == []
+
+
 def _plan(
     words: list[str],
     at_tokens: int | None = None,
