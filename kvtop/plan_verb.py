@@ -92,7 +92,7 @@ def _question(args: argparse.Namespace) -> Question:
 
 def _model_word(words: tuple[str, ...]) -> str | None:
     """The model as it was typed, for documents without a plan."""
-    for word, following in zip(words, (*words[1:], ""), strict=True):
+    for word, following in zip(words, (*words, "")[1:], strict=True):
         name, equals, value = word.partition("=")
         if name in {"-m", "--model", "-hf", "--hf-repo"}:
             return value if equals else following

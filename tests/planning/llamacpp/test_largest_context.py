@@ -1,0 +1,55 @@
+"""The largest context is one that fits, and the next step is one that does not."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from kvtop.domain.plan import MemoryPlan, PlanDevice
+from kvtop.domain.plan_answer import Fit, room_of
+from kvtop.planning.llamacpp.largest_context import STEP_TOKENS, largest_context
+from kvtop.planning.llamacpp.planner import plan
+from kvtop.planning.llamacpp.prepared import PreparedModel, prepare
+from kvtop.planning.llamacpp.settings import LlamaSettings
+
+GIB = 1024**3
+
+
+def _fits(model: PreparedModel, settings: LlamaSettings, device: PlanDevice) -> bool:
+    answer = plan(model, settings, (device,))
+    assert isinstance(answer, MemoryPlan)
+    part = answer.device(device.name)
+    assert part is not None
+    return room_of(part, device.free_bytes).fit is Fit.FITS
+
+
+@pytest.mark.parametrize("name", ["llama-3.1-8b", "gemma-3-27b", "deepseek-v2-lite"])
+@pytest.mark.parametrize("settings", [LlamaSettings(), LlamaSettings(parallel=3, type_k="q8_0", type_v="q8_0")])
+def test_it_fits_and_one_step_more_does_not(name: str, settings: LlamaSettings, oracle: SimpleNamespace) -> None:
+    model = prepare(oracle.headers[name])
+    smallest = plan(model, replace(settings, ctx_tokens=STEP_TOKENS), (PlanDevice("gpu0", None),))
+    assert isinstance(smallest, MemoryPlan)
+    part = smallest.device("gpu0")
+    assert part is not None
+    assert part.weights_bytes is not None
+    room = part.weights_bytes + 2 * GIB
+    device = PlanDevice("gpu0", room, room)
+    found = largest_context(model, settings, (device,), {"gpu0": room, "host": None})
+    step = STEP_TOKENS * (settings.parallel or 1)
+    assert found.tokens > 0
+    assert found.tokens % step == 0
+    assert not found.is_trained_limit
+    assert _fits(model, replace(settings, ctx_tokens=found.tokens), device)
+    assert not _fits(model, replace(settings, ctx_tokens=found.tokens + step), device)
+
+
+def test_the_trained_context_of_every_sequence_is_the_most(oracle: SimpleNamespace) -> None:
+    model = prepare(oracle.headers["llama-3.1-8b"])
+    for settings, sequences in ((LlamaSettings(), 1), (LlamaSettings(parallel=2), 2)):
+        found = largest_context(model, settings, (), {"host": None})
+        assert (found.tokens, found.is_trained_limit) == (131072 * sequences, True)
+
+
+def test_nothing_fits_into_nothing(oracle: SimpleNamespace) -> None:
+    found = largest_context(prepare(oracle.headers["llama-3.1-8b"]), LlamaSettings(), (), {"host": GIB})
+    assert (found.tokens, found.is_trained_limit) == (0, False)

@@ -1,0 +1,44 @@
+"""Which engine a command line starts."""
+
+import pytest
+
+from kvtop.planning.command import Command, parse_command
+
+
+@pytest.mark.parametrize(
+    ("text", "engine", "first"),
+    [
+        ("llama-server -m x", "llama.cpp", "-m"),
+        ("./build/bin/llama-server -m x", "llama.cpp", "-m"),
+        ("/opt/llama-server-b11434 -m x", "llama.cpp", "-m"),
+        ("vllm serve ./model", "vllm", "./model"),
+        ("/venv/bin/vllm serve ./model", "vllm", "./model"),
+        ("python -m vllm.entrypoints.openai.api_server --model m", "vllm", "--model"),
+        ("python3.12 -m vllm.entrypoints.cli.main serve m", "vllm", "m"),
+        ("/usr/bin/python3 /usr/local/bin/vllm serve m", "vllm", "m"),
+        ("mlx_lm.server --model m", "mlx", "--model"),
+        ("mlx_lm server --model m", "mlx", "--model"),
+        ("python -m mlx_lm.server --model m", "mlx", "--model"),
+        ("python -m mlx_lm server --model m", "mlx", "--model"),
+    ],
+)
+def test_every_way_to_start_a_server(text: str, engine: str, first: str) -> None:
+    command = parse_command(text.split())
+    assert (command.engine, command.words[0], command.variables) == (engine, first, ())
+    assert command.program == text.split(maxsplit=1)[0]
+
+
+def test_variables_in_front_are_kept() -> None:
+    words = ["env", "CUDA_VISIBLE_DEVICES=1", "LLAMA_ARG_CTX_SIZE=", "llama-server", "-m", "a=b"]
+    assert parse_command(words) == Command(
+        "llama.cpp", ("-m", "a=b"), (("CUDA_VISIBLE_DEVICES", "1"), ("LLAMA_ARG_CTX_SIZE", "")), "llama-server"
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["", "ollama serve", "vllm bench", "python -m http.server", "python server.py", "llama-cli -m x", "A=b"]
+)
+def test_anything_else_names_what_is_understood(text: str) -> None:
+    with pytest.raises(ValueError, match="llama-server") as caught:
+        parse_command(text.split())
+    assert "mlx_lm" in str(caught.value)

@@ -1,0 +1,104 @@
+"""`--gpu SPEC`, and the cards of this machine as an engine numbers them."""
+
+import pytest
+
+from kvtop.domain.device import Device, DeviceMemory
+from kvtop.planning.gpu_products import PRODUCTS
+from kvtop.planning.gpu_specs import find_product, parse_gpu_specs, visible_devices
+
+GIB = 1024**3
+MIB = 1024**2
+
+
+def test_a_bare_size_is_a_card_of_the_ada_generation() -> None:
+    (device,) = parse_gpu_specs(["24GiB"])
+    assert (device.name, device.total_bytes, device.free_bytes) == ("gpu0", 24 * GIB, 24 * GIB)
+    assert (device.compute_capability, device.backend, device.product) == ((8, 9), "cuda", "")
+
+
+def test_specs_are_numbered_in_order() -> None:
+    devices = parse_gpu_specs(["80GiB,cc=9.0", "RTX 4090", "64GiB, backend=metal", "RX 7900 XTX"])
+    assert [device.name for device in devices] == ["gpu0", "gpu1", "gpu2", "gpu3"]
+    assert [device.compute_capability for device in devices] == [(9, 0), (8, 9), None, None]
+    assert [device.backend for device in devices] == ["cuda", "cuda", "metal", "rocm"]
+    assert devices[1].product == "RTX 4090"
+
+
+def test_none_is_no_device_and_stands_alone() -> None:
+    assert parse_gpu_specs(["none"]) == ()
+    with pytest.raises(ValueError, match="alone"):
+        parse_gpu_specs(["none", "24GiB"])
+
+
+@pytest.mark.parametrize(
+    ("name", "mib", "capability"),
+    [
+        ("rtx4090", 24564, (8, 9)),
+        ("NVIDIA GeForce RTX 4090", 24564, (8, 9)),
+        ("NVIDIA H100 80GB HBM3", 81559, (9, 0)),
+        ("NVIDIA H100 PCIe", 81559, (9, 0)),
+        ("H100 NVL", 95830, (9, 0)),
+        ("NVIDIA A100-SXM4-40GB", 40960, (8, 0)),
+        ("A100 80GB", 81920, (8, 0)),
+        ("V100 16GB", 16384, (7, 0)),
+        ("Tesla T4", 15360, (7, 5)),
+        ("NVIDIA RTX 6000 Ada Generation", 49140, (8, 9)),
+    ],
+)
+def test_products_by_everyday_name_and_by_the_drivers(name: str, mib: int, capability: tuple[int, int]) -> None:
+    product = find_product(name)
+    assert product is not None
+    assert (product.total_bytes, product.compute_capability) == (mib * MIB, capability)
+
+
+def test_every_product_is_found_by_its_own_name() -> None:
+    for name, product in PRODUCTS.items():
+        assert find_product(name) == product
+        assert (product.compute_capability is None) == (product.backend != "cuda")
+
+
+@pytest.mark.parametrize("spec", ["RTX 9999", "", "24", "x,cc=9.0", "24GiB,cc=9", "24GiB,backend=abacus", "24GiB,"])
+def test_a_bad_spec_is_named(spec: str) -> None:
+    with pytest.raises(ValueError, match="--gpu") as caught:
+        parse_gpu_specs([spec])
+    assert repr(spec) in str(caught.value)
+
+
+def card(number: int, **changes: str) -> Device:
+    memory = DeviceMemory(total_bytes=24 * GIB, free_bytes=(20 + number) * GIB)
+    identity = {
+        "id": f"gpu{number}",
+        "name": f"card {number}",
+        "backend": "nvml",
+        "uuid": f"GPU-{number}abc",
+        **changes,
+    }
+    return Device(memory=memory, processes=(), measured_at=0.0, **identity)  # type: ignore[arg-type]  # all are text
+
+
+CARDS = (card(0), card(1), card(2), card(9, id="host", backend="host"))
+
+
+@pytest.mark.parametrize(
+    ("setting", "names"),
+    [
+        (None, ["card 0", "card 1", "card 2"]),
+        ("2,0", ["card 2", "card 0"]),
+        ("", []),
+        ("-1", []),
+        ("1,7,0", ["card 1"]),
+        ("GPU-2", ["card 2"]),
+        ("nonsense", []),
+    ],
+)
+def test_cards_are_those_that_cuda_would_show(setting: str | None, names: list[str]) -> None:
+    devices = visible_devices(CARDS, setting)
+    assert [device.product for device in devices] == names
+    assert [device.name for device in devices] == [f"gpu{index}" for index in range(len(names))]
+    assert all(device.backend == "cuda" for device in devices)
+
+
+def test_a_card_cut_into_slices_is_none_itself() -> None:
+    devices = visible_devices((card(0), card(1, id="gpu0:mig0", parent_id="gpu0")), None)
+    assert [device.product for device in devices] == ["card 1"]
+    assert devices[0].free_bytes == 21 * GIB

@@ -1,0 +1,314 @@
+"""`kvtop plan` from the command line to text, JSON and exit codes, on a small model written here."""
+
+import json
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+import pytest
+
+from kvtop.cli import main
+
+BYTES_PER_TOKEN = 2 * 2 * 2 * 16 * 2  # layers, K and V, heads, head length, f16
+
+
+def write_model(path: Path, architecture: str, name: str = "Tiny") -> Path:
+    writer = gguf.GGUFWriter(path, architecture)
+    writer.add_name(name)
+    writer.add_block_count(2)
+    writer.add_context_length(4096)
+    writer.add_embedding_length(64)
+    writer.add_feed_forward_length(128)
+    writer.add_head_count(4)
+    writer.add_head_count_kv(2)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_token_list(["a"] * 32)
+    shapes = {"token_embd": (32, 64), "output_norm": (64,), "output": (32, 64)}
+    for layer in range(2):
+        shapes |= {f"blk.{layer}.{part}_norm": (64,) for part in ("attn", "ffn")}
+        shapes |= {f"blk.{layer}.attn_{part}": (64, 64) for part in ("q", "output")}
+        shapes |= {f"blk.{layer}.attn_{part}": (32, 64) for part in ("k", "v")}
+        shapes |= {f"blk.{layer}.ffn_{part}": (128, 64) for part in ("up", "gate")}
+        shapes |= {f"blk.{layer}.ffn_down": (64, 128)}
+    for tensor, shape in shapes.items():
+        writer.add_tensor(f"{tensor}.weight", np.zeros(shape, dtype=np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A llama model of 2 layers, and an environment without a word for llama.cpp."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    for name in ("LLAMA_ARG_CTX_SIZE", "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.delenv(name, raising=False)
+    return write_model(tmp_path / "tiny.gguf", "llama")
+
+
+def plan(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    code = main(["plan", *words])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def plan_json(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
+    code, out, _ = plan(capsys, "--json", *words)
+    assert code == 0
+    document: dict[str, Any] = json.loads(out)
+    return document
+
+
+def test_json_keeps_the_contract(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = plan_json(capsys, "--gpu", "8GiB", "--", "llama-server", "-m", str(model), "-c", "2048", "-np", "2")
+    assert found["schema"] == "kvtop.plan/1"
+    assert found["engine"] == "llama.cpp"
+    assert found["model"] == "Tiny"
+    assert found["context"] == {"n_ctx": 2048, "n_ctx_seq": 1024, "n_seq_max": 2, "kv_unified": False}
+    assert [part["name"] for part in found["devices"]] == ["gpu0", "host"]
+    assert found["kv_cache"] == {"bytes_per_token": BYTES_PER_TOKEN, "by_kind": {"full": 2048 * BYTES_PER_TOKEN}}
+    assert found["devices"][0]["kv_cache_bytes"] == 2048 * BYTES_PER_TOKEN
+    keys = {"weights_bytes", "kv_cache_bytes", "recurrent_state_bytes", "compute_bytes", "output_bytes"}
+    assert found["total"].keys() == keys
+    for key in keys - {"compute_bytes"}:
+        assert found["total"][key] == sum(part[key] for part in found["devices"])
+    for key in ("value", "low", "high"):
+        assert found["total"]["compute_bytes"][key] == sum(part["compute_bytes"][key] for part in found["devices"])
+    assert found["vllm"] is None
+    assert found["devices"][0]["fit"] == "fits"
+    assert found["devices"][0]["available_bytes"] == 8 << 30
+    assert "steps" not in found
+    assert "error" not in found
+
+
+def test_explain_gives_every_step_its_rule(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = plan_json(capsys, "--explain", "--gpu", "none", "--", "llama-server", "-m", str(model))
+    assert len(found["steps"]) >= 3
+    assert all(step["text"] and step["rule"] for step in found["steps"])
+
+
+def test_without_accelerators_everything_is_on_the_host(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = plan_json(capsys, "--gpu", "none", "--", "./llama-server", "--model", str(model), "-c", "512")
+    assert [part["name"] for part in found["devices"]] == ["host"]
+    assert found["devices"][0]["available_bytes"] > 0
+
+
+def test_text_fits_a_terminal_and_says_who_says_so(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, text, _ = plan(capsys, "--explain", "--gpu", "RTX 4090", "--", "llama-server", "-m", str(model), "-c", "2048")
+    assert code == 0
+    assert max(map(len, text.splitlines())) <= 80
+    assert "gpu0 RTX 4090" in text
+    assert f"computed, {2048 * BYTES_PER_TOKEN} bytes" in text
+    assert "estimated," in text
+    assert "fits, " in text
+    assert "largest context that fits: 4096 tokens" in text
+
+
+def test_a_plan_that_does_not_fit_says_by_how_much(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--gpu", "1MiB", "--", "llama-server", "-m", str(model), "-c", "4096")
+    _, text, _ = plan(capsys, *words)
+    assert "does not fit, " in text
+    assert "no context fits" in text
+    found = plan_json(capsys, *words)
+    assert found["devices"][0]["fit"] == "does not fit"
+    assert found["largest_context_tokens"] == 0
+
+
+def test_names_from_the_file_cannot_drive_the_terminal(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_model(model, "llama", "Tiny\x1b[2J\u202e")
+    _, text, _ = plan(capsys, "--gpu", "none", "--", "llama-server", "-m", str(model))
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+
+
+def test_the_environment_and_files_count_as_for_the_server(
+    model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LLAMA_ARG_CTX_SIZE", "1024")
+    directory = tmp_path / "config" / "llama.cpp"
+    directory.mkdir(parents=True)
+    (directory / "config.ini").write_text("cache-type-k = bf16\nctx-size = 256\n", encoding="utf-8")
+    found = plan_json(capsys, "--gpu", "none", "--", "llama-server", "-m", str(model))
+    assert found["context"]["n_ctx"] == 1024
+    assert found["cache_types"]["k"] == "bf16"
+    assert "from the environment: LLAMA_ARG_CTX_SIZE = 1024" in found["notes"]
+    assert any("cache-type-k = bf16" in note for note in found["notes"])
+    before = plan_json(capsys, "--gpu", "none", "--", "LLAMA_ARG_CTX_SIZE=512", "llama-server", "-m", str(model))
+    assert before["context"]["n_ctx"] == 512
+
+
+def test_a_whole_command_in_quotes(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert plan_json(capsys, "--gpu", "none", "--", f"llama-server -m '{model}' -c 512")["context"]["n_ctx"] == 512
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["-fa", "-c", "4096"], "error while handling argument \"-fa\": error: unknown value for --flash-attn: '-c'"),
+        (["-ctk", "q6_k"], 'error while handling argument "-ctk": Unsupported cache type: q6_k'),
+        (["--brand-new", "1"], "error: invalid argument: --brand-new"),
+        (
+            ["-ctv", "q8_0", "-fa", "off"],
+            "llama_init_from_model: quantized V cache requires flash_attn to be enabled",
+        ),
+    ],
+)
+def test_refusals_are_in_the_engines_words(
+    words: list[str], message: str, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, _ = plan(capsys, "--json", "--gpu", "none", "--", "llama-server", "-m", str(model), *words)
+    assert code == 3
+    document = json.loads(out)
+    assert document["error"] == {"message": message}
+    assert "total" not in document
+    code, out, err = plan(capsys, "--gpu", "none", "--", "llama-server", "-m", str(model), *words)
+    assert (code, out) == (3, "")
+    assert message in err
+
+
+def test_no_rule_no_number_unless_a_guess_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    strange = write_model(tmp_path / "strange.gguf", "never-heard-of")
+    words = ("--gpu", "8GiB", "--", "llama-server", "-m", str(strange), "-c", "2048")
+    code, out, _ = plan(capsys, "--json", *words)
+    assert code == 4
+    document = json.loads(out)
+    assert "never-heard-of" in document["error"]["message"]
+    assert "devices" not in document
+    guessed = plan_json(capsys, "--assume", "full-attention", *words)
+    assert guessed["assumption"] == "every layer is plain full attention"
+    assert guessed["architecture"] == "never-heard-of"
+    assert guessed["total"]["kv_cache_bytes"] == 2048 * BYTES_PER_TOKEN
+    _, text, _ = plan(capsys, "--assume", "full-attention", *words)
+    assert "a guess, not a plan" in text
+    assert "computed" not in text
+
+
+def test_what_a_person_can_mend_is_exit_code_2_and_names_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(b"GGUF but not really")
+    for words, name in (
+        (["--gpu", "none", "--", "llama-server", "-m", str(tmp_path / "gone.gguf")], "gone.gguf"),
+        (["--gpu", "none", "--", "llama-server", "-m", str(broken)], "broken.gguf"),
+        (["--gpu", "none", "--", "llama-server"], "names no model"),
+        (["--gpu", "H9999", "--", "llama-server", "-m", "x"], "H9999"),
+        (["--gpu", "none", "--", "vllm", "serve", str(tmp_path / "nowhere")], "nowhere"),
+        (["--gpu", "none", "--", "vllm", "serve", "x", "--config", str(tmp_path / "gone.yaml")], "gone.yaml"),
+        (["--gpu", "none", "--", "make", "coffee"], "llama-server"),
+        ([], "llama-server"),
+    ):
+        code, out, err = plan(capsys, *words)
+        assert (code, out) == (2, "")
+        assert name in err
+        assert err.count("\n") == 1
+    code, out, _ = plan(capsys, "--json", "--gpu", "none", "--", "llama-server", "-m", str(broken))
+    assert code == 2
+    assert "broken.gguf" in json.loads(out)["error"]["message"]
+
+
+def _vllm_model(directory: Path) -> Path:
+    directory.mkdir()
+    config = {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "torch_dtype": "bfloat16",
+        "num_hidden_layers": 2,
+        "hidden_size": 512,
+        "intermediate_size": 1024,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 4096,
+        "vocab_size": 1000,
+    }
+    (directory / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    return directory
+
+
+def test_vllm_blocks_and_the_pool_that_only_profiling_knows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    directory = str(_vllm_model(tmp_path / "model"))
+    words = ("--gpu", "H100", "--", "vllm", "serve", directory)
+    found = plan_json(capsys, *words, "--kv-cache-memory-bytes", "1G")
+    assert found["context"] is None
+    assert found["vllm"]["num_gpu_blocks"] * found["vllm"]["bytes_per_block"] <= 1 << 30
+    assert found["vllm"]["kv_cache_tokens"] == found["vllm"]["num_gpu_blocks"] * found["vllm"]["block_size_tokens"]
+    assert [part["name"] for part in found["devices"]] == ["gpu0"]
+    open_ended = plan_json(capsys, *words)
+    assert open_ended["vllm"]["num_gpu_blocks"] is None
+    assert open_ended["total"]["kv_cache_bytes"] is None
+    assert open_ended["devices"][0]["fit"] == "unknown"
+    _, text, _ = plan(capsys, *words)
+    assert "at least; " in text
+    code, _, err = plan(capsys, *words, "--tensor-parallel-size", "2")
+    assert code == 3
+    assert "World size (2)" in err
+
+
+def _stand_in_tool(directory: Path, says: str) -> Path:
+    """A server's program with a tool beside it that prints `says` and remembers how it was called."""
+    server = directory / "llama-server"
+    tool = directory / "llama-fit-params"
+    server.write_text("#!/bin/sh\n", encoding="utf-8")
+    tool.write_text(f'#!/bin/sh\necho "$@" > {directory}/called\nprintf "{says}"\n', encoding="utf-8")
+    for program in (server, tool):
+        program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    return server
+
+
+def test_verify_holds_the_plan_against_the_engines_own_tool(
+    model: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    server = _stand_in_tool(tmp_path, "Host 0 1 77\\n")
+    words = (
+        "--gpu",
+        "none",
+        "--verify",
+        "--",
+        str(server),
+        "-m",
+        str(model),
+        "-c",
+        "4096",
+        "-np",
+        "4",
+        "-kvu",
+        "-nkvo",
+    )
+    found = plan_json(capsys, *words)
+    checks = {check["what"]: check for check in found["verify"]["checks"]}
+    assert checks["weights"]["agrees"]
+    assert checks["KV cache and state"]["planned_mib"] == 4096 * BYTES_PER_TOKEN >> 20
+    called = (tmp_path / "called").read_text(encoding="utf-8").split()
+    assert called[:2] == ["-m", str(model)]
+    assert "--no-kv-offload" in called
+    assert called[-5:] == ["--parallel", "1", "--no-repack", "--fit-print", "on"]
+    assert "-kvu" not in called
+    _, text, _ = plan(capsys, *words)
+    assert "agrees" in text
+    assert "one slot" in text
+
+
+def test_verify_shows_a_difference_and_says_when_it_cannot_compare(
+    model: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    server = _stand_in_tool(tmp_path, "Host 9 1 77\\n")
+    _, text, _ = plan(capsys, "--gpu", "none", "--verify", "--", str(server), "-m", str(model))
+    assert "it says 9 MiB" in text
+    (tmp_path / "llama-fit-params").unlink()
+    _, text, _ = plan(capsys, "--gpu", "none", "--verify", "--", str(server), "-m", str(model))
+    assert "not compared: " in text
+    _, text, _ = plan(capsys, "--gpu", "24GiB", "--verify", "--", str(server), "-m", str(model))
+    assert "not at those" in text
+
+
+def test_a_plan_starts_fast_and_without_the_dashboard(model: Path) -> None:
+    words = ["plan", "--json", "--gpu", "24GiB", "--", "llama-server", "-m", str(model)]
+    command = [sys.executable, "-X", "importtime", "-m", "kvtop", *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert "kvtop.planning.llamacpp.planner" in done.stderr
+    for library in ("textual", "pydantic", "httpx2", "psutil", "pynvml", "asyncio", "kvtop.planning.vllm"):
+        assert library not in done.stderr
