@@ -239,7 +239,13 @@ def _vllm(question: Question, machine: Machine) -> MemoryPlan | Refusal:
 
 
 def _mlx(question: Question) -> MemoryPlan | Refusal:
-    raise UnknownArchitectureError(f"kvtop has no rules for MLX yet ({question.command.program})")
+    from kvtop.planning.mlx.options import parse_server_options  # noqa: PLC0415
+    from kvtop.planning.mlx.planner import plan_command  # noqa: PLC0415
+    from kvtop.sources.model_files.huggingface import read_checkpoint  # noqa: PLC0415
+
+    words = question.command.words
+    checkpoint = read_checkpoint(_directory(question, parse_server_options(words)))
+    return plan_command(words, checkpoint, question.at_tokens)
 
 
 def _directory(question: Question, options: LaunchOptions) -> str:
