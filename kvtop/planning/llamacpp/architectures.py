@@ -136,6 +136,13 @@ UNTIED = _names("""
     orion phi2 phimoe plamo qwen qwen2moe stablelm step35 talkie xverse
 """)
 
+MEASURED = _names("""
+    bert cohere2 command-r deepseek2 deepseek32 ernie4_5-moe falcon-h1 gemma2 gemma3 gemma3n gemma4 glm4moe gpt-oss
+    granitehybrid internlm2 jamba lfm2 llama llama4 mamba mamba2 minimax-m2 nemotron_h nomic-bert olmo2 phi3 qwen2
+    qwen2moe qwen3 qwen35 qwen35moe qwen3moe qwen3next seed_oss smollm3 starcoder2
+""")
+"""Architectures with recorded compute buffers of a model at real size."""
+
 SUPPORTED = TIED | UNTIED | NO_CACHE | RECURRENT
 """Every architecture with a rule. Left out on purpose: encoder-decoders, speech and codec models, draft heads that
 share another model's context (eagle3, dflash, gemma4-assistant), and caches without a rule here (qwen4exp,

@@ -1,8 +1,14 @@
 """Compute buffers of llama.cpp: what the scheduler reserves for one full micro-batch (`sched_reserve`, b11434).
 
 The graph is written down block by block, scheduled over the devices and allocated the way ggml does it; the highest
-address is the buffer's size. What the replay leaves out (blocks of rarer architectures, staged copies in odd orders)
-is what the stated range is for.
+address is the buffer's size. Over 4529 buffers of 52 models at real size, 96 % come out to the byte. The rest is what
+the ranges are for; each holds at least 95 % of the recorded buffers of its kind:
+
+    everything on accelerators, or no accelerator      3 %   (3692 buffers, 98 % within 1 %)
+    several accelerators as a pipeline                10 %   (297)
+    weights or caches in host memory                  15 %   (350)
+    the same, of models with states or layer inputs   40 %   (190)
+    architectures that no recorded model has          30 %   at least
 """
 
 from collections.abc import Mapping
@@ -10,34 +16,61 @@ from dataclasses import replace
 from functools import lru_cache
 
 from kvtop.domain.plan import Estimate
+from kvtop.planning.llamacpp.architectures import MEASURED
 from kvtop.planning.llamacpp.buffers import BufferRule
 from kvtop.planning.llamacpp.compute_allocation import peak_bytes
 from kvtop.planning.llamacpp.compute_graph import Graph
-from kvtop.planning.llamacpp.compute_layers import blocks_of
+from kvtop.planning.llamacpp.compute_layers import Blocks, blocks_of
 from kvtop.planning.llamacpp.compute_model import OFFLOADED_ROWS, write_graph
 from kvtop.planning.llamacpp.compute_schedule import schedule
 from kvtop.planning.llamacpp.context import ResolvedContext
+from kvtop.planning.llamacpp.hparams import HParams
 from kvtop.planning.llamacpp.layout import Layout
 from kvtop.planning.llamacpp.placement import HOST, Placement, override_rules
 from kvtop.planning.llamacpp.prepared import PreparedModel
 from kvtop.planning.llamacpp.settings import LlamaSettings
 
 _PIPELINE_COPIES = 4
-_SPREAD = 0.15
+_SETTLED, _PIPELINE, _UNMEASURED, _STAGED, _STAGED_STATES = 0.03, 0.1, 0.3, 0.15, 0.4
 
 
 def estimate(
-    prepared: PreparedModel, context: ResolvedContext, settings: LlamaSettings, layout: Layout
+    prepared: PreparedModel,
+    context: ResolvedContext,
+    settings: LlamaSettings,
+    layout: Layout,
+    *,
+    prediction: bool = False,
 ) -> dict[str, Estimate]:
-    """Compute buffers in bytes by device name, "host" included, each with a range meant to hold 95 % of cases."""
-    peaks = buffer_bytes(prepared, context, settings, layout)
+    """Compute buffers in bytes by device name, "host" included, each with a range meant to hold 95 % of cases.
+
+    `prediction`: of the second context that draft-mtp opens, whose graph is one block.
+    """
+    peaks = buffer_bytes(prepared, context, settings, layout, prediction=prediction)
+    blocks = blocks_of(prepared, layout.placement, override_rules(settings))
+    spread = _STAGED_STATES if prediction else _spread(prepared.hparams, layout.placement, blocks)
     return {
-        name: Estimate(value, int(value * (1 - _SPREAD)), int(value * (1 + _SPREAD))) for name, value in peaks.items()
+        name: Estimate(value, int(value * (1 - spread)), int(value * (1 + spread))) for name, value in peaks.items()
     }
 
 
+def _spread(hparams: HParams, placement: Placement, blocks: Blocks) -> float:
+    spread = _SETTLED if hparams.arch in MEASURED else _UNMEASURED
+    if placement.pipeline_parallel:
+        spread = max(spread, _PIPELINE)
+    if blocks.mixed and placement.devices:
+        uneven = any(hparams.is_recurrent) or "per_layer_token_embd" in blocks.others
+        spread = max(spread, _STAGED_STATES if uneven else _STAGED)
+    return spread
+
+
 def buffer_bytes(
-    prepared: PreparedModel, context: ResolvedContext, settings: LlamaSettings, layout: Layout
+    prepared: PreparedModel,
+    context: ResolvedContext,
+    settings: LlamaSettings,
+    layout: Layout,
+    *,
+    prediction: bool = False,
 ) -> Mapping[str, int]:
     """The replayed size of each device's buffer."""
     overrides = override_rules(settings)
@@ -46,14 +79,12 @@ def buffer_bytes(
     rules = tuple(layout.buffers[name] for name in (*layout.placement.devices, HOST))
     # Only a plain "off" transposes V: the cache is created before "auto" is resolved.
     transposed = settings.flash_attention == "off" or prepared.hparams.arch == "grok"
-    return _peaks(prepared, kept, layout.placement, overrides, settings.op_offload, transposed, rules)
+    return _peaks(prepared, kept, layout.placement, overrides, (settings.op_offload, transposed, prediction), rules)
 
 
 def _kind(cache_type: str) -> str:
-    """One type for all that are treated alike: the fused kernels copy whatever is not f16."""
-    if cache_type in {"f16", "f32", "bf16", "iq4_nl"}:
-        return cache_type
-    return "q8_0"
+    """One type for all that are treated alike: the fused kernels convert whatever is not f16."""
+    return cache_type if cache_type in {"f16", "f32", "bf16", "iq4_nl"} else "q8_0"
 
 
 @lru_cache(maxsize=512)
@@ -62,12 +93,15 @@ def _peaks(
     context: ResolvedContext,
     placement: Placement,
     overrides: tuple[tuple[str, str], ...],
-    offloads: bool,
-    value_transposed: bool,
+    switches: tuple[bool, bool, bool],
     rules: tuple[BufferRule, ...],
 ) -> Mapping[str, int]:
+    offloads, value_transposed, prediction = switches
     host = len(placement.devices)
     blocks = blocks_of(prepared, placement, overrides)
+    if prediction:
+        attending = [block for block in blocks.walked if "attn_output" in block.weights]
+        blocks = replace(blocks, walked=tuple(attending[-1:]))
     graph = Graph(host, offloads and host > 0 and min(context.n_ctx, context.n_ubatch) >= OFFLOADED_ROWS)
     write_graph(
         graph,
@@ -78,5 +112,6 @@ def _peaks(
         cache_on_host=placement.kv_on_host,
     )
     ordered = schedule(graph, _PIPELINE_COPIES if placement.pipeline_parallel else 1)
-    peaks = peak_bytes([*graph.inputs, *graph.constants], ordered, [rule.alignment_bytes for rule in rules])
+    first = [*graph.inputs, *graph.constants]
+    peaks = peak_bytes(first, ordered, [rule.alignment_bytes for rule in rules])
     return dict(zip((*placement.devices, HOST), peaks, strict=True))

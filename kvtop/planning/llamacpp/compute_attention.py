@@ -40,7 +40,7 @@ def attention(walk: Walk, block: Block, x: Tensor) -> Heads:
             query = walk.graph.compute(query_bytes, (query,), int(turns_by_position(hparams, layer)))
         if hparams.arch in _SCALED_QUERY:
             query = walk.alter(query)
-        query = _rotated(walk, query, rotations[0])
+        query = rotated(walk, query, rotations[0])
         if hparams.has_kv(layer) and "attn_k" in weights:
             order = (_key, _value) if hparams.arch in _KEY_BEFORE_VALUE else (_value, _key)
             made = {make: make(walk, block, x) for make in order}
@@ -57,7 +57,7 @@ def attention(walk: Walk, block: Block, x: Tensor) -> Heads:
         walk.graph.store(caches[1], (value, slots[1]))
     out = _attend(walk, block, query, caches, (heads, head_v))
     if gate is not None:
-        out = _rotated(walk, out, rotations[1])
+        out = rotated(walk, out, rotations[1])
         opening = walk.alter(walk.graph.compute(out.size_bytes, (gate,)))
         return walk.graph.compute(out.size_bytes, (opening, out), 1), None
     return out, rotations[1]
@@ -65,7 +65,7 @@ def attention(walk: Walk, block: Block, x: Tensor) -> Heads:
 
 def projected(walk: Walk, weights: Weights, heads: Heads) -> Tensor:
     """The output matrix over what the heads give."""
-    return walk.linear(weights, "attn_output", _rotated(walk, *heads))
+    return walk.linear(weights, "attn_output", rotated(walk, *heads))
 
 
 def _rotations(walk: Walk, layer: int) -> tuple[Tensor | None, Tensor | None]:
@@ -100,7 +100,7 @@ def _key(walk: Walk, block: Block, x: Tensor) -> Tensor:
     key = _positioned(walk, block, key, "attn_k_norm", key.size_bytes)
     if walk.hparams.arch == "llama4" and turns_by_position(walk.hparams, block.index):
         key = walk.alter(key)
-    return _rotated(walk, key, _rotations(walk, block.index)[0])
+    return rotated(walk, key, _rotations(walk, block.index)[0])
 
 
 def _value(walk: Walk, block: Block, x: Tensor) -> Tensor:
@@ -109,10 +109,10 @@ def _value(walk: Walk, block: Block, x: Tensor) -> Tensor:
     value = walk.linear(weights, "attn_v" if "attn_v" in weights else "attn_k", x)
     if walk.hparams.arch in _NORMED_VALUE:
         value = walk.graph.compute(value.size_bytes, (value,))
-    return _rotated(walk, value, _rotations(walk, block.index)[1])
+    return rotated(walk, value, _rotations(walk, block.index)[1])
 
 
-def _rotated(walk: Walk, x: Tensor, rotation: Tensor | None) -> Tensor:
+def rotated(walk: Walk, x: Tensor, rotation: Tensor | None) -> Tensor:
     """Quantised caches hold values turned by a Hadamard matrix."""
     return x if rotation is None else walk.graph.compute(x.size_bytes, (rotation, x))
 
@@ -229,83 +229,3 @@ def _uncached(walk: Walk, shape: tuple[int, int, int], query: Tensor, key: Tenso
     scores = graph.compute(scores.size_bytes, (scores, mask), 1)
     out = graph.compute(size_bytes, (value, scores))
     return graph.compute(size_bytes, (out,))
-
-
-def latent_attention(walk: Walk, block: Block, x: Tensor) -> Heads:
-    """Multi-head latent attention with absorbed matrices: queries as wide as the cached row (deepseek2.cpp)."""
-    weights, hparams, graph, rows = block.weights, walk.hparams, walk.graph, walk.rows
-    heads, lora, rope = hparams.n_head[block.index], hparams.n_lora_kv, hparams.n_rot
-    cells = cells_of(walk, block.index)
-    inputs = walk.inputs
-    assert inputs.mask is not None
-    assert inputs.key_slots is not None
-    mask = inputs.mask
-    compressed = x
-    indexed = "indexer.attn_k" in weights and walk.indexer is not None
-    if indexed:
-        _indexer_keys(walk, block, x)
-    if "attn_q_a" in weights:
-        compressed = walk.norm(weights, "attn_q_a_norm", walk.linear(weights, "attn_q_a", x))
-        query = walk.linear(weights, "attn_q_b", compressed)
-    else:
-        query = walk.linear(weights, "attn_q", x)
-    absorbed = graph.weighted(lora * heads * rows * F32, weights["attn_k_b"], (query,))
-    turned = graph.compute(rope * heads * rows * F32, (query, inputs.positions))
-    query = graph.compute((lora + rope) * heads * rows * F32, (absorbed, turned))
-    both = walk.linear(weights, "attn_kv_a_mqa", x)
-    latent = walk.norm(weights, "attn_kv_a_norm", both, lora * rows * F32)
-    key = graph.compute(rope * rows * F32, (both, inputs.positions))
-    key = graph.compute((lora + rope) * rows * F32, (latent, key))
-    stored = CACHE_TYPES[walk.context.type_k].row_bytes(lora + rope) * cells * walk.context.n_stream
-    cache = Resident(stored, block.cache_home)
-    graph.store(cache, (key, inputs.key_slots))
-    if indexed:
-        mask = _indexer_mask(walk, block, x, compressed, cells)
-    # Values are a part of the key rows: one more view to stage, nothing more to convert.
-    caches = cache, Resident(stored, block.cache_home)
-    value_bytes = CACHE_TYPES[walk.context.type_k].row_bytes(lora) * cells * walk.context.n_stream
-    out = attend(
-        walk,
-        query,
-        mask,
-        caches,
-        heads=heads,
-        head_v=lora,
-        cells=cells,
-        widths=(lora + rope, lora if walk.context.type_v == "f32" else 0),
-        turned_bytes=value_bytes,
-    )
-    values = hparams.n_embd_head_v_mla * heads * rows * F32
-    out = graph.weighted(values, weights["attn_v_b"], (out,))
-    return graph.compute(values, (out,)), None
-
-
-def _indexer_keys(walk: Walk, block: Block, x: Tensor) -> None:
-    """The lightning indexer's key row, normalised, turned and cached (deepseek32.cpp)."""
-    assert walk.indexer is not None
-    weights = block.weights
-    key = walk.norm(weights, "indexer.k_norm", walk.linear(weights, "indexer.attn_k", x))
-    key = walk.graph.compute(key.size_bytes, (key, walk.inputs.positions))
-    key = _rotated(walk, key, walk.indexer.rotation)
-    walk.graph.store(Resident(0, block.cache_home), (key, walk.indexer.slots))
-
-
-def _indexer_mask(walk: Walk, block: Block, x: Tensor, compressed: Tensor, cells: int) -> Tensor:
-    """Scores of all cells, the best of them, and the mask of attention narrowed to those."""
-    indexer = walk.indexer
-    assert indexer is not None
-    weights, hparams, graph, rows = block.weights, walk.hparams, walk.graph, walk.rows
-    query = walk.linear(weights, "indexer.attn_q_b", compressed)
-    query = graph.compute(query.size_bytes, (query, walk.inputs.positions))
-    query = _rotated(walk, query, indexer.rotation)
-    shares = walk.linear(weights, "indexer.proj", x)
-    shares = graph.compute(shares.size_bytes, (shares,))
-    cache = Resident(0, block.cache_home)
-    scores = graph.read(cells * rows * F32, (cache,), (query, shares, indexer.mask))
-    best = min(hparams.indexer_top_k, cells)
-    chosen = graph.compute(best * rows * F32, (scores,))
-    chosen = graph.compute(chosen.size_bytes, (chosen,))
-    assert walk.inputs.mask is not None
-    narrowed = graph.compute(walk.inputs.mask.size_bytes, (walk.inputs.mask,))
-    graph.compute(0, (chosen, walk.alter(indexer.constants[block.index])))
-    return graph.compute(narrowed.size_bytes, (narrowed, walk.inputs.mask), 1)

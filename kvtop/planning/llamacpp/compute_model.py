@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from kvtop.planning.cache_types import CACHE_TYPES
 from kvtop.planning.llamacpp.architectures import NO_CACHE, RECURRENT
-from kvtop.planning.llamacpp.compute_attention import attention, latent_attention, projected
+from kvtop.planning.llamacpp.compute_attention import attention, projected
 from kvtop.planning.llamacpp.compute_blocks import F32, Indexer, Inputs, Walk, Weights, experts, feed_forward, mixture
 from kvtop.planning.llamacpp.compute_gemma import (
     add_per_layer,
@@ -14,6 +14,7 @@ from kvtop.planning.llamacpp.compute_gemma import (
     write_gemma3n_block,
 )
 from kvtop.planning.llamacpp.compute_graph import Graph, Tensor
+from kvtop.planning.llamacpp.compute_latent import latent_attention
 from kvtop.planning.llamacpp.compute_layers import Block, Blocks
 from kvtop.planning.llamacpp.compute_recurrence import recurrence
 from kvtop.planning.llamacpp.context import ResolvedContext

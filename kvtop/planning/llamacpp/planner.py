@@ -218,7 +218,19 @@ def _assemble(
     second: ModelPlan | None,
 ) -> MemoryPlan:
     both = [target] if second is None else [target, second]
-    buffers = [estimate(one.prepared, one.context, settings, one.layout) for one in both]
+    buffers = [estimate(target.prepared, target.context, settings, target.layout)]
+    if second is not None:
+        own = replace(settings, tensor_overrides=(), cpu_moe=False, cpu_moe_layers=0, cpu_ffn_layers=0)
+        prediction = second.prepared is target.prepared and settings.draft is None
+        buffers.append(
+            estimate(
+                second.prepared,
+                second.context,
+                settings if prediction else own,
+                second.layout,
+                prediction=prediction,
+            )
+        )
     by_device = []
     for name in (*(device.name for device in devices), HOST):
         by_device.append(

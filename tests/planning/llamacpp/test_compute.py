@@ -1,0 +1,96 @@
+"""Compute buffers against the engine's own reservation, and the rules that make them."""
+
+import statistics
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+from kvtop.domain.plan import MemoryPlan
+from kvtop.planning.llamacpp.planner import plan
+from kvtop.planning.llamacpp.prepared import prepare
+from kvtop.planning.llamacpp.settings import LlamaSettings
+
+MIB = 2**20
+
+
+def _errors_and_hits(oracle: SimpleNamespace) -> tuple[list[float], float]:
+    prepared = {name: prepare(header) for name, header in oracle.headers.items()}
+    errors = []
+    hits = 0
+    for case in oracle.cases:
+        if "error" in case.expected:
+            continue
+        answer = plan(prepared[case.model], case.settings, case.devices)
+        assert isinstance(answer, MemoryPlan)
+        for name, expected in case.expected["by_device"].items():
+            device = answer.device(name)
+            assert device is not None
+            truth = expected["compute"]
+            if truth:
+                errors.append(abs(device.compute.value_bytes / truth - 1))
+                hits += device.compute.low_bytes <= truth <= device.compute.high_bytes
+    return errors, hits / len(errors)
+
+
+def test_most_buffers_come_out_to_the_byte(oracle: SimpleNamespace) -> None:
+    errors, in_range = _errors_and_hits(oracle)
+    assert statistics.median(errors) == 0
+    assert sorted(errors)[int(len(errors) * 0.95)] < 0.01
+    assert in_range >= 0.98
+
+
+def test_other_models_and_architectures_too(more_models: SimpleNamespace) -> None:
+    errors, in_range = _errors_and_hits(more_models)
+    assert statistics.median(errors) == 0
+    assert sum(error < 0.0001 for error in errors) / len(errors) > 0.95
+    assert in_range >= 0.98
+
+
+def _plan(oracle: SimpleNamespace, cases: ModuleType, flags: str, model: str = "llama-3.1-8b") -> MemoryPlan:
+    settings = cases.settings_of(flags.split())
+    answer = plan(oracle.headers[model], settings, cases.devices_of("gpu-sim"))
+    assert isinstance(answer, MemoryPlan)
+    return answer
+
+
+def _device(answer: MemoryPlan) -> int:
+    device = answer.device("gpu0")
+    assert device is not None
+    return device.compute.value_bytes
+
+
+def test_the_mask_grows_with_the_context(oracle: SimpleNamespace, oracle_cases: ModuleType) -> None:
+    short = _device(_plan(oracle, oracle_cases, "-c 16384 -np 1"))
+    long = _device(_plan(oracle, oracle_cases, "-c 32768 -np 1"))
+    # Two bytes a cell for each of 512 rows.
+    assert long - short == 16384 * 512 * 2
+
+
+def test_scores_need_memory_without_fused_attention(oracle: SimpleNamespace, oracle_cases: ModuleType) -> None:
+    unfused = _device(_plan(oracle, oracle_cases, "-c 32768 -np 1 -fa off"))
+    scores = 32 * 32768 * 512 * 4
+    assert scores < unfused < scores + 200 * MIB
+
+
+def test_experts_on_the_host_are_staged(oracle: SimpleNamespace, oracle_cases: ModuleType) -> None:
+    resident = _device(_plan(oracle, oracle_cases, "-c 32768 -np 1", "qwen3-30b-a3b"))
+    staged = _device(_plan(oracle, oracle_cases, "-c 32768 -np 1 --cpu-moe", "qwen3-30b-a3b"))
+    assert staged > resident + 100 * MIB
+
+
+def test_small_batches_are_not_offloaded(oracle: SimpleNamespace, oracle_cases: ModuleType) -> None:
+    """Below 32 rows, the host computes what its weights are for."""
+    offloaded = _device(_plan(oracle, oracle_cases, "-c 4096 -np 1 -ngl 0 -ub 32"))
+    kept = _device(_plan(oracle, oracle_cases, "-c 4096 -np 1 -ngl 0 -ub 31"))
+    assert kept < offloaded / 10
+
+
+@pytest.mark.parametrize("arch", ["minimax-m3", "rwkv6", "plamo2"])
+def test_unmeasured_architectures_have_wide_ranges(oracle_cases: ModuleType, arch: str) -> None:
+    headers, _ = oracle_cases.load_architectures()
+    header = next(header for header in headers.values() if header.architecture == arch)
+    answer = plan(header, LlamaSettings(ctx_tokens=4096, parallel=1, fit=False), oracle_cases.devices_of("cpu"))
+    assert isinstance(answer, MemoryPlan)
+    compute = answer.devices[-1].compute
+    assert 0 < compute.low_bytes < 0.75 * compute.value_bytes
+    assert compute.high_bytes > 1.25 * compute.value_bytes
