@@ -1,6 +1,7 @@
 """`kvtop plan -- COMMAND`: what a server's command line will allocate where, before it is started."""
 
 import argparse
+import os
 import shlex
 import sys
 from dataclasses import replace
@@ -8,7 +9,7 @@ from dataclasses import replace
 from kvtop.domain.model_file import ModelFileError
 from kvtop.domain.plan import Refusal, UnknownArchitectureError
 from kvtop.domain.plan_answer import PlanAnswer
-from kvtop.plan_reading import Question, UsageError, answer, this_environment
+from kvtop.plan_reading import Question, UsageError, answer
 from kvtop.planning.command import parse_command
 
 EXIT_OK, EXIT_USAGE, EXIT_REFUSED, EXIT_UNKNOWN = 0, 2, 3, 4
@@ -86,7 +87,7 @@ def _question(args: argparse.Namespace) -> Question:
         at_tokens=args.at,
         assume_full_attention=args.assume is not None,
         verify=args.verify,
-        environ=this_environment(),
+        environ=dict(os.environ),
     )
 
 

@@ -312,3 +312,24 @@ def test_a_plan_starts_fast_and_without_the_dashboard(model: Path) -> None:
     assert "kvtop.planning.llamacpp.planner" in done.stderr
     for library in ("textual", "pydantic", "httpx2", "psutil", "pynvml", "asyncio", "kvtop.planning.vllm"):
         assert library not in done.stderr
+
+
+@pytest.mark.parametrize("start", [["mlx_lm.server"], ["mlx_lm", "server"], ["python", "-m", "mlx_lm", "server"]])
+def test_mlx_is_planned_for_one_sequence(start: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    directory = str(_vllm_model(tmp_path / "model"))
+    words = ("--gpu", "16GiB,backend=metal", "--", *start, "--model", directory)
+    found = plan_json(capsys, "--at", "1k", *words)
+    assert (found["engine"], found["context"], found["vllm"]) == ("mlx", None, None)
+    assert found["total"]["kv_cache_bytes"] == 1024 * found["kv_cache"]["bytes_per_token"]
+    assert found["devices"][0]["available_bytes"] == 16 << 30
+    assert found["total"]["compute_bytes"] == {"value": None, "low": None, "high": None}
+    assert found["devices"][0]["fit"] == "unknown"
+    assert found["largest_context_tokens"] == 4096
+    assert plan_json(capsys, *words)["total"]["kv_cache_bytes"] > found["total"]["kv_cache_bytes"]
+
+
+def test_mlx_tells_the_longest_sequence_that_fits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    directory = str(_vllm_model(tmp_path / "model"))
+    found = plan_json(capsys, "--gpu", "3MiB,backend=metal", "--", "mlx_lm.server", "--model", directory)
+    assert 0 < found["largest_context_tokens"] < 4096
+    assert found["largest_context_tokens"] % 256 == 0

@@ -30,6 +30,7 @@ class Room:
     room_bytes: int | None
     is_whole: bool = True
     product: str = ""
+    is_compute_known: bool = True
 
     @property
     def fit(self) -> Fit:
@@ -41,11 +42,13 @@ class Room:
         return Fit.TIGHT if self.needed.value_bytes <= self.room_bytes else Fit.TOO_LARGE
 
 
-def room_of(part: DevicePlan, room_bytes: int | None, product: str = "") -> Room:
+def room_of(part: DevicePlan, room_bytes: int | None, product: str = "", *, is_compute_known: bool = True) -> Room:
     """The share of one device, held against `room_bytes`."""
     pool = (part.weights_bytes, part.kv_cache_bytes)
     exact = sum(size or 0 for size in pool) + part.recurrent_state_bytes + part.output_bytes
-    return Room(part.name, part.compute + Estimate(exact, exact, exact), room_bytes, None not in pool, product)
+    is_whole = is_compute_known and None not in pool
+    needed = part.compute + Estimate(exact, exact, exact)
+    return Room(part.name, needed, room_bytes, is_whole, product, is_compute_known)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from kvtop.domain.plan import MemoryPlan, PlanDevice
 from kvtop.domain.plan_answer import Fit, room_of
+from kvtop.planning.bisection import largest
 from kvtop.planning.llamacpp.planner import plan
 from kvtop.planning.llamacpp.prepared import PreparedModel
 from kvtop.planning.llamacpp.settings import LlamaSettings
@@ -45,8 +46,5 @@ def largest_context(
         rooms = (room_of(part, room_bytes.get(part.name)) for part in answer.devices)
         return all(room.fit in {Fit.FITS, Fit.UNKNOWN} for room in rooms)
 
-    low, high = 0, most
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle - 1)
-    return LargestContext(low * step, low == most)
+    steps = largest(fits, most)
+    return LargestContext(steps * step, steps == most)

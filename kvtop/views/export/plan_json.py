@@ -11,11 +11,11 @@ SCHEMA = "kvtop.plan/1"
 
 
 class EstimateJson(TypedDict):
-    """An amount and the range that is meant to hold the truth in 95 % of cases."""
+    """An amount and the range that is meant to hold the truth in 95 % of cases; null is unknown."""
 
-    value: int
-    low: int
-    high: int
+    value: int | None
+    low: int | None
+    high: int | None
 
 
 class AmountsJson(TypedDict):
@@ -59,7 +59,7 @@ def plan_text(answer: PlanAnswer, *, explain: bool) -> str:
             "n_seq_max": context.n_seq_max,
             "kv_unified": context.kv_unified,
         },
-        "total": _amounts(plan.devices),
+        "total": _amounts(plan.devices, answer.rooms),
         "devices": [_device(part, room) for part, room in zip(plan.devices, answer.rooms, strict=True)],
         "kv_cache": {
             "bytes_per_token": plan.bytes_per_token,
@@ -107,18 +107,22 @@ def error_text(engine: str | None, model: str | None, message: str) -> str:
 
 def _device(part: DevicePlan, room: Room) -> DeviceAmountsJson:
     return DeviceAmountsJson(
-        name=part.name, **_amounts((part,)), available_bytes=room.room_bytes, fit=str(room.fit.value)
+        name=part.name, **_amounts((part,), (room,)), available_bytes=room.room_bytes, fit=str(room.fit.value)
     )
 
 
-def _amounts(parts: Iterable[DevicePlan]) -> AmountsJson:
-    devices = tuple(parts)
+def _amounts(devices: tuple[DevicePlan, ...], rooms: tuple[Room, ...]) -> AmountsJson:
     compute = sum((part.compute for part in devices), Estimate(0, 0, 0))
+    known = all(room.is_compute_known for room in rooms)
     return AmountsJson(
         weights_bytes=_sum(part.weights_bytes for part in devices),
         kv_cache_bytes=_sum(part.kv_cache_bytes for part in devices),
         recurrent_state_bytes=sum(part.recurrent_state_bytes for part in devices),
-        compute_bytes=EstimateJson(value=compute.value_bytes, low=compute.low_bytes, high=compute.high_bytes),
+        compute_bytes=EstimateJson(
+            value=compute.value_bytes if known else None,
+            low=compute.low_bytes if known else None,
+            high=compute.high_bytes if known else None,
+        ),
         output_bytes=sum(part.output_bytes for part in devices),
     )
 

@@ -70,7 +70,8 @@ def _device(part: DevicePlan, room: Room, basis: str, *, exact: bool) -> list[st
             lines.append(_row(f"├─ {name}", bytes_text(size), f"{basis}, {size} bytes" if exact else basis))
     compute = part.compute
     spread = f"estimated, {bytes_text(compute.low_bytes)} to {bytes_text(compute.high_bytes)}"
-    lines.append(_row("├─ compute", bytes_text(compute.value_bytes), spread))
+    shown = (bytes_text(compute.value_bytes), spread) if room.is_compute_known else ("?", "unknown")
+    lines.append(_row("├─ compute", *shown))
     least = "" if room.is_whole else "≥ "
     lines.append(_row("└─ total", least + bytes_text(room.needed.value_bytes), _verdict(room)))
     if room.fit is Fit.TIGHT:

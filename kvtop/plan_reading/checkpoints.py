@@ -1,0 +1,88 @@
+"""vLLM and MLX: model directories, and the plans of the engines that serve them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from kvtop.domain.launch import LaunchOptions
+from kvtop.domain.plan import MemoryPlan, Refusal
+from kvtop.domain.plan_answer import Fit, PlanAnswer, room_of
+from kvtop.plan_reading.question import Machine, Question, UsageError, answered
+from kvtop.planning.bisection import largest
+from kvtop.sources.model_files.huggingface import read_checkpoint
+from kvtop.sources.model_files.locate import locate_checkpoint
+from kvtop.sources.model_files.vantage import ModelNotFoundError, Vantage
+
+STEP_TOKENS = 256
+"""How closely the largest sequence of an engine without a context is told; mlx-lm's cache grows by as much."""
+
+
+def answer_vllm(question: Question, machine: Machine) -> PlanAnswer | Refusal:
+    """The plan of `vllm serve`, or its refusal. Raises as `answer`."""
+    from kvtop.planning.vllm.options import parse_serve_options  # noqa: PLC0415
+    from kvtop.planning.vllm.planner import plan_options  # noqa: PLC0415
+
+    if question.at_tokens is not None:
+        raise UsageError("--at is for engines whose cache grows; vLLM takes its whole pool when it starts")
+    options = parse_serve_options(question.command.words, config_yaml=_config_yaml(question.command.words))
+    if options.errors:
+        return Refusal("vllm", options.errors[0])
+    planned = plan_options(options, read_checkpoint(_directory(question, options)), machine.devices)
+    return planned if isinstance(planned, Refusal) else answered(planned, machine)
+
+
+def answer_mlx(question: Question, machine: Machine) -> PlanAnswer | Refusal:
+    """The plan of one sequence of `mlx_lm.server`, or its refusal. Raises as `answer`."""
+    from kvtop.planning.mlx.options import parse_server_options  # noqa: PLC0415
+    from kvtop.planning.mlx.planner import plan_options  # noqa: PLC0415
+
+    options = parse_server_options(question.command.words)
+    if options.errors:
+        return Refusal("mlx", options.errors[0])
+    checkpoint = read_checkpoint(_directory(question, options))
+    planned = plan_options(options, checkpoint, question.at_tokens)
+    if isinstance(planned, Refusal):
+        return planned
+    # Apple's memory is one for all: what --gpu names is what there is.
+    shared = sum(device.total_bytes or 0 for device in machine.devices) or machine.host_bytes
+    found = answered(planned, Machine((), shared, machine.notes))
+    most = checkpoint.config.get("max_position_embeddings")
+    if shared is None or not isinstance(most, int):
+        return found
+
+    def fits(steps: int) -> bool:
+        at = plan_options(options, checkpoint, steps * STEP_TOKENS)
+        return isinstance(at, MemoryPlan) and all(
+            room_of(part, shared).fit in {Fit.FITS, Fit.UNKNOWN} for part in at.devices
+        )
+
+    steps = largest(fits, most // STEP_TOKENS)
+    return replace(found, largest_context_tokens=steps * STEP_TOKENS, is_trained_limit=steps == most // STEP_TOKENS)
+
+
+def _directory(question: Question, options: LaunchOptions) -> str:
+
+    name = options.value("model")
+    if name is None:
+        raise UsageError("the command names no model: give its directory or its id on the hub")
+    here = Vantage(cwd=str(Path.cwd()), environ=question.environment)
+    try:
+        return locate_checkpoint(
+            name, here, revision=options.value("revision"), download_directory=options.value("download-dir")
+        ).path
+    except ModelNotFoundError as error:
+        raise UsageError(str(error)) from error
+
+
+def _config_yaml(words: tuple[str, ...]) -> str | None:
+    """The text of vLLM's `--config FILE`, which is part of the command line."""
+    for index, word in enumerate(words):
+        name, equals, path = word.partition("=")
+        if name != "--config":
+            continue
+        if not equals:
+            path = words[index + 1] if index + 1 < len(words) else ""
+        try:
+            return Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"--config {path}: {error}") from error
+    return None

@@ -1,0 +1,132 @@
+"""llama-server: its options as it would read them here, its model files, its rules and its own tool."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
+from kvtop.domain.model_file import GgufHeader
+from kvtop.domain.plan import Refusal, UnknownArchitectureError
+from kvtop.domain.plan_answer import Check, PlanAnswer
+from kvtop.plan_reading.question import Machine, Question, UsageError, answered
+from kvtop.planning.llamacpp import fit_params as tool_rules
+from kvtop.planning.llamacpp.assumed import assume_full_attention
+from kvtop.planning.llamacpp.largest_context import largest_context
+from kvtop.planning.llamacpp.options import config_paths, parse_llama_server, settings_of
+from kvtop.planning.llamacpp.planner import plan
+from kvtop.planning.llamacpp.prepared import prepare
+from kvtop.sources.model_files.gguf import read_gguf
+from kvtop.sources.model_files.locate import locate_file, locate_hf
+from kvtop.sources.model_files.vantage import ModelNotFoundError, Vantage
+
+
+def answer_llamacpp(question: Question, machine: Machine) -> PlanAnswer | Refusal:
+    """The plan of a llama-server, or its refusal. Raises as `answer`."""
+    options = _llamacpp_options(question)
+    settings = settings_of(options)
+    if isinstance(settings, Refusal):
+        return settings
+    header = _gguf(question, options.value("model"), options.value("hf-repo"), options.value("hf-file"))
+    draft_name = options.value("spec-draft-model"), options.value("spec-draft-hf")
+    draft = _gguf(question, *draft_name, None) if any(draft_name) else None
+    if draft is not None and settings.draft is None:
+        named = LaunchOption("spec-draft-model", draft.path, Origin.ARGV, "spec-draft-hf")
+        again = settings_of(replace(options, options=(*options.options, named)))
+        settings = again if not isinstance(again, Refusal) else settings
+    assumption = ""
+    try:
+        model = prepare(header)
+    except UnknownArchitectureError:
+        if not question.assume_full_attention:
+            raise
+        model = prepare(assume_full_attention(header))
+        assumption = "every layer is plain full attention"
+    second = None if draft is None else prepare(draft)
+    planned = plan(model, settings, machine.devices, second)
+    if isinstance(planned, Refusal):
+        return planned
+    if assumption:
+        planned = replace(planned, architecture=header.architecture or "?")
+    largest = largest_context(model, settings, machine.devices, machine.room_bytes(), second)
+    known = any(room is not None for room in machine.room_bytes().values())
+    found = replace(
+        answered(planned, machine),
+        largest_context_tokens=largest.tokens if known else None,
+        is_trained_limit=largest.is_trained_limit,
+        assumption=assumption,
+    )
+    found = replace(found, notes=(*_set_elsewhere(options), *found.notes, *_at_note(question)))
+    if not question.verify:
+        return found
+    checks, note = _verified(question, options, header, machine)
+    return replace(found, checks=checks, check_note=note)
+
+
+def _llamacpp_options(question: Question) -> LaunchOptions:
+    """As the server would read them here: config.ini, environment, command."""
+    files = []
+    for path in config_paths(question.environment):
+        try:
+            files.append((path, Path(path).read_text(encoding="utf-8", errors="replace")))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise UsageError(f"{path}: {error.strerror}, and llama-server would read it") from error
+    return parse_llama_server(question.command.words, question.environment, files, strict=True)
+
+
+def _set_elsewhere(options: LaunchOptions) -> list[str]:
+    """Options that the command itself does not show."""
+    where = {Origin.ENVIRONMENT: "from the environment", Origin.FILE: "from a file"}
+    return [
+        f"{where[it.origin]}: {it.detail}{' ' + it.name if it.origin is Origin.FILE else ''} = {it.value}"
+        for it in options.options
+        if it.origin in where and it.value != "***"
+    ]
+
+
+def _at_note(question: Question) -> list[str]:
+    if question.at_tokens is None:
+        return []
+    return ["--at changes nothing: llama-server takes its whole cache when it starts"]
+
+
+def _gguf(question: Question, path: str | None, repository: str | None, file: str | None) -> GgufHeader:
+
+    here = Vantage(cwd=str(Path.cwd()), environ=question.environment)
+    try:
+        if path is not None:
+            located = locate_file(path, here)
+        elif repository is not None:
+            located = locate_hf(repository, here, file=file)
+        else:
+            raise UsageError("the command names no model: give llama-server -m FILE or -hf USER/REPO")
+    except ModelNotFoundError as error:
+        raise UsageError(str(error)) from error
+    return read_gguf(located.path, parts=located.parts)
+
+
+def _verified(
+    question: Question, options: LaunchOptions, header: GgufHeader, machine: Machine
+) -> tuple[tuple[Check, ...], str]:
+    """The plan beside llama.cpp's own tool, on this machine's devices only."""
+    from kvtop.sources.fit_params import FitParamsError, find_tool, run_tool  # noqa: PLC0415
+
+    if machine.devices and question.gpu_specs:
+        return (), "not compared: llama-fit-params looks at this machine's devices, not at those of --gpu"
+    settings = settings_of(options)
+    if isinstance(settings, Refusal):
+        raise AssertionError("unreachable: the plan was made from the same options")
+    try:
+        tool = find_tool(question.command.program, question.environment)
+        arguments = tool_rules.tool_arguments(options, header.path, without_devices=not machine.devices)
+        rows = tool_rules.parse_tool_output(run_tool(tool, arguments, question.environment))
+        planned = plan(header, tool_rules.comparable(settings), machine.devices)
+        if isinstance(planned, Refusal):
+            return (), f"not compared: {planned.message}"
+        checks = tool_rules.compare(planned, rows)
+    except (FitParamsError, ValueError) as error:
+        return (), f"not compared: {error}"
+    return checks, (
+        f"{tool} was asked about one slot without repacked weights, which is all it knows, and so were these rules; "
+        "compute is left out, because the tool sizes it for every output of a batch and the server for one a slot"
+    )
