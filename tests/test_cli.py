@@ -94,8 +94,8 @@ def test_the_default_configuration_is_what_it_says(tmp_path: Path) -> None:
 
 def test_the_readme_names_every_command() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for action in _parser(with_plan=False)._actions:
-        for verb in action.choices or ():
+    for action in _parser(frozenset())._actions:
+        for verb in action.choices or () if action.dest == "verb" else ():
             assert f"kvtop {verb}" in readme
 
 

@@ -114,7 +114,7 @@ def _plan(
         return None, "the launch options of this server are unknown, so its memory cannot be computed"
     if isinstance(settings, Refusal):
         return None, f"the engine would refuse these options: {settings.message}"
-    if header is None or reading.model_key is None:
+    if not isinstance(header, GgufHeader) or reading.model_key is None:
         return None, "the model file could not be read, so nothing can be computed (see Sources)"
     key = (reading.model_key, settings, devices)
     if key not in history.plans:

@@ -80,5 +80,9 @@ class Checkpoint:
     notes: tuple[str, ...] = ()
 
 
+ModelFile = GgufHeader | Checkpoint
+"""A model as its file or directory describes it."""
+
+
 class ModelFileError(Exception):
     """A model file that cannot be read or believed. str() names the file and says what was found in it."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kvtop.domain.device import Device
-from kvtop.domain.model_file import GgufHeader
+from kvtop.domain.model_file import ModelFile
 from kvtop.domain.process import Process
 from kvtop.domain.server import ServerReading
 
@@ -25,7 +25,7 @@ class Failure:
 class Sample:
     """One tick. `taken_at` is Unix time in seconds. `pending` names probes that have not answered yet.
 
-    `models` maps `ServerReading.model_key` to the parsed header; values are shared between ticks.
+    `models` maps `ServerReading.model_key` to the parsed file; values are shared between ticks.
     """
 
     taken_at: float
@@ -33,6 +33,6 @@ class Sample:
     devices: tuple[Device, ...] = ()
     processes: tuple[Process, ...] = ()
     servers: tuple[ServerReading, ...] = ()
-    models: Mapping[str, GgufHeader] = field(default_factory=dict)
+    models: Mapping[str, ModelFile] = field(default_factory=dict)
     failures: tuple[Failure, ...] = ()
     pending: tuple[str, ...] = ()

@@ -7,6 +7,7 @@ from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import MemoryPlan, Refusal
 from kvtop.domain.plan_answer import Fit, PlanAnswer, room_of
 from kvtop.plan_reading.question import Machine, Question, UsageError, answered
+from kvtop.planning.any_engine import plan_launch
 from kvtop.planning.bisection import largest
 from kvtop.sources.model_files.huggingface import read_checkpoint
 from kvtop.sources.model_files.locate import locate_checkpoint
@@ -19,27 +20,25 @@ STEP_TOKENS = 256
 def answer_vllm(question: Question, machine: Machine) -> PlanAnswer | Refusal:
     """The plan of `vllm serve`, or its refusal. Raises as `answer`."""
     from kvtop.planning.vllm.options import parse_serve_options  # noqa: PLC0415
-    from kvtop.planning.vllm.planner import plan_options  # noqa: PLC0415
 
     if question.at_tokens is not None:
         raise UsageError("--at is for engines whose cache grows; vLLM takes its whole pool when it starts")
     options = parse_serve_options(question.command.words, config_yaml=_config_yaml(question.command.words))
     if options.errors:
-        return Refusal("vllm", options.errors[0])
-    planned = plan_options(options, read_checkpoint(_directory(question, options)), machine.devices)
+        return Refusal(options.engine, options.errors[0])
+    planned = plan_launch(options, read_checkpoint(_directory(question, options)), machine.devices)
     return planned if isinstance(planned, Refusal) else answered(planned, machine)
 
 
 def answer_mlx(question: Question, machine: Machine) -> PlanAnswer | Refusal:
     """The plan of one sequence of `mlx_lm.server`, or its refusal. Raises as `answer`."""
     from kvtop.planning.mlx.options import parse_server_options  # noqa: PLC0415
-    from kvtop.planning.mlx.planner import plan_options  # noqa: PLC0415
 
     options = parse_server_options(question.command.words)
     if options.errors:
-        return Refusal("mlx", options.errors[0])
+        return Refusal(options.engine, options.errors[0])
     checkpoint = read_checkpoint(_directory(question, options))
-    planned = plan_options(options, checkpoint, question.at_tokens)
+    planned = plan_launch(options, checkpoint, (), at_tokens=question.at_tokens)
     if isinstance(planned, Refusal):
         return planned
     # Apple's memory is one for all: what --gpu names is what there is.
@@ -50,7 +49,7 @@ def answer_mlx(question: Question, machine: Machine) -> PlanAnswer | Refusal:
         return found
 
     def fits(steps: int) -> bool:
-        at = plan_options(options, checkpoint, steps * STEP_TOKENS)
+        at = plan_launch(options, checkpoint, (), at_tokens=steps * STEP_TOKENS)
         return isinstance(at, MemoryPlan) and all(
             room_of(part, shared).fit in {Fit.FITS, Fit.UNKNOWN} for part in at.devices
         )

@@ -8,6 +8,7 @@ from kvtop.domain.model_file import GgufHeader
 from kvtop.domain.plan import Refusal, UnknownArchitectureError
 from kvtop.domain.plan_answer import Check, PlanAnswer
 from kvtop.plan_reading.question import Machine, Question, UsageError, answered
+from kvtop.planning.any_engine import plan_launch
 from kvtop.planning.llamacpp import fit_params as tool_rules
 from kvtop.planning.llamacpp.assumed import assume_full_attention
 from kvtop.planning.llamacpp.largest_context import largest_context
@@ -30,7 +31,8 @@ def answer_llamacpp(question: Question, machine: Machine) -> PlanAnswer | Refusa
     draft = _gguf(question, *draft_name, None) if any(draft_name) else None
     if draft is not None and settings.draft is None:
         named = LaunchOption("spec-draft-model", draft.path, Origin.ARGV, "spec-draft-hf")
-        again = settings_of(replace(options, options=(*options.options, named)))
+        options = replace(options, options=(*options.options, named))
+        again = settings_of(options)
         settings = again if not isinstance(again, Refusal) else settings
     assumption = ""
     try:
@@ -41,7 +43,7 @@ def answer_llamacpp(question: Question, machine: Machine) -> PlanAnswer | Refusa
         model = prepare(assume_full_attention(header))
         assumption = "every layer is plain full attention"
     second = None if draft is None else prepare(draft)
-    planned = plan(model, settings, machine.devices, second)
+    planned = plan_launch(options, model, machine.devices, draft=second)
     if isinstance(planned, Refusal):
         return planned
     if assumption:

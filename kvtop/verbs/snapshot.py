@@ -4,8 +4,15 @@ import argparse
 import os
 import sys
 
+from kvtop.verbs.watched import add_watching
 from kvtop.views.export.snapshot_json import snapshot_text
 from kvtop.watching import config_of, one_frame
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the verb."""
+    add_watching(parser)
+    parser.add_argument("--json", action="store_true", help="as JSON, schema kvtop.snapshot/1 (default)")
 
 
 def run(args: argparse.Namespace) -> int:

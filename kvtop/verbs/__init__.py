@@ -1,0 +1,30 @@
+"""The commands of kvtop: one file each, listed here. Nothing is imported before its verb is asked for.
+
+A verb's module has `add_arguments(parser)` and `run(args) -> int`, the exit code.
+"""
+
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One command: its word, its line in `kvtop --help`, and its module in this package."""
+
+    name: str
+    summary: str
+    module: str
+
+    def load(self) -> ModuleType:
+        """Import the module."""
+        return import_module(f"kvtop.verbs.{self.module}")
+
+
+VERBS: tuple[Verb, ...] = (
+    Verb("snapshot", "print one frame and leave", "snapshot"),
+    Verb("plan", "what a server's command line will allocate, before it is started", "plan"),
+    Verb("config", "show the configuration", "config"),
+    Verb("schema", "print the JSON Schema of a snapshot", "schema"),
+    Verb("themes", "list the themes", "themes"),
+)
