@@ -32,6 +32,7 @@ bench: $(VENV)/ready  ## measures the budgets of docs/performance.md
 oracle: $(VENV)/ready  ## how plans compare with the engines' own allocators (docs/accuracy.md)
 	@$(BIN)/python tests/oracle/table.py
 	@$(BIN)/python tests/oracle/vllm_table.py
+	@$(BIN)/python tests/oracle/mlx_table.py
 
 accept: $(VENV)/ready  ## rewrites the golden screens after a wanted change
 	KVTOP_ACCEPT=1 $(BIN)/pytest -q tests/views

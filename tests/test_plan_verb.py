@@ -1,6 +1,7 @@
 """`kvtop plan` from the command line to text, JSON and exit codes, on a small model written here."""
 
 import json
+import math
 import stat
 import subprocess
 import sys
@@ -229,6 +230,49 @@ def _vllm_model(directory: Path) -> Path:
     return directory
 
 
+def _with_weights(directory: Path) -> Path:
+    """The same model with a weights file that holds a header and a hole."""
+    shapes = {"model.embed_tokens.weight": [1000, 512], "lm_head.weight": [1000, 512], "model.norm.weight": [512]}
+    for layer in range(2):
+        stem = f"model.layers.{layer}."
+        shapes |= {f"{stem}{name}.weight": [512] for name in ("input_layernorm", "post_attention_layernorm")}
+        shapes |= {f"{stem}self_attn.{name}_proj.weight": [512, 512] for name in "qo"}
+        shapes |= {f"{stem}self_attn.{name}_proj.weight": [128, 512] for name in "kv"}
+        shapes |= {f"{stem}mlp.{name}_proj.weight": [1024, 512] for name in ("gate", "up")}
+        shapes |= {f"{stem}mlp.down_proj.weight": [512, 1024]}
+    header, offset = {}, 0
+    for name, shape in shapes.items():
+        size_bytes = 2 * math.prod(shape)
+        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [offset, offset + size_bytes]}
+        offset += size_bytes
+    text = json.dumps(header).encode()
+    with (directory / "model.safetensors").open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(8 + len(text) + offset)
+    return directory
+
+
+def test_a_likely_pool_is_told_with_its_range_where_vllm_measures_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = str(_with_weights(_vllm_model(tmp_path / "model")))
+    words = ("--gpu", "24GiB", "--", "vllm", "serve", directory, "--gpu-memory-utilization", "0.5")
+    found = plan_json(capsys, *words)
+    likely = found["vllm"]["pool_estimate"]
+    per_rank = likely["bytes_per_rank"]
+    assert 0 < per_rank["low"] < per_rank["value"] < per_rank["high"]
+    gone = found["devices"][0]["weights_bytes"] + found["devices"][0]["compute_bytes"]["value"]
+    assert per_rank["value"] + gone == 12 << 30
+    assert likely["kv_cache_tokens"]["low"] < likely["kv_cache_tokens"]["high"]
+    assert found["vllm"]["num_gpu_blocks"] is None
+    _, text, _ = plan(capsys, *words)
+    assert "likely pool a rank: " in text
+    stated = plan_json(capsys, *words, "--kv-cache-memory-bytes", "1G")
+    assert stated["vllm"]["pool_estimate"] is None
+    _, text, _ = plan(capsys, *words[:-1], "0.01")
+    assert "vLLM would refuse to start" in " ".join(text.split())
+
+
 def test_vllm_blocks_and_the_pool_that_only_profiling_knows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     directory = str(_vllm_model(tmp_path / "model"))
     words = ("--gpu", "H100", "--", "vllm", "serve", directory)
@@ -316,7 +360,7 @@ def test_a_plan_starts_fast_and_without_the_dashboard(model: Path) -> None:
 
 @pytest.mark.parametrize("start", [["mlx_lm.server"], ["mlx_lm", "server"], ["python", "-m", "mlx_lm", "server"]])
 def test_mlx_is_planned_for_one_sequence(start: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    directory = str(_vllm_model(tmp_path / "model"))
+    directory = str(_with_weights(_vllm_model(tmp_path / "model")))
     words = ("--gpu", "16GiB,backend=metal", "--", *start, "--model", directory)
     found = plan_json(capsys, "--at", "1k", *words)
     assert (found["engine"], found["context"], found["vllm"]) == ("mlx", None, None)
@@ -329,7 +373,14 @@ def test_mlx_is_planned_for_one_sequence(start: list[str], tmp_path: Path, capsy
 
 
 def test_mlx_tells_the_longest_sequence_that_fits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    directory = str(_vllm_model(tmp_path / "model"))
-    found = plan_json(capsys, "--gpu", "3MiB,backend=metal", "--", "mlx_lm.server", "--model", directory)
+    directory = str(_with_weights(_vllm_model(tmp_path / "model")))
+    found = plan_json(capsys, "--gpu", "14MiB,backend=metal", "--", "mlx_lm.server", "--model", directory)
     assert 0 < found["largest_context_tokens"] < 4096
     assert found["largest_context_tokens"] % 256 == 0
+
+
+def test_without_weights_no_longest_sequence_is_claimed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    directory = str(_vllm_model(tmp_path / "model"))
+    found = plan_json(capsys, "--gpu", "64MiB,backend=metal", "--", "mlx_lm.server", "--model", directory)
+    assert found["total"]["weights_bytes"] is None
+    assert found["largest_context_tokens"] is None

@@ -64,6 +64,23 @@ class ContextPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class PoolEstimate:
+    """The pool that vLLM will probably find room for when it profiles itself, per rank: never an exact figure.
+
+    `tokens` and `concurrency` belong to `pool.value_bytes`, the others to the ends of its range; 0 where one request
+    of full length would not fit and vLLM would refuse to start.
+    """
+
+    pool: Estimate
+    tokens: int
+    tokens_low: int
+    tokens_high: int
+    concurrency: float
+    concurrency_low: float
+    concurrency_high: float
+
+
+@dataclass(frozen=True, slots=True)
 class VllmPlan:
     """The block pool of vLLM, per rank, as it logs it. None where it depends on memory that nobody stated."""
 
@@ -73,6 +90,8 @@ class VllmPlan:
     num_gpu_blocks: int | None
     kv_cache_tokens: int | None
     max_concurrency: float | None
+    pool_estimate: PoolEstimate | None = None
+    """Where the pool is not stated and depends on what vLLM finds free: what is likely."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,8 @@ def answer_mlx(question: Question, machine: Machine) -> PlanAnswer | Refusal:
     shared = sum(device.total_bytes or 0 for device in machine.devices) or machine.host_bytes
     found = answered(planned, Machine((), shared, machine.notes))
     most = checkpoint.config.get("max_position_embeddings")
-    if shared is None or not isinstance(most, int):
+    weights_known = all(part.weights_bytes is not None for part in planned.devices)
+    if shared is None or not isinstance(most, int) or not weights_known:
         return found
 
     def fits(steps: int) -> bool:

@@ -4,10 +4,11 @@ import math
 from dataclasses import dataclass
 
 from kvtop.domain.model_file import Checkpoint
-from kvtop.domain.plan import CachePart, DevicePlan, Estimate, MemoryPlan, PlanDevice, Step, VllmPlan
+from kvtop.domain.plan import CachePart, DevicePlan, Estimate, MemoryPlan, PlanDevice, PoolEstimate, Step, VllmPlan
 from kvtop.planning.vllm.assignment import Assignment
 from kvtop.planning.vllm.cached_layers import layer_count, partition
 from kvtop.planning.vllm.pool import Pool, Stage
+from kvtop.planning.vllm.pool_estimate import estimate_pool
 from kvtop.planning.vllm.run import Run
 from kvtop.planning.vllm.settings import Batch, ServeSettings
 from kvtop.planning.vllm.specs import LayerSpec, RequestTerms, SpecKind
@@ -88,9 +89,19 @@ def plan_of(found: Findings) -> MemoryPlan:
             num_gpu_blocks=None if found.pool is None else found.pool.num_blocks,
             kv_cache_tokens=None if found.pool is None else found.pool.tokens,
             max_concurrency=None if found.pool is None else found.pool.max_concurrency,
+            pool_estimate=_likely_pool(found, devices),
         ),
         steps=_steps(found),
         warnings=(*_warnings(found), *weights.notes),
+    )
+
+
+def _likely_pool(found: Findings, parts: tuple[DevicePlan, ...]) -> PoolEstimate | None:
+    if found.pool is not None:
+        return None
+    settings = found.settings
+    return estimate_pool(
+        found.stages, found.request, found.devices, parts, settings.utilization, fit_length=settings.fit_length
     )
 
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from typing import TypedDict
 
-from kvtop.domain.plan import DevicePlan, Estimate
+from kvtop.domain.plan import DevicePlan, Estimate, PoolEstimate
 from kvtop.domain.plan_answer import PlanAnswer, Room
 
 SCHEMA = "kvtop.plan/1"
@@ -74,6 +74,7 @@ def plan_text(answer: PlanAnswer, *, explain: bool) -> str:
             "num_gpu_blocks": vllm.num_gpu_blocks,
             "kv_cache_tokens": vllm.kv_cache_tokens,
             "max_concurrency": vllm.max_concurrency,
+            "pool_estimate": _pool_estimate(vllm.pool_estimate),
         },
         "largest_context_tokens": answer.largest_context_tokens,
         "assumption": answer.assumption or None,
@@ -135,3 +136,22 @@ def _sum(sizes: Iterable[int | None]) -> int | None:
             return None
         total += size
     return total
+
+
+def _pool_estimate(found: PoolEstimate | None) -> dict[str, object] | None:
+    """The likely pool of a rank, where vLLM measures what is left for it."""
+    if found is None:
+        return None
+    return {
+        "bytes_per_rank": {
+            "value": found.pool.value_bytes,
+            "low": found.pool.low_bytes,
+            "high": found.pool.high_bytes,
+        },
+        "kv_cache_tokens": {"value": found.tokens, "low": found.tokens_low, "high": found.tokens_high},
+        "max_concurrency": {
+            "value": found.concurrency,
+            "low": found.concurrency_low,
+            "high": found.concurrency_high,
+        },
+    }

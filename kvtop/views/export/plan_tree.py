@@ -2,7 +2,7 @@
 
 import textwrap
 
-from kvtop.domain.plan import DevicePlan, MemoryPlan
+from kvtop.domain.plan import DevicePlan, MemoryPlan, PoolEstimate
 from kvtop.domain.plan_answer import Fit, PlanAnswer, Room
 from kvtop.text import bytes_text, tokens_text
 
@@ -21,7 +21,7 @@ def plan_tree(answer: PlanAnswer, *, explain: bool, ascii_only: bool = False) ->
         lines += _device(part, room, basis, exact=explain)
     lines += _cache(plan)
     if answer.largest_context_tokens is not None:
-        lines += ["", _largest(answer.largest_context_tokens, is_trained=answer.is_trained_limit)]
+        lines += ["", *_largest(answer, answer.largest_context_tokens)]
     lines += _checks(answer)
     for note in (*plan.warnings, *answer.notes):
         lines += _wrapped(f"note: {note}", "      ")
@@ -51,7 +51,22 @@ def _context(plan: MemoryPlan) -> list[str]:
             f"{blocks} blocks of {vllm.block_size_tokens} tokens; {tokens_text(vllm.kv_cache_tokens)} tokens; "
             f"maximum concurrency {concurrency}"
         )
+        lines += _likely_pool(vllm.pool_estimate)
     return lines
+
+
+def _likely_pool(found: PoolEstimate | None) -> list[str]:
+    """What vLLM will probably find room for, where nobody states the pool."""
+    if found is None:
+        return []
+    if found.tokens_high == 0:
+        return _wrapped("likely pool: too small for one request of full length; vLLM would refuse to start")
+    low = "" if found.tokens_low else "; at the low end vLLM would refuse to start"
+    return _wrapped(
+        f"likely pool a rank: {bytes_text(found.pool.value_bytes)}, estimated, {bytes_text(found.pool.low_bytes)} to "
+        f"{bytes_text(found.pool.high_bytes)}: {tokens_text(found.tokens)} tokens ({tokens_text(found.tokens_low)} to "
+        f"{tokens_text(found.tokens_high)}), maximum concurrency {found.concurrency:.2f}x{low}"
+    )
 
 
 def _device(part: DevicePlan, room: Room, basis: str, *, exact: bool) -> list[str]:
@@ -99,11 +114,13 @@ def _cache(plan: MemoryPlan) -> list[str]:
     return [*lines, _row("└─ per token", per_token, "of context, all devices")]
 
 
-def _largest(tokens: int, *, is_trained: bool) -> str:
+def _largest(answer: PlanAnswer, tokens: int) -> list[str]:
     if tokens == 0:
-        return "no context fits"
-    limit = ", all that the model was trained for" if is_trained else ""
-    return f"largest context that fits: {tokens} tokens ({tokens_text(tokens)}){limit}"
+        return ["no context fits"]
+    limit = ", all that the model was trained for" if answer.is_trained_limit else ""
+    known = all(room.is_compute_known for room in answer.rooms)
+    uncounted = "" if known else "; at most, since compute memory is not counted"
+    return _wrapped(f"largest context that fits: {tokens} tokens ({tokens_text(tokens)}){limit}{uncounted}")
 
 
 def _checks(answer: PlanAnswer) -> list[str]:
