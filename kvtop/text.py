@@ -10,6 +10,19 @@ _POWER = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 UNKNOWN_TEXT = "?"
 """How unknown is written wherever a number would stand."""
 
+TEXT_LIMIT = 400
+"""Characters kept of any one text from outside: a model may be named with a megabyte."""
+
+_UNDRAWABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
+)
+
+
+def visible(text: str, limit: int = TEXT_LIMIT) -> str:
+    """The text without control, bidi and zero-width characters, at most `limit` characters long."""
+    shown = _UNDRAWABLE.sub("\ufffd", text[: limit + 1])
+    return shown if len(shown) <= limit else f"{shown[: limit - 1]}…"
+
 
 def bytes_text(size_bytes: int | None) -> str:
     """At most eight columns, three significant digits or more: 235 MiB, 1.00 GiB, -12.5 MiB; "?" for unknown."""

@@ -39,6 +39,25 @@ def test_every_scenario_makes_a_snapshot_that_keeps_the_contract(name: str) -> N
                 assert sum(sizes) == memory["driver_bytes"]
 
 
+@pytest.mark.parametrize(
+    ("name", "starts"),
+    [("s.csv", "taken_at,host"), ("s.md", "# kvtop"), ("s.svg", "<svg"), ("s.html", "<!DOCTYPE"), ("s.prom", "# HELP")],
+)
+def test_the_name_of_the_file_decides_the_format(name: str, starts: str, tmp_path: Path) -> None:
+    done = kvtop("snapshot", "--demo", "-o", str(tmp_path / name))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (tmp_path / name).read_text(encoding="utf-8").startswith(starts)
+
+
+def test_a_snapshot_that_cannot_be_written_says_where_and_why(tmp_path: Path) -> None:
+    done = kvtop("snapshot", "--demo", "-o", str(tmp_path / "none" / "s.json"))
+    assert done.returncode == 1
+    assert done.stderr == f"kvtop: {tmp_path}/none/s.json: cannot be written: No such file or directory\n"
+    both = kvtop("snapshot", "--demo", "--json", "--format", "csv")
+    assert both.returncode == 2
+    assert "give one of them" in both.stderr
+
+
 def test_unknown_scenario_names_the_ones_there_are() -> None:
     done = kvtop("snapshot", "--demo", "nowhere")
     assert done.returncode == 2

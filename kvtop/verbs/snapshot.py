@@ -1,24 +1,48 @@
-"""`kvtop snapshot`: one Frame to stdout, without importing Textual."""
+"""`kvtop snapshot`: one Frame as a document, to stdout or to a file, without importing Textual."""
 
 import argparse
 import os
 import sys
+from pathlib import Path
 
+from kvtop.config import ConfigError
+from kvtop.sources.whole_file import write_whole
 from kvtop.verbs.watched import add_watching
-from kvtop.views.export.snapshot_json import snapshot_text
-from kvtop.watching import config_of, one_frame
+from kvtop.views.export.formats import FORMATS, SUFFIXES, render
+from kvtop.watching import config_of, one_frame, warn
+
+EXIT_FAILED = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the verb."""
     add_watching(parser)
     parser.add_argument("--json", action="store_true", help="as JSON, schema kvtop.snapshot/1 (default)")
+    parser.add_argument("--format", choices=FORMATS, help="what to write; without it the name of the -o file decides")
+    parser.add_argument("-o", "--output", metavar="FILE", help="write to this file, whole or not at all")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print one frame. Exit code 0: an empty host is an answer too."""
-    text = snapshot_text(one_frame(args, config_of(args)))
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    """Print one frame. Exit code 0: an empty host is an answer too; 1: the file could not be written."""
+    wanted = _format(args)
+    text = render(one_frame(args, config_of(args)), wanted)
+    code = 0
+    if args.output in {None, "-"}:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    else:
+        try:
+            write_whole(Path(args.output), text.encode())
+        except OSError as error:
+            warn(f"{args.output}: cannot be written: {error.strerror or error}")
+            code = EXIT_FAILED
     # A driver call that never came back would hold the interpreter's exit; everything has been written.
-    os._exit(0)
+    os._exit(code)
+
+
+def _format(args: argparse.Namespace) -> str:
+    if args.json and args.format not in {None, "json"}:
+        raise ConfigError(f"--json and --format {args.format}: give one of them")
+    if args.json or args.format is not None:
+        return args.format or "json"
+    return SUFFIXES.get(Path(args.output).suffix.lower(), "json") if args.output else "json"

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from kvtop.domain.figure import Figure
 from kvtop.domain.frame import DeviceView, Finding, Frame, ServerView, Split
 from kvtop.domain.server import Slot
+from kvtop.text import visible
 
 if sys.version_info >= (3, 12):
     from typing import TypedDict
@@ -188,7 +189,16 @@ def snapshot(frame: Frame) -> SnapshotJson:
 
 def snapshot_text(frame: Frame) -> str:
     """The Frame as indented JSON with a final newline."""
-    return json.dumps(snapshot(frame), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(_visible(snapshot(frame)), indent=2, ensure_ascii=False) + "\n"
+
+
+def _visible(value: object) -> object:
+    """Texts from outside, made harmless to print: `cat` shows a snapshot in a terminal too."""
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, dict):
+        return {visible(str(key)): _visible(item) for key, item in value.items()}
+    return [_visible(item) for item in value] if isinstance(value, list) else value
 
 
 def _device(view: DeviceView) -> DeviceJson:

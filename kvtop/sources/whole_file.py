@@ -1,0 +1,29 @@
+"""Files that are there whole or not at all: written beside their place under a temporary name, then renamed."""
+
+import os
+import secrets
+from pathlib import Path
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Put `content` at `path`. What was there before stays until the new file is complete and on the disk.
+
+    A link is followed, so that what it points to is replaced and the link stays. Devices and pipes (/dev/stdout) are
+    written to directly: they cannot be renamed over. Raises OSError; the temporary file is gone by then.
+    """
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        with target.open("wb") as stream:
+            stream.write(content)
+        return
+    beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        beside.replace(target)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,52 @@
+"""Texts from outside on their way into a file: what a model, a process or a slot is called is nobody's promise.
+
+Sources mask and clean what they read live; a Frame may also come from a recording or a metrics server that somebody
+else wrote, so every format makes its texts harmless once more.
+"""
+
+import re
+from html import escape
+
+from kvtop.text import visible
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#|~!&])")
+
+
+def xml_text(text: str | None) -> str:
+    """For SVG and HTML, in content and in double-quoted attributes; "?" for unknown."""
+    return "?" if text is None else escape(visible(text), quote=True)
+
+
+def csv_text(text: str | None) -> str:
+    """A cell that no spreadsheet takes for a formula (a quote before = + - @); "" for unknown.
+
+    Quoting of commas and line ends is the csv module's.
+    """
+    if text is None:
+        return ""
+    shown = visible(text)
+    return f"'{shown}" if shown.lstrip().startswith(_FORMULA) else shown
+
+
+def markdown_text(text: str | None) -> str:
+    """One line of plain words in Markdown, also inside a table; "?" for unknown."""
+    return "?" if text is None else _MARKDOWN.sub(r"\\\1", visible(text))
+
+
+def markdown_code(text: str | None) -> str:
+    """The same as code: a fence longer than any run of backticks within it."""
+    if text is None:
+        return "?"
+    shown = visible(text).replace("|", "\\|")
+    runs = [len(run) for run in re.findall("`+", shown)]
+    fence = "`" * (max(runs, default=0) + 1)
+    space = " " if runs else ""
+    return f"{fence}{space}{shown}{space}{fence}" if shown else "` `"
+
+
+def label_text(text: str | None) -> str:
+    """The value of a Prometheus label between its quotes: backslash, quote and line end escaped; "" for unknown."""
+    if text is None:
+        return ""
+    return visible(text).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -1,0 +1,214 @@
+"""Every format of every scenario, read back by somebody else's reader."""
+
+import csv
+import io
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from kvtop.analysis.analyse import History, analyse
+from kvtop.domain.frame import Frame
+from kvtop.sources.demo import SCENARIOS, Scenario
+from kvtop.views.export.exposition import openmetrics, prometheus_text
+from kvtop.views.export.formats import FORMATS, render
+from kvtop.views.export.metric_families import families
+
+
+def parse_openmetrics(text: str) -> list[Metric]:
+    return list(text_string_to_metric_families(text))  # type: ignore[no-untyped-call]  # the library has no types
+
+
+SVG = "{http://www.w3.org/2000/svg}"
+FORBIDDEN = [*map(chr, (*range(9), *range(11, 13), *range(14, 32), *range(0x7F, 0xA0)))] + list(
+    "\u202e\u2066\u200b\ufeff\ud800"
+)
+
+
+def frame_of(scenario: Scenario) -> Frame:
+    history = History()
+    analyse(history, scenario.at(7.0), "1.2.3")
+    return analyse(history, scenario.at(8.0), "1.2.3")
+
+
+scenarios = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda it: it.name)
+
+
+@scenarios
+def test_a_csv_row_for_every_server_device_and_segment(scenario: Scenario) -> None:
+    frame = frame_of(scenario)
+    rows = list(csv.DictReader(io.StringIO(render(frame, "csv"))))
+    expected = {
+        (view.reading.id, split.device_id, segment)
+        for view in frame.servers
+        for split in view.splits
+        for segment in ("driver", *(it.value for it, _ in split.segments()))
+    }
+    assert {(row["server"], row["device"], row["segment"]) for row in rows if row["segment"]} == expected
+    for view in frame.servers:
+        for split in view.splits:
+            own = {
+                row["segment"]: row
+                for row in rows
+                if (row["server"], row["device"]) == (view.reading.id, split.device_id)
+            }
+            total = own.pop("driver")["bytes"]
+            assert not total or sum(int(row["bytes"] or 0) for row in own.values()) == int(total)
+            assert all((row["bytes"] == "") == (row["basis"] == "unknown") for row in own.values())
+
+
+@scenarios
+def test_metrics_are_read_back_and_unknown_is_left_out(scenario: Scenario) -> None:
+    frame = frame_of(scenario)
+    listed = families(frame)
+    in_text = {
+        (sample.name, *sorted(sample.labels.items())): sample.value
+        for family in parse_text(prometheus_text(frame))
+        for sample in family.samples
+    }
+    in_openmetrics = {
+        (sample.name, *sorted(sample.labels.items())): sample.value
+        for family in parse_openmetrics(openmetrics(listed))
+        for sample in family.samples
+    }
+    assert in_text == in_openmetrics
+    known = sum(len(family.rows) for family in listed)
+    assert len(in_text) == known > 0
+    assert not any("pid" in name for name, _ in (pair for key in in_text for pair in key[1:]))
+    for view in frame.servers:
+        has_ratio = any(key[0] == "kvtop_kv_cache_used_ratio" for key in in_text)
+        assert has_ratio == (view.kv_cache.used_ratio is not None)
+
+
+@scenarios
+def test_promtool_accepts_the_metrics(scenario: Scenario) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed (Debian package prometheus)")
+    text = prometheus_text(frame_of(scenario))
+    done = subprocess.run(
+        [promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+@scenarios
+def test_the_picture_shows_every_device_and_server(scenario: Scenario) -> None:
+    frame = frame_of(scenario)
+    root = ElementTree.fromstring(render(frame, "svg"))
+    shown = " ".join(text for element in root.iter(f"{SVG}text") for text in element.itertext())
+    assert all(view.device.id in shown for view in frame.devices)
+    assert all(view.reading.id in shown for view in frame.servers)
+    width = float(root.get("width", "0"))
+    for bar in root.iter(f"{SVG}rect"):
+        assert float(bar.get("x", "0")) + float(bar.get("width", "0")) <= width + 0.01
+        assert float(bar.get("width", "0")) >= 0
+
+
+@scenarios
+def test_markdown_tables_are_tables(scenario: Scenario) -> None:
+    check_tables(render(frame_of(scenario), "markdown"))
+
+
+def check_tables(text: str) -> None:
+    columns = 0
+    for line in text.splitlines():
+        if not line.startswith("|"):
+            columns = 0
+            continue
+        cells = line.replace("\\\\", "").replace("\\|", "").count("|")
+        assert columns in {0, cells}, line
+        columns = cells
+
+
+def test_markdown_says_what_an_issue_needs() -> None:
+    text = render(frame_of(SCENARIOS[0]), "markdown")
+    for word in (
+        "workstation",
+        "b11434",
+        "kvtop 1.2.3",
+        "| `cache-type-k` | `q8_0` | argv -ctk |",
+        "measured total",
+        "15736619776",
+        "estimated, ",
+    ):
+        assert word in text
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_hostile_texts_are_harmless_in_every_format(name: str, hostile_frame: Frame) -> None:
+    text = render(hostile_frame, name)
+    assert len(text) < 40_000
+    assert not [hex(ord(character)) for character in FORBIDDEN if character in text]
+    text.encode("utf-8")
+
+
+def test_a_spreadsheet_finds_no_formula(hostile_frame: Frame) -> None:
+    for row in csv.reader(io.StringIO(render(hostile_frame, "csv"))):
+        for cell in row:
+            assert not cell.startswith(("=", "+", "@", "\t")), cell
+            assert not cell.startswith("-") or cell[1:].isdigit(), cell
+
+
+def test_hostile_labels_stay_in_their_quotes(hostile_frame: Frame) -> None:
+    names = {sample.name for family in parse_text(prometheus_text(hostile_frame)) for sample in family.samples}
+    assert all(name.startswith("kvtop_") for name in names)
+    assert len(list(parse_openmetrics(openmetrics(families(hostile_frame))))) == len(families(hostile_frame))
+
+
+def test_hostile_cells_do_not_break_markdown(hostile_frame: Frame) -> None:
+    text = render(hostile_frame, "markdown")
+    check_tables(text)
+    assert "\nowned" not in text
+
+
+class _Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+
+
+@pytest.mark.parametrize("name", ["html", "svg"])
+def test_hostile_texts_add_no_element(name: str, hostile_frame: Frame) -> None:
+    reader = _Tags()
+    reader.feed(render(hostile_frame, name))
+    assert not {"script", "img"} & {tag for tag, _ in reader.seen}
+    assert not [attribute for _, attributes in reader.seen for attribute in attributes if attribute.startswith("on")]
+    if name == "svg":
+        ElementTree.fromstring(render(hostile_frame, name))
+
+
+def test_a_browser_shows_the_page_and_runs_nothing(hostile_frame: Frame, tmp_path: Path) -> None:
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no chromium to show the page in (Debian package chromium)")
+    for name, frame in (("plain", frame_of(SCENARIOS[0])), ("hostile", hostile_frame)):
+        page = tmp_path / f"{name}.html"
+        page.write_text(render(frame, "html"), encoding="utf-8")
+        command = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+        done = subprocess.run(
+            [*command, "--dump-dom", page.as_uri()],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=120,
+            errors="replace",
+        )
+        assert "Refused to" not in done.stderr
+        assert "<title>owned" not in done.stdout
+        assert "<script" not in done.stdout
+        reader = _Tags()
+        reader.feed(done.stdout)
+        tags = [tag for tag, _ in reader.seen]
+        assert tags.count("svg") == 1
+        assert tags.count("table") >= 4
+        assert not {"img", "link", "iframe"} & set(tags)
