@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from kvtop.domain.engine_report import HostedModel, MemoryReport, PoolReport, Rank
 from kvtop.domain.launch import LaunchOptions
 
 
@@ -42,6 +43,12 @@ class Counters:
     requests_processing: float | None = None
     requests_waiting: float | None = None
     sequence_tokens_max: float | None = None
+    requests_waiting_for_memory: float | None = None
+    """Of those waiting, the ones that the KV pool has no room for (vLLM's reason "capacity")."""
+    preemptions_total: float | None = None
+    """Requests thrown out of the KV pool to be computed again; vLLM counts one when it produces output again."""
+    prefix_query_tokens_total: float | None = None
+    prefix_hit_tokens_total: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,8 @@ class ModelFacts:
     parameters: int | None = None
     tensor_bytes: int | None = None
     trained_context_tokens: int | None = None
+    expires_at: float | None = None
+    """Unix time in seconds at which the engine will unload it; None: unknown, or it never does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +72,10 @@ class ServerReading:
 
     `id` is stable while the server lives ("127.0.0.1:8080", or "pid 4711" without an endpoint).
     `hint` is the one thing to do when `state` is not READY. `slots` None: not asked or not offered.
+    `sequence_limit_tokens` is the longest sequence a request may have (vLLM: max_model_len), `sequence_limit` how many
+    run at once. `pools` has one entry an engine, `memory_reports` what the engine says of its bytes, `ranks` its
+    processes by role, `hosted` the models of a server that holds several. `sleep_level` 1: weights are in host memory
+    and the KV pool is dropped; 2: both are dropped; 0: awake; None: not said.
     `model_key` names the parsed model file in `Sample.models`, None when it could not be read (see `failures`).
     `is_remote`: no process of this host belongs to it, so memory is computed and never measured.
     """
@@ -80,5 +93,12 @@ class ServerReading:
     slot_count: int | None = None
     slots: tuple[Slot, ...] | None = None
     counters: Counters = Counters()
+    sequence_limit_tokens: int | None = None
+    sequence_limit: int | None = None
+    pools: tuple[PoolReport, ...] = ()
+    memory_reports: tuple[MemoryReport, ...] = ()
+    ranks: tuple[Rank, ...] = ()
+    hosted: tuple[HostedModel, ...] | None = None
+    sleep_level: int | None = None
     model_key: str | None = None
     is_remote: bool = False

@@ -1,0 +1,81 @@
+"""What engines say of their own memory and parts, engine-neutral. None is unknown: this engine does not say it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class PoolReport:
+    """The KV pool of one engine of a server, as the engine reports it.
+
+    A vLLM or SGLang server with data parallelism has several engines, each with a pool of its own; `engine_index`
+    counts them from 0. Every rank of an engine (tensor or pipeline parallel) holds `block_count` blocks of its layers.
+    """
+
+    engine_index: int = 0
+    capacity_tokens: int | None = None
+    """As the engine counts it ("GPU KV cache size"): with several groups of layers not blocks times block size."""
+    block_count: int | None = None
+    """Of this engine alone, the reserved null block of vLLM included."""
+    block_size_tokens: int | None = None
+    budget_bytes: int | None = None
+    """Bytes a rank that the pool was told to have; whole blocks are cut from it, so the pool itself may be smaller."""
+    used_ratio: float | None = None
+    """0..1 of the blocks that running requests hold; blocks kept only for prefix caching count as free."""
+    used_tokens: int | None = None
+    max_concurrency: float | None = None
+    """Requests of the longest permitted length that fit at once."""
+    cache_type: str | None = None
+    """As configured ("auto", "fp8"); the type in memory may follow from the checkpoint."""
+    requests_running: float | None = None
+    requests_waiting: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryReport:
+    """Memory by kind as the engine itself reports it, of one rank (SGLang: rank 0 of that engine speaks for all).
+
+    `rounding_bytes`: the report is rounded, so the truth lies within half of this on either side.
+    """
+
+    engine_index: int = 0
+    device_id: str | None = None
+    weights_bytes: int | None = None
+    kv_cache_bytes: int | None = None
+    graph_bytes: int | None = None
+    total_bytes: int | None = None
+    rounding_bytes: int = 0
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """One process of a server and its part in it, from its own title ("VLLM::Worker_DP1_TP0").
+
+    `role` is the engine's word, in small letters ("api server", "engine core", "worker", "scheduler"). Indices are None
+    where there is no such parallelism. The device a rank is on is what the driver lists for `pid`.
+    """
+
+    pid: int
+    role: str
+    data_parallel_index: int | None = None
+    pipeline_parallel_index: int | None = None
+    tensor_parallel_index: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HostedModel:
+    """A model that a server of several models knows of (Ollama, llama-swap, LM Studio).
+
+    `expires_at` is Unix time in seconds; None: unknown, or it never does. `size_bytes` and `device_bytes` (the part on
+    accelerators) are the engine's own estimate. `url` is the model's own endpoint.
+    """
+
+    name: str
+    state: str = ""
+    digest: str | None = None
+    size_bytes: int | None = None
+    device_bytes: int | None = None
+    context_tokens: int | None = None
+    quantization: str | None = None
+    expires_at: float | None = None
+    url: str | None = None
