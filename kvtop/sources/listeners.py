@@ -1,6 +1,7 @@
 """Listening TCP ports of a process, seen through its own network namespace, without root."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
@@ -9,22 +10,31 @@ from kvtop.domain.process import Listener
 _LISTEN = "0A"
 
 
-def listeners_of(pid: int, proc: Path = Path("/proc")) -> tuple[Listener, ...] | None:
-    """The ports that this process listens on; None when its descriptors may not be read (another user's process).
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """`is_certain` False: the descriptors may not be read, so these are the ports of the same user in its namespace."""
+
+    listeners: tuple[Listener, ...]
+    is_certain: bool
+
+
+def listeners_of(pid: int, proc: Path = Path("/proc"), *, uid: int | None = None) -> Listening:
+    """The ports that this process listens on, by port and address.
 
     `/proc/PID/net/tcp` shows the whole namespace, so only the socket inodes among the process's own descriptors count.
+    Anybody may read that table, but not another user's descriptors: then the rows whose owner is `uid` are candidates,
+    and none where `uid` is unknown.
     """
     inodes = _socket_inodes(proc / str(pid) / "fd")
-    if inodes is None:
-        return None
     found: list[Listener] = []
     for family in ("tcp", "tcp6"):
         try:
             text = (proc / str(pid) / "net" / family).read_text(encoding="ascii")
         except OSError:
             continue
-        found.extend(listening(text.splitlines()[1:], inodes))
-    return tuple(sorted(set(found), key=lambda it: (it.port, it.address)))
+        rows = text.splitlines()[1:]
+        found += listening(rows, inodes) if inodes is not None else listening_as(rows, uid)
+    return Listening(tuple(sorted(set(found), key=lambda it: (it.port, it.address))), inodes is not None)
 
 
 def _socket_inodes(directory: Path) -> frozenset[str] | None:
@@ -45,13 +55,22 @@ def _socket_inodes(directory: Path) -> frozenset[str] | None:
 
 def listening(rows: Iterable[str], inodes: frozenset[str]) -> list[Listener]:
     """Rows of /proc/net/tcp{,6} in state LISTEN whose inode is among `inodes`."""
-    found = []
-    for row in rows:
-        columns = row.split()
-        if len(columns) > 9 and columns[3] == _LISTEN and columns[9] in inodes:
-            address, _, port = columns[1].partition(":")
-            found.append(Listener(_address(address), int(port, 16)))
-    return found
+    return [_listener(columns[1]) for columns in _listen_rows(rows) if columns[9] in inodes]
+
+
+def listening_as(rows: Iterable[str], uid: int | None) -> list[Listener]:
+    """Rows of /proc/net/tcp{,6} in state LISTEN that belong to this user."""
+    return [] if uid is None else [_listener(columns[1]) for columns in _listen_rows(rows) if columns[7] == str(uid)]
+
+
+def _listen_rows(rows: Iterable[str]) -> list[list[str]]:
+    split = (row.split() for row in rows)
+    return [columns for columns in split if len(columns) > 9 and columns[3] == _LISTEN]
+
+
+def _listener(column: str) -> Listener:
+    address, _, port = column.partition(":")
+    return Listener(_address(address), int(port, 16))
 
 
 def _address(text: str) -> str:
