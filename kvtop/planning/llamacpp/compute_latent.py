@@ -84,4 +84,4 @@ def _indexer_mask(walk: Walk, block: Block, x: Tensor, compressed: Tensor, cells
     assert walk.inputs.mask is not None
     narrowed = graph.compute(walk.inputs.mask.size_bytes, (walk.inputs.mask,))
     graph.compute(0, (chosen, walk.alter(indexer.constants[block.index])))
-    return graph.compute(narrowed.size_bytes, (narrowed, walk.inputs.mask), 1)
+    return graph.compute(narrowed.size_bytes, (narrowed, walk.inputs.mask))

@@ -10,7 +10,7 @@ from kvtop.planning.llamacpp.compute_graph import Resident
 from kvtop.planning.llamacpp.hparams import HParams
 from kvtop.planning.llamacpp.placement import HOST, Placement
 from kvtop.planning.llamacpp.prepared import PreparedModel
-from kvtop.planning.llamacpp.weights import Overrides
+from kvtop.planning.llamacpp.weights import INPUT, Overrides
 
 GEMMA3N_SPARSE_LAYERS = 10
 _BLOCK = re.compile(r"blk\.(\d+)\.(.+)")
@@ -58,8 +58,9 @@ def blocks_of(prepared: PreparedModel, placement: Placement, overrides: tuple[tu
         rows = weight.tensor.shape[1] if len(weight.tensor.shape) > 1 else 1
         name = weight.name.removesuffix(".weight")
         if match is None:
-            home = host if name in _INPUTS else homes[chosen.of(weight.name) or placement.output]
-            others[name] = Resident(weight.size_bytes, home, rows, weight.fits_gpu, weight.tensor.shape[0])
+            home = homes[chosen.of(weight.name) or _outside(weight.site, placement)]
+            fits = weight.fits_gpu and (name != "token_types" or weight.tensor.type_name in {"f32", "f16"})
+            others[name] = Resident(weight.size_bytes, home, rows, fits, weight.tensor.shape[0])
             continue
         layer = int(match.group(1))
         if layer >= hparams.n_layer:
@@ -122,7 +123,13 @@ _REPETITIONS_OF_HALVES = 6
 _SINGLE_HALVES = frozenset({"nemotron_h", "nemotron_h_moe"})
 """Blocks that are attention, state or feed-forward alone: holes take longer to settle."""
 _ROPE_FACTORS = ("rope_freqs", "rope_factors_short", "rope_factors_long")
-_INPUTS = frozenset({"token_embd", "token_types", "position_embd", "per_layer_token_embd"})
+
+
+def _outside(site: int, placement: Placement) -> str:
+    """The device of a weight outside of blocks: some go with the first block."""
+    if site == INPUT:
+        return HOST
+    return placement.layers[0] if site == 0 else placement.output
 
 
 def turns_by_position(hparams: HParams, layer: int) -> bool:

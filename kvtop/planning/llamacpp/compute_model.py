@@ -13,7 +13,7 @@ from kvtop.planning.llamacpp.compute_gemma import (
     stacked_streams,
     write_gemma3n_block,
 )
-from kvtop.planning.llamacpp.compute_graph import Graph, Tensor
+from kvtop.planning.llamacpp.compute_graph import Graph, Resident, Tensor
 from kvtop.planning.llamacpp.compute_latent import latent_attention
 from kvtop.planning.llamacpp.compute_layers import Block, Blocks
 from kvtop.planning.llamacpp.compute_recurrence import recurrence
@@ -26,6 +26,7 @@ OFFLOADED_ROWS = 32
 """Rows from which a GPU takes over operations on host weights (`ggml_backend_cuda_device_offload_op`)."""
 _NO_MIXED_BATCH = frozenset({"cogvlm", "deepseek4"})
 _FOUR_POSITIONS = frozenset({"qwen2vl", "qwen3vl", "qwen3vlmoe", "qwen35", "qwen35moe", "paddleocr", "hunyuan_vl"})
+_NORM_AT_THE_END = frozenset({"lfm2", "lfm2moe"})
 _SCALED_TOKENS = frozenset({"gemma", "gemma3", "gemma3n", "gemma4", "gemma-embedding"})
 _SCALED_EMBEDDINGS = frozenset({"gemma2", "granite", "granitemoe", "granitehybrid", "grok", "minicpm", "minicpm3"})
 
@@ -40,11 +41,13 @@ def write_graph(
     cache_on_host: bool,
 ) -> None:
     """Write the graph of one full micro-batch."""
-    sequences = context.n_seq_max
-    rows = -(-min(context.n_ctx, context.n_ubatch) // sequences) * sequences
+    rows = _rows(context)
+    positions = graph.input(rows * _I32 * (4 if hparams.arch in _FOUR_POSITIONS else 1))
+    positions.lasting = True
     tokens, x = _embedded(graph, hparams, blocks, rows)
     embedding_inputs = len(graph.inputs)
-    walk = Walk(graph, rows, hparams, context, _inputs(graph, hparams, context, rows, value_transposed))
+    walk = Walk(graph, rows, hparams, context, _inputs(graph, hparams, context, positions, value_transposed))
+    x = _placed(walk, blocks.others, x)
     walk.value_transposed, walk.cache_on_host = value_transposed, cache_on_host
     for tensor in graph.inputs[embedding_inputs:]:
         tensor.lasting = True
@@ -71,6 +74,31 @@ def write_graph(
         walk.product(blocks.others["output"], x)
 
 
+def _rows(context: ResolvedContext) -> int:
+    """Tokens of a full micro-batch: a whole number for every sequence."""
+    return -(-min(context.n_ctx, context.n_ubatch) // context.n_seq_max) * context.n_seq_max
+
+
+def _placed(walk: Walk, others: Weights, x: Tensor) -> Tensor:
+    """Embeddings of token types and positions, and a norm over the sum, in older models and encoders."""
+    graph = walk.graph
+    places = None
+    if "position_embd" in others:
+        table = others["position_embd"]
+        places = graph.weighted(x.size_bytes, table, (walk.inputs.positions,))
+        places.device = table.home
+    if "token_types" in others:
+        # Through a view of its first row, which nothing takes for a weight: it runs where its neighbours do.
+        table = others["token_types"]
+        x = graph.read(x.size_bytes, (Resident(x.size_bytes // walk.rows, table.home),), (x,))
+        x.reuse, x.host_only = 1, not table.on_gpu
+    if places is not None:
+        x = walk.add(places, x) if "token_types" in others else walk.add(x, places)
+    if "token_embd_norm" in others and walk.hparams.arch not in _NORM_AT_THE_END:
+        x = walk.norm(others, "token_embd_norm", x)
+    return x
+
+
 def _embedded(graph: Graph, hparams: HParams, blocks: Blocks, rows: int) -> tuple[Tensor, Tensor]:
     """Token rows, and the unused ways in: embeddings given from outside, and batches that mix both."""
     size_bytes = hparams.n_embd * rows * F32
@@ -95,8 +123,10 @@ def _embedded(graph: Graph, hparams: HParams, blocks: Blocks, rows: int) -> tupl
     return tokens, x
 
 
-def _inputs(graph: Graph, hparams: HParams, context: ResolvedContext, rows: int, value_transposed: bool) -> Inputs:
-    positions = graph.input(rows * _I32 * (4 if hparams.arch in _FOUR_POSITIONS else 1))
+def _inputs(
+    graph: Graph, hparams: HParams, context: ResolvedContext, positions: Tensor, value_transposed: bool
+) -> Inputs:
+    rows = _rows(context)
     cached = hparams.arch not in NO_CACHE
     attends = hparams.arch not in RECURRENT
     per_cell = 2 if context.flash_attention else F32
@@ -159,8 +189,12 @@ def _indexer(walk: Walk, homes: Mapping[int, int]) -> Indexer:
     side = hparams.indexer_head_size & -hparams.indexer_head_size
     cells = walk.context.n_ctx_seq
     fill = min(hparams.indexer_top_k, cells) * walk.rows * F32
-    mask = graph.input(cells * walk.rows * (2 if walk.context.flash_attention else F32))
-    constants = {layer: graph.constant(fill, home) for layer, home in homes.items()}
+    # The indexer's mask is f16 even where attention is not fused.
+    mask = graph.input(cells * walk.rows * 2)
+    constants = {
+        layer: graph.constant(fill, 0 if home == graph.host and graph.offloads else home)
+        for layer, home in homes.items()
+    }
     return Indexer(graph.input(side * side * F32), graph.input(walk.rows * _I64), mask, constants)
 
 
@@ -214,7 +248,7 @@ def _summed(walk: Walk, out: Tensor, residual: Tensor, residual_first: frozenset
     return walk.add(residual, out) if walk.hparams.arch in residual_first else walk.add(out, residual)
 
 
-_RESIDUAL_FIRST_TWICE = frozenset({"lfm2", "lfm2moe"})
+_RESIDUAL_FIRST_TWICE = frozenset({"lfm2", "lfm2moe", "jamba", "openelm"})
 _RESIDUAL_FIRST = frozenset({"phi3", "lfm2", "lfm2moe", "jamba"})
 _VIEWED = frozenset({"lfm2", "lfm2moe"})
 _STATE = frozenset({"ssm_in", "ssm_conv1d", "shortconv.conv"})
