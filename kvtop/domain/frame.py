@@ -5,6 +5,17 @@ from enum import StrEnum
 
 from kvtop.domain.device import Device
 from kvtop.domain.figure import UNKNOWN, Figure
+from kvtop.domain.headroom import (
+    NO_HEADROOM,
+    NO_VERDICT,
+    NOT_KNOWN_YET,
+    Calibration,
+    Disagreement,
+    Headroom,
+    TimeToFull,
+    Verdict,
+)
+from kvtop.domain.launch import Origin
 from kvtop.domain.plan import MemoryPlan
 from kvtop.domain.sample import Failure
 from kvtop.domain.server import ServerReading
@@ -80,8 +91,18 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Fact:
+    """One thing known of a server and where it was learnt; `detail` is the flag, variable, file or path."""
+
+    name: str
+    value: str
+    origin: Origin
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ServerView:
-    """One server, explained."""
+    """One server, explained. `calibration` is by device, `disagreements` are shown and never hidden."""
 
     reading: ServerReading
     splits: tuple[Split, ...]
@@ -92,6 +113,12 @@ class ServerView:
     prompt_tokens_per_second: float | None = None
     generated_tokens_per_second: float | None = None
     findings: tuple[Finding, ...] = ()
+    verdict: Verdict = NO_VERDICT
+    headroom: Headroom = NO_HEADROOM
+    time_to_full: TimeToFull = NOT_KNOWN_YET
+    calibration: tuple[Calibration, ...] = ()
+    disagreements: tuple[Disagreement, ...] = ()
+    facts: tuple[Fact, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

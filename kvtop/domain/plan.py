@@ -132,6 +132,8 @@ class MemoryPlan:
     vllm: VllmPlan | None = None
     steps: tuple[Step, ...] = ()
     warnings: tuple[str, ...] = ()
+    is_compute_known: bool = True
+    """False where no rule estimates compute memory: `DevicePlan.compute` is then empty and means unknown."""
 
     def device(self, name: str) -> DevicePlan | None:
         """The part on one device, or None if the plan puts nothing there."""

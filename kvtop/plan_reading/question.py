@@ -11,9 +11,6 @@ from kvtop.planning.gpu_specs import parse_gpu_specs, visible_devices
 DRIVER_SECONDS = 5.0
 """How long a driver may take to answer before it counts as absent."""
 
-WITHOUT_COMPUTE = frozenset({"mlx"})
-"""Engines whose compute memory no rule here estimates."""
-
 _CONTEXT_NOTE = "what the driver itself takes for each process on a card (0.3 to 0.6 GiB with CUDA) comes on top"
 
 
@@ -84,7 +81,7 @@ def answered(plan: MemoryPlan, machine: Machine) -> PlanAnswer:
                 part,
                 rooms.get(part.name),
                 products.get(part.name, ""),
-                is_compute_known=plan.engine not in WITHOUT_COMPUTE,
+                is_compute_known=plan.is_compute_known,
             )
             for part in plan.devices
         ),

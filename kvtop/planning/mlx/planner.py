@@ -149,6 +149,7 @@ def _plan(
         type_v=stored,
         steps=_steps(context, held, quantization),
         warnings=_warnings(options, context, quantization, converted=converted),
+        is_compute_known=False,
     )
 
 
