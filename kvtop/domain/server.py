@@ -77,6 +77,7 @@ class ServerReading:
     processes by role, `hosted` the models of a server that holds several. `sleep_level` 1: weights are in host memory
     and the KV pool is dropped; 2: both are dropped; 0: awake; None: not said.
     `model_key` names the parsed model file in `Sample.models`, None when it could not be read (see `failures`).
+    `draft_key` does so for llama.cpp's draft model; None too where there is none.
     `is_remote`: no process of this host belongs to it, so memory is computed and never measured.
     """
 
@@ -101,4 +102,5 @@ class ServerReading:
     hosted: tuple[HostedModel, ...] | None = None
     sleep_level: int | None = None
     model_key: str | None = None
+    draft_key: str | None = None
     is_remote: bool = False

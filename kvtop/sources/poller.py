@@ -3,13 +3,13 @@
 import asyncio
 import platform
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from kvtop.domain.launch import LaunchOptions
-from kvtop.domain.model_file import GgufHeader
+from kvtop.domain.model_file import ModelFile
 from kvtop.domain.sample import Failure, Sample
 from kvtop.domain.server import ServerReading, ServerState
 from kvtop.sources.daemon_thread import in_daemon_thread
@@ -18,6 +18,7 @@ from kvtop.sources.devices.device_thread import DeviceReader
 from kvtop.sources.engines import ENGINES, llamacpp
 from kvtop.sources.http import HttpClient
 from kvtop.sources.live_models import LiveModels, ModelRequest
+from kvtop.sources.model_requests import model_requests
 from kvtop.sources.processes import FoundProcess, ProcessTable, own_user
 from kvtop.sources.watched_server import WatchedServer
 
@@ -44,7 +45,7 @@ class Poller:
         self._devices = devices if devices is not None else DeviceReader(BACKENDS)
         self._table = ProcessTable(lambda comm, argv: any(engine.recognises(comm, argv) for engine in ENGINES))
         self._models = LiveModels()
-        self._model_answers: dict[ModelRequest, tuple[str, GgufHeader | None, Failure | None]] = {}
+        self._model_answers: dict[ModelRequest, tuple[str, ModelFile | None, Failure | None]] = {}
         self._launches: dict[tuple[int, tuple[str, ...]], LaunchOptions] = {}
         self._servers: dict[str, WatchedServer] = {}
         self._found: tuple[FoundProcess, ...] = ()
@@ -73,26 +74,25 @@ class Poller:
         }
         late = await self._within(ends, jobs)
         readings = [server.reading() for server in self._servers.values()]
-        directories = {found.process.pid: found.process.cwd for found in self._found}
-        requests = {reading.id: _model_request(reading, directories) for reading in readings}
+        by_pid = {found.process.pid: found for found in self._found}
+        requests = {reading.id: _model_requests(reading, by_pid) for reading in readings}
+        wanted = {request for pair in requests.values() for request in pair if request is not None}
         loading: dict[str, Callable[[], Coroutine[object, object, None]]] = {
-            f"model {request.path}": partial(self._load, request) for request in requests.values() if request
+            f"model {request.path}": partial(self._load, request) for request in sorted(wanted, key=str)
         }
         late += await self._within(ends, loading)
         devices, failures = await reading_devices
-        models: dict[str, GgufHeader] = {}
+        models: dict[str, ModelFile] = {}
         servers: list[ServerReading] = []
         for reading in readings:
-            request = requests[reading.id]
-            key, header, failure = (
-                self._model_answers.get(request, (None, None, None)) if request else (None, None, None)
-            )
-            if key is not None and header is not None:
-                models[key] = header
-                reading = replace(reading, model_key=key)  # noqa: PLW2901  the reading, completed
-            if failure is not None:
-                failures += (failure,)
-            servers.append(reading)
+            keys: list[str | None] = []
+            for request in requests[reading.id]:
+                key, model, failure = self._model_answers.get(request, _NOT_READ) if request else _NOT_READ
+                if key is not None and model is not None:
+                    models[key] = model
+                keys.append(key if model is not None else None)
+                failures += () if failure is None else (failure,)
+            servers.append(replace(reading, model_key=keys[0], draft_key=keys[1]))
         failures += tuple(Failure(f"server {it.id}", it.hint) for it in servers if it.state in {ServerState.ERROR})
         return Sample(
             taken_at=time.time(),
@@ -172,13 +172,15 @@ def take_sample(options: PollerOptions) -> Sample:
     return asyncio.run(once())
 
 
-def _model_request(reading: ServerReading, directories: dict[int, str | None]) -> ModelRequest | None:
-    if reading.model.path is None or reading.model.path == "none":
-        return None
+_NOT_READ: tuple[str | None, ModelFile | None, Failure | None] = (None, None, None)
+
+
+def _model_requests(
+    reading: ServerReading, found: Mapping[int, FoundProcess]
+) -> tuple[ModelRequest | None, ModelRequest | None]:
     if not reading.pids and reading.url is not None and not _is_loopback(reading.url):
-        return None
-    pid = reading.pids[0] if reading.pids else None
-    return ModelRequest(reading.model.path, pid, directories.get(pid) if pid is not None else None)
+        return None, None
+    return model_requests(reading, found.get(reading.pids[0]) if reading.pids else None)
 
 
 def _endpoint(found: FoundProcess, options: LaunchOptions) -> tuple[str, int]:

@@ -1,6 +1,7 @@
 """Read a Hugging Face model directory: `config.json` and the headers of its safetensors files, never the weights."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from kvtop.domain.model_file import Checkpoint, CheckpointTensor, ModelFileError
@@ -18,20 +19,24 @@ _ASIDE = ("consolidated", "adapter_")
 _OTHER_WEIGHTS = (".bin", ".pt", ".pth", ".gguf")
 
 
-def read_checkpoint(directory: str | os.PathLike[str]) -> Checkpoint:
+def read_checkpoint(
+    directory: str | os.PathLike[str], *, resolve: Callable[[str], str] = lambda path: path
+) -> Checkpoint:
     """Configuration and tensors of a model directory.
+
+    `resolve` says what to open for a file of it: links of a container mean files of the container (Vantage.followed).
 
     Shards are those of `model.safetensors.index.json`, or every *.safetensors file where there is no index. Missing
     shards are notes. Raises ModelFileError when `config.json` is missing or any file that is there cannot be believed.
     """
     path = os.fspath(directory)
     folder = Path(path)
-    config = read_object(str(folder / CONFIG_NAME), _CONFIG_LIMIT_BYTES)
+    config = read_object(resolve(str(folder / CONFIG_NAME)), _CONFIG_LIMIT_BYTES)
     total_bytes: int | None = None
     notes: list[str] = []
     if os.path.lexists(folder / INDEX_NAME):
-        shards, total_bytes = _index(str(folder / INDEX_NAME))
-        missing = [name for name in shards if not (folder / name).exists()]
+        shards, total_bytes = _index(resolve(str(folder / INDEX_NAME)))
+        missing = [name for name in shards if not Path(resolve(str(folder / name))).exists()]
         if missing:
             notes.append(f"{len(missing)} of {len(shards)} weight files missing: {_listed(missing)}")
     else:
@@ -43,7 +48,7 @@ def read_checkpoint(directory: str | os.PathLike[str]) -> Checkpoint:
     tensors: dict[str, CheckpointTensor] = {}
     repeated = 0
     for name in present:
-        for tensor in read_safetensors(str(folder / name)):
+        for tensor in read_safetensors(resolve(str(folder / name))):
             if tensors.setdefault(tensor.name, tensor) is not tensor:
                 repeated += 1
     if repeated:

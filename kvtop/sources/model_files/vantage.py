@@ -63,6 +63,18 @@ class Vantage:
         except OSError:
             return real
 
+    def inside(self, path: str) -> str:
+        """One of our paths below `root` as the server's own."""
+        root = self.root.rstrip("/")
+        return path[len(root) :] if root and path.startswith(f"{root}/") else path
+
+    def followed(self, path: str) -> str:
+        """One of our paths below `root`, its links followed inside the root; the path itself where it leads nowhere."""
+        try:
+            return self.ours(self.inside(path))
+        except OSError:
+            return path
+
     def _follow(self, path: str) -> str:
         ahead = path.split("/")[::-1]
         passed: list[str] = []
