@@ -6,24 +6,20 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
-from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.model_file import ModelFile
 from kvtop.domain.sample import Failure, Sample
 from kvtop.domain.server import ServerReading, ServerState
 from kvtop.sources.daemon_thread import in_daemon_thread
 from kvtop.sources.devices import BACKENDS
 from kvtop.sources.devices.device_thread import DeviceReader
-from kvtop.sources.engines import ENGINES, llamacpp
+from kvtop.sources.engines import engine_of_process
 from kvtop.sources.http import HttpClient
 from kvtop.sources.live_models import LiveModels, ModelRequest
+from kvtop.sources.live_servers import LiveServers, is_loopback
 from kvtop.sources.model_requests import model_requests
-from kvtop.sources.processes import FoundProcess, ProcessTable, own_user
+from kvtop.sources.processes import FoundProcess, ProcessTable
 from kvtop.sources.watched_server import WatchedServer
-
-_ANY_ADDRESS = frozenset({"0.0.0.0", "::", "::ffff:0.0.0.0"})
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1", "[::1]"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +39,10 @@ class Poller:
     def __init__(self, options: PollerOptions, devices: DeviceReader | None = None) -> None:
         self._options = options
         self._devices = devices if devices is not None else DeviceReader(BACKENDS)
-        self._table = ProcessTable(lambda comm, argv: any(engine.recognises(comm, argv) for engine in ENGINES))
+        self._table = ProcessTable(lambda comm, argv: engine_of_process(comm, argv) is not None)
         self._models = LiveModels()
         self._model_answers: dict[ModelRequest, tuple[str, ModelFile | None, Failure | None]] = {}
-        self._launches: dict[tuple[int, tuple[str, ...]], LaunchOptions] = {}
-        self._servers: dict[str, WatchedServer] = {}
+        self._servers = LiveServers(options.urls, options.api_key)
         self._found: tuple[FoundProcess, ...] = ()
         self._running: dict[str, asyncio.Task[None]] = {}
         self._problems: dict[str, Failure] = {}
@@ -66,14 +61,14 @@ class Poller:
         reading_devices = asyncio.create_task(self._devices.read(self._options.deadline_seconds))
         if self._options.discover:
             await self._within(ends, {"processes": self._look_at_processes})
-        self._match()
-        if self._servers and self._client is None:
+        watched = self._servers.match(self._found)
+        if watched and self._client is None:
             self._client = HttpClient()
         jobs: dict[str, Callable[[], Coroutine[object, object, None]]] = {
-            server.url: partial(self._ask, server) for server in self._servers.values()
+            server.url: partial(self._ask, server) for server in watched if server.url is not None
         }
         late = await self._within(ends, jobs)
-        readings = [server.reading() for server in self._servers.values()]
+        readings = [server.reading() for server in watched]
         by_pid = {found.process.pid: found for found in self._found}
         requests = {reading.id: _model_requests(reading, by_pid) for reading in readings}
         wanted = {request for pair in requests.values() for request in pair if request is not None}
@@ -98,7 +93,7 @@ class Poller:
             taken_at=time.time(),
             host=platform.node() or "this host",
             devices=devices,
-            processes=tuple(found.process for found in self._found),
+            processes=tuple(process for found in self._found for process in (found.process, *found.children)),
             servers=tuple(sorted(servers, key=lambda it: it.id)),
             models=models,
             failures=(*failures, *self._problems.values(), *_unreadable(self._found)),
@@ -122,12 +117,17 @@ class Poller:
 
     async def _look_at_processes(self) -> None:
         try:
-            self._found = await in_daemon_thread(self._table.look)
+            self._found = await in_daemon_thread(self._look)
         except OSError as error:
             remedy = "discovery reads /proc and needs Linux; add servers with --url"
             self._problems["processes"] = Failure("processes", str(error), remedy)
         else:
             self._problems.pop("processes", None)
+
+    def _look(self) -> tuple[FoundProcess, ...]:
+        found = self._table.look()
+        self._servers.learn(found)
+        return found
 
     async def _ask(self, server: WatchedServer) -> None:
         if self._client is not None:
@@ -135,32 +135,6 @@ class Poller:
 
     async def _load(self, request: ModelRequest) -> None:
         self._model_answers[request] = await in_daemon_thread(lambda: self._models.load(request))
-
-    def _match(self) -> None:
-        """Processes and endpoints become servers: one each, whichever was known first."""
-        wanted: dict[str, WatchedServer] = {}
-        for url, key in self._options.urls:
-            wanted[url] = self._servers.get(url) or WatchedServer(llamacpp, url, key)
-            wanted[url].options, wanted[url].pids = None, ()
-        claimed = {_port(url): url for url, _ in self._options.urls if _is_loopback(url)}
-        for found in self._found:
-            options = self._launch(found)
-            url, port = _endpoint(found, options)
-            url = claimed.get(port, url)
-            server = wanted.get(url) or self._servers.get(url) or WatchedServer(llamacpp, url, self._key_for(found))
-            server.options, server.pids = options, (found.process.pid,)
-            wanted[url] = server
-        self._servers = wanted
-
-    def _key_for(self, found: FoundProcess) -> str | None:
-        """The general key goes to this user's own servers only: anybody may call a process llama-server and listen."""
-        return self._options.api_key if found.process.user == own_user() else None
-
-    def _launch(self, found: FoundProcess) -> LaunchOptions:
-        key = (found.process.pid, found.argv)
-        if key not in self._launches:
-            self._launches[key] = llamacpp.launch(found.argv, found.environ, _config_files(found))
-        return self._launches[key]
 
 
 def take_sample(options: PollerOptions) -> Sample:
@@ -178,49 +152,9 @@ _NOT_READ: tuple[str | None, ModelFile | None, Failure | None] = (None, None, No
 def _model_requests(
     reading: ServerReading, found: Mapping[int, FoundProcess]
 ) -> tuple[ModelRequest | None, ModelRequest | None]:
-    if not reading.pids and reading.url is not None and not _is_loopback(reading.url):
+    if not reading.pids and reading.url is not None and not is_loopback(reading.url):
         return None, None
     return model_requests(reading, found.get(reading.pids[0]) if reading.pids else None)
-
-
-def _endpoint(found: FoundProcess, options: LaunchOptions) -> tuple[str, int]:
-    """Where to ask: the port it listens on, preferring the one it was told; before it listens, the told one."""
-    told = llamacpp.port_of(options)
-    listeners = found.process.listeners
-    chosen = next((it for it in listeners if it.port == told), listeners[0] if listeners else None)
-    if chosen is None:
-        return f"http://127.0.0.1:{told}", told
-    address = "127.0.0.1" if chosen.address in _ANY_ADDRESS else chosen.address
-    return f"http://[{address}]:{chosen.port}" if ":" in address else f"http://{address}:{chosen.port}", chosen.port
-
-
-def _port(url: str) -> int:
-    from urllib.parse import urlsplit  # noqa: PLC0415  only with --url
-
-    parts = urlsplit(url)
-    return parts.port or (443 if parts.scheme == "https" else 80)
-
-
-def _is_loopback(url: str) -> bool:
-    host = url.split("://", 1)[-1].split("/", 1)[0].rpartition("@")[2]
-    return (host if host in _LOOPBACK else host.rpartition(":")[0]) in _LOOPBACK
-
-
-def _config_files(found: FoundProcess) -> list[tuple[str, str]]:
-    """The config.ini files this server reads, as it sees them; unreadable ones are as good as absent."""
-    home = found.environ.get("HOME")
-    base = found.environ.get("XDG_CONFIG_HOME") or (f"{home}/.config" if home else None)
-    paths = ["/etc/llama.cpp/config.ini", *([f"{base}/llama.cpp/config.ini"] if base else [])]
-    texts = []
-    for path in paths:
-        seen = Path(f"/proc/{found.process.pid}/root{path}")
-        for candidate in (seen, Path(path)):
-            try:
-                texts.append((path, candidate.read_text(encoding="utf-8")))
-            except (OSError, UnicodeDecodeError):
-                continue
-            break
-    return texts
 
 
 def _unreadable(found: tuple[FoundProcess, ...]) -> tuple[Failure, ...]:

@@ -1,46 +1,58 @@
 """One endpoint over time: which answers it has given, how old they are, and what to ask next."""
 
 import time
-from types import ModuleType
 from urllib.parse import urlsplit
 
 from kvtop.domain.launch import LaunchOptions
-from kvtop.domain.server import ServerReading
+from kvtop.domain.process import Process
+from kvtop.domain.server import ServerReading, ServerState
+from kvtop.sources.engine import Engine, Known
+from kvtop.sources.engines import engine_of_replies, unidentified
 from kvtop.sources.http import HttpClient, Reply
 
 
 class WatchedServer:
-    """Keeps the last answers of one server, so that a slow endpoint still shows what it last said."""
+    """Keeps the last answers of one server, so that a slow endpoint still shows what it last said.
 
-    def __init__(self, engine: ModuleType, url: str, api_key: str | None) -> None:
-        self.engine = engine
+    `url` None: it cannot be asked, and `reach_note` says why. `engine` None: to be recognised from its answers.
+    """
+
+    def __init__(self, engine: Engine | None, url: str | None, api_key: str | None) -> None:
+        self.engine: Engine = engine if engine is not None else unidentified
         self.url = url
         self.api_key = api_key
         self.options: LaunchOptions | None = None
-        self.pids: tuple[int, ...] = ()
+        self.processes: tuple[Process, ...] = ()
+        self.reach_note = ""
         self._replies: dict[str, Reply] = {}
         self._asked_at: dict[str, float] = {}
 
     @property
     def id(self) -> str:
-        """Host and port, as a person would name it."""
+        """Host and port, as a person would name it; the process where there is no endpoint."""
+        if self.url is None:
+            return f"pid {self.processes[0].pid}" if self.processes else self.engine.NAME
         parts = urlsplit(self.url)
         return parts.netloc.rpartition("@")[2] or self.url
 
     async def refresh(self, client: HttpClient) -> None:
-        """Ask what is due. `/props` first: what it says decides whether the rest may be asked."""
+        """Ask what is due, in the engine's order: what was answered decides what may be asked next."""
+        if not self.processes and self.reading().state is ServerState.ERROR:
+            self.engine = unidentified  # something else may listen there now
         replies: dict[str, Reply] = {}
-        asked: set[str] = set()
-        paths = self.engine.wanted(None, self.options)
-        while paths:
+        while paths := self._due(replies):
             for path in paths:
                 replies[path] = await self._ask(client, path)
-                asked.add(path)
-            first = replies[self.engine.PROPS]
-            paths = tuple(path for path in self.engine.wanted(first, self.options) if path not in asked)
+            if self.engine is unidentified:
+                self.engine = engine_of_replies(replies) or unidentified
         self._replies = replies
 
+    def _due(self, replies: dict[str, Reply]) -> list[str]:
+        return [path for path in self.engine.wanted(replies, self.options) if path not in replies]
+
     async def _ask(self, client: HttpClient, path: str) -> Reply:
+        if self.url is None:
+            return Reply(path, None, error=self.reach_note)
         age_limit = self.engine.SELDOM_SECONDS.get(path, 0.0)
         before = self._replies.get(path)
         now = time.monotonic()
@@ -51,5 +63,5 @@ class WatchedServer:
 
     def reading(self) -> ServerReading:
         """What is known now."""
-        reading: ServerReading = self.engine.read(self.id, self.url, self._replies, self.options, self.pids)
-        return reading
+        known = Known(self.id, self.url, self._replies, self.options, self.processes, self.reach_note)
+        return self.engine.read(known)

@@ -1,6 +1,20 @@
-"""Engines that kvtop reads live: one file each, listed here."""
+"""Engines that kvtop reads live: one file each, listed here. What a module offers is `kvtop.sources.engine.Engine`."""
 
+from collections.abc import Mapping, Sequence
+
+from kvtop.sources.engine import Engine
 from kvtop.sources.engines import llamacpp
+from kvtop.sources.http import Reply
 
-ENGINES = (llamacpp,)
-"""An engine module has NAME, `recognises`, `launch`, `port_of`, `next_request` and `read`."""
+ENGINES: tuple[Engine, ...] = (llamacpp,)
+"""In the order in which they are asked whether something is theirs."""
+
+
+def engine_of_process(comm: str, argv: Sequence[str]) -> Engine | None:
+    """The engine whose server this process is, or None."""
+    return next((engine for engine in ENGINES if engine.recognises(comm, argv)), None)
+
+
+def engine_of_replies(replies: Mapping[str, Reply]) -> Engine | None:
+    """The engine that gives such replies, or None when they do not tell."""
+    return next((engine for engine in ENGINES if engine.answers(replies)), None)

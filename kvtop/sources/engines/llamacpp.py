@@ -5,17 +5,17 @@ Endpoint semantics were measured on b11434. The order matters: `/slots` wakes a 
 others read, so only its counters are used and it is asked seldom.
 """
 
-import json
 import posixpath
 import re
 from collections.abc import Mapping, Sequence
 
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.server import Counters, ModelFacts, ServerReading, ServerState, Slot
-from kvtop.planning.llamacpp.options import parse_llama_server
+from kvtop.planning.llamacpp.options import config_paths, parse_llama_server
+from kvtop.sources.engine import Known
 from kvtop.sources.http import Reply
 from kvtop.sources.prometheus_text import parse_metrics
-from kvtop.sources.redaction import clean
+from kvtop.sources.reply_fields import first_model, json_of, object_of, parsed, text, whole
 
 NAME = "llama.cpp"
 DEFAULT_PORT = 8080
@@ -48,6 +48,12 @@ def recognises(comm: str, argv: Sequence[str]) -> bool:
     return bool(argv) and (_PROGRAM.fullmatch(posixpath.basename(argv[0])) is not None or comm == "llama-server")
 
 
+def config_files(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The config.ini files that it reads."""
+    del argv
+    return config_paths(environ)
+
+
 def launch(argv: Sequence[str], environ: Mapping[str, str], files: Sequence[tuple[str, str]]) -> LaunchOptions:
     """Effective options of a process. `argv` includes the program's name; `files` are config.ini paths and texts."""
     return parse_llama_server(argv[1:], environ, files)
@@ -59,14 +65,24 @@ def port_of(options: LaunchOptions) -> int:
     return int(value) if value is not None and value.isdigit() else DEFAULT_PORT
 
 
-def wanted(props: Reply | None, options: LaunchOptions | None) -> tuple[str, ...]:
-    """The paths worth asking next, given the answer to `/props` (None: not asked yet)."""
+def answers(replies: Mapping[str, Reply]) -> bool:
+    """By the Server header, which even a locked or loading server sends, or by the settings of `/props`."""
+    if any(reply.server == "llama.cpp" for reply in replies.values()):
+        return True
+    return first_model(replies.get(MODELS)).get("owned_by") == "llamacpp" or (
+        "default_generation_settings" in object_of(json_of(replies.get(PROPS)))
+    )
+
+
+def wanted(replies: Mapping[str, Reply], options: LaunchOptions | None) -> tuple[str, ...]:
+    """`/props` first: what it says decides whether the rest may be asked."""
+    props = replies.get(PROPS)
     if props is None:
         return (PROPS,)
-    facts = _object(props)
-    if props.status != 200 or facts is None or facts.get("role") == "router":
-        return ()
-    paths = [MODELS]
+    facts = object_of(json_of(props))
+    if not facts or facts.get("role") == "router":
+        return (PROPS,)
+    paths = [PROPS, MODELS]
     sleeps = options is not None and options.value("sleep-idle-seconds") not in {None, "-1"}
     if facts.get("endpoint_slots") is not False and facts.get("is_sleeping") is not True and not sleeps:
         paths.append(SLOTS)
@@ -75,31 +91,27 @@ def wanted(props: Reply | None, options: LaunchOptions | None) -> tuple[str, ...
     return tuple(paths)
 
 
-def read(
-    server_id: str, url: str | None, replies: Mapping[str, Reply], options: LaunchOptions | None, pids: tuple[int, ...]
-) -> ServerReading:
+def read(known: Known) -> ServerReading:
     """One server from its saved answers. Copies named fields only; no body is kept."""
-    props = replies.get(PROPS)
-    facts = (_object(props) if props is not None else None) or {}
-    state, hint = _state(props, facts, options)
-    settings = _dict(facts.get("default_generation_settings"))
-    slots = _slots(replies.get(SLOTS)) if state is ServerState.READY else None
-    context_tokens = _int(settings.get("n_ctx")) or None
+    props = known.replies.get(PROPS)
+    facts = object_of(parsed(props)) if props is not None else {}
+    state, hint = _state(props, facts, known.options)
+    settings = object_of(facts.get("default_generation_settings"))
     return ServerReading(
-        id=server_id,
+        id=known.id,
         engine=NAME,
         state=state,
-        version=_text(facts.get("build_info")),
-        url=url,
-        hint=hint,
-        pids=pids,
-        model=_model(facts, replies.get(MODELS), options),
-        launch=options,
-        slot_context_tokens=context_tokens,
-        slot_count=_int(facts.get("total_slots")),
-        slots=slots,
-        counters=_counters(replies.get(METRICS)),
-        is_remote=not pids,
+        version=text(facts.get("build_info")),
+        url=known.url,
+        hint=known.reach_note or hint,
+        pids=known.pids,
+        model=_model(facts, known.replies.get(MODELS), known.options),
+        launch=known.options,
+        slot_context_tokens=whole(settings.get("n_ctx")) or None,
+        slot_count=whole(facts.get("total_slots")),
+        slots=_slots(known.replies.get(SLOTS)) if state is ServerState.READY else None,
+        counters=_counters(known.replies.get(METRICS)),
+        is_remote=not known.processes,
     )
 
 
@@ -128,26 +140,26 @@ def _state(props: Reply | None, facts: Mapping[str, object], options: LaunchOpti
 def _slots(reply: Reply | None) -> tuple[Slot, ...] | None:
     if reply is None or reply.status != 200:
         return None
-    rows = _json(reply)
+    rows = json_of(reply)
     if not isinstance(rows, list):
         return None
     slots = []
     for row in rows:
-        fields = _dict(row)
-        number = _int(fields.get("id"))
+        fields = object_of(row)
+        number = whole(fields.get("id"))
         if number is None:
             return None
         processing = fields.get("is_processing")
         following = fields.get("next_token")
-        first = _dict(following[0]) if isinstance(following, list) and following else {}
+        first = object_of(following[0]) if isinstance(following, list) and following else {}
         slots.append(
             Slot(
                 id=number,
-                context_tokens=_int(fields.get("n_ctx")),
+                context_tokens=whole(fields.get("n_ctx")),
                 # Absent until the slot's first task, and then prompt and generated tokens together: an empty cache.
-                used_tokens=_int(fields.get("n_prompt_tokens", 0)),
+                used_tokens=whole(fields.get("n_prompt_tokens", 0)),
                 is_processing=processing if isinstance(processing, bool) else None,
-                decoded_tokens=_int(first.get("n_decoded")),
+                decoded_tokens=whole(first.get("n_decoded")),
             )
         )
     return tuple(slots)
@@ -164,43 +176,15 @@ def _counters(reply: Reply | None) -> Counters:
 
 
 def _model(facts: Mapping[str, object], reply: Reply | None, options: LaunchOptions | None) -> ModelFacts:
-    path = _text(facts.get("model_path"))
+    path = text(facts.get("model_path"))
     if path is None and options is not None:
         path = options.value("model")
-    body = _dict(_json(reply)) if reply is not None and reply.status == 200 else {}
-    rows = body.get("data")
-    first = _dict(rows[0]) if isinstance(rows, list) and rows else {}
-    meta = _dict(first.get("meta"))
+    meta = object_of(first_model(reply).get("meta"))
     return ModelFacts(
-        name=_text(facts.get("model_alias")) or path,
+        name=text(facts.get("model_alias")) or path,
         path=path,
-        quantization=_text(facts.get("model_ftype")),
-        parameters=_int(meta.get("n_params")),
-        tensor_bytes=_int(meta.get("size")),
-        trained_context_tokens=_int(meta.get("n_ctx_train")),
+        quantization=text(facts.get("model_ftype")),
+        parameters=whole(meta.get("n_params")),
+        tensor_bytes=whole(meta.get("size")),
+        trained_context_tokens=whole(meta.get("n_ctx_train")),
     )
-
-
-def _json(reply: Reply) -> object:
-    try:
-        value: object = json.loads(reply.body)
-    except (ValueError, RecursionError):
-        return None
-    return value
-
-
-def _object(reply: Reply) -> dict[str, object] | None:
-    value = _json(reply)
-    return value if isinstance(value, dict) else None
-
-
-def _dict(value: object) -> Mapping[str, object]:
-    return value if isinstance(value, dict) else {}
-
-
-def _int(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
-
-
-def _text(value: object) -> str | None:
-    return clean(value) if isinstance(value, str) and value else None

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kvtop.domain.process import Process
 from kvtop.domain.server import Counters, ServerReading, ServerState
+from kvtop.sources.engine import Known
 from kvtop.sources.engines import llamacpp
 from kvtop.sources.http import Reply
 
@@ -22,7 +24,10 @@ MODEL = "/models/gemma-3-270m-q4_k_m.gguf"
 def _read(recorded: Recorded, folder: str, *names: str) -> ServerReading:
     replies = [recorded(f"llamacpp/{folder}", name) for name in names]
     options = llamacpp.launch(["llama-server", *ARGV[folder]], {}, [])
-    return llamacpp.read("s", "http://127.0.0.1:1", {it.path: it for it in replies}, options, (7,))
+    known = Known(
+        "s", "http://127.0.0.1:1", {it.path: it for it in replies}, options, (Process(7, 1, "llama-server", ()),)
+    )
+    return llamacpp.read(known)
 
 
 def test_a_server_with_defaults(recorded: Recorded) -> None:
@@ -86,45 +91,45 @@ def test_states(recorded: Recorded, folder: str, name: str, state: ServerState, 
 @pytest.mark.parametrize(
     ("folder", "name", "paths"),
     [
-        ("default", "props", ("/v1/models", "/slots")),
-        ("metrics_c4096", "props", ("/v1/models", "/slots", "/metrics")),
-        ("no_slots", "props", ("/v1/models",)),
-        ("api_key", "props", ()),
-        ("loading_state", "state503_props", ()),
-        ("router", "props", ()),
+        ("default", "props", ("/props", "/v1/models", "/slots")),
+        ("metrics_c4096", "props", ("/props", "/v1/models", "/slots", "/metrics")),
+        ("no_slots", "props", ("/props", "/v1/models")),
+        ("api_key", "props", ("/props",)),
+        ("loading_state", "state503_props", ("/props",)),
+        ("router", "props", ("/props",)),
         # Asking /slots would wake a sleeping server and keep an idle one awake.
-        ("sleep_idle", "props", ("/v1/models", "/metrics")),
-        ("sleep_idle", "sleeping_props", ("/v1/models", "/metrics")),
+        ("sleep_idle", "props", ("/props", "/v1/models", "/metrics")),
+        ("sleep_idle", "sleeping_props", ("/props", "/v1/models", "/metrics")),
     ],
 )
 def test_what_is_asked_next(recorded: Recorded, folder: str, name: str, paths: tuple[str, ...]) -> None:
     options = llamacpp.launch(["llama-server", *ARGV[folder]], {}, [])
-    assert llamacpp.wanted(recorded(f"llamacpp/{folder}", name), options) == paths
+    assert llamacpp.wanted({"/props": recorded(f"llamacpp/{folder}", name)}, options) == paths
 
 
 def test_props_is_asked_first() -> None:
-    assert llamacpp.wanted(None, None) == ("/props",)
+    assert llamacpp.wanted({}, None) == ("/props",)
 
 
 def test_a_sleeping_remote_server_is_never_woken(recorded: Recorded) -> None:
-    assert "/slots" not in llamacpp.wanted(recorded("llamacpp/sleep_idle", "sleeping_props"), None)
+    assert "/slots" not in llamacpp.wanted({"/props": recorded("llamacpp/sleep_idle", "sleeping_props")}, None)
 
 
 def test_a_server_that_does_not_answer() -> None:
     reply = Reply("/props", None, error="connection refused")
-    reading = llamacpp.read("s", "http://127.0.0.1:1", {"/props": reply}, None, ())
+    reading = llamacpp.read(Known("s", "http://127.0.0.1:1", {"/props": reply}))
     assert reading.state is ServerState.UNREACHABLE
     assert "connection refused" in reading.hint
     assert reading.is_remote
 
 
 def test_before_the_first_question_the_state_is_unknown() -> None:
-    assert llamacpp.read("s", None, {}, None, (1,)).state is ServerState.UNKNOWN
+    assert llamacpp.read(Known("s", None, {})).state is ServerState.UNKNOWN
 
 
 def test_a_web_page_on_that_port_is_an_error() -> None:
     reply = Reply("/props", 200, b"<html>hello</html>")
-    assert llamacpp.read("s", None, {"/props": reply}, None, ()).state is ServerState.ERROR
+    assert llamacpp.read(Known("s", None, {"/props": reply})).state is ServerState.ERROR
 
 
 @given(body=st.binary(max_size=200) | st.recursive(
@@ -138,15 +143,16 @@ def test_a_web_page_on_that_port_is_an_error() -> None:
 ).map(lambda value: json.dumps(value).encode()))  # fmt: skip
 def test_no_reply_can_break_the_reader(body: bytes) -> None:
     replies = {path: Reply(path, 200, body) for path in llamacpp.PATHS}
-    reading = llamacpp.read("s", None, replies, None, ())
-    llamacpp.wanted(replies["/props"], None)
+    reading = llamacpp.read(Known("s", None, replies))
+    llamacpp.wanted(replies, None)
+    llamacpp.answers(replies)
     for slot in reading.slots or ():
         assert slot.used_tokens is None or slot.used_tokens >= 0
 
 
 def test_terminal_escapes_in_a_model_name_do_not_get_in() -> None:
     body = json.dumps({"model_alias": "a\x1b[31mred", "model_path": "/m\n.gguf", "build_info": "b1"}).encode()
-    reading = llamacpp.read("s", None, {"/props": Reply("/props", 200, body)}, None, ())
+    reading = llamacpp.read(Known("s", None, {"/props": Reply("/props", 200, body)}))
     assert reading.model.name == "a\ufffd[31mred"
     assert reading.model.path == "/m\ufffd.gguf"
 

@@ -1,0 +1,98 @@
+"""Processes and endpoints become servers: one each, whichever was known first."""
+
+import os
+from urllib.parse import urlsplit
+
+from kvtop.domain.launch import LaunchOptions
+from kvtop.sources.engine import Engine
+from kvtop.sources.engines import engine_of_process
+from kvtop.sources.model_files.vantage import ModelNotFoundError, Vantage
+from kvtop.sources.processes import FoundProcess, own_user
+from kvtop.sources.reach import endpoint_of
+from kvtop.sources.watched_server import WatchedServer
+
+CONFIG_FILE_BYTES = 1 << 20
+"""More than any configuration of a server; a longer file is as good as unreadable."""
+
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1", "[::1]"})
+
+
+class LiveServers:
+    """The servers of the last tick. `urls` are (endpoint, key or None), `api_key` is for servers found by process."""
+
+    def __init__(self, urls: tuple[tuple[str, str | None], ...], api_key: str | None) -> None:
+        self._urls = urls
+        self._api_key = api_key
+        self._servers: dict[str, WatchedServer] = {}
+        self._launches: dict[tuple[int, tuple[str, ...]], LaunchOptions] = {}
+
+    def learn(self, found: tuple[FoundProcess, ...]) -> None:
+        """Read the launch options of new processes. Reads files, which may hang: call from a thread."""
+        launches = {}
+        for it in found:
+            key = (it.process.pid, it.argv)
+            engine = engine_of_process(it.process.name, it.argv)
+            known = self._launches.get(key)
+            if known is None and engine is not None:
+                known = engine.launch(it.argv, it.environ, config_texts(it, engine))
+            if known is not None:
+                launches[key] = known
+        self._launches = launches
+
+    def match(self, found: tuple[FoundProcess, ...]) -> tuple[WatchedServer, ...]:
+        """The servers now: the named endpoints, and one for each process that is none of them."""
+        wanted: dict[str, WatchedServer] = {}
+        for url, key in self._urls:
+            wanted[url] = self._servers.get(url) or WatchedServer(None, url, key)
+            wanted[url].options, wanted[url].processes = None, ()
+        claimed = {_port(url): url for url, _ in self._urls if is_loopback(url)}
+        for it in found:
+            engine = engine_of_process(it.process.name, it.argv)
+            options = self._launches.get((it.process.pid, it.argv))
+            if engine is None or options is None:
+                continue
+            reach = endpoint_of(it.process, engine.port_of(options))
+            # A port of another network namespace is another port, whatever its number.
+            place = reach.url if it.process.shares_network is False else claimed.get(reach.port, reach.url)
+            name = place or f"pid {it.process.pid}"
+            server = wanted.get(name) or self._servers.get(name)
+            if server is None or (server.engine is not engine and name not in dict(self._urls)):
+                server = WatchedServer(engine, place, self._key_for(it))
+            server.engine, server.options, server.reach_note = engine, options, reach.note
+            server.processes = (it.process, *it.children)
+            wanted[name] = server
+        self._servers = wanted
+        return tuple(wanted.values())
+
+    def _key_for(self, found: FoundProcess) -> str | None:
+        """The general key goes to this user's own servers only: anybody may call a process llama-server and listen."""
+        return self._api_key if found.process.user == own_user() else None
+
+
+def config_texts(found: FoundProcess, engine: Engine) -> list[tuple[str, str]]:
+    """(path, text) of the configuration files of a server, as it sees them; unreadable ones are as good as absent."""
+    texts = []
+    pid = found.process.pid
+    for path in engine.config_files(found.argv, found.environ):
+        for vantage in (Vantage(root=f"/proc/{pid}/root", cwd=found.process.cwd), Vantage(cwd=found.process.cwd)):
+            try:
+                descriptor = os.open(vantage.ours(vantage.absolute(path)), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+                with os.fdopen(descriptor, "rb") as stream:
+                    raw = stream.read(CONFIG_FILE_BYTES + 1)
+                if len(raw) <= CONFIG_FILE_BYTES:
+                    texts.append((path, raw.decode("utf-8")))
+            except (OSError, UnicodeDecodeError, ModelNotFoundError):
+                continue
+            break
+    return texts
+
+
+def _port(url: str) -> int:
+    parts = urlsplit(url)
+    return parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL names this machine by its loopback address."""
+    host = url.split("://", 1)[-1].split("/", 1)[0].rpartition("@")[2]
+    return (host if host in _LOOPBACK else host.rpartition(":")[0]) in _LOOPBACK

@@ -1,0 +1,44 @@
+"""A URL behind which nothing has been recognised yet."""
+
+import pytest
+
+from kvtop.domain.server import ServerState
+from kvtop.sources.engine import Known
+from kvtop.sources.engines import engine_of_replies, unidentified
+from kvtop.sources.http import Reply
+
+
+def test_one_more_question_at_a_time_and_none_into_the_void() -> None:
+    assert unidentified.wanted({}, None) == ("/v1/models",)
+    answered = {"/v1/models": Reply("/v1/models", 404)}
+    assert unidentified.wanted(answered, None) == ("/v1/models", "/version")
+    assert unidentified.wanted({"/v1/models": Reply("/v1/models", None, error="refused")}, None) == ()
+
+
+@pytest.mark.parametrize(
+    ("replies", "state", "hint"),
+    [
+        ([Reply("/v1/models", 401), Reply("/version", 404)], ServerState.LOCKED, "KVTOP_API_KEY"),
+        ([Reply("/v1/models", 503)], ServerState.LOADING, "not ready"),
+        ([Reply("/v1/models", 404), Reply("/version", 200, b"{}")], ServerState.ERROR, "/v1/models 404, /version 200"),
+    ],
+)
+def test_states(replies: list[Reply], state: ServerState, hint: str) -> None:
+    reading = unidentified.read(Known("s", "http://h:1", {reply.path: reply for reply in replies}))
+    assert (reading.engine, reading.state) == ("unknown", state)
+    assert hint in reading.hint
+
+
+@pytest.mark.parametrize(
+    ("reply", "name"),
+    [
+        (Reply("/v1/models", 503, b'{"error":{"message":"Loading model"}}', server="llama.cpp"), "llama.cpp"),
+        (Reply("/v1/models", 200, b'{"data":[{"id":"m","owned_by":"llamacpp"}]}'), "llama.cpp"),
+        (Reply("/props", 200, b'{"default_generation_settings":{}}'), "llama.cpp"),
+        (Reply("/v1/models", 200, b'{"data":[{"id":"m","owned_by":"somebody"}]}'), None),
+        (Reply("/v1/models", 200, b"<html>"), None),
+    ],
+)
+def test_replies_tell_the_engine(reply: Reply, name: str | None) -> None:
+    engine = engine_of_replies({reply.path: reply})
+    assert (None if engine is None else engine.NAME) == name
