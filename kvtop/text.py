@@ -18,9 +18,14 @@ _UNDRAWABLE = re.compile(
 )
 
 
+def without_controls(text: str) -> str:
+    """The text with a replacement character for each control, bidi and zero-width character."""
+    return _UNDRAWABLE.sub("\ufffd", text)
+
+
 def visible(text: str, limit: int = TEXT_LIMIT) -> str:
     """The text without control, bidi and zero-width characters, at most `limit` characters long."""
-    shown = _UNDRAWABLE.sub("\ufffd", text[: limit + 1])
+    shown = without_controls(text[: limit + 1])
     return shown if len(shown) <= limit else f"{shown[: limit - 1]}…"
 
 

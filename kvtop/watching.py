@@ -2,15 +2,20 @@
 
 import argparse
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from kvtop import __version__
 from kvtop.analysis.analyse import History, analyse
+from kvtop.analysis.pseudonyms import Pseudonyms
 from kvtop.config import Config, ConfigError, api_key, environment, load_config
 from kvtop.domain.frame import Frame
 from kvtop.domain.sample import Sample
 from kvtop.sources.poller import Poller, PollerOptions
+
+if TYPE_CHECKING:
+    from kvtop.sources.demo import Scenario
 
 WARM_UP_SECONDS = 8.0
 """The second of a scenario that a snapshot shows: requests are running and rates exist."""
@@ -57,31 +62,60 @@ def samples_of(args: argparse.Namespace, config: Config) -> Callable[[], AsyncIt
     """Samples of this host, or of a scenario with `--demo`. Raises ConfigError for a scenario that is none."""
     if args.demo is None:
         poller = Poller(poller_options(args, config))
-        return poller.samples
-    from kvtop.sources.demo import SCENARIOS, play, scenario  # noqa: PLC0415  only with --demo
+        return lambda: _named(args, poller.samples())
+    from kvtop.sources.demo import play  # noqa: PLC0415  only with --demo
 
-    try:
-        chosen = scenario(args.demo) if args.demo else SCENARIOS[0]
-    except KeyError as error:
-        raise ConfigError(f"--demo: {error.args[0]}") from error
-    return lambda: play(chosen, config.interval_seconds)
+    chosen = _scenario(args)
+    return lambda: _named(args, play(chosen, config.interval_seconds))
+
+
+def first_samples(args: argparse.Namespace, config: Config) -> tuple[Sample, ...]:
+    """What one look needs: a Sample of this host, or seconds 7 and 8 of a scenario, so that it has rates."""
+    if args.demo is None:
+        from kvtop.sources.poller import take_sample  # noqa: PLC0415
+
+        taken: tuple[Sample, ...] = (take_sample(poller_options(args, config)),)
+    else:
+        chosen = _scenario(args)
+        taken = tuple(chosen.at(second) for second in (WARM_UP_SECONDS - 1, WARM_UP_SECONDS))
+    names = _pseudonyms(args)
+    return taken if names is None else tuple(map(names.anonymised, taken))
 
 
 def one_frame(args: argparse.Namespace, config: Config) -> Frame:
     """One frame of this host, or second 8 of a scenario."""
-    history = History()
-    if args.demo is None:
-        from kvtop.sources.poller import take_sample  # noqa: PLC0415
+    return last_frame(first_samples(args, config))
 
-        return analyse(history, take_sample(poller_options(args, config)), __version__)
+
+def last_frame(samples: Iterable[Sample]) -> Frame:
+    """The frame of the last of these; those before it give it its rates. Raises ValueError when there is none."""
+    history = History()
+    frame = None
+    for sample in samples:
+        frame = analyse(history, sample, __version__)
+    if frame is None:
+        raise ValueError("no sample, so no frame")
+    return frame
+
+
+def _scenario(args: argparse.Namespace) -> "Scenario":
     from kvtop.sources.demo import SCENARIOS, scenario  # noqa: PLC0415  only with --demo
 
     try:
-        chosen = scenario(args.demo) if args.demo else SCENARIOS[0]
+        return scenario(args.demo) if args.demo else SCENARIOS[0]
     except KeyError as error:
         raise ConfigError(f"--demo: {error.args[0]}") from error
-    analyse(history, chosen.at(WARM_UP_SECONDS - 1), __version__)
-    return analyse(history, chosen.at(WARM_UP_SECONDS), __version__)
+
+
+def _pseudonyms(args: argparse.Namespace) -> Pseudonyms | None:
+    return Pseudonyms() if getattr(args, "anonymize", False) else None
+
+
+async def _named(args: argparse.Namespace, samples: AsyncIterator[Sample]) -> AsyncIterator[Sample]:
+    """The samples as they are, or under other names with `--anonymize`."""
+    names = _pseudonyms(args)
+    async for sample in samples:
+        yield sample if names is None else names.anonymised(sample)
 
 
 def warn(message: str) -> None:

@@ -19,6 +19,7 @@ from kvtop.sources.live_models import LiveModels, ModelRequest
 from kvtop.sources.live_servers import LiveServers, is_loopback
 from kvtop.sources.model_requests import model_requests
 from kvtop.sources.processes import FoundProcess, ProcessTable
+from kvtop.sources.sealing import sealed
 from kvtop.sources.watched_server import WatchedServer
 
 
@@ -89,7 +90,7 @@ class Poller:
                 failures += () if failure is None else (failure,)
             servers.append(replace(reading, model_key=keys[0], draft_key=keys[1]))
         failures += tuple(Failure(f"server {it.id}", it.hint) for it in servers if it.state in {ServerState.ERROR})
-        return Sample(
+        sample = Sample(
             taken_at=time.time(),
             host=platform.node() or "this host",
             devices=devices,
@@ -99,6 +100,7 @@ class Poller:
             failures=(*failures, *self._problems.values(), *_unreadable(self._found)),
             pending=tuple(late),
         )
+        return sealed(sample)
 
     async def _within(self, ends: float, jobs: dict[str, Callable[[], Coroutine[object, object, None]]]) -> list[str]:
         """Run jobs by name until `ends`. One still running from an earlier tick is waited for, never doubled."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kvtop.config import ConfigError
 from kvtop.sources.whole_file import write_whole
-from kvtop.verbs.watched import add_watching
+from kvtop.verbs.watched import add_anonymize, add_watching
 from kvtop.views.export.formats import FORMATS, SUFFIXES, render
 from kvtop.watching import config_of, one_frame, warn
 
@@ -17,6 +17,7 @@ EXIT_FAILED = 1
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the verb."""
     add_watching(parser)
+    add_anonymize(parser)
     parser.add_argument("--json", action="store_true", help="as JSON, schema kvtop.snapshot/1 (default)")
     parser.add_argument("--format", choices=FORMATS, help="what to write; without it the name of the -o file decides")
     parser.add_argument("-o", "--output", metavar="FILE", help="write to this file, whole or not at all")

@@ -10,3 +10,9 @@ def add_watching(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--demo", nargs="?", const="", metavar="NAME", help="an invented host instead of this one")
     group.add_argument("--interval", type=float, metavar="SECONDS", help="between two refreshes, 0.5 or more")
     group.add_argument("--config", metavar="FILE", help="read this configuration file")
+
+
+def add_anonymize(parser: argparse.ArgumentParser) -> None:
+    """Add `--anonymize`, for verbs whose output leaves the machine."""
+    words = "replace user, host, model and container names, the same way everywhere"
+    parser.add_argument("--anonymize", action="store_true", help=words)

@@ -24,6 +24,39 @@ from kvtop.sources.redaction import TEXT_LIMIT, allowed_environment, clean, mask
         ("--api-key-file", "canary"),
         ("--ssl-key-file", "canary"),
         ("--system-prompt", "canary"),
+        ("--api-key", "-canary1,canary2", "canary3"),
+        ("--admin-api-key", "--canary"),
+        ("--api-k=canary",),
+        ("--API_KEY", "canary"),
+        ("-p", "canary words canary"),
+        ("-sys", "canary"),
+        ("--prompt", "canary"),
+        ("--adminpassword", "canary"),
+        ("--hordekey", "canary"),
+        ("--ngrok-authtoken", "canary"),
+        ("--gradio-auth", "user:canary"),
+        ("--otlp-traces-endpoint", "http://canary/"),
+        ("--otlp-headers", "x=canary"),
+        ("--model-loader-extra-config", '{"a": "canary"}'),
+        ("--additional-config={'a': 'canary'}",),
+        ("--hf-overrides", '{"a": {"token": "canary", "b": ["canary"]}}'),
+        ("--speculative-config", '{"model": "https://u:canary@host/x", "api_key": "canary"}'),
+        ("--allowed-origins", '["https://canary"]'),
+        ("--ssl-keyfile", "/canary/key.pem"),
+        ("--ssl-certfile", "canary"),
+        ("--header", "X-Auth: canary"),
+        ("--a-flag-of-tomorrow", "canary", "canary"),
+        ("--a-flag-of-tomorrow=canary",),
+        ("--model", "https://user:can/canary@host/x"),
+        ("--model", "s3://b/x?X-Amz-Signature=canary&X-Amz-Credential=canary"),
+        ("--model", "/m/eyJcanary.canary.canary/x"),
+        ("--alias", "-----BEGIN RSA PRIVATE KEY----- canary -----END RSA PRIVATE KEY-----"),
+        ("--alias", "AbCdEfGh01canaryAbCdEfGh01canaryAbCdEfGh"),
+        ("--alias", "sk-proj-canarycanary"),
+        ("--alias", "nvapi-canarycanary"),
+        ("--alias", "ghp_canarycanarycanary"),
+        ("--alias", "glpat-canarycanarycanary"),
+        ("--alias", "Authorization: Bearer canarycanary"),
     ],
 )
 def test_secret_values_are_masked(words: tuple[str, ...]) -> None:
@@ -33,8 +66,17 @@ def test_secret_values_are_masked(words: tuple[str, ...]) -> None:
 
 
 def test_ordinary_words_stay() -> None:
-    argv = ("llama-server", "-m", "/models/x.gguf", "-c", "4096", "-ngl", "-1", "--temp", "0.7")
+    argv = ("llama-server", "-m", "/models/x.gguf", "-c", "4096", "-ngl", "-1", "--temp", "0.7", "--mlock")
     assert masked_argv(argv) == argv
+    vllm = ("vllm", "serve", "Qwen/Qwen3-Coder-480B-A35B-Instruct-FP8", "--kv-cache-dtype", "fp8", "-tp", "8")
+    assert masked_argv(vllm) == vllm
+    ollama = ("llama-server", "--model", "/blobs/sha256-" + "0a1b2c3d" * 8, "--no-webui", "--max-tokens", "10")
+    assert masked_argv(ollama) == ollama
+
+
+def test_an_unlisted_flag_keeps_its_name_and_numbers() -> None:
+    shown = masked_argv(("server", "--new-thing", "words", "--other", "12", "--switch", "--third=on"))
+    assert shown == ("server", "--new-thing", "***", "--other", "12", "--switch", "--third=on")
 
 
 def test_environment_is_an_allowlist() -> None:
@@ -45,9 +87,21 @@ def test_environment_is_an_allowlist() -> None:
         "LLAMA_ARG_API_KEY_FILE": "canary",
         "HF_TOKEN": "canary",
         "AWS_SECRET_ACCESS_KEY": "canary",
+        "OLLAMA_KV_CACHE_TYPE": "q8_0",
+        "OLLAMA_API_KEY": "canary",
+        "VLLM_API_KEY": "canary",
+        "HTTPS_PROXY": "http://u:canary@proxy",
+        "LLAMA_ARG_HF_TOKEN": "canary",
+        "OTEL_EXPORTER_OTLP_HEADERS": "canary",
+        "SGLANG_ADMIN_KEY": "canary",
+        "GGML_SECRET": "canary",
         "ANYTHING": "canary",
     }
-    assert allowed_environment(environ) == (("CUDA_VISIBLE_DEVICES", "0"), ("LLAMA_ARG_CTX_SIZE", "4096"))
+    assert allowed_environment(environ) == (
+        ("CUDA_VISIBLE_DEVICES", "0"),
+        ("LLAMA_ARG_CTX_SIZE", "4096"),
+        ("OLLAMA_KV_CACHE_TYPE", "q8_0"),
+    )
 
 
 @given(st.text())
