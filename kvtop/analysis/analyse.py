@@ -3,39 +3,34 @@
 from dataclasses import dataclass, field
 
 from kvtop.analysis.attribution import cache_use, driver_bytes, split_on
-from kvtop.analysis.live_settings import live_settings
+from kvtop.analysis.cache_view import cache_view
+from kvtop.analysis.calibration import Calibrations
+from kvtop.analysis.disagreements import disagreements
+from kvtop.analysis.facts import facts
+from kvtop.analysis.growth import Watched, held_tokens, time_to_full
+from kvtop.analysis.live_plan import HOST, Placed, PlanMemory, live_plan, placed
 from kvtop.analysis.rates import generated_per_second, prompt_per_second
+from kvtop.analysis.segments import Parts, merged, planned_parts, pool_used_bytes, reported_parts
+from kvtop.analysis.verdict import verdict
 from kvtop.domain.device import Device
-from kvtop.domain.figure import UNKNOWN
-from kvtop.domain.frame import DeviceView, Frame, KvCacheView, ServerView, Split
-from kvtop.domain.model_file import GgufHeader
-from kvtop.domain.plan import MemoryPlan, PlanDevice, Refusal, UnknownArchitectureError
+from kvtop.domain.figure import UNKNOWN, Figure
+from kvtop.domain.frame import DeviceView, Frame, ServerView, Split
+from kvtop.domain.headroom import Headroom
+from kvtop.domain.plan import MemoryPlan
 from kvtop.domain.process import Process
 from kvtop.domain.sample import Sample
 from kvtop.domain.server import ServerReading
-from kvtop.planning.llamacpp.planner import plan as plan_llamacpp
-from kvtop.planning.llamacpp.prepared import PreparedModel, prepare
-from kvtop.planning.llamacpp.settings import LlamaSettings
-
-HOST = "host"
-
-PLANS_KEPT = 256
-"""Free memory is part of what a plan depends on, so a long session would collect them for ever."""
 
 
 @dataclass(slots=True)
 class History:
-    """What the next tick needs of the last one: the previous readings, and plans that have not changed.
-
-    Plans are a pure function of model, settings and devices, so remembering them changes no result.
-    """
+    """What the next tick needs of the ones before: readings, growth, calibrations, and plans that have not changed."""
 
     taken_at: float | None = None
     readings: dict[str, ServerReading] = field(default_factory=dict)
-    prepared: dict[str, tuple[GgufHeader, PreparedModel]] = field(default_factory=dict)
-    plans: dict[tuple[str, LlamaSettings, tuple[PlanDevice, ...]], tuple[MemoryPlan | None, str]] = field(
-        default_factory=dict
-    )
+    plans: PlanMemory = field(default_factory=PlanMemory)
+    growth: dict[str, Watched] = field(default_factory=dict)
+    calibrations: Calibrations = field(default_factory=Calibrations)
 
 
 def analyse(history: History, sample: Sample, version: str) -> Frame:
@@ -45,6 +40,8 @@ def analyse(history: History, sample: Sample, version: str) -> Frame:
     devices = tuple(_device_view(device, servers, sample.taken_at) for device in sample.devices)
     history.taken_at = sample.taken_at
     history.readings = {reading.id: reading for reading in sample.servers}
+    history.growth = {name: watched for name, watched in history.growth.items() if name in history.readings}
+    history.calibrations.forget_all_but(sample.servers)
     return Frame(sample.taken_at, sample.host, version, devices, servers, sample.failures, sample.pending)
 
 
@@ -52,124 +49,60 @@ def _server_view(history: History, reading: ServerReading, sample: Sample, proce
     pids = frozenset(reading.pids)
     totals = [(device, driver_bytes(device, pids, processes)) for device in sample.devices]
     present = [(device, driver) for device, driver in totals if driver is not None]
-    accelerators = [device for device, _ in present if device.backend != HOST]
-    plan_devices = tuple(_plan_device(index, device, pids) for index, device in enumerate(accelerators))
-    plan, note = _plan(history, reading, sample, plan_devices)
-    use = cache_use(plan, reading.slots) if plan is not None else None
-    names = {device.id: f"gpu{index}" for index, device in enumerate(accelerators)}
-    splits: list[Split] = []
-    for device, driver in present:
-        part = plan.device(names.get(device.id, HOST)) if plan is not None else None
-        splits.append(split_on(device.id, device.backend, driver, plan=plan, part=part, use=use))
-    if plan is not None and not present:
-        splits.extend(_computed_only(plan))
+    on = placed(reading, tuple(device for device, _ in present if device.backend != HOST))
+    plan, note = live_plan(history.plans, reading, sample.models, on.plan_devices)
+    splits, compared = _splits(reading, plan, on, present)
+    watched = history.growth.setdefault(reading.id, Watched())
+    watched.add(sample.taken_at, held_tokens(reading))
+    filling = time_to_full(watched, reading, plan)
+    headroom = _headroom(filling.tokens_left, on, present)
     prompt, generated = _rates(history, reading, sample.taken_at)
+    cache = cache_view(reading, plan)
     return ServerView(
         reading=reading,
-        splits=tuple(splits),
-        kv_cache=_kv_cache(reading, plan),
+        splits=splits,
+        kv_cache=cache,
         plan=plan,
         plan_note=note,
         prompt_tokens_per_second=prompt,
         generated_tokens_per_second=generated,
+        verdict=verdict(reading, filling, headroom),
+        headroom=headroom,
+        time_to_full=filling,
+        calibration=history.calibrations.learn(reading, splits),
+        disagreements=disagreements(reading, plan, compared),
+        facts=facts(reading, cache, plan, processes),
     )
 
 
-def _computed_only(plan: MemoryPlan) -> list[Split]:
-    """A server that nobody measures (remote, or its process is hidden): the plan alone, no total to add up to."""
-    return [
-        split_on(f"{part.name} (not measured)", "", UNKNOWN, plan=plan, part=part, use=None) for part in plan.devices
-    ]
+def _splits(
+    reading: ServerReading, plan: MemoryPlan | None, on: Placed, present: list[tuple[Device, Figure]]
+) -> tuple[tuple[Split, ...], list[tuple[str, Parts | None, Parts | None]]]:
+    """A split a device, and beside it what was computed and what was reported."""
+    use = cache_use(plan, reading.slots) if plan is not None else None
+    splits: list[Split] = []
+    compared: list[tuple[str, Parts | None, Parts | None]] = []
+    rows = [(device.id, device.backend, driver, on.name_of(device.id)) for device, driver in present]
+    if not rows and plan is not None:
+        # Nobody measures it (remote, or its process is hidden): the plan alone, no total to add up to.
+        rows = [(f"{part.name} (not measured)", "", UNKNOWN, part.name) for part in plan.devices]
+    for device_id, backend, driver, name in rows:
+        part = plan.device(name) if plan is not None else None
+        planned = planned_parts(plan, part) if plan is not None else None
+        reported = reported_parts(reading.memory_reports, device_id)
+        parts = merged(planned, reported)
+        used = use.used_bytes(plan, part) if use is not None and plan is not None and part is not None else None
+        if used is None and parts is not None and reading.pools:
+            used = pool_used_bytes(parts.kv_cache, reading.pools)
+        splits.append(split_on(device_id, backend, driver, parts, used))
+        compared.append((device_id, planned, reported))
+    return tuple(splits), compared
 
 
-def _plan_device(index: int, device: Device, pids: frozenset[int]) -> PlanDevice:
-    """A device as the server saw it when it started: what is free now, and what it holds itself."""
-    own_bytes = sum(row.used_bytes or 0 for row in device.processes or () if row.pid in pids)
-    free_bytes = device.memory.free_bytes
-    return PlanDevice(
-        name=f"gpu{index}",
-        total_bytes=device.memory.total_bytes,
-        free_bytes=None if free_bytes is None else _rounded(free_bytes + own_bytes),
-        compute_capability=device.compute_capability,
-        backend="cuda" if device.backend == "nvml" else "unknown",
-        product=device.name,
-    )
-
-
-def _rounded(size_bytes: int) -> int:
-    """To 64 MiB: other processes breathe, and the default split over devices must not flicker with them."""
-    step = 64 * 1024 * 1024
-    return size_bytes // step * step
-
-
-def _plan(
-    history: History, reading: ServerReading, sample: Sample, devices: tuple[PlanDevice, ...]
-) -> tuple[MemoryPlan | None, str]:
-    """The plan behind a live server and what to say about it; never an exception."""
-    if reading.engine != "llama.cpp":
-        return None, f"kvtop has no live rules for {reading.engine} yet"
-    header = sample.models.get(reading.model_key) if reading.model_key is not None else None
-    settings = live_settings(reading)
-    if settings is None:
-        return None, "the launch options of this server are unknown, so its memory cannot be computed"
-    if isinstance(settings, Refusal):
-        return None, f"the engine would refuse these options: {settings.message}"
-    if not isinstance(header, GgufHeader) or reading.model_key is None:
-        return None, "the model file could not be read, so nothing can be computed (see Sources)"
-    key = (reading.model_key, settings, devices)
-    if key not in history.plans:
-        if len(history.plans) >= PLANS_KEPT:
-            history.plans.clear()
-        history.plans[key] = _compute_plan(history, reading.model_key, header, settings, devices)
-    return history.plans[key]
-
-
-def _compute_plan(
-    history: History, key: str, header: GgufHeader, settings: LlamaSettings, devices: tuple[PlanDevice, ...]
-) -> tuple[MemoryPlan | None, str]:
-    if settings.draft is not None:
-        return None, "a draft model is loaded too; its file is not read for live servers yet"
-    try:
-        known = history.prepared.get(key)
-        if known is None or known[0] is not header:
-            known = (header, prepare(header))
-            history.prepared[key] = known
-        answer = plan_llamacpp(known[1], settings, devices)
-    except UnknownArchitectureError as error:
-        return None, str(error)
-    if isinstance(answer, Refusal):
-        return None, f"the engine would refuse these options: {answer.message}"
-    assumed = "; GPU layers are taken as all of them (auto)" if devices and settings.gpu_layers is None else ""
-    return answer, f"computed for {answer.rules_version}{assumed}"
-
-
-def _kv_cache(reading: ServerReading, plan: MemoryPlan | None) -> KvCacheView:
-    type_k, type_v, source = _types(reading)
-    held = [slot.used_tokens for slot in reading.slots or ()]
-    known = [tokens for tokens in held if tokens is not None]
-    used_tokens = sum(known) if reading.slots is not None and len(known) == len(held) else None
-    capacity_tokens = plan.context.n_ctx if plan is not None and plan.context is not None else None
-    is_unified = plan is not None and plan.context is not None and plan.context.kv_unified
-    return KvCacheView(
-        type_k=type_k,
-        type_v=type_v,
-        types_source=source,
-        capacity_tokens=capacity_tokens,
-        used_tokens=used_tokens,
-        used_ratio=min(1.0, used_tokens / capacity_tokens) if used_tokens is not None and capacity_tokens else None,
-        used_is_upper_bound=is_unified and len([tokens for tokens in known if tokens]) > 1,
-        bytes_per_token=plan.bytes_per_token if plan is not None else None,
-    )
-
-
-def _types(reading: ServerReading) -> tuple[str | None, str | None, str]:
-    """K and V types and who says so: the endpoint never does, so without a command line they are unknown."""
-    if reading.launch is None or reading.engine != "llama.cpp":
-        return None, None, "not known from outside"
-    type_k, type_v = reading.launch.get("cache-type-k"), reading.launch.get("cache-type-v")
-    sources = {f"{option.origin} {option.detail}".strip() for option in (type_k, type_v) if option is not None}
-    source = ", ".join(sorted(sources)) or "default of llama.cpp b11434"
-    return (type_k.value if type_k else "f16"), (type_v.value if type_v else "f16"), source
+def _headroom(tokens_left: int | None, on: Placed, present: list[tuple[Device, Figure]]) -> Headroom:
+    """Free bytes of the devices that matter to a server: its accelerators, or the host where it has none."""
+    devices = on.devices or tuple(device for device, _ in present)
+    return Headroom(tokens_left, tuple((device.id, device.memory.free_bytes) for device in devices))
 
 
 def _rates(history: History, reading: ServerReading, taken_at: float) -> tuple[float | None, float | None]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from kvtop.analysis.segments import Parts
 from kvtop.domain.device import Device
 from kvtop.domain.figure import UNKNOWN, Basis, Figure
 from kvtop.domain.frame import Split
@@ -88,56 +89,36 @@ def driver_bytes(device: Device, pids: frozenset[int], processes: Mapping[int, P
 
 
 def split_on(
-    device_id: str,
-    backend: str,
-    driver: Figure,
-    *,
-    plan: MemoryPlan | None,
-    part: DevicePlan | None,
-    use: CacheUse | None,
+    device_id: str, backend: str, driver: Figure, parts: Parts | None, kv_used_bytes: int | None = None
 ) -> Split:
     """Divide `driver` into segments. What cannot be explained stays in `unattributed`, never spread around.
 
     `backend` is the device's ("nvml", "host" …); "" for a server that nobody measures, which gets no runtime prior.
+    `parts` None: nothing in it could be explained.
     """
-    rule = f"{plan.rules_version} allocation rules on this model file" if plan is not None else ""
-    if plan is None:
-        unattributed = _residual(driver, ())
-        return Split(device_id, driver, unattributed=unattributed)
-    if part is None:
-        zero = Figure(0, Basis.COMPUTED, source=rule)
-        weights = kv_cache = recurrent = compute = zero
-    else:
-        weights = _computed(part.weights_bytes, rule)
-        kv_cache = _computed(part.kv_cache_bytes, rule)
-        recurrent = _computed(part.recurrent_state_bytes, rule)
-        compute = _compute(part, rule)
-    known = (weights, kv_cache, recurrent, compute)
-    runtime = _runtime(backend, driver, known)
+    if parts is None:
+        return Split(device_id, driver, unattributed=_residual(driver, ()))
+    known = (parts.weights, parts.kv_cache, parts.recurrent, parts.compute)
+    runtime = _host_of_a_card(driver) if parts.is_idle_host and backend == "host" else _runtime(backend, driver, known)
     return Split(
         device_id=device_id,
         driver=driver,
-        weights=weights,
-        kv_cache=kv_cache,
-        kv_used_bytes=use.used_bytes(plan, part) if use is not None and part is not None else None,
-        recurrent=recurrent,
-        compute=compute,
+        weights=parts.weights,
+        kv_cache=parts.kv_cache,
+        kv_used_bytes=kv_used_bytes,
+        recurrent=parts.recurrent,
+        compute=parts.compute,
         runtime=runtime,
         unattributed=_residual(driver, (*known, runtime)),
     )
 
 
-def _computed(size_bytes: int | None, rule: str) -> Figure:
-    return UNKNOWN if size_bytes is None else Figure(size_bytes, Basis.COMPUTED, source=rule)
-
-
-def _compute(part: DevicePlan, rule: str) -> Figure:
-    """Scratch buffers of the graph, and the logits that the engine keeps beside them (exact, small)."""
-    total = part.compute + Estimate(part.output_bytes, part.output_bytes, part.output_bytes)
-    if total.low_bytes == total.high_bytes:
-        return Figure(total.value_bytes, Basis.COMPUTED, source=rule)
-    source = "model of llama.cpp's worst-case graph, plus the output buffer"
-    return Figure(total.value_bytes, Basis.ESTIMATED, total.low_bytes, total.high_bytes, source)
+def _host_of_a_card(driver: Figure) -> Figure:
+    """What a Python engine holds in host memory while its model lies on an accelerator: no rule divides it further."""
+    if driver.value_bytes is None:
+        return UNKNOWN
+    source = "interpreter, libraries and buffers of its processes: the model lies on the accelerator"
+    return Figure(driver.value_bytes, Basis.RESIDUAL, source=source)
 
 
 def _runtime(backend: str, driver: Figure, known: tuple[Figure, ...]) -> Figure:

@@ -44,12 +44,11 @@ class Calibration:
     """What a running server holds on a device beyond weights, caches and compute: runtime and everything unexplained.
 
     A what-if adds it to the new plan, so that only what the change touches moves. It belongs to this server at this
-    build: a new process or version starts anew. `readings` is how often it was measured, `beyond_bytes` the last one.
+    build: a new process or version starts anew.
     """
 
     device_id: str
     beyond_bytes: int
-    readings: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,4 +147,4 @@ def test_plans_are_remembered_and_give_the_same_answer() -> None:
     history, chosen = History(), scenario("rtx4090_llamacpp")
     first = _only(analyse(history, chosen.at(7.0), "1")).plan
     assert first is _only(analyse(history, chosen.at(8.0), "1")).plan
-    assert len(history.plans) == 1
+    assert len(history.plans.plans) == 1

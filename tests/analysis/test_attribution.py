@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvtop.analysis.attribution import cache_use, driver_bytes, split_on
+from kvtop.analysis.segments import planned_parts
 from kvtop.domain.device import Device, DeviceMemory, ProcessMemory
 from kvtop.domain.figure import UNKNOWN, Basis, Figure
 from kvtop.domain.frame import Split
@@ -35,7 +36,7 @@ def test_segments_add_up_to_the_driver(
     estimate = Estimate(compute, max(compute - spread, 0), compute + spread)
     part = DevicePlan("gpu0", weights, cache, 0, estimate, 0)
     for backend in ("nvml", "host", "unheard of"):
-        split = split_on("gpu0", backend, measured(driver), plan=plan_of(part), part=part, use=None)
+        split = split_on("gpu0", backend, measured(driver), planned_parts(plan_of(part), part))
         assert total(split) == driver
         assert (split.weights.value_bytes is None) == (weights is None)
         runtime = split.runtime
@@ -43,21 +44,21 @@ def test_segments_add_up_to_the_driver(
 
 
 def test_without_a_plan_everything_is_unattributed() -> None:
-    split = split_on("gpu0", "nvml", measured(GIB), plan=None, part=None, use=None)
+    split = split_on("gpu0", "nvml", measured(GIB), None)
     assert split.unattributed == Figure(GIB, Basis.RESIDUAL, source="measured total; nothing in it could be explained")
     assert split.weights is UNKNOWN
 
 
 def test_without_a_total_nothing_is_left_over() -> None:
     part = DevicePlan("gpu0", GIB, GIB, 0, Estimate(1, 1, 1), 0)
-    split = split_on("gpu0", "nvml", UNKNOWN, plan=plan_of(part), part=part, use=None)
+    split = split_on("gpu0", "nvml", UNKNOWN, planned_parts(plan_of(part), part))
     assert split.unattributed.value_bytes is None
     assert split.runtime.basis is Basis.ESTIMATED
 
 
 def test_more_computed_than_resident_is_shown_as_less_than_nothing() -> None:
     part = DevicePlan("host", 2 * GIB, 0, 0, Estimate(0, 0, 0), 0)
-    split = split_on("host", "host", measured(GIB), plan=plan_of(part), part=part, use=None)
+    split = split_on("host", "host", measured(GIB), planned_parts(plan_of(part), part))
     assert split.unattributed.value_bytes == -GIB
     assert "not resident" in split.unattributed.source
     assert split.runtime.value_bytes == 0

@@ -1,0 +1,48 @@
+"""What the engine reports held against what was computed: a difference beyond the stated error is shown."""
+
+from collections.abc import Iterable
+
+from kvtop.analysis.segments import Parts
+from kvtop.domain.figure import Basis, Figure
+from kvtop.domain.headroom import Disagreement
+from kvtop.domain.plan import MemoryPlan
+from kvtop.domain.server import ServerReading
+
+
+def disagreements(
+    reading: ServerReading, plan: MemoryPlan | None, parts: Iterable[tuple[str, Parts | None, Parts | None]]
+) -> tuple[Disagreement, ...]:
+    """`parts` are (device id, computed, reported)."""
+    rounding = max((it.rounding_bytes for it in reading.memory_reports), default=0)
+    found = [
+        wrong
+        for device_id, planned, reported in parts
+        if planned is not None and reported is not None
+        for name, one, other in (
+            ("weights", planned.weights, reported.weights),
+            ("kv_cache", planned.kv_cache, reported.kv_cache),
+        )
+        if (wrong := _held_against(name, device_id, one, other, rounding)) is not None
+    ]
+    return (*found, *_pool(reading, plan))
+
+
+def _held_against(
+    segment: str, device_id: str, planned: Figure, reported: Figure, rounding_bytes: int
+) -> Disagreement | None:
+    if planned.value_bytes is None or reported.value_bytes is None or planned.basis is not Basis.COMPUTED:
+        return None
+    tolerance = (rounding_bytes + 1) // 2
+    if abs(planned.value_bytes - reported.value_bytes) <= tolerance:
+        return None
+    return Disagreement(segment, device_id, planned.value_bytes, reported.value_bytes, tolerance, reported.source)
+
+
+def _pool(reading: ServerReading, plan: MemoryPlan | None) -> list[Disagreement]:
+    """Capacity in tokens: computed from the blocks that the server reports, and as the server counts it itself."""
+    if plan is None or plan.vllm is None or plan.vllm.kv_cache_tokens is None or not reading.pools:
+        return []
+    said, computed = reading.pools[0].capacity_tokens, plan.vllm.kv_cache_tokens
+    if said is None or said == computed:
+        return []
+    return [Disagreement("kv_cache_tokens", "", computed, said, 0, "vllm:cache_config_info on /metrics")]

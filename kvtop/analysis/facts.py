@@ -1,0 +1,82 @@
+"""Everything known of a server, each with the place where it was learnt."""
+
+from kvtop.domain.frame import Fact, KvCacheView
+from kvtop.domain.launch import Origin
+from kvtop.domain.plan import MemoryPlan
+from kvtop.domain.process import Process
+from kvtop.domain.server import ServerReading
+
+_SLOTS = "/slots"
+
+
+def facts(
+    reading: ServerReading, cache: KvCacheView, plan: MemoryPlan | None, processes: dict[int, Process]
+) -> tuple[Fact, ...]:
+    """In reading order: the process, the model, the launch, the endpoint, and what had to be assumed."""
+    found = [*_of_processes(reading, processes), *_of_model(reading), *_of_endpoint(reading)]
+    options = reading.launch.options if reading.launch is not None else ()
+    found += [Fact(option.name, option.value, option.origin, option.detail) for option in options]
+    if reading.launch is not None:
+        found += [Fact("unknown option", word, Origin.ARGV) for word in reading.launch.unknown]
+        if reading.launch.get("cache-type-k") is None and cache.type_k is not None:
+            found.append(Fact("cache type K", cache.type_k, Origin.DEFAULT, cache.types_source))
+        if reading.launch.get("cache-type-v") is None and cache.type_v is not None:
+            found.append(Fact("cache type V", cache.type_v, Origin.DEFAULT, cache.types_source))
+    if (
+        plan is not None
+        and plan.flash_attention is not None
+        and (reading.launch is None or reading.launch.value("flash-attn") in {None, "auto", "-1"})
+    ):
+        resolved = "on" if plan.flash_attention else "off"
+        found.append(Fact("flash attention", resolved, Origin.ASSUMED, "what auto resolves to by the engine's rule"))
+    return tuple(found)
+
+
+def _of_processes(reading: ServerReading, processes: dict[int, Process]) -> list[Fact]:
+    found = []
+    for pid in reading.pids:
+        process = processes.get(pid)
+        if process is None:
+            continue
+        found.append(Fact("process", f"{pid} {process.name}", Origin.FILE, f"/proc/{pid}"))
+        if process.container is not None:
+            found.append(Fact("container", process.container.label, Origin.FILE, f"/proc/{pid}/cgroup"))
+        found += [Fact("not readable", what, Origin.FILE, f"/proc/{pid}") for what in process.unreadable]
+    return found
+
+
+def _of_model(reading: ServerReading) -> list[Fact]:
+    model = reading.model
+    rows = (
+        ("model name", model.name),
+        ("model path", model.path),
+        ("quantization", model.quantization),
+        ("parameters", model.parameters),
+        ("trained context", model.trained_context_tokens),
+    )
+    return [_endpoint(name, value, reading.url) for name, value in rows if value is not None]
+
+
+def _of_endpoint(reading: ServerReading) -> list[Fact]:
+    rows = (
+        ("version", reading.version),
+        ("slots", reading.slot_count),
+        ("context of a slot", reading.slot_context_tokens),
+        ("longest sequence", reading.sequence_limit_tokens),
+        ("sequences at once", reading.sequence_limit),
+    )
+    found = [_endpoint(name, value, reading.url) for name, value in rows if value is not None]
+    for pool in reading.pools:
+        of = "" if len(reading.pools) == 1 else f" of engine {pool.engine_index}"
+        known = (
+            (f"KV blocks{of}", pool.block_count),
+            (f"tokens a block{of}", pool.block_size_tokens),
+            (f"KV capacity in tokens{of}", pool.capacity_tokens),
+            (f"KV cache type{of}", pool.cache_type),
+        )
+        found += [_endpoint(name, value, reading.url) for name, value in known if value is not None]
+    return found
+
+
+def _endpoint(name: str, value: object, url: str | None) -> Fact:
+    return Fact(name, str(value), Origin.ENDPOINT if url is not None else Origin.ARGV, url or "")

@@ -1,0 +1,114 @@
+"""How fast a cache fills and which limit comes first, from the readings of the last seconds."""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from kvtop.domain.headroom import Filling, TimeToFull
+from kvtop.domain.plan import MemoryPlan
+from kvtop.domain.server import ServerReading, Slot
+
+WINDOW_SECONDS = 30.0
+"""Over which growth is measured: long enough to bridge a prompt, short enough to notice that a request has ended."""
+LEAST_SECONDS = 2.0
+"""Below this a rate would be an accident of the sampling."""
+_FULL_RATIO = 0.999
+
+
+@dataclass(slots=True)
+class Watched:
+    """(time, what was held) of one server, oldest first. `held` maps a slot's id or "pool" to tokens."""
+
+    points: deque[tuple[float, dict[str, int]]] = field(default_factory=deque)
+
+    def add(self, taken_at: float, held: dict[str, int]) -> None:
+        """Append what is held now and forget what has left the window; a clock that went back starts anew."""
+        if self.points and taken_at <= self.points[-1][0]:
+            self.points.clear()
+        self.points.append((taken_at, held))
+        while taken_at - self.points[0][0] > WINDOW_SECONDS:
+            self.points.popleft()
+
+    def per_second(self, name: str) -> float | None:
+        """Growth of `name` since it last shrank (a request ended); None while that is too short a time to tell."""
+        last_time, last = self.points[-1]
+        if name not in last:
+            return None
+        start_time, start, following = last_time, last[name], last[name]
+        for taken_at, held in reversed(self.points):
+            if name not in held or held[name] > following:
+                break
+            start_time, start = taken_at, held[name]
+            following = held[name]
+        seconds = last_time - start_time
+        return (last[name] - start) / seconds if seconds >= LEAST_SECONDS else None
+
+
+def held_tokens(reading: ServerReading) -> dict[str, int]:
+    """Tokens by slot and by pool, as far as they are said."""
+    held = {_slot_name(slot): slot.used_tokens for slot in reading.slots or () if slot.used_tokens is not None}
+    for pool in reading.pools:
+        tokens = pool.used_tokens
+        if tokens is None and pool.used_ratio is not None and pool.capacity_tokens is not None:
+            tokens = round(pool.used_ratio * pool.capacity_tokens)
+        if tokens is not None:
+            held[_pool_name(pool.engine_index)] = tokens
+    return held
+
+
+def time_to_full(watched: Watched, reading: ServerReading, plan: MemoryPlan | None) -> TimeToFull:
+    """The limit that will be met first: a slot's own, the pool of all slots, or vLLM's pool of an engine.
+
+    Slots that share a unified cache draw from one pool; a sum over them is an upper bound, so the time is a lower one.
+    """
+    limits = list(_limits(reading, plan))
+    if not limits or not watched.points:
+        return TimeToFull(Filling.UNKNOWN)
+    held = watched.points[-1][1]
+    found: list[TimeToFull] = []
+    unsure = False
+    for cause, names, capacity in limits:
+        if any(name not in held for name in names):
+            unsure = True
+            continue
+        used = sum(held[name] for name in names)
+        left = max(capacity - used, 0)
+        if used >= capacity * _FULL_RATIO and _is_busy(reading, names):
+            return TimeToFull(Filling.FULL, cause=cause, tokens_left=left)
+        rates = [watched.per_second(name) for name in names]
+        known = [rate for rate in rates if rate is not None]
+        unsure = unsure or len(known) < len(rates)
+        rate = sum(known)
+        if rate > 0:
+            found.append(TimeToFull(Filling.GROWING, left / rate, cause, left, rate))
+    if found:
+        return min(found, key=lambda it: it.seconds or 0.0)
+    least = min((capacity - sum(held.get(name, 0) for name in names) for _, names, capacity in limits), default=None)
+    return TimeToFull(Filling.UNKNOWN if unsure else Filling.STEADY, tokens_left=least)
+
+
+def _limits(reading: ServerReading, plan: MemoryPlan | None) -> Iterable[tuple[str, tuple[str, ...], int]]:
+    """(what is limited, what counts against it, tokens)."""
+    for slot in reading.slots or ():
+        if slot.context_tokens is not None:
+            yield f"slot {slot.id}", (_slot_name(slot),), slot.context_tokens
+    if reading.slots and plan is not None and plan.context is not None and plan.context.kv_unified:
+        yield "the pool of all slots", tuple(_slot_name(slot) for slot in reading.slots), plan.context.n_ctx
+    for pool in reading.pools:
+        if pool.capacity_tokens is not None:
+            cause = "the pool" if len(reading.pools) == 1 else f"the pool of engine {pool.engine_index}"
+            yield cause, (_pool_name(pool.engine_index),), pool.capacity_tokens
+
+
+def _is_busy(reading: ServerReading, names: tuple[str, ...]) -> bool:
+    """A slot that is full of an ended conversation waits for the next one and refuses nobody."""
+    slots = [slot for slot in reading.slots or () if _slot_name(slot) in names]
+    return not slots or any(slot.is_processing is not False for slot in slots)
+
+
+def _slot_name(slot: Slot) -> str:
+    return f"slot {slot.id}"
+
+
+def _pool_name(engine_index: int) -> str:
+    return f"pool {engine_index}"

@@ -1,0 +1,111 @@
+"""The parts of a server on one device before they are held against the driver: computed, reported or unknown."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kvtop.domain.engine_report import MemoryReport, PoolReport
+from kvtop.domain.figure import UNKNOWN, Basis, Figure
+from kvtop.domain.plan import DevicePlan, Estimate, MemoryPlan
+
+_NONE_HERE = "this server keeps none of it on this device"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What is known of one server on one device. `is_idle_host`: its model lies on an accelerator, not here."""
+
+    weights: Figure = UNKNOWN
+    kv_cache: Figure = UNKNOWN
+    recurrent: Figure = UNKNOWN
+    compute: Figure = UNKNOWN
+    is_idle_host: bool = False
+
+
+def planned_parts(plan: MemoryPlan, part: DevicePlan | None) -> Parts:
+    """The plan's share of a device; a device that the plan does not name holds nothing of it."""
+    rule = f"{plan.rules_version} allocation rules on this model file"
+    if part is None:
+        zero = Figure(0, Basis.COMPUTED, source=_NONE_HERE)
+        python = plan.engine != "llama.cpp"
+        return Parts(zero, zero, zero, UNKNOWN if python else zero, is_idle_host=python)
+    return Parts(
+        _computed(part.weights_bytes, rule),
+        _kv_cache(plan, part, rule),
+        _computed(part.recurrent_state_bytes, rule),
+        _compute(plan, part, rule),
+    )
+
+
+def reported_parts(reports: Sequence[MemoryReport], device_id: str) -> Parts | None:
+    """What the engine itself says of a device; None when it says nothing."""
+    own = [it for it in reports if it.device_id == device_id]
+    if not own:
+        return None
+    return Parts(
+        _reported(own, "weights_bytes"), _reported(own, "kv_cache_bytes"), UNKNOWN, _reported(own, "graph_bytes")
+    )
+
+
+def merged(planned: Parts | None, reported: Parts | None) -> Parts | None:
+    """Computed figures, and reported ones where nothing could be computed."""
+    if planned is None or reported is None:
+        return planned or reported
+
+    def first(one: Figure, other: Figure) -> Figure:
+        return other if one.value_bytes is None and other.value_bytes is not None else one
+
+    return Parts(
+        first(planned.weights, reported.weights),
+        first(planned.kv_cache, reported.kv_cache),
+        first(planned.recurrent, reported.recurrent),
+        first(planned.compute, reported.compute),
+        planned.is_idle_host,
+    )
+
+
+def pool_used_bytes(kv_cache: Figure, pools: Sequence[PoolReport]) -> int | None:
+    """Bytes of a block pool that hold tokens of running requests; every rank of an engine is as full as the engine."""
+    ratios = [pool.used_ratio for pool in pools]
+    known = [ratio for ratio in ratios if ratio is not None]
+    if kv_cache.value_bytes is None or not known or len(known) < len(ratios):
+        return None
+    return round(kv_cache.value_bytes * sum(known) / len(known))
+
+
+def _reported(reports: Sequence[MemoryReport], name: str) -> Figure:
+    sizes = [getattr(it, name) for it in reports]
+    known = [size for size in sizes if size is not None]
+    if not known or len(known) < len(sizes):
+        return UNKNOWN
+    return Figure(sum(known), Basis.REPORTED, source=reports[0].source or "the engine's own figure")
+
+
+def _computed(size_bytes: int | None, rule: str) -> Figure:
+    return UNKNOWN if size_bytes is None else Figure(size_bytes, Basis.COMPUTED, source=rule)
+
+
+def _kv_cache(plan: MemoryPlan, part: DevicePlan, rule: str) -> Figure:
+    if plan.engine == "mlx":
+        # A cache an MLX server holds depends on what it was asked; only its growth is known.
+        return Figure(None, Basis.UNKNOWN, low_bytes=0, source="grows with every request; not visible from outside")
+    if part.kv_cache_bytes is not None:
+        return Figure(part.kv_cache_bytes, Basis.COMPUTED, source=rule)
+    likely = plan.vllm.pool_estimate if plan.vllm is not None else None
+    if likely is None:
+        return UNKNOWN
+    pool = likely.pool
+    source = "what --gpu-memory-utilization leaves beside weights and activations"
+    return Figure(pool.value_bytes, Basis.ESTIMATED, pool.low_bytes, pool.high_bytes, source)
+
+
+def _compute(plan: MemoryPlan, part: DevicePlan, rule: str) -> Figure:
+    """Scratch buffers of the graph, and the logits that the engine keeps beside them (exact, small)."""
+    if not plan.is_compute_known:
+        return UNKNOWN
+    total = part.compute + Estimate(part.output_bytes, part.output_bytes, part.output_bytes)
+    if total.low_bytes == total.high_bytes:
+        return Figure(total.value_bytes, Basis.COMPUTED, source=rule)
+    source = "model of llama.cpp's worst-case graph, plus the output buffer"
+    if plan.engine == "vllm":
+        source = "activations and CUDA graphs, which vLLM measures when it starts: a wide guess"
+    return Figure(total.value_bytes, Basis.ESTIMATED, total.low_bytes, total.high_bytes, source)

@@ -1,0 +1,53 @@
+"""vLLM's CPU build: weights and pool in host memory.
+
+Source: vLLM 0.32.0, `vllm/platforms/cpu.py` (blocks of 128 tokens) and `vllm/v1/attention/backends/cpu_attn.py`: a
+block of a plain attention layer has the same bytes as on a card. Windows, latent caches and quantized ones are laid out
+by rules of their own there, which kvtop does not know.
+"""
+
+from dataclasses import replace
+
+from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
+from kvtop.domain.model_file import Checkpoint
+from kvtop.domain.plan import DevicePlan, Estimate, MemoryPlan, PlanDevice, Refusal, UnknownArchitectureError
+from kvtop.planning.vllm.planner import plan_options
+from kvtop.planning.vllm.settings import settings_from
+
+BLOCK_TOKENS = 128
+_NOTHING = Estimate(0, 0, 0)
+
+
+def on_host(launch: LaunchOptions, checkpoint: Checkpoint) -> MemoryPlan | Refusal:
+    """The plan of `vllm serve` on a machine without accelerators, all ranks together as "host".
+
+    Raises UnknownArchitectureError for anything but full attention with an unquantized cache.
+    """
+    settings = settings_from(launch)
+    if settings.cache_dtype not in {"auto", "bfloat16", "float16"}:
+        raise UnknownArchitectureError(f"kvtop does not know how vLLM's CPU build stores {settings.cache_dtype}")
+    if launch.get("block-size") is None:
+        block = LaunchOption("block-size", str(BLOCK_TOKENS), Origin.DEFAULT, "platforms/cpu.py")
+        launch = replace(launch, options=(*launch.options, block))
+    ranks = settings.tp_size * settings.pp_size * settings.dp_size
+    # A card that takes every type and prefers no layout of its own: what is left are the rules of all platforms.
+    cards = tuple(PlanDevice(f"gpu{index}", None, compute_capability=(8, 0)) for index in range(ranks))
+    found = plan_options(launch, checkpoint, cards)
+    if isinstance(found, Refusal):
+        return found
+    kinds = {part.kind for part in found.cache_parts}
+    if kinds - {"full"}:
+        raise UnknownArchitectureError(f"kvtop does not know vLLM's CPU layout of {', '.join(sorted(kinds))} caches")
+    whole = DevicePlan(
+        "host",
+        _sum([part.weights_bytes for part in found.devices]),
+        _sum([part.kv_cache_bytes for part in found.devices]),
+        0,
+        _NOTHING,
+        0,
+    )
+    return replace(found, devices=(whole,), rules_version="vLLM 0.32.0 on the CPU", warnings=(), is_compute_known=False)
+
+
+def _sum(sizes: list[int | None]) -> int | None:
+    known = [size for size in sizes if size is not None]
+    return sum(known) if len(known) == len(sizes) else None
