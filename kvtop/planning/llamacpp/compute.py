@@ -19,11 +19,12 @@ from kvtop.domain.plan import Estimate
 from kvtop.planning.llamacpp.architectures import MEASURED
 from kvtop.planning.llamacpp.buffers import BufferRule
 from kvtop.planning.llamacpp.compute_allocation import peak_bytes
-from kvtop.planning.llamacpp.compute_graph import Graph
+from kvtop.planning.llamacpp.compute_graph import OFFLOADED_ROWS, Graph
 from kvtop.planning.llamacpp.compute_layers import Blocks, blocks_of
-from kvtop.planning.llamacpp.compute_model import OFFLOADED_ROWS, write_graph
-from kvtop.planning.llamacpp.compute_schedule import schedule
+from kvtop.planning.llamacpp.compute_model import write_graph
+from kvtop.planning.llamacpp.compute_schedule import assign, schedule
 from kvtop.planning.llamacpp.context import ResolvedContext
+from kvtop.planning.llamacpp.flash_attention import cuda_fuses
 from kvtop.planning.llamacpp.hparams import HParams
 from kvtop.planning.llamacpp.layout import Layout
 from kvtop.planning.llamacpp.placement import HOST, Placement, override_rules
@@ -47,10 +48,20 @@ def estimate(
     `prediction`: of the second context that draft-mtp opens, whose graph is one block.
     """
     peaks = buffer_bytes(prepared, context, settings, layout, prediction=prediction)
+    projected = peaks
+    if layout.placement.kv_on_host and layout.placement.devices and not context.flash_attention:
+        # The engine's own projection (`--fit`, llama-fit-params) forgets that it puts attention over a cache in host
+        # memory on the CPU (`ggml_backend_sched_reserve_size` resets the assignment first); the server does not.
+        projected = buffer_bytes(prepared, context, settings, layout, prediction=prediction, as_projected=True)
     blocks = blocks_of(prepared, layout.placement, override_rules(settings))
     spread = _STAGED_STATES if prediction else _spread(prepared.hparams, layout.placement, blocks)
     return {
-        name: Estimate(value, int(value * (1 - spread)), int(value * (1 + spread))) for name, value in peaks.items()
+        name: Estimate(
+            value,
+            int(min(value, projected[name]) * (1 - spread)),
+            int(max(value, projected[name]) * (1 + spread)),
+        )
+        for name, value in peaks.items()
     }
 
 
@@ -71,15 +82,37 @@ def buffer_bytes(
     layout: Layout,
     *,
     prediction: bool = False,
+    as_projected: bool = False,
 ) -> Mapping[str, int]:
-    """The replayed size of each device's buffer."""
+    """The replayed size of each device's buffer.
+
+    `as_projected`: attention over a cache in host memory is not forced onto the CPU.
+    """
     overrides = override_rules(settings)
     mixed = blocks_of(prepared, layout.placement, overrides).mixed
     kept = context if mixed else replace(context, type_k=_kind(context.type_k), type_v=_kind(context.type_v))
     rules = tuple(layout.buffers[name] for name in (*layout.placement.devices, HOST))
     # Only a plain "off" transposes V: the cache is created before "auto" is resolved.
     transposed = settings.flash_attention == "off" or prepared.hparams.arch == "grok"
-    return _peaks(prepared, kept, layout.placement, overrides, (settings.op_offload, transposed, prediction), rules)
+    switches = settings.op_offload, transposed, prediction, layout.placement.kv_on_host and not as_projected
+    return _peaks(prepared, kept, layout.placement, overrides, switches, rules)
+
+
+def attention_stays(prepared: PreparedModel, context: ResolvedContext, settings: LlamaSettings, layout: Layout) -> bool:
+    """Whether fused attention would run on the device of its block, as `--flash-attn auto` asks (`resolve_fused_ops`).
+
+    The engine looks at the graph of one token a sequence. Weights and caches in host memory may draw attention there.
+    """
+    placement, overrides = layout.placement, override_rules(settings)
+    blocks = blocks_of(prepared, placement, overrides)
+    if not blocks.mixed or not placement.devices:
+        return True
+    tokens = context.n_seq_max
+    probed = replace(context, n_ubatch=tokens, n_outputs_max=tokens, flash_attention=True)
+    graph = Graph(len(placement.devices), settings.op_offload and tokens >= OFFLOADED_ROWS)
+    write_graph(graph, prepared.hparams, blocks, probed, value_transposed=False, cache_on_host=placement.kv_on_host)
+    assign(graph)
+    return all(tensor.device == home for tensor, home in graph.fused)
 
 
 def _kind(cache_type: str) -> str:
@@ -93,12 +126,16 @@ def _peaks(
     context: ResolvedContext,
     placement: Placement,
     overrides: tuple[tuple[str, str], ...],
-    switches: tuple[bool, bool, bool],
+    switches: tuple[bool, bool, bool, bool],
     rules: tuple[BufferRule, ...],
 ) -> Mapping[str, int]:
-    offloads, value_transposed, prediction = switches
+    offloads, value_transposed, prediction, on_cpu = switches
     host = len(placement.devices)
-    blocks = blocks_of(prepared, placement, overrides)
+    types = (context.type_k, context.type_v)
+    attends = next((layer for layer, heads in enumerate(prepared.hparams.n_head_kv) if heads), None)
+    on_host = context.flash_attention and host > 0 and attends is not None
+    on_host = on_host and not cuda_fuses(prepared.hparams, attends or 0, types)
+    blocks = blocks_of(prepared, placement, overrides, on_host)
     if prediction:
         attending = [block for block in blocks.walked if "attn_output" in block.weights]
         blocks = replace(blocks, walked=tuple(attending[-1:]))
@@ -109,7 +146,7 @@ def _peaks(
         blocks,
         context,
         value_transposed=value_transposed,
-        cache_on_host=placement.kv_on_host,
+        cache_on_host=on_cpu,
     )
     ordered = schedule(graph, _PIPELINE_COPIES if placement.pipeline_parallel else 1)
     first = [*graph.inputs, *graph.constants]

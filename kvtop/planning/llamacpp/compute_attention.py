@@ -5,6 +5,7 @@ from kvtop.planning.llamacpp.architectures import NO_CACHE
 from kvtop.planning.llamacpp.compute_blocks import F32, Walk, Weights
 from kvtop.planning.llamacpp.compute_graph import Resident, Tensor
 from kvtop.planning.llamacpp.compute_layers import Block, turns_by_position
+from kvtop.planning.llamacpp.flash_attention import cuda_fuses
 
 _KEY_BEFORE_VALUE = (
     frozenset({"gemma2", "gemma3", "gemma3n", "gemma4", "gpt-oss", "llama4", "gemma", "cohere2"}) | NO_CACHE
@@ -49,7 +50,7 @@ def attention(walk: Walk, block: Block, x: Tensor) -> Heads:
     inputs = walk.inputs
     if key is not None and value is not None:
         if inputs.key_slots is None or inputs.value_slots is None:
-            return _uncached(walk, (heads, heads_kv, head_v), query, key, value), None
+            return _uncached(walk, block, query, key, value), None
         slots = inputs.key_slots, inputs.value_slots
         if hparams.is_swa[layer] and inputs.window_slots is not None:
             slots = inputs.window_slots
@@ -143,6 +144,7 @@ def _attend(
         query,
         mask,
         caches,
+        block=block,
         heads=heads,
         head_v=head_v,
         cells=cells_of(walk, layer),
@@ -158,6 +160,7 @@ def attend(
     mask: Tensor,
     caches: tuple[Resident, ...],
     *,
+    block: Block,
     heads: int,
     head_v: int,
     cells: int,
@@ -169,7 +172,7 @@ def attend(
     graph, context = walk.graph, walk.context
     size_bytes = heads * head_v * walk.rows * F32
     if context.flash_attention:
-        return _fused(walk, query, mask, caches, (size_bytes, cells * context.n_stream, *widths))
+        return _fused(walk, block, (query, mask), caches, (size_bytes, cells * context.n_stream, *widths))
     values = caches[-1:]
     sources: tuple[Tensor, ...] = ()
     if turned_bytes:
@@ -189,13 +192,18 @@ def attend(
 
 
 def _fused(
-    walk: Walk, query: Tensor, mask: Tensor, caches: tuple[Resident, ...], shape: tuple[int, int, int, int]
+    walk: Walk,
+    block: Block,
+    asked: tuple[Tensor, Tensor],
+    caches: tuple[Resident, ...],
+    shape: tuple[int, int, int, int],
 ) -> Tensor:
+    """`asked`: query and mask. `shape`: bytes of the result, rows of the caches, widths of their rows."""
     graph, context = walk.graph, walk.context
     size_bytes, rows, *widths = shape
     types = (context.type_k, context.type_v)[: len(caches)]
     if "f32" not in types:
-        out = graph.read(size_bytes, caches, (query, mask))
+        out = graph.read(size_bytes, caches, asked)
     else:
         # The graph itself converts f32 caches, one tensor each.
         sources = [
@@ -204,8 +212,9 @@ def _fused(
             if kind == "f32"
         ]
         kept = [cache for cache, kind in zip(caches, types, strict=True) if kind != "f32"]
-        out = graph.read(size_bytes, kept, (query, mask, *sources))
-    out.host_only = "iq4_nl" in types
+        out = graph.read(size_bytes, kept, (*asked, *sources))
+    out.host_only = not cuda_fuses(walk.hparams, block.index, types)
+    graph.fused.append((out, block.home))
     out.gpu_bytes = sum(
         width * rows * _F16 for width, kind in zip(widths, types, strict=False) if kind not in {"f16", "f32"}
     )
@@ -213,17 +222,20 @@ def _fused(
     return out
 
 
-def _uncached(walk: Walk, shape: tuple[int, int, int], query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+def _uncached(walk: Walk, block: Block, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Attention of a whole batch at once (encoders): keys and values are copied to f16, or scored directly."""
-    graph = walk.graph
-    heads, heads_kv, head_v = shape
+    graph, hparams, layer = walk.graph, walk.hparams, block.index
+    heads, heads_kv, head_v = hparams.n_head[layer], hparams.n_head_kv[layer], hparams.n_embd_head_v[layer]
     mask = walk.inputs.mask
     assert mask is not None
     size_bytes = heads * head_v * walk.rows * F32
     if walk.context.flash_attention:
         key = graph.compute(key.size_bytes // 2, (key,))
         value = graph.compute(heads_kv * head_v * walk.rows * _F16, (value,))
-        return graph.compute(size_bytes, (query, key, value, mask))
+        out = graph.compute(size_bytes, (query, key, value, mask))
+        out.host_only = not cuda_fuses(hparams, layer, ())
+        graph.fused.append((out, block.home))
+        return out
     value = graph.compute(heads_kv * head_v * walk.rows * F32, (value,))
     scores = graph.compute(heads * walk.rows * walk.rows * F32, (key, query))
     scores = graph.compute(scores.size_bytes, (scores, mask), 1)

@@ -69,6 +69,8 @@ class Walk:
     value_transposed: bool = False
     """The value cache was laid out for attention that is not fused."""
     cache_on_host: bool = False
+    narrowed: bool = False
+    """Whether only rows with outputs are left."""
 
     def values(self, width: int, sources: tuple[Tensor, ...], reuse: int = 0) -> Tensor:
         """A tensor of `width` f32 values a row."""

@@ -7,6 +7,8 @@ of their own; they appear only as things that may have to be staged on another d
 from collections.abc import Sequence
 
 UNASSIGNED = -1
+OFFLOADED_ROWS = 32
+"""Rows from which a GPU takes over operations on host weights (`ggml_backend_cuda_device_offload_op`)."""
 
 
 class Resident:
@@ -82,7 +84,7 @@ class Tensor:
 class Graph:
     """Tensors in the order of computation, and the inputs that the host fills before."""
 
-    __slots__ = ("constants", "expanded", "host", "inputs", "offloads", "operations")
+    __slots__ = ("constants", "expanded", "fused", "host", "inputs", "offloads", "operations")
 
     def __init__(self, host: int, offloads: bool) -> None:
         self.host = host
@@ -93,6 +95,8 @@ class Graph:
         self.constants: list[Tensor] = []
         """Tensors without sources that the graph fills itself; they exist before anything is computed."""
         self.operations: list[Tensor] = []
+        self.fused: list[tuple[Tensor, int]] = []
+        """Fused attention, and the device of its block."""
         self.expanded = 0
         """How many operations come before the next one that depends on none of the latest."""
 

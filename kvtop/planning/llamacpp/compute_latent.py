@@ -45,6 +45,7 @@ def latent_attention(walk: Walk, block: Block, x: Tensor) -> Heads:
         query,
         mask,
         caches,
+        block=block,
         heads=heads,
         head_v=lora,
         cells=cells,

@@ -22,6 +22,8 @@ class Block:
 
     index: int
     weights: Mapping[str, Resident]
+    home: int
+    """The device that the block is assigned to, wherever its weights lie."""
     cache_home: int
     rope_factors: Resident | None
     """Frequency factors of rotary positions, where the model has a tensor of them."""
@@ -40,10 +42,16 @@ class Blocks:
 
 
 @lru_cache(maxsize=64)
-def blocks_of(prepared: PreparedModel, placement: Placement, overrides: tuple[tuple[str, str], ...]) -> Blocks:
+def blocks_of(
+    prepared: PreparedModel,
+    placement: Placement,
+    overrides: tuple[tuple[str, str], ...],
+    attends_on_host: bool = False,
+) -> Blocks:
     """The blocks of a model under a placement.
 
     Equal neighbours repeat the same allocations, so that of every kind of neighbourhood only the first is kept.
+    `attends_on_host`: fused attention has no kernel on the accelerators, so that every block copies its cache.
     """
     hparams = prepared.hparams
     homes = {name: index for index, name in enumerate((*placement.devices, HOST))}
@@ -74,6 +82,8 @@ def blocks_of(prepared: PreparedModel, placement: Placement, overrides: tuple[tu
     if "output" not in others and "token_embd" in others:
         embedding = others["token_embd"]
         others["output"] = Resident(embedding.size_bytes, homes[placement.output], embedding.rows, True)
+    # The last block works on fewer rows, which shows where it has a device almost to itself.
+    spread_out = len({*placement.layers, placement.output}) > 1
     kinds = [
         (
             tuple(sorted(shapes[layer])),
@@ -86,12 +96,13 @@ def blocks_of(prepared: PreparedModel, placement: Placement, overrides: tuple[tu
             hparams.n_head_kv[layer],
             hparams.n_ff[layer],
             turns_by_position(hparams, layer),
+            spread_out and layer == hparams.n_layer - 1,
             hparams.arch == "gemma3n" and layer < GEMMA3N_SPARSE_LAYERS,
         )
         for layer in range(hparams.n_layer)
     ]
     # Under pipeline parallelism every copy is kept: all blocks that stage something count.
-    staging = mixed or "per_layer_token_embd" in others
+    staging = mixed or attends_on_host or "per_layer_token_embd" in others
     repetitions = len(kinds) if placement.pipeline_parallel and staging else _REPETITIONS
     if hparams.arch in _SINGLE_HALVES:
         repetitions = max(repetitions, _REPETITIONS_OF_HALVES)
@@ -104,6 +115,7 @@ def blocks_of(prepared: PreparedModel, placement: Placement, overrides: tuple[tu
         Block(
             layer,
             by_block[layer],
+            homes[placement.layers[layer]],
             homes[placement.cache_device(layer)],
             None if hparams.arch == "gemma4" and hparams.is_swa[layer] else copies[homes[placement.layers[layer]]],
         )

@@ -9,7 +9,7 @@ def schedule(graph: Graph, copies: int) -> list[Tensor]:
     `copies` is 1, or 4 under pipeline parallelism: then copies and inputs are kept for the whole graph, and the list
     starts with all of them.
     """
-    _assign(graph)
+    assign(graph)
     staging = _Staging(copies)
     if copies > 1:
         for tensor in graph.inputs:
@@ -90,8 +90,11 @@ def _stages_weight(operation: Tensor) -> bool:
     return any(resident.rows and resident.home != operation.device for resident in operation.reads)
 
 
-def _assign(graph: Graph) -> None:
-    """Passes 1 to 3: operations without a weight follow their neighbours, accelerators first."""
+def assign(graph: Graph) -> None:
+    """Give every operation a device (passes 1 to 3).
+
+    Operations without a weight follow their neighbours, accelerators first.
+    """
     host = graph.host
     operations = graph.operations
     if host == 0:

@@ -39,21 +39,33 @@ def has_fused_attention(
     `expert_layers`: blocks with a mixture of experts.
     """
     cuda = {device.name for device in devices if device.backend in {"cuda", "rocm"}}
-    # Without a cache, keys and values are f16 copies whatever the cache types are.
-    types_fit = hparams.arch in NO_CACHE or set(types) <= _KERNEL_TYPES
     shapes = set()
     for layer in range(hparams.n_layer):
         if placement.layers[layer] in cuda and _attends(hparams, layer):
-            length_v = hparams.n_lora_kv if hparams.is_mla else hparams.n_embd_head_v[layer]
-            group = hparams.n_head[layer] // hparams.n_head_kv[layer]
-            shapes.add((hparams.n_embd_head_k[layer], length_v, group))
+            shapes.add(_shape(hparams, layer))
     if not shapes:
         return True
     if placement.kv_on_host and hparams.arch in UNFUSED_OVER_HOST_CACHE:
         attending = [layer for layer in range(hparams.n_layer) if placement.layers[layer] in cuda]
         if any(_gathers_next(hparams, layer, expert_layers) for layer in attending if _attends(hparams, layer)):
             return False
-    return types_fit and all(cuda_has_kernel(*shape, hparams.use_alibi) for shape in shapes)
+    return _types_fit(hparams, types) and all(cuda_has_kernel(*shape, hparams.use_alibi) for shape in shapes)
+
+
+def cuda_fuses(hparams: HParams, layer: int, types: tuple[str, ...]) -> bool:
+    """Whether CUDA has a kernel for the attention of this layer over caches of these types; else the CPU runs it."""
+    return _types_fit(hparams, types) and cuda_has_kernel(*_shape(hparams, layer), hparams.use_alibi)
+
+
+def _types_fit(hparams: HParams, types: tuple[str, ...]) -> bool:
+    # Without a cache, keys and values are f16 copies whatever the cache types are.
+    return hparams.arch in NO_CACHE or set(types) <= _KERNEL_TYPES
+
+
+def _shape(hparams: HParams, layer: int) -> tuple[int, int, int]:
+    """Lengths of a key and a value, and query heads per key head."""
+    length_v = hparams.n_lora_kv if hparams.is_mla else hparams.n_embd_head_v[layer]
+    return hparams.n_embd_head_k[layer], length_v, hparams.n_head[layer] // max(1, hparams.n_head_kv[layer])
 
 
 def _gathers_next(hparams: HParams, layer: int, expert_layers: frozenset[int]) -> bool:

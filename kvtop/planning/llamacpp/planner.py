@@ -18,7 +18,7 @@ from kvtop.domain.plan import (
     UnknownArchitectureError,
 )
 from kvtop.planning.cache_types import CACHE_TYPES
-from kvtop.planning.llamacpp.compute import estimate
+from kvtop.planning.llamacpp.compute import attention_stays, estimate
 from kvtop.planning.llamacpp.context import ContextRequest, ResolvedContext, request_of, resolve_context
 from kvtop.planning.llamacpp.derivation import derive, warnings_of
 from kvtop.planning.llamacpp.flash_attention import resolve_flash_attention
@@ -90,9 +90,7 @@ def _plan_model(
     if isinstance(layout, Refusal):
         return layout
     embeddings = hparams.n_embd_out if settings.embeddings else 0
-    return _plan_context(
-        prepared, request, layout, devices, flash_attention=settings.flash_attention, embedding_values=embeddings
-    )
+    return _plan_context(prepared, request, layout, devices, settings, embeddings)
 
 
 def _plan_context(
@@ -100,11 +98,10 @@ def _plan_context(
     request: ContextRequest,
     layout: Layout,
     devices: tuple[PlanDevice, ...],
-    *,
-    flash_attention: str,
+    settings: LlamaSettings,
     embedding_values: int = 0,
 ) -> ModelPlan | Refusal:
-    hparams = prepared.hparams
+    hparams, flash_attention = prepared.hparams, settings.flash_attention
     refusal = context_refusal(hparams, request, flash_attention)
     if refusal is not None:
         return refusal
@@ -115,6 +112,8 @@ def _plan_context(
         fused_attention_available(prepared, layout.placement, devices, request.type_k, request.type_v),
     )
     context = resolve_context(request, hparams, fused)
+    if fused and flash_attention == "auto" and not CACHE_TYPES[request.type_v].is_quantized:
+        context = replace(context, flash_attention=attention_stays(prepared, context, settings, layout))
     # The cache is created before `auto` is resolved, so only a plain "off" transposes V.
     transposed = flash_attention == "off" or hparams.arch == "grok"
     groups = layout.transposed_caches if transposed else layout.caches
@@ -175,7 +174,7 @@ def _plan_draft(
     if isinstance(layout, Refusal):
         return layout
     request = replace(_second_request(settings, prepared, target), type_k=own.type_k, type_v=own.type_v)
-    return _plan_context(prepared, request, layout, devices, flash_attention=settings.flash_attention)
+    return _plan_context(prepared, request, layout, devices, changed)
 
 
 def _second_request(settings: LlamaSettings, prepared: PreparedModel, target: ResolvedContext) -> ContextRequest:
