@@ -29,14 +29,17 @@ def on_host(launch: LaunchOptions, checkpoint: Checkpoint) -> MemoryPlan | Refus
         block = LaunchOption("block-size", str(BLOCK_TOKENS), Origin.DEFAULT, "platforms/cpu.py")
         launch = replace(launch, options=(*launch.options, block))
     ranks = settings.tp_size * settings.pp_size * settings.dp_size
-    # A card that takes every type and prefers no layout of its own: what is left are the rules of all platforms.
-    cards = tuple(PlanDevice(f"gpu{index}", None, compute_capability=(8, 0)) for index in range(ranks))
+    # A card that takes every type and prefers no layout of its own: what is left are the rules of all platforms. Its
+    # size decides only how many tokens are in flight, which plain attention layers do not ask.
+    cards = tuple(PlanDevice(f"gpu{index}", 64 << 30, compute_capability=(8, 0)) for index in range(ranks))
     found = plan_options(launch, checkpoint, cards)
     if isinstance(found, Refusal):
         return found
     kinds = {part.kind for part in found.cache_parts}
     if kinds - {"full"}:
         raise UnknownArchitectureError(f"kvtop does not know vLLM's CPU layout of {', '.join(sorted(kinds))} caches")
+    if found.vllm is not None:
+        found = replace(found, vllm=replace(found.vllm, pool_estimate=None))
     whole = DevicePlan(
         "host",
         _sum([part.weights_bytes for part in found.devices]),

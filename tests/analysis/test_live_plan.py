@@ -1,0 +1,176 @@
+"""The plan behind a running server holds to what the server says of itself."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from kvtop.analysis.analyse import History, analyse
+from kvtop.analysis.calibration import Calibrations
+from kvtop.analysis.live_plan import placed
+from kvtop.domain.device import Device, DeviceMemory, ProcessMemory
+from kvtop.domain.engine_report import MemoryReport, PoolReport, Rank
+from kvtop.domain.figure import Basis
+from kvtop.domain.frame import ServerView
+from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
+from kvtop.domain.model_file import Checkpoint, CheckpointTensor
+from kvtop.domain.process import Process
+from kvtop.domain.sample import Sample
+from kvtop.domain.server import ServerReading, ServerState
+
+GIB = 2**30
+CONFIG = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "torch_dtype": "bfloat16",
+    "num_hidden_layers": 2,
+    "hidden_size": 512,
+    "intermediate_size": 1024,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 4096,
+    "vocab_size": 1000,
+}
+
+
+def checkpoint() -> Checkpoint:
+    shapes: dict[str, tuple[int, ...]] = {
+        "model.embed_tokens.weight": (1000, 512),
+        "lm_head.weight": (1000, 512),
+        "model.norm.weight": (512,),
+    }
+    for layer in range(2):
+        stem = f"model.layers.{layer}."
+        shapes |= {f"{stem}{name}.weight": (512,) for name in ("input_layernorm", "post_attention_layernorm")}
+        shapes |= {f"{stem}self_attn.{name}_proj.weight": (512, 512) for name in "qo"}
+        shapes |= {f"{stem}self_attn.{name}_proj.weight": (128, 512) for name in "kv"}
+        shapes |= {f"{stem}mlp.{name}_proj.weight": (1024, 512) for name in ("gate", "up")}
+        shapes |= {f"{stem}mlp.down_proj.weight": (512, 1024)}
+    tensors = tuple(CheckpointTensor(name, "BF16", shape, 2 * math.prod(shape)) for name, shape in shapes.items())
+    return Checkpoint("/m", CONFIG, tensors, sum(it.size_bytes for it in tensors))
+
+
+def launch(engine: str, **options: str) -> LaunchOptions:
+    rows = tuple(LaunchOption(name.replace("_", "-"), value, Origin.ARGV) for name, value in options.items())
+    return LaunchOptions(engine, rows)
+
+
+def card(index: int, pid: int, used_bytes: int) -> Device:
+    memory = DeviceMemory(80 * GIB, used_bytes, 80 * GIB - used_bytes)
+    rows = (ProcessMemory(pid, used_bytes),)
+    return Device(f"gpu{index}", "NVIDIA H100", "nvml", memory, rows, 0.0, compute_capability=(9, 0))
+
+
+def host() -> Device:
+    return Device("host", "host memory", "host", DeviceMemory(64 * GIB, GIB, 63 * GIB), (), 0.0)
+
+
+def vllm(tp: int, *, blocks: int = 5000, **changes: object) -> ServerReading:
+    ranks = tuple(Rank(100 + rank, "worker", tensor_parallel_index=rank) for rank in range(tp))
+    reading = ServerReading(
+        "127.0.0.1:8000",
+        "vllm",
+        ServerState.READY,
+        version="0.32.0",
+        pids=tuple(range(100, 100 + tp)),
+        launch=launch("vllm", model="/m", tensor_parallel_size=str(tp)),
+        pools=(PoolReport(0, capacity_tokens=blocks * 16, block_count=blocks, block_size_tokens=16, used_ratio=0.25),),
+        ranks=ranks,
+        model_key="/m",
+    )
+    return replace(reading, **changes)  # type: ignore[arg-type]  # names of fields, each with its own type
+
+
+def view_of(reading: ServerReading, *devices: Device) -> ServerView:
+    processes = tuple(Process(pid, 1, "x", (), rss_bytes=GIB) for pid in reading.pids)
+    sample = Sample(1.0, "h", (*devices, host()), processes, (reading,), {"/m": checkpoint()})
+    return analyse(History(), sample, "1").servers[0]
+
+
+def test_a_vllm_pool_is_the_blocks_that_the_server_reports() -> None:
+    view = view_of(vllm(1), card(0, 100, 20 * GIB))
+    split = view.splits[0]
+    bytes_per_block = 2 * 2 * 16 * 2 * 64 * 2  # K and V, layers, tokens, heads, head length, bfloat16
+    assert split.kv_cache.value_bytes == 5000 * bytes_per_block
+    assert split.kv_cache.basis is Basis.COMPUTED
+    assert split.kv_used_bytes == round(5000 * bytes_per_block * 0.25)
+    assert (view.kv_cache.capacity_tokens, view.kv_cache.used_tokens) == (80_000, 20_000)
+    assert sum(figure.value_bytes or 0 for _, figure in split.segments()) == 20 * GIB
+    assert view.disagreements == ()
+
+
+def test_ranks_are_planned_on_the_devices_that_list_their_processes() -> None:
+    devices = (card(0, 101, 30 * GIB), card(1, 100, 31 * GIB))
+    reading = vllm(2)
+    on = placed(reading, devices)
+    assert [device.id for device in on.devices] == ["gpu1", "gpu0"]
+    assert on.name_of("gpu1") == "gpu0"
+    view = view_of(reading, *devices)
+    assert [split.device_id for split in view.splits] == ["gpu0", "gpu1", "host"]
+    whole = view_of(vllm(1), card(0, 100, 30 * GIB)).splits[0].kv_cache.value_bytes
+    assert whole is not None
+    assert [split.kv_cache.value_bytes for split in view.splits[:2]] == [whole // 2, whole // 2]
+
+
+def test_host_memory_of_a_gpu_server_is_not_divided_into_what_lies_on_the_card() -> None:
+    split = view_of(vllm(1), card(0, 100, 20 * GIB)).splits[-1]
+    assert split.device_id == "host"
+    assert (split.weights.value_bytes, split.kv_cache.value_bytes) == (0, 0)
+    assert (split.runtime.value_bytes, split.unattributed.value_bytes) == (GIB, 0)
+
+
+def test_vllm_without_accelerators_is_planned_in_host_memory() -> None:
+    pool = PoolReport(0, 1024 * 128, 1024, 128, 0, 0.5)
+    view = view_of(replace(vllm(1), pools=(pool,)))
+    assert [split.device_id for split in view.splits] == ["host"]
+    assert view.splits[0].kv_cache.value_bytes == 1024 * (2 * 2 * 128 * 2 * 64 * 2)
+    assert view.splits[0].compute.basis is Basis.UNKNOWN
+
+
+def test_a_report_that_differs_from_the_computation_is_shown() -> None:
+    weights = view_of(vllm(1), card(0, 100, 20 * GIB)).splits[0].weights.value_bytes
+    assert weights is not None
+    report = MemoryReport(0, "gpu0", weights_bytes=weights + 10, rounding_bytes=4, source="/get_server_info")
+    found = view_of(vllm(1, memory_reports=(report,)), card(0, 100, 20 * GIB)).disagreements
+    assert [(it.segment, it.reported - it.computed, it.tolerance) for it in found] == [("weights", 10, 2)]
+    near = replace(report, weights_bytes=weights + 2)
+    assert view_of(vllm(1, memory_reports=(near,)), card(0, 100, 20 * GIB)).disagreements == ()
+    other = vllm(1, pools=(PoolReport(0, 79_000, 5000, 16),))
+    assert [it.segment for it in view_of(other, card(0, 100, 20 * GIB)).disagreements] == ["kv_cache_tokens"]
+
+
+def test_what_an_engine_reports_stands_where_nothing_can_be_computed() -> None:
+    report = MemoryReport(0, "gpu0", weights_bytes=15 * GIB, kv_cache_bytes=40 * GIB, source="/get_server_info")
+    reading = vllm(1, engine="sglang", launch=launch("sglang"), memory_reports=(report,))
+    split = view_of(reading, card(0, 100, 60 * GIB)).splits[0]
+    assert (split.weights.value_bytes, split.weights.basis) == (15 * GIB, Basis.REPORTED)
+    assert split.kv_used_bytes == 10 * GIB
+    assert split.compute.value_bytes is None
+
+
+def test_an_mlx_cache_is_unknown_and_never_a_number() -> None:
+    reading = vllm(1, engine="mlx", launch=launch("mlx", model="/m"), pools=(), ranks=())
+    split = view_of(reading).splits[0]
+    assert split.weights.value_bytes == checkpoint().tensor_bytes
+    assert split.kv_cache.value_bytes is None
+    assert view_of(reading).kv_cache.bytes_per_token == 2 * 2 * 2 * 64 * 2
+
+
+@pytest.mark.parametrize(("pids", "kept"), [((100,), True), ((200,), False)])
+def test_a_calibration_belongs_to_one_run_of_a_server(pids: tuple[int, ...], kept: bool) -> None:
+    calibrations = Calibrations()
+    reading = vllm(1)
+    view = view_of(reading, card(0, 100, 20 * GIB))
+    (on_card, *_) = calibrations.learn(reading, view.splits)
+    planned = [view.splits[0].weights, view.splits[0].kv_cache, view.splits[0].recurrent, view.splits[0].compute]
+    assert on_card.beyond_bytes == 20 * GIB - sum(figure.value_bytes or 0 for figure in planned)
+    again = calibrations.learn(replace(reading, pids=pids), ())
+    assert (again != ()) is kept
+
+
+def test_every_fact_says_where_it_was_learnt() -> None:
+    view = view_of(vllm(1), card(0, 100, 20 * GIB))
+    learnt = {fact.name: fact.origin for fact in view.facts}
+    assert learnt["tensor-parallel-size"] is Origin.ARGV
+    assert learnt["process"] is Origin.FILE
+    assert {"KV blocks", "version"} <= learnt.keys()
