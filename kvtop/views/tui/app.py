@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import ClassVar
 
 from textual.app import App
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.screen import Screen
 
 from kvtop.domain.frame import Frame, ServerView
-from kvtop.views.tui.keys import HELP, KEYS, OVERVIEW, SERVER, SOURCES, check_keymap, shown_keys
-from kvtop.views.tui.screens import HelpScreen, KvtopScreen, OverviewScreen, ServerScreen, SourcesScreen
+from kvtop.views.tui.keys import HELP, OVERVIEW, SERVER, check_keymap, shown_keys
+from kvtop.views.tui.screens import SCREENS
+from kvtop.views.tui.screens.screen import KvtopScreen, bindings_of
+from kvtop.views.tui.selection import Selection
 from kvtop.views.tui.theme_files import load_themes, themes_dir
 
 Frames = Callable[[], AsyncIterator[Frame]] | AsyncIterator[Frame]
@@ -39,16 +41,8 @@ class KvtopApp(App[None]):
     CSS_PATH = "kvtop.tcss"
     TITLE = "kvtop"
     ENABLE_COMMAND_PALETTE = False
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(key.keys, key.action, key.footer or key.meaning, id=key.id, priority=key.id == "interrupt")
-        for key in KEYS
-    ]
-    MODES: ClassVar[dict[str, str | Callable[[], Screen[None]]]] = {
-        OVERVIEW: OverviewScreen,
-        SERVER: ServerScreen,
-        SOURCES: SourcesScreen,
-        HELP: HelpScreen,
-    }
+    BINDINGS: ClassVar[list[BindingType]] = bindings_of("")
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[None]]]] = dict(SCREENS)
     DEFAULT_MODE = OVERVIEW
 
     def __init__(
@@ -69,8 +63,7 @@ class KvtopApp(App[None]):
         self.interval_seconds = interval_seconds
         self.ascii_only = ascii_only
         self.before_help = OVERVIEW
-        self.selected_id: str | None = None
-        self._selected_at = 0
+        self.selection = Selection()
         self._frames = frames
         self._on_exit = on_exit
         self._terminal_gone = False
@@ -136,7 +129,7 @@ class KvtopApp(App[None]):
         frames = self._frames() if callable(self._frames) else self._frames
         async for frame in frames:
             self.frame, self.silent_seconds = frame, 0.0
-            self._keep_selection(frame)
+            self.selection.follow(frame)
             self._draw()
 
     def _tick(self) -> None:
@@ -157,35 +150,16 @@ class KvtopApp(App[None]):
     # -- the selected server -----------------------------------------------------------------------------------------
 
     def selected_index(self) -> int | None:
-        """Where the selected server stands in the frame; None without servers."""
-        servers = self.frame.servers if self.frame is not None else ()
-        for index, server in enumerate(servers):
-            if server.reading.id == self.selected_id:
-                return index
-        return None
+        """Where the selected server stands in the table; None without servers."""
+        return self.selection.index(self.frame)
 
     def selected(self) -> ServerView | None:
         """The server under the cursor."""
-        index = self.selected_index()
-        return None if index is None or self.frame is None else self.frame.servers[index]
+        return self.selection.view(self.frame)
 
     def select(self, step: int, *, wraps: bool) -> None:
         """Moves the cursor, stopping at the ends or going around."""
-        servers = self.frame.servers if self.frame is not None else ()
-        if not servers:
-            return
-        index = (self.selected_index() or 0) + step
-        self._selected_at = index % len(servers) if wraps else min(max(index, 0), len(servers) - 1)
-        self.selected_id = servers[self._selected_at].reading.id
-
-    def _keep_selection(self, frame: Frame) -> None:
-        # The cursor follows its server; when that is gone it stays at its place in the table.
-        index = self.selected_index()
-        if index is not None:
-            self._selected_at = index
-        elif frame.servers:
-            self._selected_at = min(self._selected_at, len(frame.servers) - 1)
-            self.selected_id = frame.servers[self._selected_at].reading.id
+        self.selection.move(self.frame, step, wraps=wraps)
 
     # -- actions, named in keys.py -----------------------------------------------------------------------------------
 
@@ -193,23 +167,21 @@ class KvtopApp(App[None]):
         """Quit."""
         self.exit()
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Would this do anything now? A screen does not lead to itself, nor to a server where there is none."""
+        if action == "show":
+            (name,) = parameters
+            return name != self.current_mode and (name != SERVER or self.selected() is not None)
+        return super().check_action(action, parameters)
+
     async def action_show(self, name: str) -> None:
         """To a screen."""
         await self.switch_mode(name)
 
-    async def action_open(self) -> None:
-        """Into the server under the cursor."""
-        if self.current_mode == OVERVIEW and self.selected() is not None:
-            await self.switch_mode(SERVER)
-
-    async def action_back(self) -> None:
-        """Up."""
-        await self.switch_mode(self.before_help if self.current_mode == HELP else OVERVIEW)
-
     async def action_help(self) -> None:
         """To the help of this screen, or back from it."""
         if self.current_mode == HELP:
-            await self.action_back()
+            await self.switch_mode(self.before_help)
             return
         self.before_help = self.current_mode or OVERVIEW
         await self.switch_mode(HELP)
@@ -218,12 +190,6 @@ class KvtopApp(App[None]):
         """Cursor or page."""
         if isinstance(self.screen, KvtopScreen):
             self.screen.move(lines)
-
-    def action_neighbour(self, step: int) -> None:
-        """Another server, on the server screen."""
-        if self.current_mode == SERVER:
-            self.select(step, wraps=True)
-            self._draw()
 
     def action_next_theme(self) -> None:
         """Around the themes; its name is told."""

@@ -1,6 +1,6 @@
 """Every key of the dashboard, once: bindings, footer, help and docs/keys.md are all made from this table."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 OVERVIEW, SERVER, SOURCES, HELP = "overview", "server", "sources", "help"
@@ -33,21 +33,23 @@ KEYS: tuple[Key, ...] = (
     Key("interrupt", "ctrl+c", "Ctrl-C", "leave", "", "Quit"),
     Key("help", "question_mark,f1", "?", "help", "help", "Keys and the meaning of every glyph; again to go back"),
     Key("open", "enter", "Enter", "open", "open", "Open the server under the cursor", (OVERVIEW,)),
-    Key("back", "escape", "Esc", "back", "back", "Back to the overview", (SERVER, SOURCES, HELP)),
+    Key("back", "escape", "Esc", "back", "back", "Back up", (SERVER, SOURCES, HELP)),
     Key("up", "up,k", "↑ k", "move(-1)", "", "Up one server, or one line"),
     Key("down", "down,j", "↓ j", "move(1)", "", "Down one server, or one line"),
     Key("page-up", "pageup", "PgUp", "move(-10)", "", "Up ten"),
     Key("page-down", "pagedown", "PgDn", "move(10)", "", "Down ten"),
     Key("first", "home,g", "Home g", "move(-100000)", "", "To the first"),
     Key("last", "end,G", "End G", "move(100000)", "", "To the last"),
-    Key("previous", "left,h", "← h", "neighbour(-1)", "", "The server before this one", (SERVER,)),
-    Key("next", "right,l", "→ l", "neighbour(1)", "next server", "The server after this one", (SERVER,)),
+    Key("previous", "left", "←", "neighbour(-1)", "", "The server before this one", (SERVER,)),
+    Key("next", "right", "→", "neighbour(1)", "next server", "The server after this one", (SERVER,)),
     Key("overview", "1", "1", "show('overview')", "overview", "Overview: devices and servers"),
     Key("server", "2", "2", "show('server')", "server", "Server: the ledger of one server, and who says so"),
-    Key("sources", "3", "3", "show('sources')", "sources", "Sources: what could not be read, and what to do"),
+    Key("sources", "8", "8", "show('sources')", "sources", "Sources: what could not be read, and what to do"),
     Key("theme", "t", "t", "next_theme", "theme", "Next theme"),
     Key("suspend", "ctrl+z", "Ctrl-Z", "suspend_process", "", "Suspend; fg brings it back"),
 )
+"""A key with `screens` is bound on those screens and its action is their method; any other is the app's. On its own
+screen a key may take one of the app's (`k` is up, but the cache type of K on What-if)."""
 
 
 def shown_keys(keymap: Mapping[str, str]) -> dict[str, str]:
@@ -55,18 +57,44 @@ def shown_keys(keymap: Mapping[str, str]) -> dict[str, str]:
     return {key.id: keymap.get(key.id, key.shown) for key in KEYS}
 
 
+@dataclass(frozen=True, slots=True)
+class _Clash:
+    """Two keys of one name on a screen. `is_cover`: the first is the screen's own and hides the app's."""
+
+    screen: str
+    words: tuple[str, str, str]
+    """(key name, id of the one that gets nothing, id of the one that has it)"""
+    is_cover: bool
+
+
+def _clashes(keymap: Mapping[str, str]) -> Iterator[_Clash]:
+    for screen in SCREEN_NAMES:
+        owner: dict[str, Key] = {}
+        for key in sorted((key for key in KEYS if key.on(screen)), key=lambda key: not key.screens):
+            for name in keymap.get(key.id, key.keys).split(","):
+                first = owner.setdefault(name, key)
+                if first.id != key.id:
+                    yield _Clash(screen, (name, key.id, first.id), bool(first.screens) and not key.screens)
+
+
 def check_keymap(keymap: Mapping[str, str]) -> tuple[str, ...]:
-    """What is wrong with a user's keymap, in words; empty when nothing is."""
+    """What is wrong with a user's keymap, in words; empty when nothing is.
+
+    A clash is judged on each screen: two keys that work there may not share a name. That a screen takes one of the
+    app's keys is a clash only where the keymap made it so; our own table does it on purpose.
+    """
     problems = [
         f"unknown key id {name!r} in [keys]; accepted: {', '.join(key.id for key in KEYS)}"
         for name in keymap
         if name not in {key.id for key in KEYS}
     ]
-    owner: dict[str, str] = {}
-    for key in KEYS:
-        for name in keymap.get(key.id, key.keys).split(","):
-            if (first := owner.setdefault(name, key.id)) != key.id:
-                problems.append(f"[keys] {key.id}: {name!r} is already taken by {first!r}")
+    ours = set(_clashes({}))
+    said: set[tuple[str, str, str]] = set()
+    for clash in _clashes(keymap):
+        if (clash not in ours or not clash.is_cover) and clash.words not in said:
+            said.add(clash.words)
+            name, taken, owner = clash.words
+            problems.append(f"[keys] {taken}: {name!r} is already taken by {owner!r} on {SCREEN_NAMES[clash.screen]}")
     return tuple(problems)
 
 

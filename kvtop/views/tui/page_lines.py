@@ -1,10 +1,10 @@
 """The smaller pages as lines: the header, the footer, the sources and the help."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from kvtop.domain.frame import Frame
 from kvtop.text import duration_text
-from kvtop.views.tui.keys import HELP, KEYS, SCREEN_NAMES
+from kvtop.views.tui.keys import HELP, KEYS, SCREEN_NAMES, Key
 from kvtop.views.tui.lines import Line, Piece, fold, left, rule, width_of, wrap
 from kvtop.views.tui.segments import LOOKS
 from kvtop.views.tui.server_lines import STATE_LOOK
@@ -49,9 +49,8 @@ def _joined(words: list[Line]) -> Line:
     return tuple(pieces)
 
 
-def footer_line(screen: str, shown: Mapping[str, str], width: int) -> Line:
-    """The keys of this screen, as many as fit, quit and help always first."""
-    useful = [key for key in KEYS if key.footer and key.on(screen) and key.id != screen]
+def footer_line(useful: Iterable[Key], shown: Mapping[str, str], width: int) -> Line:
+    """The keys that do something here and now, as many as fit, quit and help always first."""
     words = [(Piece(shown[key.id], "key"), Piece(f" {key.footer}", "faint")) for key in useful]
     return (Piece(" "), *fold(words, width - 2)[0])
 

@@ -33,10 +33,10 @@ async def test_the_cursor_follows_its_server_and_outlives_it(scenes: Scenes) -> 
     app = KvtopApp(play)
     async with app.run_test(size=(100, 30)) as pilot:
         await pilot.press("down")
-        assert app.selected_id == frame.servers[1].reading.id
+        assert app.selection.server_id == frame.servers[1].reading.id
         go.set()
         await pilot.pause(0.05)
-        assert app.selected_id == frame.servers[1].reading.id
+        assert app.selection.server_id == frame.servers[1].reading.id
         assert app.selected_index() == 3
         go.set()
         await pilot.pause(0.05)
@@ -52,7 +52,7 @@ async def test_enter_goes_in_and_escape_comes_up(scenes: Scenes) -> None:
             ("question_mark", "help"),
             ("escape", "server"),
             ("escape", "overview"),
-            ("3", "sources"),
+            ("8", "sources"),
             ("1", "overview"),
         ):
             await pilot.press(key)
@@ -63,7 +63,7 @@ async def test_a_users_key_replaces_ours(scenes: Scenes) -> None:
     play, _ = played(scenes["rtx4090"]())
     app = KvtopApp(play, keymap={"sources": "s"})
     async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.press("3")
+        await pilot.press("8")
         assert app.current_mode == "overview"
         await pilot.press("s")
         assert app.current_mode == "sources"

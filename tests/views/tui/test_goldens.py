@@ -53,7 +53,7 @@ async def test_overview_at_every_size(
         ("server", "rtx4090", ("enter",), (100, 60)),
         ("server-narrow", "rtx4090", ("enter",), (60, 20)),
         ("locked", "odd_states", ("down", "down", "enter"), (80, 24)),
-        ("sources", "driver_hung", ("3",), (80, 24)),
+        ("sources", "driver_hung", ("8",), (80, 24)),
         ("help", "rtx4090", ("question_mark",), (80, 60)),
         ("host-only", "host_only", (), (80, 24)),
         ("nothing", "nothing", (), (80, 24)),
@@ -74,7 +74,7 @@ async def test_pages(
         ("overview-light", "rtx4090", (), (100, 30), "light"),
         ("eight-cards", "h100x8", (), (130, 40), "dark"),
         ("server", "rtx4090", ("enter",), (130, 48), "dark"),
-        ("sources", "driver_hung", ("3",), (100, 30), "dark"),
+        ("sources", "driver_hung", ("8",), (100, 30), "dark"),
         ("driver-hung", "driver_hung", (), (100, 30), "dark"),
     ],
 )
@@ -92,7 +92,7 @@ async def test_screenshots(
 
 
 @pytest.mark.parametrize("scene", ["rtx4090", "h100x8", "odd_states", "driver_hung", "host_only"])
-@pytest.mark.parametrize("keys", [(), ("enter",), ("3",), ("question_mark",)], ids=str)
+@pytest.mark.parametrize("keys", [(), ("enter",), ("8",), ("question_mark",)], ids=str)
 async def test_ascii_means_ascii(scene: str, keys: tuple[str, ...], scenes: Scenes) -> None:
     text, _ = await drawn(app_of(scenes[scene](), ascii_only=True), (100, 60), keys)
     assert text.isascii(), sorted({character for character in text if not character.isascii()})

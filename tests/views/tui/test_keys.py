@@ -1,6 +1,10 @@
 from pathlib import Path
 
-from kvtop.views.tui.keys import KEYS, check_keymap, keys_page
+import pytest
+
+from kvtop.views.tui import keys
+from kvtop.views.tui.keys import KEYS, OVERVIEW, SERVER, SOURCES, Key, check_keymap, keys_page
+from kvtop.views.tui.screens import SCREENS
 
 
 def test_the_page_is_the_table() -> None:
@@ -19,3 +23,31 @@ def test_a_wrong_keymap_is_told() -> None:
     assert "quit" in unknown
     (clash,) = check_keymap({"quit": "t"})
     assert "'t' is already taken by 'quit'" in clash
+
+
+def test_two_screens_may_use_one_key_and_a_screen_may_take_the_apps(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = (
+        Key("up", "up,k", "", "move(-1)", "", ""),
+        Key("one", "k", "", "one", "", "", (SERVER,)),
+        Key("two", "x", "", "two", "", "", (SERVER,)),
+        Key("three", "x", "", "three", "", "", (SOURCES,)),
+    )
+    monkeypatch.setattr(keys, "KEYS", table)
+    assert check_keymap({}) == ()
+    assert check_keymap({"two": "y"}) == ()
+    (clash,) = check_keymap({"two": "k"})
+    assert "'k' is already taken by 'one' on Server" in clash
+    # A user's own key that a screen would swallow there is told too.
+    on_server, on_sources = check_keymap({"up": "x"})
+    assert "'x' is already taken by 'two' on Server" in on_server
+    assert "'x' is already taken by 'three' on Sources" in on_sources
+
+
+def test_a_screens_keys_are_methods_of_that_screen() -> None:
+    for key in KEYS:
+        for screen in key.screens:
+            assert hasattr(SCREENS[screen], "action_" + key.action.split("(")[0]), (screen, key.id)
+
+
+def test_the_overview_has_no_way_back() -> None:
+    assert not any(key.id == "back" and key.on(OVERVIEW) for key in KEYS)
