@@ -56,13 +56,22 @@ def _engine(words: list[str]) -> tuple[str, list[str]] | None:
     if program == "mlx_lm" and following == ["server"]:
         return "mlx", words[2:]
     if _PYTHON.fullmatch(program):
-        if following == ["-m"] and len(words) > 2:
-            return _module(words[2], words[3:])
+        script = _after_interpreter_flags(words[1:])
+        if script[:1] == ["-m"] and len(script) > 1:
+            return _module(script[1], script[2:])
         # As process lists show it: python /usr/local/bin/vllm serve …
-        return (
-            _engine(words[1:]) if following and following[0].endswith(("/vllm", "/mlx_lm", "/mlx_lm.server")) else None
-        )
+        return _engine(script) if script and script[0].endswith(("/vllm", "/mlx_lm", "/mlx_lm.server")) else None
     return None
+
+
+def _after_interpreter_flags(words: list[str]) -> list[str]:
+    """What follows Python's own flags (`python -u -X dev -m module`)."""
+    rest = list(words)
+    while rest and rest[0].startswith("-") and rest[0] not in {"-m", "-c", "-"}:
+        flag = rest.pop(0)
+        if flag in {"-X", "-W"} and rest:
+            rest.pop(0)
+    return rest
 
 
 def _module(module: str, words: list[str]) -> tuple[str, list[str]] | None:

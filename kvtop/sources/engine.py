@@ -14,6 +14,8 @@ from kvtop.sources.http import Reply
 class Known:
     """All that is known of one server. `replies` are the answers of this tick by path; absent: not asked.
 
+    `is_listening` is false while its process is there and does not listen on its port yet; None: not known.
+
     `processes` are its own, the one that was recognised first; empty for a server of another machine. `reach_note` says
     why a server without `url` cannot be asked from here.
     """
@@ -24,6 +26,7 @@ class Known:
     options: LaunchOptions | None = None
     processes: tuple[Process, ...] = ()
     reach_note: str = ""
+    is_listening: bool | None = None
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -34,6 +37,8 @@ class Known:
 class Engine(Protocol):
     """A module in `engines` with these names; `engines.ENGINES` lists them.
 
+    `OPENS_OTHER_PORTS`: it also listens where no HTTP is spoken, so that no port but the told one is ever asked.
+
     `PATHS` holds every path that it ever asks: all are GET, and none loads, wakes, stops or unloads anything as it is
     asked here. `SELDOM_SECONDS` says how old an answer may get before it is asked again; others are asked every tick.
     """
@@ -42,6 +47,8 @@ class Engine(Protocol):
     def NAME(self) -> str: ...  # noqa: N802  a module's constant
     @property
     def DEFAULT_PORT(self) -> int: ...  # noqa: N802
+    @property
+    def OPENS_OTHER_PORTS(self) -> bool: ...  # noqa: N802
     @property
     def PATHS(self) -> tuple[str, ...]: ...  # noqa: N802
     @property

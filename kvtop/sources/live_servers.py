@@ -1,6 +1,7 @@
 """Processes and endpoints become servers: one each, whichever was known first."""
 
 import os
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from kvtop.domain.launch import LaunchOptions
@@ -44,23 +45,37 @@ class LiveServers:
         wanted: dict[str, WatchedServer] = {}
         for url, key in self._urls:
             wanted[url] = self._servers.get(url) or WatchedServer(None, url, key)
-            wanted[url].options, wanted[url].processes = None, ()
+        claims: set[str] = set()
         claimed = {_port(url): url for url, _ in self._urls if is_loopback(url)}
         for it in found:
             engine = engine_of_process(it.process.name, it.argv)
             options = self._launches.get((it.process.pid, it.argv))
             if engine is None or options is None:
                 continue
-            reach = endpoint_of(it.process, engine.port_of(options))
+            told = engine.port_of(options)
+            process = it.process
+            if engine.OPENS_OTHER_PORTS:
+                process = replace(process, listeners=tuple(own for own in process.listeners if own.port == told))
+            reach = endpoint_of(process, told)
             # A port of another network namespace is another port, whatever its number.
             place = reach.url if it.process.shares_network is False else claimed.get(reach.port, reach.url)
+            note = reach.note
+            if place is not None and place in claims:  # two that were told the same port: only one of them can have it
+                note = f"pid {wanted[place].processes[0].pid} has port {reach.port} already"
+                place = None
             name = place or f"pid {it.process.pid}"
             server = wanted.get(name) or self._servers.get(name)
             if server is None or (server.engine is not engine and name not in dict(self._urls)):
                 server = WatchedServer(engine, place, self._key_for(it))
-            server.engine, server.options, server.reach_note = engine, options, reach.note
+            if server.processes and server.processes[0].pid != it.process.pid:
+                server.forget()
+            server.engine, server.options, server.reach_note = engine, options, note
             server.processes = (it.process, *it.children)
+            server.is_listening = bool(process.listeners) if process.listeners_certain or process.listeners else None
             wanted[name] = server
+            claims.add(name)
+        for url in wanted.keys() - claims:
+            wanted[url].belongs_to_nobody_here()
         self._servers = wanted
         return tuple(wanted.values())
 

@@ -24,6 +24,7 @@ class WatchedServer:
         self.options: LaunchOptions | None = None
         self.processes: tuple[Process, ...] = ()
         self.reach_note = ""
+        self.is_listening: bool | None = None
         self._replies: dict[str, Reply] = {}
         self._asked_at: dict[str, float] = {}
 
@@ -34,6 +35,14 @@ class WatchedServer:
             return f"pid {self.processes[0].pid}" if self.processes else self.engine.NAME
         parts = urlsplit(self.url)
         return parts.netloc.rpartition("@")[2] or self.url
+
+    def belongs_to_nobody_here(self) -> None:
+        """No process of this machine is behind the endpoint: it is another machine's, or gone."""
+        self.options, self.processes, self.reach_note, self.is_listening = None, (), "", None
+
+    def forget(self) -> None:
+        """Drop all answers: another process is behind the endpoint now."""
+        self._replies = {}
 
     async def refresh(self, client: HttpClient) -> None:
         """Ask what is due, in the engine's order: what was answered decides what may be asked next."""
@@ -63,5 +72,7 @@ class WatchedServer:
 
     def reading(self) -> ServerReading:
         """What is known now."""
-        known = Known(self.id, self.url, self._replies, self.options, self.processes, self.reach_note)
+        known = Known(
+            self.id, self.url, self._replies, self.options, self.processes, self.reach_note, self.is_listening
+        )
         return self.engine.read(known)

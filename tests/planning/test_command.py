@@ -16,6 +16,8 @@ from kvtop.planning.command import Command, parse_command
         ("python -m vllm.entrypoints.openai.api_server --model m", "vllm", "--model"),
         ("python3.12 -m vllm.entrypoints.cli.main serve m", "vllm", "m"),
         ("/usr/bin/python3 /usr/local/bin/vllm serve m", "vllm", "m"),
+        ("python3 -u -X dev -m vllm.entrypoints.openai.api_server --model m", "vllm", "--model"),
+        ("python3 -B /venv/bin/vllm serve m", "vllm", "m"),
         ("mlx_lm.server --model m", "mlx", "--model"),
         ("mlx_lm server --model m", "mlx", "--model"),
         ("python -m mlx_lm.server --model m", "mlx", "--model"),

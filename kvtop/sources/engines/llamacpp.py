@@ -19,6 +19,7 @@ from kvtop.sources.reply_fields import first_model, json_of, object_of, parsed, 
 
 NAME = "llama.cpp"
 DEFAULT_PORT = 8080
+OPENS_OTHER_PORTS = False
 PROPS, SLOTS, METRICS, MODELS = "/props", "/slots", "/metrics", "/v1/models"
 PATHS = (PROPS, SLOTS, METRICS, MODELS)
 """Every path this adapter ever asks; all are GET and none loads, wakes or unloads a model as it is used here."""

@@ -13,6 +13,7 @@ from kvtop.sources.http import Reply
 
 NAME = "unknown"
 DEFAULT_PORT = 80
+OPENS_OTHER_PORTS = False
 PATHS = ("/v1/models", "/version", "/props")
 SELDOM_SECONDS: Mapping[str, float] = {}
 

@@ -22,6 +22,7 @@ from kvtop.sources.reply_fields import first_model, json_of, object_of, real, te
 
 NAME = "vllm"
 DEFAULT_PORT = 8000
+OPENS_OTHER_PORTS = True
 METRICS, MODELS, VERSION, HEALTH = "/metrics", "/v1/models", "/version", "/health"
 LOAD, IS_SLEEPING = "/load", "/is_sleeping"
 PATHS = (METRICS, MODELS, VERSION, HEALTH, LOAD, IS_SLEEPING)
@@ -143,8 +144,7 @@ def _state(known: Known, sleep_level: int | None) -> tuple[ServerState, str]:
     if metrics is None:
         return ServerState.UNKNOWN, "the endpoint has not been asked yet"
     if metrics.status is None:
-        root = known.processes[0] if known.processes else None
-        if root is not None and root.listeners_certain and not root.listeners:
+        if known.is_listening is False:
             return ServerState.LOADING, "it is not listening yet: the model is being loaded, or the graphs captured"
         return ServerState.UNREACHABLE, f"{metrics.path}: {metrics.error}"
     if health is not None and health.status == 503:
