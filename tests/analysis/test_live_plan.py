@@ -1,9 +1,9 @@
 """The plan behind a running server holds to what the server says of itself."""
 
-import math
 from dataclasses import replace
 
 import pytest
+from tiny_models import tiny_checkpoint
 
 from kvtop.analysis.analyse import History, analyse
 from kvtop.analysis.calibration import Calibrations
@@ -13,41 +13,11 @@ from kvtop.domain.engine_report import MemoryReport, PoolReport, Rank
 from kvtop.domain.figure import Basis
 from kvtop.domain.frame import ServerView
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
-from kvtop.domain.model_file import Checkpoint, CheckpointTensor
 from kvtop.domain.process import Process
 from kvtop.domain.sample import Sample
 from kvtop.domain.server import ServerReading, ServerState
 
 GIB = 2**30
-CONFIG = {
-    "architectures": ["LlamaForCausalLM"],
-    "model_type": "llama",
-    "torch_dtype": "bfloat16",
-    "num_hidden_layers": 2,
-    "hidden_size": 512,
-    "intermediate_size": 1024,
-    "num_attention_heads": 8,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 4096,
-    "vocab_size": 1000,
-}
-
-
-def checkpoint() -> Checkpoint:
-    shapes: dict[str, tuple[int, ...]] = {
-        "model.embed_tokens.weight": (1000, 512),
-        "lm_head.weight": (1000, 512),
-        "model.norm.weight": (512,),
-    }
-    for layer in range(2):
-        stem = f"model.layers.{layer}."
-        shapes |= {f"{stem}{name}.weight": (512,) for name in ("input_layernorm", "post_attention_layernorm")}
-        shapes |= {f"{stem}self_attn.{name}_proj.weight": (512, 512) for name in "qo"}
-        shapes |= {f"{stem}self_attn.{name}_proj.weight": (128, 512) for name in "kv"}
-        shapes |= {f"{stem}mlp.{name}_proj.weight": (1024, 512) for name in ("gate", "up")}
-        shapes |= {f"{stem}mlp.down_proj.weight": (512, 1024)}
-    tensors = tuple(CheckpointTensor(name, "BF16", shape, 2 * math.prod(shape)) for name, shape in shapes.items())
-    return Checkpoint("/m", CONFIG, tensors, sum(it.size_bytes for it in tensors))
 
 
 def launch(engine: str, **options: str) -> LaunchOptions:
@@ -83,7 +53,7 @@ def vllm(tp: int, *, blocks: int = 5000, **changes: object) -> ServerReading:
 
 def view_of(reading: ServerReading, *devices: Device) -> ServerView:
     processes = tuple(Process(pid, 1, "x", (), rss_bytes=GIB) for pid in reading.pids)
-    sample = Sample(1.0, "h", (*devices, host()), processes, (reading,), {"/m": checkpoint()})
+    sample = Sample(1.0, "h", (*devices, host()), processes, (reading,), {"/m": tiny_checkpoint()})
     return analyse(History(), sample, "1").servers[0]
 
 
@@ -151,7 +121,7 @@ def test_what_an_engine_reports_stands_where_nothing_can_be_computed() -> None:
 def test_an_mlx_cache_is_unknown_and_never_a_number() -> None:
     reading = vllm(1, engine="mlx", launch=launch("mlx", model="/m"), pools=(), ranks=())
     split = view_of(reading).splits[0]
-    assert split.weights.value_bytes == checkpoint().tensor_bytes
+    assert split.weights.value_bytes == tiny_checkpoint().tensor_bytes
     assert split.kv_cache.value_bytes is None
     assert view_of(reading).kv_cache.bytes_per_token == 2 * 2 * 2 * 64 * 2
 

@@ -1,0 +1,77 @@
+"""What-ifs of vLLM: cache type, longest sequence, share of the card, tensor parallel (0.32.0)."""
+
+from collections.abc import Callable, Mapping
+
+from kvtop.domain.plan import MemoryPlan
+from kvtop.planning.moves.steps import around, doubled, finer
+from kvtop.planning.vllm.settings import DEFAULT_UTILIZATION
+from kvtop.planning.what_if import WhatIf
+
+TYPES = ("auto", "fp8", "fp8_e5m2")
+LEAST_LENGTH_TOKENS = 256
+_UTILIZATION_STEP = 0.01
+_POOL = ("kv-cache-memory-bytes", "num-gpu-blocks-override")
+
+
+def _measured_anew(what_if: WhatIf) -> WhatIf:
+    """A pool that a running server reports is that of its present options: with others vLLM would measure again."""
+    stated = what_if.base.get(_POOL[1])
+    if stated is None or stated.origin.value != "endpoint":
+        return what_if
+    return what_if.with_changes(**{_POOL[1]: None})
+
+
+def _type(what_if: WhatIf, _: MemoryPlan | None, step: int) -> WhatIf:
+    at = what_if.value("kv-cache-dtype") or "auto"
+    return _measured_anew(what_if.with_changes(**{"kv-cache-dtype": around(TYPES, at, step)}))
+
+
+def _length(what_if: WhatIf) -> int | None:
+    asked = what_if.value("max-model-len")
+    return int(asked) if asked is not None and asked.isdigit() else None
+
+
+def _context(what_if: WhatIf, _: MemoryPlan | None, step: int) -> WhatIf | None:
+    length = _length(what_if)
+    return None if length is None else _resized(what_if, doubled(length, step))
+
+
+def _context_fine(what_if: WhatIf, _: MemoryPlan | None, step: int) -> WhatIf | None:
+    length = _length(what_if)
+    return None if length is None else _resized(what_if, finer(length, step, LEAST_LENGTH_TOKENS))
+
+
+def _resized(what_if: WhatIf, length: int) -> WhatIf | None:
+    return None if length < LEAST_LENGTH_TOKENS else what_if.with_changes(**{"max-model-len": str(length)})
+
+
+def _utilization(what_if: WhatIf, _: MemoryPlan | None, step: int) -> WhatIf | None:
+    """One hundredth of the card more or less for the server; a pool stated in bytes has no use for it."""
+    if what_if.value(_POOL[0]) is not None:
+        return None
+    asked = what_if.value("gpu-memory-utilization")
+    try:
+        share = round(float(asked) if asked is not None else DEFAULT_UTILIZATION, 2) + step * _UTILIZATION_STEP
+    except ValueError:
+        return None
+    if not 0.1 <= share <= 1.0:
+        return None
+    return _measured_anew(what_if.with_changes(**{"gpu-memory-utilization": f"{share:.2f}"}))
+
+
+def _tensor_parallel(what_if: WhatIf, _: MemoryPlan | None, step: int) -> WhatIf | None:
+    asked = what_if.value("tensor-parallel-size") or "1"
+    if not asked.isdigit():
+        return None
+    size = doubled(int(asked), step)
+    return _measured_anew(what_if.with_changes(**{"tensor-parallel-size": str(size)})) if size else None
+
+
+TURNS: Mapping[str, tuple[str, Callable[[WhatIf, MemoryPlan | None, int], WhatIf | None]]] = {
+    "type_k": ("KV cache type", _type),
+    "type_v": ("KV cache type", _type),
+    "context": ("longest sequence", _context),
+    "context_fine": ("longest sequence, finer", _context_fine),
+    "slots": ("tensor parallel", _tensor_parallel),
+    "batch": ("share of the card", _utilization),
+}

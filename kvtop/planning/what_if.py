@@ -1,0 +1,193 @@
+"""What would change if a server were started with other options: the same rules asked twice.
+
+Only what the change touches moves: what a running server holds beyond its plan (runtime, unattributed) is measured once
+and added to both sides.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
+from kvtop.domain.plan import DevicePlan, Estimate, MemoryPlan, PlanDevice, Refusal, UnknownArchitectureError
+from kvtop.domain.plan_answer import Fit
+from kvtop.planning.any_engine import PlannableModel, plan_launch
+from kvtop.planning.llamacpp.prepared import PreparedModel
+
+DETAIL = "what if"
+_SEGMENTS = ("weights", "kv_cache", "recurrent_state", "compute", "output")
+
+
+@dataclass(frozen=True, slots=True)
+class WhatIf:
+    """Launch options with some replaced. `changes` are (canonical name, value); None takes an option away.
+
+    `at_tokens` is the length of a sequence for engines whose cache grows (MLX); None is the engine's own way.
+    """
+
+    base: LaunchOptions
+    changes: tuple[tuple[str, str | None], ...] = ()
+    at_tokens: int | None = None
+
+    @property
+    def launch(self) -> LaunchOptions:
+        """The options with the changes in them."""
+        names = {name for name, _ in self.changes}
+        kept = tuple(option for option in self.base.options if option.name not in names)
+        added = tuple(
+            LaunchOption(name, value, Origin.ARGV, DETAIL) for name, value in self.changes if value is not None
+        )
+        return replace(self.base, options=(*kept, *added))
+
+    def value(self, name: str) -> str | None:
+        """The value of an option as changed."""
+        changed = dict(self.changes)
+        return changed[name] if name in changed else self.base.value(name)
+
+    def with_changes(self, **options: str | None) -> "WhatIf":
+        """More options replaced; names with underscores for dashes. A value that the base has already is no change."""
+        changed = dict(self.changes)
+        for word, value in options.items():
+            name = word.replace("_", "-")
+            changed.pop(name, None)
+            if self.base.value(name) != value:
+                changed[name] = value
+        return replace(self, changes=tuple(changed.items()))
+
+
+def replace_length(what_if: WhatIf, tokens: int) -> WhatIf:
+    """The same options, looked at with another length of sequence."""
+    return replace(what_if, at_tokens=tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentChange:
+    """Bytes of one segment now and then; None is unknown."""
+
+    segment: str
+    now_bytes: int | None
+    then_bytes: int | None
+
+    @property
+    def delta_bytes(self) -> int | None:
+        """Then less now; None where either is unknown."""
+        if self.now_bytes is None or self.then_bytes is None:
+            return None
+        return self.then_bytes - self.now_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceChange:
+    """One device now and then.
+
+    `needed` is the whole total then, with the range of the estimate and `beyond_bytes` in it; None where a part of it
+    is unknown. `room_bytes` is what the server could have: free memory and what it holds itself.
+    """
+
+    name: str
+    segments: tuple[SegmentChange, ...]
+    beyond_bytes: int
+    needed: Estimate | None
+    room_bytes: int | None
+
+    @property
+    def fit(self) -> Fit:
+        """Fits, fits unless the estimate is at its high end, or does not fit."""
+        if self.room_bytes is None or self.needed is None:
+            return Fit.UNKNOWN
+        if self.needed.high_bytes <= self.room_bytes:
+            return Fit.FITS
+        return Fit.TIGHT if self.needed.value_bytes <= self.room_bytes else Fit.TOO_LARGE
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Now beside then. `then` is a Refusal where the engine would not start, None where no exact rule is known.
+
+    `note` has the words of either; `devices` is empty without a plan for then.
+    """
+
+    what_if: WhatIf
+    now: MemoryPlan | None
+    then: MemoryPlan | Refusal | None
+    devices: tuple[DeviceChange, ...] = ()
+    note: str = ""
+
+    @property
+    def fit(self) -> Fit:
+        """The worst verdict of all devices."""
+        order = (Fit.TOO_LARGE, Fit.UNKNOWN, Fit.TIGHT, Fit.FITS)
+        fits = {device.fit for device in self.devices}
+        return next((fit for fit in order if fit in fits), Fit.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a what-if stands on and does not change: the model, the devices, what is free, what lies beyond the plan.
+
+    `rooms` and `beyond` are by the plan's names of devices ("gpu0", "host").
+    """
+
+    model: PlannableModel
+    devices: tuple[PlanDevice, ...]
+    rooms: Mapping[str, int | None]
+    beyond: Mapping[str, int]
+    draft: PreparedModel | None = None
+
+
+def compare(ground: Ground, now: MemoryPlan | None, what_if: WhatIf) -> Comparison:
+    """Plan the changed launch and hold it against the plan of now. Never raises for what the rules do not know."""
+    try:
+        then = plan_launch(
+            what_if.launch, ground.model, ground.devices, draft=ground.draft, at_tokens=what_if.at_tokens
+        )
+    except UnknownArchitectureError as error:
+        return Comparison(what_if, now, None, note=str(error))
+    if isinstance(then, Refusal):
+        return Comparison(what_if, now, then, note=then.message)
+    return Comparison(what_if, now, then, tuple(_device(ground, now, then, part) for part in then.devices))
+
+
+def _device(ground: Ground, now: MemoryPlan | None, then: MemoryPlan, part: DevicePlan) -> DeviceChange:
+    before = now.device(part.name) if now is not None else None
+    changes = tuple(
+        SegmentChange(
+            segment,
+            None if now is None else _amount(now, before, segment),
+            _amount(then, part, segment),
+        )
+        for segment in _SEGMENTS
+    )
+    beyond_bytes = ground.beyond.get(part.name, 0)
+    return DeviceChange(
+        part.name, changes, beyond_bytes, _needed(then, part, beyond_bytes), ground.rooms.get(part.name)
+    )
+
+
+def _amount(plan: MemoryPlan, part: DevicePlan | None, segment: str) -> int | None:
+    if part is None:
+        return 0
+    if segment == "compute":
+        return part.compute.value_bytes if plan.is_compute_known else None
+    if segment == "kv_cache" and part.kv_cache_bytes is None and plan.vllm is not None and plan.vllm.pool_estimate:
+        return plan.vllm.pool_estimate.pool.value_bytes
+    amounts = {
+        "weights": part.weights_bytes,
+        "kv_cache": part.kv_cache_bytes,
+        "recurrent_state": part.recurrent_state_bytes,
+        "output": part.output_bytes,
+    }
+    return amounts[segment]
+
+
+def _needed(plan: MemoryPlan, part: DevicePlan, beyond_bytes: int) -> Estimate | None:
+    if part.weights_bytes is None or not plan.is_compute_known:
+        return None
+    if part.kv_cache_bytes is None:
+        # vLLM fills what it was told to fill: weights, the rest and the pool are the requested memory together.
+        likely = plan.vllm.pool_estimate if plan.vllm is not None else None
+        if likely is None:
+            return None
+        whole = part.weights_bytes + part.compute.value_bytes + likely.pool.value_bytes + beyond_bytes
+        return Estimate(whole, whole, whole)
+    exact = part.weights_bytes + part.kv_cache_bytes + part.recurrent_state_bytes + part.output_bytes + beyond_bytes
+    return part.compute + Estimate(exact, exact, exact)

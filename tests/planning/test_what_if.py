@@ -1,0 +1,206 @@
+"""What-ifs: every dial of every engine gives the numbers of a plan with the same options."""
+
+import shlex
+from collections.abc import Callable
+
+import pytest
+from tiny_models import tiny_checkpoint
+
+from kvtop.domain.launch import LaunchOptions, Origin
+from kvtop.domain.plan import MemoryPlan, PlanDevice, Refusal, UnknownArchitectureError
+from kvtop.domain.plan_answer import Fit
+from kvtop.planning.any_engine import PlannableModel, plan_launch
+from kvtop.planning.command import parse_command
+from kvtop.planning.launch_command import Host, command_words, host_of, instruction, option_words
+from kvtop.planning.llamacpp.options import parse_llama_server
+from kvtop.planning.llamacpp.prepared import prepare
+from kvtop.planning.mlx.options import parse_server_options
+from kvtop.planning.moves import ENGINES, Dial, turn
+from kvtop.planning.moves.steps import around, finer
+from kvtop.planning.vllm.options import parse_serve_options
+from kvtop.planning.what_if import Ground, WhatIf, compare
+from kvtop.sources.demo_models import gemma3_27b, llama31_8b
+
+GIB = 2**30
+CARD = PlanDevice("gpu0", 24 * GIB, 24 * GIB)
+
+
+def ground(model: PlannableModel, beyond_bytes: int = 0) -> Ground:
+    return Ground(
+        model,
+        (CARD,),
+        {"gpu0": 24 * GIB, "host": None},
+        {"gpu0": beyond_bytes},
+    )
+
+
+CASES: dict[str, tuple[Callable[[list[str]], LaunchOptions], PlannableModel, list[str]]] = {
+    "llama.cpp": (
+        lambda words: parse_llama_server(words, {}),
+        prepare(llama31_8b("/m.gguf")),
+        ["-m", "/m.gguf", "-c", "16384", "-ub", "256"],
+    ),
+    "llama.cpp, windows": (
+        lambda words: parse_llama_server(words, {}),
+        prepare(gemma3_27b("/g.gguf")),
+        ["-m", "/g.gguf", "-np", "2", "-fa", "on"],
+    ),
+    "vllm": (
+        parse_serve_options,
+        tiny_checkpoint(),
+        ["/m", "--max-model-len", "4096", "--kv-cache-memory-bytes", "1G"],
+    ),
+    "vllm, measured": (parse_serve_options, tiny_checkpoint(), ["/m", "--max-model-len=4096"]),
+    "mlx": (parse_server_options, tiny_checkpoint(), ["--model", "/m"]),
+}
+
+
+def plain(launch: LaunchOptions, model: PlannableModel, at_tokens: int | None) -> MemoryPlan | Refusal | None:
+    try:
+        return plan_launch(launch, model, (CARD,), at_tokens=at_tokens)
+    except UnknownArchitectureError:
+        return None
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_dial_agrees_with_a_plan_of_the_command_it_tells(name: str) -> None:
+    parse, model, words = CASES[name]
+    base = parse(words)
+    at_tokens = 2048 if base.engine == "mlx" else None
+    now = plain(base, model, at_tokens)
+    assert isinstance(now, MemoryPlan)
+    moved = 0
+    for dial in Dial:
+        for step in (1, -1):
+            what_if, plan = WhatIf(base, at_tokens=at_tokens), now
+            for _ in range(4):
+                following = turn(what_if, plan, dial, step)
+                if following is None:
+                    break
+                what_if, moved = following, moved + 1
+                found = compare(ground(model), now, what_if)
+                typed = parse(list(command_words(base, what_if.changes, ["server", *words]))[1:])
+                expected = plain(typed, model, what_if.at_tokens)
+                if isinstance(expected, MemoryPlan):
+                    assert isinstance(found.then, MemoryPlan)
+                    assert found.then.devices == expected.devices
+                    plan = found.then
+                else:
+                    assert found.then == expected
+                    assert found.note
+    assert moved >= 20
+
+
+def test_only_what_the_change_touches_moves() -> None:
+    base = parse_llama_server(["-m", "/m.gguf", "-c", "16384"], {})
+    model = prepare(llama31_8b("/m.gguf"))
+    now = plain(base, model, None)
+    assert isinstance(now, MemoryPlan)
+    half = turn(WhatIf(base), now, Dial.CONTEXT, -1)
+    assert half is not None
+    found = compare(ground(model, beyond_bytes=300), now, half)
+    card = found.devices[0]
+    moved = {change.segment for change in card.segments if change.delta_bytes}
+    assert "kv_cache" in moved
+    assert not moved & {"weights", "output", "recurrent_state"}
+    part = found.then.device("gpu0") if isinstance(found.then, MemoryPlan) else None
+    assert part is not None
+    assert card.needed is not None
+    assert card.needed.value_bytes - 300 == (
+        (part.weights_bytes or 0) + (part.kv_cache_bytes or 0) + part.compute.value_bytes + part.output_bytes
+    )
+
+
+def test_slots_stay_in_their_pool_and_the_pool_can_be_split() -> None:
+    base = parse_llama_server(["-m", "/m.gguf", "-c", "16384"], {})
+    model = prepare(llama31_8b("/m.gguf"))
+    now = plain(base, model, None)
+    more = turn(WhatIf(base), now if isinstance(now, MemoryPlan) else None, Dial.SLOTS, 1)
+    assert more is not None
+    then = compare(ground(model), None, more).then
+    assert isinstance(then, MemoryPlan)
+    assert then.context is not None
+    assert (then.context.n_seq_max, then.context.kv_unified) == (5, True)
+    split = turn(more, then, Dial.UNIFIED, 1)
+    assert split is not None
+    own = compare(ground(model), None, split).then
+    assert isinstance(own, MemoryPlan)
+    assert own.context is not None
+    assert (own.context.n_seq_max, own.context.kv_unified) == (5, False)
+
+
+def test_a_refusal_is_told_in_the_engines_words() -> None:
+    base = parse_llama_server(["-m", "/m.gguf", "-fa", "off"], {})
+    found = compare(ground(prepare(llama31_8b("/m.gguf"))), None, WhatIf(base).with_changes(cache_type_v="q8_0"))
+    assert isinstance(found.then, Refusal)
+    assert "quantized V cache requires flash_attn" in found.note
+    assert found.devices == ()
+
+
+def test_three_verdicts() -> None:
+    base = parse_llama_server(["-m", "/m.gguf", "-c", "8192"], {})
+    model = prepare(llama31_8b("/m.gguf"))
+    needed = compare(ground(model), None, WhatIf(base)).devices[0].needed
+    assert needed is not None
+    rooms = {Fit.FITS: needed.high_bytes, Fit.TOO_LARGE: needed.value_bytes - 1}
+    if needed.value_bytes < needed.high_bytes:
+        rooms[Fit.TIGHT] = needed.high_bytes - 1
+    for fit, room_bytes in rooms.items():
+        here = Ground(model, (CARD,), {"gpu0": room_bytes}, {})
+        assert compare(here, None, WhatIf(base)).devices[0].fit is fit
+
+
+def test_a_value_set_back_is_no_change() -> None:
+    base = parse_llama_server(["-m", "/m.gguf", "-ctk", "q8_0"], {})
+    assert WhatIf(base).with_changes(cache_type_k="f16").with_changes(cache_type_k="q8_0").changes == ()
+
+
+@pytest.mark.parametrize(
+    ("command", "changes", "expected"),
+    [
+        ("llama-server -m x -ctk q4_0 -c 4096", {"cache_type_k": "q8_0"}, "-m x -c 4096 --cache-type-k q8_0"),
+        ("llama-server -m x --flash-attn off -kvu", {"flash_attn": "on"}, "-m x -kvu --flash-attn on"),
+        ("llama-server -m x -kvu", {"kv_unified": "false"}, "-m x --no-kv-unified"),
+        ("vllm serve m --max-model-len=4096 --x 1", {"max_model_len": "8192"}, "serve m --x 1 --max-model-len 8192"),
+        ("mlx_lm.server --model m --kv-bits 4", {"kv_bits": None}, "--model m"),
+    ],
+)
+def test_the_command_has_each_option_once(command: str, changes: dict[str, str | None], expected: str) -> None:
+    words = shlex.split(command)
+    read = parse_command(words)
+    parsers = {"llama.cpp": lambda it: parse_llama_server(it, {}), "vllm": parse_serve_options}
+    base = parsers.get(read.engine, parse_server_options)(list(read.words))
+    changed = tuple((name.replace("_", "-"), value) for name, value in changes.items())
+    assert shlex.join(command_words(base, changed, words)[1:]) == expected
+    assert len(option_words(base.engine, changed)) <= 2
+
+
+def test_under_ollama_and_a_router_other_places_are_named() -> None:
+    argv = ["/usr/lib/ollama/llama-server", "--model", "x", "-c", "16384", "-np", "4"]
+    assert host_of(argv, None) is Host.OLLAMA
+    assert host_of(["/opt/llama-server"], ["/opt/llama-server"]) is Host.ROUTER
+    assert host_of(["/opt/llama-server"], ["/bin/bash"]) is Host.COMMAND
+    base = parse_llama_server(argv[1:], {})
+    changes = (("cache-type-k", "q8_0"), ("cache-type-v", "q8_0"), ("ctx-size", "32768"), ("flash-attn", "on"))
+    told = instruction(Host.OLLAMA, base, changes, argv)
+    assert told.text.split() == [
+        "OLLAMA_KV_CACHE_TYPE=q8_0",
+        "OLLAMA_CONTEXT_LENGTH=8192",
+        "OLLAMA_FLASH_ATTENTION=1",
+    ]
+    mixed = instruction(Host.OLLAMA, base, (("cache-type-k", "q8_0"), ("ubatch-size", "64")), argv)
+    assert mixed.text == ""
+    assert len(mixed.notes) == 2
+    preset = instruction(Host.ROUTER, base, changes, argv)
+    assert "ctx-size = 32768" in preset.text
+
+
+def test_scales() -> None:
+    assert [around("abc", at, 1) for at in "abc"] == ["b", "c", "a"]
+    assert around("abc", "z", -1) == "c"
+    assert finer(16384, 1, 256) == 18432
+    assert finer(256, -1, 256) == 256
+    assert ENGINES["vllm"].name(Dial.FLASH) is None
+    unknown = LaunchOptions("sglang")
+    assert turn(WhatIf(unknown), None, Dial.CONTEXT, 1) is None
+    assert WhatIf(unknown).with_changes(a_b="1").launch.options[0].origin is Origin.ARGV
