@@ -58,7 +58,7 @@ def test_the_same_sample_makes_an_equal_frame(chosen: Scenario) -> None:
 def test_a_card_with_one_server_is_explained() -> None:
     view = _only(_frames(scenario("rtx4090_llamacpp"), 8.0))
     split = next(it for it in view.splits if it.device_id == "gpu0")
-    assert split.driver.value_bytes == 19_480 * MIB
+    assert split.driver.value_bytes == 18_140 * MIB
     assert split.weights.basis is split.kv_cache.basis is Basis.COMPUTED
     assert split.unattributed.value_bytes is not None
     assert abs(split.unattributed.value_bytes) < split.driver.value_bytes // 10
@@ -84,7 +84,7 @@ def test_a_lost_device_keeps_its_last_figures_and_grows_old() -> None:
     lost = frame.devices[0]
     assert lost.device.state is DeviceState.LOST
     assert lost.age_seconds == 6.0
-    assert _only(frame).splits[0].driver.value_bytes == 19_480 * MIB
+    assert _only(frame).splits[0].driver.value_bytes == 18_140 * MIB
 
 
 def test_a_driver_that_says_nothing_of_a_process_makes_the_total_unknown() -> None:

@@ -41,7 +41,7 @@ def _vllm(index: int) -> VllmServer:
             ("max-model-len", "16384", "--max-model-len"),
         ),
         ranks=1,
-        block_count=3_300,
+        block_count=3_500,
         sequence_limit_tokens=16_384,
         used_blocks_at_start=400 + 200 * index,
         blocks_per_second=1.0 + index,
@@ -56,8 +56,8 @@ def at(second: float) -> Sample:
     """The host at that second."""
     cards = []
     for index in range(CARDS):
-        held = {server.pid: 7_560 for server in LLAMAS[index]}
-        held[VLLMS[index].core_pid] = 17_300
+        held = {server.pid: 7_250 for server in LLAMAS[index]}
+        held[VLLMS[index].core_pid] = 17_530
         cards.append(card(second, L40S, held, index=index))
     servers = [server for row in LLAMAS for server in row]
     return Sample(

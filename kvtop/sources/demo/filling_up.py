@@ -32,17 +32,17 @@ VLLM = VllmServer(
         ("max-model-len", "8192", "--max-model-len"),
     ),
     ranks=1,
-    block_count=2_600,
+    block_count=2_750,
     sequence_limit_tokens=8_192,
-    used_blocks_at_start=1_960,
+    used_blocks_at_start=2_100,
     blocks_per_second=3.5,
     running=14,
 )
 
 
 def at(second: float) -> Sample:
-    """The host at that second: the slot is full after 143 seconds, the pool after 183."""
-    held = {LLAMA.pid: 7_560, VLLM.core_pid: 15_880}
+    """The host at that second: the slot is full after 143 seconds, the pool after 185."""
+    held = {LLAMA.pid: 7_250, VLLM.core_pid: 15_740}
     return Sample(
         taken_at=EPOCH + second,
         host="workstation",

@@ -30,17 +30,17 @@ VLLM = VllmServer(
         ("max-num-batched-tokens", "2048", "--max-num-batched-tokens"),
     ),
     ranks=1,
-    block_count=9_850,
+    block_count=11_800,
     sequence_limit_tokens=32_768,
     used_blocks_at_start=1_400,
     blocks_per_second=3.0,
 )
-HELD_MIB = {GEMMA.pid: 21_900, VLLM.core_pid: 33_000}
+HELD_MIB = {GEMMA.pid: 22_740, VLLM.core_pid: 36_760}
 
 
 def at(second: float) -> Sample:
     """The host at that second."""
-    host = host_memory(second, 119.6, 66)
+    host = host_memory(second, 119.6, 68)
     rows = (*(ProcessMemory(pid, size * MIB, ("compute",)) for pid, size in HELD_MIB.items()), _DESKTOP)
     gpu = Device(
         id="gpu0",

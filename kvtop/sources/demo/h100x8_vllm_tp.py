@@ -16,7 +16,7 @@ LLAMA = VllmServer(
         ("max-model-len", "131072", "--max-model-len"),
     ),
     ranks=8,
-    block_count=37_200,
+    block_count=38_600,
     sequence_limit_tokens=131_072,
     used_blocks_at_start=21_400,
     blocks_per_second=42.0,
@@ -32,7 +32,7 @@ QWEN = VllmServer(
         ("kv-cache-dtype", "fp8", "--kv-cache-dtype"),
     ),
     ranks=4,
-    block_count=16_300,
+    block_count=19_800,
     sequence_limit_tokens=40_960,
     used_blocks_at_start=3_100,
     blocks_per_second=9.0,
@@ -43,9 +43,9 @@ def at(second: float) -> Sample:
     """The host at that second."""
     cards = []
     for index in range(8):
-        held = {LLAMA.worker_pids[index]: 45_000}
+        held = {LLAMA.worker_pids[index]: 44_900}
         if index >= 4:
-            held[QWEN.worker_pids[index - 4]] = 28_000
+            held[QWEN.worker_pids[index - 4]] = 28_560
         cards.append(card(second, H100, held, index=index, busy_ratio=0.97 if index >= 4 else 0.88))
     return Sample(
         taken_at=EPOCH + second,

@@ -52,8 +52,8 @@ def card(
         uuid=f"GPU-5a3c1f00-0000-4000-8000-{index:012x}",
         compute_capability=product.compute_capability,
         utilization_ratio=busy_ratio,
-        temperature_celsius=round(38 + 35 * busy_ratio),
-        power_watts=round(product.power_limit_watts * (0.15 + 0.75 * busy_ratio)),
+        temperature_celsius=float(round(38 + 35 * busy_ratio)),
+        power_watts=float(round(product.power_limit_watts * (0.15 + 0.75 * busy_ratio))),
         power_limit_watts=product.power_limit_watts,
     )
 

@@ -25,7 +25,7 @@ class LlamaServer:
     told: Told
     slot_context_tokens: int
     prompts: tuple[int, ...]
-    rss_mib: int = 1500
+    rss_mib: int = 780
     tokens_per_second: int = TOKENS_PER_SECOND
     container: Container | None = None
     address: str = "127.0.0.1"

@@ -30,7 +30,7 @@ def at(second: float) -> Sample:
     return Sample(
         taken_at=EPOCH + second,
         host="workstation",
-        devices=(card(second, RTX_4090, {LLAMA.pid: 9_000}, desktop_mib=540), host_memory(second, 64, 14)),
+        devices=(card(second, RTX_4090, {LLAMA.pid: 8_760}, desktop_mib=540), host_memory(second, 64, 14)),
         processes=(LLAMA.process(),),
         servers=(LLAMA.reading(second),),
         models={LLAMA.model.path: LLAMA.model},

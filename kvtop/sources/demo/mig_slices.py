@@ -17,7 +17,7 @@ VLLM = VllmServer(
     model=bf16("/models/Llama-3.1-8B-Instruct", LLAMA_8B),
     told=(("max-model-len", "16384", "--max-model-len"),),
     ranks=1,
-    block_count=9_700,
+    block_count=9_680,
     sequence_limit_tokens=16_384,
     used_blocks_at_start=2_000,
     blocks_per_second=4.0,
@@ -31,7 +31,7 @@ LLAMA = LlamaServer(
     slot_context_tokens=32768,
     prompts=(9_000, 2_000, 0, 0),
 )
-_SLICES = (("3g.40gb", 40_192, VLLM.core_pid, 36_900), ("2g.20gb", 19_968, LLAMA.pid, 9_900), ("1g.10gb", 9_728, 0, 0))
+_SLICES = (("3g.40gb", 40_192, VLLM.core_pid, 36_980), ("2g.20gb", 19_968, LLAMA.pid, 9_375), ("1g.10gb", 9_728, 0, 0))
 
 
 def at(second: float) -> Sample:

@@ -23,7 +23,7 @@ VLLM = VllmServer(
     model=bf16("/models/Llama-3.1-8B-Instruct", LLAMA_8B),
     told=(("gpu-memory-utilization", "0.7", "--gpu-memory-utilization"), ("max-model-len", "32768", "--max-model-len")),
     ranks=1,
-    block_count=6_450,
+    block_count=7_400,
     sequence_limit_tokens=32_768,
     used_blocks_at_start=900,
     blocks_per_second=6.0,
@@ -57,8 +57,8 @@ RUNNER = LlamaServer(
 def at(second: float) -> Sample:
     """The host at that second."""
     cards = (
-        card(second, RTX_4090, {GEMMA.pid: 19_480}, desktop_mib=612),
-        card(second, L40S, {VLLM.core_pid: 32_480, RUNNER.pid: 6_300}, index=1),
+        card(second, RTX_4090, {GEMMA.pid: 18_140}, desktop_mib=612),
+        card(second, L40S, {VLLM.core_pid: 32_300, RUNNER.pid: 6_220}, index=1),
     )
     front = process(
         OLLAMA_PID, ("/usr/bin/ollama", "serve"), name="ollama", port=11434, rss_mib=160, children=(RUNNER.pid,)

@@ -29,7 +29,7 @@ def at(second: float) -> Sample:
     return Sample(
         taken_at=EPOCH + second,
         host="workstation",
-        devices=(card(second, RTX_4090, {4711: 19_480}, desktop_mib=612), host_memory(second, 64, 19)),
+        devices=(card(second, RTX_4090, {4711: 18_140}, desktop_mib=612), host_memory(second, 64, 19)),
         processes=(GEMMA.process(),),
         servers=(GEMMA.reading(second),),
         models={GEMMA.model.path: GEMMA.model},

@@ -48,7 +48,7 @@ VLLM = VllmServer(
         ("max-model-len", "16384", "--max-model-len"),
     ),
     ranks=1,
-    block_count=3_700,
+    block_count=3_900,
     sequence_limit_tokens=16_384,
     used_blocks_at_start=900,
     blocks_per_second=2.0,
@@ -60,7 +60,7 @@ NOTEBOOK_PID = 9900
 
 def at(second: float) -> Sample:
     """The host at that second."""
-    held = {CHAT.pid: 7_700, CODE.pid: 7_600, VLLM.core_pid: 18_300, NOTEBOOK_PID: 5_300}
+    held = {CHAT.pid: 7_450, CODE.pid: 7_250, VLLM.core_pid: 18_450, NOTEBOOK_PID: 5_300}
     return Sample(
         taken_at=EPOCH + second,
         host="team-box",

@@ -35,7 +35,7 @@ VLLM = VllmServer(
         ("max-model-len", "8192", "--max-model-len"),
     ),
     ranks=1,
-    block_count=2_300,
+    block_count=2_380,
     sequence_limit_tokens=8_192,
     used_blocks_at_start=0,
     blocks_per_second=0.0,

@@ -82,7 +82,8 @@ def test_metrics_are_read_back_and_unknown_is_left_out(scenario: Scenario) -> No
     assert len(in_text) == known > 0
     assert not any("pid" in name for name, _ in (pair for key in in_text for pair in key[1:]))
     for view in frame.servers:
-        has_ratio = any(key[0] == "kvtop_kv_cache_used_ratio" for key in in_text)
+        label = ("server", view.reading.id)
+        has_ratio = any(key[0] == "kvtop_kv_cache_used_ratio" and label in key for key in in_text)
         assert has_ratio == (view.kv_cache.used_ratio is not None)
 
 
