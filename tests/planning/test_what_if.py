@@ -19,7 +19,7 @@ from kvtop.planning.moves import ENGINES, Dial, turn
 from kvtop.planning.moves.steps import around, finer
 from kvtop.planning.vllm.options import parse_serve_options
 from kvtop.planning.what_if import Ground, WhatIf, compare
-from kvtop.sources.demo_models import gemma3_27b, llama31_8b
+from kvtop.sources.demo.gguf_models import gemma3_27b, llama31_8b
 
 GIB = 2**30
 CARD = PlanDevice("gpu0", 24 * GIB, 24 * GIB)
