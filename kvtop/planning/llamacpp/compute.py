@@ -19,7 +19,7 @@ from kvtop.domain.plan import Estimate
 from kvtop.planning.llamacpp.architectures import MEASURED
 from kvtop.planning.llamacpp.buffers import BufferRule
 from kvtop.planning.llamacpp.compute_allocation import peak_bytes
-from kvtop.planning.llamacpp.compute_graph import OFFLOADED_ROWS, Graph
+from kvtop.planning.llamacpp.compute_graph import Graph
 from kvtop.planning.llamacpp.compute_layers import Blocks, blocks_of
 from kvtop.planning.llamacpp.compute_model import write_graph
 from kvtop.planning.llamacpp.compute_schedule import assign, schedule
@@ -109,7 +109,7 @@ def attention_stays(prepared: PreparedModel, context: ResolvedContext, settings:
         return True
     tokens = context.n_seq_max
     probed = replace(context, n_ubatch=tokens, n_outputs_max=tokens, flash_attention=True)
-    graph = Graph(len(placement.devices), settings.op_offload and tokens >= OFFLOADED_ROWS)
+    graph = Graph(len(placement.devices), settings.op_offload)
     write_graph(graph, prepared.hparams, blocks, probed, value_transposed=False, cache_on_host=placement.kv_on_host)
     assign(graph)
     return all(tensor.device == home for tensor, home in graph.fused)
@@ -139,7 +139,7 @@ def _peaks(
     if prediction:
         attending = [block for block in blocks.walked if "attn_output" in block.weights]
         blocks = replace(blocks, walked=tuple(attending[-1:]))
-    graph = Graph(host, offloads and host > 0 and min(context.n_ctx, context.n_ubatch) >= OFFLOADED_ROWS)
+    graph = Graph(host, offloads and host > 0)
     write_graph(
         graph,
         prepared.hparams,

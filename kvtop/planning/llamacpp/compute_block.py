@@ -3,7 +3,7 @@
 from kvtop.planning.llamacpp.compute_attention import Heads, attention, projected
 from kvtop.planning.llamacpp.compute_blocks import Walk, Weights, experts, feed_forward, mixture
 from kvtop.planning.llamacpp.compute_gemma import add_per_layer
-from kvtop.planning.llamacpp.compute_graph import OFFLOADED_ROWS, Tensor
+from kvtop.planning.llamacpp.compute_graph import Tensor
 from kvtop.planning.llamacpp.compute_latent import latent_attention
 from kvtop.planning.llamacpp.compute_layers import Block
 from kvtop.planning.llamacpp.compute_recurrence import recurrence
@@ -20,8 +20,8 @@ _NARROWED_AT_THE_END = frozenset(
 def narrowed(walk: Walk, *tensors: Tensor) -> tuple[Tensor, ...]:
     """The rows that have outputs: from here on, nothing else is computed."""
     context = walk.context
-    walk.narrowed, walk.rows = True, min(walk.rows, context.n_outputs_max)
-    walk.graph.offloads = walk.graph.offloads and walk.rows >= OFFLOADED_ROWS
+    walk.narrowed = True
+    walk.rows = walk.graph.rows = min(walk.rows, context.n_outputs_max)
     return tuple(walk.values(walk.hparams.n_embd, (tensor, walk.inputs.out_rows)) for tensor in tensors)
 
 
@@ -81,9 +81,10 @@ def _parallel(walk: Walk, block: Block, inputs: tuple[Tensor, Tensor], heads: He
     if narrows:
         (x,) = narrowed(walk, x)
     fed = walk.add(fed, x)
-    some_rows, walk.rows = walk.rows, all_rows
+    some_rows = walk.rows
+    walk.rows = walk.graph.rows = all_rows
     attended = projected(walk, block.weights, heads)
-    walk.rows = some_rows
+    walk.rows = walk.graph.rows = some_rows
     if narrows:
         (attended,) = narrowed(walk, attended)
     return walk.add(fed, attended)

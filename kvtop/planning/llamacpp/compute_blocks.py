@@ -78,7 +78,7 @@ class Walk:
 
     def product(self, weight: Resident, x: Tensor) -> Tensor:
         """A matrix product with a weight."""
-        return self.graph.weighted(weight.rows * self.rows * F32, weight, (x,))
+        return self.graph.weighted(weight.rows * self.rows * F32, weight, (x,), 0, self.rows)
 
     def linear(self, weights: Weights, name: str, x: Tensor) -> Tensor:
         """A matrix product and its bias."""
@@ -203,7 +203,11 @@ def _inner_experts(walk: Walk, weights: Weights, x: Tensor, chosen: Tensor, used
 
 def _expert_bias(walk: Walk, weights: Weights, name: str, y: Tensor, chosen: Tensor) -> Tensor:
     bias = weights.get(name + ".bias")
-    return y if bias is None else walk.graph.weighted(y.size_bytes, bias, (y, chosen), 1)
+    return (
+        y
+        if bias is None
+        else walk.graph.weighted(y.size_bytes, bias, (y, chosen), 1, y.size_bytes // (F32 * bias.columns))
+    )
 
 
 def mixture(walk: Walk, weights: Weights, x: Tensor) -> Tensor:

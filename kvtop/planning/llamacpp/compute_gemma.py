@@ -20,7 +20,7 @@ def per_layer_rows(walk: Walk, others: Weights, tokens: Tensor, embedded: Tensor
 def add_per_layer(walk: Walk, weights: Weights, x: Tensor) -> Tensor:
     """A gate over the layer's own input, projected back to the model's width; without its residual."""
     gate = walk.alter(walk.linear(weights, "inp_gate", x))
-    own = _layer_inputs(walk)
+    own = walk.graph.part(_layer_inputs(walk), gate.size_bytes)
     gated = walk.graph.compute(gate.size_bytes, (gate, own), 1)
     return walk.norm(weights, "post_norm", walk.linear(weights, "proj", gated))
 

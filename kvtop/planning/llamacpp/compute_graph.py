@@ -49,6 +49,7 @@ class Tensor:
         "staged_bytes",
         "uses",
         "view_first",
+        "within",
     )
 
     def __init__(
@@ -71,6 +72,8 @@ class Tensor:
         """What a copy on another device takes, if only a part of it is read there."""
         self.view_first = False
         """The first source is a view, whose memory is not taken over unless it is a copy from another device."""
+        self.within: Tensor | None = None
+        """The tensor that this is a part of: nothing is computed, but another device copies only the part."""
         self.uses = 0
         self.held = 0
         self.address = 0
@@ -84,13 +87,15 @@ class Tensor:
 class Graph:
     """Tensors in the order of computation, and the inputs that the host fills before."""
 
-    __slots__ = ("constants", "expanded", "fused", "host", "inputs", "offloads", "operations")
+    __slots__ = ("constants", "expanded", "fused", "host", "inputs", "offloads", "operations", "rows")
 
     def __init__(self, host: int, offloads: bool) -> None:
         self.host = host
         """Index of the CPU: one more than the last accelerator's."""
         self.offloads = offloads
-        """Whether operations on host weights move to the first accelerator (batches of 32 rows and more)."""
+        """Whether operations on host weights may move to the first accelerator."""
+        self.rows = 0
+        """Tokens that matrix products work on."""
         self.inputs: list[Tensor] = []
         self.constants: list[Tensor] = []
         """Tensors without sources that the graph fills itself; they exist before anything is computed."""
@@ -118,11 +123,25 @@ class Graph:
         self.operations.append(tensor)
         return tensor
 
-    def weighted(self, size_bytes: int, weight: Resident, sources: Sequence[Tensor], reuse: int = 0) -> Tensor:
-        """A tensor computed with a weight: it runs where the weight is, or is offloaded."""
+    def part(self, whole: Tensor, size_bytes: int) -> Tensor:
+        """A part of a tensor that its reader alone needs."""
+        tensor = Tensor(size_bytes)
+        tensor.within = whole
+        return tensor
+
+    def weighted(
+        self, size_bytes: int, weight: Resident, sources: Sequence[Tensor], reuse: int = 0, batch: int = 0
+    ) -> Tensor:
+        """A tensor computed with a weight: it runs where the weight is, or is offloaded from 32 rows on.
+
+        `batch`: those rows (`get_op_batch_size`), tokens unless the weight is a vector that scales rows of its length.
+        """
         home = weight.home
         if home == self.host and self.offloads and weight.on_gpu:
-            home = 0
+            if not batch:
+                batch = size_bytes // (4 * weight.columns) if weight.rows == 1 and weight.columns else self.rows
+            if batch >= OFFLOADED_ROWS:
+                home = 0
         tensor = Tensor(size_bytes, sources, reuse, (weight,), home)
         self.operations.append(tensor)
         return tensor

@@ -101,11 +101,18 @@ def blocks_of(
         )
         for layer in range(hparams.n_layer)
     ]
-    # Under pipeline parallelism every copy is kept: all blocks that stage something count.
+    # Under pipeline parallelism every copy is kept: all blocks that stage something count. So they do where they read
+    # caches of a block on another device: nothing is written in between that would begin another split.
     staging = mixed or attends_on_host or "per_layer_token_embd" in others
-    repetitions = len(kinds) if placement.pipeline_parallel and staging else _REPETITIONS
+    borrowing = any(
+        placement.cache_device(hparams.cache_layer(layer)) != placement.layers[layer]
+        for layer in range(hparams.n_layer)
+        if not hparams.has_kv(layer)
+    )
+    every = borrowing or (placement.pipeline_parallel and staging)
+    repetitions = len(kinds) if every else _REPETITIONS
     if hparams.arch in _SINGLE_HALVES:
-        repetitions = max(repetitions, _REPETITIONS_OF_HALVES)
+        repetitions = len(kinds) if mixed or placement.kv_on_host else max(repetitions, _REPETITIONS_OF_HALVES)
     factors = next((others[name] for name in _ROPE_FACTORS if name in others), None)
     # Every device has its own copy of the factors, and so has the host.
     copies = {
@@ -116,7 +123,7 @@ def blocks_of(
             layer,
             by_block[layer],
             homes[placement.layers[layer]],
-            homes[placement.cache_device(layer)],
+            homes[placement.cache_device(hparams.cache_layer(layer))],
             None if hparams.arch == "gemma4" and hparams.is_swa[layer] else copies[homes[placement.layers[layer]]],
         )
         for layer in _representatives(kinds, repetitions)
@@ -133,7 +140,7 @@ _NEVER_TURNED = frozenset({"jamba", "nemotron_h", "nemotron_h_moe", "gpt2", "mpt
 _REPETITIONS = 2
 _REPETITIONS_OF_HALVES = 6
 _SINGLE_HALVES = frozenset({"nemotron_h", "nemotron_h_moe"})
-"""Blocks that are attention, state or feed-forward alone: holes take longer to settle."""
+"""Blocks that are attention, state or feed-forward alone: holes take longer to settle, and one decides for the next."""
 _ROPE_FACTORS = ("rope_freqs", "rope_factors_short", "rope_factors_long")
 
 

@@ -12,7 +12,7 @@ from kvtop.planning.llamacpp.compute_gemma import (
     stacked_streams,
     write_gemma3n_block,
 )
-from kvtop.planning.llamacpp.compute_graph import Graph, Resident, Tensor
+from kvtop.planning.llamacpp.compute_graph import OFFLOADED_ROWS, Graph, Resident, Tensor
 from kvtop.planning.llamacpp.compute_layers import Blocks
 from kvtop.planning.llamacpp.context import ResolvedContext
 from kvtop.planning.llamacpp.hparams import HParams
@@ -21,6 +21,13 @@ _I32 = 4
 _I64 = 8
 _NO_MIXED_BATCH = frozenset({"cogvlm", "deepseek4"})
 _FOUR_POSITIONS = frozenset({"qwen2vl", "qwen3vl", "qwen3vlmoe", "qwen35", "qwen35moe", "paddleocr", "hunyuan_vl"})
+_NORM_BEFORE_NARROWING = frozenset(
+    {
+        *("bailingmoe3", "cohere2moe", "gemma4", "glm5-next", "hy_v3", "nemotron_h", "nemotron_h_moe"),
+        *("qwen35", "qwen35moe", "qwen3next"),
+    }
+)
+_NO_LOGITS_WITH_EMBEDDINGS = frozenset({"lfm2", "lfm2moe"})
 _NORM_AT_THE_END = frozenset({"lfm2", "lfm2moe"})
 _SCALED_TOKENS = frozenset({"gemma", "gemma3", "gemma3n", "gemma4", "gemma-embedding"})
 _SCALED_EMBEDDINGS = frozenset({"gemma2", "granite", "granitemoe", "granitehybrid", "grok", "minicpm", "minicpm3"})
@@ -36,7 +43,7 @@ def write_graph(
     cache_on_host: bool,
 ) -> None:
     """Write the graph of one full micro-batch."""
-    rows = _rows(context)
+    rows = graph.rows = _rows(context)
     positions = graph.input(rows * _I32 * (4 if hparams.arch in _FOUR_POSITIONS else 1))
     positions.lasting = True
     tokens, x = _embedded(graph, hparams, blocks, rows)
@@ -57,11 +64,17 @@ def write_graph(
         x = write_gemma3n_block(walk, block, x) if streams else write_block(walk, block, x)
     if streams:
         x = merged_streams(walk, blocks.others, x)
+    norm_first = hparams.arch in _NORM_BEFORE_NARROWING
+    if norm_first:
+        x = walk.norm(blocks.others, "output_norm", x)
     if not walk.narrowed:
         (x,) = narrowed(walk, x)
     if hparams.arch in NO_CACHE:
         return
-    x = walk.norm(blocks.others, "output_norm", x)
+    if not norm_first:
+        x = walk.norm(blocks.others, "output_norm", x)
+    if context.embeddings and hparams.arch in _NO_LOGITS_WITH_EMBEDDINGS:
+        return
     if "output" in blocks.others:
         walk.product(blocks.others["output"], x)
 
@@ -184,7 +197,9 @@ def _indexer(walk: Walk, homes: Mapping[int, int]) -> Indexer:
     # The indexer's mask is f16 even where attention is not fused.
     mask = graph.input(cells * walk.rows * 2)
     constants = {
-        layer: graph.constant(fill, 0 if home == graph.host and graph.offloads else home)
+        layer: graph.constant(
+            fill, 0 if home == graph.host and graph.offloads and walk.rows >= OFFLOADED_ROWS else home
+        )
         for layer, home in homes.items()
     }
     return Indexer(graph.input(side * side * F32), graph.input(walk.rows * _I64), mask, constants)

@@ -91,7 +91,8 @@ def _mamba2(walk: Walk, block: Block, x: Tensor, after_scan: Callable[[], None] 
     if after_scan is not None:
         after_scan()
     gate = walk.values(inner, (both,))
-    skipped = graph.weighted(gate.size_bytes, weights["ssm_d"], (mixed,))
+    # By heads of their own lengths.
+    skipped = graph.weighted(gate.size_bytes, weights["ssm_d"], (mixed,), 0, walk.rows * weights["ssm_d"].rows)
     y = graph.compute(gate.size_bytes, (scan, skipped), 2)
     y.view_first = True
     y = graph.compute(y.size_bytes, (gate, y))

@@ -65,8 +65,9 @@ class _Staging:
         resolved = [self._copy(resident, device, ()) for resident in operation.reads if resident.home != device]
         staged = len(resolved)
         for source in operation.sources:
+            whole = source.within or source
             # A copy depends on its source, so that it is not freed before.
-            resolved.append(source if source.device == device else self._copy(source, device, (source,)))
+            resolved.append(whole if whole.device == device else self._copy(source, device, (whole,)))
         # Sources that may be overwritten come first.
         return resolved[staged:] + resolved[:staged]
 

@@ -35,6 +35,7 @@ class ResolvedContext:
     type_v: str
     swa_cells: int
     """Cells of one stream of a sliding-window cache; `n_ctx_seq` with `--swa-full`, 0 without such layers."""
+    embeddings: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class ContextRequest:
     swa_full: bool
     type_k: str
     type_v: str
+    embeddings: bool = False
 
 
 def request_of(settings: LlamaSettings, hparams: HParams) -> ContextRequest:
@@ -77,6 +79,7 @@ def request_of(settings: LlamaSettings, hparams: HParams) -> ContextRequest:
         swa_full=settings.swa_full,
         type_k=settings.type_k,
         type_v=settings.type_v,
+        embeddings=settings.embeddings,
     )
 
 
@@ -122,6 +125,7 @@ def resolve_context(request: ContextRequest, hparams: HParams, flash_attention: 
         type_k=request.type_k,
         type_v=request.type_v,
         swa_cells=swa_cells,
+        embeddings=request.embeddings,
     )
 
 

@@ -94,3 +94,7 @@ class HParams:
     def has_kv(self, layer: int) -> bool:
         """Whether the layer owns a cache (Gemma 3n and 4 share one between their last layers)."""
         return self.n_layer_kv_from_start < 0 or layer < self.n_layer_kv_from_start
+
+    def cache_layer(self, layer: int) -> int:
+        """The layer whose cache this one reads: of those that own none, the last owner of the same kind."""
+        return layer if self.has_kv(layer) else self.n_layer_kv_from_start - (2 if self.is_swa[layer] else 1)
