@@ -67,6 +67,8 @@ def write_graph(
     norm_first = hparams.arch in _NORM_BEFORE_NARROWING
     if norm_first:
         x = walk.norm(blocks.others, "output_norm", x)
+        # Kept for a prediction head (`t_h_nextn`).
+        x.lasting = True
     if not walk.narrowed:
         (x,) = narrowed(walk, x)
     if hparams.arch in NO_CACHE:

@@ -60,6 +60,11 @@ def _scan(walk: Walk, block: Block, sources: tuple[Tensor, ...]) -> Tensor:
     return scan
 
 
+def _strided(walk: Walk, whole: Tensor, width: int) -> Tensor:
+    """The first `width` values of every row: another device copies all from the first to the last of them."""
+    return walk.graph.part(whole, whole.size_bytes - whole.size_bytes // walk.rows + width * F32)
+
+
 def _mamba(walk: Walk, block: Block, x: Tensor) -> Tensor:
     weights, graph, inner = block.weights, walk.graph, walk.hparams.ssm_d_inner
     both = walk.linear(weights, "ssm_in", x)
@@ -69,7 +74,12 @@ def _mamba(walk: Walk, block: Block, x: Tensor) -> Tensor:
     if "ssm_dt_norm" in weights:
         step = graph.weighted(step.size_bytes, weights["ssm_dt_norm"], (step,), 1)
     step = walk.linear(weights, "ssm_dt", step)
-    scan = _scan(walk, block, (y, step, parts))
+    states = walk.hparams.ssm_d_state
+    if "ssm_b_norm" in weights:
+        gates = [walk.norm(weights, name, parts, states * walk.rows * F32) for name in ("ssm_b_norm", "ssm_c_norm")]
+    else:
+        gates = [_strided(walk, parts, states) for _ in range(2)]
+    scan = _scan(walk, block, (y, step, *gates))
     gate = walk.values(inner, (both,))
     skipped = graph.weighted(y.size_bytes, weights["ssm_d"], (y,), 1)
     y = graph.compute(y.size_bytes, (scan, skipped), 2)
@@ -87,7 +97,8 @@ def _mamba2(walk: Walk, block: Block, x: Tensor, after_scan: Callable[[], None] 
     bias = weights.get("ssm_dt.bias")
     if bias is not None:
         step = graph.weighted(step.size_bytes, bias, (step,), 1)
-    scan = _scan(walk, block, (mixed, step))
+    gates = hparams.ssm_n_group * hparams.ssm_d_state
+    scan = _scan(walk, block, (_strided(walk, mixed, inner), step, *(_strided(walk, mixed, gates) for _ in range(2))))
     if after_scan is not None:
         after_scan()
     gate = walk.values(inner, (both,))

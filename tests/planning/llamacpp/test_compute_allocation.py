@@ -9,7 +9,9 @@ ALIGNMENTS = (128, 32)
 
 
 def _graph(*, offloads: bool = True) -> Graph:
-    return Graph(HOST, offloads)
+    graph = Graph(HOST, offloads)
+    graph.rows = 512
+    return graph
 
 
 def _peaks(graph: Graph, copies: int = 1) -> list[int]:
@@ -111,6 +113,22 @@ def test_weights_of_the_host_are_staged_one_split_each() -> None:
     # Never two staged weights at a time.
     assert 8192 + 512 <= gpu < 2 * 8192
     assert host == 0
+
+
+def test_few_rows_are_not_worth_the_way() -> None:
+    graph = _graph()
+    graph.rows = 31
+    x = graph.weighted(256, _weight(GPU), ())
+    graph.weighted(256, _weight(HOST, 8192), (x,))
+    assert _peaks(graph) == [256, 512]
+
+
+def test_another_device_copies_only_the_part_that_is_read() -> None:
+    graph = _graph()
+    whole = graph.weighted(4096, _weight(HOST, 0), (), 0, 1)
+    x = graph.weighted(1024, _weight(GPU), ())
+    graph.compute(1024, (x, graph.part(whole, 512)), 1)
+    assert _peaks(graph) == [512 + 1024, 4096]
 
 
 def test_without_offload_the_host_computes() -> None:
