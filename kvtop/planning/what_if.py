@@ -12,8 +12,10 @@ from kvtop.domain.plan import DevicePlan, Estimate, MemoryPlan, PlanDevice, Refu
 from kvtop.domain.plan_answer import Fit
 from kvtop.planning.any_engine import PlannableModel, plan_launch
 from kvtop.planning.llamacpp.prepared import PreparedModel
+from kvtop.planning.vllm.settings import DEFAULT_UTILIZATION
 
 DETAIL = "what if"
+UTILIZATION = "gpu-memory-utilization"
 _SEGMENTS = ("weights", "kv_cache", "recurrent_state", "compute", "output")
 
 
@@ -22,11 +24,14 @@ class WhatIf:
     """Launch options with some replaced. `changes` are (canonical name, value); None takes an option away.
 
     `at_tokens` is the length of a sequence for engines whose cache grows (MLX); None is the engine's own way.
+    `measured_pool_bytes` is the pool a rank that a running vLLM found room for with `base`: other options that leave
+    weights and activations alone find the same, and another share of the card just so much more or less.
     """
 
     base: LaunchOptions
     changes: tuple[tuple[str, str | None], ...] = ()
     at_tokens: int | None = None
+    measured_pool_bytes: int | None = None
 
     @property
     def launch(self) -> LaunchOptions:
@@ -52,6 +57,16 @@ class WhatIf:
             if self.base.value(name) != value:
                 changed[name] = value
         return replace(self, changes=tuple(changed.items()))
+
+
+def running(launch: LaunchOptions, now: MemoryPlan | None, at_tokens: int | None = None) -> WhatIf:
+    """The what-if of a running server, nothing changed yet. A pool that vLLM reports becomes bytes that stay."""
+    stated = launch.get("num-gpu-blocks-override")
+    if launch.engine != "vllm" or stated is None or stated.origin is not Origin.ENDPOINT:
+        return WhatIf(launch, at_tokens=at_tokens)
+    base = replace(launch, options=tuple(option for option in launch.options if option is not stated))
+    pool_bytes = now.devices[0].kv_cache_bytes if now is not None and now.devices else None
+    return WhatIf(base, at_tokens=at_tokens, measured_pool_bytes=pool_bytes)
 
 
 def replace_length(what_if: WhatIf, tokens: int) -> WhatIf:
@@ -114,9 +129,9 @@ class Comparison:
 
     @property
     def fit(self) -> Fit:
-        """The worst verdict of all devices."""
+        """The worst verdict of the devices whose room is known; unknown where that is none, or a part is unknown."""
         order = (Fit.TOO_LARGE, Fit.UNKNOWN, Fit.TIGHT, Fit.FITS)
-        fits = {device.fit for device in self.devices}
+        fits = {device.fit for device in self.devices if device.room_bytes is not None}
         return next((fit for fit in order if fit in fits), Fit.UNKNOWN)
 
 
@@ -138,13 +153,39 @@ def compare(ground: Ground, now: MemoryPlan | None, what_if: WhatIf) -> Comparis
     """Plan the changed launch and hold it against the plan of now. Never raises for what the rules do not know."""
     try:
         then = plan_launch(
-            what_if.launch, ground.model, ground.devices, draft=ground.draft, at_tokens=what_if.at_tokens
+            _as_it_would_find(ground, what_if),
+            ground.model,
+            ground.devices,
+            draft=ground.draft,
+            at_tokens=what_if.at_tokens,
         )
     except UnknownArchitectureError as error:
         return Comparison(what_if, now, None, note=str(error))
     if isinstance(then, Refusal):
         return Comparison(what_if, now, then, note=then.message)
     return Comparison(what_if, now, then, tuple(_device(ground, now, then, part) for part in then.devices))
+
+
+_POOL_STATED = frozenset({"kv-cache-memory-bytes", "num-gpu-blocks-override"})
+_POOL_MOVED = frozenset({"tensor-parallel-size", "pipeline-parallel-size", "data-parallel-size", "dtype"})
+
+
+def _as_it_would_find(ground: Ground, what_if: WhatIf) -> LaunchOptions:
+    """The changed launch; a running vLLM with the pool it would find (`determine_available_memory`, 0.32.0)."""
+    launch, pool_bytes = what_if.launch, what_if.measured_pool_bytes
+    changed = {name for name, _ in what_if.changes}
+    if pool_bytes is None or changed & (_POOL_STATED | _POOL_MOVED):
+        return launch
+    if "gpu-memory-utilization" in changed:
+        total_bytes = ground.devices[0].total_bytes if ground.devices else None
+        if total_bytes is None:
+            return launch
+        shares = [
+            float(it or DEFAULT_UTILIZATION) for it in (what_if.base.value(UTILIZATION), launch.value(UTILIZATION))
+        ]
+        pool_bytes += round((shares[1] - shares[0]) * total_bytes)
+    found = LaunchOption("kv-cache-memory-bytes", str(max(pool_bytes, 0)), Origin.ASSUMED, "as measured by the server")
+    return replace(launch, options=(*launch.options, found))
 
 
 def _device(ground: Ground, now: MemoryPlan | None, then: MemoryPlan, part: DevicePlan) -> DeviceChange:

@@ -2,11 +2,12 @@
 
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from tiny_models import tiny_checkpoint
 
-from kvtop.domain.launch import LaunchOptions, Origin
+from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.plan import MemoryPlan, PlanDevice, Refusal, UnknownArchitectureError
 from kvtop.domain.plan_answer import Fit
 from kvtop.planning.any_engine import PlannableModel, plan_launch
@@ -18,7 +19,7 @@ from kvtop.planning.mlx.options import parse_server_options
 from kvtop.planning.moves import ENGINES, Dial, turn
 from kvtop.planning.moves.steps import around, finer
 from kvtop.planning.vllm.options import parse_serve_options
-from kvtop.planning.what_if import Ground, WhatIf, compare
+from kvtop.planning.what_if import Ground, WhatIf, compare, running
 from kvtop.sources.demo.gguf_models import gemma3_27b, llama31_8b
 
 GIB = 2**30
@@ -204,3 +205,32 @@ def test_scales() -> None:
     unknown = LaunchOptions("sglang")
     assert turn(WhatIf(unknown), None, Dial.CONTEXT, 1) is None
     assert WhatIf(unknown).with_changes(a_b="1").launch.options[0].origin is Origin.ARGV
+
+
+def test_a_running_vllm_keeps_the_bytes_of_its_pool() -> None:
+    words = ["/m", "--max-model-len", "4096", "--gpu-memory-utilization", "0.50"]
+    base = parse_serve_options(words)
+    reported = replace(
+        base, options=(*base.options, LaunchOption("num-gpu-blocks-override", "5000", Origin.ENDPOINT, "/metrics"))
+    )
+    model = tiny_checkpoint()
+    now = plain(reported, model, None)
+    assert isinstance(now, MemoryPlan)
+    live = running(reported, now)
+    assert live.measured_pool_bytes == now.devices[0].kv_cache_bytes
+    same = compare(ground(model), now, live).then
+    assert isinstance(same, MemoryPlan)
+    assert same.vllm is not None
+    assert same.vllm.num_gpu_blocks == 5000
+    halved = compare(ground(model), now, live.with_changes(kv_cache_dtype="fp8")).then
+    assert isinstance(halved, MemoryPlan)
+    assert halved.vllm is not None
+    assert halved.vllm.num_gpu_blocks == 10000
+    more = compare(ground(model), now, live.with_changes(gpu_memory_utilization="0.51")).then
+    assert isinstance(more, MemoryPlan)
+    grown = (more.devices[0].kv_cache_bytes or 0) - (now.devices[0].kv_cache_bytes or 0)
+    assert grown == pytest.approx(0.01 * 24 * GIB, rel=0.001)
+    split = compare(ground(model), now, live.with_changes(tensor_parallel_size="1", dtype="float16")).then
+    assert isinstance(split, MemoryPlan)
+    assert split.vllm is not None
+    assert split.vllm.num_gpu_blocks is None

@@ -13,17 +13,9 @@ _UTILIZATION_STEP = 0.01
 _POOL = ("kv-cache-memory-bytes", "num-gpu-blocks-override")
 
 
-def _measured_anew(what_if: WhatIf) -> WhatIf:
-    """A pool that a running server reports is that of its present options: with others vLLM would measure again."""
-    stated = what_if.base.get(_POOL[1])
-    if stated is None or stated.origin.value != "endpoint":
-        return what_if
-    return what_if.with_changes(**{_POOL[1]: None})
-
-
 def _type(what_if: WhatIf, _: MemoryPlan | None, step: int) -> WhatIf:
     at = what_if.value("kv-cache-dtype") or "auto"
-    return _measured_anew(what_if.with_changes(**{"kv-cache-dtype": around(TYPES, at, step)}))
+    return what_if.with_changes(**{"kv-cache-dtype": around(TYPES, at, step)})
 
 
 def _length(what_if: WhatIf) -> int | None:
@@ -56,7 +48,7 @@ def _utilization(what_if: WhatIf, _: MemoryPlan | None, step: int) -> WhatIf | N
         return None
     if not 0.1 <= share <= 1.0:
         return None
-    return _measured_anew(what_if.with_changes(**{"gpu-memory-utilization": f"{share:.2f}"}))
+    return what_if.with_changes(**{"gpu-memory-utilization": f"{share:.2f}"})
 
 
 def _tensor_parallel(what_if: WhatIf, _: MemoryPlan | None, step: int) -> WhatIf | None:
@@ -64,7 +56,7 @@ def _tensor_parallel(what_if: WhatIf, _: MemoryPlan | None, step: int) -> WhatIf
     if not asked.isdigit():
         return None
     size = doubled(int(asked), step)
-    return _measured_anew(what_if.with_changes(**{"tensor-parallel-size": str(size)})) if size else None
+    return what_if.with_changes(**{"tensor-parallel-size": str(size)}) if size else None
 
 
 TURNS: Mapping[str, tuple[str, Callable[[WhatIf, MemoryPlan | None, int], WhatIf | None]]] = {

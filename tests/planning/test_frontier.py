@@ -1,0 +1,111 @@
+"""The frontier says of every cell what a plan of it says, and marks where the server stands."""
+
+import pytest
+from tiny_models import tiny_checkpoint
+
+from kvtop.domain.plan import MemoryPlan, PlanDevice
+from kvtop.domain.plan_answer import Fit
+from kvtop.planning.any_engine import PlannableModel, plan_launch
+from kvtop.planning.frontier import PAIRS, SEQUENCES, columns, frontier
+from kvtop.planning.llamacpp.options import parse_llama_server
+from kvtop.planning.llamacpp.prepared import prepare
+from kvtop.planning.mlx.options import parse_server_options
+from kvtop.planning.vllm.options import parse_serve_options
+from kvtop.planning.what_if import Ground, WhatIf, compare
+from kvtop.sources.demo.gguf_models import llama31_8b
+
+GIB = 2**30
+
+
+def ground(model: PlannableModel, room_bytes: int) -> Ground:
+    card = PlanDevice("gpu0", room_bytes, room_bytes)
+    return Ground(model, (card,), {"gpu0": room_bytes, "host": None}, {})
+
+
+def test_llamacpp_cells_agree_with_plans_and_the_edge_is_where_it_is_said() -> None:
+    model = prepare(llama31_8b("/m.gguf"))
+    base = WhatIf(parse_llama_server(["-m", "/m.gguf", "-c", "20480", "-fa", "on"], {}))
+    here = ground(model, 8 * GIB)
+    now = plan_launch(base.launch, model, here.devices)
+    assert isinstance(now, MemoryPlan)
+    found = frontier(here, base, now, 131072)
+    assert found.current is not None
+    row, column = found.current
+    assert (found.rows[row].label, found.amounts[column]) == ("f16/f16", 20480)
+    for line in found.rows:
+        for cell in line.cells:
+            assert cell.fit is compare(here, None, cell.what_if).fit
+        assert line.largest is not None
+        fits = [cell.amount for cell in line.cells if cell.fit is Fit.FITS]
+        assert max(fits, default=0) <= line.largest <= 131072
+        beyond = base.with_changes(
+            **{
+                "ctx-size": str(line.largest + 256),
+                "cache-type-k": line.label.split("/")[0],
+                "cache-type-v": line.label.split("/")[1],
+            }
+        )
+        if line.largest < 131072:
+            assert compare(here, None, beyond).fit is not Fit.FITS
+    by_label = {line.label: line.largest or 0 for line in found.rows}
+    assert by_label["f16/f16"] < by_label["q8_0/q8_0"] < by_label["q4_0/q4_0"]
+
+
+def test_a_refused_type_says_why() -> None:
+    model = prepare(llama31_8b("/m.gguf"))
+    base = WhatIf(parse_llama_server(["-m", "/m.gguf", "-fa", "off"], {}))
+    here = ground(model, 24 * GIB)
+    now = plan_launch(base.launch, model, here.devices)
+    assert isinstance(now, MemoryPlan)
+    rows = {line.label: line for line in frontier(here, base, now, 131072).rows}
+    assert "flash_attn" in rows["q8_0/q8_0"].refusal
+    assert rows["q8_0/q8_0"].largest is None
+    assert rows["f16/f16"].refusal == ""
+
+
+def test_without_room_known_nothing_is_claimed() -> None:
+    model = prepare(llama31_8b("/m.gguf"))
+    base = WhatIf(parse_llama_server(["-m", "/m.gguf"], {}))
+    here = Ground(model, (PlanDevice("gpu0", None),), {}, {})
+    now = plan_launch(base.launch, model, here.devices)
+    assert isinstance(now, MemoryPlan)
+    for line in frontier(here, base, now, 131072).rows:
+        assert line.largest is None
+        assert {cell.fit for cell in line.cells} == {Fit.UNKNOWN}
+
+
+@pytest.mark.parametrize("pool", ["64M", None])
+def test_vllm_counts_requests(pool: str | None) -> None:
+    words = ["/m", "--max-model-len", "4096", *(["--kv-cache-memory-bytes", pool] if pool else [])]
+    base, model = WhatIf(parse_serve_options(words)), tiny_checkpoint()
+    here = ground(model, 24 * GIB)
+    now = plan_launch(base.launch, model, here.devices)
+    assert isinstance(now, MemoryPlan)
+    found = frontier(here, base, now, 4096)
+    assert found.amounts == SEQUENCES
+    rows = {line.label: line for line in found.rows}
+    assert rows["fp8"].largest is not None
+    assert rows["auto"].largest is not None
+    assert rows["fp8"].largest >= 2 * rows["auto"].largest
+    assert [cell.fit for cell in rows["auto"].cells] == sorted(
+        (cell.fit for cell in rows["auto"].cells), key=[Fit.FITS, Fit.TIGHT, Fit.TOO_LARGE].index
+    )
+
+
+def test_mlx_looks_at_one_sequence() -> None:
+    base, model = WhatIf(parse_server_options(["--model", "/m"]), at_tokens=1000), tiny_checkpoint()
+    here = Ground(model, (), {"host": 14 << 20}, {})
+    now = plan_launch(base.launch, model, (), at_tokens=1000)
+    assert isinstance(now, MemoryPlan)
+    found = frontier(here, base, now, 4096)
+    assert found.current is not None
+    assert found.amounts[found.current[1]] == 1000
+    # Compute memory is not planned for MLX: no cell claims to fit.
+    assert {cell.fit for line in found.rows for cell in line.cells} == {Fit.UNKNOWN}
+
+
+def test_columns_are_powers_of_two_with_the_present_and_the_most() -> None:
+    assert columns(131072, 20480) == (2048, 4096, 8192, 16384, 20480, 32768, 65536, 131072)
+    assert len(columns(10**7, 4096)) <= 11
+    assert columns(512, 512) == (512, 2048)
+    assert len(PAIRS) == len(set(PAIRS))
