@@ -25,6 +25,8 @@ def _walk(value: object, rewrite: Callable[[str], str], special: Mapping[type, C
     if isinstance(value, tuple):
         items = tuple(_walk(item, rewrite, special) for item in value)
         return value if all(new is old for new, old in zip(items, value, strict=True)) else items
+    if isinstance(value, list):
+        return [_walk(item, rewrite, special) for item in value]
     if isinstance(value, Mapping):
         return {_walk(key, rewrite, special): _walk(item, rewrite, special) for key, item in value.items()}
     if is_dataclass(value) and not isinstance(value, type):

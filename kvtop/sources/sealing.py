@@ -11,18 +11,47 @@ from kvtop.domain.model_file import Checkpoint, GgufHeader
 from kvtop.domain.sample import Sample
 from kvtop.domain.texts import with_texts
 from kvtop.sources.redaction import clean, clean_value
+from kvtop.text import without_controls
+
+_MODELS_KEPT = 64
+_models: dict[int, tuple[object, object]] = {}
 
 
 def sealed(sample: Sample) -> Sample:
-    """The Sample with every text from outside masked and cleaned. Model files are kept as they are: rules need them.
+    """The Sample with every text from outside masked and cleaned."""
+    return with_texts(sample, clean, {LaunchOptions: _launch, GgufHeader: _model, Checkpoint: _model})
 
-    Views make their names harmless where they show them.
-    """
-    return with_texts(
-        sample,
-        clean,
-        {LaunchOptions: _launch, GgufHeader: lambda it: it, Checkpoint: lambda it: it, bytes: lambda it: it},
-    )
+
+def _model(value: object) -> object:
+    """The same file while it is the same object: headers are large, shared between ticks and hardly ever change."""
+    known = _models.get(id(value))
+    if known is None or known[0] is not value:
+        if len(_models) >= _MODELS_KEPT:
+            _models.clear()
+        known = (value, _sealed_model(value))
+        _models[id(value)] = known
+    return known[1]
+
+
+def _sealed_model(value: object) -> object:
+    """Control characters go from what is shown of a file; names of tensors and vocabularies are for rules only."""
+    if isinstance(value, GgufHeader):
+        metadata = {
+            without_controls(key): without_controls(item) if isinstance(item, str) and _is_shown(key) else item
+            for key, item in value.metadata.items()
+        }
+        same = metadata == dict(value.metadata)
+        shown = replace(value, path=clean(value.path), notes=tuple(map(clean, value.notes)))
+        return value if same and shown == value else replace(shown, metadata=metadata)
+    if isinstance(value, Checkpoint):
+        shown_too = replace(value, path=clean(value.path), notes=tuple(map(clean, value.notes)))
+        config = with_texts(value.config, without_controls, {})
+        return value if config == value.config and shown_too == value else replace(shown_too, config=config)
+    return value
+
+
+def _is_shown(key: str) -> bool:
+    return not key.startswith("tokenizer.")
 
 
 def _launch(value: object) -> object:

@@ -1,0 +1,94 @@
+"""The records of a recording in bytes: how they are written, and how they are found again."""
+
+import re
+import struct
+from dataclasses import dataclass
+from zlib import crc32
+
+MAJOR, MINOR = 1, 0
+FIRST_LINE = f"kvtop.recording/{MAJOR}.{MINOR}\n".encode("ascii")
+INFO, MODEL, KEY_TICK, TICK = b"I"[0], b"M"[0], b"K"[0], b"D"[0]
+HEAD = struct.Struct("<BIId")
+RECORD_LIMIT_BYTES = 256 * 1024 * 1024
+_LINE = re.compile(rb"kvtop\.recording/(\d{1,6})\.(\d{1,6})\n")
+
+
+class RecordingError(Exception):
+    """A recording that cannot be read or written. str() names the file and says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a record's payload lies in the file."""
+
+    offset: int
+    length: int
+    checksum: int
+
+    def payload(self, content: bytes | memoryview) -> bytes | None:
+        """The payload, or None where it does not match its checksum."""
+        payload = bytes(content[self.offset : self.offset + self.length])
+        return payload if len(payload) == self.length and crc32(payload) == self.checksum else None
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A recording's records in order. `key_of[i]` is the number of the tick whose stream tick `i` belongs to.
+
+    `cut_bytes` are left over at the end: a record that was being written when the writer died.
+    """
+
+    info: Place | None
+    models: tuple[Place, ...]
+    ticks: tuple[Place, ...]
+    times: tuple[float, ...]
+    key_of: tuple[int, ...]
+    cut_bytes: int
+
+
+def record(kind: int, taken_at: float, payload: bytes) -> bytes:
+    """One record, ready to be appended."""
+    return HEAD.pack(kind, len(payload), crc32(payload), taken_at) + payload
+
+
+def body_offset(content: bytes | memoryview, name: str) -> int:
+    """Where the records begin. Raises RecordingError for another kind of file or an unknown major version."""
+    match = _LINE.match(bytes(content[:40]))
+    if match is None:
+        raise RecordingError(f"{name}: not a kvtop recording: its first line is not kvtop.recording/{MAJOR}.{MINOR}")
+    if int(match[1]) != MAJOR:
+        raise RecordingError(
+            f"{name}: a recording of format {int(match[1])}.{int(match[2])}; this kvtop reads format {MAJOR}"
+            + (": upgrade kvtop to read it" if int(match[1]) > MAJOR else "")
+        )
+    return match.end()
+
+
+def layout(content: bytes | memoryview, name: str) -> Layout:
+    """Find every record. Only heads are looked at: a day of ticks is found in a fraction of a second."""
+    info: Place | None = None
+    models: list[Place] = []
+    ticks: list[Place] = []
+    times: list[float] = []
+    key_of: list[int] = []
+    at, end, key = body_offset(content, name), len(content), -1
+    latest = 0.0
+    unpack, head_bytes = HEAD.unpack_from, HEAD.size
+    while at + head_bytes <= end:
+        kind, length, checksum, taken_at = unpack(content, at)
+        start = at + head_bytes
+        if length > RECORD_LIMIT_BYTES or start + length > end:
+            break
+        at = start + length
+        if kind in {TICK, KEY_TICK}:
+            key = len(ticks) if kind == KEY_TICK else key
+            if key >= 0:
+                ticks.append(Place(start, length, checksum))
+                latest = taken_at if taken_at > latest else latest
+                times.append(latest)
+                key_of.append(key)
+        elif kind == MODEL:
+            models.append(Place(start, length, checksum))
+        elif kind == INFO and info is None:
+            info = Place(start, length, checksum)
+    return Layout(info, tuple(models), tuple(ticks), tuple(times), tuple(key_of), end - at)
