@@ -82,6 +82,18 @@ def duration_text(seconds: float | None) -> str:
     return f"{int(max(seconds, 0))}s"
 
 
+_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", re.IGNORECASE)
+
+
+def parse_duration(text: str) -> float:
+    """ "90", "90s", "10m", "1h30m", "2d" to seconds. Raises ValueError with what is accepted."""
+    match = _DURATION.fullmatch(text.strip())
+    if match is None or not any(match.groups()):
+        raise ValueError(f"not a duration: {text!r} (accepted: 90, 90s, 10m, 1h30m, 2d)")
+    parts = [float(part or 0) for part in match.groups()]
+    return sum(part * unit for part, unit in zip(parts, (86400, 3600, 60, 1), strict=True))
+
+
 def parse_bytes(text: str) -> int:
     """ "24GiB", "24G", "24g", "512MiB", "80 GB" (decimal only with a capital B and no i) to bytes.
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1] / "kvtop"
-WIRING = {"cli", "watching", "verbs", "plan_reading", "__main__", "__init__"}
+WIRING = {"cli", "watching", "replaying", "verbs", "plan_reading", "__main__", "__init__"}
 ALLOWED = {
     "domain": {"domain"},
     "text": set(),
@@ -16,7 +16,14 @@ ALLOWED = {
     "analysis": {"domain", "text", "planning", "analysis"},
     "views": {"domain", "text", "views", "__version__"},
 }
-ONLY_IN = {"textual": "views/tui/", "rich": "views/tui/", "pynvml": "sources/devices/nvml", "httpx2": "sources/http.py"}
+ONLY_IN = {
+    "textual": "views/tui/",
+    "rich": "views/tui/",
+    "pynvml": "sources/devices/nvml",
+    "httpx2": "sources/http.py",
+    "msgspec": "sources/recordings/",
+    "zstandard": "sources/recordings/",
+}
 DATA_FILES = {"planning/llamacpp/option_table.py"}
 LINE_LIMIT = 320
 

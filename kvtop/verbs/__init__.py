@@ -23,6 +23,8 @@ class Verb:
 
 VERBS: tuple[Verb, ...] = (
     Verb("snapshot", "print one frame and leave", "snapshot"),
+    Verb("record", "write what is measured to a file, until told to stop", "record"),
+    Verb("replay", "show a recording, or one moment of it", "replay"),
     Verb("plan", "what a server's command line will allocate, before it is started", "plan"),
     Verb("config", "show the configuration", "config"),
     Verb("schema", "print the JSON Schema of a snapshot", "schema"),

@@ -5,8 +5,10 @@ import locale
 import os
 import sys
 import time
+from collections.abc import AsyncIterator, Callable
 
 from kvtop.config import Config, config_directory, environment
+from kvtop.domain.frame import Frame
 from kvtop.text import bytes_text
 from kvtop.views.tui.app import KvtopApp
 from kvtop.watching import config_of, frames, one_frame, samples_of, warn
@@ -26,9 +28,14 @@ def run(args: argparse.Namespace) -> int:
         return EXIT_NO_TERMINAL
     if args.or_demo and args.demo is None and _nothing_to_watch(args, config):
         args.demo = ""
+    return draw(args, config, frames(samples_of(args, config)))
+
+
+def draw(args: argparse.Namespace, config: Config, shown: Callable[[], AsyncIterator[Frame]]) -> int:
+    """Show these frames until the person leaves, and leave the process with them."""
     environ = environment()
     app = KvtopApp(
-        frames(samples_of(args, config)),
+        shown,
         theme_name=args.theme or config.theme or None,
         user_themes=config_directory(environ) / "themes",
         interval_seconds=config.interval_seconds,

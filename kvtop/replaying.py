@@ -1,0 +1,103 @@
+"""From a recording to Frames: what `kvtop replay`, `kvtop report` and `kvtop diff` share. Wiring, like `watching`."""
+
+import re
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime, timedelta
+
+from kvtop import __version__
+from kvtop.analysis.analyse import History, analyse
+from kvtop.analysis.pseudonyms import Pseudonyms
+from kvtop.domain.frame import Frame
+from kvtop.domain.sample import Sample
+from kvtop.sources.recordings.framing import RecordingError
+from kvtop.sources.recordings.player import Player
+from kvtop.sources.recordings.reader import Recording
+from kvtop.text import parse_duration
+
+WARM_UP_TICKS = 30
+"""Ticks before the one that is asked for: rates and growth need some."""
+
+_CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?")
+
+
+def frame_at(
+    recording: Recording, index: int, names: Pseudonyms | None = None, history: History | None = None
+) -> Frame:
+    """The Frame of a tick, as a dashboard would have shown it then. Raises RecordingError for a damaged tick.
+
+    `history`, fresh, is brought to that tick, for the ones after it.
+    """
+    history, frame = History() if history is None else history, None
+    for number in range(max(index - WARM_UP_TICKS, 0), index + 1):
+        try:
+            sample = recording.sample(number)
+        except RecordingError:
+            if number == index:
+                raise
+            continue
+        frame = analyse(history, _named(sample, names), __version__)
+    assert frame is not None, "the last tick was read, or its error has left"
+    return frame
+
+
+def replayed(player: Player, names: Pseudonyms | None = None) -> Callable[[], AsyncIterator[Frame]]:
+    """The player's Samples, analysed; a jump begins with the ticks before it, so that its rates are right."""
+
+    async def frames() -> AsyncIterator[Frame]:
+        history, before = History(), -2
+        async for sample in player.samples():
+            if player.index == before + 1 or player.problem:
+                frame = analyse(history, _named(sample, names), __version__)
+            else:
+                history = History()
+                frame = frame_at(player.recording, player.index, names, history)
+            before = player.index
+            yield frame
+
+    return frames
+
+
+def _named(sample: Sample, names: Pseudonyms | None) -> Sample:
+    return sample if names is None else names.anonymised(sample)
+
+
+def findings_of(sample: Sample) -> frozenset[str]:
+    """The findings of one Sample by server and rule: what `Player.next_finding` looks for."""
+    frame = analyse(History(), sample, __version__)
+    return frozenset(f"{server.reading.id} {it.code}" for server in frame.servers for it in server.findings)
+
+
+def moment(recording: Recording, text: str) -> int:
+    """The tick that a time names: "90", "+1m30s" from the start, "-30s" from the end, "14:05", or an ISO time.
+
+    Times without a zone are this machine's. Raises ValueError with what is accepted, or when it lies outside.
+    """
+    first, last = recording.times[0], recording.times[-1]
+    wanted = _unix_time(text.strip(), first, last)
+    if not first - 0.5 <= wanted <= last + 0.5:
+        span = " to ".join(
+            datetime.fromtimestamp(it).astimezone().isoformat(timespec="seconds") for it in (first, last)
+        )
+        raise ValueError(f"{text} lies outside the recording ({span}, {last - first:.0f} s)")
+    return recording.index_at(wanted)
+
+
+def _unix_time(text: str, first: float, last: float) -> float:
+    try:
+        if text.startswith("-"):
+            return last - parse_duration(text[1:])
+        return first + parse_duration(text.removeprefix("+"))
+    except ValueError:
+        pass
+    clock = _CLOCK.fullmatch(text)
+    try:
+        if clock is not None:
+            start = datetime.fromtimestamp(first).astimezone()
+            hour, minute, second = (int(part or 0) for part in clock.groups())
+            at = start.replace(hour=hour, minute=minute, second=second, microsecond=0)
+            # The first such moment that is not before the recording; its very second counts.
+            return (at if at.timestamp() > first - 1 else at + timedelta(days=1)).timestamp()
+        return datetime.fromisoformat(text).astimezone().timestamp()
+    except ValueError as error:
+        accepted = "90, +1m30s, -30s, 14:05:30 or 2026-11-24T14:05:30+01:00"
+        raise ValueError(f"not a time: {text!r} (accepted: {accepted})") from error

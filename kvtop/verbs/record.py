@@ -1,0 +1,107 @@
+"""`kvtop record FILE`: raw measurements to a file, without a terminal, until told to stop."""
+
+import argparse
+import asyncio
+import math
+import os
+import signal
+from pathlib import Path
+
+from kvtop import __version__
+from kvtop.config import Config, ConfigError
+from kvtop.sources.recordings.encoding import Info
+from kvtop.sources.recordings.framing import RecordingError
+from kvtop.sources.recordings.writer import RecordingWriter
+from kvtop.text import bytes_text, parse_bytes, parse_duration
+from kvtop.verbs.watched import add_anonymize, add_watching
+from kvtop.watching import config_of, samples_of, warn
+
+EXIT_FAILED = 1
+_SMALLEST_BYTES = 64 * 1024
+_STOPS = ("SIGTERM", "SIGINT", "SIGHUP")
+
+_EPILOG = """\
+Stops at --duration, at --max-size, or on Ctrl-C, SIGTERM or SIGHUP; the file is whole in every case. After a crash or
+on a full disk everything before can be read. exit codes: 0 stopped as asked; 1 the file could not be written (further).
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the verb."""
+    parser.epilog = _EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("file", metavar="FILE", help="a new file; the suffix .kvtop is customary")
+    add_watching(parser)
+    parser.add_argument("--duration", metavar="TIME", help="stop after this time: 90s, 10m, 1h30m")
+    parser.add_argument("--max-size", metavar="SIZE", help="stop before the file exceeds this: 100MiB, 1GiB")
+    add_anonymize(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Record and leave. Never waits for a thread that hangs inside a driver."""
+    config = config_of(args)
+    duration_seconds = _duration(args.duration)
+    max_bytes = _size(args.max_size)
+    info = Info(__version__, config.interval_seconds, args.anonymize)
+    try:
+        writer = RecordingWriter(Path(args.file), info, max_bytes=max_bytes)
+        code = asyncio.run(_record(args, config, writer, duration_seconds))
+    except RecordingError as error:
+        warn(str(error))
+        os._exit(EXIT_FAILED)
+    warn(f"{writer.ticks} ticks in {bytes_text(writer.size_bytes)} to {writer.path}" + _why(writer))
+    os._exit(code)
+
+
+async def _record(args: argparse.Namespace, config: Config, writer: RecordingWriter, duration_seconds: float) -> int:
+    """Until the time is over, the file is full or a signal comes; whatever happens the file is closed."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in _STOPS:
+        loop.add_signal_handler(getattr(signal, name), stop.set)
+    writing = asyncio.create_task(_write(args, config, writer))
+    stopping = asyncio.create_task(stop.wait())
+    timeout = None if math.isinf(duration_seconds) else duration_seconds
+    try:
+        await asyncio.wait({writing, stopping}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        if writing.done():
+            writing.result()
+        return 0
+    finally:
+        writing.cancel()
+        stopping.cancel()
+        writer.close()
+
+
+async def _write(args: argparse.Namespace, config: Config, writer: RecordingWriter) -> None:
+    async for sample in samples_of(args, config)():
+        if not writer.write(sample):
+            return
+
+
+def _why(writer: RecordingWriter) -> str:
+    return "; stopped at --max-size" if writer.is_full else ""
+
+
+def _duration(text: str | None) -> float:
+    if text is None:
+        return math.inf
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise ConfigError(f"--duration: {error}") from error
+    if seconds <= 0:
+        raise ConfigError(f"--duration: must be more than 0, got {text}")
+    return seconds
+
+
+def _size(text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        size_bytes = parse_bytes(text)
+    except ValueError as error:
+        raise ConfigError(f"--max-size: {error}") from error
+    if size_bytes < _SMALLEST_BYTES:
+        raise ConfigError(f"--max-size: must be {bytes_text(_SMALLEST_BYTES)} or more, got {text}")
+    return size_bytes

@@ -1,0 +1,82 @@
+"""`kvtop replay FILE`: the dashboard over a recording, or one moment of it as a document."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from kvtop.analysis.pseudonyms import Pseudonyms
+from kvtop.config import ConfigError, environment, load_config
+from kvtop.replaying import frame_at, moment, replayed
+from kvtop.sources.recordings.framing import RecordingError
+from kvtop.sources.recordings.player import Player
+from kvtop.sources.recordings.reader import Recording
+from kvtop.sources.whole_file import write_whole
+from kvtop.verbs.watched import add_anonymize
+from kvtop.views.export.formats import FORMATS, render
+from kvtop.watching import warn
+
+EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
+
+_EPILOG = """\
+TIME is 90 or +1m30s from the start, --at=-30s from the end, a clock time like 14:05:30, or an ISO time. The archive of
+`kvtop report` is a recording too. exit codes: 0 done; 1 the output could not be written; 2 bad usage or no recording.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the verb."""
+    parser.epilog = _EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("file", metavar="FILE", help="a recording, or the archive of a report")
+    parser.add_argument("--at", metavar="TIME", help="begin there, or print that moment (default: the start; the end)")
+    parser.add_argument("--speed", type=float, default=1.0, metavar="N", help="recorded seconds a second (default: 1)")
+    parser.add_argument("--json", action="store_true", help="print one moment as JSON, schema kvtop.snapshot/1")
+    parser.add_argument("--format", choices=FORMATS, help="print one moment in this format")
+    parser.add_argument("-o", "--output", metavar="FILE", help="write that to a file, whole or not at all")
+    parser.add_argument("--config", metavar="FILE", help="read this configuration file")
+    parser.add_argument("--theme", help="a theme of `kvtop themes`")
+    parser.add_argument("--ascii", action="store_true", help="draw with ASCII characters only")
+    add_anonymize(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print one moment, or draw until the person leaves."""
+    if not args.speed > 0:
+        raise ConfigError(f"--speed: must be above 0, got {args.speed:g}")
+    try:
+        recording = Recording(Path(args.file))
+        index = None if args.at is None else moment(recording, args.at)
+        if recording.note:
+            warn(f"{args.file}: {recording.note}")
+        if args.json or args.format or args.output:
+            return _print(args, recording, len(recording) - 1 if index is None else index)
+    except RecordingError as error:
+        warn(str(error))
+        return EXIT_USAGE
+    except ValueError as error:
+        raise ConfigError(f"--at: {error}") from error
+    return _draw(args, recording, index or 0)
+
+
+def _print(args: argparse.Namespace, recording: Recording, index: int) -> int:
+    text = render(frame_at(recording, index, Pseudonyms() if args.anonymize else None), args.format or "json")
+    if args.output in {None, "-"}:
+        sys.stdout.write(text)
+        return EXIT_OK
+    try:
+        write_whole(Path(args.output), text.encode())
+    except OSError as error:
+        warn(f"{args.output}: cannot be written: {error.strerror or error}")
+        return EXIT_FAILED
+    return EXIT_OK
+
+
+def _draw(args: argparse.Namespace, recording: Recording, index: int) -> int:
+    if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
+        warn("the dashboard needs a terminal; for a pipe or a file use `kvtop replay FILE --json`")
+        return EXIT_USAGE
+    from kvtop.verbs.dashboard import draw  # noqa: PLC0415  textual: only when there is something to draw
+
+    player = Player(recording, index=index, speed=args.speed)
+    names = Pseudonyms() if args.anonymize else None
+    return draw(args, load_config(environment(), args.config), replayed(player, names))
