@@ -89,8 +89,8 @@ def buffer_bytes(
     `as_projected`: attention over a cache in host memory is not forced onto the CPU.
     """
     overrides = override_rules(settings)
-    mixed = blocks_of(prepared, layout.placement, overrides).mixed
-    kept = context if mixed else replace(context, type_k=_kind(context.type_k), type_v=_kind(context.type_v))
+    copied = blocks_of(prepared, layout.placement, overrides).mixed or "iq4_nl" in {context.type_k, context.type_v}
+    kept = context if copied else replace(context, type_k=_kind(context.type_k), type_v=_kind(context.type_v))
     rules = tuple(layout.buffers[name] for name in (*layout.placement.devices, HOST))
     # Only a plain "off" transposes V: the cache is created before "auto" is resolved.
     transposed = settings.flash_attention == "off" or prepared.hparams.arch == "grok"

@@ -213,7 +213,7 @@ def _fused(
         ]
         kept = [cache for cache, kind in zip(caches, types, strict=True) if kind != "f32"]
         out = graph.read(size_bytes, kept, (*asked, *sources))
-    out.host_only = not cuda_fuses(walk.hparams, block.index, types)
+    out.reads_after, out.host_only = 1, not cuda_fuses(walk.hparams, block.index, types)
     graph.fused.append((out, block.home))
     out.gpu_bytes = sum(
         width * rows * _F16 for width, kind in zip(widths, types, strict=False) if kind not in {"f16", "f32"}

@@ -43,6 +43,7 @@ class Tensor:
         "kept",
         "lasting",
         "reads",
+        "reads_after",
         "reuse",
         "size_bytes",
         "sources",
@@ -68,6 +69,8 @@ class Tensor:
         self.gpu_bytes = 0
         """What a CUDA device allocates behind the tensor for its kernel."""
         self.host_only = False
+        self.reads_after = 0
+        """So many sources come before what it reads."""
         self.staged_bytes = size_bytes
         """What a copy on another device takes, if only a part of it is read there."""
         self.view_first = False

@@ -82,8 +82,9 @@ def blocks_of(
     if "output" not in others and "token_embd" in others:
         embedding = others["token_embd"]
         others["output"] = Resident(embedding.size_bytes, homes[placement.output], embedding.rows, True)
-    # The last block works on fewer rows, which shows where it has a device almost to itself.
-    spread_out = len({*placement.layers, placement.output}) > 1
+    # The last block works on fewer rows. That shows where it has a device almost to itself, and where too few rows to
+    # be worth the way stay on the host.
+    spread_out = mixed or placement.kv_on_host or len({*placement.layers, placement.output}) > 1
     kinds = [
         (
             tuple(sorted(shapes[layer])),

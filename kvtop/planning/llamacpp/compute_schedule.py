@@ -62,14 +62,23 @@ class _Staging:
     def resolve(self, operation: Tensor) -> list[Tensor]:
         """The sources of an operation as they are on its device."""
         device = operation.device
-        resolved = [self._copy(resident, device, ()) for resident in operation.reads if resident.home != device]
-        staged = len(resolved)
-        for source in operation.sources:
+        staged: list[Tensor] = []
+        resolved: list[Tensor] = []
+        # Weights and caches are copied first but for attention, whose query comes before its caches.
+        for index, source in enumerate(operation.sources):
+            if index == operation.reads_after:
+                staged = self._staged(operation)
             whole = source.within or source
             # A copy depends on its source, so that it is not freed before.
             resolved.append(whole if whole.device == device else self._copy(source, device, (whole,)))
+        if len(resolved) <= operation.reads_after:
+            staged = self._staged(operation)
         # Sources that may be overwritten come first.
-        return resolved[staged:] + resolved[:staged]
+        return resolved + staged
+
+    def _staged(self, operation: Tensor) -> list[Tensor]:
+        device = operation.device
+        return [self._copy(resident, device, ()) for resident in operation.reads if resident.home != device]
 
     def _copy(self, original: Tensor | Resident, device: int, origin: tuple[Tensor, ...]) -> Tensor:
         key = id(original), device
