@@ -384,3 +384,28 @@ def test_without_weights_no_longest_sequence_is_claimed(tmp_path: Path, capsys: 
     found = plan_json(capsys, "--gpu", "64MiB,backend=metal", "--", "mlx_lm.server", "--model", directory)
     assert found["total"]["weights_bytes"] is None
     assert found["largest_context_tokens"] is None
+
+
+def test_the_frontier_says_what_fits_and_where_it_stands(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--frontier", "--gpu", "24GiB", "--", "llama-server", "-m", str(model), "-c", "2048")
+    found = plan_json(capsys, *words)
+    assert found["schema"] == "kvtop.frontier/1"
+    assert found["current"] == {"cache_type": "f16/f16", "amount": 2048}
+    rows = {row["cache_type"]: row for row in found["rows"]}
+    assert rows["f16/f16"]["largest"] == 4096
+    assert "does not divide" in rows["q8_0/q8_0"]["refusal"]
+    for cell in rows["bf16/bf16"]["cells"]:
+        typed = [word for name, value in cell["changes"].items() for word in (f"--{name}", value)]
+        planned = plan_json(capsys, *words[1:], *typed)
+        assert cell["fit"] == planned["devices"][0]["fit"]
+    code, text, _ = plan(capsys, *words)
+    assert code == 0
+    assert "[fits]" in text
+    assert max(map(len, text.splitlines())) <= 120
+
+
+def test_the_frontier_of_a_refused_command_is_a_refusal(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--gpu", "none", "--frontier", "--", "llama-server", "-m", str(model), "-fa", "off", "-ctv", "q8_0")
+    code, _, err = plan(capsys, *words)
+    assert code == 3
+    assert "quantized V cache requires flash_attn" in err

@@ -90,6 +90,8 @@ class VllmPlan:
     num_gpu_blocks: int | None
     kv_cache_tokens: int | None
     max_concurrency: float | None
+    max_model_len_tokens: int | None = None
+    """The longest sequence that a request may have, as vLLM settles it."""
     pool_estimate: PoolEstimate | None = None
     """Where the pool is not stated and depends on what vLLM finds free: what is likely."""
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kvtop.domain.launch import LaunchOptions
+from kvtop.domain.model_file import Checkpoint
 from kvtop.domain.plan import MemoryPlan, Refusal
 from kvtop.domain.plan_answer import Fit, PlanAnswer, room_of
 from kvtop.plan_reading.question import Machine, Question, UsageError, answered
@@ -17,8 +18,8 @@ STEP_TOKENS = 256
 """How closely the largest sequence of an engine without a context is told; mlx-lm's cache grows by as much."""
 
 
-def answer_vllm(question: Question, machine: Machine) -> PlanAnswer | Refusal:
-    """The plan of `vllm serve`, or its refusal. Raises as `answer`."""
+def open_vllm(question: Question) -> tuple[LaunchOptions, Checkpoint] | Refusal:
+    """The options of `vllm serve` and its model directory. Raises as `answer`."""
     from kvtop.planning.vllm.options import parse_serve_options  # noqa: PLC0415
 
     if question.at_tokens is not None:
@@ -26,18 +27,34 @@ def answer_vllm(question: Question, machine: Machine) -> PlanAnswer | Refusal:
     options = parse_serve_options(question.command.words, config_yaml=_config_yaml(question.command.words))
     if options.errors:
         return Refusal(options.engine, options.errors[0])
-    planned = plan_launch(options, read_checkpoint(_directory(question, options)), machine.devices)
-    return planned if isinstance(planned, Refusal) else answered(planned, machine)
+    return options, read_checkpoint(_directory(question, options))
 
 
-def answer_mlx(question: Question, machine: Machine) -> PlanAnswer | Refusal:
-    """The plan of one sequence of `mlx_lm.server`, or its refusal. Raises as `answer`."""
+def open_mlx(question: Question) -> tuple[LaunchOptions, Checkpoint] | Refusal:
+    """The options of `mlx_lm.server` and its model directory. Raises as `answer`."""
     from kvtop.planning.mlx.options import parse_server_options  # noqa: PLC0415
 
     options = parse_server_options(question.command.words)
     if options.errors:
         return Refusal(options.engine, options.errors[0])
-    checkpoint = read_checkpoint(_directory(question, options))
+    return options, read_checkpoint(_directory(question, options))
+
+
+def answer_vllm(question: Question, machine: Machine) -> PlanAnswer | Refusal:
+    """The plan of `vllm serve`, or its refusal. Raises as `answer`."""
+    read = open_vllm(question)
+    if isinstance(read, Refusal):
+        return read
+    planned = plan_launch(*read, machine.devices)
+    return planned if isinstance(planned, Refusal) else answered(planned, machine)
+
+
+def answer_mlx(question: Question, machine: Machine) -> PlanAnswer | Refusal:
+    """The plan of one sequence of `mlx_lm.server`, or its refusal. Raises as `answer`."""
+    read = open_mlx(question)
+    if isinstance(read, Refusal):
+        return read
+    options, checkpoint = read
     planned = plan_launch(options, checkpoint, (), at_tokens=question.at_tokens)
     if isinstance(planned, Refusal):
         return planned

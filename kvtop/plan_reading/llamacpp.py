@@ -1,6 +1,6 @@
 """llama-server: its options as it would read them here, its model files, its rules and its own tool."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
@@ -14,14 +14,27 @@ from kvtop.planning.llamacpp.assumed import assume_full_attention
 from kvtop.planning.llamacpp.largest_context import largest_context
 from kvtop.planning.llamacpp.options import config_paths, parse_llama_server, settings_of
 from kvtop.planning.llamacpp.planner import plan
-from kvtop.planning.llamacpp.prepared import prepare
+from kvtop.planning.llamacpp.prepared import PreparedModel, prepare
+from kvtop.planning.llamacpp.settings import LlamaSettings
 from kvtop.sources.model_files.gguf import read_gguf
 from kvtop.sources.model_files.locate import locate_file, locate_hf
 from kvtop.sources.model_files.vantage import ModelNotFoundError, Vantage
 
 
-def answer_llamacpp(question: Question, machine: Machine) -> PlanAnswer | Refusal:
-    """The plan of a llama-server, or its refusal. Raises as `answer`."""
+@dataclass(frozen=True, slots=True)
+class ReadCommand:
+    """A llama-server command with its files read. `assumption` is "" or what stands in for a missing rule."""
+
+    options: LaunchOptions
+    settings: LlamaSettings
+    header: GgufHeader
+    model: PreparedModel
+    draft: PreparedModel | None
+    assumption: str = ""
+
+
+def open_llamacpp(question: Question) -> ReadCommand | Refusal:
+    """Options as the server would read them, then the files they name. Raises as `answer`."""
     options = _llamacpp_options(question)
     settings = settings_of(options)
     if isinstance(settings, Refusal):
@@ -42,7 +55,16 @@ def answer_llamacpp(question: Question, machine: Machine) -> PlanAnswer | Refusa
             raise
         model = prepare(assume_full_attention(header))
         assumption = "every layer is plain full attention"
-    second = None if draft is None else prepare(draft)
+    return ReadCommand(options, settings, header, model, None if draft is None else prepare(draft), assumption)
+
+
+def answer_llamacpp(question: Question, machine: Machine) -> PlanAnswer | Refusal:
+    """The plan of a llama-server, or its refusal. Raises as `answer`."""
+    read = open_llamacpp(question)
+    if isinstance(read, Refusal):
+        return read
+    options, settings, header, model, second = read.options, read.settings, read.header, read.model, read.draft
+    assumption = read.assumption
     planned = plan_launch(options, model, machine.devices, draft=second)
     if isinstance(planned, Refusal):
         return planned

@@ -5,9 +5,9 @@ sequence x bits of the cache.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
-from kvtop.domain.plan import Estimate, MemoryPlan, Refusal
+from kvtop.domain.frontier import Cell, Frontier, Row
+from kvtop.domain.plan import MemoryPlan, Refusal
 from kvtop.domain.plan_answer import Fit
 from kvtop.planning.bisection import largest
 from kvtop.planning.what_if import Comparison, Ground, WhatIf, compare, replace_length
@@ -30,37 +30,6 @@ MLX_BITS = (None, "8", "6", "4", "3", "2")
 COLUMNS = 10
 STEP_TOKENS = 256
 SEQUENCES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One configuration. `amount` is its context, length or number of requests; `needed` of the tightest device."""
-
-    amount: int
-    fit: Fit
-    needed: Estimate | None
-    what_if: WhatIf
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One cache type. `largest` is the most that surely fits; None: unknown. `refusal` has the engine's words."""
-
-    label: str
-    cells: tuple[Cell, ...]
-    largest: int | None
-    refusal: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Frontier:
-    """`column` says what the amounts are. `current` is (row, column) of the present configuration, as near as any."""
-
-    engine: str
-    column: str
-    amounts: tuple[int, ...]
-    rows: tuple[Row, ...]
-    current: tuple[int, int] | None
 
 
 def frontier(ground: Ground, base: WhatIf, now: MemoryPlan, most_tokens: int) -> Frontier:
@@ -138,7 +107,7 @@ def _cell(amount: int, found: Comparison) -> Cell:
         key=lambda it: (it.room_bytes or 0) - (it.needed.high_bytes if it.needed is not None else 0),
         default=None,
     )
-    return Cell(amount, found.fit, tightest.needed if tightest is not None else None, found.what_if)
+    return Cell(amount, found.fit, tightest.needed if tightest is not None else None, found.what_if.changes)
 
 
 def _vllm(ground: Ground, base: WhatIf) -> Frontier:
@@ -150,7 +119,7 @@ def _vllm(ground: Ground, base: WhatIf) -> Frontier:
         what_if = base.with_changes(**{"kv-cache-dtype": dtype})
         found = compare(ground, None, what_if)
         span = _concurrency(found)
-        cells = tuple(Cell(count, _holds(span, count), None, what_if) for count in SEQUENCES)
+        cells = tuple(Cell(count, _holds(span, count), None, what_if.changes) for count in SEQUENCES)
         most = None if span is None else int(span[0])
         rows.append(Row(dtype, cells, most, "" if isinstance(found.then, MemoryPlan) else found.note))
     return Frontier("vllm", "requests of full length at once", SEQUENCES, tuple(rows), (types.index(present), 0))

@@ -46,6 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=["full-attention"],
         help="guess where there is no rule for a GGUF model, and say so",
     )
+    parser.add_argument(
+        "--frontier", action="store_true", help="which contexts fit with which cache types (--json: kvtop.frontier/1)"
+    )
     parser.add_argument("--verify", action="store_true", help="hold the plan against llama-fit-params, if installed")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="the server's command line")
 
@@ -65,6 +68,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         question = _question(args)
         engine, model = question.command.engine, _model_word(question.command.words)
+        if args.frontier:
+            return _frontier(args, question)
         found = answer(question)
     except (UsageError, ValueError, ModelFileError, OSError) as error:
         return _no_plan(args, engine, model, str(error), str(error), EXIT_USAGE)
@@ -74,6 +79,27 @@ def run(args: argparse.Namespace) -> int:
         words = f"{found.engine} would refuse to start: {found.message}"
         return _no_plan(args, engine, model, found.message, words, EXIT_REFUSED)
     sys.stdout.write(_shown(args, found))
+    return EXIT_OK
+
+
+def _frontier(args: argparse.Namespace, question: Question) -> int:
+    """The grid instead of one plan. Raises as `answer`."""
+    from kvtop.plan_reading.opened import open_command  # noqa: PLC0415  only with --frontier
+    from kvtop.plan_reading.question import read_machine  # noqa: PLC0415
+    from kvtop.planning.frontier import frontier  # noqa: PLC0415
+    from kvtop.sources.redaction import clean  # noqa: PLC0415
+    from kvtop.views.export.frontier_text import frontier_json, frontier_text  # noqa: PLC0415
+
+    machine = read_machine(question)
+    opened = open_command(question, machine)
+    now = opened if isinstance(opened, Refusal) else opened.plan()
+    if isinstance(opened, Refusal) or isinstance(now, Refusal):
+        message = opened.message if isinstance(opened, Refusal) else now.message if isinstance(now, Refusal) else ""
+        engine, model = question.command.engine, _model_word(question.command.words)
+        return _no_plan(args, engine, model, message, f"{engine} would refuse to start: {message}", EXIT_REFUSED)
+    found = frontier(opened.ground, opened.base, now, opened.trained_tokens or 131072)
+    notes = tuple(map(clean, machine.notes))
+    sys.stdout.write(frontier_json(found, clean(now.model), notes) if args.json else frontier_text(found, notes))
     return EXIT_OK
 
 

@@ -18,18 +18,20 @@ def _type(what_if: WhatIf, _: MemoryPlan | None, step: int) -> WhatIf:
     return what_if.with_changes(**{"kv-cache-dtype": around(TYPES, at, step)})
 
 
-def _length(what_if: WhatIf) -> int | None:
+def _length(what_if: WhatIf, plan: MemoryPlan | None) -> int | None:
     asked = what_if.value("max-model-len")
-    return int(asked) if asked is not None and asked.isdigit() else None
+    if asked is not None and asked.isdigit():
+        return int(asked)
+    return plan.vllm.max_model_len_tokens if plan is not None and plan.vllm is not None else None
 
 
-def _context(what_if: WhatIf, _: MemoryPlan | None, step: int) -> WhatIf | None:
-    length = _length(what_if)
+def _context(what_if: WhatIf, plan: MemoryPlan | None, step: int) -> WhatIf | None:
+    length = _length(what_if, plan)
     return None if length is None else _resized(what_if, doubled(length, step))
 
 
-def _context_fine(what_if: WhatIf, _: MemoryPlan | None, step: int) -> WhatIf | None:
-    length = _length(what_if)
+def _context_fine(what_if: WhatIf, plan: MemoryPlan | None, step: int) -> WhatIf | None:
+    length = _length(what_if, plan)
     return None if length is None else _resized(what_if, finer(length, step, LEAST_LENGTH_TOKENS))
 
 

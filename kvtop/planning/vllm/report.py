@@ -89,6 +89,7 @@ def plan_of(found: Findings) -> MemoryPlan:
             num_gpu_blocks=None if found.pool is None else found.pool.num_blocks,
             kv_cache_tokens=None if found.pool is None else found.pool.tokens,
             max_concurrency=None if found.pool is None else found.pool.max_concurrency,
+            max_model_len_tokens=found.request.max_model_len if found.pool is None else found.pool.max_model_len,
             pool_estimate=_likely_pool(found, devices),
         ),
         steps=_steps(found),

@@ -74,6 +74,7 @@ def plan_text(answer: PlanAnswer, *, explain: bool) -> str:
             "num_gpu_blocks": vllm.num_gpu_blocks,
             "kv_cache_tokens": vllm.kv_cache_tokens,
             "max_concurrency": vllm.max_concurrency,
+            "max_model_len_tokens": vllm.max_model_len_tokens,
             "pool_estimate": _pool_estimate(vllm.pool_estimate),
         },
         "largest_context_tokens": answer.largest_context_tokens,
