@@ -56,6 +56,11 @@ class Poller:
             yield await self.sample()
             await asyncio.sleep(max(self._options.interval_seconds - (time.monotonic() - started), 0.05))
 
+    async def aclose(self) -> None:
+        """Close the connections to the servers."""
+        if self._client is not None:
+            await self._client.aclose()
+
     async def sample(self) -> Sample:
         """Everything that answers within the deadline, and the last known of what does not."""
         ends = time.monotonic() + self._options.deadline_seconds
@@ -143,7 +148,11 @@ def take_sample(options: PollerOptions) -> Sample:
     """One Sample, with time enough for a first answer of everything."""
 
     async def once() -> Sample:
-        return await Poller(replace(options, deadline_seconds=3.0)).sample()
+        poller = Poller(replace(options, deadline_seconds=3.0))
+        try:
+            return await poller.sample()
+        finally:
+            await poller.aclose()
 
     return asyncio.run(once())
 
