@@ -12,9 +12,11 @@ def per_layer_rows(walk: Walk, others: Weights, tokens: Tensor, embedded: Tensor
     """Rows of every layer's own embedding, gathered on the host."""
     table = others["per_layer_token_embd"]
     size_bytes = table.columns * walk.rows * F32
-    rows = walk.graph.weighted(size_bytes, table, (tokens,))
+    rows = walk.graph.weighted(size_bytes, table, (walk.graph.input(tokens.size_bytes),))
     rows.device = table.home
-    return PerLayer(walk.alter(rows), embedded, others)
+    scaled = walk.alter(rows)
+    scaled.view_first = True
+    return PerLayer(scaled, embedded, others)
 
 
 def add_per_layer(walk: Walk, weights: Weights, x: Tensor) -> Tensor:
