@@ -33,6 +33,15 @@ def read_stat(home: Path) -> Stat | None:
     return Stat(name, int(fields[1]), fields[19].decode("ascii")) if len(fields) > 19 else None
 
 
+def argv_of(home: Path) -> tuple[str, ...]:
+    """The command line, secrets and all; empty for kernel threads, the dead, and what is closed to us."""
+    try:
+        raw = (home / "cmdline").read_bytes()
+    except OSError:
+        return ()
+    return tuple(word.decode("utf-8", "surrogateescape") for word in raw.rstrip(b"\0").split(b"\0")) if raw else ()
+
+
 def boot_time(proc: Path) -> float | None:
     """When the machine started, Unix time in seconds."""
     try:

@@ -13,7 +13,7 @@ from kvtop.domain.process import Process
 from kvtop.sources.containers import container_of
 from kvtop.sources.listeners import listeners_of
 from kvtop.sources.network_namespace import addresses_of, shares_network
-from kvtop.sources.process_facts import Stat, boot_time, link, read_stat, resident_bytes, uid_of, user_name
+from kvtop.sources.process_facts import Stat, argv_of, boot_time, link, read_stat, resident_bytes, uid_of, user_name
 from kvtop.sources.redaction import allowed_environment, clean, masked_argv
 
 LISTENER_SECONDS = 5.0
@@ -90,7 +90,7 @@ class ProcessTable:
 
     def _first_look(self, pid: int, stat: Stat) -> FoundProcess | None:
         home = self._proc / str(pid)
-        argv = _argv(home)
+        argv = argv_of(home)
         if not argv or not self._recognises(stat.name, argv):
             return None
         unreadable: list[str] = []
@@ -154,7 +154,7 @@ class ProcessTable:
                 pid=pid,
                 ppid=known.stat.ppid,
                 name=clean(known.stat.name),
-                argv=masked_argv(_argv(home)),
+                argv=masked_argv(argv_of(home)),
                 user=user_name(home),
             )
         known.child = replace(known.child, ppid=known.stat.ppid, rss_bytes=resident_bytes(home))
@@ -186,14 +186,6 @@ def _server_above(pid: int, servers: Mapping[int, object], known: Mapping[int, _
             return None  # ppids read at different moments could form a ring
         passed.add(pid)
     return None
-
-
-def _argv(home: Path) -> tuple[str, ...]:
-    try:
-        raw = (home / "cmdline").read_bytes()
-    except OSError:
-        return ()
-    return tuple(word.decode("utf-8", "surrogateescape") for word in raw.rstrip(b"\0").split(b"\0")) if raw else ()
 
 
 def _environ(home: Path, unreadable: list[str]) -> dict[str, str] | None:
