@@ -13,6 +13,7 @@ ALLOWED = {
     "planning": {"domain", "text", "planning"},
     "sources": {"domain", "text", "sources"},
     "sources/engines": {"domain", "text", "sources", "planning"},
+    "reporters": set(),
     "analysis": {"domain", "text", "planning", "analysis"},
     "views": {"domain", "text", "views", "__version__"},
 }

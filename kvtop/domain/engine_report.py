@@ -43,6 +43,12 @@ class MemoryReport:
     kv_cache_bytes: int | None = None
     graph_bytes: int | None = None
     total_bytes: int | None = None
+    active_bytes: int | None = None
+    """What arrays hold now (MLX): weights, caches, and the scratch of running requests."""
+    kept_bytes: int | None = None
+    """Buffers that are free and kept for reuse (MLX's cache)."""
+    peak_bytes: int | None = None
+    """The most that `active_bytes` has been."""
     rounding_bytes: int = 0
     source: str = ""
 

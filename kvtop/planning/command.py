@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 _LLAMA = re.compile(r"llama-server(?:-[\w.-]+)?(?:\.exe)?")
-_PYTHON = re.compile(r"(?:python|pypy)[\d.]*(?:\.exe)?")
+_PYTHON = re.compile(r"(?:[Pp]ython|pypy)[\d.]*(?:\.exe)?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 
 
@@ -62,6 +62,11 @@ def _engine(words: list[str]) -> tuple[str, list[str]] | None:
         # As process lists show it: python /usr/local/bin/vllm serve …
         return _engine(script) if script and script[0].endswith(("/vllm", "/mlx_lm", "/mlx_lm.server")) else None
     return None
+
+
+def interpreter_flags(words: Sequence[str]) -> list[str]:
+    """Python's own flags at the start of the words after it."""
+    return list(words[: len(words) - len(_after_interpreter_flags(list(words)))])
 
 
 def _after_interpreter_flags(words: list[str]) -> list[str]:

@@ -14,9 +14,11 @@ from kvtop.sources.daemon_thread import in_daemon_thread
 from kvtop.sources.devices import BACKENDS
 from kvtop.sources.devices.device_thread import DeviceReader
 from kvtop.sources.engines import engine_of_process
+from kvtop.sources.foreign import foreign_failures, foreign_processes
 from kvtop.sources.http import HttpClient
 from kvtop.sources.live_models import LiveModels, ModelRequest
 from kvtop.sources.live_servers import LiveServers, is_loopback
+from kvtop.sources.mlx_reports import MlxReport, mlx_report, with_report
 from kvtop.sources.model_requests import model_requests
 from kvtop.sources.processes import FoundProcess, ProcessTable
 from kvtop.sources.sealing import sealed
@@ -45,6 +47,7 @@ class Poller:
         self._model_answers: dict[ModelRequest, tuple[str, ModelFile | None, Failure | None]] = {}
         self._servers = LiveServers(options.urls, options.api_key)
         self._found: tuple[FoundProcess, ...] = ()
+        self._reports: dict[int, MlxReport | Failure] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._problems: dict[str, Failure] = {}
         self._client: HttpClient | None = None
@@ -74,7 +77,7 @@ class Poller:
             server.url: partial(self._ask, server) for server in watched if server.url is not None
         }
         late = await self._within(ends, jobs)
-        readings = [server.reading() for server in watched]
+        readings = [_reported(server.reading(), self._reports) for server in watched]
         by_pid = {found.process.pid: found for found in self._found}
         requests = {reading.id: _model_requests(reading, by_pid) for reading in readings}
         wanted = {request for pair in requests.values() for request in pair if request is not None}
@@ -94,15 +97,18 @@ class Poller:
                 keys.append(key if model is not None else None)
                 failures += () if failure is None else (failure,)
             servers.append(replace(reading, model_key=keys[0], draft_key=keys[1]))
+        foreign = foreign_processes(devices, {pid for found in self._found for pid in found.pids})
+        failures += foreign_failures(devices, foreign)
         failures += tuple(Failure(f"server {it.id}", it.hint) for it in servers if it.state in {ServerState.ERROR})
+        unreported = [report for report in self._reports.values() if isinstance(report, Failure)]
         sample = Sample(
             taken_at=time.time(),
             host=platform.node() or "this host",
             devices=devices,
-            processes=tuple(process for found in self._found for process in (found.process, *found.children)),
+            processes=(*(it for found in self._found for it in (found.process, *found.children)), *foreign),
             servers=tuple(sorted(servers, key=lambda it: it.id)),
             models=models,
-            failures=(*failures, *self._problems.values(), *_unreadable(self._found)),
+            failures=(*failures, *self._problems.values(), *unreported, *_unreadable(self._found)),
             pending=tuple(late),
         )
         return sealed(sample)
@@ -134,6 +140,7 @@ class Poller:
     def _look(self) -> tuple[FoundProcess, ...]:
         found = self._table.look()
         self._servers.learn(found)
+        self._reports = {it.process.pid: report for it in found if (report := mlx_report(it)) is not None}
         return found
 
     async def _ask(self, server: WatchedServer) -> None:
@@ -158,6 +165,11 @@ def take_sample(options: PollerOptions) -> Sample:
 
 
 _NOT_READ: tuple[str | None, ModelFile | None, Failure | None] = (None, None, None)
+
+
+def _reported(reading: ServerReading, reports: Mapping[int, MlxReport | Failure]) -> ServerReading:
+    report = reports.get(reading.pids[0]) if reading.pids else None
+    return with_report(reading, report) if isinstance(report, MlxReport) else reading
 
 
 def _model_requests(

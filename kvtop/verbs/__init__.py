@@ -26,6 +26,7 @@ VERBS: tuple[Verb, ...] = (
     Verb("record", "write what is measured to a file, until told to stop", "record"),
     Verb("replay", "show a recording, or one moment of it", "replay"),
     Verb("plan", "what a server's command line will allocate, before it is started", "plan"),
+    Verb("wrap", "run mlx_lm.server so that it reports its own memory", "wrap"),
     Verb("config", "show the configuration", "config"),
     Verb("schema", "print the JSON Schema of a snapshot", "schema"),
     Verb("themes", "list the themes", "themes"),

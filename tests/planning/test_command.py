@@ -22,6 +22,8 @@ from kvtop.planning.command import Command, parse_command
         ("mlx_lm server --model m", "mlx", "--model"),
         ("python -m mlx_lm.server --model m", "mlx", "--model"),
         ("python -m mlx_lm server --model m", "mlx", "--model"),
+        ("python3 -u -X dev -m mlx_lm.server --model m", "mlx", "--model"),
+        ("/L/Python.app/Contents/MacOS/Python -I /venv/bin/mlx_lm.server --model m", "mlx", "--model"),
     ],
 )
 def test_every_way_to_start_a_server(text: str, engine: str, first: str) -> None:
@@ -38,7 +40,18 @@ def test_variables_in_front_are_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "ollama serve", "vllm bench", "python -m http.server", "python server.py", "llama-cli -m x", "A=b"]
+    "text",
+    [
+        "",
+        "ollama serve",
+        "vllm bench",
+        "python -m http.server",
+        "python server.py",
+        "python -u",
+        "python -X",
+        "llama-cli -m x",
+        "A=b",
+    ],
 )
 def test_anything_else_names_what_is_understood(text: str) -> None:
     with pytest.raises(ValueError, match="llama-server") as caught:

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 from kvtop.sources.engine import Engine
-from kvtop.sources.engines import llamacpp, vllm
+from kvtop.sources.engines import llamacpp, mlx, vllm
 from kvtop.sources.http import Reply
 
-ENGINES: tuple[Engine, ...] = (llamacpp, vllm)
+ENGINES: tuple[Engine, ...] = (llamacpp, vllm, mlx)
 """In the order in which they are asked whether something is theirs."""
 
 

@@ -1,7 +1,8 @@
 """An endpoint named by its URL that no engine has been recognised behind yet: the few questions that tell.
 
 `/v1/models` says who owns the models on most engines, and its Server header tells llama.cpp even while it loads.
-`/version` is open on a vLLM that wants a key. Nothing here loads or wakes a model.
+`/version` is open on a vLLM that wants a key. `/props` comes first: behind Python's plain server may be mlx-lm, which
+walks the whole disk for `/v1/models`, so that one is asked `/health` instead. Nothing here loads or wakes a model.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,8 @@ from kvtop.sources.http import Reply
 NAME = "unknown"
 DEFAULT_PORT = 80
 OPENS_OTHER_PORTS = False
-PATHS = ("/v1/models", "/version", "/props")
+PATHS = ("/props", "/v1/models", "/version")
+PLAIN_PATHS = ("/props", "/health")
 SELDOM_SECONDS: Mapping[str, float] = {}
 
 
@@ -53,7 +55,8 @@ def wanted(replies: Mapping[str, Reply], options: LaunchOptions | None) -> tuple
     del options
     if any(reply.status is None for reply in replies.values()):
         return ()
-    return PATHS[: len(replies) + 1]
+    is_plain = any(reply.server.startswith("BaseHTTP/") for reply in replies.values())
+    return (PLAIN_PATHS if is_plain else PATHS)[: len(replies) + 1]
 
 
 def read(known: Known) -> ServerReading:

@@ -9,10 +9,17 @@ from kvtop.sources.http import Reply
 
 
 def test_one_more_question_at_a_time_and_none_into_the_void() -> None:
-    assert unidentified.wanted({}, None) == ("/v1/models",)
-    answered = {"/v1/models": Reply("/v1/models", 404)}
-    assert unidentified.wanted(answered, None) == ("/v1/models", "/version")
-    assert unidentified.wanted({"/v1/models": Reply("/v1/models", None, error="refused")}, None) == ()
+    assert unidentified.wanted({}, None) == ("/props",)
+    answered = {"/props": Reply("/props", 404)}
+    assert unidentified.wanted(answered, None) == ("/props", "/v1/models")
+    assert unidentified.wanted({"/props": Reply("/props", None, error="refused")}, None) == ()
+
+
+def test_pythons_plain_server_is_never_asked_for_its_models() -> None:
+    answered = {"/props": Reply("/props", 404, b"Not Found", "BaseHTTP/0.6 Python/3.11.7")}
+    assert unidentified.wanted(answered, None) == ("/props", "/health")
+    answered["/health"] = Reply("/health", 404, b"", "BaseHTTP/0.6 Python/3.11.7")
+    assert unidentified.wanted(answered, None) == ("/props", "/health")
 
 
 @pytest.mark.parametrize(

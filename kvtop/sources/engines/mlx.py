@@ -1,0 +1,121 @@
+"""mlx-lm's server: what little it says of itself, and what it never says. No I/O here.
+
+Read in mlx-lm 0.32.2 (server.py) and seen on the real one: it answers `/health` and `/v1/models` and nothing else. Its
+memory, its context, its slots and the loaded model are told nowhere: KV in use is a range unless the server was started
+by `kvtop wrap`. `/v1/models` is never asked: it walks the whole hub cache, and does not say which model is loaded.
+"""
+
+import posixpath
+from collections.abc import Mapping, Sequence
+
+from kvtop.domain.launch import LaunchOptions
+from kvtop.domain.server import ModelFacts, ServerReading, ServerState
+from kvtop.planning.command import Command, parse_command
+from kvtop.planning.mlx.options import ENGINE, parse_server_options
+from kvtop.sources.engine import Known
+from kvtop.sources.http import Reply
+from kvtop.sources.redaction import clean
+from kvtop.sources.reply_fields import object_of, parsed, text
+
+NAME = ENGINE
+DEFAULT_PORT = 8080
+OPENS_OTHER_PORTS = False
+HEALTH, PROPS = "/health", "/props"
+PATHS = (HEALTH,)
+"""Every path this adapter asks. `/props` is only looked at: llama.cpp's answers there, mlx-lm says 404 "Not Found"."""
+
+SELDOM_SECONDS: Mapping[str, float] = {HEALTH: 15.0}
+"""Every request writes a line into the server's log."""
+
+REPORTER = "mlx_reporter.py"
+"""The program that `kvtop wrap` puts before the server's own words."""
+
+NO_MODEL = "started without --model: each request names its own, so its weights cannot be known"
+UNWRAPPED = (
+    "how much of its memory is KV cache cannot be seen from outside, only a range: "
+    "start it with `kvtop wrap -- mlx_lm.server …` to have it reported"
+)
+
+
+def recognises(comm: str, argv: Sequence[str]) -> bool:
+    """Whether a process is mlx-lm's server, by its command line: the program itself is Python."""
+    del comm
+    return _command(argv) is not None
+
+
+def config_files(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[str, ...]:
+    """None: everything is on the command line."""
+    del argv, environ
+    return ()
+
+
+def launch(argv: Sequence[str], environ: Mapping[str, str], files: Sequence[tuple[str, str]]) -> LaunchOptions:
+    """Effective options of a process; argparse's abbreviations are understood."""
+    del environ, files
+    command = _command(argv)
+    return parse_server_options(command.words if command is not None else argv[1:])
+
+
+def port_of(options: LaunchOptions) -> int:
+    """The port it was told to listen on."""
+    value = options.value("port")
+    return int(value) if value is not None and value.isdigit() else DEFAULT_PORT
+
+
+def answers(replies: Mapping[str, Reply]) -> bool:
+    """By three things together: Python's plain server, the words of `/health`, and a 404 for what it does not know."""
+    health, props = replies.get(HEALTH), replies.get(PROPS)
+    if health is None or props is None or not health.server.startswith("BaseHTTP/"):
+        return False
+    said = health.status, object_of(parsed(health)).get("status")
+    return said in {(200, "ok"), (503, "unavailable")} and (props.status, props.body) == (404, b"Not Found")
+
+
+def wanted(replies: Mapping[str, Reply], options: LaunchOptions | None) -> tuple[str, ...]:
+    """`/health`, and nothing else."""
+    del replies, options
+    return PATHS
+
+
+def read(known: Known) -> ServerReading:
+    """One server. What it does not say stays None."""
+    state, hint = _state(known.replies.get(HEALTH), known.options)
+    name = None if known.options is None else known.options.value("model")
+    return ServerReading(
+        id=known.id,
+        engine=NAME,
+        state=state,
+        url=known.url,
+        hint=known.reach_note or hint,
+        pids=known.pids,
+        model=ModelFacts(name=None if name is None else clean(name), path=name),
+        launch=known.options,
+        is_remote=not known.processes,
+    )
+
+
+def _state(health: Reply | None, options: LaunchOptions | None) -> tuple[ServerState, str]:
+    if health is None:
+        return ServerState.UNKNOWN, "the endpoint has not been asked yet"
+    if health.status is None:
+        return ServerState.UNREACHABLE, f"{health.path}: {health.error}"
+    said = text(object_of(parsed(health)).get("status"))
+    if health.status == 503 and said == "unavailable":
+        return ServerState.ERROR, "its generation thread has died: it must be started again (see its log)"
+    if health.status != 200 or said != "ok":
+        return ServerState.ERROR, f"{health.path}: status {health.status} {health.error}".strip()
+    if options is not None and options.value("model") is None:
+        return ServerState.READY, NO_MODEL
+    return ServerState.READY, UNWRAPPED
+
+
+def _command(argv: Sequence[str]) -> Command | None:
+    """The server's command line out of a process's, without the interpreter's options and `kvtop wrap`'s reporter."""
+    words = list(argv)
+    if len(words) > 2 and posixpath.basename(words[1]) == REPORTER:
+        del words[1]
+    try:
+        command = parse_command(words)
+    except ValueError:
+        return None
+    return command if command.engine == ENGINE else None

@@ -1,0 +1,94 @@
+"""What a server started by `kvtop wrap` writes of its own memory: MLX's counters, read from its file."""
+
+import json
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from kvtop.domain.engine_report import MemoryReport
+from kvtop.domain.model_file import ModelFileError
+from kvtop.domain.sample import Failure
+from kvtop.domain.server import ServerReading
+from kvtop.sources.engines.mlx import UNWRAPPED
+from kvtop.sources.model_files.regular_file import open_regular
+from kvtop.sources.model_files.vantage import Vantage
+from kvtop.sources.process_facts import read_stat, uid_of
+from kvtop.sources.processes import FoundProcess
+from kvtop.sources.redaction import clean
+from kvtop.sources.wrapped_command import REPORT_VARIABLE
+
+SCHEMA = "kvtop.mlx-memory/1"
+FRESH_SECONDS = 20.0
+"""The reporter writes every five seconds at least; a long computation may hold it up."""
+
+_LIMIT_BYTES = 4096
+_SOURCE = "mlx_lm.server's own counters, by kvtop wrap"
+
+
+@dataclass(frozen=True, slots=True)
+class MlxReport:
+    """MLX's counters, and the version of mlx-lm that runs ("" where it does not say)."""
+
+    memory: MemoryReport
+    version: str = ""
+
+
+def mlx_report(found: FoundProcess, proc: Path = Path("/proc")) -> MlxReport | Failure | None:
+    """The report of a wrapped server; None: it is not wrapped, or has not reported yet.
+
+    Only a file of the process's own user counts, from that very process: a pid may have been used before.
+    """
+    name = found.environ.get(REPORT_VARIABLE)
+    pid = found.process.pid
+    if not name or not name.startswith("/"):
+        return None
+    home = proc / str(pid)
+    source = f"pid {pid} memory report"
+    try:
+        path = Vantage(root=f"{home}/root").ours(name)
+        if Path(path).stat().st_uid != uid_of(home):
+            return Failure(source, f"{name} belongs to another user than the server", "remove that file")
+        with open_regular(path) as (file, _):
+            text = file.read(_LIMIT_BYTES)
+    except FileNotFoundError:
+        return None
+    except (OSError, ModelFileError) as error:
+        return Failure(source, str(error), "run kvtop as the server's user or as root")
+    stat = read_stat(home)
+    report = _fields(text)
+    if report is None:
+        return Failure(source, f"{name} is no memory report", "start the server again with this kvtop's wrap")
+    if stat is None or report.get("started_ticks") != int(stat.started_ticks):
+        return None
+    age_seconds = time.time() - report["taken_at"]
+    if not age_seconds <= FRESH_SECONDS:  # true for NaN as well
+        return Failure(source, f"the last one is {age_seconds:.0f} s old", "see whether the server still answers")
+    active, cache, peak = (_count(report.get(key)) for key in ("active_bytes", "cache_bytes", "peak_bytes"))
+    if active is None or cache is None:
+        return Failure(source, f"{name} lacks counters", "start the server again with this kvtop's wrap")
+    memory = MemoryReport(
+        total_bytes=active + cache, active_bytes=active, kept_bytes=cache, peak_bytes=peak, source=_SOURCE
+    )
+    version = report.get("mlx_lm_version")
+    return MlxReport(memory, clean(version) if isinstance(version, str) else "")
+
+
+def with_report(reading: ServerReading, report: MlxReport) -> ServerReading:
+    """The reading with what its server reported; the advice to wrap it goes."""
+    hint = "" if reading.hint == UNWRAPPED else reading.hint
+    return replace(reading, memory_reports=(report.memory,), version=report.version or reading.version, hint=hint)
+
+
+def _fields(text: bytes) -> dict[str, Any] | None:
+    try:
+        value: object = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(value, dict) or value.get("schema") != SCHEMA:
+        return None
+    return value if type(value.get("taken_at")) in {int, float} else None
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 60 else None

@@ -1,0 +1,71 @@
+"""`kvtop wrap -- mlx_lm.server …`: run an MLX server that reports its own memory."""
+
+import argparse
+import os
+import sys
+
+from kvtop.planning.command import interpreter_flags, parse_command
+from kvtop.sources.private_directory import private_directory
+from kvtop.sources.wrapped_command import REPORT_VARIABLE, WrapError, remove_left_over, wrapped_command
+
+EXIT_USAGE, EXIT_CANNOT_EXECUTE, EXIT_NOT_FOUND = 2, 126, 127
+
+_EPILOG = """\
+mlx_lm.server tells nobody how much memory it holds. This starts it with a small
+thread inside that writes MLX's own counters (active, cache, peak) to a file once
+a second, which kvtop reads: the range of its KV cache becomes a reported figure.
+The file is $XDG_RUNTIME_DIR/kvtop/mlx-PID.json (else in the temporary folder, mode
+0700) and goes with the server. Nothing else changes: the process is the server
+itself, so signals and its exit code are its own.
+
+exit codes: the server's own; 2 bad usage, or no MLX server; 126, 127 as a shell:
+it cannot be executed, it was not found.
+
+  kvtop wrap -- mlx_lm.server --model mlx-community/Qwen3-4B-4bit
+  kvtop wrap -- python -m mlx_lm.server --model ./model
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the verb: none but the command."""
+    parser.epilog = _EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="the server's command line")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Become the server. Returns only where that is impossible."""
+    words = args.command[1:] if args.command[:1] == ["--"] else args.command
+    try:
+        command = parse_command(words)
+    except ValueError as error:
+        return _say(str(error), EXIT_USAGE)
+    if command.engine != "mlx":
+        return _say(f"{command.engine} reports its memory without help; only mlx_lm.server is wrapped", EXIT_USAGE)
+    environ = {**os.environ, **dict(command.variables)}
+    try:
+        own = words[words.index(command.program) :]
+        replaced = wrapped_command(own, interpreter_flags(own[1:]), environ)
+    except WrapError as error:
+        return _say(str(error), EXIT_NOT_FOUND if error.is_missing else EXIT_USAGE)
+    try:
+        # The process stays the same one when it becomes the server, and so does its pid.
+        folder = private_directory(environ)
+        remove_left_over(folder)
+        environ[REPORT_VARIABLE] = str(folder / f"mlx-{os.getpid()}.json")
+    except OSError as error:
+        _say(f"no memory reports, the server runs without them: {error}", 0)
+        environ.pop(REPORT_VARIABLE, None)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    try:
+        os.execve(replaced[0], replaced, environ)
+    except OSError as error:
+        return _say(f"{replaced[0]}: {error.strerror}", EXIT_CANNOT_EXECUTE)
+
+
+def _say(message: str, code: int) -> int:
+    from kvtop.sources.redaction import clean  # noqa: PLC0415
+
+    print(f"kvtop wrap: {clean(message)}", file=sys.stderr)
+    return code
