@@ -2,24 +2,28 @@
 
 from dataclasses import dataclass, field
 
-from kvtop.analysis.attribution import cache_use, driver_bytes, split_on
+from kvtop.analysis.attribution import cache_use, split_on
 from kvtop.analysis.cache_view import cache_view
 from kvtop.analysis.calibration import Calibrations
+from kvtop.analysis.device_views import device_views
 from kvtop.analysis.disagreements import disagreements
 from kvtop.analysis.facts import facts
-from kvtop.analysis.growth import Watched, held_tokens, time_to_full
-from kvtop.analysis.live_plan import HOST, Placed, PlanMemory, live_plan, placed
+from kvtop.analysis.growth import Watched, held_memory, held_tokens, memory_to_full, time_to_full
+from kvtop.analysis.live_plan import PlanMemory, live_plan
+from kvtop.analysis.measured import Measured
+from kvtop.analysis.placement import Placed, placed
+from kvtop.analysis.present_parts import present_parts
 from kvtop.analysis.rates import generated_per_second, prompt_per_second
-from kvtop.analysis.segments import Parts, merged, planned_parts, pool_used_bytes, reported_parts
+from kvtop.analysis.segments import merged, pool_used_bytes, reported_parts
 from kvtop.analysis.verdict import verdict
-from kvtop.domain.device import Device
-from kvtop.domain.figure import UNKNOWN, Figure
-from kvtop.domain.frame import DeviceView, Frame, ServerView, Split
-from kvtop.domain.headroom import Headroom
+from kvtop.analysis.whereabouts import Whereabouts, whereabouts
+from kvtop.domain.figure import UNKNOWN
+from kvtop.domain.frame import Frame, ServerView, Split
+from kvtop.domain.headroom import Filling, Headroom
 from kvtop.domain.plan import MemoryPlan
 from kvtop.domain.process import Process
 from kvtop.domain.sample import Sample
-from kvtop.domain.server import ServerReading
+from kvtop.domain.server import ServerReading, ServerState
 
 
 @dataclass(slots=True)
@@ -37,7 +41,7 @@ def analyse(history: History, sample: Sample, version: str) -> Frame:
     """The Frame of this Sample. `history` is brought up to date for the next tick."""
     processes = {process.pid: process for process in sample.processes}
     servers = tuple(_server_view(history, reading, sample, processes) for reading in sample.servers)
-    devices = tuple(_device_view(device, servers, sample.taken_at) for device in sample.devices)
+    devices = device_views(sample.devices, servers, sample.taken_at)
     history.taken_at = sample.taken_at
     history.readings = {reading.id: reading for reading in sample.servers}
     history.growth = {name: watched for name, watched in history.growth.items() if name in history.readings}
@@ -46,16 +50,19 @@ def analyse(history: History, sample: Sample, version: str) -> Frame:
 
 
 def _server_view(history: History, reading: ServerReading, sample: Sample, processes: dict[int, Process]) -> ServerView:
-    pids = frozenset(reading.pids)
-    totals = [(device, driver_bytes(device, pids, processes)) for device in sample.devices]
-    present = [(device, driver) for device, driver in totals if driver is not None]
-    on = placed(reading, tuple(device for device, _ in present if device.backend != HOST))
-    plan, note = live_plan(history.plans, reading, sample.models, on.plan_devices)
-    splits, compared = _splits(reading, plan, on, present)
+    where = whereabouts(reading, sample.devices, processes, sample.models)
+    on = placed(reading, where.accelerators)
+    plan, note = None, ""
+    if where.is_settled:
+        plan, note = live_plan(history.plans, reading, sample.models, on.plan_devices)
+    measured = _measured(reading, plan, on, where)
+    splits = tuple(_split(reading, plan, it) for it in measured)
     watched = history.growth.setdefault(reading.id, Watched())
-    watched.add(sample.taken_at, held_tokens(reading))
+    watched.add(sample.taken_at, {**held_tokens(reading), **held_memory(reading, where.rows)})
     filling = time_to_full(watched, reading, plan)
-    headroom = _headroom(filling.tokens_left, on, present)
+    if filling.state is Filling.UNKNOWN:
+        filling = memory_to_full(watched, reading, plan, (device for device, _ in where.rows))
+    headroom = _headroom(filling.tokens_left, where)
     prompt, generated = _rates(history, reading, sample.taken_at)
     cache = cache_view(reading, plan)
     return ServerView(
@@ -63,45 +70,50 @@ def _server_view(history: History, reading: ServerReading, sample: Sample, proce
         splits=splits,
         kv_cache=cache,
         plan=plan,
-        plan_note=note,
+        plan_note="; ".join(part for part in (note, where.note) if part),
         prompt_tokens_per_second=prompt,
         generated_tokens_per_second=generated,
-        verdict=verdict(reading, filling, headroom),
+        verdict=verdict(reading, filling, headroom, tuple(device for device, _ in where.rows)),
         headroom=headroom,
         time_to_full=filling,
-        calibration=history.calibrations.learn(reading, splits),
-        disagreements=disagreements(reading, plan, compared),
-        facts=facts(reading, cache, plan, processes),
+        calibration=history.calibrations.learn(reading, measured),
+        disagreements=disagreements(reading, plan, measured),
+        facts=facts(reading, cache, plan, splits, processes),
     )
 
 
-def _splits(
-    reading: ServerReading, plan: MemoryPlan | None, on: Placed, present: list[tuple[Device, Figure]]
-) -> tuple[tuple[Split, ...], list[tuple[str, Parts | None, Parts | None]]]:
-    """A split a device, and beside it what was computed and what was reported."""
-    use = cache_use(plan, reading.slots) if plan is not None else None
-    splits: list[Split] = []
-    compared: list[tuple[str, Parts | None, Parts | None]] = []
-    rows = [(device.id, device.backend, driver, on.name_of(device.id)) for device, driver in present]
-    if not rows and plan is not None:
-        # Nobody measures it (remote, or its process is hidden): the plan alone, no total to add up to.
-        rows = [(f"{part.name} (not measured)", "", UNKNOWN, part.name) for part in plan.devices]
+def _measured(reading: ServerReading, plan: MemoryPlan | None, on: Placed, where: Whereabouts) -> tuple[Measured, ...]:
+    """A row for each device the server is on, then one for each part of the plan that no driver measures."""
+    rows = [(device.id, device.backend, driver, on.name_of(device.id)) for device, driver in where.rows]
+    if plan is not None:
+        seen = {name for _, _, _, name in rows} | ({"host"} if rows else set())
+        rows += [
+            (f"{part.name} (not measured)", "", UNKNOWN, part.name) for part in plan.devices if part.name not in seen
+        ]
+    current = {device.id: device.state for device, _ in where.rows}
+    found = []
     for device_id, backend, driver, name in rows:
-        part = plan.device(name) if plan is not None else None
-        planned = planned_parts(plan, part) if plan is not None else None
-        reported = reported_parts(reading.memory_reports, device_id)
-        parts = merged(planned, reported)
-        used = use.used_bytes(plan, part) if use is not None and plan is not None and part is not None else None
-        if used is None and parts is not None and reading.pools:
-            used = pool_used_bytes(parts.kv_cache, reading.pools)
-        splits.append(split_on(device_id, backend, driver, parts, used))
-        compared.append((device_id, planned, reported))
-    return tuple(splits), compared
+        planned = None if plan is None else present_parts(reading, plan, name, is_shared=where.is_shared)
+        reported = reported_parts(reading.memory_reports, device_id, on.engine_of(device_id))
+        found.append(Measured(device_id, backend, name, driver, planned, reported, current.get(device_id)))
+    return tuple(found)
 
 
-def _headroom(tokens_left: int | None, on: Placed, present: list[tuple[Device, Figure]]) -> Headroom:
+def _split(reading: ServerReading, plan: MemoryPlan | None, it: Measured) -> Split:
+    parts = merged(it.planned, it.reported)
+    use = cache_use(plan, reading.slots) if plan is not None else None
+    part = plan.device(it.name) if plan is not None else None
+    used = use.used_bytes(plan, part) if use is not None and plan is not None and part is not None else None
+    if parts is not None and parts.kv_cache.value_bytes == 0 and reading.state is ServerState.SLEEPING:
+        used = 0
+    elif used is None and parts is not None and reading.pools:
+        used = pool_used_bytes(parts.kv_cache, reading.pools)
+    return split_on(it.device_id, it.backend, it.driver, parts, used)
+
+
+def _headroom(tokens_left: int | None, where: Whereabouts) -> Headroom:
     """Free bytes of the devices that matter to a server: its accelerators, or the host where it has none."""
-    devices = on.devices or tuple(device for device, _ in present)
+    devices = where.accelerators or tuple(device for device, _ in where.rows)
     return Headroom(tokens_left, tuple((device.id, device.memory.free_bytes) for device in devices))
 
 
@@ -112,21 +124,3 @@ def _rates(history: History, reading: ServerReading, taken_at: float) -> tuple[f
     elapsed_seconds = taken_at - history.taken_at
     prompt = prompt_per_second(before, reading, elapsed_seconds)
     return prompt, generated_per_second(before, reading, elapsed_seconds)
-
-
-def _device_view(device: Device, servers: tuple[ServerView, ...], taken_at: float) -> DeviceView:
-    splits = tuple(
-        (server.reading.id, split)
-        for server in servers
-        for split in server.splits
-        if split.device_id == device.id and split.driver.value_bytes is not None
-    )
-    used_bytes = device.memory.used_bytes
-    explained = sum(split.driver.value_bytes or 0 for _, split in splits)
-    return DeviceView(
-        device=device,
-        splits=splits,
-        # Resident file pages count as available for the system, so a server's RSS can exceed the host's used bytes.
-        other_bytes=None if used_bytes is None else max(used_bytes - explained, 0),
-        age_seconds=float(int(max(taken_at - device.measured_at, 0))),
-    )

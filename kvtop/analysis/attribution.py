@@ -19,8 +19,10 @@ RUNTIME_PRIORS: Mapping[str, Estimate] = {
     # Code, libraries and allocator of a llama-server process on Linux: RssFile beyond the mapped model plus thread
     # stacks, 20 to 60 MiB in the recorded processes of b11434.
     "host": Estimate(40 * _MIB, 15 * _MIB, 80 * _MIB),
+    # A Python engine in host memory: mlx_lm.server 0.32.2 on Linux has 94 MB resident with 12 MB of weights.
+    "python": Estimate(80 * _MIB, 60 * _MIB, 200 * _MIB),
 }
-"""What a process takes on a device before it holds a model, by device backend."""
+"""What a process takes before it holds a model, by device backend; "python" for such an engine in host memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,9 @@ def driver_bytes(device: Device, pids: frozenset[int], processes: Mapping[int, P
         resident = [size for size in known if size is not None]
         if not resident:
             return None
-        noun = "resident set of its process" if len(resident) == 1 else f"resident sets of {len(resident)} processes"
+        noun = "resident set of its process"
+        if len(resident) > 1:
+            noun = f"resident sets of {len(resident)} processes, pages they share counted for each"
         return Figure(sum(resident), Basis.MEASURED, source=f"{noun} (/proc/PID/statm)")
     rows = [row for row in device.processes or () if row.pid in pids]
     if not rows:
@@ -85,7 +89,8 @@ def driver_bytes(device: Device, pids: frozenset[int], processes: Mapping[int, P
     sizes = [row.used_bytes for row in rows]
     if any(size is None for size in sizes):
         return Figure(None, Basis.UNKNOWN, source="the driver lists the process but not its memory")
-    return Figure(sum(size for size in sizes if size is not None), Basis.MEASURED, source="NVML, per process")
+    said_by = "NVML" if device.backend == "nvml" else device.backend
+    return Figure(sum(size for size in sizes if size is not None), Basis.MEASURED, source=f"{said_by}, per process")
 
 
 def split_on(
@@ -98,8 +103,14 @@ def split_on(
     """
     if parts is None:
         return Split(device_id, driver, unattributed=_residual(driver, ()))
-    known = (parts.weights, parts.kv_cache, parts.recurrent, parts.compute)
-    runtime = _host_of_a_card(driver) if parts.is_idle_host and backend == "host" else _runtime(backend, driver, known)
+    prior = RUNTIME_PRIORS.get("python" if parts.is_python and backend not in {"nvml", ""} else backend)
+    exact = (parts.weights, parts.kv_cache, parts.recurrent)
+    compute = _within(parts.compute, _left(driver, exact), prior)
+    known = (*exact, compute)
+    if parts.is_idle_host and backend == "host":
+        runtime = _host_of_a_card(_left(driver, known))
+    else:
+        runtime = _runtime(prior, _left(driver, known))
     return Split(
         device_id=device_id,
         driver=driver,
@@ -107,27 +118,40 @@ def split_on(
         kv_cache=parts.kv_cache,
         kv_used_bytes=kv_used_bytes,
         recurrent=parts.recurrent,
-        compute=parts.compute,
+        compute=compute,
         runtime=runtime,
         unattributed=_residual(driver, (*known, runtime)),
     )
 
 
-def _host_of_a_card(driver: Figure) -> Figure:
+def _within(compute: Figure, left: int | None, prior: Estimate | None) -> Figure:
+    """An estimate of compute buffers, but never more than the measurement leaves room for, nor less than its low end.
+
+    What a process takes without a model stays free beside it.
+    """
+    if left is None or compute.basis is not Basis.ESTIMATED or compute.value_bytes is None:
+        return compute
+    room = max(left - (prior.value_bytes if prior is not None else 0), compute.low_bytes or 0, 0)
+    if compute.value_bytes <= room:
+        return compute
+    high = max(room, min(compute.high_bytes or room, left))
+    source = f"{compute.source}, cut to what the measured total leaves"
+    return Figure(room, Basis.ESTIMATED, min(compute.low_bytes or 0, room), high, source)
+
+
+def _host_of_a_card(left: int | None) -> Figure:
     """What a Python engine holds in host memory while its model lies on an accelerator: no rule divides it further."""
-    if driver.value_bytes is None:
+    if left is None:
         return UNKNOWN
     source = "interpreter, libraries and buffers of its processes: the model lies on the accelerator"
-    return Figure(driver.value_bytes, Basis.RESIDUAL, source=source)
+    return Figure(max(left, 0), Basis.RESIDUAL, source=source)
 
 
-def _runtime(backend: str, driver: Figure, known: tuple[Figure, ...]) -> Figure:
+def _runtime(prior: Estimate | None, left: int | None) -> Figure:
     """The prior for the device class, but never more than the measurement leaves room for."""
-    prior = RUNTIME_PRIORS.get(backend)
     if prior is None:
         return UNKNOWN
     source = "prior for a process on this kind of device, before it holds a model"
-    left = _left(driver, known)
     if left is None:
         return Figure(prior.value_bytes, Basis.ESTIMATED, prior.low_bytes, prior.high_bytes, source)
     room = max(left, 0)

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass, field
 
-from kvtop.domain.frame import Split
+from kvtop.analysis.measured import Measured
+from kvtop.domain.device import DeviceState
 from kvtop.domain.headroom import Calibration
-from kvtop.domain.server import ServerReading
+from kvtop.domain.server import ServerReading, ServerState
 
 _Key = tuple[str, str | None, tuple[int, ...]]
 
@@ -15,13 +16,17 @@ class Calibrations:
 
     known: dict[_Key, dict[str, Calibration]] = field(default_factory=dict)
 
-    def learn(self, reading: ServerReading, splits: tuple[Split, ...]) -> tuple[Calibration, ...]:
-        """Take in what is measured now; what could not be measured this time keeps its last value."""
+    def learn(self, reading: ServerReading, measured: tuple[Measured, ...]) -> tuple[Calibration, ...]:
+        """Take in what is measured now; what could not be measured this time keeps its last value.
+
+        A server that loads or sleeps does not hold its plan, and a device that does not answer tells the past.
+        """
         own = self.known.setdefault((reading.id, reading.version, reading.pids), {})
-        for split in splits:
-            beyond = _beyond(split)
-            if beyond is not None:
-                own[split.device_id] = Calibration(split.device_id, beyond)
+        if reading.state in {ServerState.READY, ServerState.LOCKED}:
+            for it in measured:
+                beyond = _beyond(it)
+                if beyond is not None and it.state is DeviceState.OK:
+                    own[it.device_id] = Calibration(it.device_id, beyond)
         return tuple(own.values())
 
     def forget_all_but(self, readings: tuple[ServerReading, ...]) -> None:
@@ -31,10 +36,13 @@ class Calibrations:
             del self.known[key]
 
 
-def _beyond(split: Split) -> int | None:
-    """Measured total less everything computed; None where either is not known whole."""
-    planned = [figure.value_bytes for figure in (split.weights, split.kv_cache, split.recurrent, split.compute)]
-    known = [size for size in planned if size is not None]
-    if split.driver.value_bytes is None or len(known) < len(planned):
+def _beyond(it: Measured) -> int | None:
+    """Measured total less everything computed; None where either is not known whole.
+
+    The estimate of compute is the plan's own, uncut: a new plan will have the same, and only the difference counts.
+    """
+    if it.planned is None or it.driver.value_bytes is None:
         return None
-    return split.driver.value_bytes - sum(known)
+    figures = (it.planned.weights, it.planned.kv_cache, it.planned.recurrent, it.planned.compute)
+    known = [figure.value_bytes for figure in figures if figure.value_bytes is not None]
+    return it.driver.value_bytes - sum(known) if len(known) == len(figures) else None

@@ -1,8 +1,6 @@
 """What the engine reports held against what was computed: a difference beyond the stated error is shown."""
 
-from collections.abc import Iterable
-
-from kvtop.analysis.segments import Parts
+from kvtop.analysis.measured import Measured
 from kvtop.domain.figure import Basis, Figure
 from kvtop.domain.headroom import Disagreement
 from kvtop.domain.plan import MemoryPlan
@@ -10,19 +8,19 @@ from kvtop.domain.server import ServerReading
 
 
 def disagreements(
-    reading: ServerReading, plan: MemoryPlan | None, parts: Iterable[tuple[str, Parts | None, Parts | None]]
+    reading: ServerReading, plan: MemoryPlan | None, measured: tuple[Measured, ...]
 ) -> tuple[Disagreement, ...]:
-    """`parts` are (device id, computed, reported)."""
+    """Each figure that the engine reports and that was computed too, where they differ."""
     rounding = max((it.rounding_bytes for it in reading.memory_reports), default=0)
     found = [
         wrong
-        for device_id, planned, reported in parts
-        if planned is not None and reported is not None
+        for it in measured
+        if it.planned is not None and it.reported is not None
         for name, one, other in (
-            ("weights", planned.weights, reported.weights),
-            ("kv_cache", planned.kv_cache, reported.kv_cache),
+            ("weights", it.planned.weights, it.reported.weights),
+            ("kv_cache", it.planned.kv_cache, it.reported.kv_cache),
         )
-        if (wrong := _held_against(name, device_id, one, other, rounding)) is not None
+        if (wrong := _held_against(name, it.device_id, one, other, rounding)) is not None
     ]
     return (*found, *_pool(reading, plan))
 

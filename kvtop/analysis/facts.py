@@ -1,19 +1,24 @@
 """Everything known of a server, each with the place where it was learnt."""
 
-from kvtop.domain.frame import Fact, KvCacheView
+from kvtop.domain.frame import Fact, KvCacheView, Split
 from kvtop.domain.launch import Origin
 from kvtop.domain.plan import MemoryPlan
 from kvtop.domain.process import Process
 from kvtop.domain.server import ServerReading
+from kvtop.text import bytes_text
 
 _SLOTS = "/slots"
 
 
 def facts(
-    reading: ServerReading, cache: KvCacheView, plan: MemoryPlan | None, processes: dict[int, Process]
+    reading: ServerReading,
+    cache: KvCacheView,
+    plan: MemoryPlan | None,
+    splits: tuple[Split, ...],
+    processes: dict[int, Process],
 ) -> tuple[Fact, ...]:
     """In reading order: the process, the model, the launch, the endpoint, and what had to be assumed."""
-    found = [*_of_processes(reading, processes), *_of_model(reading), *_of_endpoint(reading)]
+    found = [*_of_processes(reading, processes), *_of_drivers(splits), *_of_model(reading), *_of_endpoint(reading)]
     options = reading.launch.options if reading.launch is not None else ()
     found += [Fact(option.name, option.value, option.origin, option.detail) for option in options]
     if reading.launch is not None:
@@ -29,7 +34,25 @@ def facts(
     ):
         resolved = "on" if plan.flash_attention else "off"
         found.append(Fact("flash attention", resolved, Origin.ASSUMED, "what auto resolves to by the engine's rule"))
-    return tuple(found)
+    return (*found, *_assumed(reading, plan))
+
+
+def _assumed(reading: ServerReading, plan: MemoryPlan | None) -> list[Fact]:
+    """What nobody said and a plan needs."""
+    launch = reading.launch
+    if plan is None or launch is None or launch.engine != "llama.cpp":
+        return []
+    found = []
+    on_cards = any(part.name != "host" for part in plan.devices)
+    if on_cards and launch.value("gpu-layers") in {None, "auto", "-1"}:
+        found.append(Fact("gpu-layers", "all", Origin.ASSUMED, "auto: all that fit, and the server says nothing else"))
+    if launch.get("ctx-size") is None and plan.context is not None:
+        said = reading.slot_context_tokens is not None
+        origin, detail = (Origin.ENDPOINT, "/props") if said else (Origin.ASSUMED, "the model's own length")
+        found.append(Fact("ctx-size", str(plan.context.n_ctx), origin, detail))
+    if launch.get("parallel") is None and plan.context is not None:
+        found.append(Fact("parallel", str(plan.context.n_seq_max), Origin.DEFAULT, plan.rules_version))
+    return found
 
 
 def _of_processes(reading: ServerReading, processes: dict[int, Process]) -> list[Fact]:
@@ -43,6 +66,15 @@ def _of_processes(reading: ServerReading, processes: dict[int, Process]) -> list
             found.append(Fact("container", process.container.label, Origin.FILE, f"/proc/{pid}/cgroup"))
         found += [Fact("not readable", what, Origin.FILE, f"/proc/{pid}") for what in process.unreadable]
     return found
+
+
+def _of_drivers(splits: tuple[Split, ...]) -> list[Fact]:
+    """Measured totals, or why there is none."""
+    return [
+        Fact(f"memory on {it.device_id}", bytes_text(it.driver.value_bytes), Origin.DRIVER, it.driver.source)
+        for it in splits
+        if it.driver.source
+    ]
 
 
 def _of_model(reading: ServerReading) -> list[Fact]:

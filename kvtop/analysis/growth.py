@@ -4,6 +4,8 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from kvtop.domain.device import Device
+from kvtop.domain.figure import Figure
 from kvtop.domain.headroom import Filling, TimeToFull
 from kvtop.domain.plan import MemoryPlan
 from kvtop.domain.server import ServerReading, Slot
@@ -13,11 +15,16 @@ WINDOW_SECONDS = 30.0
 LEAST_SECONDS = 2.0
 """Below this a rate would be an accident of the sampling."""
 _FULL_RATIO = 0.999
+LEAST_GROWTH_BYTES = 4 * 1024 * 1024
+"""In a window. A process breathes by less without holding one token more."""
+
+_GROWING_ENGINES = frozenset({"mlx"})
+"""Their cache is taken as it is needed, with no limit but the memory (mlx-lm 0.32.2)."""
 
 
 @dataclass(slots=True)
 class Watched:
-    """(time, what was held) of one server, oldest first. `held` maps a slot's id or "pool" to tokens."""
+    """(time, what was held) of one server, oldest first. `held` maps a slot or a pool to tokens, a memory to bytes."""
 
     points: deque[tuple[float, dict[str, int]]] = field(default_factory=deque)
 
@@ -54,6 +61,39 @@ def held_tokens(reading: ServerReading) -> dict[str, int]:
         if tokens is not None:
             held[_pool_name(pool.engine_index)] = tokens
     return held
+
+
+def held_memory(reading: ServerReading, rows: Iterable[tuple[Device, Figure]]) -> dict[str, int]:
+    """Measured bytes by device of a server whose cache has no size of its own: the memory itself is its limit."""
+    if reading.engine not in _GROWING_ENGINES:
+        return {}
+    return {_memory_name(device.id): it.value_bytes for device, it in rows if it.value_bytes is not None}
+
+
+def memory_to_full(
+    watched: Watched, reading: ServerReading, plan: MemoryPlan | None, devices: Iterable[Device]
+) -> TimeToFull:
+    """When the memory of a device will be used up by a server that takes more with every token.
+
+    `tokens_left` is what the free memory would hold of one sequence, where a plan knows the bytes of a token.
+    """
+    per_token = plan.bytes_per_token if plan is not None else None
+    known: list[TimeToFull] = []
+    for device in devices:
+        name, free = _memory_name(device.id), device.memory.free_bytes
+        rate = watched.per_second(name)
+        if rate is None or free is None or reading.engine not in _GROWING_ENGINES:
+            continue
+        tokens = int(free / per_token) if per_token else None
+        state, seconds = Filling.STEADY, None
+        if rate * WINDOW_SECONDS >= LEAST_GROWTH_BYTES:
+            state, seconds = Filling.GROWING, free / rate
+        speed = rate / per_token if per_token and state is Filling.GROWING else None
+        known.append(TimeToFull(state, seconds, device.id, tokens, speed, free))
+    growing = [it for it in known if it.state is Filling.GROWING]
+    if growing:
+        return min(growing, key=lambda it: it.seconds or 0.0)
+    return known[0] if known else TimeToFull(Filling.UNKNOWN)
 
 
 def time_to_full(watched: Watched, reading: ServerReading, plan: MemoryPlan | None) -> TimeToFull:
@@ -104,6 +144,10 @@ def _is_busy(reading: ServerReading, names: tuple[str, ...]) -> bool:
     """A slot that is full of an ended conversation waits for the next one and refuses nobody."""
     slots = [slot for slot in reading.slots or () if _slot_name(slot) in names]
     return not slots or any(slot.is_processing is not False for slot in slots)
+
+
+def _memory_name(device_id: str) -> str:
+    return f"memory of {device_id}"
 
 
 def _slot_name(slot: Slot) -> str:

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from kvtop.analysis.live_settings import live_launch
-from kvtop.domain.device import Device
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.model_file import Checkpoint, GgufHeader, ModelFile
 from kvtop.domain.plan import MemoryPlan, PlanDevice, Refusal, UnknownArchitectureError
@@ -14,9 +13,11 @@ from kvtop.planning.llamacpp.options import settings_of
 from kvtop.planning.llamacpp.prepared import PreparedModel, prepare
 from kvtop.planning.vllm.on_host import on_host
 
-HOST = "host"
 PLANS_KEPT = 256
 """Free memory is part of what a plan depends on, so a long session would collect them for ever."""
+
+RANKS_PLANNED = 1024
+"""More ranks than anybody has: a number from outside must not become that many devices."""
 
 MLX_STEP_TOKENS = 256
 """The smallest cache an MLX sequence has: a running server is planned with one step, and says nothing of the rest."""
@@ -32,60 +33,6 @@ class PlanMemory:
     plans: dict[_Key, tuple[MemoryPlan | None, str]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """The devices a server is on, in the order of its plan: `names[i]` is what the plan calls `devices[i]`."""
-
-    devices: tuple[Device, ...]
-    names: tuple[str, ...]
-    plan_devices: tuple[PlanDevice, ...]
-
-    def name_of(self, device_id: str) -> str:
-        """The plan's name of a device; what is no accelerator of this server is its host part."""
-        for device, name in zip(self.devices, self.names, strict=True):
-            if device.id == device_id:
-                return name
-        return HOST
-
-
-def placed(reading: ServerReading, accelerators: tuple[Device, ...]) -> Placed:
-    """Accelerators in the engine's order: by rank where its processes have one, else as the driver lists them."""
-    pids = frozenset(reading.pids)
-    order = {
-        rank.pid: (rank.data_parallel_index or 0, rank.pipeline_parallel_index or 0, rank.tensor_parallel_index or 0)
-        for rank in reading.ranks
-        if rank.role != "api server"
-    }
-
-    def rank_of(device: Device) -> tuple[int, int, int]:
-        held = [order[row.pid] for row in device.processes or () if row.pid in order]
-        return min(held, default=(0, 0, 0))
-
-    devices = tuple(sorted(accelerators, key=rank_of))
-    names = tuple(f"gpu{index}" for index in range(len(devices)))
-    return Placed(devices, names, tuple(_plan_device(name, it, pids) for name, it in zip(names, devices, strict=True)))
-
-
-def _plan_device(name: str, device: Device, pids: frozenset[int]) -> PlanDevice:
-    """A device as the server saw it when it started: what is free now, and what it holds itself."""
-    own_bytes = sum(row.used_bytes or 0 for row in device.processes or () if row.pid in pids)
-    free_bytes = device.memory.free_bytes
-    return PlanDevice(
-        name=name,
-        total_bytes=device.memory.total_bytes,
-        free_bytes=None if free_bytes is None else _rounded(free_bytes + own_bytes),
-        compute_capability=device.compute_capability,
-        backend={"nvml": "cuda", "apple": "metal"}.get(device.backend, "unknown"),
-        product=device.name,
-    )
-
-
-def _rounded(size_bytes: int) -> int:
-    """To 64 MiB: other processes breathe, and the default split over devices must not flicker with them."""
-    step = 64 * 1024 * 1024
-    return size_bytes // step * step
-
-
 def live_plan(
     memory: PlanMemory,
     reading: ServerReading,
@@ -93,12 +40,15 @@ def live_plan(
     devices: tuple[PlanDevice, ...],
 ) -> tuple[MemoryPlan | None, str]:
     """The plan of a running server and what to say about it; never an exception."""
+    if reading.hosted is not None and reading.model_key is None:
+        return None, "it holds no model itself: each runs in a server of its own"
     if reading.launch is None:
         return None, "the launch options of this server are unknown, so its memory cannot be computed"
     model = models.get(reading.model_key) if reading.model_key is not None else None
     if model is None or reading.model_key is None:
         return None, "the model file could not be read, so nothing can be computed (see Sources)"
     launch = _with_report(live_launch(reading), reading)
+    devices = _for_all_ranks(launch, devices)
     draft_key = reading.draft_key
     key = (reading.model_key, draft_key, launch, devices)
     if key not in memory.plans:
@@ -124,6 +74,18 @@ def _with_report(launch: LaunchOptions, reading: ServerReading) -> LaunchOptions
     )
     names = {option.name for option in added}
     return replace(launch, options=(*(it for it in launch.options if it.name not in names), *added))
+
+
+def _for_all_ranks(launch: LaunchOptions, devices: tuple[PlanDevice, ...]) -> tuple[PlanDevice, ...]:
+    """Ranks on other machines, or hidden from kvtop, are planned on cards like the last one that is seen."""
+    if launch.engine != "vllm" or not devices:
+        return devices
+    ranks = 1
+    for name in ("tensor-parallel-size", "pipeline-parallel-size", "data-parallel-size"):
+        value = launch.value(name)
+        ranks *= int(value) if value is not None and value.isdigit() else 1
+    missing = range(len(devices), min(ranks, RANKS_PLANNED))
+    return (*devices, *(replace(devices[-1], name=f"gpu{index}") for index in missing))
 
 
 def _compute(

@@ -19,26 +19,33 @@ class Parts:
     recurrent: Figure = UNKNOWN
     compute: Figure = UNKNOWN
     is_idle_host: bool = False
+    is_python: bool = False
 
 
 def planned_parts(plan: MemoryPlan, part: DevicePlan | None) -> Parts:
     """The plan's share of a device; a device that the plan does not name holds nothing of it."""
     rule = f"{plan.rules_version} allocation rules on this model file"
+    python = plan.engine != "llama.cpp"
     if part is None:
         zero = Figure(0, Basis.COMPUTED, source=_NONE_HERE)
-        python = plan.engine != "llama.cpp"
-        return Parts(zero, zero, zero, UNKNOWN if python else zero, is_idle_host=python)
+        return Parts(zero, zero, zero, UNKNOWN if python else zero, is_idle_host=python, is_python=python)
     return Parts(
         _computed(part.weights_bytes, rule),
         _kv_cache(plan, part, rule),
         _computed(part.recurrent_state_bytes, rule),
         _compute(plan, part, rule),
+        is_python=python,
     )
 
 
-def reported_parts(reports: Sequence[MemoryReport], device_id: str) -> Parts | None:
-    """What the engine itself says of a device; None when it says nothing."""
+def reported_parts(reports: Sequence[MemoryReport], device_id: str, engine_index: int | None = None) -> Parts | None:
+    """What the engine itself says of a device; None when it says nothing.
+
+    A report without a device is one rank's that speaks for all ranks of its engine: `engine_index` is the engine whose
+    rank is on this device, None where no accelerator or no rank is.
+    """
     own = [it for it in reports if it.device_id == device_id]
+    own = own or [it for it in reports if it.device_id is None and it.engine_index == engine_index]
     if not own:
         return None
     return Parts(
@@ -60,6 +67,7 @@ def merged(planned: Parts | None, reported: Parts | None) -> Parts | None:
         first(planned.recurrent, reported.recurrent),
         first(planned.compute, reported.compute),
         planned.is_idle_host,
+        planned.is_python,
     )
 
 

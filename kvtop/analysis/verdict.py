@@ -1,5 +1,6 @@
 """The state of a server in a word or two, and how much it wants attention."""
 
+from kvtop.domain.device import Device, DeviceState
 from kvtop.domain.headroom import Concern, Filling, Headroom, TimeToFull, Verdict
 from kvtop.domain.server import ServerReading, ServerState
 from kvtop.text import duration_text
@@ -18,13 +19,18 @@ _BY_STATE = {
 }
 
 
-def verdict(reading: ServerReading, filling: TimeToFull, headroom: Headroom) -> Verdict:
-    """The worst thing that is true of a server, in few words."""
+def verdict(
+    reading: ServerReading, filling: TimeToFull, headroom: Headroom, devices: tuple[Device, ...] = ()
+) -> Verdict:
+    """The worst thing that is true of a server on these devices, in few words."""
+    if any(device.state is DeviceState.LOST for device in devices):
+        return Verdict("its card is lost", Concern.BAD)
     if reading.state in _BY_STATE:
         return _BY_STATE[reading.state]
     if filling.state is Filling.FULL:
         return Verdict(f"{filling.cause} is full", Concern.BAD)
-    if any((pool.requests_waiting or 0) > 0 for pool in reading.pools):
+    waiting = [reading.counters.requests_waiting, *(pool.requests_waiting for pool in reading.pools)]
+    if any((requests or 0) > 0 for requests in waiting):
         return Verdict("requests wait", Concern.WATCH)
     if filling.state is Filling.GROWING and filling.seconds is not None and filling.seconds < SOON_SECONDS:
         return Verdict(f"full in {duration_text(filling.seconds)}", Concern.WATCH)

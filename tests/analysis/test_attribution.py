@@ -64,6 +64,22 @@ def test_more_computed_than_resident_is_shown_as_less_than_nothing() -> None:
     assert split.runtime.value_bytes == 0
 
 
+def test_an_estimate_is_cut_to_what_the_measurement_leaves() -> None:
+    wide = Estimate(8 * GIB, GIB, 16 * GIB)
+    part = DevicePlan("gpu0", 10 * GIB, 20 * GIB, 0, wide, 0)
+    roomy = split_on("gpu0", "nvml", measured(60 * GIB), planned_parts(plan_of(part), part))
+    assert (roomy.compute.value_bytes, roomy.compute.high_bytes) == (8 * GIB, 16 * GIB)
+    tight = split_on("gpu0", "nvml", measured(33 * GIB), planned_parts(plan_of(part), part))
+    assert tight.compute.value_bytes is not None
+    assert GIB < tight.compute.value_bytes < 3 * GIB
+    assert tight.compute.high_bytes == 3 * GIB
+    assert tight.unattributed.value_bytes == 0
+    assert "cut to" in tight.compute.source
+    short = split_on("gpu0", "nvml", measured(30 * GIB), planned_parts(plan_of(part), part))
+    assert short.compute.value_bytes == GIB
+    assert short.unattributed.value_bytes == -GIB
+
+
 def test_a_driver_that_lists_a_process_without_its_bytes_makes_the_total_unknown() -> None:
     rows = (ProcessMemory(1, 100), ProcessMemory(2, None), ProcessMemory(3, 7))
     device = Device("gpu0", "card", "nvml", DeviceMemory(), rows, 0.0)

@@ -4,12 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from kvtop.analysis.growth import WINDOW_SECONDS, Watched, held_tokens, time_to_full
+from kvtop.analysis.growth import WINDOW_SECONDS, Watched, held_memory, held_tokens, memory_to_full, time_to_full
+from kvtop.domain.device import Device, DeviceMemory
 from kvtop.domain.engine_report import PoolReport
+from kvtop.domain.figure import Basis, Figure
 from kvtop.domain.headroom import Filling, TimeToFull
 from kvtop.domain.plan import ContextPlan, MemoryPlan
 from kvtop.domain.server import ServerReading, ServerState, Slot
 
+GIB = 2**30
 SERVER = ServerReading("127.0.0.1:8080", "llama.cpp", ServerState.READY)
 
 
@@ -90,3 +93,30 @@ def test_growth_is_forgotten_after_the_window_and_when_the_clock_goes_back() -> 
     assert watched.points[0][0] >= 199 - WINDOW_SECONDS
     watched.add(5.0, {"slot 0": 7})
     assert list(watched.points) == [(5.0, {"slot 0": 7})]
+
+
+def memory_after(used_bytes: list[int], engine: str = "mlx") -> TimeToFull:
+    reading = replace(SERVER, engine=engine)
+    watched = Watched()
+    for second, size in enumerate(used_bytes):
+        gpu = Device("gpu0", "M4", "apple", DeviceMemory(32 * GIB, size, 32 * GIB - size), None, 0.0)
+        watched.add(float(second), held_memory(reading, [(gpu, Figure(size, Basis.MEASURED))]))
+    plan = replace(plan_of(0, unified=False), bytes_per_token=float(GIB // 8192))
+    return memory_to_full(watched, reading, plan, [gpu])
+
+
+def test_a_cache_without_a_size_is_limited_by_the_memory_itself() -> None:
+    found = memory_after([8 * GIB + second * GIB // 8 for second in range(9)])
+    assert (found.state, found.cause, found.bytes_left) == (Filling.GROWING, "gpu0", 23 * GIB)
+    assert found.seconds == pytest.approx(23 * 8)
+    assert found.tokens_left == 23 * 8192
+    assert found.tokens_per_second == pytest.approx(1024)
+
+
+def test_memory_that_only_breathes_is_steady() -> None:
+    found = memory_after([8 * GIB + second * 1024 for second in range(9)])
+    assert (found.state, found.seconds) == (Filling.STEADY, None)
+
+
+def test_memory_is_no_limit_of_an_engine_that_takes_its_cache_at_once() -> None:
+    assert memory_after([8 * GIB + second * GIB for second in range(9)], "llama.cpp").state is Filling.UNKNOWN

@@ -7,10 +7,12 @@ from tiny_models import tiny_checkpoint
 
 from kvtop.analysis.analyse import History, analyse
 from kvtop.analysis.calibration import Calibrations
-from kvtop.analysis.live_plan import placed
-from kvtop.domain.device import Device, DeviceMemory, ProcessMemory
+from kvtop.analysis.measured import Measured
+from kvtop.analysis.placement import placed
+from kvtop.analysis.segments import Parts
+from kvtop.domain.device import Device, DeviceMemory, DeviceState, ProcessMemory
 from kvtop.domain.engine_report import MemoryReport, PoolReport, Rank
-from kvtop.domain.figure import Basis
+from kvtop.domain.figure import Basis, Figure
 from kvtop.domain.frame import ServerView
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.process import Process
@@ -126,16 +128,43 @@ def test_an_mlx_cache_is_unknown_and_never_a_number() -> None:
     assert view_of(reading).kv_cache.bytes_per_token == 2 * 2 * 2 * 64 * 2
 
 
+def measured_on_card(total_bytes: int, **changes: object) -> Measured:
+    exact = Figure(GIB, Basis.COMPUTED)
+    parts = Parts(exact, exact, Figure(0, Basis.COMPUTED), exact)
+    row = Measured("gpu0", "nvml", "gpu0", Figure(total_bytes, Basis.MEASURED), parts, None, DeviceState.OK)
+    return replace(row, **changes)  # type: ignore[arg-type]  # names of fields, each with its own type
+
+
 @pytest.mark.parametrize(("pids", "kept"), [((100,), True), ((200,), False)])
 def test_a_calibration_belongs_to_one_run_of_a_server(pids: tuple[int, ...], kept: bool) -> None:
-    calibrations = Calibrations()
-    reading = vllm(1)
-    view = view_of(reading, card(0, 100, 20 * GIB))
-    (on_card, *_) = calibrations.learn(reading, view.splits)
-    planned = [view.splits[0].weights, view.splits[0].kv_cache, view.splits[0].recurrent, view.splits[0].compute]
-    assert on_card.beyond_bytes == 20 * GIB - sum(figure.value_bytes or 0 for figure in planned)
+    calibrations, reading = Calibrations(), vllm(1)
+    (on_card,) = calibrations.learn(reading, (measured_on_card(5 * GIB),))
+    assert on_card.beyond_bytes == 2 * GIB
     again = calibrations.learn(replace(reading, pids=pids), ())
     assert (again != ()) is kept
+
+
+@pytest.mark.parametrize("state", [ServerState.LOADING, ServerState.SLEEPING, ServerState.ERROR])
+def test_a_server_that_does_not_hold_its_plan_teaches_nothing(state: ServerState) -> None:
+    calibrations, reading = Calibrations(), vllm(1)
+    calibrations.learn(reading, (measured_on_card(5 * GIB),))
+    (kept,) = calibrations.learn(replace(reading, state=state), (measured_on_card(3 * GIB),))
+    assert kept.beyond_bytes == 2 * GIB
+
+
+def test_a_device_that_does_not_answer_teaches_nothing() -> None:
+    lost = measured_on_card(9 * GIB, state=DeviceState.LOST)
+    assert Calibrations().learn(vllm(1), (lost, measured_on_card(9 * GIB, planned=None))) == ()
+
+
+def test_calibration_of_a_running_server_is_what_its_plan_leaves() -> None:
+    view = view_of(vllm(1), card(0, 100, 20 * GIB))
+    assert view.plan is not None
+    part = view.plan.devices[0]
+    assert part.weights_bytes is not None
+    assert part.kv_cache_bytes is not None
+    planned = part.weights_bytes + part.kv_cache_bytes + part.compute.value_bytes
+    assert {it.device_id: it.beyond_bytes for it in view.calibration} == {"gpu0": 20 * GIB - planned}
 
 
 def test_every_fact_says_where_it_was_learnt() -> None:

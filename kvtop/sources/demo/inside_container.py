@@ -2,16 +2,25 @@
 
 from dataclasses import replace
 
-from kvtop.domain.sample import Sample
+from kvtop.domain.process import Process
+from kvtop.domain.sample import Failure, Sample
 from kvtop.sources.demo import rtx4090_llamacpp
-from kvtop.sources.demo.timeline import EPOCH
 
 PID_INSIDE = 7
+_WHY = "not in /proc: kvtop runs in a container, and the driver counts the host's processes"
 
 
 def at(second: float) -> Sample:
     """The container at that second."""
     whole = rtx4090_llamacpp.at(second)
-    process = replace(whole.processes[0], pid=PID_INSIDE, ppid=0)
-    reading = replace(whole.servers[0], pids=(PID_INSIDE,))
-    return replace(whole, taken_at=EPOCH + second, host="a1b2c3d4e5f6", processes=(process,), servers=(reading,))
+    server = replace(whole.processes[0], pid=PID_INSIDE, ppid=0)
+    listed = [row.pid for device in whole.devices for row in device.processes or ()]
+    strangers = tuple(Process(pid, None, "?", None, unreadable=(_WHY,)) for pid in listed)
+    remedy = "run kvtop on the host, or start its container with the host's pids (docker run --pid=host)"
+    return replace(
+        whole,
+        host="a1b2c3d4e5f6",
+        processes=(server, *strangers),
+        servers=(replace(whole.servers[0], pids=(PID_INSIDE,)),),
+        failures=(Failure(f"gpu0 pid {', '.join(map(str, listed))}", f"processes of the driver are {_WHY}", remedy),),
+    )

@@ -1,0 +1,76 @@
+"""Devices in the order in which an engine counts them, as its plan wants them."""
+
+from dataclasses import dataclass
+
+from kvtop.domain.device import Device
+from kvtop.domain.plan import PlanDevice
+from kvtop.domain.server import ServerReading
+
+HOST = "host"
+_NO_RANK = (1 << 30, 0, 0)
+"""A device where only a process without a rank has a context comes after those of the ranks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """The devices a server is on, in the order of its plan: `names[i]` is what the plan calls `devices[i]`."""
+
+    devices: tuple[Device, ...]
+    names: tuple[str, ...]
+    plan_devices: tuple[PlanDevice, ...]
+    engines: tuple[int, ...]
+    """Which engine of a data-parallel server each device belongs to; 0 where there is only one."""
+
+    def name_of(self, device_id: str) -> str:
+        """The plan's name of a device; what is no accelerator of this server is its host part."""
+        for device, name in zip(self.devices, self.names, strict=True):
+            if device.id == device_id:
+                return name
+        return HOST
+
+    def engine_of(self, device_id: str) -> int | None:
+        """The engine with a rank on a device; None for what is no accelerator of this server."""
+        for device, engine in zip(self.devices, self.engines, strict=True):
+            if device.id == device_id:
+                return engine
+        return None
+
+
+def placed(reading: ServerReading, accelerators: tuple[Device, ...]) -> Placed:
+    """Accelerators in the engine's order: by rank where its processes have one, else as the driver lists them."""
+    pids = frozenset(reading.pids)
+    order = {
+        rank.pid: (rank.data_parallel_index or 0, rank.pipeline_parallel_index or 0, rank.tensor_parallel_index or 0)
+        for rank in reading.ranks
+        if rank.role != "api server"
+    }
+
+    def rank_of(device: Device) -> tuple[int, int, int]:
+        held = [order[row.pid] for row in device.processes or () if row.pid in order]
+        return min(held, default=_NO_RANK if order else (0, 0, 0))
+
+    devices = tuple(sorted(accelerators, key=rank_of))
+    names = tuple(f"gpu{index}" for index in range(len(devices)))
+    plan_devices = tuple(_plan_device(name, it, pids) for name, it in zip(names, devices, strict=True))
+    engines = tuple(rank[0] if (rank := rank_of(it)) != _NO_RANK else 0 for it in devices)
+    return Placed(devices, names, plan_devices, engines)
+
+
+def _plan_device(name: str, device: Device, pids: frozenset[int]) -> PlanDevice:
+    """A device as the server saw it when it started: what is free now, and what it holds itself."""
+    own_bytes = sum(row.used_bytes or 0 for row in device.processes or () if row.pid in pids)
+    free_bytes = device.memory.free_bytes
+    return PlanDevice(
+        name=name,
+        total_bytes=device.memory.total_bytes,
+        free_bytes=None if free_bytes is None else _rounded(free_bytes + own_bytes),
+        compute_capability=device.compute_capability,
+        backend={"nvml": "cuda", "apple": "metal"}.get(device.backend, "unknown"),
+        product=device.name,
+    )
+
+
+def _rounded(size_bytes: int) -> int:
+    """To 64 MiB: other processes breathe, and the default split over devices must not flicker with them."""
+    step = 64 * 1024 * 1024
+    return size_bytes // step * step

@@ -1,0 +1,89 @@
+"""Which devices a server is on, by what their drivers list; and what to make of a driver that does not say."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from kvtop.analysis.attribution import driver_bytes
+from kvtop.domain.device import Device
+from kvtop.domain.figure import Basis, Figure
+from kvtop.domain.launch import LaunchOptions
+from kvtop.domain.model_file import Checkpoint, ModelFile
+from kvtop.domain.process import Process
+from kvtop.domain.server import ServerReading, ServerState
+
+HOST = "host"
+_RESIDENT_SHARE = 0.7
+"""A process that holds this much of its model in host memory runs there, whatever a driver hides."""
+
+_HIDDEN = Figure(None, Basis.UNKNOWN, source="the driver does not list this process: it may count it by another pid")
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """`rows` are the devices a server is on with the measured total on each; `accelerators` are those to plan for.
+
+    `is_placed` False: it is on some of `accelerators`, and nobody can tell which, so they have no rows. `is_shared`:
+    the one row stands for host memory too, because the machine has one memory and nobody lists shares in it.
+    `is_settled` False: it is too early to plan it. `note` says what was assumed, or "".
+    """
+
+    rows: tuple[tuple[Device, Figure], ...]
+    accelerators: tuple[Device, ...]
+    is_placed: bool = True
+    is_shared: bool = False
+    is_settled: bool = True
+    note: str = ""
+
+
+def whereabouts(
+    reading: ServerReading,
+    devices: tuple[Device, ...],
+    processes: Mapping[int, Process],
+    models: Mapping[str, ModelFile],
+) -> Whereabouts:
+    """Where a server is. A device that lists its processes is certain; the rest is told as what it is: assumed."""
+    pids = frozenset(reading.pids)
+    totals = ((device, driver_bytes(device, pids, processes)) for device in devices)
+    rows = tuple((device, driver) for device, driver in totals if driver is not None)
+    listed = tuple(device for device, _ in rows if device.backend != HOST)
+    if listed or not pids or reading.is_remote or not _may_use_accelerators(reading.launch):
+        return Whereabouts(rows, listed)
+    on_host = next((figure for device, figure in rows if device.backend == HOST), None)
+    shared = next((it for it in devices if it.unified_memory and it.processes is None), None)
+    if shared is not None and on_host is not None:
+        source = f"{on_host.source}; the machine has one memory, and nobody lists shares of {shared.id}"
+        return Whereabouts(((shared, replace(on_host, source=source)),), (shared,), is_shared=True)
+    if reading.state is ServerState.LOADING and any(device.backend != HOST for device in devices):
+        return Whereabouts(rows, (), is_settled=False, note="still loading: where it will lie is not known yet")
+    hiding = tuple(it for it in devices if it.backend != HOST and _may_hide(it, processes))
+    if not hiding or _is_resident(reading, on_host, models):
+        return Whereabouts(rows, ())
+    if len(hiding) == 1:
+        note = f"no driver lists its process; taken to be on {hiding[0].id}, which lists pids that are nobody's here"
+        return Whereabouts(((hiding[0], _HIDDEN), *rows), hiding, note=note)
+    ids = ", ".join(device.id for device in hiding)
+    note = f"no driver lists its process; planned for {ids}, which list pids that are nobody's here"
+    return Whereabouts(rows, hiding, is_placed=False, note=note)
+
+
+def _may_use_accelerators(launch: LaunchOptions | None) -> bool:
+    """Whether these options leave a server free to use a card, if it has one."""
+    if launch is None or launch.engine == "ollama":
+        return False
+    return launch.value("gpu-layers") != "0" and launch.value("device") != "none"
+
+
+def _may_hide(device: Device, processes: Mapping[int, Process]) -> bool:
+    """Whether a device's list cannot be read, or has pids that this kernel does not know (a container, a VM)."""
+    if device.processes is None:
+        return True
+    rows = (processes.get(row.pid) for row in device.processes)
+    return any(it is not None and it.argv is None and it.name == "?" for it in rows)
+
+
+def _is_resident(reading: ServerReading, on_host: Figure | None, models: Mapping[str, ModelFile]) -> bool:
+    model = models.get(reading.model_key) if reading.model_key is not None else None
+    if model is None or on_host is None or on_host.value_bytes is None:
+        return False
+    size_bytes = model.tensor_bytes if isinstance(model, Checkpoint) else model.file_size_bytes
+    return size_bytes is not None and on_host.value_bytes >= size_bytes * _RESIDENT_SHARE

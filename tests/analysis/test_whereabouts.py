@@ -1,0 +1,186 @@
+"""Which devices a server is on: certain where a driver lists it, assumed aloud where one hides it."""
+
+from dataclasses import replace
+
+import pytest
+
+from kvtop.analysis.analyse import History, analyse
+from kvtop.analysis.whereabouts import whereabouts
+from kvtop.domain.device import Device, DeviceMemory, ProcessMemory
+from kvtop.domain.figure import Basis
+from kvtop.domain.frame import Frame, ServerView
+from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
+from kvtop.domain.model_file import GgufHeader
+from kvtop.domain.process import Process
+from kvtop.domain.sample import Sample
+from kvtop.domain.server import ServerReading, ServerState
+from kvtop.sources.demo import scenario
+
+GIB = 2**30
+MODEL = GgufHeader("/m.gguf", 3, False, {}, (), 4 * GIB)
+STRANGER = Process(4711, None, "?", None, unreadable=("not in /proc",))
+HOST = Device("host", "host memory", "host", DeviceMemory(64 * GIB, 9 * GIB, 55 * GIB), (), 0.0)
+
+
+def card(index: int, *rows: ProcessMemory, backend: str = "nvml") -> Device:
+    return Device(f"gpu{index}", "card", backend, DeviceMemory(24 * GIB, 8 * GIB, 16 * GIB), rows, 0.0)
+
+
+def server(**options: str) -> ServerReading:
+    rows = tuple(LaunchOption(name.replace("_", "-"), value, Origin.ARGV) for name, value in options.items())
+    launch = LaunchOptions("llama.cpp", rows)
+    return ServerReading("s", "llama.cpp", ServerState.READY, pids=(7,), launch=launch, model_key="/m.gguf")
+
+
+def own(rss_bytes: int) -> Process:
+    return Process(7, 1, "llama-server", ("llama-server",), rss_bytes=rss_bytes)
+
+
+def find(reading: ServerReading, devices: tuple[Device, ...], *processes: Process) -> tuple[list[str], list[str], str]:
+    known = {process.pid: process for process in processes}
+    where = whereabouts(reading, devices, known, {"/m.gguf": MODEL})
+    return [device.id for device, _ in where.rows], [device.id for device in where.accelerators], where.note
+
+
+def frame_of(name: str, *seconds: float) -> Frame:
+    history = History()
+    for second in seconds or (6.0, 8.0):
+        frame = analyse(history, scenario(name).at(second), "1")
+    return frame
+
+
+def view_of(name: str, server_id: str) -> ServerView:
+    view = frame_of(name).server(server_id)
+    assert view is not None
+    return view
+
+
+def test_a_listed_process_is_where_the_driver_says() -> None:
+    rows, cards, note = find(server(), (card(0), card(1, ProcessMemory(7, GIB)), HOST), own(GIB))
+    assert (rows, cards, note) == (["gpu1", "host"], ["gpu1"], "")
+
+
+def test_a_server_that_no_driver_lists_runs_on_the_host() -> None:
+    desktop = Process(980, 1, "Xorg", ("Xorg",))
+    assert find(server(), (card(0, ProcessMemory(980, GIB)), HOST), own(5 * GIB), desktop) == (["host"], [], "")
+
+
+def test_pids_that_are_nobodys_here_may_be_the_server() -> None:
+    rows, cards, note = find(server(), (card(0, ProcessMemory(4711, GIB)), HOST), own(GIB), STRANGER)
+    assert (rows, cards) == (["gpu0", "host"], ["gpu0"])
+    assert "gpu0" in note
+
+
+def test_among_several_such_cards_nobody_can_tell() -> None:
+    devices = (card(0, ProcessMemory(4711, GIB)), card(1, ProcessMemory(4711, GIB)), HOST)
+    rows, cards, note = find(server(), devices, own(GIB), STRANGER)
+    assert (rows, cards) == (["host"], ["gpu0", "gpu1"])
+    assert "gpu0, gpu1" in note
+
+
+@pytest.mark.parametrize(
+    ("reading", "rss_bytes"),
+    [(server(gpu_layers="0"), GIB), (server(device="none"), GIB), (server(), 4 * GIB)],
+    ids=["no layers", "no device", "its model is resident"],
+)
+def test_a_server_that_uses_no_card_is_not_put_on_one(reading: ServerReading, rss_bytes: int) -> None:
+    devices = (card(0, ProcessMemory(4711, GIB)), HOST)
+    assert find(reading, devices, own(rss_bytes), STRANGER) == (["host"], [], "")
+
+
+def test_a_list_that_cannot_be_read_may_hide_it() -> None:
+    unread = replace(card(0), processes=None)
+    rows, cards, note = find(server(), (unread, HOST), own(GIB))
+    assert (rows, cards) == (["gpu0", "host"], ["gpu0"])
+    assert note
+
+
+def test_a_server_that_still_loads_is_not_planned_before_it_is_somewhere() -> None:
+    loading = replace(server(), state=ServerState.LOADING)
+    sample = Sample(0.0, "h", (card(0), HOST), (own(GIB),), (loading,))
+    view = analyse(History(), sample, "1").servers[0]
+    assert view.plan is None
+    assert "still loading" in view.plan_note
+
+
+def test_inside_a_container_the_only_card_is_assumed_and_nothing_on_it_measured() -> None:
+    view = view_of("inside_container", "127.0.0.1:8080")
+    by_device = {split.device_id: split for split in view.splits}
+    assert by_device["gpu0"].driver.value_bytes is None
+    assert by_device["gpu0"].unattributed.value_bytes is None
+    assert by_device["gpu0"].weights.value_bytes
+    assert by_device["host"].weights.value_bytes is not None
+    assert by_device["host"].weights.value_bytes < 2 * GIB
+    assert "no driver lists its process" in view.plan_note
+    assert frame_of("inside_container").devices[0].other_bytes is None
+
+
+def test_a_driver_without_memory_of_processes_gives_no_total_and_no_others() -> None:
+    frame = frame_of("wsl_na")
+    split = frame.servers[0].splits[0]
+    assert split.driver.basis is Basis.UNKNOWN
+    assert split.kv_cache.basis is Basis.COMPUTED
+    assert frame.devices[0].other_bytes is None
+
+
+def test_a_card_that_is_cut_holds_what_its_slices_hold() -> None:
+    frame = frame_of("mig_slices")
+    others = {view.device.id: view.other_bytes for view in frame.devices}
+    assert others["gpu0"] == 0
+    assert others["gpu0:mig0"] == others["gpu0:mig2"] == 38 * 2**20
+    assert [split.device_id for split in frame.servers[0].splits] == ["gpu0:mig0", "host"]
+
+
+def test_one_memory_is_not_counted_twice() -> None:
+    frame = frame_of("gb10_unified")
+    gpu, host = frame.devices
+    held = sum(split.driver.value_bytes or 0 for view in (gpu, host) for _, split in view.splits)
+    assert host.device.memory.used_bytes is not None
+    assert host.other_bytes == host.device.memory.used_bytes - held
+    assert gpu.other_bytes == GIB // 4
+
+
+def test_a_mac_shows_a_server_once_on_the_memory_that_all_share() -> None:
+    frame = frame_of("mac_mlx")
+    view = frame.servers[0]
+    assert [split.device_id for split in view.splits] == ["gpu0"]
+    (split,) = view.splits
+    assert split.driver.basis is Basis.MEASURED
+    assert split.weights.basis is Basis.COMPUTED
+    assert split.kv_cache.value_bytes is None
+    gpu, host = frame.devices
+    assert gpu.other_bytes is None
+    assert host.device.memory.used_bytes is not None
+    assert host.other_bytes == host.device.memory.used_bytes - (split.driver.value_bytes or 0)
+
+
+def test_llama_cpp_on_a_mac_has_all_its_parts_in_the_one_memory() -> None:
+    apple = replace(card(0, backend="apple"), processes=None, unified_memory=True)
+    sample = scenario("magic_combo_trap").at(8.0)
+    whole = analyse(History(), sample, "1").servers[0]
+    view = analyse(History(), replace(sample, devices=(apple, sample.devices[1])), "1").servers[0]
+    (split,) = view.splits
+    weights = [it.weights.value_bytes or 0 for it in whole.splits]
+    assert split.device_id == "gpu0"
+    assert split.weights.value_bytes == sum(weights)
+
+
+def test_asleep_means_that_memory_was_given_back() -> None:
+    llama = {it.device_id: it for it in view_of("sleeping", "127.0.0.1:8080").splits}
+    assert [llama["gpu0"].weights.value_bytes, llama["gpu0"].kv_cache.value_bytes] == [0, 0]
+    vllm = {it.device_id: it for it in view_of("sleeping", "127.0.0.1:8000").splits}
+    assert [vllm["gpu0"].weights.value_bytes, vllm["gpu0"].kv_cache.value_bytes] == [0, 0]
+    assert vllm["gpu0"].compute.value_bytes is None
+    assert vllm["host"].weights.value_bytes
+    assert view_of("sleeping", "127.0.0.1:8000").calibration == ()
+
+
+def test_ranks_that_are_not_here_are_planned_and_not_measured() -> None:
+    sample = scenario("h100x8_vllm_tp").at(8.0)
+    half = tuple(it for it in sample.devices if it.id in {"gpu0", "gpu1", "gpu2", "gpu3", "host"})
+    view = analyse(History(), replace(sample, devices=half), "1").servers[0]
+    assert view.plan is not None
+    assert len(view.plan.devices) == 8
+    hidden = [split for split in view.splits if split.device_id.endswith("(not measured)")]
+    assert len(hidden) == 4
+    assert all(split.weights.value_bytes and split.driver.value_bytes is None for split in hidden)
