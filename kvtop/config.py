@@ -32,6 +32,12 @@ DEFAULT_TEXT = """\
 #url = "http://127.0.0.1:8080"
 #api_key_file = "~/.config/kvtop/llama.key"
 #api_key_env = "LLAMA_API_KEY"
+
+# Rules of `kvtop lint` that you have decided against, by code or name, everywhere or for one server; say why.
+#[[suppress]]
+#rule = "metrics-disabled"
+#server = "127.0.0.1:8080"
+#reason = "this one is scraped through the proxy"
 """
 
 
@@ -49,6 +55,15 @@ class ServerConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class SuppressConfig:
+    """One `[[suppress]]` entry: a rule by code or name, why not, and the one server it is about (None: all)."""
+
+    rule: str
+    reason: str
+    server: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """What a person may set. Times in seconds; `ascii` is "auto", "always" or "never"."""
 
@@ -57,6 +72,7 @@ class Config:
     discover: bool = True
     ascii: str = "auto"
     servers: tuple[ServerConfig, ...] = field(default=())
+    suppress: tuple[SuppressConfig, ...] = field(default=())
 
 
 def config_directory(environ: Mapping[str, str]) -> Path:
@@ -98,11 +114,18 @@ def _checked(table: Mapping[str, object], where: str) -> Config:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        accepted = ", ".join(item.name for item in fields(ServerConfig if key.startswith("servers.") else Config))
+        accepted = ", ".join(item.name for item in fields(_table_of(key)))
         if first["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
             raise ConfigError(f"{where}: unknown key {key!r} (accepted: {accepted})") from error
         raise ConfigError(f"{where}: {key}: {first['msg']}, got {first['input']!r}") from error
     return _in_range(config, where)
+
+
+def _table_of(key: str) -> type[ServerConfig | SuppressConfig | Config]:
+    """The table that a key belongs to."""
+    tables: dict[str, type[ServerConfig | SuppressConfig]] = {"servers": ServerConfig, "suppress": SuppressConfig}
+    name, dot, _ = key.partition(".")
+    return tables.get(name, Config) if dot else Config
 
 
 def _json(table: Mapping[str, object]) -> str:
@@ -117,6 +140,9 @@ def _in_range(config: Config, where: str) -> Config:
         raise ConfigError(f"{where}: interval_seconds: must be 0.5 or more, got {config.interval_seconds}")
     if config.ascii not in {"auto", "always", "never"}:
         raise ConfigError(f"{where}: ascii: must be auto, always or never, got {config.ascii!r}")
+    for entry in config.suppress:
+        if not entry.reason.strip():
+            raise ConfigError(f"{where}: suppress.reason: say why {entry.rule!r} is suppressed")
     for server in config.servers:
         if not server.url.startswith(("http://", "https://")):
             raise ConfigError(f"{where}: servers.url: must start with http:// or https://, got {server.url!r}")

@@ -88,6 +88,18 @@ class Finding:
     message: str
     evidence: str = ""
     fix: str = ""
+    cost: str = ""
+    """In bytes or tokens, where it can be computed; "" where it cannot."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotEvaluated:
+    """A rule that could not be asked, and which input it lacks. It never counts as passed."""
+
+    code: str
+    slug: str
+    subject: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +125,9 @@ class ServerView:
     prompt_tokens_per_second: float | None = None
     generated_tokens_per_second: float | None = None
     findings: tuple[Finding, ...] = ()
+    not_evaluated: tuple[NotEvaluated, ...] = ()
+    rules_asked: int = 0
+    """How many rules could be asked, whatever they answered."""
     verdict: Verdict = NO_VERDICT
     headroom: Headroom = NO_HEADROOM
     time_to_full: TimeToFull = NOT_KNOWN_YET

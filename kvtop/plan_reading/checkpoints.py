@@ -24,10 +24,10 @@ def open_vllm(question: Question) -> tuple[LaunchOptions, Checkpoint] | Refusal:
 
     if question.at_tokens is not None:
         raise UsageError("--at is for engines whose cache grows; vLLM takes its whole pool when it starts")
-    options = parse_serve_options(question.command.words, config_yaml=_config_yaml(question.command.words))
+    options = parse_serve_options(question.command.words, config_yaml=config_yaml(question.command.words))
     if options.errors:
         return Refusal(options.engine, options.errors[0])
-    return options, read_checkpoint(_directory(question, options))
+    return options, read_checkpoint(checkpoint_directory(question, options))
 
 
 def open_mlx(question: Question) -> tuple[LaunchOptions, Checkpoint] | Refusal:
@@ -37,7 +37,7 @@ def open_mlx(question: Question) -> tuple[LaunchOptions, Checkpoint] | Refusal:
     options = parse_server_options(question.command.words)
     if options.errors:
         return Refusal(options.engine, options.errors[0])
-    return options, read_checkpoint(_directory(question, options))
+    return options, read_checkpoint(checkpoint_directory(question, options))
 
 
 def answer_vllm(question: Question, machine: Machine) -> PlanAnswer | Refusal:
@@ -76,8 +76,8 @@ def answer_mlx(question: Question, machine: Machine) -> PlanAnswer | Refusal:
     return replace(found, largest_context_tokens=steps * STEP_TOKENS, is_trained_limit=steps == most // STEP_TOKENS)
 
 
-def _directory(question: Question, options: LaunchOptions) -> str:
-
+def checkpoint_directory(question: Question, options: LaunchOptions) -> str:
+    """Where the model that the command names lies. Raises UsageError where it is not found."""
     name = options.value("model")
     if name is None:
         raise UsageError("the command names no model: give its directory or its id on the hub")
@@ -90,7 +90,7 @@ def _directory(question: Question, options: LaunchOptions) -> str:
         raise UsageError(str(error)) from error
 
 
-def _config_yaml(words: tuple[str, ...]) -> str | None:
+def config_yaml(words: tuple[str, ...]) -> str | None:
     """The text of vLLM's `--config FILE`, which is part of the command line."""
     for index, word in enumerate(words):
         name, equals, path = word.partition("=")

@@ -35,13 +35,13 @@ class ReadCommand:
 
 def open_llamacpp(question: Question) -> ReadCommand | Refusal:
     """Options as the server would read them, then the files they name. Raises as `answer`."""
-    options = _llamacpp_options(question)
+    options = llamacpp_options(question)
     settings = settings_of(options)
     if isinstance(settings, Refusal):
         return settings
-    header = _gguf(question, options.value("model"), options.value("hf-repo"), options.value("hf-file"))
+    header = read_model(question, options.value("model"), options.value("hf-repo"), options.value("hf-file"))
     draft_name = options.value("spec-draft-model"), options.value("spec-draft-hf")
-    draft = _gguf(question, *draft_name, None) if any(draft_name) else None
+    draft = read_model(question, *draft_name, None) if any(draft_name) else None
     if draft is not None and settings.draft is None:
         named = LaunchOption("spec-draft-model", draft.path, Origin.ARGV, "spec-draft-hf")
         options = replace(options, options=(*options.options, named))
@@ -85,7 +85,7 @@ def answer_llamacpp(question: Question, machine: Machine) -> PlanAnswer | Refusa
     return replace(found, checks=checks, check_note=note)
 
 
-def _llamacpp_options(question: Question) -> LaunchOptions:
+def llamacpp_options(question: Question) -> LaunchOptions:
     """As the server would read them here: config.ini, environment, command."""
     files = []
     for path in config_paths(question.environment):
@@ -114,8 +114,8 @@ def _at_note(question: Question) -> list[str]:
     return ["--at changes nothing: llama-server takes its whole cache when it starts"]
 
 
-def _gguf(question: Question, path: str | None, repository: str | None, file: str | None) -> GgufHeader:
-
+def read_model(question: Question, path: str | None, repository: str | None, file: str | None) -> GgufHeader:
+    """The header of the model that the command names. Raises UsageError where none is found, ModelFileError."""
     here = Vantage(cwd=str(Path.cwd()), environ=question.environment)
     try:
         if path is not None:

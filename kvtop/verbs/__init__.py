@@ -27,6 +27,8 @@ VERBS: tuple[Verb, ...] = (
     Verb("replay", "show a recording, or one moment of it", "replay"),
     Verb("plan", "what a server's command line will allocate, before it is started", "plan"),
     Verb("wrap", "run mlx_lm.server so that it reports its own memory", "wrap"),
+    Verb("lint", "misconfigurations, of running servers or of a command before it is started", "lint"),
+    Verb("explain", "what a rule of `kvtop lint` is about", "explain"),
     Verb("config", "show the configuration", "config"),
     Verb("schema", "print the JSON Schema of a snapshot", "schema"),
     Verb("themes", "list the themes", "themes"),

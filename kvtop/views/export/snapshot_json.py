@@ -131,6 +131,7 @@ class FindingJson(TypedDict):
     subject: str
     message: str
     evidence: str
+    cost: str
     fix: str
 
 
@@ -310,5 +311,6 @@ def _finding(finding: Finding) -> FindingJson:
         subject=finding.subject,
         message=finding.message,
         evidence=finding.evidence,
+        cost=finding.cost,
         fix=finding.fix,
     )

@@ -1,0 +1,51 @@
+"""Bytes of plans in words, for rules: always the exact count besides the rounded one."""
+
+from kvtop.domain.plan import DevicePlan, MemoryPlan
+from kvtop.planning.cache_types import CACHE_TYPES
+from kvtop.text import bytes_text
+
+MIB = 1024 * 1024
+GIB = 1024 * MIB
+
+
+def exact(size_bytes: int) -> str:
+    """ "1.25 GiB (1342177280 bytes)"."""
+    return f"{bytes_text(size_bytes)} ({size_bytes} bytes)"
+
+
+def device_bytes(part: DevicePlan) -> int:
+    """What is known of a device's share, compute at its likeliest."""
+    known = (part.weights_bytes or 0) + (part.kv_cache_bytes or 0) + part.recurrent_state_bytes + part.output_bytes
+    return known + part.compute.value_bytes
+
+
+def all_bytes(plan: MemoryPlan) -> int:
+    """The same over all devices."""
+    return sum(device_bytes(part) for part in plan.devices)
+
+
+def cache_bytes(plan: MemoryPlan) -> int:
+    """Caches over all devices, growing or not."""
+    return sum((part.kv_cache_bytes or 0) + part.recurrent_state_bytes for part in plan.devices)
+
+
+def weight_bytes(plan: MemoryPlan) -> int | None:
+    """Weights over all devices; None where a share is unknown."""
+    known = [part.weights_bytes for part in plan.devices if part.weights_bytes is not None]
+    return sum(known) if len(known) == len(plan.devices) else None
+
+
+def part_bytes(plan: MemoryPlan, *kinds: str) -> int:
+    """The parts of the cache of these kinds."""
+    return sum(part.size_bytes for part in plan.cache_parts if part.kind in kinds)
+
+
+def bits(kind: str) -> float:
+    """Bits a value of a llama.cpp cache type."""
+    element = CACHE_TYPES[kind]
+    return element.block_bytes * 8 / element.block_values
+
+
+def is_quantized(kind: str) -> bool:
+    """Whether several values share a scale."""
+    return CACHE_TYPES[kind].is_quantized

@@ -1,0 +1,91 @@
+"""A Subject from launch options, a model and devices: the pure half of reading a command line or a live server."""
+
+from dataclasses import dataclass, replace
+
+from kvtop.analysis.subject import Observed, Subject
+from kvtop.domain.launch import LaunchOptions
+from kvtop.domain.model_file import Checkpoint, GgufHeader
+from kvtop.domain.plan import PlanDevice, Refusal, UnknownArchitectureError
+from kvtop.planning.any_engine import plan_launch
+from kvtop.planning.llamacpp.options import settings_of
+from kvtop.planning.llamacpp.prepared import PreparedModel, prepare
+
+REPORTED = ("quantized V cache", "does not divide", "does not support different K")
+"""Refusals of llama.cpp that rules of their own tell in better words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Everything that was read. `model_note` and `draft_note` say why a model is None."""
+
+    name: str
+    engine: str
+    launch: LaunchOptions | None
+    complaints: tuple[str, ...] = ()
+    model: GgufHeader | PreparedModel | Checkpoint | None = None
+    model_name: str = ""
+    model_note: str = ""
+    draft: GgufHeader | PreparedModel | None = None
+    draft_note: str = ""
+    devices: tuple[PlanDevice, ...] = ()
+    are_devices_known: bool = True
+    host_total_bytes: int | None = None
+    environ: tuple[tuple[str, str], ...] = ()
+    version: str | None = None
+    observed: Observed | None = None
+    at_tokens: int | None = None
+
+
+def make_subject(known: Known) -> Subject:
+    """Settings, prepared models, and the plan or the reason why there is none. Never raises."""
+    launch = None if known.launch is None else replace(known.launch, errors=())
+    subject = Subject(
+        name=known.name,
+        engine=known.engine,
+        launch=launch,
+        complaints=known.complaints,
+        model_name=known.model_name,
+        model_note=known.model_note or "the model file is not known",
+        plan_note=known.model_note or "the model file is not known",
+        devices=known.devices,
+        are_devices_known=known.are_devices_known,
+        host_total_bytes=known.host_total_bytes,
+        environ=known.environ,
+        version=known.version,
+        observed=known.observed,
+    )
+    if launch is None:
+        return replace(subject, plan_note="the launch options of this server are unknown")
+    if known.engine == "llama.cpp":
+        settings = settings_of(launch)
+        if isinstance(settings, Refusal):
+            return replace(subject, refusal=settings.message, plan_note=f"the engine refuses: {settings.message}")
+        subject = replace(subject, settings=settings)
+    try:
+        subject = _with_models(subject, known)
+    except UnknownArchitectureError as error:
+        note = f"kvtop has no rule for this model: {error}"
+        header = known.model if isinstance(known.model, GgufHeader) else None
+        return replace(subject, header=header, model_note=note, plan_note=note)
+    return _with_plan(subject, known)
+
+
+def _with_models(subject: Subject, known: Known) -> Subject:
+    model = prepare(known.model) if isinstance(known.model, GgufHeader) else known.model
+    draft = prepare(known.draft) if isinstance(known.draft, GgufHeader) else known.draft
+    header = model.header if isinstance(model, PreparedModel) else None
+    return replace(subject, model=model, draft=draft, header=header)
+
+
+def _with_plan(subject: Subject, known: Known) -> Subject:
+    if subject.model is None or subject.launch is None:
+        return subject
+    try:
+        answer = plan_launch(
+            subject.launch, subject.model, subject.devices, draft=subject.draft, at_tokens=known.at_tokens
+        )
+    except UnknownArchitectureError as error:
+        return replace(subject, plan_note=known.draft_note or str(error))
+    if isinstance(answer, Refusal):
+        return replace(subject, refusal=answer.message, plan_note=f"the engine refuses: {answer.message}")
+    return replace(subject, plan=answer, plan_note="")

@@ -1,0 +1,110 @@
+"""Asks every rule about a subject. Pure: what was suppressed, and why, is a value too."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from kvtop.analysis.rules import RULES
+from kvtop.analysis.ruling import SEVERITIES, Found, Lacks, Rule
+from kvtop.analysis.subject import Subject
+from kvtop.domain.frame import Finding, NotEvaluated
+
+
+@dataclass(frozen=True, slots=True)
+class Suppression:
+    """A rule (code or slug) that a person has decided against, everywhere or for one server; `reason` is shown."""
+
+    rule: str
+    reason: str
+    server: str | None = None
+
+    def covers(self, rule: Rule, subject_name: str) -> bool:
+        """Whether it silences that rule about that subject."""
+        return self.rule in {rule.code, rule.slug} and self.server in {None, subject_name}
+
+
+@dataclass(frozen=True, slots=True)
+class LintResult:
+    """Everything the rules said. `suppressed` are findings with the reason why they are not among `findings`.
+
+    `asked` counts the rules that could be asked, whatever they answered.
+    """
+
+    findings: tuple[Finding, ...] = ()
+    not_evaluated: tuple[NotEvaluated, ...] = ()
+    suppressed: tuple[tuple[Finding, str], ...] = ()
+    asked: int = 0
+
+    def __add__(self, other: "LintResult") -> "LintResult":
+        return LintResult(
+            self.findings + other.findings,
+            self.not_evaluated + other.not_evaluated,
+            self.suppressed + other.suppressed,
+            self.asked + other.asked,
+        )
+
+    def at_least(self, severity: str) -> tuple[Finding, ...]:
+        """The findings of that severity or above it."""
+        least = SEVERITIES.index(severity)
+        return tuple(it for it in self.findings if SEVERITIES.index(it.severity) >= least)
+
+
+def lint(subject: Subject, suppressions: Sequence[Suppression] = ()) -> LintResult:
+    """Ask every rule that concerns the subject's engine; findings with the worst first."""
+    findings: list[Finding] = []
+    missing: list[NotEvaluated] = []
+    suppressed: list[tuple[Finding, str]] = []
+    asked = 0
+    for rule in RULES:
+        module = rule.module
+        if module.ENGINES and subject.engine not in module.ENGINES:
+            continue
+        outcome: Found | Lacks | None
+        if module.READS_LAUNCH and (subject.launch is None or _lacks_settings(rule, subject)):
+            outcome = Lacks("the launch options of this server are unknown")
+        else:
+            outcome = module.check(subject)
+        if isinstance(outcome, Lacks):
+            missing.append(NotEvaluated(rule.code, rule.slug, subject.name, outcome.reason))
+            continue
+        asked += 1
+        if outcome is None:
+            continue
+        finding = _finding(rule, subject, outcome)
+        reason = next((it.reason for it in suppressions if it.covers(rule, subject.name)), None)
+        if reason is None:
+            findings.append(finding)
+        else:
+            suppressed.append((finding, reason))
+    findings.sort(key=lambda it: -SEVERITIES.index(it.severity))
+    return LintResult(tuple(findings), tuple(missing), tuple(suppressed), asked)
+
+
+def _lacks_settings(rule: Rule, subject: Subject) -> bool:
+    return rule.module.ENGINES == ("llama.cpp",) and subject.settings is None
+
+
+def _finding(rule: Rule, subject: Subject, found: Found) -> Finding:
+    return Finding(
+        code=rule.code,
+        slug=rule.slug,
+        severity=found.severity,
+        subject=subject.name,
+        message=found.message,
+        evidence=found.evidence,
+        fix=found.fix,
+        cost=found.cost,
+    )
+
+
+def find_rule(name: str) -> Rule:
+    """The rule of that code or slug. Raises KeyError whose text lists what there is."""
+    for rule in RULES:
+        if name.lower() in {rule.code.lower(), rule.slug}:
+            return rule
+    raise KeyError(f"no rule {name!r}; there are: {', '.join(f'{rule.code} {rule.slug}' for rule in RULES)}")
+
+
+def unknown_rules(suppressions: Iterable[Suppression]) -> tuple[str, ...]:
+    """Names in suppressions that are no rule's."""
+    known = {name for rule in RULES for name in (rule.code, rule.slug)}
+    return tuple(it.rule for it in suppressions if it.rule not in known)

@@ -1,0 +1,53 @@
+"""Flash attention is off: the scores of every head and token go to memory.
+
+Why: without the fused kernel the engine reserves a buffer of micro-batch times context times heads in f32, 2 GiB for 32
+heads at 32768 tokens, and V must stay at 16 bits. The default `auto` uses flash attention wherever a kernel exists.
+
+Source: `build_attn_mha`, src/llama-graph.cpp, llama.cpp b11434; 148 -> 2156 MiB measured there on Llama 3.1 8B.
+
+Cost: estimated: compute without, less compute with.
+
+Fix: leave `--flash-attn off` out, or `on`.
+
+Fires on: `-fa off`. Quiet on: the default; on Grok, which cannot; on a quantized V, which does not start at all.
+"""
+
+from kvtop.analysis.amounts import all_bytes, exact, is_quantized
+from kvtop.analysis.ruling import Example, Found, Outcome
+from kvtop.analysis.subject import Subject
+from kvtop.planning.llamacpp.architectures import NO_CACHE, RECURRENT
+
+ENGINES: tuple[str, ...] = ("llama.cpp",)
+READS_LAUNCH = True
+FIRES = Example("llama-server -m MODEL -c 32768 -fa off", gpus=("24GiB",), model="llama-3.1-8b")
+QUIET = Example("llama-server -m MODEL -c 32768", gpus=("24GiB",), model="llama-3.1-8b")
+
+
+def check(subject: Subject) -> Outcome:
+    """Needs only the option; the plan gives the bytes, and tells what `auto` becomes on CUDA."""
+    settings = subject.llama
+    arch = "" if subject.hparams is None else subject.hparams.arch
+    if is_quantized(settings.type_v) or arch == "grok" or arch in RECURRENT | NO_CACHE:
+        return None
+    plan = subject.plan
+    if settings.flash_attention == "off":
+        fused = subject.plan_with(flash_attn="on")
+        cost = ""
+        if plan is not None and fused is not None:
+            cost = f"about {exact(max(all_bytes(plan) - all_bytes(fused), 0))} more than with it"
+        return Found(
+            "warning",
+            "flash attention is switched off: attention scores of the whole context go through memory",
+            evidence=subject.said("flash-attn"),
+            cost=cost,
+            fix="--flash-attn auto (the default) or on",
+        )
+    if settings.flash_attention == "auto" and plan is not None and plan.flash_attention is False and subject.devices:
+        return Found(
+            "info",
+            "--flash-attn auto will find no kernel for this model and these cache types here and turn itself off",
+            evidence=f"architecture {plan.architecture}, types {plan.type_k}/{plan.type_v}",
+            cost="the buffer of scores is in the plan",
+            fix="f16 for both caches, if they are not; otherwise another backend (Vulkan takes more shapes)",
+        )
+    return None

@@ -1,0 +1,29 @@
+"""`kvtop explain RULE`: what a rule is about, why, what it costs and what to do."""
+
+import argparse
+import sys
+
+EXIT_OK, EXIT_USAGE = 0, 2
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the verb."""
+    parser.add_argument("rule", nargs="?", metavar="CODE|SLUG", help="KVT001, or its name; without it all are listed")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the page of a rule, or the list."""
+    from kvtop.analysis.linting import find_rule  # noqa: PLC0415  the rules, only for this verb
+    from kvtop.analysis.rules import RULES  # noqa: PLC0415
+    from kvtop.verbs.rule_pages import page  # noqa: PLC0415
+
+    if args.rule is None:
+        for rule in RULES:
+            print(f"{rule.code}  {rule.slug:<36}  {rule.title}")
+        return EXIT_OK
+    try:
+        print(page(find_rule(args.rule)))
+    except KeyError as error:
+        print(f"kvtop explain: {error.args[0]}", file=sys.stderr)
+        return EXIT_USAGE
+    return EXIT_OK

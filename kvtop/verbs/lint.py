@@ -1,0 +1,121 @@
+"""`kvtop lint`: misconfigurations of this machine's servers, or of a command that is not started yet."""
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+
+from kvtop.analysis.linting import LintResult, Suppression, lint, unknown_rules
+from kvtop.analysis.ruling import SEVERITIES
+from kvtop.config import Config, ConfigError, environment, load_config
+from kvtop.plan_reading.question import Question, UsageError
+from kvtop.planning.command import parse_command
+from kvtop.verbs.watched import add_watching
+
+EXIT_OK, EXIT_FINDINGS, EXIT_USAGE, EXIT_NOTHING = 0, 1, 2, 3
+
+_EPILOG = """\
+Without a command: the servers of this machine, or of --url and --demo. With one: as it
+would start here, or on the devices of --gpu. A model file that is missing only leaves
+the rules that need it unasked; nothing is started, and only local files are read.
+
+exit codes: 0 no finding at or above --fail-on; 1 there are some; 2 bad usage;
+3 nothing could be evaluated. A rule that lacks an input is listed as not evaluated
+and never counts as passed. `kvtop explain RULE` tells what a rule is about.
+
+  kvtop lint
+  kvtop lint --gpu 24GiB -- llama-server -m model.gguf -c 32768 -ctk q4_0 -ctv q8_0
+  kvtop lint --sarif --fail-on error -- vllm serve ./model --kv-cache-dtype fp8
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the verb."""
+    add_watching(parser)
+    parser.epilog = _EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="as JSON: findings and not_evaluated")
+    form.add_argument("--sarif", action="store_true", help="as SARIF 2.1.0, for code scanning of launch scripts")
+    parser.add_argument(
+        "--fail-on", choices=SEVERITIES, default="warning", help="the least severity that exits with 1 (warning)"
+    )
+    parser.add_argument(
+        "--gpu",
+        action="append",
+        default=[],
+        metavar="SPEC",
+        help="a device for COMMAND, as in `kvtop plan`; repeatable",
+    )
+    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="a server's command line")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Lint and print. Raises ConfigError."""
+    config = load_config(environment(), args.config)
+    suppressions = suppressions_of(config)
+    words = args.command[1:] if args.command[:1] == ["--"] else args.command
+    if not words and args.gpu:
+        print("kvtop lint: --gpu is for a command: kvtop lint --gpu SPEC -- COMMAND", file=sys.stderr)
+        return EXIT_USAGE
+    if not words:
+        result = _of_this_machine(args)
+    else:
+        try:
+            result = _of_command(words, args.gpu, suppressions)
+        except (UsageError, ValueError, OSError) as error:
+            from kvtop.sources.redaction import clean  # noqa: PLC0415
+
+            print(f"kvtop lint: {clean(str(error))}", file=sys.stderr)
+            return EXIT_USAGE
+    sys.stdout.write(_shown(args, result))
+    sys.stdout.flush()
+    if result.at_least(args.fail_on):
+        return EXIT_FINDINGS
+    return EXIT_OK if result.asked else EXIT_NOTHING
+
+
+def suppressions_of(config: Config) -> tuple[Suppression, ...]:
+    """The `[[suppress]]` entries. Raises ConfigError for a rule that is none."""
+    found = tuple(Suppression(it.rule, it.reason, it.server) for it in config.suppress)
+    for name in unknown_rules(found):
+        raise ConfigError(f"suppress.rule: no rule {name!r} (`kvtop explain` lists them)")
+    return found
+
+
+def _of_command(words: Sequence[str], gpus: Sequence[str], suppressions: Sequence[Suppression]) -> LintResult:
+    from kvtop.plan_reading.subject import read_subject  # noqa: PLC0415  model readers, only for a command
+
+    typed = list(words)
+    if len(typed) == 1 and " " in typed[0].strip():
+        typed = shlex.split(typed[0], comments=True)  # the whole command in quotes
+    question = Question(command=parse_command(typed), gpu_specs=tuple(gpus), environ=dict(os.environ))
+    return lint(read_subject(question), suppressions)
+
+
+def _of_this_machine(args: argparse.Namespace) -> LintResult:
+    from kvtop.watching import config_of, one_frame, warn  # noqa: PLC0415  sources, only for live servers
+
+    frame = one_frame(args, config_of(args))
+    if not frame.servers:
+        warn("no server found to lint; add endpoints with --url, or give a command: kvtop lint -- COMMAND")
+    return LintResult(
+        findings=tuple(it for view in frame.servers for it in view.findings),
+        not_evaluated=tuple(it for view in frame.servers for it in view.not_evaluated),
+        asked=sum(view.rules_asked for view in frame.servers),
+    )
+
+
+def _shown(args: argparse.Namespace, result: LintResult) -> str:
+    from kvtop.sources.redaction import clean  # noqa: PLC0415
+    from kvtop.views.export.findings import findings_json, findings_text  # noqa: PLC0415
+
+    if args.json:
+        return findings_json(result.findings, result.not_evaluated, clean)
+    if args.sarif:
+        from kvtop.verbs.rule_pages import descriptors  # noqa: PLC0415
+        from kvtop.views.export.sarif import sarif_text  # noqa: PLC0415
+
+        return sarif_text(result.findings, result.not_evaluated, descriptors(), clean)
+    return findings_text(result.findings, result.not_evaluated, result.suppressed, clean)

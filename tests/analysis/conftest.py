@@ -1,0 +1,24 @@
+"""Recorded models for the scenarios of rules."""
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kvtop.analysis.ruling import Example
+from kvtop.analysis.subject import Subject
+
+
+@pytest.fixture(scope="session")
+def subject_of() -> Callable[[Example], Subject]:
+    """Makes the Subject of an example command line from the recorded models."""
+    spec = importlib.util.spec_from_file_location("rule_models", Path(__file__).with_name("rule_models.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["rule_models"] = module
+    spec.loader.exec_module(module)
+    made: Callable[[Example], Subject] = module.subject_of
+    return made

@@ -1,0 +1,93 @@
+"""Recorded models by name for the scenarios of rules, and Subjects of example command lines made from them."""
+
+import gzip
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "oracle"))
+
+import cases as oracle_cases
+
+from kvtop.analysis.command_subject import Known, make_subject
+from kvtop.analysis.ruling import Example
+from kvtop.analysis.subject import Subject
+from kvtop.domain.launch import LaunchOption, Origin
+from kvtop.domain.model_file import Checkpoint, CheckpointTensor, GgufHeader
+from kvtop.planning.command import parse_command
+from kvtop.planning.gpu_specs import parse_gpu_specs
+from kvtop.planning.llamacpp.bare_flags import with_values
+from kvtop.planning.llamacpp.options import parse_llama_server
+from kvtop.planning.mlx.options import parse_server_options
+from kvtop.planning.vllm.options import parse_serve_options
+
+_FIXTURES = Path(__file__).parents[1] / "fixtures" / "oracle"
+
+
+@lru_cache(maxsize=1)
+def gguf_models() -> Mapping[str, GgufHeader]:
+    """The recorded GGUF headers, and one with heads of 80 values that no recorded model has."""
+    found: dict[str, GgufHeader] = {}
+    for path in (oracle_cases.FIXTURE, oracle_cases.MORE_MODELS):
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            models = json.load(file)["models"]
+        found |= {name: oracle_cases.header_of(name, model["kv"], model["tensors"]) for name, model in models.items()}
+    llama = found["llama-3.1-8b"]
+    odd = {**llama.metadata, "llama.attention.key_length": 80, "llama.attention.value_length": 80}
+    found["heads-of-80"] = replace(llama, metadata=odd)
+    return found
+
+
+@lru_cache(maxsize=1)
+def checkpoints() -> Mapping[str, Checkpoint]:
+    """The recorded config.json files, each with weights of about its real size."""
+    configs: dict[str, Mapping[str, Any]] = {}
+    for name in ("vllm.json.gz", "vllm_more.json.gz", "mlx.json.gz"):
+        with gzip.open(_FIXTURES / name, "rt", encoding="utf-8") as file:
+            configs = {**json.load(file)["configs"], **configs}
+    return {name: Checkpoint(name, config, _TENSORS, _TENSORS[0].size_bytes) for name, config in configs.items()}
+
+
+_TENSORS = (CheckpointTensor("model.embed_tokens.weight", "BF16", (8_030_261_248,), 16_060_522_496),)
+
+
+def subject_of(example: Example) -> Subject:
+    """The Subject of an example: its command line, model by name, and devices."""
+    command = parse_command(example.command.split())
+    environ = {"HOME": "/nowhere", **dict(example.environ)}
+    words = command.words
+    if command.engine == "llama.cpp":
+        strict = parse_llama_server(words, environ, strict=True)
+        launch = parse_llama_server(with_values(words), environ, strict=True)
+        complaints = strict.errors[:1] if with_values(words) != words else launch.errors
+        model: GgufHeader | Checkpoint | None = gguf_models().get(example.model)
+        draft = gguf_models().get(example.draft)
+        if draft is not None:
+            named = LaunchOption("spec-draft-model", "DRAFT", Origin.ARGV, "-md")
+            launch = replace(launch, options=(*(it for it in launch.options if it.name != named.name), named))
+    else:
+        launch = parse_serve_options(words) if command.engine == "vllm" else parse_server_options(words)
+        complaints, draft = launch.errors, None
+        model = checkpoints().get(example.model)
+    return make_subject(
+        Known(
+            name=example.command,
+            engine=command.engine,
+            launch=launch,
+            complaints=complaints,
+            model=model,
+            model_name=" ".join(words),
+            model_note="" if model is not None else "MODEL: no such file",
+            draft=draft,
+            devices=parse_gpu_specs(example.gpus),
+            are_devices_known=bool(example.gpus),
+            host_total_bytes=example.host_total_bytes,
+            environ=example.environ,
+            version=example.version,
+            observed=example.observed,
+        )
+    )

@@ -1,0 +1,92 @@
+"""Every rule on both of its scenarios; and that their list, codes and pages keep their promises."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kvtop.analysis.linting import Suppression, find_rule, lint, unknown_rules
+from kvtop.analysis.rules import RULES
+from kvtop.analysis.ruling import SEVERITIES, Example, Found, Rule
+from kvtop.analysis.subject import Subject
+from kvtop.verbs.rule_pages import page, rules_page
+
+ROOT = Path(__file__).parents[2]
+SubjectOf = Callable[[Example], Subject]
+RULE_FILES = ROOT / "kvtop" / "analysis" / "rules"
+
+
+def _name(rule: Rule) -> str:
+    return rule.slug
+
+
+@pytest.mark.parametrize("rule", RULES, ids=_name)
+def test_a_rule_fires_on_its_first_scenario(rule: Rule, subject_of: SubjectOf) -> None:
+    outcome = rule.module.check(subject_of(rule.module.FIRES))
+    assert isinstance(outcome, Found), outcome
+    assert outcome.severity in SEVERITIES
+    assert outcome.message
+    assert outcome.evidence
+    assert outcome.fix
+
+
+@pytest.mark.parametrize("rule", RULES, ids=_name)
+def test_a_rule_is_quiet_on_its_second_scenario(rule: Rule, subject_of: SubjectOf) -> None:
+    assert rule.module.check(subject_of(rule.module.QUIET)) is None
+
+
+@pytest.mark.parametrize("rule", RULES, ids=_name)
+def test_a_page_says_what_why_source_cost_and_fix(rule: Rule) -> None:
+    for word in ("Why: ", "Source: ", "Cost: ", "Fix: ", "Fires on: "):
+        assert word in rule.page, f"{rule.slug}: the docstring has no {word!r}"
+    assert rule.slug in page(rule)
+    assert len(rule.title) <= 110
+
+
+def test_codes_and_names_are_unique_and_every_file_is_listed() -> None:
+    codes = [rule.code for rule in RULES]
+    assert codes == sorted(set(codes))
+    assert all(re.fullmatch(r"KVT\d{3}", code) for code in codes)
+    files = {path.stem.replace("_", "-") for path in RULE_FILES.glob("*.py") if path.stem != "__init__"}
+    assert files == {rule.slug for rule in RULES}
+
+
+def test_the_page_of_all_rules_is_current() -> None:
+    assert (ROOT / "docs" / "rules.md").read_text(encoding="utf-8") == rules_page()
+
+
+def test_a_rule_is_found_by_code_and_by_name() -> None:
+    assert find_rule("kvt001") is find_rule("quantized-v-without-flash-attention")
+    with pytest.raises(KeyError, match="KVT001"):
+        find_rule("KVT999")
+
+
+def test_a_suppressed_finding_keeps_its_reason(subject_of: SubjectOf) -> None:
+    subject = subject_of(Example("llama-server -m MODEL"))
+    noisy = lint(subject)
+    assert "metrics-disabled" in {it.slug for it in noisy.findings}
+    quiet = lint(subject, (Suppression("KVT048", "scraped through the proxy"),))
+    assert "metrics-disabled" not in {it.slug for it in quiet.findings}
+    assert [reason for _, reason in quiet.suppressed] == ["scraped through the proxy"]
+    elsewhere = lint(subject, (Suppression("KVT048", "not this one", "127.0.0.1:1"),))
+    assert elsewhere.findings == noisy.findings
+    assert unknown_rules((Suppression("KVT999", "?"), Suppression("KVT001", "?"))) == ("KVT999",)
+
+
+def test_a_rule_without_its_input_says_so_and_does_not_pass(subject_of: SubjectOf) -> None:
+    result = lint(subject_of(Example("llama-server -m MODEL -ctk q8_0 -ctv q8_0")))
+    lacking = {it.slug: it.reason for it in result.not_evaluated}
+    assert "no such file" in lacking["cache-type-head-size"]
+    assert not lacking.keys() & {it.slug for it in result.findings}
+    assert result.asked + len(lacking) == sum(
+        not rule.module.ENGINES or "llama.cpp" in rule.module.ENGINES for rule in RULES
+    )
+
+
+def test_without_launch_options_the_rules_that_read_them_are_not_evaluated(subject_of: SubjectOf) -> None:
+    subject = replace(subject_of(Example("llama-server -m MODEL")), launch=None, settings=None)
+    for rule in RULES:
+        if rule.module.READS_LAUNCH and "llama.cpp" in rule.module.ENGINES:
+            assert rule.slug in {it.slug for it in lint(subject).not_evaluated}
