@@ -94,7 +94,7 @@ def _measured(reading: ServerReading, plan: MemoryPlan | None, on: Placed, where
     found = []
     for device_id, backend, driver, name in rows:
         planned = None if plan is None else present_parts(reading, plan, name, is_shared=where.is_shared)
-        reported = reported_parts(reading.memory_reports, device_id, on.engine_of(device_id))
+        reported = reported_parts(reading.memory_reports, device_id, on.engine_of(device_id) if on.devices else 0)
         found.append(Measured(device_id, backend, name, driver, planned, reported, current.get(device_id)))
     return tuple(found)
 

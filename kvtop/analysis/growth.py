@@ -67,6 +67,9 @@ def held_memory(reading: ServerReading, rows: Iterable[tuple[Device, Figure]]) -
     """Measured bytes by device of a server whose cache has no size of its own: the memory itself is its limit."""
     if reading.engine not in _GROWING_ENGINES:
         return {}
+    active = [it.active_bytes for it in reading.memory_reports if it.active_bytes is not None]
+    if active:  # steadier than what the kernel counts: it leaves out what the allocator keeps for later
+        return {_memory_name(device.id): sum(active) for device, _ in rows}
     return {_memory_name(device.id): it.value_bytes for device, it in rows if it.value_bytes is not None}
 
 

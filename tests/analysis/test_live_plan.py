@@ -128,6 +128,26 @@ def test_an_mlx_cache_is_unknown_and_never_a_number() -> None:
     assert view_of(reading).kv_cache.bytes_per_token == 2 * 2 * 2 * 64 * 2
 
 
+def test_what_a_wrapped_mlx_server_reports_beside_its_weights_is_its_cache() -> None:
+    weights = tiny_checkpoint().tensor_bytes
+    assert weights is not None
+    report = MemoryReport(active_bytes=weights + 4096, kept_bytes=512, total_bytes=weights + 4608, source="wrap")
+    reading = vllm(1, engine="mlx", launch=launch("mlx", model="/m"), pools=(), ranks=(), memory_reports=(report,))
+    (split,) = view_of(reading).splits
+    assert (split.kv_cache.value_bytes, split.kv_cache.basis) == (4096, Basis.REPORTED)
+    assert (split.compute.value_bytes, split.compute.basis) == (512, Basis.REPORTED)
+    assert sum(figure.value_bytes or 0 for _, figure in split.segments()) == GIB
+    low = replace(report, active_bytes=weights - 1)
+    assert view_of(replace(reading, memory_reports=(low,))).splits[0].kv_cache.value_bytes is None
+
+
+def test_a_report_of_one_rank_speaks_for_all_ranks_of_its_engine() -> None:
+    report = MemoryReport(0, None, weights_bytes=15 * GIB, kv_cache_bytes=40 * GIB, source="/server_info")
+    reading = vllm(2, engine="sglang", launch=launch("sglang"), memory_reports=(report,))
+    splits = view_of(reading, card(0, 100, 60 * GIB), card(1, 101, 60 * GIB)).splits
+    assert [split.weights.value_bytes for split in splits] == [15 * GIB, 15 * GIB, None]
+
+
 def measured_on_card(total_bytes: int, **changes: object) -> Measured:
     exact = Figure(GIB, Basis.COMPUTED)
     parts = Parts(exact, exact, Figure(0, Basis.COMPUTED), exact)

@@ -8,6 +8,7 @@ from kvtop.domain.figure import Figure
 from kvtop.domain.frame import DeviceView, Finding, Frame, ServerView, Split
 from kvtop.domain.server import Slot
 from kvtop.text import visible
+from kvtop.views.export.outlook_json import OutlookJson, outlook
 
 if sys.version_info >= (3, 12):
     from typing import TypedDict
@@ -135,7 +136,7 @@ class FindingJson(TypedDict):
     fix: str
 
 
-class ServerJson(TypedDict):
+class ServerJson(OutlookJson):
     """One server, explained."""
 
     id: str
@@ -230,6 +231,7 @@ def _server(view: ServerView) -> ServerJson:
     reading = view.reading
     launch = reading.launch
     return ServerJson(
+        **outlook(view),
         id=reading.id,
         engine=reading.engine,
         version=reading.version,

@@ -68,3 +68,20 @@ def test_unknown_is_null_and_not_zero() -> None:
     assert server["kv_cache"]["used_tokens"] is None
     assert server["kv_cache"]["used_ratio"] is None
     assert all(split["segments"]["kv_cache"]["used_bytes"] is None for split in server["memory"])
+
+
+def test_the_outlook_of_a_server_and_the_origin_of_its_facts_are_in_it() -> None:
+    filling = next(it for it in SCENARIOS if it.name == "filling_up")
+    history = History()
+    for second in (2.0, 5.0, 8.0):
+        frame = analyse(history, filling.at(second), "1.2.3")
+    vllm, llama = snapshot(frame)["servers"]
+    assert llama["time_to_full"]["state"] == "growing"
+    assert llama["time_to_full"]["cause"] == "slot 0"
+    assert llama["time_to_full"]["tokens_left"] == llama["headroom"]["cache_tokens_left"]
+    assert llama["verdict"]["concern"] == "watch"
+    assert vllm["time_to_full"]["cause"] == "the pool"
+    assert [it["device"] for it in vllm["headroom"]["devices"]] == ["gpu0"]
+    assert [it["device"] for it in llama["calibration"]] == ["gpu0", "host"]
+    origins = {it["name"]: it["origin"] for it in llama["facts"]}
+    assert (origins["cache type K"], origins["ctx-size"], origins["memory on gpu0"]) == ("default", "argv", "driver")

@@ -1,0 +1,123 @@
+"""What a server's future looks like, what was calibrated, and where every fact comes from: a part of the snapshot."""
+
+import sys
+
+from kvtop.domain.frame import ServerView
+
+if sys.version_info >= (3, 12):
+    from typing import TypedDict
+else:  # pydantic makes the schema, and needs what Python 3.12 keeps of a TypedDict
+    from typing_extensions import TypedDict
+
+
+class VerdictJson(TypedDict):
+    """The state of a server in a word or two; `concern` is "calm", "watch" or "bad"."""
+
+    words: str
+    concern: str
+
+
+class DeviceRoomJson(TypedDict):
+    """Free memory of a device that the server is on; null is unknown."""
+
+    device: str
+    free_bytes: int | None
+
+
+class HeadroomJson(TypedDict):
+    """Room for growth: tokens under the server's own limits, and free memory by device."""
+
+    cache_tokens_left: int | None
+    devices: list[DeviceRoomJson]
+
+
+class TimeToFullJson(TypedDict):
+    """When the first limit is met. `state` is "steady" (never, as things are), "growing", "full" or "unknown".
+
+    `cause` names the limit: a slot, the pool, or a device.
+    """
+
+    state: str
+    seconds: float | None
+    cause: str
+    tokens_left: int | None
+    tokens_per_second: float | None
+    bytes_left: int | None
+
+
+class CalibrationJson(TypedDict):
+    """Measured bytes on a device beyond everything computed: what a changed plan is to be added to."""
+
+    device: str
+    beyond_bytes: int
+
+
+class DisagreementJson(TypedDict):
+    """Two sources that should say the same. `segment` is a segment's name or "kv_cache_tokens"; `device` may be ""."""
+
+    segment: str
+    device: str
+    computed: int
+    reported: int
+    tolerance: int
+    source: str
+
+
+class FactJson(TypedDict):
+    """One fact and where it was learnt.
+
+    `origin` is "argv", "environment", "file", "endpoint", "log", "driver", "default" or "assumed".
+    """
+
+    name: str
+    value: str
+    origin: str
+    detail: str
+
+
+class OutlookJson(TypedDict):
+    """The part of a server that follows from more than one reading."""
+
+    verdict: VerdictJson
+    headroom: HeadroomJson
+    time_to_full: TimeToFullJson
+    prompt_tokens_per_second: float | None
+    generated_tokens_per_second: float | None
+    calibration: list[CalibrationJson]
+    disagreements: list[DisagreementJson]
+    facts: list[FactJson]
+
+
+def outlook(view: ServerView) -> OutlookJson:
+    """The part of one server."""
+    filling = view.time_to_full
+    return OutlookJson(
+        verdict=VerdictJson(words=view.verdict.words, concern=view.verdict.concern.value),
+        headroom=HeadroomJson(
+            cache_tokens_left=view.headroom.cache_tokens_left,
+            devices=[DeviceRoomJson(device=name, free_bytes=free) for name, free in view.headroom.device_free_bytes],
+        ),
+        time_to_full=TimeToFullJson(
+            state=filling.state.value,
+            seconds=filling.seconds,
+            cause=filling.cause,
+            tokens_left=filling.tokens_left,
+            tokens_per_second=filling.tokens_per_second,
+            bytes_left=filling.bytes_left,
+        ),
+        prompt_tokens_per_second=view.prompt_tokens_per_second,
+        generated_tokens_per_second=view.generated_tokens_per_second,
+        calibration=[CalibrationJson(device=it.device_id, beyond_bytes=it.beyond_bytes) for it in view.calibration],
+        disagreements=[
+            DisagreementJson(
+                segment=it.segment,
+                device=it.device_id,
+                computed=it.computed,
+                reported=it.reported,
+                tolerance=it.tolerance,
+                source=it.source,
+            )
+            for it in view.disagreements
+        ],
+        facts=[FactJson(name=it.name, value=it.value, origin=it.origin.value, detail=it.detail) for it in view.facts],
+    )
