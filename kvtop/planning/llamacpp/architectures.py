@@ -83,12 +83,6 @@ RECURRENT_INTERVAL = {"qwen3next": 4, "qwen35": 4, "qwen35moe": 4, "minimax-01":
 HYBRID = RECURRENT_WITHOUT_KV_HEADS | RECURRENT_INTERVAL.keys() | _names("falcon-h1 nemotron_h nemotron_h_moe")
 """`llm_arch_is_hybrid`: a KV cache and recurrent state."""
 
-UNFUSED_OVER_HOST_CACHE = _names("falcon-h1 granitehybrid jamba lfm2 lfm2moe nemotron_h nemotron_h_moe plamo2")
-"""With `--no-kv-offload` the scheduler puts the attention of these hybrids on the CPU, so `auto` turns it off.
-
-Observed on b11434 for every architecture; all others keep it on the device.
-"""
-
 SSM_SCAN = _names("mamba mamba2 jamba falcon-h1 granitehybrid nemotron_h nemotron_h_moe plamo2")
 """Architectures whose `ssm_a` is the operand of a state-space scan (LLM_TENSOR_SSM_A, not _NOSCAN)."""
 

@@ -13,11 +13,9 @@ the ranges are for; each holds at least 95 % of the recorded buffers of its kind
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import lru_cache
 
 from kvtop.domain.plan import Estimate
 from kvtop.planning.llamacpp.architectures import MEASURED
-from kvtop.planning.llamacpp.buffers import BufferRule
 from kvtop.planning.llamacpp.compute_allocation import peak_bytes
 from kvtop.planning.llamacpp.compute_graph import Graph
 from kvtop.planning.llamacpp.compute_layers import Blocks, blocks_of
@@ -27,7 +25,7 @@ from kvtop.planning.llamacpp.context import ResolvedContext
 from kvtop.planning.llamacpp.flash_attention import cuda_fuses
 from kvtop.planning.llamacpp.hparams import HParams
 from kvtop.planning.llamacpp.layout import Layout
-from kvtop.planning.llamacpp.placement import HOST, Placement, override_rules
+from kvtop.planning.llamacpp.placement import HOST, Placement
 from kvtop.planning.llamacpp.prepared import PreparedModel
 from kvtop.planning.llamacpp.settings import LlamaSettings
 
@@ -53,7 +51,7 @@ def estimate(
         # The engine's own projection (`--fit`, llama-fit-params) forgets that it puts attention over a cache in host
         # memory on the CPU (`ggml_backend_sched_reserve_size` resets the assignment first); the server does not.
         projected = buffer_bytes(prepared, context, settings, layout, prediction=prediction, as_projected=True)
-    blocks = blocks_of(prepared, layout.placement, override_rules(settings))
+    blocks = blocks_of(prepared, layout)
     spread = _STAGED_STATES if prediction else _spread(prepared.hparams, layout.placement, blocks)
     return {
         name: Estimate(
@@ -88,14 +86,12 @@ def buffer_bytes(
 
     `as_projected`: attention over a cache in host memory is not forced onto the CPU.
     """
-    overrides = override_rules(settings)
-    copied = blocks_of(prepared, layout.placement, overrides).mixed or "iq4_nl" in {context.type_k, context.type_v}
+    copied = blocks_of(prepared, layout).mixed or "iq4_nl" in {context.type_k, context.type_v}
     kept = context if copied else replace(context, type_k=_kind(context.type_k), type_v=_kind(context.type_v))
-    rules = tuple(layout.buffers[name] for name in (*layout.placement.devices, HOST))
     # Only a plain "off" transposes V: the cache is created before "auto" is resolved.
     transposed = settings.flash_attention == "off" or prepared.hparams.arch == "grok"
     switches = settings.op_offload, transposed, prediction, layout.placement.kv_on_host and not as_projected
-    return _peaks(prepared, kept, layout.placement, overrides, switches, rules)
+    return prepared.remember((layout, kept, switches), lambda: _peaks(prepared, kept, layout, switches))
 
 
 def attention_stays(prepared: PreparedModel, context: ResolvedContext, settings: LlamaSettings, layout: Layout) -> bool:
@@ -103,8 +99,8 @@ def attention_stays(prepared: PreparedModel, context: ResolvedContext, settings:
 
     The engine looks at the graph of one token a sequence. Weights and caches in host memory may draw attention there.
     """
-    placement, overrides = layout.placement, override_rules(settings)
-    blocks = blocks_of(prepared, placement, overrides)
+    placement = layout.placement
+    blocks = blocks_of(prepared, layout)
     if not blocks.mixed or not placement.devices:
         return True
     tokens = context.n_seq_max
@@ -120,22 +116,17 @@ def _kind(cache_type: str) -> str:
     return cache_type if cache_type in {"f16", "f32", "bf16", "iq4_nl"} else "q8_0"
 
 
-@lru_cache(maxsize=512)
 def _peaks(
-    prepared: PreparedModel,
-    context: ResolvedContext,
-    placement: Placement,
-    overrides: tuple[tuple[str, str], ...],
-    switches: tuple[bool, bool, bool, bool],
-    rules: tuple[BufferRule, ...],
+    prepared: PreparedModel, context: ResolvedContext, layout: Layout, switches: tuple[bool, bool, bool, bool]
 ) -> Mapping[str, int]:
     offloads, value_transposed, prediction, on_cpu = switches
+    placement = layout.placement
     host = len(placement.devices)
     types = (context.type_k, context.type_v)
     attends = next((layer for layer, heads in enumerate(prepared.hparams.n_head_kv) if heads), None)
     on_host = context.flash_attention and host > 0 and attends is not None
     on_host = on_host and not cuda_fuses(prepared.hparams, attends or 0, types)
-    blocks = blocks_of(prepared, placement, overrides, on_host)
+    blocks = blocks_of(prepared, layout, on_host)
     if prediction:
         attending = [block for block in blocks.walked if "attn_output" in block.weights]
         blocks = replace(blocks, walked=tuple(attending[-1:]))
@@ -150,5 +141,6 @@ def _peaks(
     )
     ordered = schedule(graph, _PIPELINE_COPIES if placement.pipeline_parallel else 1)
     first = [*graph.inputs, *graph.constants]
-    peaks = peak_bytes(first, ordered, [rule.alignment_bytes for rule in rules])
-    return dict(zip((*placement.devices, HOST), peaks, strict=True))
+    names = (*placement.devices, HOST)
+    peaks = peak_bytes(first, ordered, [layout.buffers[name].alignment_bytes for name in names])
+    return dict(zip(names, peaks, strict=True))

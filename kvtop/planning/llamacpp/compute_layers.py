@@ -1,19 +1,17 @@
 """What a model's blocks consist of, read off its tensors, and which blocks are worth walking through."""
 
-import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 from kvtop.planning.llamacpp.compute_graph import Resident
 from kvtop.planning.llamacpp.hparams import HParams
+from kvtop.planning.llamacpp.layout import Layout
 from kvtop.planning.llamacpp.placement import HOST, Placement
 from kvtop.planning.llamacpp.prepared import PreparedModel
-from kvtop.planning.llamacpp.weights import INPUT, Overrides
+from kvtop.planning.llamacpp.weights import INPUT, Pieces, Weight
 
 GEMMA3N_SPARSE_LAYERS = 10
-_BLOCK = re.compile(r"blk\.(\d+)\.(.+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,55 +39,33 @@ class Blocks:
     """Device of every block with a lightning indexer, walked through or not."""
 
 
-@lru_cache(maxsize=64)
-def blocks_of(
-    prepared: PreparedModel,
-    placement: Placement,
-    overrides: tuple[tuple[str, str], ...],
-    attends_on_host: bool = False,
-) -> Blocks:
-    """The blocks of a model under a placement.
+def blocks_of(prepared: PreparedModel, layout: Layout, attends_on_host: bool = False) -> Blocks:
+    """The blocks of a model under a layout.
 
     Equal neighbours repeat the same allocations, so that of every kind of neighbourhood only the first is kept.
     `attends_on_host`: fused attention has no kernel on the accelerators, so that every block copies its cache.
     """
-    hparams = prepared.hparams
+    return prepared.remember(("blocks", layout, attends_on_host), lambda: _blocks(prepared, layout, attends_on_host))
+
+
+def _blocks(prepared: PreparedModel, layout: Layout, attends_on_host: bool) -> Blocks:
+    hparams, placement = prepared.hparams, layout.placement
     homes = {name: index for index, name in enumerate((*placement.devices, HOST))}
-    chosen = Overrides(overrides, placement)
-    by_block: list[dict[str, Resident]] = [{} for _ in range(hparams.n_layer)]
-    others: dict[str, Resident] = {}
-    shapes: list[list[tuple[str, int, int, int]]] = [[] for _ in range(hparams.n_layer)]
-    host = homes[HOST]
-    mixed = False
-    for weight in prepared.weights.weights:
-        match = _BLOCK.match(weight.name)
-        rows = weight.tensor.shape[1] if len(weight.tensor.shape) > 1 else 1
-        name = weight.name.removesuffix(".weight")
-        if match is None:
-            home = homes[chosen.of(weight.name) or _outside(weight.site, placement)]
-            fits = weight.fits_gpu and (name != "token_types" or weight.tensor.type_name in {"f32", "f16"})
-            others[name] = Resident(weight.size_bytes, home, rows, fits, weight.tensor.shape[0])
-            continue
-        layer = int(match.group(1))
-        if layer >= hparams.n_layer:
-            continue
-        device = chosen.of(weight.name) or (placement.layers[layer] if weight.fits_gpu else HOST)
-        home = homes[device]
-        mixed |= home == host
-        name = match.group(2).removesuffix(".weight")
-        by_block[layer][name] = Resident(weight.size_bytes, home, rows, weight.fits_gpu, weight.tensor.shape[0])
-        shapes[layer].append((name, rows, home, weight.size_bytes if home == host else 0))
+    sorting = _Sorting(layout, homes)
+    others = sorting.outside(prepared.weights.others)
     if "output" not in others and "token_embd" in others:
         embedding = others["token_embd"]
         others["output"] = Resident(embedding.size_bytes, homes[placement.output], embedding.rows, True)
+    layers = range(hparams.n_layer)
+    shapes = [sorting.shape(layer, prepared.weights.blocks.get(layer, ())) for layer in layers]
+    mixed = sorting.mixed
     # The last block works on fewer rows. That shows where it has a device almost to itself, and where too few rows to
     # be worth the way stay on the host.
     spread_out = mixed or placement.kv_on_host or len({*placement.layers, placement.output}) > 1
     kinds = [
         (
-            tuple(sorted(shapes[layer])),
+            shapes[layer],
             placement.layers[layer],
-            placement.kv_on_host,
             hparams.is_swa[layer],
             hparams.is_recurrent[layer],
             hparams.has_kv(layer),
@@ -100,14 +76,14 @@ def blocks_of(
             spread_out and layer == hparams.n_layer - 1,
             hparams.arch == "gemma3n" and layer < GEMMA3N_SPARSE_LAYERS,
         )
-        for layer in range(hparams.n_layer)
+        for layer in layers
     ]
     # Under pipeline parallelism every copy is kept: all blocks that stage something count. So they do where they read
     # caches of a block on another device: nothing is written in between that would begin another split.
     staging = mixed or attends_on_host or "per_layer_token_embd" in others
     borrowing = any(
         placement.cache_device(hparams.cache_layer(layer)) != placement.layers[layer]
-        for layer in range(hparams.n_layer)
+        for layer in layers
         if not hparams.has_kv(layer)
     )
     every = borrowing or (placement.pipeline_parallel and staging)
@@ -122,7 +98,7 @@ def blocks_of(
     walked = tuple(
         Block(
             layer,
-            by_block[layer],
+            sorting.residents(layer, prepared.weights.blocks.get(layer, ())),
             homes[placement.layers[layer]],
             homes[placement.cache_device(hparams.cache_layer(layer))],
             None if hparams.arch == "gemma4" and hparams.is_swa[layer] else copies[homes[placement.layers[layer]]],
@@ -130,9 +106,67 @@ def blocks_of(
         for layer in _representatives(kinds, repetitions)
     )
     indexed = {
-        layer: homes[placement.layers[layer]] for layer in range(hparams.n_layer) if "indexer.attn_k" in by_block[layer]
+        layer: homes[placement.layers[layer]]
+        for layer in layers
+        if hparams.is_indexer_full and any(w.suffix == "indexer.attn_k" for w in prepared.weights.blocks.get(layer, ()))
     }
     return Blocks(walked, others, mixed or placement.kv_on_host, indexed)
+
+
+class _Sorting:
+    """Where the weights of a layout lie, as numbers of devices."""
+
+    def __init__(self, layout: Layout, homes: Mapping[str, int]) -> None:
+        self._layout = layout
+        self._homes = homes
+        self._host = homes[HOST]
+        self._shapes: dict[tuple[Pieces, str], Hashable] = {}
+        self.mixed = False
+        """Whether some weight of a block lies in host memory, as far as blocks have been looked at."""
+
+    def outside(self, others: Sequence[tuple[int, Weight]]) -> dict[str, Resident]:
+        """Weights outside of blocks by name."""
+        overridden, placement = self._layout.overridden, self._layout.placement
+        found = {}
+        for site, weight in others:
+            home = self._homes[overridden.get(weight.name) or _outside(site, placement)]
+            fits = weight.fits_gpu and (weight.suffix != "token_types" or weight.tensor.type_name in {"f32", "f16"})
+            found[weight.suffix] = Resident(weight.size_bytes, home, weight.rows, fits, weight.columns)
+        return found
+
+    def shape(self, layer: int, pieces: Pieces) -> Hashable:
+        """Equal for blocks that allocate alike: rows of every matrix, and its size too where it may be staged."""
+        if self._layout.overridden:
+            return self._shape(layer, pieces)
+        key = pieces, self._layout.placement.layers[layer]
+        found = self._shapes.get(key)
+        if found is None:
+            found = self._shapes[key] = self._shape(layer, pieces)
+        return found
+
+    def _shape(self, layer: int, pieces: Pieces) -> Hashable:
+        rows = []
+        for weight in pieces:
+            home = self._home(layer, weight)
+            staged = home == self._host
+            self.mixed = self.mixed or staged
+            rows.append((weight.suffix, weight.rows, home, weight.size_bytes if staged else 0))
+        return tuple(sorted(rows))
+
+    def residents(self, layer: int, pieces: Pieces) -> dict[str, Resident]:
+        """The weights of a block by name."""
+        return {
+            weight.suffix: Resident(
+                weight.size_bytes, self._home(layer, weight), weight.rows, weight.fits_gpu, weight.columns
+            )
+            for weight in pieces
+        }
+
+    def _home(self, layer: int, weight: Weight) -> int:
+        override = self._layout.overridden.get(f"blk.{layer}.{weight.name}") if self._layout.overridden else None
+        if override is not None:
+            return self._homes[override]
+        return self._homes[self._layout.placement.layers[layer]] if weight.fits_gpu else self._host
 
 
 _TURNED_IN_WINDOW = frozenset({"cohere2", "cohere2moe", "exaone4", "exaone-moe", "afmoe"})

@@ -5,7 +5,7 @@ CUDA it does when a kernel exists for the head lengths and cache types (ggml-cud
 """
 
 from kvtop.domain.plan import PlanDevice
-from kvtop.planning.llamacpp.architectures import NO_CACHE, RECURRENT, UNFUSED_OVER_HOST_CACHE
+from kvtop.planning.llamacpp.architectures import NO_CACHE, RECURRENT
 from kvtop.planning.llamacpp.hparams import HParams
 from kvtop.planning.llamacpp.placement import Placement
 
@@ -28,28 +28,25 @@ def cuda_has_kernel(length_k: int, length_v: int, group_size: int, alibi: bool) 
 
 
 def has_fused_attention(
-    hparams: HParams,
-    placement: Placement,
-    devices: tuple[PlanDevice, ...],
-    types: tuple[str, str],
-    expert_layers: frozenset[int] = frozenset(),
+    hparams: HParams, placement: Placement, devices: tuple[PlanDevice, ...], types: tuple[str, str]
 ) -> bool:
-    """Whether every attention layer's own device can run it fused with these K and V `types`.
+    """Whether every attention layer's own device can run it fused with these K and V `types`."""
+    shapes = attention_shapes(hparams, placement, devices)
+    return not shapes or (
+        _types_fit(hparams, types) and all(cuda_has_kernel(*one, hparams.use_alibi) for one in shapes)
+    )
 
-    `expert_layers`: blocks with a mixture of experts.
-    """
+
+def attention_shapes(
+    hparams: HParams, placement: Placement, devices: tuple[PlanDevice, ...]
+) -> frozenset[tuple[int, int, int]]:
+    """Key length, value length and query heads per key head of the layers that attend on CUDA devices."""
     cuda = {device.name for device in devices if device.backend in {"cuda", "rocm"}}
-    shapes = set()
-    for layer in range(hparams.n_layer):
-        if placement.layers[layer] in cuda and _attends(hparams, layer):
-            shapes.add(_shape(hparams, layer))
-    if not shapes:
-        return True
-    if placement.kv_on_host and hparams.arch in UNFUSED_OVER_HOST_CACHE:
-        attending = [layer for layer in range(hparams.n_layer) if placement.layers[layer] in cuda]
-        if any(_gathers_next(hparams, layer, expert_layers) for layer in attending if _attends(hparams, layer)):
-            return False
-    return _types_fit(hparams, types) and all(cuda_has_kernel(*shape, hparams.use_alibi) for shape in shapes)
+    return frozenset(
+        _shape(hparams, layer)
+        for layer in range(hparams.n_layer)
+        if placement.layers[layer] in cuda and _attends(hparams, layer)
+    )
 
 
 def cuda_fuses(hparams: HParams, layer: int, types: tuple[str, ...]) -> bool:
@@ -66,24 +63,6 @@ def _shape(hparams: HParams, layer: int) -> tuple[int, int, int]:
     """Lengths of a key and a value, and query heads per key head."""
     length_v = hparams.n_lora_kv if hparams.is_mla else hparams.n_embd_head_v[layer]
     return hparams.n_embd_head_k[layer], length_v, hparams.n_head[layer] // max(1, hparams.n_head_kv[layer])
-
-
-def _gathers_next(hparams: HParams, layer: int, expert_layers: frozenset[int]) -> bool:
-    """Whether a state in host memory is gathered right after this attention.
-
-    Then attention has the host's operations on both sides, and the scheduler puts it there too. Experts are asked for
-    before the next state is.
-    """
-    if hparams.is_recurrent[layer]:
-        return True
-    if layer in expert_layers:
-        return False
-    for later in range(layer + 1, hparams.n_layer):
-        if hparams.is_recurrent[later]:
-            return True
-        if later in expert_layers or _attends(hparams, later):
-            return False
-    return False
 
 
 def resolve_flash_attention(hparams: HParams, requested: str, v_is_quantized: bool, has_kernel: bool) -> bool:

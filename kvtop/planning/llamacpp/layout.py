@@ -1,25 +1,25 @@
 """Where a model and its caches lie, apart from how long the context is: remembered between plans of one model."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
 
 from kvtop.domain.plan import PlanDevice, Refusal
 from kvtop.planning.llamacpp.buffers import HOST_BUFFER, BufferRule, device_buffer
-from kvtop.planning.llamacpp.flash_attention import has_fused_attention
 from kvtop.planning.llamacpp.kv_cache import CacheGroup, cache_groups
 from kvtop.planning.llamacpp.placement import HOST, Placement, override_rules, place
 from kvtop.planning.llamacpp.prepared import PreparedModel
 from kvtop.planning.llamacpp.recurrent import RecurrentGroup, recurrent_groups
 from kvtop.planning.llamacpp.settings import LlamaSettings
-from kvtop.planning.llamacpp.weights import Loading, weights_by_device
+from kvtop.planning.llamacpp.weights import Loading, overridden_tensors, weights_by_device
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Layout:
     """Placement, weights and cache groups of one model. Dictionaries are by device name, "host" included."""
 
     placement: Placement
+    overridden: Mapping[str, str]
+    """Tensors that `-ot` rules name, and their device."""
     buffers: Mapping[str, BufferRule]
     weights_bytes: Mapping[str, int]
     caches: tuple[CacheGroup, ...]
@@ -35,23 +35,25 @@ def layout_of(
 ) -> Layout | Refusal:
     """The layout for these options; context lengths and cache types play no part in it."""
     predicts = "draft-mtp" in settings.speculative_types and prepared.hparams.n_layer_nextn > 0
-    key = replace(
-        LlamaSettings(),
-        split_mode=settings.split_mode,
-        tensor_split=settings.tensor_split,
-        main_gpu=settings.main_gpu,
-        devices=settings.devices,
-        kv_offload=settings.kv_offload,
-        repack=settings.repack,
-        tensor_overrides=settings.tensor_overrides,
-        cpu_moe=settings.cpu_moe,
-        cpu_moe_layers=settings.cpu_moe_layers,
-        cpu_ffn_layers=settings.cpu_ffn_layers,
+    key = (
+        "layout",
+        devices,
+        gpu_layers,
+        predicts,
+        settings.split_mode,
+        settings.tensor_split,
+        settings.main_gpu,
+        settings.devices,
+        settings.kv_offload,
+        settings.repack,
+        settings.tensor_overrides,
+        settings.cpu_moe,
+        settings.cpu_moe_layers,
+        settings.cpu_ffn_layers,
     )
-    return _layout(prepared, key, devices, gpu_layers, predicts)
+    return prepared.remember(key, lambda: _layout(prepared, settings, devices, gpu_layers, predicts))
 
 
-@lru_cache(maxsize=64)
 def _layout(
     prepared: PreparedModel,
     settings: LlamaSettings,
@@ -64,9 +66,11 @@ def _layout(
     if isinstance(placement, Refusal):
         return placement
     buffers = {device.name: device_buffer(device) for device in devices} | {HOST: HOST_BUFFER}
-    loading = Loading(placement, buffers, override_rules(settings), predicts, settings.repack)
+    overridden = overridden_tensors(prepared.weights, hparams, override_rules(settings), placement)
+    loading = Loading(placement, buffers, overridden, predicts, settings.repack)
     return Layout(
         placement=placement,
+        overridden=overridden,
         buffers=buffers,
         weights_bytes=weights_by_device(prepared.weights, hparams, loading),
         caches=cache_groups(hparams, placement, v_transposed=False, prediction=False),
@@ -74,12 +78,3 @@ def _layout(
         prediction_caches=cache_groups(hparams, placement, v_transposed=False, prediction=True) if predicts else (),
         recurrent=recurrent_groups(hparams, placement),
     )
-
-
-@lru_cache(maxsize=256)
-def fused_attention_available(
-    prepared: PreparedModel, placement: Placement, devices: tuple[PlanDevice, ...], type_k: str, type_v: str
-) -> bool:
-    """`has_fused_attention`, remembered: it looks at every layer and depends on no length."""
-    experts = frozenset(weight.site for weight in prepared.weights.weights if "_exps." in weight.name)
-    return has_fused_attention(prepared.hparams, placement, devices, (type_k, type_v), experts)

@@ -21,14 +21,14 @@ from kvtop.planning.cache_types import CACHE_TYPES
 from kvtop.planning.llamacpp.compute import attention_stays, estimate
 from kvtop.planning.llamacpp.context import ContextRequest, ResolvedContext, request_of, resolve_context
 from kvtop.planning.llamacpp.derivation import derive, warnings_of
-from kvtop.planning.llamacpp.flash_attention import resolve_flash_attention
+from kvtop.planning.llamacpp.flash_attention import has_fused_attention, resolve_flash_attention
 from kvtop.planning.llamacpp.kv_cache import (
     CacheGroup,
     bytes_per_token,
     group_bytes,
     group_cells,
 )
-from kvtop.planning.llamacpp.layout import Layout, fused_attention_available, layout_of
+from kvtop.planning.llamacpp.layout import Layout, layout_of
 from kvtop.planning.llamacpp.placement import HOST
 from kvtop.planning.llamacpp.prepared import PreparedModel, prepare
 from kvtop.planning.llamacpp.recurrent import recurrent_bytes
@@ -109,7 +109,10 @@ def _plan_context(
         hparams,
         flash_attention,
         CACHE_TYPES[request.type_v].is_quantized,
-        fused_attention_available(prepared, layout.placement, devices, request.type_k, request.type_v),
+        prepared.remember(
+            ("fused", layout, request.type_k, request.type_v),
+            lambda: has_fused_attention(hparams, layout.placement, devices, (request.type_k, request.type_v)),
+        ),
     )
     context = resolve_context(request, hparams, fused)
     if fused and flash_attention == "auto" and not CACHE_TYPES[request.type_v].is_quantized:

@@ -1,20 +1,38 @@
 """A model file made ready for planning: what depends on the file alone is worked out once."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import TypeVar, cast
 
 from kvtop.domain.model_file import GgufHeader
 from kvtop.planning.llamacpp.hparams import HParams
 from kvtop.planning.llamacpp.loading import load_hparams
 from kvtop.planning.llamacpp.weights import WeightSet, weight_set
 
+_Found = TypeVar("_Found")
+_MOST_REMEMBERED = 4096
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PreparedModel:
-    """Hyperparameters and sorted tensors of one file. Compared by identity, so that results can be remembered by it."""
+    """Hyperparameters and sorted tensors of one file.
+
+    It remembers what was worked out for it: many plans of one model differ in a context or a cache type only.
+    """
 
     header: GgufHeader
     hparams: HParams
     weights: WeightSet
+    _remembered: dict[Hashable, object] = field(default_factory=dict, init=False, repr=False)
+
+    def remember(self, key: Hashable, make: Callable[[], _Found]) -> _Found:
+        """What `make` gave for this key before, or gives now. `make` depends on the model and the key alone."""
+        found = self._remembered.get(key)
+        if found is None:
+            if len(self._remembered) >= _MOST_REMEMBERED:
+                self._remembered.clear()
+            found = self._remembered[key] = make()
+        return cast("_Found", found)
 
     @property
     def name(self) -> str:

@@ -6,8 +6,8 @@ their alignment; CUDA also pads the last row of a quantized matrix (`ggml_backen
 
 import re
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from kvtop.domain.model_file import GgufHeader, TensorInfo
 from kvtop.domain.plan import UnknownArchitectureError
@@ -21,30 +21,39 @@ INPUT = -1
 OUTPUT = -2
 EVERY_LAYER = -3
 
-_BLOCK = re.compile(r"blk\.(\d+)\.")
 _INPUTS = frozenset({"token_embd", "token_types", "position_embd", "per_layer_token_embd"})
 _PER_LAYER = frozenset({"rope_freqs", "rope_factors_long", "rope_factors_short"})
 _FIRST_LAYER = frozenset({"token_embd_norm", "per_layer_model_proj", "per_layer_proj_norm", "hrm"})
 _CPU_REPACKED = frozenset({"q4_0", "q4_K", "iq4_nl", "mxfp4"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Weight:
-    """One tensor that llama.cpp loads. `site` is a block index, INPUT, OUTPUT or EVERY_LAYER."""
+    """What the tensors of one name, type and shape have in common, whichever block they are in.
+
+    `name` is without `blk.N.`, `suffix` also without `.weight`. Compared by identity.
+    """
 
     name: str
-    site: int
+    suffix: str
     tensor: TensorInfo
     size_bytes: int
     fits_gpu: bool
+    rows: int
+    columns: int
+    allocated: Mapping[BufferRule, int]
+    """Bytes in a buffer of each kind."""
 
 
 @dataclass(frozen=True, slots=True)
 class SiteSum:
-    """Allocated bytes of one site: of what the device can use, by buffer rule; and of what stays on the host."""
+    """Allocated bytes of some tensors: of what the device can use, by buffer rule; and of what stays on the host."""
 
     usable: Mapping[BufferRule, int]
     host_only_bytes: int
+
+
+Pieces = tuple[Weight, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,63 +63,109 @@ class WeightSet:
     `copy` is the token embedding as it is created again for the output layer, None when the file has an output matrix.
     """
 
-    weights: tuple[Weight, ...]
-    sites: Mapping[int, SiteSum]
-    """Sums per site, so that a plan without overrides need not walk hundreds of tensors."""
+    blocks: Mapping[int, Pieces]
+    """Tensors of `blk.N.`; equal blocks share one tuple."""
+    others: tuple[tuple[int, Weight], ...]
+    """Tensors outside of blocks with their site: INPUT, OUTPUT, EVERY_LAYER or block 0."""
+    sums: Mapping[Pieces, SiteSum]
+    """Of each kind of block, so that a plan without overrides need not walk hundreds of tensors."""
     copy: Weight | None
     size_bytes: int
     """Raw bytes of what is loaded without prediction blocks, each tensor once: `/v1/models` calls it `size`."""
+
+    def named(self, hparams: HParams) -> Iterator[tuple[str, int, Weight]]:
+        """Every tensor: full name, site, and what it is."""
+        for block, pieces in self.blocks.items():
+            site = block_site(block, hparams)
+            for piece in pieces:
+                yield f"blk.{block}.{piece.name}", site, piece
+        for site, piece in self.others:
+            yield piece.name, site, piece
 
 
 def weight_set(header: GgufHeader, hparams: HParams) -> WeightSet:
     """Sort the tensors of a file. Raises UnknownArchitectureError for a tensor type whose size is not known."""
     if hparams.n_layer_nextn and hparams.arch not in MTP_NEVER | MTP_ON_DEMAND:
         raise UnknownArchitectureError(f"kvtop has no rule for the prediction blocks of {hparams.arch}")
-    weights: list[Weight] = []
-    names = set()
-    for tensor in header.tensors:
-        if tensor.size_bytes is None:
-            raise UnknownArchitectureError(
-                f"tensor {tensor.name} has a type ({tensor.type_id}) that kvtop does not know"
-            )
-        names.add(tensor.name)
-        site = _site(tensor.name, hparams)
-        fits = gpu_can_hold(tensor, hparams)
-        weights.append(Weight(tensor.name, site, tensor, tensor.size_bytes, fits))
-    if hparams.n_layer_nextn and "blk.0.attn_norm.weight" not in names:
+    blocks, others = _sorted(header, hparams)
+    shared: dict[Pieces, Pieces] = {}
+    pieces = {block: shared.setdefault(found, found) for block, found in ((n, tuple(w)) for n, w in blocks.items())}
+    if hparams.n_layer_nextn and not any(piece.name == "attn_norm.weight" for piece in pieces.get(0, ())):
         raise UnknownArchitectureError("kvtop has no rule for a file that holds prediction blocks only")
+    named = {kind.name: kind for _, kind in others}
     copy = None
-    if hparams.arch in TIED and "output.weight" not in names:
-        embedding = next((weight for weight in weights if weight.name == "token_embd.weight"), None)
-        if embedding is not None:
-            fits = gpu_can_hold(embedding.tensor, hparams, as_output=True)
-            copy = Weight(embedding.name, OUTPUT, embedding.tensor, embedding.size_bytes, fits)
-    if hparams.arch == "codeshell" and "token_embd.weight" not in names:
+    embedding, output = named.get("token_embd.weight"), named.get("output.weight")
+    if hparams.arch in TIED and output is None and embedding is not None:
+        copy = replace(embedding, fits_gpu=gpu_can_hold(embedding.tensor, hparams, as_output=True))
+    if hparams.arch == "codeshell" and embedding is None:
         # The other way round: the output matrix is created a second time to look embeddings up in.
-        copy = next((weight for weight in weights if weight.name == "output.weight"), None)
-    loaded = sum(weight.size_bytes for weight in weights if weight.site < hparams.n_layer)
-    return WeightSet(tuple(weights), _sites(weights), copy, loaded)
+        copy = output
+    loaded = sum(kind.size_bytes for _, kind in others)
+    for block, kinds in pieces.items():
+        if block_site(block, hparams) < hparams.n_layer:
+            loaded += sum(kind.size_bytes for kind in kinds)
+    return WeightSet(pieces, tuple(others), {kind: _sum(kind) for kind in shared}, copy, loaded)
 
 
-def _sites(weights: list[Weight]) -> dict[int, SiteSum]:
-    usable: dict[int, dict[BufferRule, int]] = {}
-    host_only: Counter[int] = Counter()
-    for weight in weights:
-        sums = usable.setdefault(weight.site, {})
-        if not weight.fits_gpu:
-            host_only[weight.site] += HOST_BUFFER.allocated(weight.tensor, weight.size_bytes)
-            continue
-        for rule in BUFFER_RULES:
-            sums[rule] = sums.get(rule, 0) + rule.allocated(weight.tensor, weight.size_bytes)
-    return {site: SiteSum(sums, host_only[site]) for site, sums in usable.items()}
+def _sorted(header: GgufHeader, hparams: HParams) -> tuple[dict[int, list[Weight]], list[tuple[int, Weight]]]:
+    """Tensors of blocks, and those outside with their site."""
+    kinds: dict[tuple[str, int, tuple[int, ...]], Weight] = {}
+    blocks: dict[int, list[Weight]] = {}
+    others: list[tuple[int, Weight]] = []
+    for tensor in header.tensors:
+        name = tensor.name
+        block = -1
+        if name.startswith("blk."):
+            _, number, rest = name.split(".", 2)
+            if number.isdecimal():
+                block, name = int(number), rest
+        key = name, tensor.type_id, tensor.shape
+        kind = kinds.get(key)
+        if kind is None:
+            kind = kinds[key] = _weight(name, tensor, hparams)
+        if block < 0:
+            others.append((_site(name, hparams), kind))
+        elif block in blocks:
+            blocks[block].append(kind)
+        else:
+            blocks[block] = [kind]
+    return blocks, others
+
+
+def _weight(name: str, tensor: TensorInfo, hparams: HParams) -> Weight:
+    size_bytes = tensor.size_bytes
+    if size_bytes is None:
+        raise UnknownArchitectureError(f"tensor {tensor.name} has a type ({tensor.type_id}) that kvtop does not know")
+    shape = tensor.shape
+    return Weight(
+        name=name,
+        suffix=name.removesuffix(".weight"),
+        tensor=tensor,
+        size_bytes=size_bytes,
+        fits_gpu=gpu_can_hold(tensor, hparams),
+        rows=shape[1] if len(shape) > 1 else 1,
+        columns=shape[0] if shape else 1,
+        allocated={rule: rule.allocated(tensor, size_bytes) for rule in BUFFER_RULES},
+    )
+
+
+def _sum(pieces: Iterable[Weight]) -> SiteSum:
+    usable: Counter[BufferRule] = Counter()
+    host_only = 0
+    for piece in pieces:
+        if piece.fits_gpu:
+            usable.update(piece.allocated)
+        else:
+            host_only += piece.allocated[HOST_BUFFER]
+    return SiteSum(usable, host_only)
+
+
+def block_site(block: int, hparams: HParams) -> int:
+    """Blocks beyond the model's layers belong to a head and go with the output."""
+    return block if block < hparams.n_layer_all else OUTPUT
 
 
 def _site(name: str, hparams: HParams) -> int:
-    block = _BLOCK.match(name)
-    if block:
-        index = int(block.group(1))
-        # Blocks beyond the model's layers belong to a head and go with the output.
-        return index if index < hparams.n_layer_all else OUTPUT
     stem = name.split(".", 1)[0]
     if stem in _INPUTS:
         return INPUT
@@ -125,57 +180,60 @@ def _site(name: str, hparams: HParams) -> int:
 class Loading:
     """How the weights of one file are loaded: where, and what of them.
 
-    `overrides` are `-ot` rules; `with_prediction` wants prediction blocks (`--spec-type draft-mtp`); `repack` lets the
-    CPU keep matrices in another layout.
+    `overridden` are the tensors that an `-ot` rule names, with their device; `with_prediction` wants prediction blocks
+    (`--spec-type draft-mtp`); `repack` lets the CPU keep matrices in another layout.
     """
 
     placement: Placement
     buffers: Mapping[str, BufferRule]
-    overrides: tuple[tuple[str, str], ...] = ()
+    overridden: Mapping[str, str]
     with_prediction: bool = False
     repack: bool = True
 
 
 def weights_by_device(weight_set: WeightSet, hparams: HParams, loading: Loading) -> dict[str, int]:
-    """Bytes of weights per device; every device of `loading.buffers` has an entry.
-
-    Raises UnknownArchitectureError for an override that names another buffer type or is no regular expression.
-    """
+    """Bytes of weights per device; every device of `loading.buffers` has an entry."""
     totals = dict.fromkeys(loading.buffers, 0)
-    target = Overrides(loading.overrides, loading.placement)
+    placement, overridden = loading.placement, loading.overridden
     last = hparams.n_layer
     if loading.with_prediction and hparams.arch in MTP_ON_DEMAND:
         last = hparams.n_layer_all
-    if loading.overrides:
-        for weight in weight_set.weights:
-            if weight.site < last:
-                for device in _devices(weight, hparams, loading.placement, target):
-                    totals[device] += loading.buffers[device].allocated(weight.tensor, weight.size_bytes)
+    if overridden:
+        for name, site, weight in weight_set.named(hparams):
+            if site < last:
+                for device in _devices(name, site, weight, hparams, loading):
+                    totals[device] += weight.allocated[loading.buffers[device]]
     else:
         _add_sites(totals, weight_set, hparams, loading, last)
     copy = weight_set.copy
     if copy is not None:
-        device = target.of(copy.name) or (loading.placement.output if copy.fits_gpu else HOST)
-        original = target.of(copy.name) or HOST
-        repacked = not loading.placement.devices and loading.repack and _repacks(copy.tensor)
+        device = overridden.get(copy.name) or (placement.output if copy.fits_gpu else HOST)
+        original = overridden.get(copy.name) or HOST
+        repacked = not placement.devices and loading.repack and _repacks(copy.tensor)
         if device != original or repacked or hparams.arch in COPIED_FIRST:
-            totals[device] += loading.buffers[device].allocated(copy.tensor, copy.size_bytes)
+            totals[device] += copy.allocated[loading.buffers[device]]
     return totals
 
 
 def _add_sites(totals: dict[str, int], weight_set: WeightSet, hparams: HParams, loading: Loading, last: int) -> None:
-    for site, sums in weight_set.sites.items():
+    placement, buffers = loading.placement, loading.buffers
+    for block, pieces in weight_set.blocks.items():
+        site = block_site(block, hparams)
         if site < last:
-            for device in _site_devices(site, hparams, loading.placement):
-                totals[device] += sums.usable.get(loading.buffers[device], 0)
-                totals[HOST] += sums.host_only_bytes
+            device = placement.output if site == OUTPUT else placement.layers[site]
+            sums = weight_set.sums[pieces]
+            totals[device] += sums.usable.get(buffers[device], 0)
+            totals[HOST] += sums.host_only_bytes
+    for site, weight in weight_set.others:
+        for device in _site_devices(site, hparams, placement) if weight.fits_gpu else (HOST,):
+            totals[device] += weight.allocated[buffers[device]]
 
 
-def _devices(weight: Weight, hparams: HParams, placement: Placement, target: "Overrides") -> set[str]:
-    override = target.of(weight.name)
+def _devices(name: str, site: int, weight: Weight, hparams: HParams, loading: Loading) -> set[str]:
+    override = loading.overridden.get(name)
     if override is not None:
         return {override}
-    return _site_devices(weight.site, hparams, placement) if weight.fits_gpu else {HOST}
+    return _site_devices(site, hparams, loading.placement) if weight.fits_gpu else {HOST}
 
 
 def _site_devices(site: int, hparams: HParams, placement: Placement) -> set[str]:
@@ -201,30 +259,35 @@ def _repacks(tensor: TensorInfo) -> bool:
     return tensor.type_name in _CPU_REPACKED and len(tensor.shape) > 1 and tensor.shape[1] % 8 == 0
 
 
-class Overrides:
-    """First matching `-ot` rule of a tensor name."""
+def overridden_tensors(
+    weight_set: WeightSet, hparams: HParams, rules: tuple[tuple[str, str], ...], placement: Placement
+) -> dict[str, str]:
+    """Device of every tensor that a rule of `-ot` names; the first that matches wins.
 
-    def __init__(self, rules: tuple[tuple[str, str], ...], placement: Placement) -> None:
-        self._rules: list[tuple[re.Pattern[str], str]] = []
-        grouped: list[tuple[list[str], str]] = []
-        for pattern, buffer_type in rules:
-            device = _buffer_device(buffer_type, placement)
-            if grouped and grouped[-1][1] == device:
-                grouped[-1][0].append(pattern)
-            else:
-                grouped.append(([pattern], device))
-        for patterns, device in grouped:
-            try:
-                self._rules.append((re.compile("|".join(f"(?:{pattern})" for pattern in patterns)), device))
-            except re.error as error:
-                raise UnknownArchitectureError(f"kvtop cannot read the tensor override {patterns}: {error}") from error
-
-    def of(self, name: str) -> str | None:
-        """The device that a rule names for this tensor, or None."""
-        for pattern, device in self._rules:
-            if pattern.search(name):
-                return device
-        return None
+    Raises UnknownArchitectureError for a rule that names another buffer type or is no regular expression.
+    """
+    if not rules:
+        return {}
+    grouped: list[tuple[list[str], str]] = []
+    for pattern, buffer_type in rules:
+        device = _buffer_device(buffer_type, placement)
+        if grouped and grouped[-1][1] == device:
+            grouped[-1][0].append(pattern)
+        else:
+            grouped.append(([pattern], device))
+    compiled = []
+    for patterns, device in grouped:
+        try:
+            compiled.append((re.compile("|".join(f"(?:{pattern})" for pattern in patterns)).search, device))
+        except re.error as error:
+            raise UnknownArchitectureError(f"kvtop cannot read the tensor override {patterns}: {error}") from error
+    found = {}
+    for name, _, _ in weight_set.named(hparams):
+        for search, device in compiled:
+            if search(name):
+                found[name] = device
+                break
+    return found
 
 
 def _buffer_device(buffer_type: str, placement: Placement) -> str:
