@@ -1,0 +1,88 @@
+"""The sides of `kvtop diff`: snapshots, recordings, this host, and command lines. Wiring, like `watching`."""
+
+import argparse
+import os
+import shlex
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from kvtop.analysis.causes import Planned
+from kvtop.analysis.comparable import host_state, planned_state
+from kvtop.analysis.planned_server import planned_servers
+from kvtop.domain.comparison import HostState
+from kvtop.domain.launch import LaunchOptions
+from kvtop.domain.plan import MemoryPlan, Refusal, UnknownArchitectureError
+from kvtop.plan_reading.opened import open_command
+from kvtop.plan_reading.question import Question, UsageError, read_machine
+from kvtop.planning.command import parse_command
+from kvtop.sources.redaction import clean
+from kvtop.sources.snapshot_file import read_snapshot
+from kvtop.watching import config_of, first_samples, last_frame
+
+_RECORDING_STARTS = (b"kvtop.recording/", b"PK\x03\x04")
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One side, and those of its servers that can be planned again."""
+
+    state: HostState
+    plans: dict[str, Planned] = field(default_factory=dict)
+
+
+def side_of(word: str, args: argparse.Namespace) -> Side:
+    """ "live", a snapshot, a recording (its last tick), or RECORDING@TIME.
+
+    Raises ConfigError, RecordingError, SnapshotFileError, or ValueError for a time that is none.
+    """
+    if word == "live":
+        samples = first_samples(args, config_of(args))
+        return Side(host_state("live", last_frame(samples)), planned_servers(samples[-1]))
+    path, time = Path(word), None
+    if not path.exists() and "@" in word:
+        head, _, time = word.rpartition("@")
+        path = Path(head)
+    if time is None and not _is_recording(path):
+        return Side(read_snapshot(path, word))
+    from kvtop.replaying import frame_at, moment  # noqa: PLC0415  only for recordings
+    from kvtop.sources.recordings.reader import Recording  # noqa: PLC0415
+
+    recording = Recording(path)
+    index = len(recording) - 1 if time is None else moment(recording, time)
+    return Side(host_state(word, frame_at(recording, index)), planned_servers(recording.sample(index)))
+
+
+def planned_side(name: str, command: str, gpu_specs: tuple[str, ...]) -> Side:
+    """A command line that has not been started.
+
+    Raises UsageError, ModelFileError, ValueError, UnknownArchitectureError; a refusal is a UsageError too.
+    """
+    question = Question(parse_command(shlex.split(command)), gpu_specs, environ=dict(os.environ))
+    opened = open_command(question, read_machine(question))
+    if isinstance(opened, Refusal):
+        raise _refused(name, opened)
+    plan = opened.plan()
+    if isinstance(plan, Refusal):
+        raise _refused(name, plan)
+
+    def replan(launch: LaunchOptions) -> MemoryPlan | None:
+        try:
+            found = replace(opened, launch=launch).plan()
+        except UnknownArchitectureError:
+            return None
+        return found if isinstance(found, MemoryPlan) else None
+
+    state = planned_state(name, opened.launch, plan)
+    return Side(HostState(name, clean(command), (state,)), {name: Planned(opened.launch, plan, replan)})
+
+
+def _refused(name: str, refusal: Refusal) -> UsageError:
+    return UsageError(f"{name}: {refusal.engine} would refuse to start: {refusal.message}")
+
+
+def _is_recording(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(16).startswith(_RECORDING_STARTS)
+    except OSError:
+        return False

@@ -1,0 +1,99 @@
+"""Two states of a host side by side, and what differs between them."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """Bytes of one segment on one device, by the Segment's value or "total"; None is unknown."""
+
+    device_id: str
+    segment: str
+    size_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerState:
+    """What is compared of one server. `options` are (name, value) of its effective launch options, None: unknown.
+
+    `findings` are (code, message). How full a cache is at the moment is no part of it: that changes with every request.
+    """
+
+    id: str
+    engine: str
+    version: str | None
+    model: str | None
+    options: tuple[tuple[str, str], ...] | None
+    type_k: str | None
+    type_v: str | None
+    capacity_tokens: int | None
+    bytes_per_token: float | None
+    slots: int | None
+    slot_context_tokens: int | None
+    amounts: tuple[Amount, ...]
+    findings: tuple[tuple[str, str], ...]
+
+    def total_bytes(self, segment: str) -> int | None:
+        """A segment over all devices; None where a device's share is unknown, or there is no device."""
+        sizes = [it.size_bytes for it in self.amounts if it.segment == segment]
+        known = [size for size in sizes if size is not None]
+        return sum(known) if known and len(known) == len(sizes) else None
+
+
+@dataclass(frozen=True, slots=True)
+class HostState:
+    """One side of a comparison. `name` is what the person typed; `free` is (device id, free bytes)."""
+
+    name: str
+    host: str
+    servers: tuple[ServerState, ...]
+    free: tuple[tuple[str, int | None], ...] = ()
+    taken_at: float | None = None
+    """Unix time in seconds; None for a plan."""
+
+
+class Topic(StrEnum):
+    """What a difference is about, in the order that is printed."""
+
+    SERVER = "server"
+    CONFIGURATION = "configuration"
+    CAPACITY = "capacity"
+    MEMORY = "memory"
+    HEADROOM = "headroom"
+    FINDING = "finding"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that is not the same. A value is None where that side lacks it.
+
+    `ratio` is after / before - 1 for numbers, None otherwise. `counts` is False for a number within the tolerance, and
+    where one side is unknown: that proves no difference. `unit` is "bytes", "tokens", "bytes per token" or "".
+    `cause` is a sentence, or "" where nobody can say.
+    """
+
+    topic: Topic
+    subject: str
+    what: str
+    before: str | float | None
+    after: str | float | None
+    unit: str = ""
+    ratio: float | None = None
+    counts: bool = True
+    cause: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """All differences of two sides, by server in A's order, then the host's own."""
+
+    before: HostState
+    after: HostState
+    tolerance_ratio: float
+    differences: tuple[Difference, ...]
+
+    @property
+    def differs(self) -> bool:
+        """Whether anything counts."""
+        return any(it.counts for it in self.differences)

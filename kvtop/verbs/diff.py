@@ -1,0 +1,93 @@
+"""`kvtop diff A B`: what differs between two states of a host, or two commands, and why."""
+
+import argparse
+import os
+import sys
+
+from kvtop.analysis.comparison import compare
+from kvtop.config import ConfigError
+from kvtop.diffing import Side, planned_side, side_of
+from kvtop.domain.model_file import ModelFileError
+from kvtop.domain.plan import UnknownArchitectureError
+from kvtop.plan_reading.question import UsageError
+from kvtop.sources.redaction import clean
+from kvtop.sources.snapshot_file import SnapshotFileError
+from kvtop.verbs.watched import add_watching
+
+EXIT_SAME, EXIT_DIFFER, EXIT_USAGE, EXIT_UNKNOWN = 0, 1, 2, 4
+
+_EPILOG = """\
+A and B are snapshots (kvtop snapshot --json), recordings (their last moment, or FILE@TIME), or the word live.
+With --plan they are command lines, each in quotes.
+
+exit codes: 0 no difference beyond the tolerance; 1 they differ; 2 bad usage, or a file that cannot be read;
+4 no exact rule for a model or option (--plan).
+
+  kvtop diff before.json live
+  kvtop diff --plan --gpu 24GiB 'llama-server -m model.gguf' 'llama-server -m model.gguf -ctk q8_0 -ctv q8_0 -fa on'
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the verb."""
+    parser.epilog = _EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("a", metavar="A", help="before")
+    parser.add_argument("b", metavar="B", help="after")
+    parser.add_argument("--plan", action="store_true", help="A and B are command lines that have not been started")
+    parser.add_argument("--gpu", action="append", default=[], metavar="SPEC", help="for --plan, as in kvtop plan")
+    words = "numbers this close do not count: 1%% or 0.01 (default: 1%%)"
+    parser.add_argument("--tolerance", default="1%", metavar="RATIO", help=words)
+    parser.add_argument("--json", action="store_true", help="as JSON, schema kvtop.diff/1")
+    add_watching(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compare and print. Leaves without waiting for a thread that hangs inside a driver."""
+    tolerance = _tolerance(args.tolerance)
+    if args.gpu and not args.plan:
+        raise ConfigError("--gpu: is for --plan; measured sides have their own devices")
+    try:
+        before, after = _sides(args)
+    except UnknownArchitectureError as error:
+        return _failed(f"no exact rule: {error}", EXIT_UNKNOWN)
+    except (UsageError, SnapshotFileError, ModelFileError, ValueError, OSError) as error:
+        return _failed(str(error), EXIT_USAGE)
+    comparison = compare(before.state, after.state, tolerance, (before.plans, after.plans))
+    if args.json:
+        from kvtop.views.export.diff_json import diff_json  # noqa: PLC0415
+
+        sys.stdout.write(diff_json(comparison))
+    else:
+        from kvtop.views.export.diff_text import diff_text  # noqa: PLC0415
+
+        sys.stdout.write(diff_text(comparison))
+    sys.stdout.flush()
+    os._exit(EXIT_DIFFER if comparison.differs else EXIT_SAME)
+
+
+def _sides(args: argparse.Namespace) -> tuple[Side, Side]:
+    if args.plan:
+        gpus = tuple(args.gpu)
+        return planned_side("A", args.a, gpus), planned_side("B", args.b, gpus)
+    from kvtop.sources.recordings.framing import RecordingError  # noqa: PLC0415
+
+    try:
+        return side_of(args.a, args), side_of(args.b, args)
+    except RecordingError as error:
+        raise UsageError(str(error)) from error
+
+
+def _tolerance(text: str) -> float:
+    try:
+        ratio = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        ratio = -1.0
+    if not 0 <= ratio < 1:
+        raise ConfigError(f"--tolerance: must be a ratio like 1% or 0.01, got {text!r}")
+    return ratio
+
+
+def _failed(message: str, code: int) -> int:
+    print(f"kvtop diff: {clean(message)}", file=sys.stderr)
+    return code
