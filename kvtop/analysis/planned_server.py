@@ -1,8 +1,9 @@
 """A measured server as something that can be planned again with other options."""
 
 from kvtop.analysis.causes import Planned
-from kvtop.analysis.live_plan import HOST, MLX_STEP_TOKENS, placed
+from kvtop.analysis.live_plan import MLX_STEP_TOKENS
 from kvtop.analysis.live_settings import live_launch
+from kvtop.analysis.placement import HOST, placed
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.model_file import Checkpoint, GgufHeader
 from kvtop.domain.plan import MemoryPlan, UnknownArchitectureError
