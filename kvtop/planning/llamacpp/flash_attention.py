@@ -49,6 +49,11 @@ def attention_shapes(
     )
 
 
+def shapes_of_model(hparams: HParams) -> frozenset[tuple[int, int, int]]:
+    """(length of a key, of a value, query heads per key head) of every attention in the trunk."""
+    return frozenset(_shape(hparams, layer) for layer in range(hparams.n_layer) if _attends(hparams, layer))
+
+
 def cuda_fuses(hparams: HParams, layer: int, types: tuple[str, ...]) -> bool:
     """Whether CUDA has a kernel for the attention of this layer over caches of these types; else the CPU runs it."""
     return _types_fit(hparams, types) and cuda_has_kernel(*_shape(hparams, layer), hparams.use_alibi)
