@@ -11,6 +11,7 @@ from kvtop.analysis.facts import facts
 from kvtop.analysis.growth import Watched, held_memory, held_tokens, memory_to_full, time_to_full
 from kvtop.analysis.live_plan import PlanMemory, live_plan
 from kvtop.analysis.measured import Measured
+from kvtop.analysis.mlx_counters import divided
 from kvtop.analysis.placement import Placed, placed
 from kvtop.analysis.present_parts import present_parts
 from kvtop.analysis.rates import generated_per_second, prompt_per_second
@@ -94,7 +95,8 @@ def _measured(reading: ServerReading, plan: MemoryPlan | None, on: Placed, where
     found = []
     for device_id, backend, driver, name in rows:
         planned = None if plan is None else present_parts(reading, plan, name, is_shared=where.is_shared)
-        reported = reported_parts(reading.memory_reports, device_id, on.engine_of(device_id) if on.devices else 0)
+        reports = divided(reading.memory_reports, plan)
+        reported = reported_parts(reports, device_id, on.engine_of(device_id) if on.devices else 0)
         found.append(Measured(device_id, backend, name, driver, planned, reported, current.get(device_id)))
     return tuple(found)
 

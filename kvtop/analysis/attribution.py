@@ -1,7 +1,7 @@
 """Who holds what: one server's measured bytes on one device, divided into segments that add up to them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kvtop.analysis.segments import Parts
 from kvtop.domain.device import Device
@@ -115,13 +115,20 @@ def split_on(
         device_id=device_id,
         driver=driver,
         weights=parts.weights,
-        kv_cache=parts.kv_cache,
+        kv_cache=_bounded(parts.kv_cache, _left(driver, known), prior),
         kv_used_bytes=kv_used_bytes,
         recurrent=parts.recurrent,
         compute=compute,
         runtime=runtime,
         unattributed=_residual(driver, (*known, runtime)),
     )
+
+
+def _bounded(cache: Figure, left: int | None, prior: Estimate | None) -> Figure:
+    """A cache that nobody reports is at most what the measured total leaves beside the rest: a range, no number."""
+    if cache.basis is not Basis.UNKNOWN or cache.low_bytes is None or left is None:
+        return cache
+    return replace(cache, high_bytes=max(left - (prior.low_bytes if prior is not None else 0), cache.low_bytes))
 
 
 def _within(compute: Figure, left: int | None, prior: Estimate | None) -> Figure:

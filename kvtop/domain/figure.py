@@ -25,7 +25,8 @@ class Basis(StrEnum):
 class Figure:
     """An amount of memory with its basis.
 
-    `value_bytes` is None exactly when `basis` is UNKNOWN. `low_bytes` and `high_bytes` are set for ESTIMATED.
+    `value_bytes` is None exactly when `basis` is UNKNOWN. `low_bytes` and `high_bytes` are set for ESTIMATED, and for
+    UNKNOWN where nobody says how much it is but a measurement bounds it.
     `source` is one line a person can read: the rule, the endpoint or the driver call behind the number.
     """
 

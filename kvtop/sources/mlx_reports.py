@@ -74,10 +74,11 @@ def mlx_report(found: FoundProcess, proc: Path = Path("/proc")) -> MlxReport | F
     return MlxReport(memory, clean(version) if isinstance(version, str) else "")
 
 
-def with_report(reading: ServerReading, report: MlxReport) -> ServerReading:
-    """The reading with what its server reported; the advice to wrap it goes."""
+def with_report(reading: ServerReading, report: MlxReport, device_id: str = "host") -> ServerReading:
+    """The reading with what its server reported of this device; the advice to wrap it goes."""
     hint = "" if reading.hint == UNWRAPPED else reading.hint
-    return replace(reading, memory_reports=(report.memory,), version=report.version or reading.version, hint=hint)
+    memory = replace(report.memory, device_id=device_id)
+    return replace(reading, memory_reports=(memory,), version=report.version or reading.version, hint=hint)
 
 
 def _fields(text: bytes) -> dict[str, Any] | None:

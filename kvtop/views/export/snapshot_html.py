@@ -86,7 +86,7 @@ def _server(view: ServerView) -> str:
 
 def _figure(figure: Figure) -> tuple[str, str, str, str]:
     basis = figure.basis.value
-    if figure.basis is Basis.ESTIMATED:
+    if figure.basis is Basis.ESTIMATED or figure.high_bytes is not None:
         basis += f", {bytes_text(figure.low_bytes)} to {bytes_text(figure.high_bytes)}"
     exact = "?" if figure.value_bytes is None else f"{figure.value_bytes:,}"
     return exact, bytes_text(figure.value_bytes), basis, figure.source

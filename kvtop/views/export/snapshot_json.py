@@ -46,7 +46,7 @@ class DeviceJson(TypedDict):
 
 
 class SegmentJson(TypedDict):
-    """One segment. `low_bytes` and `high_bytes` are set when `basis` is "estimated"; `source` says who says so."""
+    """One segment. `low_bytes` and `high_bytes` are set when `basis` is "estimated", and may bound an "unknown" one."""
 
     bytes: int | None
     basis: str

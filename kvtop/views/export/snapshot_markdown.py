@@ -95,7 +95,7 @@ def _ledger(splits: tuple[Split, ...]) -> list[str]:
 def _row(device: str, name: str, figure: Figure) -> str:
     size = "?" if figure.value_bytes is None else str(figure.value_bytes)
     basis = figure.basis.value
-    if figure.basis is Basis.ESTIMATED:
+    if figure.basis is Basis.ESTIMATED or figure.high_bytes is not None:
         basis += f", {bytes_text(figure.low_bytes)} to {bytes_text(figure.high_bytes)}"
     return f"| {device} | {name} | {size} | {bytes_text(figure.value_bytes)} | {basis} | {words(figure.source)} |"
 

@@ -29,6 +29,8 @@ def basis_text(figure: Figure) -> str:
     """The basis as a word, with the range where there is one: "estimated ±24.0 MiB"."""
     if figure.basis is Basis.ESTIMATED and figure.low_bytes is not None and figure.high_bytes is not None:
         return f"estimated ±{bytes_text((figure.high_bytes - figure.low_bytes + 1) // 2)}"
+    if figure.basis is Basis.UNKNOWN and figure.high_bytes is not None:
+        return f"unknown, at most {bytes_text(figure.high_bytes)}"
     return figure.basis.value
 
 

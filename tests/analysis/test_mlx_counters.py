@@ -1,0 +1,64 @@
+"""MLX's counters, divided by the weights of the model file. The numbers are those of a real mlx_lm.server 0.32.2."""
+
+from kvtop.analysis.attribution import RUNTIME_PRIORS, split_on
+from kvtop.analysis.mlx_counters import divided
+from kvtop.analysis.segments import Parts
+from kvtop.domain.engine_report import MemoryReport
+from kvtop.domain.figure import UNKNOWN, Basis, Figure
+from kvtop.domain.plan import DevicePlan, Estimate, MemoryPlan
+
+NOTHING = Estimate(0, 0, 0)
+WEIGHTS = 14_821_888
+
+
+def plan(engine: str = "mlx", weights: int | None = WEIGHTS, state: int = 0) -> MemoryPlan:
+    device = DevicePlan("host", weights, 4_194_304, state, NOTHING, 0)
+    return MemoryPlan(engine, "mlx-lm 0.32.2", "tiny", "llama", (device,), 16384.0, ())
+
+
+def report(active: int | None) -> MemoryReport:
+    return MemoryReport(device_id="host", active_bytes=active, kept_bytes=127_778, source="by kvtop wrap")
+
+
+def test_what_is_no_weight_is_cache() -> None:
+    """One prompt of 1000 tokens: its cache, and the copy that an idle batch keeps, 1024 rows of 16384 bytes each."""
+    (found,) = divided([report(WEIGHTS + 33_555_476)], plan())
+    assert found.kv_cache_bytes == 33_555_476
+    assert found.kv_cache_bytes - 2 * 1024 * 16384 == 1044
+    assert found.graph_bytes == 127_778
+    assert "less the weights" in found.source
+    assert (found.weights_bytes, found.active_bytes) == (None, WEIGHTS + 33_555_476)
+
+
+def test_a_model_that_is_not_loaded_whole_has_no_known_cache() -> None:
+    (found,) = divided([report(WEIGHTS - 1)], plan())
+    assert found.kv_cache_bytes is None
+    assert divided([report(WEIGHTS)], plan())[0].kv_cache_bytes == 0
+
+
+def test_state_is_told_from_cache() -> None:
+    (found,) = divided([report(WEIGHTS + 1500)], plan(state=500))
+    assert found.kv_cache_bytes == 1000
+    assert "state of one sequence" in found.source
+
+
+def test_where_nothing_can_be_divided_the_reports_stay() -> None:
+    untouched = (report(WEIGHTS + 5),)
+    assert divided(untouched, None) == untouched
+    assert divided(untouched, plan(weights=None)) == untouched
+    assert divided(untouched, plan("vllm")) == untouched
+    assert divided([report(None)], plan()) == (report(None),)
+
+
+def test_a_cache_that_nobody_reports_is_a_range_and_never_a_number() -> None:
+    driver = Figure(136_495_104, Basis.MEASURED)
+    weights = Figure(WEIGHTS, Basis.COMPUTED)
+    unseen = Figure(None, Basis.UNKNOWN, low_bytes=0)
+    parts = Parts(weights, unseen, Figure(0, Basis.COMPUTED), UNKNOWN, is_python=True)
+    split = split_on("host", "host", driver, parts)
+    cache = split.kv_cache
+    assert (cache.value_bytes, cache.low_bytes) == (None, 0)
+    assert cache.high_bytes == 136_495_104 - WEIGHTS - RUNTIME_PRIORS["python"].low_bytes
+    assert sum(figure.value_bytes or 0 for _, figure in split.segments()) == 136_495_104
+    assert split_on("x", "", UNKNOWN, parts).kv_cache == unseen
+    assert split_on("host", "host", Figure(1, Basis.MEASURED), parts).kv_cache.high_bytes == 0
