@@ -27,6 +27,10 @@ DEFAULT_TEXT = """\
 # Draw with ASCII characters only. "auto" does so when the locale is not UTF-8.
 #ascii = "auto"
 
+# Other keys for the dashboard: an id of docs/keys.md, and one key or several separated by commas.
+#[keys]
+#quit = "q"
+
 # Endpoints to watch besides. The key is read from a file or an environment variable, never written here.
 #[[servers]]
 #url = "http://127.0.0.1:8080"
@@ -73,6 +77,8 @@ class Config:
     ascii: str = "auto"
     servers: tuple[ServerConfig, ...] = field(default=())
     suppress: tuple[SuppressConfig, ...] = field(default=())
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """Id of a key of the dashboard -> other keys; the dashboard checks both."""
 
 
 def config_directory(environ: Mapping[str, str]) -> Path:
@@ -81,15 +87,20 @@ def config_directory(environ: Mapping[str, str]) -> Path:
     return (Path(base) if base else Path(environ.get("HOME", "~")).expanduser() / ".config") / "kvtop"
 
 
+def config_file(environ: Mapping[str, str], path: str | None = None) -> Path:
+    """The file that is read: the named one, else `KVTOP_CONFIG`, else `config.toml` in the configuration directory."""
+    named = path or environ.get("KVTOP_CONFIG")
+    return Path(named).expanduser() if named else config_directory(environ) / "config.toml"
+
+
 def load_config(environ: Mapping[str, str], path: str | None = None) -> Config:
     """The configuration from file and environment. A named file must exist; the default one need not.
 
     Raises ConfigError naming file and key.
     """
-    named = path or environ.get("KVTOP_CONFIG")
-    file = Path(named).expanduser() if named else config_directory(environ) / "config.toml"
+    file = config_file(environ, path)
     config = Config()
-    if named or file.exists():
+    if path or environ.get("KVTOP_CONFIG") or file.exists():
         config = _from_file(file)
     return _from_environment(config, environ)
 

@@ -19,8 +19,8 @@ def test_without_a_file_the_defaults_hold(tmp_path: Path) -> None:
 
 def test_a_whole_file(tmp_path: Path) -> None:
     text = 'interval_seconds = 2\ntheme = "light"\ndiscover = false\nascii = "always"\n'
-    text += '[[servers]]\nurl = "http://h:1"\napi_key_env = "K"\n'
-    expected = Config(2.0, "light", False, "always", (ServerConfig("http://h:1", api_key_env="K"),))
+    text += '[[servers]]\nurl = "http://h:1"\napi_key_env = "K"\n[keys]\nquit = "x"\n'
+    expected = Config(2.0, "light", False, "always", (ServerConfig("http://h:1", api_key_env="K"),), keys={"quit": "x"})
     assert load_config({}, _file(tmp_path, text)) == expected
 
 
@@ -40,6 +40,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         ("interval_seconds = inf", ["interval_seconds"]),
         ('ascii = "yes"', ["ascii", "auto, always or never"]),
         ("discover = 1", ["discover", "boolean"]),
+        ("[keys]\nquit = 1", ["keys.quit", "string"]),
         ("[[servers]]\napi_key_env = 'K'", ["servers.0.url"]),
         ("[[servers]]\nurl = 'h:1'", ["servers.url", "http://"]),
         ("[[servers]]\nurl = 'http://h'\nkey = 'x'", ["servers.0.key", "api_key_file"]),

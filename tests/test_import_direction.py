@@ -20,6 +20,7 @@ ALLOWED = {
 ONLY_IN = {
     "textual": "views/tui/",
     "rich": "views/tui/",
+    "plotext": "views/tui/",
     "pynvml": "sources/devices/nvml",
     "httpx2": "sources/http.py",
     "msgspec": "sources/recordings/",

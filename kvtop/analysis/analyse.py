@@ -42,7 +42,7 @@ def analyse(history: History, sample: Sample, version: str) -> Frame:
     """The Frame of this Sample. `history` is brought up to date for the next tick."""
     processes = {process.pid: process for process in sample.processes}
     servers = tuple(_server_view(history, reading, sample, processes) for reading in sample.servers)
-    devices = device_views(sample.devices, servers, sample.taken_at)
+    devices = device_views(sample.devices, servers, sample.taken_at, processes)
     history.taken_at = sample.taken_at
     history.readings = {reading.id: reading for reading in sample.servers}
     history.growth = {name: watched for name, watched in history.growth.items() if name in history.readings}

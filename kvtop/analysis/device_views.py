@@ -1,15 +1,21 @@
 """Devices as they are drawn: who is on each, and what all others hold there, where that can be known."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
+from kvtop.analysis.other_processes import other_processes
 from kvtop.domain.device import Device
 from kvtop.domain.frame import DeviceView, ServerView, Split
+from kvtop.domain.process import Process
 
 
 def device_views(
-    devices: tuple[Device, ...], servers: tuple[ServerView, ...], taken_at: float
+    devices: tuple[Device, ...],
+    servers: tuple[ServerView, ...],
+    taken_at: float,
+    processes: Mapping[int, Process] = MappingProxyType({}),
 ) -> tuple[DeviceView, ...]:
-    """One view a device, in the order of `devices`."""
+    """One view a device, in the order of `devices`. `processes` names those that are no server's."""
     by_device: dict[str, list[tuple[str, Split]]] = {device.id: [] for device in devices}
     for server in servers:
         for split in server.splits:
@@ -21,6 +27,7 @@ def device_views(
             splits=tuple(row for row in by_device[device.id] if row[1].driver.value_bytes is not None),
             other_bytes=_other_bytes(device, devices, by_device),
             age_seconds=float(int(max(taken_at - device.measured_at, 0))),
+            others=other_processes(device, (server.reading for server in servers), processes),
         )
         for device in devices
     )

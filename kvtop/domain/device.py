@@ -66,3 +66,6 @@ class Device:
     temperature_celsius: float | None = None
     power_watts: float | None = None
     power_limit_watts: float | None = None
+    clock_mhz: float | None = None
+    """Of the streaming multiprocessors, now; `clock_limit_mhz` is the highest that the card may take."""
+    clock_limit_mhz: float | None = None

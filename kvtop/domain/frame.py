@@ -137,6 +137,17 @@ class ServerView:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherProcess:
+    """A process on a device that belongs to no server. None is unknown: another user's process has no name here."""
+
+    pid: int
+    name: str | None
+    used_bytes: int | None
+    contexts: tuple[str, ...] = ()
+    """Of "compute", "graphics", "mps"."""
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceView:
     """One device and who is on it. `other_bytes`: processes that are no server kvtop explains."""
 
@@ -146,6 +157,8 @@ class DeviceView:
     other_bytes: int | None
     age_seconds: float
     """Since the driver last answered, in whole seconds: an age that ticks must not make equal frames differ."""
+    others: tuple[OtherProcess, ...] = ()
+    """Those that the driver lists besides the servers', the largest first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,11 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 
-from kvtop.config import Config, config_directory, environment
+from kvtop.config import Config, ConfigError, config_directory, config_file, environment
 from kvtop.domain.frame import Frame
 from kvtop.text import bytes_text
 from kvtop.views.tui.app import KvtopApp
+from kvtop.views.tui.keys import check_keymap
 from kvtop.watching import config_of, frames, one_frame, samples_of, warn
 
 EXIT_NO_TERMINAL = 2
@@ -22,6 +23,10 @@ READING_SECONDS = 4.0
 def run(args: argparse.Namespace) -> int:
     """Draw until the person leaves. Never returns to a thread that hangs inside a driver."""
     config = config_of(args)
+    environ = environment()
+    wrong = check_keymap(config.keys)
+    if wrong:
+        raise ConfigError(f"{config_file(environ, args.config)}: {wrong[0]}")
     # Textual draws on stderr; without a terminal there it would write escape codes into somebody's log.
     if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
         warn("the dashboard needs a terminal; for a pipe or a file use `kvtop snapshot --json`")
@@ -38,6 +43,7 @@ def draw(args: argparse.Namespace, config: Config, shown: Callable[[], AsyncIter
         shown,
         theme_name=args.theme or config.theme or None,
         user_themes=config_directory(environ) / "themes",
+        keymap=config.keys,
         interval_seconds=config.interval_seconds,
         ascii_only=args.ascii or _wants_ascii(config.ascii),
         no_color=bool(environ.get("NO_COLOR")),

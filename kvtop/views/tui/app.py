@@ -4,20 +4,25 @@ import asyncio
 import select
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from textual.app import App
+from textual.app import App, SystemCommand
 from textual.binding import BindingType
+from textual.command import CommandPalette
 from textual.screen import Screen
 
 from kvtop.domain.frame import Frame, ServerView
-from kvtop.views.tui.keys import HELP, OVERVIEW, SERVER, check_keymap, shown_keys
+from kvtop.views.tui.edge_lines import Pace
+from kvtop.views.tui.keys import HELP, OVERVIEW, RECORDING, SERVER, check_keymap, shown_keys
+from kvtop.views.tui.palette import palette_entries
+from kvtop.views.tui.player import Player
 from kvtop.views.tui.screens import SCREENS
 from kvtop.views.tui.screens.screen import KvtopScreen, bindings_of
 from kvtop.views.tui.selection import Selection
 from kvtop.views.tui.theme_files import load_themes, themes_dir
+from kvtop.views.tui.trail import Trails
 
 Frames = Callable[[], AsyncIterator[Frame]] | AsyncIterator[Frame]
 
@@ -35,12 +40,12 @@ class KvtopApp(App[None]):
     `frames`: an async iterator of frames, or a function that makes one when the app is up.
     `theme_name`: a theme of kvtop or of `user_themes` (a directory of *.toml). `no_color` wins over it.
     `keymap`: key id -> key, from the user's configuration. `interval_seconds`: the refresh that is meant to be;
-    data older than two of them is called old. `on_exit` is called once, after the terminal has been restored.
+    data older than two of them is called old. `player` is who plays a recording, if one is played. `on_exit` is called
+    once, after the terminal has been restored.
     """
 
     CSS_PATH = "kvtop.tcss"
     TITLE = "kvtop"
-    ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = bindings_of("")
     MODES: ClassVar[dict[str, str | Callable[[], Screen[None]]]] = dict(SCREENS)
     DEFAULT_MODE = OVERVIEW
@@ -55,6 +60,7 @@ class KvtopApp(App[None]):
         interval_seconds: float = 1.0,
         ascii_only: bool = False,
         no_color: bool = False,
+        player: Player | None = None,
         on_exit: Callable[[], None] | None = None,
     ) -> None:
         # Before super(): the first stylesheet already asks for the theme's variables.
@@ -63,7 +69,11 @@ class KvtopApp(App[None]):
         self.interval_seconds = interval_seconds
         self.ascii_only = ascii_only
         self.before_help = OVERVIEW
+        self.is_paused = False
         self.selection = Selection()
+        self.trails = Trails()
+        self.player = player
+        self._newest: Frame | None = None
         self._frames = frames
         self._on_exit = on_exit
         self._terminal_gone = False
@@ -73,10 +83,10 @@ class KvtopApp(App[None]):
         self._problems = list(loaded.problems)
         for theme in loaded.themes:
             self.register_theme(theme)
-        self._themes = [theme.name for theme in loaded.themes]
+        self.theme_names = [theme.name for theme in loaded.themes]
         wanted = COLOURLESS_THEME if no_color else theme_name or DEFAULT_THEME
-        if wanted not in self._themes:
-            self._problems.append(f"no theme {wanted!r}; there are: {', '.join(self._themes)}")
+        if wanted not in self.theme_names:
+            self._problems.append(f"no theme {wanted!r}; there are: {', '.join(self.theme_names)}")
             wanted = DEFAULT_THEME
         self.theme = wanted
         keymap = dict(keymap or {})
@@ -128,18 +138,31 @@ class KvtopApp(App[None]):
     async def _follow(self) -> None:
         frames = self._frames() if callable(self._frames) else self._frames
         async for frame in frames:
-            self.frame, self.silent_seconds = frame, 0.0
-            self.selection.follow(frame)
-            self._draw()
+            self.silent_seconds = 0.0
+            self.trails.note(frame)
+            self._newest = frame
+            if not self.is_paused:
+                self._take(frame)
+
+    def _take(self, frame: Frame) -> None:
+        self.frame = frame
+        self.selection.follow(frame)
+        self.draw_screen()
 
     def _tick(self) -> None:
         self.silent_seconds += self.interval_seconds
         if not self.is_headless and _is_hung_up():
             self._hang_up(signal.SIGHUP)
         elif self.silent_seconds > 2 * self.interval_seconds:
-            self._draw()
+            self.draw_screen()
 
-    def _draw(self) -> None:
+    @property
+    def pace(self) -> Pace:
+        """How frames come, for the header."""
+        return Pace(self.interval_seconds, self.silent_seconds, self.is_paused)
+
+    def draw_screen(self) -> None:
+        """Shows what there is on the screen in front; a palette in front of it covers it."""
         if isinstance(self.screen, KvtopScreen):
             self.screen.draw()
 
@@ -171,7 +194,11 @@ class KvtopApp(App[None]):
         """Would this do anything now? A screen does not lead to itself, nor to a server where there is none."""
         if action == "show":
             (name,) = parameters
-            return name != self.current_mode and (name != SERVER or self.selected() is not None)
+            if (name == SERVER and self.selected() is None) or (name == RECORDING and self.player is None):
+                return False
+            return name != self.current_mode
+        if action == "move":
+            return isinstance(self.screen, KvtopScreen)
         return super().check_action(action, parameters)
 
     async def action_show(self, name: str) -> None:
@@ -191,10 +218,35 @@ class KvtopApp(App[None]):
         if isinstance(self.screen, KvtopScreen):
             self.screen.move(lines)
 
+    def action_pause(self) -> None:
+        """Hold the picture; or go on with the newest."""
+        self.is_paused = not self.is_paused
+        if self._newest is not None and not self.is_paused:
+            self._take(self._newest)
+        self.draw_screen()
+
+    def action_command_palette(self) -> None:
+        """Every action by its name."""
+        self.push_screen(CommandPalette(placeholder="What to do, a server or a theme"))
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """What the palette offers: every key that does something on this screen, every server, every theme."""
+        if isinstance(screen, KvtopScreen):
+            yield from palette_entries(self, screen)
+
+    def action_select(self, server_id: str) -> None:
+        """The cursor onto that server, whatever the filter."""
+        self.selection.find("", self.frame)
+        self.selection.server_id = server_id
+
+    def action_theme(self, name: str) -> None:
+        """That theme."""
+        self.theme = name
+
     def action_next_theme(self) -> None:
         """Around the themes; its name is told."""
-        index = self._themes.index(self.theme) if self.theme in self._themes else -1
-        self.theme = self._themes[(index + 1) % len(self._themes)]
+        index = self.theme_names.index(self.theme) if self.theme in self.theme_names else -1
+        self.theme = self.theme_names[(index + 1) % len(self.theme_names)]
         self.notify(self.theme, title="Theme", timeout=1.5, markup=False)
 
     # -- the way out -------------------------------------------------------------------------------------------------

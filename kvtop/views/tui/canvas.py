@@ -1,21 +1,43 @@
 """A widget that shows lines and repaints only the cells that changed."""
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
+from textual import events
 from textual.geometry import Region, Size
+from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from kvtop.views.tui.lines import Line, Piece, ascii_text, clip
+from kvtop.views.tui.lines import Line, ascii_text, clip
 from kvtop.views.tui.segments import LOOKS
 
-ROLES = ("title", "strong", "faint", "good", "warning", "error", "stale", "key", *(look.role for look in LOOKS))
+ROLES = (
+    "title",
+    "strong",
+    "faint",
+    "good",
+    "warning",
+    "error",
+    "stale",
+    "key",
+    "frame",
+    *(look.role for look in LOOKS),
+)
 
 
 class Canvas(Widget):
     """Shows lines that somebody else has already fitted to its width. Colours come from TCSS alone."""
+
+    @dataclass
+    class LineClicked(Message):
+        """A line was clicked. `times` is 2 for a double click."""
+
+        canvas: "Canvas"
+        line: int
+        times: int
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"canvas--cursor", *(f"canvas--{role}" for role in ROLES)}
     DEFAULT_CSS = "Canvas { height: auto; width: 1fr; }"
@@ -29,7 +51,7 @@ class Canvas(Widget):
     def show(self, lines: list[Line] | tuple[Line, ...], cursor: int | None = None) -> None:
         """Takes new lines; equal ones cost nothing, and other ones cost their changed columns."""
         if self._ascii_only:
-            lines = [tuple(Piece(ascii_text(piece.text), piece.role) for piece in line) for line in lines]
+            lines = [tuple(piece._replace(text=ascii_text(piece.text)) for piece in line) for line in lines]
         old, new = self._lines, tuple(lines)
         old_cursor, self._cursor = self._cursor, cursor
         self._lines = new
@@ -44,6 +66,19 @@ class Canvas(Widget):
         ]
         if regions:
             self.refresh(*regions)
+
+    async def on_click(self, event: events.Click) -> None:
+        """A piece that can be clicked does what it says; any other click is told to the screen by its line."""
+        column = 0
+        for piece in self._lines[event.y] if event.y < len(self._lines) else ():
+            column += Segment(piece.text).cell_length
+            if event.x < column:
+                if piece.action:
+                    event.stop()
+                    await self.app.run_action(piece.action, default_namespace=self.screen)
+                    return
+                break
+        self.post_message(self.LineClicked(self, event.y, event.chain))
 
     def text(self) -> str:
         """What is shown, without styles."""

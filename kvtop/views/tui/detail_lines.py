@@ -1,135 +1,162 @@
-"""One server as a ledger: every figure with its basis and who says so."""
+"""One server as a page: its state, its ledger, who uses it, how it went, how it was started, and who says so."""
 
-from kvtop.domain.figure import Basis, Figure
-from kvtop.domain.frame import Frame, Segment, ServerView, Split
-from kvtop.text import bytes_text, rate_text, ratio_text, tokens_text
-from kvtop.views.tui.lines import Line, Piece, left, right, rule, wrap
-from kvtop.views.tui.segments import FREE, KV_USED, OF_SEGMENT, Part, bar, split_parts
-from kvtop.views.tui.server_lines import STATE_LOOK, cache_types_text, engine_text
+from dataclasses import dataclass
+from enum import StrEnum
 
-_WORDS = {Segment.KV_CACHE: "KV cache"}
-_SEVERITY = {"error": ("■", "error"), "warning": ("▲", "warning")}
+from kvtop.domain.frame import Frame, ServerView
+from kvtop.domain.headroom import Filling
+from kvtop.text import bytes_text, duration_text, rate_text, ratio_text, tokens_text
+from kvtop.views.tui.finding_lines import finding_lines
+from kvtop.views.tui.history_lines import history_lines
+from kvtop.views.tui.ledger_lines import device_ledgers, ledgers
+from kvtop.views.tui.lines import Line, Piece, beside, left, rule, wrap
+from kvtop.views.tui.server_lines import cache_types_text, engine_text, headroom_text, verdict_text
+from kvtop.views.tui.slot_lines import slot_lines
+from kvtop.views.tui.trail import Trail
+
+_PREVIEW_SECONDS = 300.0
+_TWO_COLUMNS = 150
+"""From this width on the page stands in two columns."""
 
 
-def detail_lines(view: ServerView | None, frame: Frame, width: int) -> list[Line]:
-    """The whole page, to be scrolled."""
+class Panel(StrEnum):
+    """What `e` goes around on the Server screen."""
+
+    ALL = "all"
+    LEDGER = "ledger"
+    USE = "slots"
+    HISTORY = "history"
+    LAUNCH = "launch options"
+    DERIVATION = "derivation"
+
+
+EXPANDABLE = (Panel.ALL, Panel.LEDGER, Panel.USE, Panel.HISTORY, Panel.LAUNCH)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How the page is looked at: which panel, the time of the plots, and the room there is."""
+
+    panel: Panel
+    span_seconds: float
+    width: int
+    height: int
+
+
+def detail_lines(view: ServerView | None, frame: Frame, trail: Trail, look: Look) -> list[Line]:
+    """The whole page, or one panel of it, to be scrolled."""
     if view is None:
         gone = "No server is selected." if frame.servers else "There is no server."
         return [(Piece(gone, "strong"),), (Piece("Esc goes back to the overview.", "faint"),)]
-    sections = [_state(view, width), _findings(view, width)]
-    sections += [_ledger(split, frame, width) for split in view.splits] or [_no_split(view, width)]
-    sections += [_slots(view, width), _cache(view, width), _model(view, width), _launch(view, width)]
+    width = look.width
+    if look.panel is Panel.DERIVATION:
+        return derivation_lines(view, width)
+    if look.panel is Panel.LEDGER:
+        return ledgers(view, frame, width)
+    if look.panel is Panel.USE:
+        return slot_lines(view, width) or [(Piece("This server tells of no slots and no pool.", "faint"),)]
+    if look.panel is Panel.HISTORY:
+        return history_lines(view, trail, look.span_seconds, width, look.height)
+    if look.panel is Panel.LAUNCH:
+        return _launch(view, width)
+    is_wide = width >= _TWO_COLUMNS
+    half = (width - 3) // 2 if is_wide else width
+    numbers = [_findings(view, half), ledgers(view, frame, half), _cache(view, half), _model(view, half)]
+    plots = history_lines(view, trail, look.span_seconds, half, 21)
+    doings = [slot_lines(view, half), plots, _launch(view, half), _known(view, half)]
+    if is_wide:
+        return [*_state(view, width), (), *beside(_stacked(numbers), _stacked(doings), half)]
+    return _stacked([_state(view, width), *numbers[:2], *doings[:2], *numbers[2:], *doings[2:]])
+
+
+def preview_lines(view: ServerView, frame: Frame, trail: Trail, width: int, height: int) -> list[Line]:
+    """The page in little, for the room below a short table: whole sections, as many as `height` lines hold."""
+    is_wide = width >= _TWO_COLUMNS
+    half = (width - 3) // 2 if is_wide else width
+    numbers, slots = device_ledgers(view, frame, half), slot_lines(view, half)
+    plots = history_lines(view, trail, _PREVIEW_SECONDS, half, 15)
+    groups = [numbers, [slots, plots]] if is_wide else [[slots, *numbers, plots]]
+    room = height - 2
+    columns = [_stacked(_fitting(group, room)) for group in groups]
+    body = beside(columns[0], columns[1], half) if is_wide else columns[0]
+    if not body:
+        return []
+    return [(), (Piece("▸ ", "key"), Piece(left(_room(view), width - 2).rstrip(), "strong")), *body]
+
+
+def _fitting(sections: list[list[Line]], height: int) -> list[list[Line]]:
+    taken: list[list[Line]] = []
+    for section in filter(None, sections):
+        if sum(len(one) + 1 for one in taken) + len(section) <= height:
+            taken.append(section)
+    return taken
+
+
+def _stacked(sections: list[list[Line]]) -> list[Line]:
     lines: list[Line] = []
     for section in filter(None, sections):
         lines += [(), *section] if lines else section
     return lines
 
 
-def basis_text(figure: Figure) -> str:
-    """The basis as a word, with the range where there is one: "estimated ±24.0 MiB"."""
-    if figure.basis is Basis.ESTIMATED and figure.low_bytes is not None and figure.high_bytes is not None:
-        return f"estimated ±{bytes_text((figure.high_bytes - figure.low_bytes + 1) // 2)}"
-    if figure.basis is Basis.UNKNOWN and figure.high_bytes is not None:
-        return f"unknown, at most {bytes_text(figure.high_bytes)}"
-    return figure.basis.value
+def derivation_lines(view: ServerView, width: int) -> list[Line]:
+    """Every step from the model file and the options to the bytes, with the engine's rule behind it."""
+    plan = view.plan
+    if plan is None:
+        why = view.plan_note or "nothing was computed for this server"
+        return [rule("Derivation", width), *((Piece(text),) for text in wrap(f"There is none: {why}.", width))]
+    lines = [rule(f"Derivation · {plan.architecture} · {plan.rules_version}", width)]
+    for number, step in enumerate(plan.steps, 1):
+        first, *rest = wrap(step.text, width - 5)
+        lines += [(Piece(f"{number:>3}  ", "key"), Piece(first)), *((Piece("     " + text),) for text in rest)]
+        lines += [(Piece("     " + text, "faint"),) for text in (wrap(step.rule, width - 5) if step.rule else ())]
+    for warning in plan.warnings:
+        lines += [(Piece(text, "warning"),) for text in wrap(f"▲ {warning}", width)]
+    return lines
 
 
 def _state(view: ServerView, width: int) -> list[Line]:
     reading = view.reading
-    mark, role = STATE_LOOK[reading.state]
-    where = reading.url or reading.id
-    words = " · ".join(
+    words, role = verdict_text(view)
+    where = " · ".join(
         filter(
             None,
             (
                 f"{engine_text(reading.engine)} {reading.version or ''}".strip(),
-                where,
+                reading.url or reading.id,
                 f"pid {', '.join(map(str, reading.pids))}" if reading.pids else "",
                 "on another machine: nothing is measured" if reading.is_remote else "",
             ),
         )
     )
-    lines: list[Line] = [(Piece(f"{mark} {reading.state.value}  ", role), Piece(left(words, width - 14).rstrip()))]
+    lines: list[Line] = [(Piece(f"{words}  ", role or "strong"), Piece(left(where, width - len(words) - 2).rstrip()))]
+    lines += [(Piece(text),) for text in wrap(_room(view), width)]
     if reading.hint:
         lines += [(Piece(text, "warning"),) for text in wrap(f"→ {reading.hint}", width)]
     return lines
 
 
+def _room(view: ServerView) -> str:
+    """Headroom, and when it will be used up as things go."""
+    filling = view.time_to_full
+    words = {
+        Filling.STEADY: "nothing grows",
+        Filling.FULL: f"full: {filling.cause}",
+        Filling.UNKNOWN: "not known yet whether it grows",
+    }.get(filling.state, "")
+    if filling.state is Filling.GROWING:
+        words = f"{filling.cause} full in {duration_text(filling.seconds)} at this pace"
+        if filling.tokens_per_second is not None:
+            words += f" ({rate_text(filling.tokens_per_second)} tokens/s)"
+    free = ", ".join(f"{device} {bytes_text(size)}" for device, size in view.headroom.device_free_bytes)
+    return f"headroom {headroom_text(view)} · {words}" + (f" · free: {free}" if free else "")
+
+
 def _findings(view: ServerView, width: int) -> list[Line]:
     lines: list[Line] = []
     for finding in view.findings:
-        mark, role = _SEVERITY.get(finding.severity, ("•", "faint"))
-        first, *rest = wrap(f"{finding.code} {finding.message}", width - 2)
-        lines += [(Piece(f"{mark} ", role), Piece(first)), *((Piece(f"  {text}"),) for text in rest)]
-        for text in (finding.evidence, f"fix: {finding.fix}" if finding.fix else ""):
-            lines += [(Piece(f"  {part}", "faint"),) for part in (wrap(text, width - 2) if text else ())]
+        lines += finding_lines(finding, width)
     return [rule("Findings", width), *lines] if lines else []
-
-
-def _no_split(view: ServerView, width: int) -> list[Line]:
-    why = view.plan_note or "No device lists this server's processes."
-    return [rule("Memory", width), *((Piece(text),) for text in wrap(why, width))]
-
-
-def _ledger(split: Split, frame: Frame, width: int) -> list[Line]:
-    device = next((row.device for row in frame.devices if row.device.id == split.device_id), None)
-    title = f"Memory on {split.device_id}" + (f" · {device.name}" if device is not None else "")
-    parts = split_parts((split,))
-    lines = [rule(title, width), bar(parts, width)]
-    figures = [figure.value_bytes for _, figure in split.segments()]
-    known = [size for size in figures if size is not None]
-    total = sum(known)
-    for segment, figure in split.segments():
-        look = OF_SEGMENT[segment]
-        lines += _row(look.glyph, look.role, _WORDS.get(segment, look.word), figure, width)
-        if segment is Segment.KV_CACHE:
-            used = f"{KV_USED.glyph} {bytes_text(split.kv_used_bytes)} of it holds tokens now"
-            lines.append((Piece("    "), Piece(used[0], KV_USED.role), Piece(used[1:], "faint")))
-    lines.append((Piece("  " + "─" * 24, "faint"),))
-    lines += _row("=", "strong", "driver", split.driver, width)
-    if not known:
-        lines.append((Piece("  no part of it is known", "faint"),))
-    elif split.driver.value_bytes is None:
-        lines.append((Piece(f"  {'known parts':<14}{bytes_text(total):>9}", "faint"),))
-    elif len(known) < len(figures):
-        lines.append((Piece(f"  {'parts known':<14}{bytes_text(total):>9}  the rest is unknown", "faint"),))
-    elif total != split.driver.value_bytes:
-        lines.append((Piece(f"  the parts add up to {bytes_text(total)}", "warning"),))
-    return lines
-
-
-def _row(glyph: str, role: str, word: str, figure: Figure, width: int) -> list[Line]:
-    basis = basis_text(figure)
-    head = (
-        Piece(f"{glyph} ", role),
-        Piece(f"{word:<14}", "strong" if glyph == "=" else ""),
-        Piece(right(bytes_text(figure.value_bytes), 9), "strong"),
-        Piece(f"  {basis:<20}", "warning" if figure.basis is Basis.UNKNOWN else ""),
-    )
-    if not figure.source:
-        return [head]
-    if width < 96:
-        return [head, *((Piece(f"    {text}", "faint"),) for text in wrap(figure.source, width - 4))]
-    first, *rest = wrap(figure.source, width - 48)
-    return [(*head, Piece(f" {first}", "faint")), *((Piece(" " * 48 + text, "faint"),) for text in rest)]
-
-
-def _slots(view: ServerView, width: int) -> list[Line]:
-    slots = view.reading.slots
-    if not slots:
-        return []
-    lines = [rule(f"Slots ({len(slots)})", width)]
-    bar_width = max(width - 40, 8)
-    for slot in slots:
-        ratio = slot.used_tokens / slot.context_tokens if slot.used_tokens is not None and slot.context_tokens else None
-        word = "?" if slot.is_processing is None else "● busy" if slot.is_processing else "○ idle"
-        role = "good" if slot.is_processing else "faint"
-        used = () if slot.used_tokens is None else (Part(KV_USED, slot.used_tokens),)
-        rest = max((slot.context_tokens or 0) - (slot.used_tokens or 0), 0)
-        drawn = bar((*used, Part(FREE, rest)), bar_width) if ratio is not None else (Piece("?" * bar_width, "faint"),)
-        numbers = f" {tokens_text(slot.used_tokens):>6} / {tokens_text(slot.context_tokens):<6}{ratio_text(ratio):>5}  "
-        lines.append((Piece(f"slot {slot.id:<4}"), *drawn, Piece(numbers), Piece(left(word, 7), role)))
-    return lines
 
 
 def _cache(view: ServerView, width: int) -> list[Line]:
@@ -178,6 +205,11 @@ def _launch(view: ServerView, width: int) -> list[Line]:
     if launch.unknown:
         lines += [(Piece(part, "warning"),) for part in wrap(f"not recognised: {' '.join(launch.unknown)}", width)]
     return lines
+
+
+def _known(view: ServerView, width: int) -> list[Line]:
+    facts = tuple((fact.name, fact.value, f"{fact.origin.value} {fact.detail}".strip()) for fact in view.facts)
+    return [rule("Facts, and where each was learnt", width), *_facts(facts, width, 22)] if facts else []
 
 
 def _facts(facts: tuple[tuple[str, str, str], ...], width: int, label: int = 14) -> list[Line]:

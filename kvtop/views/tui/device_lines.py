@@ -58,7 +58,7 @@ def device_lines(rows: tuple[DeviceRow, ...], width: int, height: int) -> list[L
     """A name, a bar and its numbers for each device where `height` lines allow; one line a device otherwise."""
     tall: list[Line] = []
     for row in rows:
-        tall += [(), *_tall(row, width)] if tall else _tall(row, width)
+        tall += [(), *tall_lines(row, width)] if tall else tall_lines(row, width)
     if len(tall) <= height:
         return tall
     id_width = max(len(row.id) for row in rows)
@@ -100,7 +100,8 @@ def _flat(row: DeviceRow, width: int, id_width: int) -> Line:
     return (*drawn, Piece(amount, "stale" if row.age else ""), *((Piece(word, role),) if word else ()))
 
 
-def _tall(row: DeviceRow, width: int) -> list[Line]:
+def tall_lines(row: DeviceRow, width: int) -> list[Line]:
+    """A device in three lines or more: its name and facts, its bar, its numbers."""
     word, role = _state(row)
     facts = [
         f"{ratio_text(row.utilization_ratio)} busy" if row.utilization_ratio is not None else "",

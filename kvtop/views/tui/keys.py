@@ -3,8 +3,20 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-OVERVIEW, SERVER, SOURCES, HELP = "overview", "server", "sources", "help"
-SCREEN_NAMES = {OVERVIEW: "Overview", SERVER: "Server", SOURCES: "Sources", HELP: "Help"}
+from kvtop.views.tui.key_names import normal_name
+
+OVERVIEW, SERVER, FINDINGS, DEVICES, RECORDING, SOURCES, HELP = (
+    *("overview", "server", "findings", "devices", "recording", "sources", "help"),
+)
+SCREEN_NAMES = {
+    OVERVIEW: "Overview",
+    SERVER: "Server",
+    FINDINGS: "Findings",
+    DEVICES: "Devices",
+    RECORDING: "Recording",
+    SOURCES: "Sources",
+    HELP: "Help",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,29 +35,58 @@ class Key:
     meaning: str
     screens: tuple[str, ...] = ()
 
+    @property
+    def target(self) -> str:
+        """The action with who does it, for a click or the palette."""
+        return f"{'screen' if self.screens else 'app'}.{self.action}"
+
     def on(self, screen: str) -> bool:
         """Does this key do anything there?"""
         return not self.screens or screen in self.screens
 
 
+_BELOW = (SERVER, FINDINGS, DEVICES, RECORDING, SOURCES, HELP)
+"""Screens that Esc leads up from."""
+
 KEYS: tuple[Key, ...] = (
     Key("quit", "q", "q", "leave", "quit", "Quit; the servers run on"),
     Key("interrupt", "ctrl+c", "Ctrl-C", "leave", "", "Quit"),
     Key("help", "question_mark,f1", "?", "help", "help", "Keys and the meaning of every glyph; again to go back"),
-    Key("open", "enter", "Enter", "open", "open", "Open the server under the cursor", (OVERVIEW,)),
-    Key("back", "escape", "Esc", "back", "back", "Back up", (SERVER, SOURCES, HELP)),
+    Key("open", "enter", "Enter", "open", "open", "Into the server under the cursor", (OVERVIEW, FINDINGS)),
+    Key("close", "escape", "Esc", "close", "close", "Drop the filter and the expanded panel", (OVERVIEW,)),
+    Key("back", "escape", "Esc", "back", "back", "Up: out of an expanded panel, then to the overview", _BELOW),
+    Key("filter", "slash", "/", "filter", "filter", "Show only servers with these words", (OVERVIEW,)),
+    Key("sort", "o", "o", "sort", "sort", "Order the servers by the next column", (OVERVIEW,)),
+    Key("expand", "e", "e", "expand", "expand", "Give the next panel the whole screen", (OVERVIEW, SERVER)),
+    Key("derivation", "d", "d", "derivation", "derivation", "How the computed numbers follow, step by step", (SERVER,)),
+    Key("zoom-in", "plus,equals_sign", "+", "zoom(-1)", "zoom", "A shorter time in the plots", (SERVER,)),
+    Key("zoom-out", "minus", "-", "zoom(1)", "", "A longer time in the plots", (SERVER,)),
+    Key("previous", "left", "←", "neighbour(-1)", "", "The server before this one", (SERVER,)),
+    Key("next", "right", "→", "neighbour(1)", "next server", "The server after this one", (SERVER,)),
+    Key("play", "space", "Space", "play", "play", "Play the recording, or hold it", (RECORDING,)),
+    Key("step-back", "comma", ",", "step(-1)", "", "One sample back", (RECORDING,)),
+    Key("step", "full_stop", ".", "step(1)", "step", "One sample on", (RECORDING,)),
+    Key("skip-back", "left", "←", "skip(-1)", "", "A twentieth of the recording back", (RECORDING,)),
+    Key("skip", "right", "→", "skip(1)", "skip", "A twentieth of the recording on", (RECORDING,)),
+    Key("mark-back", "N", "N", "mark(-1)", "", "To the finding before", (RECORDING,)),
+    Key("mark", "n", "n", "mark(1)", "next finding", "To the next finding", (RECORDING,)),
+    Key("slower", "minus", "-", "speed(-1)", "", "Slower", (RECORDING,)),
+    Key("faster", "plus,equals_sign", "+", "speed(1)", "faster", "Faster", (RECORDING,)),
     Key("up", "up,k", "↑ k", "move(-1)", "", "Up one server, or one line"),
     Key("down", "down,j", "↓ j", "move(1)", "", "Down one server, or one line"),
     Key("page-up", "pageup", "PgUp", "move(-10)", "", "Up ten"),
     Key("page-down", "pagedown", "PgDn", "move(10)", "", "Down ten"),
     Key("first", "home,g", "Home g", "move(-100000)", "", "To the first"),
     Key("last", "end,G", "End G", "move(100000)", "", "To the last"),
-    Key("previous", "left", "←", "neighbour(-1)", "", "The server before this one", (SERVER,)),
-    Key("next", "right", "→", "neighbour(1)", "next server", "The server after this one", (SERVER,)),
     Key("overview", "1", "1", "show('overview')", "overview", "Overview: devices and servers"),
     Key("server", "2", "2", "show('server')", "server", "Server: the ledger of one server, and who says so"),
+    Key("findings", "5,l", "5 l", "show('findings')", "findings", "Findings: what deserves attention, and the fix"),
+    Key("devices", "6", "6", "show('devices')", "devices", "Devices: heat, power, clocks, and who is on them"),
+    Key("recording", "7", "7", "show('recording')", "recording", "Recording: play, step, seek"),
     Key("sources", "8", "8", "show('sources')", "sources", "Sources: what could not be read, and what to do"),
+    Key("pause", "p", "p", "pause", "", "Hold the picture still; again to go on"),
     Key("theme", "t", "t", "next_theme", "theme", "Next theme"),
+    Key("palette", "ctrl+p,colon", "Ctrl-P :", "command_palette", "", "Every action by its name"),
     Key("suspend", "ctrl+z", "Ctrl-Z", "suspend_process", "", "Suspend; fg brings it back"),
 )
 """A key with `screens` is bound on those screens and its action is their method; any other is the app's. On its own
@@ -71,7 +112,7 @@ def _clashes(keymap: Mapping[str, str]) -> Iterator[_Clash]:
     for screen in SCREEN_NAMES:
         owner: dict[str, Key] = {}
         for key in sorted((key for key in KEYS if key.on(screen)), key=lambda key: not key.screens):
-            for name in keymap.get(key.id, key.keys).split(","):
+            for name in (normal_name(each) or each for each in keymap.get(key.id, key.keys).split(",")):
                 first = owner.setdefault(name, key)
                 if first.id != key.id:
                     yield _Clash(screen, (name, key.id, first.id), bool(first.screens) and not key.screens)
@@ -87,6 +128,12 @@ def check_keymap(keymap: Mapping[str, str]) -> tuple[str, ...]:
         f"unknown key id {name!r} in [keys]; accepted: {', '.join(key.id for key in KEYS)}"
         for name in keymap
         if name not in {key.id for key in KEYS}
+    ]
+    problems += [
+        f"[keys] {key_id}: no key is called {name!r}; for example: x, ?, ctrl+s, f5, pagedown"
+        for key_id, names in keymap.items()
+        for name in names.split(",")
+        if normal_name(name) is None
     ]
     ours = set(_clashes({}))
     said: set[tuple[str, str, str]] = set()
@@ -111,5 +158,6 @@ def keys_page() -> str:
     for key in KEYS:
         where = ", ".join(SCREEN_NAMES[name] for name in key.screens) or "everywhere"
         lines.append(f"| {key.shown} | `{key.id}` | {where} | {key.meaning} |")
-    lines += ["", 'A keymap in the configuration names the id and the new key: `quit = "x"`.', ""]
+    told = 'The table `[keys]` of the configuration maps an id to other keys: `quit = "x"`, or `quit = "x,ctrl+q"`.'
+    lines += ["", told, ""]
     return "\n".join(lines)

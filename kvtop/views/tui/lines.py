@@ -8,10 +8,14 @@ from rich.cells import cell_len, set_cell_size
 
 
 class Piece(NamedTuple):
-    """A run of text in one style. `role` is a component class of the canvas without its prefix; "" is plain."""
+    """A run of text in one style. `role` is a component class of the canvas without its prefix; "" is plain.
+
+    `action` is what a click on it does, in the words of keys.py with its target before it ("screen.open", "app.help").
+    """
 
     text: str
     role: str = ""
+    action: str = ""
 
 
 Line = tuple[Piece, ...]
@@ -26,6 +30,7 @@ _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
 _ASCII = {
     **dict(zip("█▓░▚▌▄▒≡·", "#=-%+~!x.", strict=True)),
     **dict(zip("…→←↑↓▸▲■●±≤─│•○", "~><^v>!#*+<-|-o", strict=True)),
+    **dict(zip("▁▂▃▅▆▇", "_.:+*%", strict=True)),
 }
 
 
@@ -112,3 +117,13 @@ def model_text(name: str | None, width: int) -> str:
         tail = tail.removeprefix("UD-")
     head = width - 1 - cell_len(tail)
     return clip(short, width) if head < 4 else set_cell_size(short, head).rstrip("-_.") + "…" + tail
+
+
+def beside(first: list[Line], second: list[Line], width: int) -> list[Line]:
+    """Two columns of `width` each, three columns apart."""
+    blank: Line = ()
+    rows = max(len(first), len(second))
+    padded = [*first, *[blank] * (rows - len(first))], [*second, *[blank] * (rows - len(second))]
+    return [
+        (*one, Piece(" " * (width - width_of(one)) + " │ ", "frame"), *two) for one, two in zip(*padded, strict=True)
+    ]

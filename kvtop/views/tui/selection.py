@@ -1,6 +1,7 @@
 """Which server is under the cursor: it follows its server while the table changes around it."""
 
 from kvtop.domain.frame import Frame, ServerView
+from kvtop.views.tui.server_order import ORDERS, arranged
 
 
 class Selection:
@@ -8,11 +9,13 @@ class Selection:
 
     def __init__(self) -> None:
         self.server_id: str | None = None
+        self.words = ""
+        self.order = ORDERS[0]
         self._place = 0
 
     def servers(self, frame: Frame | None) -> tuple[ServerView, ...]:
-        """The rows of the table, in its order."""
-        return () if frame is None else frame.servers
+        """The rows of the table: what the filter leaves, in its order."""
+        return () if frame is None else arranged(frame.servers, self.words, self.order)
 
     def index(self, frame: Frame | None) -> int | None:
         """The row under the cursor; None without servers."""
@@ -25,6 +28,17 @@ class Selection:
         """The server under the cursor."""
         index = self.index(frame)
         return None if index is None else self.servers(frame)[index]
+
+    def find(self, words: str, frame: Frame | None) -> None:
+        """Shows only servers with these words; "" shows all. A cursor whose server is hidden goes to the nearest."""
+        self.words = words
+        if self.index(frame) is None:
+            self.put(self._place, frame)
+
+    def sort(self, column: str = "") -> None:
+        """By the column of that title, or by the next one."""
+        index = next((i for i, order in enumerate(ORDERS) if order.column == column), ORDERS.index(self.order) + 1)
+        self.order = ORDERS[index % len(ORDERS)]
 
     def move(self, frame: Frame | None, step: int, *, wraps: bool) -> None:
         """Up or down, stopping at the ends or going around."""

@@ -3,14 +3,16 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kvtop.domain.frame import Frame, ServerView
+from kvtop.domain.frame import ServerView
+from kvtop.domain.headroom import NO_VERDICT, Concern
 from kvtop.domain.server import ServerState
 from kvtop.text import bytes_text, rate_text, ratio_text, tokens_text
 from kvtop.views.tui.lines import Line, Piece, left, model_text, right
 from kvtop.views.tui.segments import Part, bar, split_parts
+from kvtop.views.tui.trail import Trails
 
 STATE_LOOK = {
-    ServerState.READY: ("●", "good"),
+    ServerState.READY: ("●", ""),
     ServerState.LOADING: ("○", "warning"),
     ServerState.SLEEPING: ("○", "faint"),
     ServerState.LOCKED: ("▲", "warning"),
@@ -18,6 +20,9 @@ STATE_LOOK = {
     ServerState.ERROR: ("■", "error"),
     ServerState.UNKNOWN: ("?", "faint"),
 }
+_CONCERN_LOOK = {Concern.BAD: ("■", "error"), Concern.WATCH: ("▲", "warning")}
+_TREND = 10
+"""Columns of a trend: five minutes."""
 _SHORT_STATES = {ServerState.SLEEPING: "asleep", ServerState.UNREACHABLE: "gone", ServerState.UNKNOWN: "unknown"}
 _ENGINE_WORDS = {"llamacpp": "llama.cpp", "vllm": "vLLM", "mlx": "MLX", "ollama": "Ollama", "sglang": "SGLang"}
 _SEVERITY = {"error": ("■", "error"), "warning": ("▲", "warning"), "info": ("•", "faint")}
@@ -30,12 +35,15 @@ class ServerRow:
     id: str
     engine: str
     model: str | None
-    state: ServerState
+    verdict: tuple[str, str]
+    """(mark and words, role)"""
     context: str
     cache_types: str
     parts: tuple[Part, ...]
     memory: str
     kv_use: str
+    trend: str
+    headroom: str
     rate: str
     findings: tuple[str, str]
     """(text, role)"""
@@ -51,12 +59,29 @@ def cache_types_text(type_k: str | None, type_v: str | None) -> str:
     return type_k or "?" if type_k == type_v else f"{type_k or '?'}/{type_v or '?'}"
 
 
-def server_rows(frame: Frame) -> tuple[ServerRow, ...]:
+def server_rows(servers: tuple[ServerView, ...], trails: Trails) -> tuple[ServerRow, ...]:
     """The small value that the table is drawn from."""
-    return tuple(_row(view) for view in frame.servers)
+    return tuple(_row(view, trails.of(view.reading.id).trend(_TREND)) for view in servers)
 
 
-def _row(view: ServerView) -> ServerRow:
+def verdict_text(view: ServerView) -> tuple[str, str]:
+    """(mark and words, role); the state where no verdict was made."""
+    mark, role = STATE_LOOK[view.reading.state]
+    if view.verdict == NO_VERDICT:
+        return f"{mark} {_SHORT_STATES.get(view.reading.state, view.reading.state.value)}", role
+    mark, role = _CONCERN_LOOK.get(view.verdict.concern, (mark, role))
+    return f"{mark} {view.verdict.words}", role
+
+
+def headroom_text(view: ServerView) -> str:
+    """What is left for growth: tokens under the server's own limits, else bytes free on its fullest device."""
+    if view.headroom.cache_tokens_left is not None:
+        return f"{tokens_text(view.headroom.cache_tokens_left)} tok"
+    free = [size for _, size in view.headroom.device_free_bytes if size is not None]
+    return bytes_text(min(free)) if free else "?"
+
+
+def _row(view: ServerView, trend: str) -> ServerRow:
     reading, cache = view.reading, view.kv_cache
     measured = [split.driver.value_bytes for split in view.splits]
     known = [size for size in measured if size is not None]
@@ -66,12 +91,14 @@ def _row(view: ServerView) -> ServerRow:
         reading.id,
         engine_text(reading.engine),
         reading.model.name or reading.model.path,
-        reading.state,
+        verdict_text(view),
         tokens_text(cache.capacity_tokens),
         cache_types_text(cache.type_k, cache.type_v),
         split_parts(view.splits),
         memory,
         bound + ratio_text(cache.used_ratio),
+        trend,
+        headroom_text(view),
         rate_text(view.generated_tokens_per_second),
         _findings(view),
     )
@@ -98,6 +125,13 @@ class _Column:
     is_number: bool = False
     grow: int = 0
     widest: int = 0
+    short: str = ""
+    """The title where the column is narrower than it."""
+
+    def head(self, width: int) -> str:
+        """The title in exactly that width."""
+        title = self.title if len(self.title) <= width else self.short
+        return right(title, width) if self.is_number else left(title, width)
 
 
 def _text(get: Callable[[ServerRow], str], role: str = "") -> Draw:
@@ -108,24 +142,34 @@ def _number(get: Callable[[ServerRow], str]) -> Draw:
     return lambda row, width: (Piece(right(get(row), width)),)
 
 
-def _state(row: ServerRow, width: int) -> tuple[Piece, ...]:
-    mark, role = STATE_LOOK[row.state]
-    word = _SHORT_STATES.get(row.state, row.state.value)
-    return (Piece(left(f"{mark} {word}", width), role),)
+def _verdict(row: ServerRow, width: int) -> tuple[Piece, ...]:
+    words, role = row.verdict
+    return (Piece(left(words, width), role),)
+
+
+def _findings_piece(row: ServerRow, width: int) -> tuple[Piece, ...]:
+    text, role = row.findings
+    return (Piece(left(text, width), role),)
+
+
+def _trend(row: ServerRow, width: int) -> tuple[Piece, ...]:
+    return (Piece(left(row.trend, width), "kv-used"),)
 
 
 _COLUMNS = (
     _Column("engine", 9, _text(lambda row: row.engine, "faint"), 3),
-    _Column("server", 15, _text(lambda row: row.id, "faint"), 9, widest=21, grow=1),
+    _Column("server", 15, _text(lambda row: row.id, "faint"), 11, widest=21, grow=1),
     _Column("model", 14, lambda row, w: (Piece(left(model_text(row.model, w), w), "strong"),), 0, grow=3, widest=44),
-    _Column("state", 9, _state, 2),
-    _Column("ctx", 5, _number(lambda row: row.context), 6, is_number=True),
-    _Column("K/V cache", 9, _text(lambda row: row.cache_types), 8),
-    _Column("split", 8, lambda row, width: bar(row.parts, width), 5, grow=4, widest=60),
+    _Column("verdict", 14, _verdict, 2, grow=1, widest=20),
+    _Column("ctx", 5, _number(lambda row: row.context), 7, is_number=True),
+    _Column("K/V cache", 9, _text(lambda row: row.cache_types), 10),
+    _Column("split", 8, lambda row, width: bar(row.parts, width), 4, grow=4, widest=60),
     _Column("memory", 8, _number(lambda row: row.memory), 1, is_number=True),
     _Column("KV", 4, _number(lambda row: row.kv_use), 1, is_number=True),
-    _Column("tok/s", 5, _number(lambda row: row.rate), 4, is_number=True),
-    _Column("", 2, lambda row, width: (Piece(right(row.findings[0], width), row.findings[1]),), 7),
+    _Column("5 min", _TREND, _trend, 9),
+    _Column("headroom", 9, _number(lambda row: row.headroom), 5, is_number=True),
+    _Column("tok/s", 5, _number(lambda row: row.rate), 6, is_number=True),
+    _Column("findings", 3, _findings_piece, 8, grow=1, widest=8, short="!"),
 )
 _CURSOR_WIDTH = 2
 
@@ -153,12 +197,12 @@ def _fit(width: int) -> list[tuple[_Column, int]]:
     return fitted
 
 
-def table_head(width: int) -> Line:
-    """The titles, over the columns that fit."""
+def table_head(width: int, order: str) -> Line:
+    """The titles, over the columns that fit; `order` is the one that the table goes by. A click orders by it."""
     pieces = [Piece(" " * _CURSOR_WIDTH)]
     for column, size in _fit(width):
-        title = right(column.title, size) if column.is_number else left(column.title, size)
-        pieces.append(Piece(title + " ", "faint"))
+        role = "key" if column.title == order else "faint"
+        pieces.append(Piece(column.head(size) + " ", role, f"screen.sort('{column.title}')"))
     return tuple(pieces)
 
 
@@ -172,19 +216,3 @@ def table_lines(rows: tuple[ServerRow, ...], width: int, cursor: int | None) -> 
             pieces += [*column.draw(row, size), Piece(" ")]
         lines.append(tuple(pieces))
     return lines
-
-
-def empty_lines(frame: Frame | None, width: int) -> list[Line]:
-    """What to say instead of a table."""
-    if frame is None or (frame.pending and not frame.servers):
-        pending = frame.pending if frame is not None else ()
-        lines: list[Line] = [(Piece("Looking for devices and servers …", "strong"),)]
-        return lines + [(Piece(left(f"  waiting for {name}", width), "faint"),) for name in pending]
-    return [
-        (Piece("No server found.", "strong"),),
-        (Piece("Looked at the processes of this machine and their listening ports"),),
-        (Piece("for llama.cpp, vLLM and MLX servers."),),
-        (),
-        (Piece("A server elsewhere:  "), Piece("kvtop --url http://HOST:PORT", "key")),
-        (Piece("A tour without one:  "), Piece("kvtop --demo", "key")),
-    ]

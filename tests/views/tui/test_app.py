@@ -3,8 +3,15 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 
+from textual import events
+
 from kvtop.domain.frame import Frame
 from kvtop.views.tui.app import KvtopApp
+from kvtop.views.tui.canvas import Canvas
+from kvtop.views.tui.keys import KEYS
+from kvtop.views.tui.player import Mark
+from kvtop.views.tui.screens.screen import KvtopScreen
+from kvtop.views.tui.server_order import ORDERS
 from kvtop.views.tui.theme_files import load_themes, themes_dir
 
 Scenes = dict[str, Callable[[], Frame]]
@@ -106,3 +113,168 @@ async def test_silence_is_told_as_age(scenes: Scenes) -> None:
         await pilot.pause(0.3)
         assert app.silent_seconds > 0.1
         assert "old" in app.screen._compositor.render_strips()[0].text
+
+
+async def test_words_filter_the_table_and_escape_drops_them(scenes: Scenes) -> None:
+    play, _ = played(scenes["h100x8"]())
+    app = KvtopApp(play)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await pilot.press("slash", *"q8_0 gpu3", "enter")
+        assert [view.reading.id for view in app.selection.servers(app.frame)] == ["127.0.0.1:8013"]
+        assert app.selection.server_id == "127.0.0.1:8013"
+        await pilot.press("escape")
+        assert len(app.selection.servers(app.frame)) == 32
+        assert app.selection.server_id == "127.0.0.1:8013"
+
+
+async def test_keys_of_the_filter_are_words_and_not_actions(scenes: Scenes) -> None:
+    play, _ = played(scenes["h100x8"]())
+    app = KvtopApp(play)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await pilot.press("slash", *"q1")
+        assert app.selection.words == "q1"
+        assert app.current_mode == "overview"
+
+
+async def test_the_table_goes_by_each_column_in_turn(scenes: Scenes) -> None:
+    play, _ = played(scenes["h100x8"]())
+    app = KvtopApp(play)
+    async with app.run_test(size=(100, 30)) as pilot:
+        seen = []
+        for _ in ORDERS:
+            seen.append(app.selection.order.name)
+            await pilot.press("o")
+        assert seen == [order.name for order in ORDERS]
+        assert app.selection.order is ORDERS[0]
+
+
+async def test_the_palette_has_every_useful_action_servers_and_themes(scenes: Scenes) -> None:
+    play, _ = played(scenes["rtx4090"]())
+    app = KvtopApp(play)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        titles = [command.title for command in app.get_system_commands(app.screen)]
+        useful = [key.meaning for key in KEYS if isinstance(app.screen, KvtopScreen) and app.screen.is_useful(key)]
+        assert set(useful) - set(titles) == {"Quit", "Every action by its name"}
+        assert "Theme amber" in titles
+        await pilot.press("ctrl+p", *"ledger of one", "enter")
+        await pilot.pause(0.3)
+        assert app.current_mode == "server"
+
+
+async def test_the_palette_runs_an_action_of_the_screen(scenes: Scenes) -> None:
+    play, _ = played(scenes["h100x8"]())
+    app = KvtopApp(play)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("ctrl+p", *"order the servers", "enter")
+        await pilot.pause(0.3)
+        assert app.selection.order is ORDERS[1]
+
+
+async def test_the_mouse_selects_opens_sorts_and_presses_keys(scenes: Scenes) -> None:
+    play, _ = played(scenes["h100x8"]())
+    app = KvtopApp(play)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await pilot.pause()
+        await pilot.click("#servers", offset=(5, 3))
+        assert app.selection.server_id == "127.0.0.1:8003"
+        head = app.screen.query_one("#table-head", Canvas).text()
+        await pilot.click("#table-head", offset=(head.index("memory"), 0))
+        assert app.selection.order.name == "memory"
+        await pilot.click("#servers", offset=(5, 1), times=2)
+        assert app.current_mode == "server"
+        footer = app.screen.query_one("#footer", Canvas).text()
+        await pilot.click("#footer", offset=(footer.index("overview"), 0))
+        assert app.current_mode == "overview"
+        header = app.screen.query_one("#header", Canvas).text()
+        await pilot.click("#header", offset=(header.index("finding"), 0))
+        assert app.current_mode == "findings"
+        await pilot.click("#page", offset=(5, 4))
+        await pilot.press("enter")
+        assert app.current_mode == "server"
+        assert app.selection.server_id == "127.0.0.1:8007"
+
+
+async def test_the_wheel_scrolls_the_table(scenes: Scenes) -> None:
+    play, _ = played(scenes["h100x8"]())
+    app = KvtopApp(play)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        scroll = app.screen.query_one("#servers-scroll")
+        servers = app.screen.query_one("#servers")
+        await pilot._post_mouse_events([events.MouseScrollDown], servers, (5, 1))
+        await pilot.pause(0.1)
+        assert scroll.scroll_offset.y > 0
+
+
+async def test_paused_holds_the_picture_and_goes_on_with_the_newest(scenes: Scenes) -> None:
+    first = scenes["rtx4090"]()
+    play, go = played(first, replace(first, host="elsewhere"))
+    app = KvtopApp(play)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await pilot.press("p")
+        go.set()
+        await pilot.pause(0.05)
+        assert app.frame == first
+        assert "paused" in app.screen.query_one("#header", Canvas).text()
+        await pilot.press("p")
+        assert app.frame is not None
+        assert app.frame.host == "elsewhere"
+
+
+async def test_only_useful_keys_are_in_the_footer(scenes: Scenes) -> None:
+    play, _ = played(scenes["host_only"]())
+    app = KvtopApp(play)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await pilot.pause()
+        footer = app.screen.query_one("#footer", Canvas).text()
+        for word in ("open", "filter", "sort", "server", "recording", "overview"):
+            assert word not in footer
+        await pilot.press("2")
+        assert app.current_mode == "overview"
+
+
+class FakePlayer:
+    """A recording of a hundred seconds that does what it is told. A mock: views may not read the files of one."""
+
+    name, duration_seconds, speed = "monday.kvtop", 100.0, 1.0
+
+    def __init__(self) -> None:
+        self.position_seconds, self.is_playing = 10.0, True
+
+    def marks(self) -> tuple[Mark, ...]:
+        return (Mark(5.0, "KV201 nearly full"), Mark(40.0, "KV104 idle slots"))
+
+    def toggle(self) -> None:
+        self.is_playing = not self.is_playing
+
+    def step(self, samples: int) -> None:
+        self.is_playing, self.position_seconds = False, self.position_seconds + samples
+
+    def seek(self, seconds: float) -> None:
+        self.position_seconds = min(max(seconds, 0.0), self.duration_seconds)
+
+    def set_speed(self, speed: float) -> None:
+        self.speed = speed
+
+
+async def test_the_recording_plays_steps_seeks_and_jumps(scenes: Scenes) -> None:
+    play, _ = played(scenes["rtx4090"]())
+    player = FakePlayer()
+    app = KvtopApp(play, player=player)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await pilot.press("7", "space")
+        assert (app.current_mode, player.is_playing) == ("recording", False)
+        await pilot.press("full_stop", "full_stop", "comma")
+        assert player.position_seconds == 11.0
+        await pilot.press("n")
+        assert player.position_seconds == 40.0
+        await pilot.press("n", "N")
+        assert player.position_seconds == 5.0
+        await pilot.press("right", "plus")
+        assert (player.position_seconds, player.speed) == (10.0, 2.0)
+        await pilot.click("#page", offset=(94, 1))
+        assert player.position_seconds > 95
+        text = app.screen.query_one("#page", Canvas).text()
+        assert "KV104 idle slots" in text
+        assert "of 1:40" in text

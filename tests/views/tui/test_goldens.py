@@ -12,7 +12,7 @@ Golden = Callable[[Path, str], None]
 
 GOLDENS = Path(__file__).parent / "goldens"
 SCREENSHOTS = Path(__file__).parents[3] / "screenshots"
-SIZES = ((60, 20), (80, 24), (100, 30), (130, 40), (200, 60))
+SIZES = ((60, 20), (80, 24), (100, 30), (130, 40), (200, 60), (250, 80))
 
 
 def app_of(frame: Frame | None, **settings: bool | str) -> KvtopApp:
@@ -52,6 +52,20 @@ async def test_overview_at_every_size(
     [
         ("server", "rtx4090", ("enter",), (100, 60)),
         ("server-narrow", "rtx4090", ("enter",), (60, 20)),
+        ("server-wide", "rtx4090", ("enter",), (200, 60)),
+        ("server-slots", "rtx4090", ("enter", "e", "e"), (80, 24)),
+        ("server-history", "rtx4090", ("enter", "e", "e", "e"), (80, 24)),
+        ("no-derivation", "rtx4090", ("enter", "d"), (80, 24)),
+        ("findings", "h100x8", ("5",), (80, 24)),
+        ("no-findings", "host_only", ("5",), (80, 24)),
+        ("devices", "driver_hung", ("6",), (80, 40)),
+        ("devices-narrow", "rtx4090", ("6",), (60, 20)),
+        ("no-devices", "nothing", ("6",), (80, 24)),
+        ("servers-alone", "h100x8", ("e",), (80, 24)),
+        ("devices-alone", "h100x8", ("e", "e"), (80, 24)),
+        ("filtered", "h100x8", ("slash", *"fp8", "enter", "o"), (80, 24)),
+        ("filtered-out", "h100x8", ("slash", *"zzz", "enter"), (80, 24)),
+        ("palette", "rtx4090", ("ctrl+p",), (80, 24)),
         ("locked", "odd_states", ("down", "down", "enter"), (80, 24)),
         ("sources", "driver_hung", ("8",), (80, 24)),
         ("help", "rtx4090", ("question_mark",), (80, 60)),
@@ -92,7 +106,7 @@ async def test_screenshots(
 
 
 @pytest.mark.parametrize("scene", ["rtx4090", "h100x8", "odd_states", "driver_hung", "host_only"])
-@pytest.mark.parametrize("keys", [(), ("enter",), ("8",), ("question_mark",)], ids=str)
+@pytest.mark.parametrize("keys", [(), ("enter",), ("5",), ("6",), ("8",), ("question_mark",), ("slash", "a")], ids=str)
 async def test_ascii_means_ascii(scene: str, keys: tuple[str, ...], scenes: Scenes) -> None:
     text, _ = await drawn(app_of(scenes[scene](), ascii_only=True), (100, 60), keys)
     assert text.isascii(), sorted({character for character in text if not character.isascii()})

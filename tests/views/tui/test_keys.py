@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from kvtop.views.tui import keys
+from kvtop.views.tui.key_names import normal_name
 from kvtop.views.tui.keys import KEYS, OVERVIEW, SERVER, SOURCES, Key, check_keymap, keys_page
 from kvtop.views.tui.screens import SCREENS
 
@@ -51,3 +52,29 @@ def test_a_screens_keys_are_methods_of_that_screen() -> None:
 
 def test_the_overview_has_no_way_back() -> None:
     assert not any(key.id == "back" and key.on(OVERVIEW) for key in KEYS)
+
+
+@pytest.mark.parametrize(
+    ("written", "normal"),
+    [
+        ("q", "q"),
+        ("?", "question_mark"),
+        ("/", "slash"),
+        ("ctrl+s", "ctrl+s"),
+        ("f5", "f5"),
+        ("full_stop", "full_stop"),
+        ("Ä", "Ä"),
+        ("crtl+x", None),
+        ("page_down", None),
+        ("", None),
+    ],
+)
+def test_names_of_keys(written: str, normal: str | None) -> None:
+    assert normal_name(written) == normal
+
+
+def test_a_key_that_does_not_exist_is_told_and_two_names_of_one_key_clash() -> None:
+    (wrong,) = check_keymap({"quit": "crtl+x"})
+    assert "no key is called 'crtl+x'" in wrong
+    (clash,) = check_keymap({"quit": "?"})
+    assert "already taken by 'help'" in clash or "already taken by 'quit'" in clash

@@ -4,13 +4,18 @@ from collections.abc import Callable, Mapping
 
 from textual.screen import Screen
 
+from kvtop.views.tui.screens.devices import DevicesScreen
+from kvtop.views.tui.screens.findings import FindingsScreen
 from kvtop.views.tui.screens.help import HelpScreen
 from kvtop.views.tui.screens.overview import OverviewScreen
+from kvtop.views.tui.screens.recording import RecordingScreen
 from kvtop.views.tui.screens.screen import KvtopScreen
 from kvtop.views.tui.screens.server import ServerScreen
 from kvtop.views.tui.screens.sources import SourcesScreen
 
-_SCREENS: tuple[type[KvtopScreen], ...] = (OverviewScreen, ServerScreen, SourcesScreen, HelpScreen)
+_SCREENS: tuple[type[KvtopScreen], ...] = (
+    *(OverviewScreen, ServerScreen, FindingsScreen, DevicesScreen, RecordingScreen, SourcesScreen, HelpScreen),
+)
 
 SCREENS: Mapping[str, Callable[[], Screen[None]]] = {screen.key: screen for screen in _SCREENS}
 """Name -> what makes the screen."""

@@ -5,9 +5,9 @@ from typing import ClassVar
 from textual.binding import BindingType
 
 from kvtop.domain.frame import Frame
+from kvtop.views.tui.help_lines import help_lines
 from kvtop.views.tui.keys import HELP
 from kvtop.views.tui.lines import Line
-from kvtop.views.tui.page_lines import help_lines
 from kvtop.views.tui.screens.screen import PageScreen, bindings_of
 
 

@@ -12,9 +12,9 @@ from textual.scrollbar import ScrollBarRender
 
 from kvtop.domain.frame import Frame
 from kvtop.views.tui.canvas import Canvas
+from kvtop.views.tui.edge_lines import footer_line, header_line
 from kvtop.views.tui.keys import KEYS, OVERVIEW, Key
 from kvtop.views.tui.lines import Line
-from kvtop.views.tui.page_lines import footer_line, header_line
 
 if TYPE_CHECKING:
     from kvtop.views.tui.app import KvtopApp
@@ -41,6 +41,7 @@ class AsciiScrollBar(ScrollBarRender):
 class KvtopScreen(Screen[None]):
     """Header, a body of boxes, footer. `draw` is called with a new frame, a new size and a new theme alike."""
 
+    AUTO_FOCUS = ""
     key = ""
 
     @property
@@ -74,7 +75,7 @@ class KvtopScreen(Screen[None]):
         app, width = self.kvtop, self.size.width
         if not self.is_mounted or width == 0:
             return
-        header = header_line(app.frame, app.silent_seconds, app.interval_seconds, width)
+        header = header_line(app.frame, app.pace, width)
         self.query_one("#header", Canvas).show([header])
         useful = [key for key in KEYS if key.footer and self.is_useful(key)]
         self.query_one("#footer", Canvas).show([footer_line(useful, app.shown_keys, width)])

@@ -7,8 +7,8 @@ from textual.binding import BindingType
 from kvtop.domain.frame import Frame
 from kvtop.views.tui.keys import SOURCES
 from kvtop.views.tui.lines import Line
-from kvtop.views.tui.page_lines import sources_lines
 from kvtop.views.tui.screens.screen import PageScreen, bindings_of
+from kvtop.views.tui.source_lines import sources_lines
 
 
 class SourcesScreen(PageScreen):

@@ -1,0 +1,72 @@
+"""The Devices screen as lines: heat, power, utilisation, clocks, slices, and every process on each device."""
+
+from kvtop.domain.device import Device
+from kvtop.domain.frame import DeviceView, Frame
+from kvtop.text import bytes_text, ratio_text
+from kvtop.views.tui.device_lines import DeviceRow, device_rows, tall_lines
+from kvtop.views.tui.lines import Line, Piece, fold, left, model_text, right, rule
+
+
+def device_page_lines(frame: Frame | None, interval_seconds: float, width: int) -> list[Line]:
+    """A section a device, slices after their card."""
+    if frame is None or not frame.devices:
+        return [
+            (Piece("No device was found, not even host memory.", "strong"),),
+            (Piece("Sources (8) says what was asked and what to do.", "faint"),),
+        ]
+    names = {view.reading.id: view.reading.model.name or view.reading.model.path for view in frame.servers}
+    lines: list[Line] = []
+    for view, row in zip(frame.devices, device_rows(frame, interval_seconds), strict=True):
+        lines += [(), *_section(view, row, names, width)] if lines else _section(view, row, names, width)
+    return lines
+
+
+def _section(view: DeviceView, row: DeviceRow, names: dict[str, str | None], width: int) -> list[Line]:
+    device = view.device
+    cut_from = f" · a slice of {device.parent_id}" if device.parent_id is not None else ""
+    lines = [rule(f"{device.id} · {device.name}{cut_from}", width), *tall_lines(row, width)[1:]]
+    lines += fold([_fact(name, value) for name, value in _facts(device)], width, gap=3)
+    if device.note:
+        lines.append((Piece(left(f"■ {device.note}", width).rstrip(), "error"),))
+    for server_id, split in view.splits:
+        model = model_text(names.get(server_id), max(width - 36, 8))
+        lines.append(_process(server_id, split.driver.value_bytes, model, width))
+    for other in view.others:
+        who = f"{other.name or 'not a process kvtop may see'} {' '.join(other.contexts)}".rstrip()
+        lines.append(_process(f"pid {other.pid}", other.used_bytes, who, width))
+    if device.processes is None:
+        lines.append((Piece("The driver gives no list of its processes.", "warning"),))
+    return lines
+
+
+def _facts(device: Device) -> list[tuple[str, str]]:
+    heat, watts, limit = device.temperature_celsius, device.power_watts, device.power_limit_watts
+    clock, highest = device.clock_mhz, device.clock_limit_mhz
+    capability = device.compute_capability
+    power = "?" if watts is None else f"{watts:.0f} W" + (f" of {limit:.0f} W" if limit is not None else "")
+    clocks = "?" if clock is None else f"{clock:.0f} MHz" + (f" of {highest:.0f} MHz" if highest is not None else "")
+    if device.backend == "host":
+        return [("reserved", bytes_text(device.memory.reserved_bytes))] if device.memory.reserved_bytes else []
+    return [
+        ("busy", ratio_text(device.utilization_ratio)),
+        ("temperature", "?" if heat is None else f"{heat:.0f}°C"),
+        ("power", power),
+        ("clock", clocks),
+        ("reserved by the driver", bytes_text(device.memory.reserved_bytes)),
+        ("capability", "?" if capability is None else f"{capability[0]}.{capability[1]}"),
+        *([("memory", "shared with the host")] if device.unified_memory else []),
+        *([("uuid", device.uuid)] if device.uuid else []),
+    ]
+
+
+def _fact(name: str, value: str) -> Line:
+    return (Piece(f"{name} ", "faint"), Piece(value, "warning" if value == "?" else ""))
+
+
+def _process(who: str, size_bytes: int | None, what: str, width: int) -> Line:
+    head = left(f"  {who}", min(24, width // 2))
+    return (
+        Piece(head),
+        Piece(right(bytes_text(size_bytes), 9), "strong"),
+        Piece(f"  {left(what, width - len(head) - 11)}".rstrip(), "faint"),
+    )

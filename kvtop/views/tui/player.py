@@ -1,0 +1,52 @@
+"""What the Recording screen needs of whoever plays a recording. The verb that plays one hands it to the app."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A place worth jumping to: seconds since the start, and what is there (a finding, a gap)."""
+
+    at_seconds: float
+    words: str
+
+
+class Player(Protocol):
+    """Plays a recording into the frames that the app shows. Seconds count from the recording's start."""
+
+    @property
+    def name(self) -> str:
+        """The file, as the person named it."""
+
+    @property
+    def duration_seconds(self) -> float:
+        """From the first sample to the last."""
+
+    @property
+    def position_seconds(self) -> float:
+        """Where it is now."""
+
+    @property
+    def is_playing(self) -> bool:
+        """False while it is held, and at the end."""
+
+    @property
+    def speed(self) -> float:
+        """1.0 is as it happened."""
+
+    def marks(self) -> Sequence[Mark]:
+        """Places worth jumping to, in order of time."""
+
+    def toggle(self) -> None:
+        """Play or hold."""
+
+    def step(self, samples: int) -> None:
+        """Hold, and go on or back by samples."""
+
+    def seek(self, seconds: float) -> None:
+        """Go there, or to the nearest end."""
+
+    def set_speed(self, speed: float) -> None:
+        """Play this many times as fast."""

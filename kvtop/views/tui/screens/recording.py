@@ -1,0 +1,77 @@
+"""A recording under way: where it is, play and hold, step, seek, jump to what stands out."""
+
+from typing import ClassVar
+
+from textual.binding import BindingType
+
+from kvtop.domain.frame import Frame
+from kvtop.views.tui.keys import RECORDING
+from kvtop.views.tui.lines import Line
+from kvtop.views.tui.player import Player
+from kvtop.views.tui.recording_lines import recording_lines
+from kvtop.views.tui.screens.screen import PageScreen, bindings_of
+
+_SPEEDS = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0)
+_NEAR_SECONDS = 0.001
+
+
+class RecordingScreen(PageScreen):
+    """The seek bar and the places worth a look. The picture itself is on the other screens, which go on working."""
+
+    key = RECORDING
+    BINDINGS: ClassVar[list[BindingType]] = bindings_of(RECORDING)
+
+    def page(self, frame: Frame | None, width: int) -> tuple[str, list[Line]]:
+        del frame
+        return "Recording", recording_lines(self.kvtop.player, width)
+
+    def works(self, action: str) -> bool:
+        player = self.kvtop.player
+        if action in {"play", "step", "skip", "speed", "seek"}:
+            return player is not None
+        if action == "mark":
+            return player is not None and bool(player.marks())
+        return super().works(action)
+
+    def _player(self) -> Player:
+        player = self.kvtop.player
+        assert player is not None, "works() lets no action through without a player"
+        return player
+
+    def action_play(self) -> None:
+        """Play or hold."""
+        self._player().toggle()
+        self.draw()
+
+    def action_step(self, samples: int) -> None:
+        """One sample on or back."""
+        self._player().step(samples)
+        self.draw()
+
+    def action_skip(self, parts: int) -> None:
+        """A twentieth of the whole on or back."""
+        player = self._player()
+        self.action_seek(player.position_seconds + parts * player.duration_seconds / 20)
+
+    def action_seek(self, seconds: float) -> None:
+        """There."""
+        self._player().seek(seconds)
+        self.draw()
+
+    def action_mark(self, step: int) -> None:
+        """To the next thing worth a look, or the one before."""
+        player = self._player()
+        places = [mark.at_seconds for mark in player.marks()]
+        here = player.position_seconds
+        ahead = [at for at in places if at > here + _NEAR_SECONDS]
+        behind = [at for at in places if at < here - _NEAR_SECONDS]
+        found = ahead[:1] if step > 0 else behind[-1:]
+        if found:
+            self.action_seek(found[0])
+
+    def action_speed(self, step: int) -> None:
+        """Faster or slower."""
+        player = self._player()
+        near = min(range(len(_SPEEDS)), key=lambda index: abs(_SPEEDS[index] - player.speed))
+        player.set_speed(_SPEEDS[min(max(near + step, 0), len(_SPEEDS) - 1)])
+        self.draw()
