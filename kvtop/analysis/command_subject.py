@@ -10,9 +10,6 @@ from kvtop.planning.any_engine import plan_launch
 from kvtop.planning.llamacpp.options import settings_of
 from kvtop.planning.llamacpp.prepared import PreparedModel, prepare
 
-REPORTED = ("quantized V cache", "does not divide", "does not support different K")
-"""Refusals of llama.cpp that rules of their own tell in better words."""
-
 
 @dataclass(frozen=True, slots=True)
 class Known:
@@ -80,6 +77,8 @@ def _with_models(subject: Subject, known: Known) -> Subject:
 def _with_plan(subject: Subject, known: Known) -> Subject:
     if subject.model is None or subject.launch is None:
         return subject
+    if subject.engine == "vllm" and not subject.devices and not subject.are_devices_known:
+        return replace(subject, plan_note="the GPU it will run on is unknown: say --gpu")
     try:
         answer = plan_launch(
             subject.launch, subject.model, subject.devices, draft=subject.draft, at_tokens=known.at_tokens

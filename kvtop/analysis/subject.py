@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from kvtop.domain.headroom import Disagreement
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.model_file import Checkpoint, GgufHeader
-from kvtop.domain.plan import MemoryPlan, PlanDevice, UnknownArchitectureError
+from kvtop.domain.plan import MemoryPlan, PlanDevice, Refusal, UnknownArchitectureError
 from kvtop.planning.any_engine import plan_launch
 from kvtop.planning.llamacpp.hparams import HParams
 from kvtop.planning.llamacpp.prepared import PreparedModel
@@ -132,19 +132,23 @@ class Subject:
     def plan_with(self, **changes: str | None) -> MemoryPlan | None:
         """The plan with options replaced (names with underscores for dashes); None takes an option away.
 
-        None where the engine would refuse or kvtop has no rule.
+        None where there is no plan to compare with, the engine would refuse or kvtop has no rule.
         """
-        if self.launch is None or self.model is None or self.plan is None:
+        answer = None if self.plan is None else self.answer_with(**changes)
+        return answer if isinstance(answer, MemoryPlan) else None
+
+    def answer_with(self, **changes: str | None) -> MemoryPlan | Refusal | None:
+        """The same with the engine's refusal as an answer; None only where kvtop cannot tell."""
+        if self.launch is None or self.model is None:
             return None
         named = {name.replace("_", "-"): value for name, value in changes.items()}
         kept = [option for option in self.launch.options if option.name not in named]
         added = [LaunchOption(name, value, Origin.ASSUMED) for name, value in named.items() if value is not None]
         changed = replace(self.launch, options=(*kept, *added))
         try:
-            answer = plan_launch(changed, self.model, self.devices, draft=self.draft)
+            return plan_launch(changed, self.model, self.devices, draft=self.draft)
         except UnknownArchitectureError:
             return None
-        return answer if isinstance(answer, MemoryPlan) else None
 
 
 def _spelled(option: LaunchOption) -> str:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,8 @@ def gguf_models() -> Mapping[str, GgufHeader]:
     llama = found["llama-3.1-8b"]
     odd = {**llama.metadata, "llama.attention.key_length": 80, "llama.attention.value_length": 80}
     found["heads-of-80"] = replace(llama, metadata=odd)
+    wide = tuple(replace(it, type_id=1, type_name="f16", size_bytes=2 * prod(it.shape)) for it in llama.tensors)
+    found["llama-3.1-8b-f16"] = replace(llama, tensors=wide)
     return found
 
 

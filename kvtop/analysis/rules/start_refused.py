@@ -34,7 +34,6 @@ TOLD_ELSEWHERE = (
     "last dimension",
     "group size",
     "swapaxes",
-    "larger than the number of available GPUs",
 )
 _HINTS = (
     ("--draft-model", "-md FILE (--model-draft)"),

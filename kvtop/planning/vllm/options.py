@@ -18,6 +18,8 @@ from kvtop.planning.vllm.option_table import FLAGS, LISTS, OPTIONAL, SPELLINGS, 
 ENGINE = "vllm"
 SECRET_OPTIONS = frozenset({"api-key", "hf-token", "ssl-keyfile"})
 """Never kept: their values are, or lead to, keys."""
+MASK = "***"
+"""Stands for such a value: that it was given is no secret."""
 
 _DEST = "recorded"
 
@@ -103,8 +105,7 @@ def _collect(
         errors.append(f"unrecognized arguments: {' '.join(word.split('=', 1)[0] for word in rest)}")
     recorded: dict[str, tuple[str, str]] = getattr(known, _DEST)
     for name, (value, spelled) in recorded.items():
-        if name not in SECRET_OPTIONS:
-            options[name] = LaunchOption(name, value, origin, spelled)
+        options[name] = LaunchOption(name, MASK if name in SECRET_OPTIONS else value, origin, spelled)
     if known.model_tag is not None:
         options["model"] = LaunchOption("model", known.model_tag, origin, "")
 

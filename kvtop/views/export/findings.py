@@ -27,7 +27,7 @@ def findings_text(
     suppressed: Sequence[tuple[Finding, str]],
     clean: Clean,
 ) -> str:
-    """A paragraph a finding, then one line for each rule that could not be asked, then what was suppressed and why."""
+    """A paragraph a finding, then the rules that could not be asked, by reason, then what was suppressed and why."""
     lines: list[str] = []
     for subject in dict.fromkeys([it.subject for it in findings] + [it.subject for it in missing]):
         lines.append(clean(subject))
@@ -37,7 +37,9 @@ def findings_text(
             lines.append(f"  {it.severity}: {it.slug} ({it.code})")
             named = (("", it.message), ("evidence: ", it.evidence), ("cost: ", it.cost), ("fix: ", it.fix))
             lines += [f"    {name}{clean(text)}" for name, text in named if text]
-        lines += [f"  not evaluated: {it.slug}: {clean(it.reason)}" for it in missing if it.subject == subject]
+        for reason in dict.fromkeys(it.reason for it in missing if it.subject == subject):
+            slugs = ", ".join(it.slug for it in missing if (it.subject, it.reason) == (subject, reason))
+            lines += [f"  not evaluated: {clean(reason)}", f"    {slugs}"]
     lines += [f"suppressed: {it.slug} of {clean(it.subject)}: {clean(reason)}" for it, reason in suppressed]
     counts = ", ".join(_count(findings, severity) for severity in ("error", "warning", "info"))
     lines.append(f"{counts}; {len(missing)} not evaluated")

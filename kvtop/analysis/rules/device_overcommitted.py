@@ -1,0 +1,132 @@
+"""The plan needs more memory than a device has.
+
+Why: llama-server moves layers to the host or shortens the context only for what was not given (`--fit`): with both `-c`
+and `-ngl` on the command line it fails instead. vLLM fails when weights leave no room for a pool. MLX swaps.
+
+Source: common/fit.cpp, llama.cpp b11434; vLLM 0.32.0 `v1/worker/gpu_worker.py`.
+
+Cost: computed: what is missing.
+
+Fix: a shorter context, a quantized cache, smaller weights, fewer layers on the device; the finding names the gap.
+
+Fires on: `-c 131072 -ngl 99` of Llama 3.1 8B on 12 GiB. Quiet on: the same with `-c 16384`.
+"""
+
+import math
+
+from kvtop.analysis.amounts import device_bytes, exact, weight_bytes
+from kvtop.analysis.ruling import Example, Found, Lacks, Outcome
+from kvtop.analysis.subject import Subject
+from kvtop.analysis.vllm_pool import utilization_of
+from kvtop.domain.plan import MemoryPlan
+from kvtop.domain.plan_answer import Fit, room_of
+
+ENGINES: tuple[str, ...] = ("llama.cpp", "vllm", "mlx")
+READS_LAUNCH = True
+FIRES = Example("llama-server -m MODEL -c 131072 -ngl 99", gpus=("12GiB",), model="llama-3.1-8b")
+QUIET = Example("llama-server -m MODEL -c 16384 -ngl 99", gpus=("12GiB",), model="llama-3.1-8b")
+
+
+def check(subject: Subject) -> Outcome:
+    """Needs the plan and the devices; a server that runs has its memory already."""
+    if subject.observed is not None:
+        return None
+    plan = subject.plan
+    if plan is None:
+        return None if subject.refusal else Lacks(f"no plan: {subject.plan_note}")
+    if subject.engine == "mlx":
+        return _mlx(subject, plan)
+    if not subject.devices:
+        return _host(subject, plan) if subject.are_devices_known else Lacks("the devices are unknown: say --gpu")
+    if subject.engine == "vllm":
+        return _vllm(subject, plan)
+    return _llamacpp(subject)
+
+
+def _llamacpp(subject: Subject) -> Outcome:
+    """After what `--fit` may still change: the context if it was not given, layers if they were not."""
+    settings = subject.llama
+    placed = settings.gpu_layers is not None or settings.tensor_split or settings.tensor_overrides
+    if settings.fit and not placed:
+        return None
+    plan: MemoryPlan | None = subject.plan
+    if settings.fit and not settings.ctx_tokens and subject.value("ctx-size") != "0":
+        plan = subject.plan_with(ctx_size=str(settings.fit_ctx_tokens))
+    for device in subject.devices if plan is not None else ():
+        part = None if plan is None else plan.device(device.name)
+        room = device.total_bytes if device.free_bytes is None else device.free_bytes
+        if part is None or room is None:
+            continue
+        fit = room_of(part, room).fit
+        if fit in {Fit.TOO_LARGE, Fit.TIGHT}:
+            return _short(subject, device.name, device_bytes(part), room, sure=fit is Fit.TOO_LARGE)
+    return None
+
+
+def _short(subject: Subject, name: str, needed: int, room: int, *, sure: bool) -> Found:
+    gap = (
+        f"{exact(needed - room)} too little"
+        if needed > room
+        else f"{exact(room - needed)} left, by the likeliest figure"
+    )
+    return Found(
+        "error" if sure else "warning",
+        f"{name} {'cannot' if sure else 'may not'} hold what the command asks for, and --fit may not change it",
+        evidence=f"{subject.said('ctx-size', 'gpu-layers', 'fit')}; {exact(needed)} needed, {exact(room)} there",
+        cost=gap,
+        fix="leave -ngl out and --fit places what fits; or a smaller -c, or --cache-type-k q8_0 --cache-type-v q8_0",
+    )
+
+
+def _vllm(subject: Subject, plan: MemoryPlan) -> Outcome:
+    utilization = utilization_of(subject)
+    for device in subject.devices:
+        part = plan.device(device.name)
+        if part is None or device.total_bytes is None:
+            continue
+        if part.weights_bytes is None:
+            return Lacks("the weights on the card are unknown")
+        share = math.ceil(device.total_bytes * utilization)
+        least = part.weights_bytes + part.compute.low_bytes
+        if least > share:
+            return Found(
+                "error",
+                f"weights alone fill the {utilization:.0%} of {device.name} that vLLM may take: no room for a KV pool",
+                evidence=f"{exact(part.weights_bytes)} of weights a rank; {exact(share)} is vLLM's share",
+                cost=f"{exact(least - share)} too little",
+                fix="more cards (--tensor-parallel-size), a quantized checkpoint, or a larger card",
+            )
+    return None
+
+
+def _mlx(subject: Subject, plan: MemoryPlan) -> Outcome:
+    rooms = [device.total_bytes for device in subject.devices if device.total_bytes is not None]
+    room = sum(rooms) if rooms else None
+    weights = weight_bytes(plan)
+    if room is None or weights is None:
+        return Lacks("the memory of the machine, or the weights, are unknown: say --gpu SIZE,backend=metal")
+    if weights <= room:
+        return None
+    return Found(
+        "error",
+        "the weights alone are larger than the memory",
+        evidence=f"{exact(weights)} of weights, {exact(room)} of memory",
+        cost=f"{exact(weights - room)} too little",
+        fix="a checkpoint with fewer bits",
+    )
+
+
+def _host(subject: Subject, plan: MemoryPlan) -> Outcome:
+    part = plan.device("host")
+    if part is None or subject.host_total_bytes is None:
+        return Lacks("the host's memory is unknown")
+    needed = device_bytes(part)
+    if needed <= subject.host_total_bytes:
+        return None
+    return Found(
+        "warning",
+        "the host has less memory than weights, cache and buffers take: weights are read from the disk again and again",
+        evidence=f"{exact(needed)} needed, {exact(subject.host_total_bytes)} there",
+        cost=f"{exact(needed - subject.host_total_bytes)} too little",
+        fix="a smaller -c, a quantized cache, or smaller weights",
+    )

@@ -1,0 +1,65 @@
+"""The KV cache is larger than the model.
+
+Why: a cache grows with the context and with every slot that has one of its own. Beyond some length it is the larger
+part of the memory, and then the context, not the model, is what to look at.
+
+Source: the plan of this command (docs/accuracy.md says how exact it is).
+
+Cost: computed: both.
+
+Fix: a shorter context, fewer slots, q8_0 for both caches.
+
+Fires on: Llama 3.1 8B at its 131072 tokens. Quiet on: the same at 8192.
+"""
+
+from kvtop.analysis.amounts import cache_bytes, exact, is_quantized, weight_bytes
+from kvtop.analysis.ruling import Example, Found, Lacks, Outcome
+from kvtop.analysis.subject import Subject
+
+ENGINES: tuple[str, ...] = ("llama.cpp", "vllm")
+READS_LAUNCH = True
+FIRES = Example("llama-server -m MODEL -c 131072", gpus=("48GiB",), model="llama-3.1-8b")
+QUIET = Example("llama-server -m MODEL -c 8192", gpus=("48GiB",), model="llama-3.1-8b")
+
+
+def check(subject: Subject) -> Outcome:
+    """Needs the plan; without `-c` the engine itself chooses a context that fits."""
+    if subject.engine == "llama.cpp" and not subject.llama.ctx_tokens and subject.value("ctx-size") != "0":
+        return None
+    plan = subject.plan
+    if plan is None:
+        return None if subject.refusal else Lacks(f"no plan: {subject.plan_note}")
+    weights = weight_bytes(plan)
+    if weights is None:
+        return Lacks("the weights on the device are unknown")
+    if subject.engine == "vllm":
+        return _one_request(subject, weights)
+    cache = cache_bytes(plan)
+    if cache <= weights:
+        return None
+    settings = subject.llama
+    quantized = is_quantized(settings.type_k) and is_quantized(settings.type_v)
+    return Found(
+        "info",
+        "the KV cache is larger than the model",
+        evidence=subject.said("ctx-size", "parallel", "cache-type-k", "cache-type-v"),
+        cost=f"{exact(cache)} of cache, {exact(weights)} of weights",
+        fix="a smaller -c or -np" + ("" if quantized else ", or --cache-type-k q8_0 --cache-type-v q8_0"),
+    )
+
+
+def _one_request(subject: Subject, weights: int) -> Outcome:
+    """vLLM fills the card anyway: what counts is one request of the longest length."""
+    plan = subject.plan
+    if plan is None or plan.vllm is None or plan.bytes_per_token is None or subject.value("max-model-len") is None:
+        return None
+    length = plan.vllm.max_model_len_tokens
+    if length is None or plan.bytes_per_token * length <= weights:
+        return None
+    return Found(
+        "info",
+        f"one request of {length} tokens takes more cache than the model has weights",
+        evidence=subject.said("max-model-len"),
+        cost=f"{exact(int(plan.bytes_per_token * length))} of cache, {exact(weights)} of weights, over all ranks",
+        fix="a shorter --max-model-len, or --kv-cache-dtype fp8 where the card takes it",
+    )

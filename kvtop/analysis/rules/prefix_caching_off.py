@@ -1,0 +1,35 @@
+"""Prefix caching is switched off: shared beginnings are computed again for every request.
+
+Why: it is on by default and free: cached blocks count as free and are given up first. Chats, agents and system prompts
+live on it. For a benchmark it is off on purpose.
+
+Source: vLLM 0.32.0 `config/cache.py` (enable_prefix_caching), `v1/core/kv_cache_manager.py`.
+
+Cost: prompt tokens computed again.
+
+Fix: leave `--no-enable-prefix-caching` out.
+
+Fires on: `--no-enable-prefix-caching`. Quiet on: the default.
+"""
+
+from kvtop.analysis.ruling import Example, Found, Outcome
+from kvtop.analysis.subject import Subject
+from kvtop.analysis.vllm_pool import serves_text
+
+ENGINES: tuple[str, ...] = ("vllm",)
+READS_LAUNCH = True
+FIRES = Example("vllm serve MODEL --no-enable-prefix-caching")
+QUIET = Example("vllm serve MODEL")
+
+
+def check(subject: Subject) -> Outcome:
+    """Needs only the option; embedding models have no use for it."""
+    if subject.value("enable-prefix-caching") != "false" or not serves_text(subject):
+        return None
+    return Found(
+        "warning",
+        "prefix caching is off: the same system prompt is computed again for every request",
+        evidence=subject.said("enable-prefix-caching").replace(" false", ""),
+        cost="prompt tokens computed again",
+        fix="leave --no-enable-prefix-caching out, unless this is a benchmark",
+    )
