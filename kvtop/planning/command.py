@@ -55,8 +55,8 @@ def _engine(words: list[str]) -> tuple[str, list[str]] | None:
         return "mlx", words[1:]
     if program == "mlx_lm" and following == ["server"]:
         return "mlx", words[2:]
-    if _PYTHON.fullmatch(program):
-        script = _after_interpreter_flags(words[1:])
+    if is_python(program):
+        script = after_interpreter_flags(words[1:])
         if script[:1] == ["-m"] and len(script) > 1:
             return _module(script[1], script[2:])
         # As process lists show it: python /usr/local/bin/vllm serve …
@@ -66,10 +66,15 @@ def _engine(words: list[str]) -> tuple[str, list[str]] | None:
 
 def interpreter_flags(words: Sequence[str]) -> list[str]:
     """Python's own flags at the start of the words after it."""
-    return list(words[: len(words) - len(_after_interpreter_flags(list(words)))])
+    return list(words[: len(words) - len(after_interpreter_flags(list(words)))])
 
 
-def _after_interpreter_flags(words: list[str]) -> list[str]:
+def is_python(program: str) -> bool:
+    """Whether a program (a name or a path) is a Python interpreter."""
+    return _PYTHON.fullmatch(posixpath.basename(program)) is not None
+
+
+def after_interpreter_flags(words: list[str]) -> list[str]:
     """What follows Python's own flags (`python -u -X dev -m module`)."""
     rest = list(words)
     while rest and rest[0].startswith("-") and rest[0] not in {"-m", "-c", "-"}:

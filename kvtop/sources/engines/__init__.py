@@ -3,10 +3,26 @@
 from collections.abc import Mapping, Sequence
 
 from kvtop.sources.engine import Engine
-from kvtop.sources.engines import llamacpp, mlx, vllm
+from kvtop.sources.engines import (
+    koboldcpp,
+    llama_swap,
+    llamacpp,
+    llamafile,
+    lm_studio,
+    mlx,
+    ollama,
+    sglang,
+    tensorrt_llm,
+    tgi,
+    triton,
+    vllm,
+)
 from kvtop.sources.http import Reply
 
-ENGINES: tuple[Engine, ...] = (llamacpp, vllm, mlx)
+ENGINES: tuple[Engine, ...] = (
+    *(llamacpp, vllm, mlx, sglang, ollama),
+    *(llama_swap, lm_studio, koboldcpp, llamafile, tgi, tensorrt_llm, triton),
+)
 """In the order in which they are asked whether something is theirs."""
 
 

@@ -8,6 +8,7 @@ others read, so only its counters are used and it is asked seldom.
 import posixpath
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.server import Counters, ModelFacts, ServerReading, ServerState, Slot
@@ -19,6 +20,8 @@ from kvtop.sources.reply_fields import first_model, json_of, object_of, parsed, 
 
 NAME = "llama.cpp"
 DEFAULT_PORT = 8080
+IK_NAME = IK_SERVER = "ik_llama.cpp"
+"""A fork whose program has the same name; it says so in its Server header."""
 OPENS_OTHER_PORTS = False
 PROPS, SLOTS, METRICS, MODELS = "/props", "/slots", "/metrics", "/v1/models"
 PATHS = (PROPS, SLOTS, METRICS, MODELS)
@@ -68,7 +71,7 @@ def port_of(options: LaunchOptions) -> int:
 
 def answers(replies: Mapping[str, Reply]) -> bool:
     """By the Server header, which even a locked or loading server sends, or by the settings of `/props`."""
-    if any(reply.server == "llama.cpp" for reply in replies.values()):
+    if any(reply.server in {"llama.cpp", IK_SERVER} for reply in replies.values()):
         return True
     return first_model(replies.get(MODELS)).get("owned_by") == "llamacpp" or (
         "default_generation_settings" in object_of(json_of(replies.get(PROPS)))
@@ -98,22 +101,28 @@ def read(known: Known) -> ServerReading:
     facts = object_of(parsed(props)) if props is not None else {}
     state, hint = _state(props, facts, known.options)
     settings = object_of(facts.get("default_generation_settings"))
+    engine = IK_NAME if props is not None and props.server == IK_SERVER else NAME
     return ServerReading(
         id=known.id,
-        engine=NAME,
+        engine=engine,
         state=state,
         version=text(facts.get("build_info")),
         url=known.url,
         hint=known.reach_note or hint,
         pids=known.pids,
         model=_model(facts, known.replies.get(MODELS), known.options),
-        launch=known.options,
+        launch=_launch_as(engine, known.options),
         slot_context_tokens=whole(settings.get("n_ctx")) or None,
         slot_count=whole(facts.get("total_slots")),
         slots=_slots(known.replies.get(SLOTS)) if state is ServerState.READY else None,
         counters=_counters(known.replies.get(METRICS)),
         is_remote=not known.processes,
     )
+
+
+def _launch_as(engine: str, options: LaunchOptions | None) -> LaunchOptions | None:
+    """The options under the engine's own name: a fork allocates by other rules, and knows options of its own."""
+    return options if options is None or engine == NAME else replace(options, engine=engine, errors=())
 
 
 def _state(props: Reply | None, facts: Mapping[str, object], options: LaunchOptions | None) -> tuple[ServerState, str]:

@@ -15,8 +15,9 @@ from kvtop.sources.http import Reply
 NAME = "unknown"
 DEFAULT_PORT = 80
 OPENS_OTHER_PORTS = False
-PATHS = ("/props", "/v1/models", "/version")
-PLAIN_PATHS = ("/props", "/health")
+_ORDER = ("/props", "/v1/models", "/version", "/api/ps", "/info")
+_PLAIN_ORDER = ("/props", "/health")
+PATHS = (*_ORDER, "/health")
 SELDOM_SECONDS: Mapping[str, float] = {}
 
 
@@ -56,7 +57,7 @@ def wanted(replies: Mapping[str, Reply], options: LaunchOptions | None) -> tuple
     if any(reply.status is None for reply in replies.values()):
         return ()
     is_plain = any(reply.server.startswith("BaseHTTP/") for reply in replies.values())
-    return (PLAIN_PATHS if is_plain else PATHS)[: len(replies) + 1]
+    return (_PLAIN_ORDER if is_plain else _ORDER)[: len(replies) + 1]
 
 
 def read(known: Known) -> ServerReading:
