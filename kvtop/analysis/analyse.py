@@ -95,8 +95,10 @@ def _measured(reading: ServerReading, plan: MemoryPlan | None, on: Placed, where
     found = []
     for device_id, backend, driver, name in rows:
         planned = None if plan is None else present_parts(reading, plan, name, is_shared=where.is_shared)
-        reports = divided(reading.memory_reports, plan)
-        reported = reported_parts(reports, device_id, on.engine_of(device_id) if on.devices else 0)
+        engine = on.engine_of(device_id) if on.devices else 0
+        reported = None
+        if reading.state not in {ServerState.LOADING, ServerState.SLEEPING}:  # they report what they hold when awake
+            reported = reported_parts(divided(reading.memory_reports, plan), device_id, name, engine)
         found.append(Measured(device_id, backend, name, driver, planned, reported, current.get(device_id)))
     return tuple(found)
 

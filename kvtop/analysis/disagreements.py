@@ -11,7 +11,6 @@ def disagreements(
     reading: ServerReading, plan: MemoryPlan | None, measured: tuple[Measured, ...]
 ) -> tuple[Disagreement, ...]:
     """Each figure that the engine reports and that was computed too, where they differ."""
-    rounding = max((it.rounding_bytes for it in reading.memory_reports), default=0)
     found = [
         wrong
         for it in measured
@@ -19,8 +18,10 @@ def disagreements(
         for name, one, other in (
             ("weights", it.planned.weights, it.reported.weights),
             ("kv_cache", it.planned.kv_cache, it.reported.kv_cache),
+            ("recurrent_state", it.planned.recurrent, it.reported.recurrent),
+            ("compute", it.planned.compute, it.reported.compute),
         )
-        if (wrong := _held_against(name, it.device_id, one, other, rounding)) is not None
+        if (wrong := _held_against(name, it.device_id, one, other, it.reported.rounding_bytes)) is not None
     ]
     return (*found, *_pool(reading, plan))
 
@@ -28,11 +29,15 @@ def disagreements(
 def _held_against(
     segment: str, device_id: str, planned: Figure, reported: Figure, rounding_bytes: int
 ) -> Disagreement | None:
-    if planned.value_bytes is None or reported.value_bytes is None or planned.basis is not Basis.COMPUTED:
+    if planned.value_bytes is None or reported.value_bytes is None:
         return None
-    tolerance = (rounding_bytes + 1) // 2
-    if abs(planned.value_bytes - reported.value_bytes) <= tolerance:
+    slack = (rounding_bytes + 1) // 2
+    low, high = planned.low_bytes, planned.high_bytes
+    if planned.basis is Basis.COMPUTED:
+        low = high = planned.value_bytes
+    if low is None or high is None or low - slack <= reported.value_bytes <= high + slack:
         return None
+    tolerance = slack + max(planned.value_bytes - low, high - planned.value_bytes)
     return Disagreement(segment, device_id, planned.value_bytes, reported.value_bytes, tolerance, reported.source)
 
 

@@ -4,10 +4,8 @@ from kvtop.domain.frame import Fact, KvCacheView, Split
 from kvtop.domain.launch import Origin
 from kvtop.domain.plan import MemoryPlan
 from kvtop.domain.process import Process
-from kvtop.domain.server import ServerReading
+from kvtop.domain.server import ServerReading, ServerState
 from kvtop.text import bytes_text
-
-_SLOTS = "/slots"
 
 
 def facts(
@@ -23,10 +21,7 @@ def facts(
     found += [Fact(option.name, option.value, option.origin, option.detail) for option in options]
     if reading.launch is not None:
         found += [Fact("unknown option", word, Origin.ARGV) for word in reading.launch.unknown]
-        if reading.launch.get("cache-type-k") is None and cache.type_k is not None:
-            found.append(Fact("cache type K", cache.type_k, Origin.DEFAULT, cache.types_source))
-        if reading.launch.get("cache-type-v") is None and cache.type_v is not None:
-            found.append(Fact("cache type V", cache.type_v, Origin.DEFAULT, cache.types_source))
+    found += _of_types(reading, cache, plan)
     if (
         plan is not None
         and plan.flash_attention is not None
@@ -53,6 +48,27 @@ def _assumed(reading: ServerReading, plan: MemoryPlan | None) -> list[Fact]:
     if launch.get("parallel") is None and plan.context is not None:
         found.append(Fact("parallel", str(plan.context.n_seq_max), Origin.DEFAULT, plan.rules_version))
     return found
+
+
+_TYPE_OPTIONS = {
+    "llama.cpp": ("cache-type-k", "cache-type-v"),
+    "vllm": ("kv-cache-dtype", "kv-cache-dtype"),
+    "mlx": ("kv-bits", "kv-bits"),
+}
+
+
+def _of_types(reading: ServerReading, cache: KvCacheView, plan: MemoryPlan | None) -> list[Fact]:
+    """The cache types that no option names: the engine's own defaults."""
+    names = _TYPE_OPTIONS.get(reading.engine)
+    if reading.launch is None or names is None:
+        return []
+    detail = plan.rules_version if plan is not None else reading.engine
+    rows = (("cache type K", names[0], cache.type_k), ("cache type V", names[1], cache.type_v))
+    return [
+        Fact(label, value, Origin.DEFAULT, detail)
+        for label, name, value in rows
+        if value is not None and reading.launch.get(name) is None
+    ]
 
 
 def _of_processes(reading: ServerReading, processes: dict[int, Process]) -> list[Fact]:
@@ -86,7 +102,16 @@ def _of_model(reading: ServerReading) -> list[Fact]:
         ("parameters", model.parameters),
         ("trained context", model.trained_context_tokens),
     )
-    return [_endpoint(name, value, reading.url) for name, value in rows if value is not None]
+    return [_told(reading, name, value) for name, value in rows if value is not None]
+
+
+def _told(reading: ServerReading, name: str, value: object) -> Fact:
+    """By the endpoint; or by the command line, where it says the same and the endpoint says nothing of it."""
+    option = reading.launch.get("model") if reading.launch is not None else None
+    speaks = reading.engine == "llama.cpp" and reading.state in {ServerState.READY, ServerState.SLEEPING}
+    if option is not None and not speaks and (value == option.value or reading.engine == "mlx"):
+        return Fact(name, str(value), option.origin, option.detail)
+    return _endpoint(name, value, reading.url)
 
 
 def _of_endpoint(reading: ServerReading) -> list[Fact]:

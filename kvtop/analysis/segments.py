@@ -20,8 +20,8 @@ class Parts:
     compute: Figure = UNKNOWN
     is_idle_host: bool = False
     is_python: bool = False
-    active_bytes: int | None = None
-    """Reported: weights, caches and the scratch of running requests in one (MLX)."""
+    rounding_bytes: int = 0
+    """Of reported figures: the truth is within half of it."""
 
 
 def planned_parts(plan: MemoryPlan, part: DevicePlan | None) -> Parts:
@@ -40,54 +40,43 @@ def planned_parts(plan: MemoryPlan, part: DevicePlan | None) -> Parts:
     )
 
 
-def reported_parts(reports: Sequence[MemoryReport], device_id: str, engine_index: int | None = None) -> Parts | None:
-    """What the engine itself says of a device; None when it says nothing.
+def reported_parts(
+    reports: Sequence[MemoryReport], device_id: str, name: str = "", engine_index: int | None = None
+) -> Parts | None:
+    """What the engine itself says of a device that its plan calls `name`; None when it says nothing.
 
     A report without a device is one rank's that speaks for all ranks of its engine: `engine_index` is the engine whose
     rank is on this device, None where no accelerator or no rank is.
     """
-    own = [it for it in reports if it.device_id == device_id]
+    own = [it for it in reports if it.device_id in {device_id, f"engine {name}"}]
     own = own or [it for it in reports if it.device_id is None and it.engine_index == engine_index]
     if not own:
         return None
-    graphs, kept = _reported(own, "graph_bytes"), _reported(own, "kept_bytes")
     return Parts(
         _reported(own, "weights_bytes"),
         _reported(own, "kv_cache_bytes"),
-        UNKNOWN,
-        kept if graphs.value_bytes is None else graphs,
-        active_bytes=_reported(own, "active_bytes").value_bytes,
+        _reported(own, "recurrent_bytes"),
+        _reported(own, "graph_bytes"),
+        rounding_bytes=sum(it.rounding_bytes for it in own),
     )
 
 
 def merged(planned: Parts | None, reported: Parts | None) -> Parts | None:
-    """Computed figures, and reported ones where nothing could be computed."""
+    """Computed figures, and reported ones where nothing could be computed exactly."""
     if planned is None or reported is None:
         return planned or reported
 
     def first(one: Figure, other: Figure) -> Figure:
-        return other if one.value_bytes is None and other.value_bytes is not None else one
+        return one if one.basis is Basis.COMPUTED or other.value_bytes is None else other
 
     return Parts(
         first(planned.weights, reported.weights),
-        _active_cache(planned, reported) or first(planned.kv_cache, reported.kv_cache),
+        first(planned.kv_cache, reported.kv_cache),
         first(planned.recurrent, reported.recurrent),
         first(planned.compute, reported.compute),
         planned.is_idle_host,
         planned.is_python,
     )
-
-
-def _active_cache(planned: Parts, reported: Parts) -> Figure | None:
-    """What MLX's active memory holds beside weights and state: exact while no request runs (mlx-lm 0.32.2)."""
-    known = planned.weights.value_bytes, planned.recurrent.value_bytes
-    if reported.active_bytes is None or known[0] is None or known[1] is None:
-        return None
-    left = reported.active_bytes - known[0] - known[1]
-    if left < 0:
-        return None
-    source = "MLX's active memory less the weights: caches, and the scratch of requests that run now"
-    return Figure(left, Basis.REPORTED, source=source)
 
 
 def pool_used_bytes(kv_cache: Figure, pools: Sequence[PoolReport]) -> int | None:

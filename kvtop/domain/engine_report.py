@@ -34,6 +34,9 @@ class PoolReport:
 class MemoryReport:
     """Memory by kind as the engine itself reports it, of one rank (SGLang: rank 0 of that engine speaks for all).
 
+    `device_id` is kvtop's ("gpu0", "host"), "engine gpu0" in the engine's own count of its accelerators, or None for
+    a rank that speaks for all of its engine.
+
     `rounding_bytes`: the report is rounded, so the truth lies within half of this on either side.
     """
 
@@ -41,6 +44,7 @@ class MemoryReport:
     device_id: str | None = None
     weights_bytes: int | None = None
     kv_cache_bytes: int | None = None
+    recurrent_bytes: int | None = None
     graph_bytes: int | None = None
     total_bytes: int | None = None
     active_bytes: int | None = None

@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
+from kvtop.domain.engine_report import MemoryReport
 from kvtop.domain.model_file import ModelFile
 from kvtop.domain.sample import Failure, Sample
 from kvtop.domain.server import ServerReading, ServerState
 from kvtop.sources.daemon_thread import in_daemon_thread
 from kvtop.sources.devices import BACKENDS
 from kvtop.sources.devices.device_thread import DeviceReader
-from kvtop.sources.engines import engine_of_process
+from kvtop.sources.engines import engine_of_process, llamacpp
 from kvtop.sources.foreign import foreign_failures, foreign_processes
 from kvtop.sources.http import HttpClient
 from kvtop.sources.live_models import LiveModels, ModelRequest
@@ -22,6 +23,7 @@ from kvtop.sources.mlx_reports import MlxReport, mlx_report, with_report
 from kvtop.sources.model_requests import model_requests
 from kvtop.sources.processes import FoundProcess, ProcessTable
 from kvtop.sources.sealing import sealed
+from kvtop.sources.server_logs import ServerLogs
 from kvtop.sources.watched_server import WatchedServer
 
 
@@ -48,6 +50,8 @@ class Poller:
         self._servers = LiveServers(options.urls, options.api_key)
         self._found: tuple[FoundProcess, ...] = ()
         self._reports: dict[int, MlxReport | Failure] = {}
+        self._logs = ServerLogs()
+        self._logged: dict[int, tuple[MemoryReport, ...]] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._problems: dict[str, Failure] = {}
         self._client: HttpClient | None = None
@@ -77,12 +81,12 @@ class Poller:
             server.url: partial(self._ask, server) for server in watched if server.url is not None
         }
         late = await self._within(ends, jobs)
-        readings = [_reported(server.reading(), self._reports) for server in watched]
+        readings = [_reported(server.reading(), self._reports, self._logged) for server in watched]
         by_pid = {found.process.pid: found for found in self._found}
         requests = {reading.id: _model_requests(reading, by_pid) for reading in readings}
         wanted = {request for pair in requests.values() for request in pair if request is not None}
         loading: dict[str, Callable[[], Coroutine[object, object, None]]] = {
-            f"model {request.path}": partial(self._load, request) for request in sorted(wanted, key=str)
+            _job_name(request): partial(self._load, request) for request in sorted(wanted, key=str)
         }
         late += await self._within(ends, loading)
         devices, failures = await reading_devices
@@ -140,6 +144,7 @@ class Poller:
     def _look(self) -> tuple[FoundProcess, ...]:
         found = self._table.look()
         self._servers.learn(found)
+        self._logged = self._logs.look(tuple(it for it in found if llamacpp.recognises(it.process.name, it.argv)))
         self._reports = {it.process.pid: report for it in found if (report := mlx_report(it)) is not None}
         return found
 
@@ -167,7 +172,18 @@ def take_sample(options: PollerOptions) -> Sample:
 _NOT_READ: tuple[str | None, ModelFile | None, Failure | None] = (None, None, None)
 
 
-def _reported(reading: ServerReading, reports: Mapping[int, MlxReport | Failure]) -> ServerReading:
+def _job_name(request: ModelRequest) -> str:
+    """Servers of one model each see it by their own root, so their requests are two."""
+    return f"model {request.path}" if request.pid is None else f"model {request.path} of pid {request.pid}"
+
+
+def _reported(
+    reading: ServerReading,
+    reports: Mapping[int, MlxReport | Failure],
+    logged: Mapping[int, tuple[MemoryReport, ...]],
+) -> ServerReading:
+    if reading.pids and reading.pids[0] in logged and not reading.memory_reports:
+        return replace(reading, memory_reports=logged[reading.pids[0]])
     report = reports.get(reading.pids[0]) if reading.pids else None
     return with_report(reading, report) if isinstance(report, MlxReport) else reading
 

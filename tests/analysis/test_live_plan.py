@@ -7,9 +7,10 @@ from tiny_models import tiny_checkpoint
 
 from kvtop.analysis.analyse import History, analyse
 from kvtop.analysis.calibration import Calibrations
+from kvtop.analysis.disagreements import disagreements
 from kvtop.analysis.measured import Measured
 from kvtop.analysis.placement import placed
-from kvtop.analysis.segments import Parts
+from kvtop.analysis.segments import Parts, merged
 from kvtop.domain.device import Device, DeviceMemory, DeviceState, ProcessMemory
 from kvtop.domain.engine_report import MemoryReport, PoolReport, Rank
 from kvtop.domain.figure import Basis, Figure
@@ -146,6 +147,26 @@ def test_a_report_of_one_rank_speaks_for_all_ranks_of_its_engine() -> None:
     reading = vllm(2, engine="sglang", launch=launch("sglang"), memory_reports=(report,))
     splits = view_of(reading, card(0, 100, 60 * GIB), card(1, 101, 60 * GIB)).splits
     assert [split.weights.value_bytes for split in splits] == [15 * GIB, 15 * GIB, None]
+
+
+def test_a_log_speaks_in_the_engines_own_count_of_devices() -> None:
+    report = MemoryReport(0, "engine gpu0", weights_bytes=3 * GIB, kv_cache_bytes=GIB, rounding_bytes=10, source="log")
+    other = MemoryReport(0, "host", weights_bytes=None, kv_cache_bytes=0, graph_bytes=7, source="log")
+    reading = vllm(1, engine="llama.cpp", launch=launch("llama.cpp"), model_key=None, memory_reports=(report, other))
+    on_card, on_host = view_of(replace(reading, pools=(), ranks=()), card(1, 100, 20 * GIB)).splits
+    assert (on_card.device_id, on_card.weights.value_bytes, on_card.kv_cache.basis) == ("gpu1", 3 * GIB, Basis.REPORTED)
+    assert (on_host.weights.value_bytes, on_host.compute.value_bytes) == (None, 7)
+
+
+def test_a_reported_figure_stands_for_an_estimate_and_differs_only_outside_its_range() -> None:
+    estimate = Figure(100, Basis.ESTIMATED, 80, 130)
+    planned = Parts(compute=estimate)
+    assert merged(planned, Parts(compute=Figure(120, Basis.REPORTED))) == Parts(compute=Figure(120, Basis.REPORTED))
+    row = measured_on_card(GIB, planned=planned, reported=Parts(compute=Figure(120, Basis.REPORTED)))
+    assert disagreements(vllm(1, pools=()), None, (row,)) == ()
+    far = replace(row, reported=Parts(compute=Figure(150, Basis.REPORTED), rounding_bytes=20))
+    (found,) = disagreements(vllm(1, pools=()), None, (far,))
+    assert (found.segment, found.computed, found.reported, found.tolerance) == ("compute", 100, 150, 40)
 
 
 def measured_on_card(total_bytes: int, **changes: object) -> Measured:

@@ -1,0 +1,81 @@
+"""The buffers that llama.cpp names in its log when it loads a model (b11434 with `-lv 4`; older builds always).
+
+A line is `load_tensors:  CUDA0 model buffer size =  235.20 MiB`, from the function that made the buffer; two decimals.
+Nothing else of a log is kept: it may hold prompts.
+"""
+
+import re
+from collections.abc import Iterable
+
+from kvtop.domain.engine_report import MemoryReport
+
+SOURCE = "the server's own log: buffer sizes when it loaded"
+_MIB = 1024 * 1024
+_ROUNDING_BYTES = _MIB // 100
+"""Of one line: the truth is within half of a hundredth of a MiB."""
+
+_LOADING = "load_model: loading model"
+_BUFFER = re.compile(r"(\S+)\s+(model|KV|RS|compute|output) buffer size =\s*(\d+(?:\.\d+)?) MiB\s*$")
+_ACCELERATOR = re.compile(r"(?:[A-Za-z]*?)(\d+)(?:_Split|_Mapped|_Private)?")
+_KINDS = {
+    "model": "weights_bytes",
+    "KV": "kv_cache_bytes",
+    "RS": "recurrent_bytes",
+    "compute": "graph_bytes",
+    "output": "graph_bytes",
+}
+
+
+def memory_reports(lines: Iterable[str]) -> tuple[MemoryReport, ...]:
+    """Sums by device since the last time it began to load; () until the compute buffers are there.
+
+    `device_id` is "host", or "engine gpuN" for the engine's own count of its accelerators. A server with a draft model
+    names the buffers of both, and they are summed. A "_Mapped" buffer is the stretch of the file from its first tensor
+    to its last, whatever lies between them, so it says no amount of weights.
+    """
+    found: dict[str, dict[str, int]] = {}
+    counts: dict[str, int] = {}
+    stretched: set[str] = set()
+    is_whole = False
+    for line in lines:
+        if _LOADING in line:
+            found, counts, stretched, is_whole = {}, {}, set(), False
+            continue
+        match = _BUFFER.search(line)
+        if match is None:
+            continue
+        name = device_of(match[1])
+        if name is None:
+            return ()
+        sizes = found.setdefault(name, {})
+        kind = _KINDS[match[2]]
+        sizes[kind] = sizes.get(kind, 0) + round(float(match[3]) * _MIB)
+        counts[name] = counts.get(name, 0) + 1
+        if match[1].endswith("_Mapped"):
+            stretched.add(name)
+        is_whole = is_whole or match[2] == "compute"
+    if not is_whole:
+        return ()
+    return tuple(
+        MemoryReport(
+            device_id=name,
+            weights_bytes=None if name in stretched else sizes.get("weights_bytes", 0),
+            kv_cache_bytes=sizes.get("kv_cache_bytes", 0),
+            recurrent_bytes=sizes.get("recurrent_bytes", 0),
+            graph_bytes=sizes.get("graph_bytes", 0),
+            total_bytes=None if name in stretched else sum(sizes.values()),
+            rounding_bytes=_ROUNDING_BYTES * counts[name],
+            source=SOURCE,
+        )
+        for name, sizes in sorted(found.items())
+    )
+
+
+def device_of(buffer_type: str) -> str | None:
+    """Where a buffer type lies ("CUDA0", "CPU_REPACK", "Vulkan_Host", "MTL0_Mapped"); None where that is not known."""
+    if buffer_type.startswith(("CPU", "BLAS")) or buffer_type.endswith("_Host"):
+        return "host"
+    if buffer_type.partition("_")[0] == "Metal":
+        return "engine gpu0"
+    match = _ACCELERATOR.fullmatch(buffer_type)
+    return None if match is None else f"engine gpu{match[1]}"
