@@ -30,6 +30,7 @@ VERBS: tuple[Verb, ...] = (
     Verb("wrap", "run mlx_lm.server so that it reports its own memory", "wrap"),
     Verb("lint", "misconfigurations, of running servers or of a command before it is started", "lint"),
     Verb("explain", "what a rule of `kvtop lint` is about", "explain"),
+    Verb("doctor", "what was probed, what answered, and what to do about what did not", "doctor"),
     Verb("config", "show the configuration", "config"),
     Verb("schema", "print the JSON Schema of a snapshot", "schema"),
     Verb("themes", "list the themes", "themes"),

@@ -1,0 +1,55 @@
+"""`kvtop doctor`: what was probed, what answered, what could not be read, and what to do about it."""
+
+import argparse
+import os
+import sys
+
+from kvtop import __version__
+from kvtop.verbs.watched import add_anonymize, add_watching
+
+EXIT_WELL, EXIT_FAILED, EXIT_NOTHING = 0, 1, 3
+
+_EPILOG = """\
+Every driver, server process, endpoint and model file that kvtop looks at, with its
+answer, and below a failed one the single thing to do about it. Nothing is changed.
+
+exit codes: 0 all well; 1 something that was wanted could not be read; 2 bad usage or
+configuration; 3 nothing failed, and there is no server to watch.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the verb."""
+    parser.epilog = _EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    add_watching(parser)
+    parser.add_argument("--json", action="store_true", help="as JSON, schema kvtop.doctor/1")
+    add_anonymize(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the checkup. Returns never: the exit code of the module's help is that of the process."""
+    from kvtop.analysis.checkup import checkup  # noqa: PLC0415
+    from kvtop.domain.checkup import Surroundings  # noqa: PLC0415
+    from kvtop.sources.devices import BACKENDS  # noqa: PLC0415
+    from kvtop.sources.devices.makers import accelerator_makers  # noqa: PLC0415
+    from kvtop.sources.engines import ENGINES  # noqa: PLC0415
+    from kvtop.views.export.checkup_text import checkup_json, checkup_text  # noqa: PLC0415
+    from kvtop.watching import config_of, first_samples  # noqa: PLC0415
+
+    config = config_of(args)
+    sample = first_samples(args, config)[-1]
+    is_here = args.demo is None
+    backends = tuple(entry.name for entry in BACKENDS)
+    around = Surroundings(
+        backends=backends if is_here else tuple(dict.fromkeys(device.backend for device in sample.devices)),
+        engines=tuple(engine.NAME for engine in ENGINES),
+        makers=accelerator_makers() if is_here else None,
+        discovers=config.discover or not is_here,
+    )
+    found = checkup(sample, around, __version__)
+    code = EXIT_FAILED if found.failed() else EXIT_WELL if found.server_count else EXIT_NOTHING
+    sys.stdout.write(checkup_json(found, code) if args.json else checkup_text(found))
+    sys.stdout.flush()
+    # A driver call that never came back would hold the interpreter's exit; everything has been written.
+    os._exit(code)
