@@ -21,6 +21,7 @@ from kvtop.sources.live_models import LiveModels, ModelRequest
 from kvtop.sources.live_servers import LiveServers, is_loopback
 from kvtop.sources.mlx_reports import MlxReport, mlx_report, with_report
 from kvtop.sources.model_requests import model_requests
+from kvtop.sources.ollama_models import OllamaModels
 from kvtop.sources.processes import FoundProcess, ProcessTable
 from kvtop.sources.sealing import sealed
 from kvtop.sources.server_logs import ServerLogs
@@ -48,6 +49,7 @@ class Poller:
         self._models = LiveModels()
         self._model_answers: dict[ModelRequest, tuple[str, ModelFile | None, Failure | None]] = {}
         self._servers = LiveServers(options.urls, options.api_key)
+        self._ollama = OllamaModels()
         self._found: tuple[FoundProcess, ...] = ()
         self._reports: dict[int, MlxReport | Failure] = {}
         self._logs = ServerLogs()
@@ -83,6 +85,9 @@ class Poller:
         late = await self._within(ends, jobs)
         readings = [_reported(server.reading(), self._reports, self._logged) for server in watched]
         by_pid = {found.process.pid: found for found in self._found}
+        if self._ollama.unknown(readings):
+            late += await self._within(ends, {"Ollama's names": partial(self._name, readings, by_pid)})
+        readings = self._ollama.named(readings, by_pid)
         requests = {reading.id: _model_requests(reading, by_pid) for reading in readings}
         wanted = {request for pair in requests.values() for request in pair if request is not None}
         loading: dict[str, Callable[[], Coroutine[object, object, None]]] = {
@@ -151,6 +156,9 @@ class Poller:
     async def _ask(self, server: WatchedServer) -> None:
         if self._client is not None:
             await server.refresh(self._client)
+
+    async def _name(self, readings: list[ServerReading], found: dict[int, FoundProcess]) -> None:
+        await in_daemon_thread(lambda: self._ollama.learn(readings, found))
 
     async def _load(self, request: ModelRequest) -> None:
         self._model_answers[request] = await in_daemon_thread(lambda: self._models.load(request))
