@@ -1,0 +1,115 @@
+"""`kvtop report`: what one attaches to a bug report, in one archive that `kvtop replay` plays."""
+
+import argparse
+import asyncio
+import io
+import os
+import signal
+import tempfile
+import time
+import zipfile
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from kvtop import __version__
+from kvtop.analysis.analyse import History, analyse
+from kvtop.config import Config, ConfigError
+from kvtop.domain.frame import Frame
+from kvtop.domain.sample import Sample
+from kvtop.sources.recordings.encoding import Info
+from kvtop.sources.recordings.framing import RecordingError
+from kvtop.sources.recordings.reader import MEMBER
+from kvtop.sources.recordings.writer import RecordingWriter
+from kvtop.sources.whole_file import write_whole
+from kvtop.text import bytes_text
+from kvtop.verbs.watched import add_anonymize, add_watching
+from kvtop.views.export.formats import render
+from kvtop.watching import config_of, samples_of, warn
+
+EXIT_FAILED = 1
+SECONDS = 60.0
+_DOCUMENTS = (("snapshot.md", "markdown"), ("snapshot.json", "json"), ("overview.svg", "svg"))
+_SUFFIX = ".zip"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the verb."""
+    add_watching(parser)
+    name = f"kvtop-report-TIME{_SUFFIX}"
+    parser.add_argument("-o", "--output", metavar="FILE", help=f"the archive (default: {name} in this directory)")
+    words = f"how long to measure (default: {SECONDS:.0f}); Ctrl-C writes what there is"
+    parser.add_argument("--seconds", type=float, default=SECONDS, metavar="N", help=words)
+    add_anonymize(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, write, leave. Exit code 1: the archive could not be written."""
+    config = config_of(args)
+    if not 0 < args.seconds <= 3600:
+        raise ConfigError(f"--seconds: must be above 0 and at most 3600, got {args.seconds:g}")
+    started = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    output = Path(args.output or f"kvtop-report-{started}{_SUFFIX}")
+    if args.demo is None:
+        warn(f"measuring for {args.seconds:g} seconds; Ctrl-C writes what there is")
+    try:
+        content, ticks = asyncio.run(_archive(args, config))
+        write_whole(output, content)
+    except RecordingError as error:
+        warn(str(error))
+        os._exit(EXIT_FAILED)
+    except OSError as error:
+        warn(f"{output}: cannot be written: {error.strerror or error}")
+        os._exit(EXIT_FAILED)
+    note = "" if args.anonymize else "; names of users, hosts, models and containers are in it (--anonymize)"
+    warn(f"{output}: {bytes_text(len(content))}, {ticks} ticks{note}")
+    os._exit(0)
+
+
+async def _archive(args: argparse.Namespace, config: Config) -> tuple[bytes, int]:
+    """The archive, and how many ticks its recording has. Raises RecordingError or OSError."""
+    with tempfile.TemporaryDirectory(prefix="kvtop-report-") as directory:
+        writer = RecordingWriter(Path(directory) / MEMBER, Info(__version__, config.interval_seconds, args.anonymize))
+        history, frame = History(), None
+        async for sample in _until_over(args, config):
+            writer.write(sample)
+            frame = analyse(history, sample, __version__)
+        writer.close()
+        if frame is None:
+            raise RecordingError("interrupted before anything was measured; no archive was written")
+        return _zipped(frame, writer.path), writer.ticks
+
+
+def _zipped(frame: Frame, recording: Path) -> bytes:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, wanted in _DOCUMENTS:
+            archive.writestr(name, render(frame, wanted))
+        archive.write(recording, MEMBER, zipfile.ZIP_STORED)  # compressed already
+    return target.getvalue()
+
+
+async def _until_over(args: argparse.Namespace, config: Config) -> AsyncIterator[Sample]:
+    """Samples until the time is over or somebody says stop; a scenario is not waited for."""
+    if args.demo is not None:
+        from kvtop.watching import scenario_samples  # noqa: PLC0415
+
+        for sample in scenario_samples(args, config, args.seconds):
+            yield sample
+        return
+    stop = asyncio.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    ends = time.monotonic() + args.seconds
+    samples = samples_of(args, config)()
+    stopping = asyncio.create_task(stop.wait())
+    while not stop.is_set() and time.monotonic() < ends:
+        following = asyncio.ensure_future(anext(samples))
+        left = max(ends - time.monotonic(), 0.0)
+        # One more interval for a tick that has begun: the first one asks everything and may be slow.
+        await asyncio.wait({following, stopping}, timeout=left + 5.0, return_when=asyncio.FIRST_COMPLETED)
+        if not following.done():
+            following.cancel()
+            break
+        yield following.result()
+    stopping.cancel()

@@ -1,0 +1,71 @@
+"""`kvtop report`: one archive that says it all and can be played."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+from kvtop.sources.demo import SCENARIOS
+from kvtop.sources.recordings.reader import Recording
+
+COMMAND = [sys.executable, "-m", "kvtop"]
+
+
+def kvtop(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+    return subprocess.run(
+        [*COMMAND, *arguments], capture_output=True, text=True, timeout=60, check=False, cwd=cwd, env=env
+    )
+
+
+def test_the_archive_has_everything_and_plays(tmp_path: Path) -> None:
+    path = tmp_path / "report.zip"
+    done = kvtop("report", "--demo", "rtx4090_llamacpp", "-o", str(path))
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "61 ticks" in done.stderr
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+        assert set(archive.namelist()) == {"snapshot.md", "snapshot.json", "overview.svg", "recording.kvtop"}
+        document = json.loads(archive.read("snapshot.json"))
+        assert archive.read("snapshot.md").startswith(b"# kvtop snapshot of workstation")
+    recording = Recording(path)
+    assert recording.sample(60) == next(it for it in SCENARIOS if it.name == "rtx4090_llamacpp").at(60.0)
+    replayed = kvtop("replay", str(path), "--json")
+    assert json.loads(replayed.stdout) == document
+
+
+def test_an_anonymous_report_names_nobody(tmp_path: Path) -> None:
+    done = kvtop("report", "--demo", "rtx4090_llamacpp", "--anonymize", "--seconds", "5", cwd=tmp_path)
+    assert done.returncode == 0
+    (path,) = tmp_path.glob("kvtop-report-*.zip")
+    with zipfile.ZipFile(path) as archive:
+        texts = b"".join(archive.read(name) for name in archive.namelist() if name != "recording.kvtop")
+    shown = texts.decode() + repr([Recording(path).sample(index) for index in range(6)])
+    for word in ("workstation", "gemma-3", "/models", "'llm'"):
+        assert word not in shown
+    assert "host-1" in shown
+
+
+def test_a_live_report_may_be_cut_short(tmp_path: Path) -> None:
+    path = tmp_path / "x.zip"
+    process = subprocess.Popen(
+        [*COMMAND, "report", "-o", str(path), "--seconds", "50"], stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    assert "measuring for 50 seconds" in process.stderr.readline()
+    time.sleep(4)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    assert len(Recording(path)) >= 1
+
+
+def test_bad_words_and_places(tmp_path: Path) -> None:
+    assert kvtop("report", "--demo", "--seconds", "0").returncode == 2
+    done = kvtop("report", "--demo", "--seconds", "1", "-o", str(tmp_path / "none" / "x.zip"))
+    assert done.returncode == 1
+    assert "cannot be written: No such file" in done.stderr
