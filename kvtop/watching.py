@@ -1,7 +1,9 @@
 """From flags, environment and file to Frames: the one place where sources, analysis and views are wired."""
 
 import argparse
+import asyncio
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -67,6 +69,25 @@ def samples_of(args: argparse.Namespace, config: Config) -> Callable[[], AsyncIt
 
     chosen = _scenario(args)
     return lambda: _named(args, play(chosen, config.interval_seconds))
+
+
+async def timed_samples(args: argparse.Namespace, config: Config) -> AsyncIterator[tuple[Sample, float]]:
+    """A Sample every interval with the seconds that measuring it took, for ever."""
+    names = _pseudonyms(args)
+    poller = Poller(poller_options(args, config)) if args.demo is None else None
+    chosen = None if poller is not None else _scenario(args)
+    first = time.monotonic()
+    while True:
+        started = time.monotonic()
+        sample = await poller.sample() if poller is not None else _at(chosen, started - first)
+        took_seconds = time.monotonic() - started
+        yield (sample if names is None else names.anonymised(sample)), took_seconds
+        await asyncio.sleep(max(config.interval_seconds - (time.monotonic() - started), 0.05))
+
+
+def _at(chosen: "Scenario | None", second: float) -> Sample:
+    assert chosen is not None, "either a host or a scenario"
+    return chosen.at(second)
 
 
 def first_samples(args: argparse.Namespace, config: Config) -> tuple[Sample, ...]:

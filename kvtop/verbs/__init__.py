@@ -26,6 +26,7 @@ VERBS: tuple[Verb, ...] = (
     Verb("record", "write what is measured to a file, until told to stop", "record"),
     Verb("replay", "show a recording, or one moment of it", "replay"),
     Verb("report", "one archive for a bug report, which `kvtop replay` plays", "report"),
+    Verb("exporter", "metrics for Prometheus, by HTTP or as a textfile", "exporter"),
     Verb("diff", "what differs between two snapshots, recordings or command lines, and why", "diff"),
     Verb("plan", "what a server's command line will allocate, before it is started", "plan"),
     Verb("wrap", "run mlx_lm.server so that it reports its own memory", "wrap"),

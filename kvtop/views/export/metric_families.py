@@ -4,7 +4,7 @@ A series whose value is unknown is left out, never 0. No label holds a pid: pids
 series for ever.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from kvtop.domain.device import DeviceState
@@ -45,6 +45,26 @@ def families(frame: Frame) -> tuple[Family, ...]:
     servers = tuple((names[view.reading.id], view) for view in frame.servers)
     every = (*_of_devices(frame), *_of_memory(frame, servers), *_of_caches(servers), *_of_servers(frame, servers))
     return tuple(family for family in every if family.rows)
+
+
+def collection_families(duration_seconds: float, errors: Mapping[str, int]) -> tuple[Family, ...]:
+    """What a collector says of its own work: seconds of the last round, and failures by source since it started."""
+    return (
+        _gauge(
+            "collect_duration_seconds",
+            "seconds",
+            "How long the last round of measuring took.",
+            [((("source", "all"),), duration_seconds)],
+        ),
+        Family(
+            "kvtop_collect_errors",
+            "counter",
+            "",
+            "What could not be read, once a round, since the exporter started.",
+            tuple(((("source", name),), float(count)) for name, count in sorted(errors.items()))
+            or (((("source", "all"),), 0.0),),
+        ),
+    )
 
 
 def server_names(servers: Iterable[ServerView]) -> dict[str, str]:

@@ -1,0 +1,144 @@
+"""`kvtop exporter`: what kvtop sees as metrics, for Prometheus to scrape or node_exporter to pick up."""
+
+import argparse
+import asyncio
+import math
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kvtop import __version__
+from kvtop.analysis.analyse import History, analyse
+from kvtop.config import Config, ConfigError
+from kvtop.domain.frame import Frame
+from kvtop.sources.metrics_server import PATH, MetricsServer, Page
+from kvtop.sources.whole_file import write_whole
+from kvtop.verbs.watched import add_anonymize, add_watching
+from kvtop.views.export.exposition import OPENMETRICS_TYPE, TEXT_TYPE, openmetrics, text_format
+from kvtop.views.export.metric_families import Family, collection_families, families
+from kvtop.watching import config_of, timed_samples, warn
+
+EXIT_FAILED = 1
+LISTEN = "127.0.0.1:9941"
+INTERVAL_SECONDS = 5.0
+_STALE_INTERVALS, _STALE_SECONDS = 3, 10.0
+
+_EPILOG = f"""\
+Without --listen and --textfile it listens on {LISTEN}. Measures every {INTERVAL_SECONDS:.0f} s unless --interval
+says otherwise; a scrape is answered from memory. Unknown series are left out. The textfile is removed
+at the end, so that nobody takes old numbers for new ones. exit codes: 0 stopped by a signal; 1 cannot
+listen there, or cannot write the file; 2 bad usage.
+"""
+
+
+@dataclass(slots=True)
+class Latest:
+    """The last frame, for the threads that answer. Old frames are not told: a stuck exporter must look like one."""
+
+    stale_seconds: float
+    frame: Frame | None = None
+    at: float = -math.inf
+    duration_seconds: float = 0.0
+    errors: Counter[str] = field(default_factory=Counter)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def put(self, frame: Frame, duration_seconds: float) -> None:
+        """A new frame."""
+        with self.lock:
+            self.frame, self.at, self.duration_seconds = frame, time.monotonic(), duration_seconds
+            self.errors.update(_source(failure.source) for failure in frame.failures)
+
+    def families(self) -> tuple[Family, ...] | None:
+        """All families of it; None where there is no frame, or only an old one."""
+        with self.lock:
+            if self.frame is None or time.monotonic() - self.at > self.stale_seconds:
+                return None
+            return (*families(self.frame), *collection_families(self.duration_seconds, dict(self.errors)))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the verb."""
+    parser.epilog = _EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    add_watching(parser)
+    parser.add_argument("--listen", metavar="ADDRESS:PORT", help=f"serve /metrics there (default: {LISTEN})")
+    parser.add_argument("--textfile", metavar="FILE", help="write this file again and again, for node_exporter (.prom)")
+    add_anonymize(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export until a signal comes."""
+    if args.interval is None:
+        args.interval = INTERVAL_SECONDS
+    config = config_of(args)
+    latest = Latest(max(_STALE_INTERVALS * config.interval_seconds, _STALE_SECONDS))
+    server = None
+    try:
+        if args.listen is not None or args.textfile is None:
+            host, port = _address(args.listen or LISTEN)
+            server = MetricsServer(host, port, lambda accept: _page(latest, accept))
+            server.start()
+            shown = f"[{host}]" if ":" in host else host
+            warn(f"listening on http://{shown}:{server.port}{PATH}")
+        asyncio.run(_measure(args, config, latest))
+    except OSError as error:
+        warn(f"{args.listen or LISTEN if server is None else args.textfile}: {error.strerror or error}")
+        os._exit(EXIT_FAILED)
+    finally:
+        if args.textfile is not None:
+            Path(args.textfile).unlink(missing_ok=True)
+    os._exit(0)
+
+
+async def _measure(args: argparse.Namespace, config: Config, latest: Latest) -> None:
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    measuring = asyncio.create_task(_follow(args, config, latest))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({measuring, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if measuring.done():
+        measuring.result()
+    measuring.cancel()
+
+
+async def _follow(args: argparse.Namespace, config: Config, latest: Latest) -> None:
+    history = History()
+    async for sample, took_seconds in timed_samples(args, config):
+        latest.put(analyse(history, sample, __version__), took_seconds)
+        if args.textfile is not None:
+            listed = latest.families()
+            if listed is not None:
+                write_whole(Path(args.textfile), text_format(listed).encode())
+
+
+def _page(latest: Latest, accept: str) -> Page:
+    listed = latest.families()
+    if listed is None:
+        return Page(b"nothing has been measured lately\n", "text/plain", 503)
+    if "application/openmetrics-text" in accept:
+        return Page(openmetrics(listed).encode(), OPENMETRICS_TYPE)
+    return Page(text_format(listed).encode(), TEXT_TYPE)
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ConfigError(f"--listen: must be ADDRESS:PORT such as {LISTEN} or [::1]:9941, got {text!r}")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _source(name: str) -> str:
+    """The kind of source behind a failure: never its pid or its address, which would be new series for ever."""
+    first = name.partition(" ")[0]
+    if first in {"nvml", "rocm", "metal", "docker"}:
+        return first
+    if first in {"pid", "processes"}:
+        return "proc"
+    if first == "server" or name.startswith(("http://", "https://")):
+        return "endpoint"
+    return "model_file" if first == "model" or first.startswith("/") else "other"
