@@ -12,6 +12,7 @@ from kvtop.domain.frame import Frame
 from kvtop.text import bytes_text
 from kvtop.views.tui.app import KvtopApp
 from kvtop.views.tui.keys import check_keymap
+from kvtop.views.tui.player import Player
 from kvtop.watching import config_of, frames, one_frame, samples_of, warn
 
 EXIT_NO_TERMINAL = 2
@@ -23,10 +24,6 @@ READING_SECONDS = 4.0
 def run(args: argparse.Namespace) -> int:
     """Draw until the person leaves. Never returns to a thread that hangs inside a driver."""
     config = config_of(args)
-    environ = environment()
-    wrong = check_keymap(config.keys)
-    if wrong:
-        raise ConfigError(f"{config_file(environ, args.config)}: {wrong[0]}")
     # Textual draws on stderr; without a terminal there it would write escape codes into somebody's log.
     if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
         warn("the dashboard needs a terminal; for a pipe or a file use `kvtop snapshot --json`")
@@ -36,13 +33,22 @@ def run(args: argparse.Namespace) -> int:
     return draw(args, config, frames(samples_of(args, config)))
 
 
-def draw(args: argparse.Namespace, config: Config, shown: Callable[[], AsyncIterator[Frame]]) -> int:
-    """Show these frames until the person leaves, and leave the process with them."""
+def draw(
+    args: argparse.Namespace,
+    config: Config,
+    shown: Callable[[], AsyncIterator[Frame]],
+    player: Player | None = None,
+) -> int:
+    """Show these frames until the person leaves, and leave the process with them. `player` plays a recording."""
     environ = environment()
+    wrong = check_keymap(config.keys)
+    if wrong:
+        raise ConfigError(f"{config_file(environ, args.config)}: {wrong[0]}")
     app = KvtopApp(
         shown,
         theme_name=args.theme or config.theme or None,
         user_themes=config_directory(environ) / "themes",
+        player=player,
         keymap=config.keys,
         interval_seconds=config.interval_seconds,
         ascii_only=args.ascii or _wants_ascii(config.ascii),

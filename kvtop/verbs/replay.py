@@ -79,4 +79,7 @@ def _draw(args: argparse.Namespace, recording: Recording, index: int) -> int:
 
     player = Player(recording, index=index, speed=args.speed)
     names = Pseudonyms() if args.anonymize else None
-    return draw(args, load_config(environment(), args.config), replayed(player, names))
+    from kvtop.replay_controls import ReplayControls  # noqa: PLC0415  textual too
+
+    controls = ReplayControls(player, args.file)
+    return draw(args, load_config(environment(), args.config), controls.noting(replayed(player, names)), controls)

@@ -25,7 +25,7 @@ typedef struct Device {
     char id[TEXT], name[TEXT], uuid[TEXT];
     uint64_t total, used, reserved;
     int major, minor, lost, slots, is_slice;
-    unsigned util, temperature, power, power_limit;
+    unsigned util, temperature, power, power_limit, clock, clock_limit;
 } Device;
 typedef struct { int device; char kind; uint32_t pid; uint64_t used; } Process;
 typedef struct { char verb, function[TEXT], device[TEXT]; int value; } Rule; /* e error, d delay, h hang, g grow */
@@ -51,7 +51,7 @@ static Device *add(World *w, const char *id) {
     if (d || w->device_count == MAX_DEVICES) return d;
     d = &w->devices[w->device_count++];
     *d = (Device){.total = 24ull << 30, .used = 1ull << 30, .reserved = 512ull << 20, .major = 8, .minor = 9,
-                  .util = 10, .temperature = 40, .power = 100000, .power_limit = 300000,
+                  .util = 10, .temperature = 40, .power = 100000, .power_limit = 300000, .clock = 1500, .clock_limit = 2000,
                   .is_slice = strchr(id, ':') != NULL};
     snprintf(d->id, TEXT, "%s", id);
     snprintf(d->name, TEXT, "NVIDIA Stand-in %.64s", id);
@@ -101,6 +101,8 @@ static void parse_line(World *w, const char *line) {
     else if (!strcmp(verb, "util")) d->util = (unsigned)atoi(b);
     else if (!strcmp(verb, "temp")) d->temperature = (unsigned)atoi(b);
     else if (!strcmp(verb, "power")) d->power = (unsigned)atoi(b);
+    else if (!strcmp(verb, "clock")) d->clock = (unsigned)atoi(b);
+    else if (!strcmp(verb, "clock_limit")) d->clock_limit = (unsigned)atoi(b);
     else if (!strcmp(verb, "power_limit")) d->power_limit = (unsigned)atoi(b);
     else if (!strcmp(verb, "lost")) d->lost = 1;
     else if (!strcmp(verb, "mig")) d->slots = atoi(b);
@@ -286,6 +288,14 @@ int nvmlDeviceGetPowerUsage(void *h, unsigned *p) {
 int nvmlDeviceGetEnforcedPowerLimit(void *h, unsigned *p) {
     Device *d; int code = enter("nvmlDeviceGetEnforcedPowerLimit", h, &d);
     return give_number(code, code ? 0 : d->power_limit, p);
+}
+int nvmlDeviceGetClockInfo(void *h, int kind, unsigned *mhz) {
+    Device *d; int code = enter("nvmlDeviceGetClockInfo", h, &d);
+    return give_number(code ? code : kind != 1 ? INVALID_ARGUMENT : OK, code ? 0 : d->clock, mhz);
+}
+int nvmlDeviceGetMaxClockInfo(void *h, int kind, unsigned *mhz) {
+    Device *d; int code = enter("nvmlDeviceGetMaxClockInfo", h, &d);
+    return give_number(code ? code : kind != 1 ? INVALID_ARGUMENT : OK, code ? 0 : d->clock_limit, mhz);
 }
 /* Asked by other monitors only; kvtop is compared with them on the same stand-in. */
 int nvmlDeviceGetIndex(void *h, unsigned *index) {

@@ -19,11 +19,12 @@ class Product:
     reserved_mib: int
     compute_capability: tuple[int, int]
     power_limit_watts: float
+    clock_limit_mhz: float
 
 
-RTX_4090 = Product("NVIDIA GeForce RTX 4090", 24564, 434, (8, 9), 450.0)
-H100 = Product("NVIDIA H100 80GB HBM3", 81559, 551, (9, 0), 700.0)
-L40S = Product("NVIDIA L40S", 46068, 596, (8, 9), 350.0)
+RTX_4090 = Product("NVIDIA GeForce RTX 4090", 24564, 434, (8, 9), 450.0, 3105.0)
+H100 = Product("NVIDIA H100 80GB HBM3", 81559, 551, (9, 0), 700.0, 1980.0)
+L40S = Product("NVIDIA L40S", 46068, 596, (8, 9), 350.0, 2520.0)
 
 
 def card(
@@ -55,6 +56,8 @@ def card(
         temperature_celsius=float(round(38 + 35 * busy_ratio)),
         power_watts=float(round(product.power_limit_watts * (0.15 + 0.75 * busy_ratio))),
         power_limit_watts=product.power_limit_watts,
+        clock_mhz=product.clock_limit_mhz - 15.0 * round(10 * busy_ratio),
+        clock_limit_mhz=product.clock_limit_mhz,
     )
 
 

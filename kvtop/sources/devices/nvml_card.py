@@ -136,6 +136,8 @@ class Card:
             temperature_celsius=self.slow.temperature_celsius,
             power_watts=self.slow.power_watts,
             power_limit_watts=self.slow.power_limit_watts,
+            clock_mhz=self.slow.clock_mhz,
+            clock_limit_mhz=self.slow.clock_limit_mhz,
         )
         return self._device
 

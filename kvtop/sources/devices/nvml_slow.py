@@ -11,7 +11,10 @@ MIG_MODE = "nvmlDeviceGetMigMode"
 TEMPERATURE = "nvmlDeviceGetTemperature"
 POWER = "nvmlDeviceGetPowerUsage"
 POWER_LIMIT = "nvmlDeviceGetEnforcedPowerLimit"
-_TEMPERATURE_GPU = 0  # nvmlTemperatureSensors_t
+CLOCK = "nvmlDeviceGetClockInfo"
+CLOCK_LIMIT = "nvmlDeviceGetMaxClockInfo"
+_KINDS = {TEMPERATURE: 0, CLOCK: 1, CLOCK_LIMIT: 1}
+"""What of it: the GPU (nvmlTemperatureSensors_t), the streaming multiprocessors (nvmlClockType_t)."""
 
 
 class Asker(Protocol):
@@ -29,7 +32,10 @@ class Question:
     seconds: float = 5.0
 
 
-CARD_QUESTIONS = (Question(TEMPERATURE), Question(POWER), Question(MIG_MODE), Question(POWER_LIMIT, 30.0))
+CARD_QUESTIONS = (
+    *(Question(TEMPERATURE), Question(POWER), Question(MIG_MODE), Question(CLOCK)),
+    *(Question(POWER_LIMIT, 30.0), Question(CLOCK_LIMIT, 3600.0)),
+)
 
 
 class SlowFacts:
@@ -84,11 +90,21 @@ class SlowFacts:
         """What the driver enforces now."""
         return _watts(self._answers.get(POWER_LIMIT))
 
+    @property
+    def clock_mhz(self) -> float | None:
+        """Of the streaming multiprocessors now; None for figures that no chip reaches."""
+        return _megahertz(self._answers.get(CLOCK))
+
+    @property
+    def clock_limit_mhz(self) -> float | None:
+        """The highest that they may take."""
+        return _megahertz(self._answers.get(CLOCK_LIMIT))
+
     def _ask(self, question: Question) -> None:
         function = question.function
         arguments: tuple[object, ...] = () if function == COUNT else (self._handle,)
-        if function == TEMPERATURE:
-            arguments = (self._handle, _TEMPERATURE_GPU)
+        if function in _KINDS:
+            arguments = (self._handle, _KINDS[function])
         answer = self._driver.ask(function, *arguments)
         failed = isinstance(answer, DriverError)
         never = failed and answer.code in ABSENT_CODES
@@ -98,3 +114,7 @@ class SlowFacts:
 
 def _watts(milliwatts: int | None) -> float | None:
     return milliwatts / 1000 if milliwatts is not None and milliwatts < 10**8 else None
+
+
+def _megahertz(clock: int | None) -> float | None:
+    return float(clock) if clock is not None and clock < 10_000 else None

@@ -124,7 +124,7 @@ def _state(view: ServerView, width: int) -> list[Line]:
             (
                 f"{engine_text(reading.engine)} {reading.version or ''}".strip(),
                 reading.url or reading.id,
-                f"pid {', '.join(map(str, reading.pids))}" if reading.pids else "",
+                _pids(reading.pids),
                 "on another machine: nothing is measured" if reading.is_remote else "",
             ),
         )
@@ -148,8 +148,21 @@ def _room(view: ServerView) -> str:
         words = f"{filling.cause} full in {duration_text(filling.seconds)} at this pace"
         if filling.tokens_per_second is not None:
             words += f" ({rate_text(filling.tokens_per_second)} tokens/s)"
-    free = ", ".join(f"{device} {bytes_text(size)}" for device, size in view.headroom.device_free_bytes)
-    return f"headroom {headroom_text(view)} · {words}" + (f" · free: {free}" if free else "")
+    return f"headroom {headroom_text(view)} · {words}" + _free(view)
+
+
+def _free(view: ServerView) -> str:
+    free = view.headroom.device_free_bytes
+    sizes = [size for _, size in free if size is not None]
+    if len(free) > 2 and len(sizes) == len(free):
+        low, high = bytes_text(min(sizes)), bytes_text(max(sizes))
+        return f" · free on each of {len(free)} devices: {low if low == high else f'{low} to {high}'}"
+    return "".join(f" · free on {device}: {bytes_text(size)}" for device, size in free)
+
+
+def _pids(pids: tuple[int, ...]) -> str:
+    more = f" and {len(pids) - 1} more" if len(pids) > 1 else ""
+    return f"pid {pids[0]}{more}" if pids else ""
 
 
 def _findings(view: ServerView, width: int) -> list[Line]:

@@ -1,5 +1,7 @@
 """The Devices screen as lines: heat, power, utilisation, clocks, slices, and every process on each device."""
 
+from itertools import accumulate
+
 from kvtop.domain.device import Device
 from kvtop.domain.frame import DeviceView, Frame
 from kvtop.text import bytes_text, ratio_text
@@ -15,10 +17,39 @@ def device_page_lines(frame: Frame | None, interval_seconds: float, width: int) 
             (Piece("Sources (8) says what was asked and what to do.", "faint"),),
         ]
     names = {view.reading.id: view.reading.model.name or view.reading.model.path for view in frame.servers}
-    lines: list[Line] = []
+    lines: list[Line] = _summary(frame, width) if len(frame.devices) > 2 else []
     for view, row in zip(frame.devices, device_rows(frame, interval_seconds), strict=True):
         lines += [(), *_section(view, row, names, width)] if lines else _section(view, row, names, width)
     return lines
+
+
+_COLUMNS = (("device", 12), ("busy", 6), ("heat", 6), ("power", 12), ("clock", 10), ("used", 22))
+
+
+def _summary(frame: Frame, width: int) -> list[Line]:
+    """A line a device, to be compared; the last columns go where they do not fit."""
+    ends = list(accumulate(size for _, size in _COLUMNS))
+    fitting = [name for (name, _), end in zip(_COLUMNS, ends, strict=True) if end <= width]
+    lines: list[Line] = [rule("All devices", width)]
+    rows = [{name: name for name, _ in _COLUMNS}, *(_cells(view) for view in frame.devices)]
+    for number, cells in enumerate(rows):
+        text = "".join(left(cells[name], size) for name, size in _COLUMNS if name in fitting)
+        lines.append((Piece(text.rstrip(), "faint" if number == 0 else ""),))
+    return lines
+
+
+def _cells(view: DeviceView) -> dict[str, str]:
+    device, memory = view.device, view.device.memory
+    is_host = device.backend == "host"
+    watts, limit = device.power_watts, device.power_limit_watts
+    return {
+        "device": device.id,
+        "busy": "" if is_host else ratio_text(device.utilization_ratio),
+        "heat": "" if is_host else "?" if device.temperature_celsius is None else f"{device.temperature_celsius:.0f}°C",
+        "power": "" if is_host else "?" if watts is None else f"{watts:.0f}" + (f"/{limit:.0f} W" if limit else " W"),
+        "clock": "" if is_host else "?" if device.clock_mhz is None else f"{device.clock_mhz:.0f} MHz",
+        "used": f"{bytes_text(memory.used_bytes)} / {bytes_text(memory.total_bytes)}",
+    }
 
 
 def _section(view: DeviceView, row: DeviceRow, names: dict[str, str | None], width: int) -> list[Line]:

@@ -1,5 +1,7 @@
 """The ledger: every byte of a server on a device, each figure with its basis and who says so."""
 
+from dataclasses import replace
+
 from kvtop.domain.figure import Basis, Figure
 from kvtop.domain.frame import Frame, Segment, ServerView, Split
 from kvtop.text import bytes_text, tokens_text
@@ -25,8 +27,15 @@ def ledgers(view: ServerView, frame: Frame, width: int) -> list[Line]:
 
 
 def device_ledgers(view: ServerView, frame: Frame, width: int) -> list[list[Line]]:
-    """A section a device; where no device is known, one that says why."""
-    return [_ledger(split, frame, width) for split in view.splits] or [_no_split(view, width)]
+    """A section a device, ranks that hold the same share one; where no device is known, one that says why."""
+    groups: list[tuple[list[str], Split]] = []
+    for split in view.splits:
+        same = next((ids for ids, first in groups if replace(split, device_id=first.device_id) == first), None)
+        if same is None:
+            groups.append(([split.device_id], split))
+        else:
+            same.append(split.device_id)
+    return [_ledger(ids, split, frame, width) for ids, split in groups] or [_no_split(view, width)]
 
 
 def basis_text(figure: Figure) -> str:
@@ -43,9 +52,10 @@ def _no_split(view: ServerView, width: int) -> list[Line]:
     return [rule("Memory", width), *((Piece(text),) for text in wrap(why, width))]
 
 
-def _ledger(split: Split, frame: Frame, width: int) -> list[Line]:
+def _ledger(ids: list[str], split: Split, frame: Frame, width: int) -> list[Line]:
     device = next((row.device for row in frame.devices if row.device.id == split.device_id), None)
-    title = f"Memory on {split.device_id}" + (f" · {device.name}" if device is not None else "")
+    where = split.device_id if len(ids) == 1 else f"each of {', '.join(ids)}"
+    title = f"Memory on {where}" + (f" · {device.name}" if device is not None else "")
     parts = split_parts((split,))
     lines = [rule(title, width), bar(parts, width)]
     figures = [figure.value_bytes for _, figure in split.segments()]

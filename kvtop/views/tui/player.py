@@ -36,8 +36,15 @@ class Player(Protocol):
     def speed(self) -> float:
         """1.0 is as it happened."""
 
+    @property
+    def problem(self) -> str:
+        """Why the sample at this place is not shown, or ""."""
+
     def marks(self) -> Sequence[Mark]:
-        """Places worth jumping to, in order of time."""
+        """Places worth jumping to that are known by now, in order of time."""
+
+    def to_finding(self, direction: int) -> bool:
+        """To where the next finding appears (-1: the one before), and hold there. False when there is none."""
 
     def toggle(self) -> None:
         """Play or hold."""

@@ -1,6 +1,6 @@
 """The Recording screen as lines: where the recording is, and the places worth jumping to."""
 
-from kvtop.views.tui.lines import Line, Piece, clip, left, rule
+from kvtop.views.tui.lines import Line, Piece, clip, left, rule, wrap
 from kvtop.views.tui.player import Player
 
 _MARK = "◆"
@@ -24,8 +24,9 @@ def recording_lines(player: Player | None, width: int) -> list[Line]:
         (Piece(clip(player.name, width), "strong"),),
         seek_line(player, width),
         (Piece(f"{clock_text(at)} of {clock_text(whole)}  ", "strong"), Piece(state, "key")),
+        *((Piece(text, "warning"),) for text in (wrap(f"▲ {player.problem}", width) if player.problem else ())),
         (),
-        rule(f"Worth a look ({len(marks)})", width),
+        rule(f"Findings met so far ({len(marks)}); n looks for the next", width),
     ]
     passed = max((mark.at_seconds for mark in marks if mark.at_seconds <= at), default=None)
     for mark in marks:
@@ -33,7 +34,7 @@ def recording_lines(player: Player | None, width: int) -> list[Line]:
         action = f"screen.seek({mark.at_seconds!r})"
         text = left(f"{clock_text(mark.at_seconds):>8}  {mark.words}", width - 2).rstrip()
         lines.append((Piece(here, "key", action), Piece(text, "", action)))
-    return lines if marks else [*lines, (Piece("Nothing stands out.", "faint"),)]
+    return lines if marks else [*lines, (Piece("None yet.", "faint"),)]
 
 
 def seek_line(player: Player, width: int) -> Line:

@@ -39,6 +39,7 @@ def test_a_card_with_processes(standin_nvml: Standin, ask_devices: StartReader) 
     standin_nvml.write_scenario(
         f"device gpu0\nname gpu0 NVIDIA RTX 4090\nuuid gpu0 GPU-12\ntotal gpu0 {24 * GIB}\nused gpu0 {9 * GIB}\n"
         f"reserved gpu0 {GIB}\ncc gpu0 8 9\nutil gpu0 73\ntemp gpu0 61\npower gpu0 312500\npower_limit gpu0 450000\n"
+        "clock gpu0 2520\nclock_limit gpu0 3105\n"
         f"process gpu0 compute 4711 {8 * GIB}\n"
         "device gpu1\n"
     )
@@ -68,6 +69,8 @@ def test_a_card_with_processes(standin_nvml: Standin, ask_devices: StartReader) 
         "temperature_celsius": 61.0,
         "power_watts": 312.5,
         "power_limit_watts": 450.0,
+        "clock_mhz": 2520.0,
+        "clock_limit_mhz": 3105.0,
     }
     assert _only(answer, "gpu1")["processes"] == []
 

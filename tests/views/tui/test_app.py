@@ -245,6 +245,14 @@ class FakePlayer:
     def marks(self) -> tuple[Mark, ...]:
         return (Mark(5.0, "KV201 nearly full"), Mark(40.0, "KV104 idle slots"))
 
+    problem = ""
+
+    def to_finding(self, direction: int) -> bool:
+        ahead = [mark.at_seconds for mark in self.marks() if (mark.at_seconds - self.position_seconds) * direction > 0]
+        if ahead:
+            self.position_seconds = min(ahead) if direction > 0 else max(ahead)
+        return bool(ahead)
+
     def toggle(self) -> None:
         self.is_playing = not self.is_playing
 

@@ -12,7 +12,6 @@ from kvtop.views.tui.recording_lines import recording_lines
 from kvtop.views.tui.screens.screen import PageScreen, bindings_of
 
 _SPEEDS = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0)
-_NEAR_SECONDS = 0.001
 
 
 class RecordingScreen(PageScreen):
@@ -27,10 +26,8 @@ class RecordingScreen(PageScreen):
 
     def works(self, action: str) -> bool:
         player = self.kvtop.player
-        if action in {"play", "step", "skip", "speed", "seek"}:
+        if action in {"play", "step", "skip", "speed", "seek", "mark"}:
             return player is not None
-        if action == "mark":
-            return player is not None and bool(player.marks())
         return super().works(action)
 
     def _player(self) -> Player:
@@ -60,14 +57,9 @@ class RecordingScreen(PageScreen):
 
     def action_mark(self, step: int) -> None:
         """To the next thing worth a look, or the one before."""
-        player = self._player()
-        places = [mark.at_seconds for mark in player.marks()]
-        here = player.position_seconds
-        ahead = [at for at in places if at > here + _NEAR_SECONDS]
-        behind = [at for at in places if at < here - _NEAR_SECONDS]
-        found = ahead[:1] if step > 0 else behind[-1:]
-        if found:
-            self.action_seek(found[0])
+        if not self._player().to_finding(step):
+            self.notify("There is none.", title="Finding", timeout=2)
+        self.draw()
 
     def action_speed(self, step: int) -> None:
         """Faster or slower."""

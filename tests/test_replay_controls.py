@@ -1,0 +1,49 @@
+"""The Recording screen's player over a real recording of a scenario."""
+
+import asyncio
+from pathlib import Path
+
+from kvtop.replay_controls import ReplayControls
+from kvtop.replaying import replayed
+from kvtop.sources.demo import scenario
+from kvtop.sources.recordings.encoding import Info
+from kvtop.sources.recordings.player import Player
+from kvtop.sources.recordings.reader import Recording
+from kvtop.sources.recordings.writer import RecordingWriter
+from kvtop.views.tui.player import Player as WhatTheScreenNeeds
+
+
+def controls_of(tmp_path: Path) -> tuple[ReplayControls, Player]:
+    path = tmp_path / "host.kvtop"
+    chosen = scenario("rtx4090_llamacpp")
+    writer = RecordingWriter(path, Info("1", 1.0))
+    for second in range(20):
+        writer.write(chosen.at(float(second)))
+    writer.close()
+    player = Player(Recording(path), playing=False)
+    return ReplayControls(player, "host.kvtop"), player
+
+
+def test_it_is_what_the_screen_needs(tmp_path: Path) -> None:
+    controls, _ = controls_of(tmp_path)
+    screen: WhatTheScreenNeeds = controls
+    assert (screen.name, screen.duration_seconds, screen.position_seconds) == ("host.kvtop", 19.0, 0.0)
+    screen.seek(7.4)
+    assert screen.position_seconds == 7.0
+    screen.step(2)
+    assert screen.position_seconds == 9.0
+    screen.seek(1e9)
+    assert screen.position_seconds == 19.0
+    screen.set_speed(5.0)
+    assert screen.speed == 5.0
+    screen.toggle()
+    assert screen.is_playing
+
+
+async def test_frames_pass_through_and_move_with_it(tmp_path: Path) -> None:
+    controls, _ = controls_of(tmp_path)
+    frames = controls.noting(replayed(controls._player))()
+    first = await anext(frames)
+    controls.seek(12.0)
+    second = await asyncio.wait_for(anext(frames), 5)
+    assert second.taken_at - first.taken_at == 12.0
