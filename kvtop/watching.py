@@ -14,6 +14,7 @@ from kvtop.analysis.pseudonyms import Pseudonyms
 from kvtop.config import Config, ConfigError, api_key, environment, load_config
 from kvtop.domain.frame import Frame
 from kvtop.domain.sample import Sample
+from kvtop.sources.fleet import REFRESH_SECONDS, Fleet, FleetOptions, take_fleet_sample
 from kvtop.sources.poller import Poller, PollerOptions
 
 if TYPE_CHECKING:
@@ -49,6 +50,19 @@ def poller_options(args: argparse.Namespace, config: Config) -> PollerOptions:
     )
 
 
+def fleet_options(args: argparse.Namespace, config: Config) -> FleetOptions:
+    """Which metrics server to ask. Raises ConfigError for a URL that is none."""
+    if not args.prometheus.startswith(("http://", "https://")):
+        raise ConfigError(f"--prometheus: must start with http:// or https://, got {args.prometheus!r}")
+    environ = environment()
+    return FleetOptions(
+        args.prometheus,
+        max(config.interval_seconds, REFRESH_SECONDS) if args.interval is None else args.interval,
+        environ.get("KVTOP_PROMETHEUS_TOKEN"),
+        environ.get("KVTOP_PROMETHEUS_TENANT"),
+    )
+
+
 def frames(samples: Callable[[], AsyncIterator[Sample]]) -> Callable[[], AsyncIterator[Frame]]:
     """The same iterator, analysed."""
 
@@ -62,6 +76,9 @@ def frames(samples: Callable[[], AsyncIterator[Sample]]) -> Callable[[], AsyncIt
 
 def samples_of(args: argparse.Namespace, config: Config) -> Callable[[], AsyncIterator[Sample]]:
     """Samples of this host, or of a scenario with `--demo`. Raises ConfigError for a scenario that is none."""
+    if args.prometheus is not None:
+        fleet = Fleet(fleet_options(args, config))
+        return lambda: _named(args, fleet.samples())
     if args.demo is None:
         poller = Poller(poller_options(args, config))
         return lambda: _named(args, poller.samples())
@@ -92,10 +109,12 @@ def _at(chosen: "Scenario | None", second: float) -> Sample:
 
 def first_samples(args: argparse.Namespace, config: Config) -> tuple[Sample, ...]:
     """What one look needs: a Sample of this host, or seconds 7 and 8 of a scenario, so that it has rates."""
-    if args.demo is None:
+    if args.prometheus is not None:
+        taken: tuple[Sample, ...] = (take_fleet_sample(fleet_options(args, config)),)
+    elif args.demo is None:
         from kvtop.sources.poller import take_sample  # noqa: PLC0415
 
-        taken: tuple[Sample, ...] = (take_sample(poller_options(args, config)),)
+        taken = (take_sample(poller_options(args, config)),)
     else:
         chosen = _scenario(args)
         taken = tuple(chosen.at(second) for second in (WARM_UP_SECONDS - 1, WARM_UP_SECONDS))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from kvtop.domain.device import Device
 from kvtop.domain.plan import PlanDevice
 from kvtop.domain.server import ServerReading
+from kvtop.planning.gpu_specs import find_product
 
 HOST = "host"
 _NO_RANK = (1 << 30, 0, 0)
@@ -60,12 +61,14 @@ def _plan_device(name: str, device: Device, pids: frozenset[int]) -> PlanDevice:
     """A device as the server saw it when it started: what is free now, and what it holds itself."""
     own_bytes = sum(row.used_bytes or 0 for row in device.processes or () if row.pid in pids)
     free_bytes = device.memory.free_bytes
+    # A metrics server tells of a card by its name alone.
+    product = find_product(device.name) if device.backend == "dcgm" else None
     return PlanDevice(
         name=name,
         total_bytes=device.memory.total_bytes,
         free_bytes=None if free_bytes is None else _rounded(free_bytes + own_bytes),
-        compute_capability=device.compute_capability,
-        backend={"nvml": "cuda", "apple": "metal"}.get(device.backend, "unknown"),
+        compute_capability=device.compute_capability or (product.compute_capability if product is not None else None),
+        backend={"nvml": "cuda", "dcgm": "cuda", "apple": "metal"}.get(device.backend, "unknown"),
         product=device.name,
     )
 

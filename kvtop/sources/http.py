@@ -4,6 +4,7 @@ httpx2 is the maintained continuation of httpx, which has had no release since 2
 """
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -38,10 +39,13 @@ class HttpClient:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    async def get(self, base_url: str, path: str, api_key: str | None = None) -> Reply:
-        """GET `base_url` + `path`. Never raises for what a server or a network can do."""
+    async def get(
+        self, base_url: str, path: str, api_key: str | None = None, extra: Mapping[str, str] | None = None
+    ) -> Reply:
+        """GET `base_url` + `path`, with `extra` headers. Never raises for what a server or a network can do."""
         # Unpacked, a small answer may have no end: servers of ours send theirs as they are.
         headers = {"Accept": "application/json, text/plain; version=0.0.4", "Accept-Encoding": "identity"}
+        headers |= extra or {}
         if api_key:
             headers["Authorization"] = f"Bearer {api_key}"
         try:

@@ -1,0 +1,170 @@
+"""A cluster as one host: Samples from an existing Prometheus, Thanos or Mimir. No agent of kvtop's own is needed."""
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from kvtop.domain.model_file import ModelFile
+from kvtop.domain.sample import Failure, Sample
+from kvtop.domain.server import ServerReading
+from kvtop.sources.daemon_thread import in_daemon_thread
+from kvtop.sources.fleet import cards, servers
+from kvtop.sources.fleet.series import Series, by_name, vector
+from kvtop.sources.http import HttpClient
+from kvtop.sources.live_models import LiveModels, ModelKind, ModelRequest
+
+QUERY = "/api/v1/query"
+REFRESH_SECONDS = 5.0
+"""Not oftener: metrics servers scrape every 15 to 60 seconds."""
+
+_GROUPS = (
+    servers.VLLM_NAMES,
+    (cards.USED, cards.FREE, cards.RESERVED, *cards.EXTRAS),
+    (cards.KVTOP_TOTAL, cards.KVTOP_USED, cards.KVTOP_DRIVER),
+    (servers.INFO, servers.SEGMENTS, servers.CAPACITY, servers.TOKENS, servers.RATIO, servers.UP),
+    ("up",),
+)
+_SEEN = f"last_over_time({servers.CACHE}[1h]) or last_over_time({servers.INFO}[1h])"
+
+
+@dataclass(frozen=True, slots=True)
+class FleetOptions:
+    """Where to ask. `token` is a bearer token, `tenant` the organisation of a multi-tenant Mimir or Thanos."""
+
+    url: str
+    interval_seconds: float = REFRESH_SECONDS
+    token: str | None = None
+    tenant: str | None = None
+
+
+class Fleet:
+    """Samples of a cluster. Use it in one event loop."""
+
+    def __init__(self, options: FleetOptions) -> None:
+        self._options = options
+        self._stand_ins = cards.StandIns()
+        self._models = LiveModels()
+        self._client: HttpClient | None = None
+        self._last: Sample | None = None
+
+    async def samples(self) -> AsyncIterator[Sample]:
+        """A Sample every interval, for ever. When the metrics server fails, the last one with the failure in it."""
+        while True:
+            started = time.monotonic()
+            yield await self.sample()
+            await asyncio.sleep(max(self._options.interval_seconds - (time.monotonic() - started), 0.05))
+
+    async def sample(self) -> Sample:
+        """One look at everything."""
+        if self._client is None:
+            self._client = HttpClient(timeout_seconds=4.0)
+        queries = [*(_selector(names) for names in _GROUPS), _SEEN]
+        answers = await asyncio.gather(*(self._ask(query) for query in queries))
+        failures = tuple(dict.fromkeys(it for it in answers if isinstance(it, Failure)))
+        if failures:
+            return self._failed(failures)
+        found = by_name(series for it in answers[:-1] if not isinstance(it, Failure) for series in it)
+        seen = answers[-1] if not isinstance(answers[-1], Failure) else ()
+        self._last = await self._read(found, seen, time.time())
+        return self._last
+
+    async def aclose(self) -> None:
+        """Close all connections; the next sample opens them again."""
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
+
+    async def _read(self, found: dict[str, list[Series]], seen: tuple[Series, ...], now: float) -> Sample:
+        down = {it.target: "its target is down" for it in found.get("up", ()) if it.value == 0}
+        ours = cards.kvtop_cards(found, now, self._stand_ins)
+        devices = cards.without_doubles(ours, cards.dcgm_cards(found, now, self._stand_ins))
+        readings = [
+            *servers.vllm_servers(found, devices, self._stand_ins),
+            *servers.kvtop_servers(found, self._stand_ins),
+        ]
+        readings += servers.lost_servers(seen, readings, down)
+        models, keyed = await self._with_models(readings)
+        return Sample(
+            taken_at=now,
+            host=_shown(self._options.url),
+            devices=devices,
+            servers=tuple(keyed),
+            models=models,
+            failures=tuple(
+                Failure(f"target {target}", "the metrics server cannot scrape it", "look at its page of targets")
+                for target in sorted(down)
+            ),
+        )
+
+    async def _with_models(self, readings: list[ServerReading]) -> tuple[dict[str, ModelFile], list[ServerReading]]:
+        """Model configurations from this machine's own hub cache, by name; a model that is not there stays unknown."""
+        models: dict[str, ModelFile] = {}
+        keyed: list[ServerReading] = []
+        for reading in readings:
+            path = reading.model.path
+            if reading.engine != "vllm" or path is None:
+                keyed.append(reading)
+                continue
+            request = ModelRequest(path, None, kind=ModelKind.CHECKPOINT, environ=_own_cache(), home=str(Path.home()))
+            key, model, _ = await in_daemon_thread(partial(self._models.load, request))
+            if model is not None:
+                models[key] = model
+            keyed.append(replace(reading, model_key=key if model is not None else None))
+        return models, keyed
+
+    async def _ask(self, query: str) -> tuple[Series, ...] | Failure:
+        if self._client is None:
+            raise AssertionError("unreachable: sample() made it")
+        path = f"{QUERY}?query={quote(query, safe='')}"
+        headers = {} if self._options.tenant is None else {"X-Scope-OrgID": self._options.tenant}
+        reply = await self._client.get(self._options.url, path, self._options.token, headers)
+        where = _shown(self._options.url)
+        if reply.status in {401, 403}:
+            remedy = "put its token into KVTOP_PROMETHEUS_TOKEN"
+            return Failure(where, "the metrics server wants a key", remedy)
+        try:
+            if reply.status is None:
+                raise ValueError(reply.error)
+            return vector(json.loads(reply.body))
+        except (ValueError, RecursionError) as error:
+            words = str(error) if reply.status in {None, 200, 400, 422} else f"status {reply.status}"
+            return Failure(where, words, "check the address: it is that of Prometheus, Thanos or Mimir itself")
+
+    def _failed(self, failures: tuple[Failure, ...]) -> Sample:
+        if self._last is None:
+            return Sample(time.time(), _shown(self._options.url), failures=failures)
+        return replace(self._last, taken_at=time.time(), failures=(*failures, *self._last.failures))
+
+
+def take_fleet_sample(options: FleetOptions) -> Sample:
+    """One look, and everything closed again."""
+
+    async def once() -> Sample:
+        fleet = Fleet(options)
+        try:
+            return await fleet.sample()
+        finally:
+            await fleet.aclose()
+
+    return asyncio.run(once())
+
+
+def _own_cache() -> tuple[tuple[str, str], ...]:
+    """Where this machine's hub cache lies."""
+    names = ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME", "HOME")
+    return tuple((name, os.environ[name]) for name in names if name in os.environ)
+
+
+def _selector(names: tuple[str, ...]) -> str:
+    return f'{{__name__=~"{"|".join(names)}"}}' if len(names) > 1 else names[0]
+
+
+def _shown(url: str) -> str:
+    """Host and port alone: a URL may hold a password."""
+    return urlsplit(url).netloc.rpartition("@")[2] or url

@@ -1,0 +1,82 @@
+"""Series of a metrics server: one value with its name and labels, and who they belong to."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from kvtop.sources.redaction import clean
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One element of an instant vector. `labels` are without `__name__`."""
+
+    name: str
+    labels: Mapping[str, str]
+    value: float
+
+    def label(self, *names: str) -> str | None:
+        """The first of these labels that is set, made harmless for a terminal."""
+        for name in names:
+            if self.labels.get(name):
+                return clean(self.labels[name])
+        return None
+
+    @property
+    def whole(self) -> int | None:
+        """The value as a whole number; None for NaN and infinities, which mean "nothing measured"."""
+        return round(self.value) if math.isfinite(self.value) else None
+
+    @property
+    def host(self) -> str:
+        """The machine: what the exporter calls it, else the address that is scraped, without its port."""
+        named = self.label("Hostname", "hostname", "node", "exported_node")
+        instance = self.label("instance") or "unknown host"
+        return named or (instance.rpartition(":")[0] or instance)
+
+    @property
+    def pod(self) -> str | None:
+        """namespace/pod of the workload: an exporter for a whole node puts it into `exported_*` labels."""
+        name = self.label("exported_pod", "pod", "pod_name")
+        space = self.label("exported_namespace", "namespace", "pod_namespace")
+        return None if name is None else f"{space}/{name}" if space else name
+
+    @property
+    def target(self) -> str:
+        """What a person would look for in the metrics server: the instance that was scraped."""
+        return self.label("instance") or "unknown target"
+
+
+def vector(document: object) -> tuple[Series, ...]:
+    """The result of `/api/v1/query`. Raises ValueError with the server's own words for anything else."""
+    if not isinstance(document, dict):
+        raise ValueError("not a Prometheus answer")
+    if document.get("status") != "success":
+        raise ValueError(clean(str(document.get("error") or "the query failed"))[:200])
+    data = document.get("data")
+    rows = data.get("result") if isinstance(data, dict) and data.get("resultType") == "vector" else None
+    if not isinstance(rows, list):
+        raise ValueError("the answer holds no vector")
+    return tuple(found for row in rows if (found := _series(row)) is not None)
+
+
+def _series(row: object) -> Series | None:
+    if not isinstance(row, dict) or not isinstance(row.get("metric"), dict):
+        return None
+    pair = row.get("value")
+    if not isinstance(pair, list) or len(pair) != 2:
+        return None
+    try:
+        value = float(pair[1])
+    except (TypeError, ValueError):
+        return None
+    labels = {str(name): str(text) for name, text in row["metric"].items()}
+    return Series(labels.pop("__name__", ""), labels, value)
+
+
+def by_name(found: Iterable[Series]) -> dict[str, list[Series]]:
+    """Series by metric name, in the order they came."""
+    names: dict[str, list[Series]] = {}
+    for series in found:
+        names.setdefault(series.name, []).append(series)
+    return names

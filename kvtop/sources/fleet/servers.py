@@ -1,0 +1,208 @@
+"""Servers of a cluster: vLLM's own metrics, and servers that a kvtop exporter explains.
+
+vLLM puts its blocks into labels, which no query language turns into numbers: they are read here.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from kvtop.domain.device import Device
+from kvtop.domain.engine_report import MemoryReport, PoolReport
+from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
+from kvtop.domain.server import Counters, ModelFacts, ServerReading, ServerState
+from kvtop.sources.fleet.cards import StandIns, server_id
+from kvtop.sources.fleet.series import Series
+
+CACHE = "vllm:cache_config_info"
+USED = ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc")
+RUNNING, WAITING = "vllm:num_requests_running", "vllm:num_requests_waiting"
+PROMPT = ("vllm:prompt_tokens_total", "vllm:prompt_tokens")
+GENERATED = ("vllm:generation_tokens_total", "vllm:generation_tokens")
+VLLM_NAMES = (CACHE, *USED, RUNNING, WAITING, *PROMPT, *GENERATED)
+INFO, SEGMENTS = "kvtop_server_info", "kvtop_process_memory_bytes"
+CAPACITY, TOKENS = "kvtop_kv_cache_capacity_tokens", "kvtop_kv_cache_used_tokens"
+RATIO, UP = "kvtop_kv_cache_used_ratio", "kvtop_server_up"
+_BY_SEGMENT = {
+    "weights": "weights_bytes",
+    "kv_cache": "kv_cache_bytes",
+    "state": "recurrent_bytes",
+    "compute": "graph_bytes",
+}
+
+
+def vllm_servers(
+    series: Mapping[str, Sequence[Series]], devices: Sequence[Device], stand_ins: StandIns
+) -> list[ServerReading]:
+    """One server a pod, or an instance where there are no pods; several engines of one are its pools."""
+    owners: dict[str, list[Series]] = {}
+    for name in (CACHE, *USED):
+        for it in series.get(name, ()):
+            owners.setdefault(_owner(it), []).append(it)
+    readings = []
+    for owner, rows in sorted(owners.items()):
+        pid = stand_ins.of(owner)
+        cards = [it for it in devices if any(row.pid == pid for row in it.processes or ())]
+        pools = tuple(_pools(owner, series))
+        model = next((name for name in (it.label("model_name") for it in rows) if name), None) or _model(owner, series)
+        readings.append(
+            ServerReading(
+                id=owner,
+                engine="vllm",
+                state=ServerState.READY,
+                pids=(pid,) if cards else (),
+                model=ModelFacts(name=model, path=model),
+                launch=_launch(model, pools, len(cards)),
+                counters=Counters(
+                    prompt_tokens_total=_sum(owner, series, PROMPT),
+                    generated_tokens_total=_sum(owner, series, GENERATED),
+                    requests_processing=_sum(owner, series, (RUNNING,)),
+                    requests_waiting=_sum(owner, series, (WAITING,)),
+                ),
+                pools=pools,
+                is_remote=True,
+            )
+        )
+    return readings
+
+
+def kvtop_servers(series: Mapping[str, Sequence[Series]], stand_ins: StandIns) -> list[ServerReading]:
+    """Servers as another host's kvtop explains them: its segments are reports here."""
+    readings = []
+    for it in series.get(INFO, ()):
+        own = server_id(it)
+        up = [row.value for row in series.get(UP, ()) if server_id(row) == own]
+        readings.append(
+            ServerReading(
+                id=own,
+                engine=it.label("engine") or "unknown",
+                state=ServerState.UNREACHABLE if up == [0.0] else ServerState.READY,
+                version=it.label("version"),
+                hint="its endpoint does not answer the kvtop beside it" if up == [0.0] else "",
+                pids=(stand_ins.of(own),),
+                model=ModelFacts(name=it.label("model"), quantization=it.label("weight_quant")),
+                pools=tuple(_told_pool(own, series, it.label("kv_type_k"))),
+                memory_reports=tuple(_reports(own, series)),
+                is_remote=True,
+            )
+        )
+    return sorted(readings, key=lambda reading: reading.id)
+
+
+def lost_servers(
+    seen: Iterable[Series], present: Iterable[ServerReading], down: Mapping[str, str]
+) -> list[ServerReading]:
+    """Servers that were there within the last hour and are no more. `down`: instance -> why its target fails."""
+    known = {reading.id for reading in present}
+    lost: dict[str, ServerReading] = {}
+    for it in seen:
+        own = server_id(it) if it.name == INFO or it.label("server", "exported_server") else _owner(it)
+        if own in known:
+            continue
+        why = down.get(it.target, "it has left no metrics for five minutes")
+        engine = it.label("engine") if it.name == INFO else "vllm"
+        lost[own] = ServerReading(
+            id=own,
+            engine=engine or "unknown",
+            state=ServerState.UNREACHABLE,
+            hint=f"seen within the last hour, but {why}",
+            model=ModelFacts(name=it.label("model_name", "model")),
+            is_remote=True,
+        )
+    return [lost[name] for name in sorted(lost)]
+
+
+def _owner(it: Series) -> str:
+    return it.pod or it.target
+
+
+def _pools(owner: str, series: Mapping[str, Sequence[Series]]) -> Iterable[PoolReport]:
+    engines: dict[str, dict[str, Series]] = {}
+    for name in (CACHE, *USED, RUNNING, WAITING):
+        for it in series.get(name, ()):
+            if _owner(it) == owner:
+                engines.setdefault(it.labels.get("engine", "0"), {})[name] = it
+    for index, engine in enumerate(sorted(engines)):
+        rows = engines[engine]
+        cache = rows.get(CACHE)
+        blocks, block_tokens = _label_number(cache, "num_gpu_blocks"), _label_number(cache, "block_size")
+        capacity = _label_number(cache, "kv_cache_size_tokens")
+        used = next((rows[name].value for name in USED if name in rows), None)
+        yield PoolReport(
+            engine_index=index,
+            capacity_tokens=capacity if capacity is not None else _product(blocks, block_tokens),
+            block_count=blocks,
+            block_size_tokens=block_tokens,
+            budget_bytes=_label_number(cache, "kv_cache_memory_bytes"),
+            used_ratio=used if used is not None and 0 <= used <= 1 else None,
+            cache_type=cache.label("cache_dtype") if cache is not None else None,
+            requests_running=rows[RUNNING].value if RUNNING in rows else None,
+            requests_waiting=rows[WAITING].value if WAITING in rows else None,
+        )
+
+
+def _label_number(it: Series | None, name: str) -> int | None:
+    text = it.labels.get(name, "") if it is not None else ""
+    return int(text) if text.isdigit() else None
+
+
+def _product(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else one * other
+
+
+def _sum(owner: str, series: Mapping[str, Sequence[Series]], names: Sequence[str]) -> float | None:
+    for name in names:
+        values = [it.value for it in series.get(name, ()) if _owner(it) == owner]
+        if values:
+            return sum(values)
+    return None
+
+
+def _model(owner: str, series: Mapping[str, Sequence[Series]]) -> str | None:
+    rows = (it for name in VLLM_NAMES for it in series.get(name, ()) if _owner(it) == owner)
+    return next((name for name in (it.label("model_name") for it in rows) if name), None)
+
+
+def _launch(model: str | None, pools: Sequence[PoolReport], cards: int) -> LaunchOptions | None:
+    """What metrics tell of the launch. One rank a card is assumed: tensor parallel is not among vLLM's metrics."""
+    if model is None:
+        return None
+    options = [LaunchOption("model", model, Origin.ENDPOINT, "model_name of its metrics")]
+    if cards > 1:
+        options.append(
+            LaunchOption("tensor-parallel-size", str(cards), Origin.ASSUMED, "one rank on each of its cards")
+        )
+    stored = next((pool.cache_type for pool in pools if pool.cache_type is not None), None)
+    if stored is not None:
+        options.append(LaunchOption("kv-cache-dtype", stored, Origin.ENDPOINT, CACHE))
+    return LaunchOptions("vllm", tuple(options))
+
+
+def _told_pool(own: str, series: Mapping[str, Sequence[Series]], cache_type: str | None) -> Iterable[PoolReport]:
+    def value(name: str) -> float | None:
+        return next((it.value for it in series.get(name, ()) if server_id(it) == own), None)
+
+    capacity, tokens, ratio = value(CAPACITY), value(TOKENS), value(RATIO)
+    if capacity is not None or ratio is not None:
+        yield PoolReport(
+            capacity_tokens=None if capacity is None else round(capacity),
+            used_tokens=None if tokens is None else round(tokens),
+            used_ratio=ratio,
+            cache_type=cache_type,
+        )
+
+
+def _reports(own: str, series: Mapping[str, Sequence[Series]]) -> Iterable[MemoryReport]:
+    devices: dict[str, dict[str, int | None]] = {}
+    for it in series.get(SEGMENTS, ()):
+        field = _BY_SEGMENT.get(it.labels.get("segment", ""))
+        if server_id(it) == own and field is not None:
+            device = f"{it.host}:{it.label('device', 'exported_device') or '?'}"
+            devices.setdefault(device, {})[field] = it.whole
+    for device, sizes in sorted(devices.items()):
+        yield MemoryReport(
+            device_id=device,
+            weights_bytes=sizes.get("weights_bytes"),
+            kv_cache_bytes=sizes.get("kv_cache_bytes"),
+            recurrent_bytes=sizes.get("recurrent_bytes"),
+            graph_bytes=sizes.get("graph_bytes"),
+            source="the kvtop exporter on that host",
+        )

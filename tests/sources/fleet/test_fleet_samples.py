@@ -1,0 +1,258 @@
+"""A cluster out of series: cards, pods, engines, shared cards, lost servers; and a real Prometheus at the end."""
+
+import json
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from kvtop.analysis.analyse import History, analyse
+from kvtop.domain.device import Device
+from kvtop.domain.figure import Basis
+from kvtop.domain.sample import Sample
+from kvtop.domain.server import ServerState
+from kvtop.sources.fleet import FleetOptions, take_fleet_sample
+from kvtop.sources.fleet.cards import StandIns, dcgm_cards, kvtop_cards, without_doubles
+from kvtop.sources.fleet.series import Series, by_name, vector
+from kvtop.sources.fleet.servers import kvtop_servers, lost_servers, vllm_servers
+
+GIB = 1024**3
+POD_A = {"namespace": "llm", "pod": "vllm-a-0"}
+CACHE_LABELS = {"block_size": "16", "cache_dtype": "auto", "num_gpu_blocks": "27000", "engine": "0"}
+
+
+def series(name: str, value: float, /, **labels: str) -> Series:
+    return Series(name, labels, value)
+
+
+def card(gpu: str, pod: dict[str, str], used_mib: float = 70000) -> list[Series]:
+    labels = {"gpu": gpu, "Hostname": "n1", "UUID": f"GPU-{gpu}", "modelName": "NVIDIA H100 80GB HBM3", **pod}
+    return [
+        Series("DCGM_FI_DEV_FB_USED", labels, used_mib),
+        Series("DCGM_FI_DEV_FB_FREE", labels, 81559 - used_mib - 500),
+        Series("DCGM_FI_DEV_FB_RESERVED", labels, 500),
+    ]
+
+
+def test_answers_that_are_no_vectors_are_told_in_the_servers_words() -> None:
+    with pytest.raises(ValueError, match="unclosed left parenthesis"):
+        vector({"status": "error", "errorType": "bad_data", "error": "unclosed left parenthesis"})
+    with pytest.raises(ValueError, match="holds no vector"):
+        vector({"status": "success", "data": {"resultType": "matrix", "result": []}})
+    row = {"metric": {"__name__": "up", "instance": "a:1"}, "value": [1.0, "NaN"]}
+    (found,) = vector({"status": "success", "data": {"resultType": "vector", "result": [row, {"metric": 3}]}})
+    assert (found.name, found.whole, found.target) == ("up", None, "a:1")
+
+
+def test_a_card_is_its_pods_and_a_shared_one_nobodys() -> None:
+    stand_ins = StandIns()
+    alone, *_ = dcgm_cards(by_name(card("0", POD_A)), 1.0, stand_ins)
+    assert alone.memory.total_bytes == 81559 * 1024**2
+    assert alone.memory.used_bytes == 70000 * 1024**2
+    assert alone.processes is not None
+    assert [row.used_bytes for row in alone.processes] == [70000 * 1024**2]
+    assert all(row.pid < 0 for row in alone.processes)
+    other = {"namespace": "llm", "pod": "b"}
+    shared, *_ = dcgm_cards(by_name([*card("0", POD_A), *card("0", other)]), 1.0, stand_ins)
+    assert shared.processes is not None
+    assert [row.used_bytes for row in shared.processes] == [None, None]
+    assert "2 pods share it" in shared.note
+    free, *_ = dcgm_cards(by_name(card("1", {})), 1.0, stand_ins)
+    assert free.processes is None
+
+
+def test_a_card_that_both_exporters_tell_of_is_taken_once() -> None:
+    stand_ins = StandIns()
+    total = series("kvtop_device_memory_total_bytes", 1.0, instance="n1:9941", device="gpu0", uuid="GPU-0", name="H100")
+    ours = kvtop_cards(by_name([total]), 1.0, stand_ins)
+    both = without_doubles(ours, dcgm_cards(by_name([*card("0", POD_A), *card("1", POD_A)]), 1.0, stand_ins))
+    assert [it.id for it in both] == ["n1:gpu0", "n1:gpu1"]
+
+
+def _vllm(devices: list[Device], *rows: Series) -> list[str]:
+    return [it.id for it in vllm_servers(by_name(rows), devices, StandIns())]
+
+
+def test_engines_of_one_pod_are_pools_of_one_server_and_old_names_count() -> None:
+    rows = [
+        series("vllm:cache_config_info", 1, **{**POD_A, **CACHE_LABELS}),
+        series("vllm:cache_config_info", 1, **{**POD_A, **CACHE_LABELS, "engine": "1", "num_gpu_blocks": "9000"}),
+        series("vllm:gpu_cache_usage_perc", 0.42, **POD_A, engine="0", model_name="m"),
+        series("vllm:kv_cache_usage_perc", 7.0, **POD_A, engine="1", model_name="m"),
+        series("vllm:kv_cache_usage_perc", 0.5, instance="10.0.0.9:8000", model_name="n"),
+    ]
+    first, second = vllm_servers(by_name(rows), [], StandIns())
+    assert (first.id, second.id) == ("10.0.0.9:8000", "llm/vllm-a-0")
+    assert [(it.block_count, it.capacity_tokens, it.used_ratio) for it in second.pools] == [
+        (27000, 432000, 0.42),
+        (9000, 144000, None),  # 7.0 is no share: unknown, not full
+    ]
+    assert second.model.name == "m"
+    assert second.is_remote
+
+
+def test_kvtops_own_series_carry_the_split() -> None:
+    labels = {"instance": "n2:9941", "server": "127.0.0.1:8080", "device": "gpu0"}
+    rows = [
+        series("kvtop_server_info", 1, **labels, engine="llama.cpp", model="Gemma", kv_type_k="q8_0"),
+        series("kvtop_server_up", 1, **labels),
+        series("kvtop_device_memory_total_bytes", 24 * GIB, instance="n2:9941", device="gpu0", uuid="", backend="nvml"),
+        series("kvtop_process_memory_driver_bytes", 19 * GIB, **labels),
+        series("kvtop_process_memory_bytes", 15 * GIB, **labels, segment="weights", source="computed"),
+        series("kvtop_process_memory_bytes", 3 * GIB, **labels, segment="kv_cache", source="computed"),
+        series("kvtop_kv_cache_capacity_tokens", 32768, **labels, cache="main"),
+        series("kvtop_kv_cache_used_ratio", 0.25, **labels),
+    ]
+    stand_ins = StandIns()
+    sample = Sample(
+        1.0,
+        "prom",
+        tuple(kvtop_cards(by_name(rows), 1.0, stand_ins)),
+        servers=tuple(kvtop_servers(by_name(rows), stand_ins)),
+    )
+    (view,) = analyse(History(), sample, "1").servers
+    assert view.reading.id == "n2 127.0.0.1:8080"
+    (split,) = view.splits
+    assert split.driver.value_bytes == 19 * GIB
+    assert (split.weights.value_bytes, split.weights.basis) == (15 * GIB, Basis.REPORTED)
+    assert split.kv_used_bytes == round(3 * GIB * 0.25)
+    assert sum(figure.value_bytes or 0 for _, figure in split.segments()) == 19 * GIB
+
+
+def test_servers_that_are_gone_are_shown_as_such() -> None:
+    seen = [
+        series("vllm:cache_config_info", 1, instance="10.0.0.1:8000"),
+        series("vllm:cache_config_info", 1, instance="10.0.0.2:8000"),
+    ]
+    present = vllm_servers(by_name(seen[:1]), [], StandIns())
+    (lost,) = lost_servers(seen, present, {"10.0.0.2:8000": "its target is down"})
+    assert lost.state is ServerState.UNREACHABLE
+    assert "its target is down" in lost.hint
+
+
+class _Targets(BaseHTTPRequestHandler):
+    """A DCGM exporter, two vLLM servers and a kvtop exporter, by path."""
+
+    pages: dict[str, str]
+
+    def do_GET(self) -> None:
+        body = self.pages.get(self.path, "").encode()
+        self.send_response(200 if body else 404)
+        self.send_header("Content-Type", "text/plain; version=0.0.4")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+def _page(rows: list[Series]) -> str:
+    lines = []
+    for it in rows:
+        labels = ",".join(f'{name}="{text}"' for name, text in it.labels.items())
+        lines.append(f"{it.name}{{{labels}}} {it.value}")
+    return "\n".join(lines) + "\n"
+
+
+@contextmanager
+def _served(pages: dict[str, str]) -> Iterator[int]:
+    handler = type("Targets", (_Targets,), {"pages": pages})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextmanager
+def _prometheus(directory: Path, targets_port: int, paths: list[str]) -> Iterator[str]:
+    with _served({}) as free:
+        port = free  # released again right before Prometheus takes it
+    static = [{"targets": [f"127.0.0.1:{targets_port}"]}]
+    jobs: list[dict[str, object]] = [
+        {
+            "job_name": path.strip("/"),
+            "metrics_path": path,
+            "static_configs": static,
+            "relabel_configs": [{"target_label": "instance", "replacement": f"{path.strip('/')}:1"}],
+        }
+        for path in paths
+    ]
+    jobs.append({"job_name": "gone", "static_configs": [{"targets": ["127.0.0.1:9"]}]})
+    config = {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": jobs}
+    (directory / "prometheus.yml").write_text(json.dumps(config), encoding="utf-8")
+    process = subprocess.Popen(
+        [
+            "prometheus",
+            f"--config.file={directory / 'prometheus.yml'}",
+            f"--storage.tsdb.path={directory / 'data'}",
+            f"--web.listen-address=127.0.0.1:{port}",
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+@pytest.mark.skipif(shutil.which("prometheus") is None, reason="Debian's prometheus is not installed")
+def test_a_real_prometheus_with_several_targets(tmp_path: Path) -> None:
+    pages = {
+        "/dcgm": _page([*card("0", POD_A), *card("1", {"namespace": "llm", "pod": "vllm-b-0"}, 61000)]),
+        "/vllm-a": _page(
+            [
+                series("vllm:cache_config_info", 1, **{**POD_A, **CACHE_LABELS}),
+                series("vllm:kv_cache_usage_perc", 0.42, **POD_A, engine="0", model_name="tiny"),
+            ]
+        ),
+        "/vllm-b": _page(
+            [
+                series("vllm:cache_config_info", 1, namespace="llm", pod="vllm-b-0", **CACHE_LABELS),
+                series("vllm:kv_cache_usage_perc", 0.9, namespace="llm", pod="vllm-b-0", engine="0", model_name="tiny"),
+            ]
+        ),
+        "/kvtop": _page([series("kvtop_server_info", 1, server="127.0.0.1:8080", engine="llama.cpp", model="G")]),
+    }
+
+    def until(url: str, holds: Callable[[Sample], bool]) -> Sample:
+        ends = time.monotonic() + 40
+        while not holds(sample := take_fleet_sample(FleetOptions(url))) and time.monotonic() < ends:
+            time.sleep(0.5)
+        return sample
+
+    def complete(sample: Sample) -> bool:
+        return (len(sample.servers), len(sample.devices), len(sample.failures)) == (3, 2, 1)
+
+    with _served(pages) as targets, _prometheus(tmp_path, targets, list(pages)) as url:
+        sample = until(url, complete)
+        assert [it.id for it in sample.servers] == ["llm/vllm-a-0", "llm/vllm-b-0", "kvtop 127.0.0.1:8080"]
+        assert [it.source for it in sample.failures] == ["target 127.0.0.1:9"]
+        frame = analyse(History(), sample, "1")
+        (split,) = frame.servers[0].splits
+        assert split.driver.value_bytes == 70000 * 1024**2
+        assert frame.servers[0].kv_cache.used_tokens == round(0.42 * 27000 * 16)
+        del pages["/vllm-b"]
+        lost = until(url, lambda it: any(row.state is ServerState.UNREACHABLE for row in it.servers))
+        assert [it.state for it in lost.servers if it.engine == "vllm"] == [ServerState.READY, ServerState.UNREACHABLE]
+        assert "its target is down" in lost.servers[-1].hint or "no metrics" in lost.servers[-1].hint
+
+
+def test_no_metrics_server_is_a_failure_and_no_crash() -> None:
+    sample = take_fleet_sample(FleetOptions("http://user:secret@127.0.0.1:9"))
+    assert sample.servers == ()
+    assert sample.host == "127.0.0.1:9"
+    (failure,) = sample.failures
+    assert "secret" not in repr(failure)
