@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from kvtop.analysis.attribution import cache_use, split_on
+from kvtop.analysis.attribution import CacheUse, cache_use, split_on
 from kvtop.analysis.cache_view import cache_view
 from kvtop.analysis.calibration import Calibrations
 from kvtop.analysis.device_views import device_views
@@ -12,7 +12,7 @@ from kvtop.analysis.growth import Watched, held_memory, held_tokens, memory_to_f
 from kvtop.analysis.live_plan import PlanMemory, live_plan
 from kvtop.analysis.measured import Measured
 from kvtop.analysis.mlx_counters import divided
-from kvtop.analysis.placement import Placed, placed
+from kvtop.analysis.placement import VISIBLE_DEVICES, Placed, placed
 from kvtop.analysis.present_parts import present_parts
 from kvtop.analysis.rates import generated_per_second, prompt_per_second
 from kvtop.analysis.segments import merged, pool_used_bytes, reported_parts
@@ -52,12 +52,14 @@ def analyse(history: History, sample: Sample, version: str) -> Frame:
 
 def _server_view(history: History, reading: ServerReading, sample: Sample, processes: dict[int, Process]) -> ServerView:
     where = whereabouts(reading, sample.devices, processes, sample.models)
-    on = placed(reading, where.accelerators)
+    environ = _environ(reading, processes)
+    on = placed(reading, where.accelerators, environ.get(VISIBLE_DEVICES))
     plan, note = None, ""
     if where.is_settled:
         plan, note = live_plan(history.plans, reading, sample.models, on.plan_devices)
     measured = _measured(reading, plan, on, where)
-    splits = tuple(_split(reading, plan, it) for it in measured)
+    use = cache_use(plan, reading.slots) if plan is not None else None
+    splits = tuple(_split(reading, plan, use, it) for it in measured)
     watched = history.growth.setdefault(reading.id, Watched())
     watched.add(sample.taken_at, {**held_tokens(reading), **held_memory(reading, where.rows)})
     filling = time_to_full(watched, reading, plan)
@@ -83,6 +85,12 @@ def _server_view(history: History, reading: ServerReading, sample: Sample, proce
     )
 
 
+def _environ(reading: ServerReading, processes: dict[int, Process]) -> dict[str, str]:
+    """What is known of the environment of a server's first process."""
+    process = processes.get(reading.pids[0]) if reading.pids else None
+    return dict(process.environ or ()) if process is not None else {}
+
+
 def _measured(reading: ServerReading, plan: MemoryPlan | None, on: Placed, where: Whereabouts) -> tuple[Measured, ...]:
     """A row for each device the server is on, then one for each part of the plan that no driver measures."""
     rows = [(device.id, device.backend, driver, on.name_of(device.id)) for device, driver in where.rows]
@@ -103,9 +111,8 @@ def _measured(reading: ServerReading, plan: MemoryPlan | None, on: Placed, where
     return tuple(found)
 
 
-def _split(reading: ServerReading, plan: MemoryPlan | None, it: Measured) -> Split:
+def _split(reading: ServerReading, plan: MemoryPlan | None, use: CacheUse | None, it: Measured) -> Split:
     parts = merged(it.planned, it.reported)
-    use = cache_use(plan, reading.slots) if plan is not None else None
     part = plan.device(it.name) if plan is not None else None
     used = use.used_bytes(plan, part) if use is not None and plan is not None and part is not None else None
     if parts is not None and parts.kv_cache.value_bytes == 0 and reading.state is ServerState.SLEEPING:

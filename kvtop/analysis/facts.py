@@ -78,6 +78,9 @@ def _of_processes(reading: ServerReading, processes: dict[int, Process]) -> list
         if process is None:
             continue
         found.append(Fact("process", f"{pid} {process.name}", Origin.FILE, f"/proc/{pid}"))
+        found += [
+            Fact(name, value, Origin.ENVIRONMENT, f"/proc/{pid}/environ") for name, value in process.environ or ()
+        ]
         if process.container is not None:
             found.append(Fact("container", process.container.label, Origin.FILE, f"/proc/{pid}/cgroup"))
         found += [Fact("not readable", what, Origin.FILE, f"/proc/{pid}") for what in process.unreadable]

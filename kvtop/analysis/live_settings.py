@@ -23,6 +23,8 @@ def live_launch(reading: ServerReading) -> LaunchOptions:
         raise ValueError(f"{reading.id}: the launch options are unknown")
     if launch.engine != "llama.cpp" or reading.slot_context_tokens is None:
         return launch
+    if launch.value("ctx-size") not in {None, "0"}:
+        return launch
     settings = settings_of(launch)
     if isinstance(settings, Refusal) or settings.ctx_tokens or settings.kv_unified_per_slot_tokens:
         return launch

@@ -8,6 +8,7 @@ from kvtop.domain.server import ServerReading
 from kvtop.planning.gpu_specs import find_product
 
 HOST = "host"
+_UNNAMED = 1 << 30
 _NO_RANK = (1 << 30, 0, 0)
 """A device where only a process without a rank has a context comes after those of the ranks."""
 
@@ -37,8 +38,14 @@ class Placed:
         return None
 
 
-def placed(reading: ServerReading, accelerators: tuple[Device, ...]) -> Placed:
-    """Accelerators in the engine's order: by rank where its processes have one, else as the driver lists them."""
+VISIBLE_DEVICES = "CUDA_VISIBLE_DEVICES"
+
+
+def placed(reading: ServerReading, accelerators: tuple[Device, ...], visible: str | None = None) -> Placed:
+    """Accelerators in the engine's order: by rank where its processes have one, else as `visible` names them.
+
+    `visible` is its CUDA_VISIBLE_DEVICES; numbers are taken as the driver's own, and what it does not name comes last.
+    """
     pids = frozenset(reading.pids)
     order = {
         rank.pid: (rank.data_parallel_index or 0, rank.pipeline_parallel_index or 0, rank.tensor_parallel_index or 0)
@@ -50,11 +57,26 @@ def placed(reading: ServerReading, accelerators: tuple[Device, ...]) -> Placed:
         held = [order[row.pid] for row in device.processes or () if row.pid in order]
         return min(held, default=_NO_RANK if order else (0, 0, 0))
 
-    devices = tuple(sorted(accelerators, key=rank_of))
+    named = _places(accelerators, visible)
+    devices = tuple(sorted(accelerators, key=lambda device: (rank_of(device), named.get(device.id, _UNNAMED))))
     names = tuple(f"gpu{index}" for index in range(len(devices)))
     plan_devices = tuple(_plan_device(name, it, pids) for name, it in zip(names, devices, strict=True))
     engines = tuple(rank[0] if (rank := rank_of(it)) != _NO_RANK else 0 for it in devices)
     return Placed(devices, names, plan_devices, engines)
+
+
+def _places(devices: tuple[Device, ...], visible: str | None) -> dict[str, int]:
+    """The place of each device in a list of numbers and starts of UUIDs."""
+    places: dict[str, int] = {}
+    for place, entry in enumerate((visible or "").split(",")):
+        word = entry.strip()
+        for device in devices:
+            is_meant = device.id == f"gpu{word}" or (
+                word.startswith(("GPU-", "MIG-")) and (device.uuid or "").startswith(word)
+            )
+            if is_meant:
+                places.setdefault(device.id, place)
+    return places
 
 
 def _plan_device(name: str, device: Device, pids: frozenset[int]) -> PlanDevice:

@@ -85,6 +85,24 @@ def test_ranks_are_planned_on_the_devices_that_list_their_processes() -> None:
     assert [split.kv_cache.value_bytes for split in view.splits[:2]] == [whole // 2, whole // 2]
 
 
+@pytest.mark.parametrize(
+    ("visible", "order"),
+    [
+        (None, ["gpu0", "gpu1", "gpu2"]),
+        ("2,0", ["gpu2", "gpu0", "gpu1"]),
+        ("GPU-b,0", ["gpu1", "gpu0", "gpu2"]),
+        ("nonsense,,1", ["gpu1", "gpu0", "gpu2"]),
+    ],
+)
+def test_devices_without_ranks_are_in_the_order_that_the_server_sees(visible: str | None, order: list[str]) -> None:
+    uuids = ("GPU-aaaa", "GPU-bbbb", "GPU-cccc")
+    devices = tuple(replace(card(index, 100, GIB), uuid=uuid) for index, uuid in enumerate(uuids))
+    reading = vllm(1, engine="llama.cpp", ranks=())
+    on = placed(reading, devices, visible)
+    assert [device.id for device in on.devices] == order
+    assert on.name_of(order[0]) == "gpu0"
+
+
 def test_host_memory_of_a_gpu_server_is_not_divided_into_what_lies_on_the_card() -> None:
     split = view_of(vllm(1), card(0, 100, 20 * GIB)).splits[-1]
     assert split.device_id == "host"

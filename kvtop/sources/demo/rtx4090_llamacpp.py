@@ -20,7 +20,7 @@ GEMMA = LlamaServer(
     ),
     slot_context_tokens=32768,
     prompts=(14200, 6100, 900, 0),
-    rss_mib=1_950,
+    rss_mib=1_650,
 )
 
 
