@@ -30,6 +30,10 @@ from kvtop.planning.llamacpp.prepared import PreparedModel
 from kvtop.planning.llamacpp.settings import LlamaSettings
 
 _PIPELINE_COPIES = 4
+_CONVERTED_ALIKE = dict.fromkeys(("q4_0", "q4_1", "q5_0", "q5_1"), "q8_0")
+"""Cache types that make no difference: the fused kernels convert whatever is not f16."""
+_COPIED_ALIKE = {"q4_0": "iq4_nl", "bf16": "f16"}
+"""Where attention runs on the host instead, only the sizes of what is copied there count."""
 _SETTLED, _PIPELINE, _UNMEASURED, _STAGED, _STAGED_STATES = 0.03, 0.1, 0.3, 0.15, 0.4
 
 
@@ -86,8 +90,14 @@ def buffer_bytes(
 
     `as_projected`: attention over a cache in host memory is not forced onto the CPU.
     """
-    copied = blocks_of(prepared, layout).mixed or "iq4_nl" in {context.type_k, context.type_v}
-    kept = context if copied else replace(context, type_k=_kind(context.type_k), type_v=_kind(context.type_v))
+    kept = context
+    if not blocks_of(prepared, layout).mixed:
+        alike = _COPIED_ALIKE if "iq4_nl" in {context.type_k, context.type_v} else _CONVERTED_ALIKE
+        kept = replace(
+            context,
+            type_k=alike.get(context.type_k, context.type_k),
+            type_v=alike.get(context.type_v, context.type_v),
+        )
     # Only a plain "off" transposes V: the cache is created before "auto" is resolved.
     transposed = settings.flash_attention == "off" or prepared.hparams.arch == "grok"
     switches = settings.op_offload, transposed, prediction, layout.placement.kv_on_host and not as_projected
@@ -109,11 +119,6 @@ def attention_stays(prepared: PreparedModel, context: ResolvedContext, settings:
     write_graph(graph, prepared.hparams, blocks, probed, value_transposed=False, cache_on_host=placement.kv_on_host)
     assign(graph)
     return all(tensor.device == home for tensor, home in graph.fused)
-
-
-def _kind(cache_type: str) -> str:
-    """One type for all that are treated alike: the fused kernels convert whatever is not f16."""
-    return cache_type if cache_type in {"f16", "f32", "bf16", "iq4_nl"} else "q8_0"
 
 
 def _peaks(

@@ -25,13 +25,11 @@ class _Arena:
 
     def take(self, size: int) -> int:
         sizes = self.sizes
-        best, fit = -1, _ENDLESS
-        for index in range(len(sizes) - 1):
-            room = sizes[index]
+        # Of equally good holes the last; the end is endless.
+        best, fit = len(sizes) - 1, _ENDLESS
+        for index, room in enumerate(sizes):
             if size <= room <= fit:
                 best, fit = index, room
-        if best < 0:
-            best = len(sizes) - 1
         address = self.offsets[best]
         if sizes[best] == size:
             del sizes[best], self.offsets[best]
@@ -76,12 +74,13 @@ def peak_bytes(first: Sequence[Tensor], ordered: Sequence[Tensor], alignments: S
             _allocate(tensor, arenas[tensor.device], 0)
     for tensor in ordered:
         sources = tensor.sources
-        if tensor.size_bytes and not tensor.held and not _taken_over(tensor, arenas):
-            arena = arenas[tensor.device]
-            _allocate(tensor, arena, tensor.gpu_bytes if tensor.device != host else 0)
+        if tensor.size_bytes and not tensor.held and not (tensor.reuse and _taken_over(tensor, arenas)):
+            device = tensor.device
+            _allocate(tensor, arenas[device], tensor.gpu_bytes if device != host else 0)
         for source in sources:
-            source.uses -= 1
-            if source.uses == 0 and source.held and not (source.kept or source.lasting):
+            uses = source.uses - 1
+            source.uses = uses
+            if not uses and source.held and not (source.kept or source.lasting):
                 arenas[source.device].give(source.address, source.held)
                 source.held = 0
     return [arena.top for arena in arenas]

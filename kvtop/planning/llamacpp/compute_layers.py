@@ -87,7 +87,8 @@ def _blocks(prepared: PreparedModel, layout: Layout, attends_on_host: bool) -> B
         if not hparams.has_kv(layer)
     )
     every = borrowing or (placement.pipeline_parallel and staging)
-    repetitions = len(kinds) if every else _REPETITIONS
+    plain = not spread_out and not hparams.is_mla and not any(hparams.is_recurrent)
+    repetitions = len(kinds) if every else 1 if plain else _REPETITIONS
     if hparams.arch in _SINGLE_HALVES:
         repetitions = len(kinds) if mixed or placement.kv_on_host else max(repetitions, _REPETITIONS_OF_HALVES)
     factors = next((others[name] for name in _ROPE_FACTORS if name in others), None)
@@ -173,6 +174,7 @@ _TURNED_IN_WINDOW = frozenset({"cohere2", "cohere2moe", "exaone4", "exaone-moe",
 _TURNED_BUT_FOURTH = frozenset({"llama4", "smollm3"})
 _NEVER_TURNED = frozenset({"jamba", "nemotron_h", "nemotron_h_moe", "gpt2", "mpt", "bloom", "starcoder", "bert"})
 _REPETITIONS = 2
+"""Where everything lies on one device and every block attends, holes repeat from the second block of a kind on."""
 _REPETITIONS_OF_HALVES = 6
 _SINGLE_HALVES = frozenset({"nemotron_h", "nemotron_h_moe"})
 """Blocks that are attention, state or feed-forward alone: holes take longer to settle, and one decides for the next."""
