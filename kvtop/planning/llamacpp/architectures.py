@@ -66,6 +66,9 @@ NO_CACHE = _names("""
 """)
 """`create_memory` gives these none."""
 
+ATTENDS_UNCACHED = NO_CACHE | {"llama-embed"}
+"""`build_attn_inp_no_cache`: attention over the batch alone, whether there is a cache or not."""
+
 NOT_CAUSAL = _names("gemma-embedding dream llada llada-moe rnd1")
 """`load_arch_hparams` turns causal attention off whatever the file says."""
 

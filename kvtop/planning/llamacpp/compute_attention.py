@@ -226,7 +226,7 @@ def _uncached(walk: Walk, block: Block, query: Tensor, key: Tensor, value: Tenso
     """Attention of a whole batch at once (encoders): keys and values are copied to f16, or scored directly."""
     graph, hparams, layer = walk.graph, walk.hparams, block.index
     heads, heads_kv, head_v = hparams.n_head[layer], hparams.n_head_kv[layer], hparams.n_embd_head_v[layer]
-    mask = walk.inputs.mask
+    mask = walk.inputs.window_mask if hparams.is_swa[layer] else walk.inputs.mask
     assert mask is not None
     size_bytes = heads * head_v * walk.rows * F32
     if walk.context.flash_attention:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from kvtop.planning.cache_types import CACHE_TYPES
-from kvtop.planning.llamacpp.architectures import NO_CACHE, RECURRENT
+from kvtop.planning.llamacpp.architectures import ATTENDS_UNCACHED, NO_CACHE, RECURRENT
 from kvtop.planning.llamacpp.compute_block import narrowed, write_block
 from kvtop.planning.llamacpp.compute_blocks import F32, Indexer, Inputs, Walk, Weights
 from kvtop.planning.llamacpp.compute_gemma import (
@@ -27,6 +27,8 @@ _NORM_BEFORE_NARROWING = frozenset(
         *("qwen35", "qwen35moe", "qwen3next"),
     }
 )
+_ENCODERS = NO_CACHE - {"dream", "llada", "llada-moe", "rnd1"} | {"llama-embed"}
+"""No logits: what they give is the last block's rows."""
 _NO_LOGITS_WITH_EMBEDDINGS = frozenset({"lfm2", "lfm2moe"})
 _NORM_AT_THE_END = frozenset({"lfm2", "lfm2moe"})
 _SCALED_TOKENS = frozenset({"gemma", "gemma3", "gemma3n", "gemma4", "gemma-embedding"})
@@ -71,10 +73,11 @@ def write_graph(
         x.lasting = True
     if not walk.narrowed:
         (x,) = narrowed(walk, x)
-    if hparams.arch in NO_CACHE:
+    last_norm = next((name for name in ("output_norm", "enc.output_norm") if name in blocks.others), None)
+    if last_norm is not None and not norm_first:
+        x = walk.norm(blocks.others, last_norm, x)
+    if hparams.arch in _ENCODERS:
         return
-    if not norm_first:
-        x = walk.norm(blocks.others, "output_norm", x)
     if context.embeddings and hparams.arch in _NO_LOGITS_WITH_EMBEDDINGS:
         return
     if "output" in blocks.others:
@@ -134,7 +137,7 @@ def _inputs(
     graph: Graph, hparams: HParams, context: ResolvedContext, positions: Tensor, value_transposed: bool
 ) -> Inputs:
     rows = _rows(context)
-    cached = hparams.arch not in NO_CACHE
+    cached = hparams.arch not in ATTENDS_UNCACHED
     attends = hparams.arch not in RECURRENT
     per_cell = 2 if context.flash_attention else F32
     key_slots = value_slots = mask = window = None
@@ -146,9 +149,12 @@ def _inputs(
         if any(hparams.is_swa):
             window = graph.input(context.swa_cells * rows * per_cell)
             window_slots = graph.input(rows * _I64), graph.input(rows * _I64 * width)
-        mask = graph.input(context.n_ctx_seq * rows * per_cell)
+        if not _slides_only(hparams):
+            mask = graph.input(context.n_ctx_seq * rows * per_cell)
     elif attends:
         mask = graph.input(rows * rows * per_cell)
+        if hparams.swa_type != "none":
+            window = graph.input(rows * rows * per_cell)
     recurrent = any(hparams.is_recurrent)
     return Inputs(
         positions,
@@ -159,8 +165,16 @@ def _inputs(
         window_slots,
         graph.input(context.n_seq_max * _I32) if recurrent else None,
         _rotations(graph, hparams, context) if key_slots is not None else (None, None),
-        _rotations(graph, hparams, context, window=True) if window is not None else (None, None),
+        _rotations(graph, hparams, context, window=True) if window_slots is not None else (None, None),
         graph.input(min(rows, context.n_outputs_max) * _I32),
+    )
+
+
+def _slides_only(hparams: HParams) -> bool:
+    """Whether every layer that attends slides a window: nothing reads the whole cache's mask then."""
+    return any(hparams.is_swa) and not any(
+        heads and not hparams.is_swa[layer] and not hparams.is_recurrent[layer]
+        for layer, heads in enumerate(hparams.n_head_kv[: hparams.n_layer])
     )
 
 
