@@ -2,14 +2,21 @@
 
 from kvtop.domain.server import ServerReading
 
+COUNTS_EVERY_STEP = frozenset({"vllm", "sglang"})
+"""Engines whose counter of generated tokens moves while a request runs (vllm/v1/metrics/loggers.py)."""
+
 
 def generated_per_second(before: ServerReading, now: ServerReading, elapsed_seconds: float) -> float | None:
-    """Tokens generated per second between two readings; None where the slots do not say.
+    """Tokens generated per second between two readings; None where neither slots nor a counter say.
 
-    From the slots' own counts of the current request, since `tokens_predicted_total` moves only when a request ends. A
-    slot that began a new request counts from zero.
+    llama.cpp: from the slots' own counts of the current request, since `tokens_predicted_total` moves only when a
+    request ends; a slot that began a new request counts from zero. vLLM and SGLang count every step's tokens.
     """
-    if before.slots is None or now.slots is None or elapsed_seconds <= 0:
+    if elapsed_seconds <= 0:
+        return None
+    if now.engine in COUNTS_EVERY_STEP:
+        return _per_second(before.counters.generated_tokens_total, now.counters.generated_tokens_total, elapsed_seconds)
+    if before.slots is None or now.slots is None:
         return None
     counts = {slot.id: slot.decoded_tokens for slot in before.slots}
     generated = 0
@@ -24,7 +31,10 @@ def generated_per_second(before: ServerReading, now: ServerReading, elapsed_seco
 
 def prompt_per_second(before: ServerReading, now: ServerReading, elapsed_seconds: float) -> float | None:
     """Prompt tokens per second from the server's own counter; None where it is not exported or was reset."""
-    earlier, later = before.counters.prompt_tokens_total, now.counters.prompt_tokens_total
+    return _per_second(before.counters.prompt_tokens_total, now.counters.prompt_tokens_total, elapsed_seconds)
+
+
+def _per_second(earlier: float | None, later: float | None, elapsed_seconds: float) -> float | None:
     if earlier is None or later is None or elapsed_seconds <= 0 or later < earlier:
         return None
     return (later - earlier) / elapsed_seconds
