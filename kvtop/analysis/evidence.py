@@ -129,6 +129,8 @@ def _family(architecture: str) -> str:
 
 def _is_model(asked: str, measured: str) -> bool:
     """Whether two names mean the same model: its family's words are checked by architecture, its size here."""
+    if asked == measured:
+        return True
     sizes_asked, sizes_measured = _sizes(asked), _sizes(measured)
     return bool(sizes_asked) and sizes_asked == sizes_measured
 

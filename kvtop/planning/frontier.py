@@ -118,14 +118,14 @@ def _vllm(ground: Ground, base: WhatIf) -> Frontier:
     for dtype in types:
         what_if = base.with_changes(**{"kv-cache-dtype": dtype})
         found = compare(ground, None, what_if)
-        span = _concurrency(found)
-        cells = tuple(Cell(count, _holds(span, count), None, what_if.changes) for count in SEQUENCES)
+        span = concurrency(found)
+        cells = tuple(Cell(count, holds(span, count), None, what_if.changes) for count in SEQUENCES)
         most = None if span is None else int(span[0])
         rows.append(Row(dtype, cells, most, "" if isinstance(found.then, MemoryPlan) else found.note))
     return Frontier("vllm", "requests of full length at once", SEQUENCES, tuple(rows), (types.index(present), 0))
 
 
-def _concurrency(found: Comparison) -> tuple[float, float, float] | None:
+def concurrency(found: Comparison) -> tuple[float, float, float] | None:
     """(least, likely, most) requests; None where nothing is known."""
     plan = found.then.vllm if isinstance(found.then, MemoryPlan) else None
     if plan is None:
@@ -136,7 +136,7 @@ def _concurrency(found: Comparison) -> tuple[float, float, float] | None:
     return None if likely is None else (likely.concurrency_low, likely.concurrency, likely.concurrency_high)
 
 
-def _holds(span: tuple[float, float, float] | None, count: int) -> Fit:
+def holds(span: tuple[float, float, float] | None, count: int) -> Fit:
     if span is None:
         return Fit.UNKNOWN
     if span[0] >= count:

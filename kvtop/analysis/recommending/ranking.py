@@ -1,0 +1,287 @@
+"""Plan every candidate, leave out what cannot be stood for, and put the rest in order."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+
+from kvtop.analysis.evidence import evidence_for
+from kvtop.analysis.recommending.candidates import STEP_TOKENS, Asked, Candidate, candidates
+from kvtop.domain.cache_speed import CacheSpeed, Speed
+from kvtop.domain.evidence import Evidence, Match, Tier
+from kvtop.domain.plan import Estimate, MemoryPlan, Refusal
+from kvtop.domain.plan_answer import Fit, Room
+from kvtop.domain.recommendation import Recommendation, Recommendations
+from kvtop.planning.bisection import largest
+from kvtop.planning.cache_speed import cache_speed
+from kvtop.planning.frontier import concurrency, holds
+from kvtop.planning.launch_command import command_words
+from kvtop.planning.llamacpp.prepared import PreparedModel
+from kvtop.planning.what_if import Comparison, DeviceChange, compare
+from kvtop.text import bytes_text
+
+MOST = 3
+HARM_NATS, HARM_SAME_TOP_PERCENT = 0.05, 95.0
+"""Fewer than 8 bits are offered up to this mean divergence, or from this share of equal top tokens on; 8 bits that did
+worse on this family come last, with a warning."""
+ONE_STEP = 0.25
+"""A step of weight quantization (Q8_0 to Q6_K to Q5_K_M to Q4_K_M) saves at most about this share."""
+_DIVERGENCES = frozenset({"kl_divergence", "kl_divergence_top40", "median_kl_divergence"})
+_ORDER = (Fit.FITS, Fit.TIGHT, Fit.UNKNOWN)
+_REFERENCE = frozenset({"f16", "bf16", "f32", "auto"})
+
+
+def recommend(asked: Asked) -> Recommendations:
+    """At most three configurations that fit. Never raises for what the rules do not know: that is left out."""
+    fitting, left_out = _fitting(asked, list(candidates(asked)))
+    notes: list[str] = []
+    if not any(item.fit is Fit.FITS for item in fitting):
+        shorter = _shortened(asked)
+        if shorter:
+            notes.append("what was asked for does not surely fit: configurations with a shorter context follow")
+        fitting += [item for item in shorter if item not in fitting]
+        notes += _smaller_weights(asked)
+    if asked.wish.prefer == "memory":
+        fitting.sort(key=lambda item: (_ORDER.index(item.fit), item.total_bytes))
+    else:
+        fitting.sort(
+            key=lambda item: (_ORDER.index(item.fit), _hurts(item.evidence), item.speed.speed is not Speed.FINE)
+        )
+    notes += _beyond_training(asked)
+    return Recommendations(
+        asked.now.engine, asked.model, asked.wish, tuple(fitting[:MOST]), tuple(left_out), tuple(notes)
+    )
+
+
+def _fitting(asked: Asked, tried: Sequence[Candidate]) -> tuple[list[Recommendation], list[str]]:
+    found: list[Recommendation] = []
+    left_out: list[str] = []
+    for candidate in tried:
+        item = _judged(asked, candidate)
+        if isinstance(item, str):
+            left_out.append(f"{candidate.cache}: {item}")
+        elif item.evidence is not None and _saves_nothing(item, found):
+            left_out.append(f"{candidate.cache}: takes no less than the same without quantization")
+        elif not any(item.changes == other.changes for other in found):
+            found.append(item)
+    return found, list(dict.fromkeys(left_out))
+
+
+def _saves_nothing(item: Recommendation, found: Sequence[Recommendation]) -> bool:
+    plain = [it.total_bytes for it in found if it.evidence is None and it.plan.vllm is None]
+    return bool(plain) and item.total_bytes >= min(plain)
+
+
+def _judged(asked: Asked, candidate: Candidate) -> Recommendation | str:
+    """The recommendation, or why it is none."""
+    compared = compare(asked.ground, asked.now, candidate.what_if)
+    plan = compared.then
+    if plan is None or isinstance(plan, Refusal):
+        return compared.note
+    if plan.engine == "mlx":
+        compared = _of_many(compared, asked.wish.users or 1)
+    evidence = _evidence(asked, candidate)
+    lacks = _lacks_measurement(candidate, evidence)
+    if lacks:
+        return lacks
+    model = asked.ground.model
+    speed = cache_speed(
+        candidate.what_if.launch,
+        plan,
+        model.hparams if isinstance(model, PreparedModel) else None,
+        asked.ground.devices,
+        version=asked.version,
+        are_devices_known=asked.are_devices_known,
+    )
+    is_mixed, is_quantized = len(set(candidate.pair)) > 1, evidence is not None
+    unsure = speed.speed is Speed.UNKNOWN and is_quantized
+    if speed.speed is Speed.ON_CPU or unsure or (is_mixed and not speed.is_safe):
+        return speed.note
+    fit = _fit(asked, compared, plan)
+    if fit is Fit.TOO_LARGE:
+        return _too_large(asked, compared, plan)
+    if fit is Fit.UNKNOWN:
+        rooms = [_room(asked, device) for device in compared.devices]
+        if all(room.room_bytes is None for room in rooms):
+            return "how much room there is, is unknown"
+        if any(room.fit is Fit.TOO_LARGE for room in rooms):
+            return _too_large(asked, compared, plan)
+    return _made(asked, candidate, compared, plan, evidence, speed, fit)
+
+
+def _made(
+    asked: Asked,
+    candidate: Candidate,
+    compared: Comparison,
+    plan: MemoryPlan,
+    evidence: Evidence | None,
+    speed: CacheSpeed,
+    fit: Fit,
+) -> Recommendation:
+    rooms = tuple(_room(asked, device) for device in compared.devices)
+    tokens, sequences = _capacity(candidate, compared, plan, asked.wish.users or 1)
+    warning = f"; measured to change this family's output ({_worst(evidence)})" if _hurts(evidence) else ""
+    words = command_words(candidate.what_if.base, candidate.what_if.changes, asked.words)
+    return Recommendation(
+        candidate.cache,
+        fit,
+        tokens,
+        sequences,
+        plan,
+        rooms,
+        sum(room.needed.value_bytes for room in rooms),
+        evidence,
+        speed,
+        candidate.why + warning,
+        shlex.join(words),
+        candidate.what_if.changes,
+    )
+
+
+def _capacity(
+    candidate: Candidate, compared: Comparison, plan: MemoryPlan, users: int
+) -> tuple[int | None, float | None]:
+    """The longest sequence, and how many of that length fit at once."""
+    if plan.context is not None:
+        context = plan.context
+        return context.n_ctx_seq, 1 if context.kv_unified else context.n_seq_max
+    if plan.vllm is not None:
+        span = concurrency(compared)
+        return plan.vllm.max_model_len_tokens, None if span is None else span[1]
+    return candidate.what_if.at_tokens, users
+
+
+def _fit(asked: Asked, compared: Comparison, plan: MemoryPlan) -> Fit:
+    if plan.vllm is not None:
+        return holds(concurrency(compared), asked.wish.users or 1)
+    return compared.fit
+
+
+def _of_many(compared: Comparison, users: int) -> Comparison:
+    """MLX keeps a cache for each sequence, and the plan has one: the same with as many as wished for."""
+
+    def more(device: DeviceChange) -> DeviceChange:
+        segments = tuple(
+            replace(it, then_bytes=it.then_bytes * users)
+            if it.segment in {"kv_cache", "recurrent_state"} and it.then_bytes is not None
+            else it
+            for it in device.segments
+        )
+        added = sum(
+            (new.then_bytes or 0) - (old.then_bytes or 0) for new, old in zip(segments, device.segments, strict=True)
+        )
+        needed = None if device.needed is None else device.needed + Estimate(added, added, added)
+        return replace(device, segments=segments, needed=needed)
+
+    return replace(compared, devices=tuple(map(more, compared.devices)))
+
+
+def _too_large(asked: Asked, compared: Comparison, plan: MemoryPlan) -> str:
+    if plan.vllm is not None:
+        span = concurrency(compared)
+        likely = 0.0 if span is None else span[1]
+        return f"room for {likely:.1f} requests of full length, {asked.wish.users or 1} asked for"
+    return "does not fit"
+
+
+def _room(asked: Asked, device: DeviceChange) -> Room:
+    known = tuple(change.then_bytes or 0 for change in device.segments)
+    least = sum(known) + device.beyond_bytes
+    products = {it.name: it.product for it in asked.ground.devices}
+    needed = device.needed if device.needed is not None else Estimate(least, least, least)
+    return Room(device.name, needed, device.room_bytes, device.needed is not None, products.get(device.name, ""))
+
+
+def _evidence(asked: Asked, candidate: Candidate) -> Evidence | None:
+    if set(candidate.pair) <= _REFERENCE:
+        return None
+    return evidence_for(asked.model, asked.architecture, *candidate.pair, asked.own)
+
+
+def _lacks_measurement(candidate: Candidate, evidence: Evidence | None) -> str:
+    if not candidate.needs_measurement or evidence is None:
+        return ""
+    if evidence.match is not Match.THIS_MODEL:
+        return "fewer than 8 bits, and no measurement for this model"
+    found = evidence.measurements[0]
+    if found.metric in _DIVERGENCES and found.value is not None:
+        return "" if found.value <= HARM_NATS else f"measured on this model: divergence {found.value:g} {found.unit}"
+    if found.metric == "same_top_token" and found.value is not None:
+        same = found.value >= HARM_SAME_TOP_PERCENT
+        return "" if same else f"measured on this model: {found.value:g} % same top token"
+    return "no divergence was measured for this model"
+
+
+def _hurts(evidence: Evidence | None) -> bool:
+    """Whether the most telling measurement of this model or family is bad."""
+    return bool(_worst(evidence))
+
+
+def _worst(evidence: Evidence | None) -> str:
+    if evidence is None or evidence.match is Match.NONE:
+        return ""
+    for found in evidence.measurements:
+        if found.tier is Tier.PROJECT or found.value is None:
+            continue
+        if found.metric in _DIVERGENCES and found.value > HARM_NATS:
+            return f"divergence {found.value:g} on {found.model}"
+        if found.metric == "same_top_token" and found.value < HARM_SAME_TOP_PERCENT:
+            return f"{found.value:g} % same top token on {found.model}"
+    return ""
+
+
+def _shortened(asked: Asked) -> list[Recommendation]:
+    """The longest context that surely fits, for the unquantized and the 8-bit cache."""
+    most = asked.wish.context_tokens or _present_tokens(asked)
+    if most is None:
+        return []
+    items = []
+    for index in range(2):
+
+        def at(tokens: int, index: int = index) -> Candidate:
+            return list(candidates(asked, tokens))[index]
+
+        def fits(steps: int) -> bool:
+            item = _judged(asked, at(steps * STEP_TOKENS))
+            return not isinstance(item, str) and item.fit is Fit.FITS
+
+        steps = largest(fits, most // STEP_TOKENS)
+        item = _judged(asked, at(steps * STEP_TOKENS)) if steps else ""
+        if not isinstance(item, str):
+            items.append(item)
+    return items
+
+
+def _present_tokens(asked: Asked) -> int | None:
+    if asked.now.context is not None:
+        return asked.now.context.n_ctx_seq
+    if asked.now.vllm is not None:
+        return asked.now.vllm.max_model_len_tokens
+    return asked.base.at_tokens
+
+
+def _smaller_weights(asked: Asked) -> list[str]:
+    """How much smaller the weights would have to be for 8 bits and the context asked for."""
+    if asked.now.engine != "llama.cpp":
+        return []
+    compared = compare(asked.ground, asked.now, list(candidates(asked))[1].what_if)
+    short = [
+        device.needed.high_bytes - device.room_bytes
+        for device in compared.devices
+        if device.needed is not None and device.room_bytes is not None
+    ]
+    weights_bytes = sum(part.weights_bytes or 0 for part in asked.now.devices)
+    if not short or not 0 < max(short) <= weights_bytes * ONE_STEP:
+        return []
+    smaller = bytes_text(max(short))
+    advice = (
+        f"weights {smaller} smaller would make room for the context asked for with 8 bits: a step down of theirs costs "
+        "no more quality than 4-bit keys do (llama.cpp PR 7412)"
+    )
+    return [advice]
+
+
+def _beyond_training(asked: Asked) -> list[str]:
+    wished, trained = asked.wish.context_tokens, asked.trained_tokens
+    if wished is None or trained is None or wished <= trained:
+        return []
+    return [f"the model was trained for {trained} tokens; {wished} are beyond that"]

@@ -1,0 +1,147 @@
+"""`kvtop recommend -- COMMAND`: configurations of a server that fit, the best first."""
+
+import argparse
+import os
+import shlex
+import sys
+from dataclasses import replace
+
+from kvtop.domain.model_file import Checkpoint, ModelFileError
+from kvtop.domain.plan import Refusal, UnknownArchitectureError
+from kvtop.domain.recommendation import Wish
+from kvtop.plan_reading import Question, UsageError
+from kvtop.planning.command import parse_command
+
+EXIT_OK, EXIT_NOTHING_FITS, EXIT_USAGE, EXIT_REFUSED, EXIT_UNKNOWN = 0, 1, 2, 3, 4
+DRIVER_BYTES = 600 * 2**20
+"""What the driver takes for one process on a CUDA card, at most as measured: left free."""
+
+_EPILOG = """\
+Up to three configurations, each with its bytes, what is known of its quality and from whom, what it does to speed,
+and the command. Keys are never given fewer bits than values, 4-bit caches only with a measurement of this model
+(`kvtop quality`), and different types for K and V only where backend and --build are known to read them.
+Options may stand before or after the command's --.
+
+exit codes: 0 at least one fits; 1 none does; 2 bad usage or an unreadable model file; 3 the engine would refuse the
+command as it is; 4 no exact rule for this model or option.
+
+  kvtop recommend --gpu 24GiB --context 64k --users 2 -- llama-server -m model.gguf
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the verb."""
+    parser.epilog = _EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    _add_options(parser)
+    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="the server's command line")
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="as JSON, schema kvtop.recommend/1")
+    parser.add_argument("--context", type=_tokens, metavar="TOKENS", help="of one sequence: 64k (default: as is)")
+    parser.add_argument("--users", type=_users, metavar="N", help="sequences of that length at once (default: as is)")
+    parser.add_argument("--prefer", choices=["quality", "memory"], default="quality", help="what decides the order")
+    parser.add_argument("--build", metavar="VERSION", help="the engine's build, where it matters: b11434")
+    parser.add_argument(
+        "--gpu", action="append", default=[], metavar="SPEC", help="a device, as in `kvtop plan`; repeatable"
+    )
+
+
+def _tokens(text: str) -> int:
+    from kvtop.text import parse_tokens  # noqa: PLC0415  only where it is given
+
+    try:
+        tokens = parse_tokens(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    if tokens < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return tokens
+
+
+def _users(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65536:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 on, got {text!r}")
+    return int(text)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Recommend and print. Returns the exit code of the help."""
+    args, words = _with_options_behind(args)
+    try:
+        command = parse_command(words)
+        question = Question(command=command, gpu_specs=tuple(args.gpu), environ=dict(os.environ))
+        return _recommend(args, question, words)
+    except (UsageError, ValueError, ModelFileError, OSError) as error:
+        return _fail(str(error), EXIT_USAGE)
+    except UnknownArchitectureError as error:
+        return _fail(f"no exact rule: {error}", EXIT_UNKNOWN)
+
+
+def _with_options_behind(args: argparse.Namespace) -> tuple[argparse.Namespace, list[str]]:
+    """Without a leading `--`, everything up to one was kept as the command: options among it are kvtop's own."""
+    words = list(args.command)
+    if words[:1] == ["--"]:
+        words = words[1:]
+    elif "--" in words:
+        at = words.index("--")
+        parser = argparse.ArgumentParser(prog="kvtop recommend", add_help=False)
+        _add_options(parser)
+        args, words = parser.parse_args(words[:at], args), words[at + 1 :]
+    if len(words) == 1 and " " in words[0].strip():
+        words = shlex.split(words[0])  # the whole command in quotes
+    return args, words
+
+
+def _recommend(args: argparse.Namespace, question: Question, words: list[str]) -> int:
+    from kvtop.analysis.recommending import Asked, recommend  # noqa: PLC0415  rules only when they are needed
+    from kvtop.plan_reading.opened import open_command  # noqa: PLC0415
+    from kvtop.plan_reading.own_evidence import read_own_evidence  # noqa: PLC0415
+    from kvtop.plan_reading.question import read_machine  # noqa: PLC0415
+    from kvtop.sources.redaction import clean, masked_argv  # noqa: PLC0415
+    from kvtop.views.export.recommendation_text import (  # noqa: PLC0415
+        recommendations_json,
+        recommendations_text,
+    )
+
+    machine = read_machine(question)
+    opened = open_command(question, machine)
+    now = opened if isinstance(opened, Refusal) else opened.plan()
+    if isinstance(opened, Refusal) or isinstance(now, Refusal):
+        message = opened.message if isinstance(opened, Refusal) else now.message if isinstance(now, Refusal) else ""
+        return _fail(f"{question.command.engine} would refuse to start: {message}", EXIT_REFUSED)
+    cuda = {device.name for device in machine.devices if device.backend in {"cuda", "rocm"}}
+    rooms = {
+        name: None if room is None else room - (DRIVER_BYTES if name in cuda else 0)
+        for name, room in opened.ground.rooms.items()
+    }
+    own, problems = read_own_evidence(os.environ)
+    at_tokens = args.context or opened.at_tokens
+    found = recommend(
+        Asked(
+            ground=replace(opened.ground, rooms=rooms),
+            base=replace(opened.base, at_tokens=at_tokens if question.command.engine == "mlx" else None),
+            now=now,
+            wish=Wish(args.context, args.users, args.prefer),
+            words=masked_argv(words),
+            model=now.model if not isinstance(opened.ground.model, Checkpoint) else opened.ground.model.path,
+            architecture=now.architecture,
+            trained_tokens=opened.trained_tokens,
+            version=args.build,
+            are_devices_known=bool(machine.devices or args.gpu),
+            own=own,
+        )
+    )
+    left = ("0.6 GiB of each card are left to the driver for the process itself",) if cuda else ()
+    notes = (*found.notes, *left, *machine.notes, *problems)
+    found = replace(found, model=clean(found.model), notes=tuple(map(clean, notes)))
+    sys.stdout.write(recommendations_json(found) if args.json else recommendations_text(found))
+    return EXIT_OK if found.items else EXIT_NOTHING_FITS
+
+
+def _fail(message: str, code: int) -> int:
+    from kvtop.sources.redaction import clean  # noqa: PLC0415
+
+    print(f"kvtop recommend: {clean(message)}", file=sys.stderr)
+    return code

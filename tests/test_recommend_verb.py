@@ -1,0 +1,122 @@
+"""`kvtop recommend` from the command line to text, JSON and exit codes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+import pytest
+
+from kvtop.cli import main
+
+
+def write_model(path: Path) -> Path:
+    """A llama of two layers with heads of 64, so that the kernels of every backend read its cache."""
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_name("Tiny 1B")
+    writer.add_block_count(2)
+    writer.add_context_length(8192)
+    writer.add_embedding_length(256)
+    writer.add_feed_forward_length(256)
+    writer.add_head_count(4)
+    writer.add_head_count_kv(2)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_token_list(["a"] * 32)
+    shapes = {"token_embd": (32, 256), "output_norm": (256,), "output": (32, 256)}
+    for layer in range(2):
+        shapes |= {f"blk.{layer}.{part}_norm": (256,) for part in ("attn", "ffn")}
+        shapes |= {f"blk.{layer}.attn_{part}": (256, 256) for part in ("q", "output")}
+        shapes |= {f"blk.{layer}.attn_{part}": (128, 256) for part in ("k", "v")}
+        shapes |= {f"blk.{layer}.ffn_{part}": (256, 256) for part in ("up", "gate", "down")}
+    for tensor, shape in shapes.items():
+        writer.add_tensor(f"{tensor}.weight", np.zeros(shape, dtype=np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    for name in ("LLAMA_ARG_CTX_SIZE", "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.delenv(name, raising=False)
+    return write_model(tmp_path / "tiny.gguf")
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    code = main(["recommend", *words])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def as_json(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
+    code, out, _ = run(capsys, "--json", *words)
+    assert code == 0
+    value: dict[str, Any] = json.loads(out)
+    return value
+
+
+def test_json_keeps_the_contract_and_agrees_with_plan(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = as_json(capsys, "--gpu", "4GiB", "--context", "4k", "--users", "2", "--", "llama-server", "-m", str(model))
+    assert found["schema"] == "kvtop.recommend/1"
+    assert found["wish"] == {"context_tokens": 4096, "users": 2, "prefer": "quality"}
+    for item in found["recommendations"]:
+        assert main(["plan", "--json", "--gpu", "4GiB", "--", item["command"]]) == 0
+        planned = json.loads(capsys.readouterr().out)
+        for device in item["devices"]:
+            (part,) = [it for it in planned["devices"] if it["name"] == device["name"]]
+            exact = part["weights_bytes"] + part["kv_cache_bytes"] + part["output_bytes"]
+            assert device["needed_bytes"]["value"] == exact + part["compute_bytes"]["value"]
+        assert planned["context"]["n_ctx_seq"] == item["sequence_tokens"] == 4096
+
+
+def test_options_may_stand_on_either_side_of_the_command(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ("llama-server", "-m", str(model))
+    before = run(capsys, "--gpu", "4GiB", "--context", "4k", "--", *command)
+    assert before[0] == 0
+    quoted = run(capsys, "--gpu", "4GiB", "--context", "4k", "--", " ".join(command))
+    assert quoted == before
+
+
+def test_secrets_do_not_reach_the_screen(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(
+        capsys, "--gpu", "4GiB", "--context", "2k", "--", "llama-server", "-m", str(model), "--api-key", "hunter2"
+    )
+    assert code == 0
+    assert "hunter2" not in out + err
+    assert "'***'" in out
+
+
+def test_what_was_measured_here_is_preferred(model: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    figure = {
+        "model": "Tiny 1B", "architectures": ["llama"], "type_k": "q8_0", "type_v": "q8_0", "rotation": "on",
+        "metric": "kl_divergence", "value": 0.0042, "unit": "nats/token", "source": "kvtop quality", "year": 2026,
+        "tier": "own",
+    }  # fmt: skip
+    path = tmp_path / "data" / "kvtop" / "quality.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"figure": [figure]}))
+    _, out, _ = run(capsys, "--gpu", "4GiB", "--", "llama-server", "-m", str(model))
+    assert "this model: kl divergence 0.0042 nats/token" in out
+    path.write_text(json.dumps({"figure": [figure | {"tier": "primary"}]}))
+    _, out, _ = run(capsys, "--gpu", "4GiB", "--", "llama-server", "-m", str(model))
+    assert "0.0042" not in out
+    assert "own measurements are left out" in out
+
+
+def test_exit_codes(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ("llama-server", "-m", str(model))
+    assert run(capsys, "--gpu", "700MiB", "--users", "4", "--context", "8k", "--", *command)[0] == 0
+    assert run(capsys, "--gpu", "601MiB", "--", *command)[0] == 1
+    assert run(capsys, "--gpu", "4GiB", "--", "llama-server", "-m", "/nowhere.gguf")[0] == 2
+    assert run(capsys, "--gpu", "4GiB", "--", "nginx")[0] == 2
+    code, _, err = run(capsys, "--gpu", "4GiB", "--", *command, "-ctv", "q8_0", "-fa", "off")
+    assert code == 3
+    assert "quantized V cache" in err
+    for word in ("--users=0", "--context=x"):
+        with pytest.raises(SystemExit, match="2"):
+            main(["recommend", word, "--", *command])
