@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from kvtop import __version__
 from kvtop.analysis.analyse import History, analyse
+from kvtop.analysis.linting import Suppression, unknown_rules
+from kvtop.analysis.live_findings import FindingMemory
 from kvtop.analysis.pseudonyms import Pseudonyms
 from kvtop.config import Config, ConfigError, api_key, environment, load_config
 from kvtop.domain.frame import Frame
@@ -63,11 +65,13 @@ def fleet_options(args: argparse.Namespace, config: Config) -> FleetOptions:
     )
 
 
-def frames(samples: Callable[[], AsyncIterator[Sample]]) -> Callable[[], AsyncIterator[Frame]]:
+def frames(
+    samples: Callable[[], AsyncIterator[Sample]], suppressions: tuple[Suppression, ...] = ()
+) -> Callable[[], AsyncIterator[Frame]]:
     """The same iterator, analysed."""
 
     async def analysed() -> AsyncIterator[Frame]:
-        history = History()
+        history = History(findings=FindingMemory(suppressions))
         async for sample in samples():
             yield analyse(history, sample, __version__)
 
@@ -132,12 +136,20 @@ def scenario_samples(args: argparse.Namespace, config: Config, seconds: float) -
 
 def one_frame(args: argparse.Namespace, config: Config) -> Frame:
     """One frame of this host, or second 8 of a scenario."""
-    return last_frame(first_samples(args, config))
+    return last_frame(first_samples(args, config), suppressions_of(config))
 
 
-def last_frame(samples: Iterable[Sample]) -> Frame:
+def suppressions_of(config: Config) -> tuple[Suppression, ...]:
+    """The `[[suppress]]` entries. Raises ConfigError for a rule that is none."""
+    found = tuple(Suppression(it.rule, it.reason, it.server) for it in config.suppress)
+    for name in unknown_rules(found):
+        raise ConfigError(f"suppress.rule: no rule {name!r} (`kvtop explain` lists them)")
+    return found
+
+
+def last_frame(samples: Iterable[Sample], suppressions: tuple[Suppression, ...] = ()) -> Frame:
     """The frame of the last of these; those before it give it its rates. Raises ValueError when there is none."""
-    history = History()
+    history = History(findings=FindingMemory(suppressions))
     frame = None
     for sample in samples:
         frame = analyse(history, sample, __version__)

@@ -9,6 +9,7 @@ from kvtop.analysis.device_views import device_views
 from kvtop.analysis.disagreements import disagreements
 from kvtop.analysis.facts import facts
 from kvtop.analysis.growth import Watched, held_memory, held_tokens, memory_to_full, time_to_full
+from kvtop.analysis.live_findings import FindingMemory, with_findings
 from kvtop.analysis.live_plan import PlanMemory, live_plan
 from kvtop.analysis.measured import Measured
 from kvtop.analysis.mlx_counters import divided
@@ -36,6 +37,7 @@ class History:
     plans: PlanMemory = field(default_factory=PlanMemory)
     growth: dict[str, Watched] = field(default_factory=dict)
     calibrations: Calibrations = field(default_factory=Calibrations)
+    findings: FindingMemory = field(default_factory=FindingMemory)
 
 
 def analyse(history: History, sample: Sample, version: str) -> Frame:
@@ -47,6 +49,7 @@ def analyse(history: History, sample: Sample, version: str) -> Frame:
     history.readings = {reading.id: reading for reading in sample.servers}
     history.growth = {name: watched for name, watched in history.growth.items() if name in history.readings}
     history.calibrations.forget_all_but(sample.servers)
+    history.findings.forget_all_but(history.readings)
     return Frame(sample.taken_at, sample.host, version, devices, servers, sample.failures, sample.pending)
 
 
@@ -68,7 +71,7 @@ def _server_view(history: History, reading: ServerReading, sample: Sample, proce
     headroom = _headroom(filling.tokens_left, where)
     prompt, generated = _rates(history, reading, sample.taken_at)
     cache = cache_view(reading, plan)
-    return ServerView(
+    view = ServerView(
         reading=reading,
         splits=splits,
         kv_cache=cache,
@@ -83,6 +86,8 @@ def _server_view(history: History, reading: ServerReading, sample: Sample, proce
         disagreements=disagreements(reading, plan, measured),
         facts=facts(reading, cache, plan, splits, processes),
     )
+    before = history.readings.get(reading.id)
+    return with_findings(history.findings, history.plans, view, before, sample, on.plan_devices)
 
 
 def _environ(reading: ServerReading, processes: dict[int, Process]) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """What of a Frame, or of a plan, is compared with another."""
 
+from kvtop.analysis.rules import RULES
 from kvtop.domain.comparison import Amount, HostState, ServerState
 from kvtop.domain.frame import Frame, Segment, ServerView
 from kvtop.domain.launch import LaunchOptions
@@ -12,6 +13,10 @@ def host_state(name: str, frame: Frame) -> HostState:
     """The comparable part of a Frame."""
     free = tuple((view.device.id, view.device.memory.free_bytes) for view in frame.devices)
     return HostState(name, frame.host, tuple(map(server_state, frame.servers)), free, frame.taken_at)
+
+
+PASSING = frozenset(rule.code for rule in RULES if rule.changes)
+"""Rules about the moment: how full, how busy."""
 
 
 def server_state(view: ServerView) -> ServerState:
@@ -34,7 +39,8 @@ def server_state(view: ServerView) -> ServerState:
         slots=reading.slot_count,
         slot_context_tokens=reading.slot_context_tokens,
         amounts=tuple(amounts),
-        findings=tuple((it.code, it.message) for it in view.findings),
+        findings=tuple((it.code, it.message) for it in view.findings if it.code not in PASSING),
+        unasked_rules=tuple(it.code for it in view.not_evaluated),
     )
 
 

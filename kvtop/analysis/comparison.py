@@ -77,10 +77,12 @@ def _of_server(
     gone, come = dict(first.findings), dict(second.findings)
     for code, message in gone.items():
         if code not in come:
-            yield Difference(Topic.FINDING, subject, code, message, None)
+            counts = code not in second.unasked_rules
+            yield Difference(Topic.FINDING, subject, code, message, None, counts=counts)
     for code, message in come.items():
         if code not in gone:
-            yield Difference(Topic.FINDING, subject, code, None, message)
+            counts = code not in first.unasked_rules
+            yield Difference(Topic.FINDING, subject, code, None, message, counts=counts)
 
 
 def _configuration(subject: str, first: ServerState, second: ServerState) -> Iterator[Difference]:

@@ -48,15 +48,23 @@ class LintResult:
         return tuple(it for it in self.findings if SEVERITIES.index(it.severity) >= least)
 
 
-def lint(subject: Subject, suppressions: Sequence[Suppression] = ()) -> LintResult:
-    """Ask every rule that concerns the subject's engine; findings with the worst first."""
+def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """The worst first, else in the order of their codes."""
+    return tuple(sorted(findings, key=lambda it: (-SEVERITIES.index(it.severity), it.code)))
+
+
+def lint(subject: Subject, suppressions: Sequence[Suppression] = (), *, changing: bool | None = None) -> LintResult:
+    """Ask every rule that concerns the subject's engine; findings with the worst first.
+
+    `changing`: only the rules that read what moves from tick to tick (True), or only the others (False).
+    """
     findings: list[Finding] = []
     missing: list[NotEvaluated] = []
     suppressed: list[tuple[Finding, str]] = []
     asked = 0
     for rule in RULES:
         module = rule.module
-        if module.ENGINES and subject.engine not in module.ENGINES:
+        if (module.ENGINES and subject.engine not in module.ENGINES) or changing is (not rule.changes):
             continue
         outcome: Found | Lacks | None
         if module.READS_LAUNCH and (subject.launch is None or _lacks_settings(rule, subject)):
@@ -75,8 +83,7 @@ def lint(subject: Subject, suppressions: Sequence[Suppression] = ()) -> LintResu
             findings.append(finding)
         else:
             suppressed.append((finding, reason))
-    findings.sort(key=lambda it: -SEVERITIES.index(it.severity))
-    return LintResult(tuple(findings), tuple(missing), tuple(suppressed), asked)
+    return LintResult(ordered(findings), tuple(missing), tuple(suppressed), asked)
 
 
 def _lacks_settings(rule: Rule, subject: Subject) -> bool:

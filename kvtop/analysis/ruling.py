@@ -70,10 +70,11 @@ class RuleModule(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule of the list. `code` is never reused."""
+    """One rule of the list. `code` is never reused. `changes`: it reads what moves from tick to tick."""
 
     code: str
     module: RuleModule
+    changes: bool = False
 
     @property
     def slug(self) -> str:

@@ -11,6 +11,7 @@ from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.model_file import Checkpoint, GgufHeader
 from kvtop.domain.plan import MemoryPlan, PlanDevice, Refusal, UnknownArchitectureError
 from kvtop.planning.any_engine import plan_launch
+from kvtop.planning.cache_speed import backend_of, build_number
 from kvtop.planning.llamacpp.hparams import HParams
 from kvtop.planning.llamacpp.prepared import PreparedModel
 from kvtop.planning.llamacpp.settings import LlamaSettings
@@ -56,6 +57,8 @@ class Subject:
     name: str
     engine: str
     launch: LaunchOptions | None
+    effective: LaunchOptions | None = None
+    """What a running server has made of its launch (a context that was fitted), for what-ifs; None: the launch."""
     complaints: tuple[str, ...] = ()
     settings: LlamaSettings | None = None
     model: PreparedModel | Checkpoint | None = None
@@ -93,12 +96,9 @@ class Subject:
     @property
     def backend(self) -> str | None:
         """What runs the model: "cuda", "rocm", "metal", "vulkan" or "cpu"; None where nobody knows."""
-        if self.settings is not None and self.settings.devices == ("none",):
-            return "cpu"
-        if self.devices:
-            named = self.devices[0].backend
-            return None if named == "unknown" else named
-        return "cpu" if self.are_devices_known else None
+        if self.launch is None:
+            return None
+        return backend_of(self.launch, self.devices, are_known=self.are_devices_known)
 
     @property
     def wants_accelerator(self) -> bool:
@@ -109,8 +109,7 @@ class Subject:
     @property
     def build(self) -> int | None:
         """The number of a llama.cpp build ("b11434" -> 11434), or None."""
-        digits = (self.version or "").lstrip("b").split("-")[0]
-        return int(digits) if digits.isdecimal() else None
+        return build_number(self.version)
 
     def option(self, name: str) -> LaunchOption | None:
         """The effective option, or None if nobody set it."""
@@ -139,12 +138,13 @@ class Subject:
 
     def answer_with(self, **changes: str | None) -> MemoryPlan | Refusal | None:
         """The same with the engine's refusal as an answer; None only where kvtop cannot tell."""
-        if self.launch is None or self.model is None:
+        launch = self.effective or self.launch
+        if launch is None or self.model is None:
             return None
         named = {name.replace("_", "-"): value for name, value in changes.items()}
-        kept = [option for option in self.launch.options if option.name not in named]
+        kept = [option for option in launch.options if option.name not in named]
         added = [LaunchOption(name, value, Origin.ASSUMED) for name, value in named.items() if value is not None]
-        changed = replace(self.launch, options=(*kept, *added))
+        changed = replace(launch, options=(*kept, *added))
         try:
             return plan_launch(changed, self.model, self.devices, draft=self.draft)
         except UnknownArchitectureError:

@@ -33,6 +33,8 @@ class ServerState:
     slot_context_tokens: int | None
     amounts: tuple[Amount, ...]
     findings: tuple[tuple[str, str], ...]
+    unasked_rules: tuple[str, ...] = ()
+    """Codes of rules that could not be asked: that they are not among the findings proves nothing."""
 
     def total_bytes(self, segment: str) -> int | None:
         """A segment over all devices; None where a device's share is unknown, or there is no device."""

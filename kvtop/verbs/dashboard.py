@@ -13,7 +13,7 @@ from kvtop.text import bytes_text
 from kvtop.views.tui.app import KvtopApp
 from kvtop.views.tui.keys import check_keymap
 from kvtop.views.tui.player import Player
-from kvtop.watching import config_of, frames, one_frame, samples_of, warn
+from kvtop.watching import config_of, frames, one_frame, samples_of, suppressions_of, warn
 
 EXIT_NO_TERMINAL = 2
 
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
         return EXIT_NO_TERMINAL
     if args.or_demo and args.demo is None and _nothing_to_watch(args, config):
         args.demo = ""
-    return draw(args, config, frames(samples_of(args, config)))
+    return draw(args, config, frames(samples_of(args, config), suppressions_of(config)))
 
 
 def draw(

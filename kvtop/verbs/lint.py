@@ -6,9 +6,9 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from kvtop.analysis.linting import LintResult, Suppression, lint, unknown_rules
+from kvtop.analysis.linting import LintResult, Suppression, lint
 from kvtop.analysis.ruling import SEVERITIES
-from kvtop.config import Config, ConfigError, environment, load_config
+from kvtop.config import environment, load_config
 from kvtop.plan_reading.question import Question, UsageError
 from kvtop.planning.command import parse_command
 from kvtop.verbs.watched import add_watching
@@ -54,6 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Lint and print. Raises ConfigError."""
     config = load_config(environment(), args.config)
+    from kvtop.watching import suppressions_of  # noqa: PLC0415
+
     suppressions = suppressions_of(config)
     words = args.command[1:] if args.command[:1] == ["--"] else args.command
     if not words and args.gpu:
@@ -74,14 +76,6 @@ def run(args: argparse.Namespace) -> int:
     if result.at_least(args.fail_on):
         return EXIT_FINDINGS
     return EXIT_OK if result.asked else EXIT_NOTHING
-
-
-def suppressions_of(config: Config) -> tuple[Suppression, ...]:
-    """The `[[suppress]]` entries. Raises ConfigError for a rule that is none."""
-    found = tuple(Suppression(it.rule, it.reason, it.server) for it in config.suppress)
-    for name in unknown_rules(found):
-        raise ConfigError(f"suppress.rule: no rule {name!r} (`kvtop explain` lists them)")
-    return found
 
 
 def _of_command(words: Sequence[str], gpus: Sequence[str], suppressions: Sequence[Suppression]) -> LintResult:

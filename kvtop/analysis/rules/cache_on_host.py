@@ -29,7 +29,7 @@ _SURELY_ALL = 150
 def check(subject: Subject) -> Outcome:
     """`--no-kv-offload` needs nothing; a partial offload needs the plan and the device's room."""
     settings = subject.llama
-    if subject.backend == "cpu":
+    if settings.devices == ("none",) or (not subject.devices and subject.are_devices_known):
         return None
     plan = subject.plan
     if not settings.kv_offload and settings.gpu_layers != 0:

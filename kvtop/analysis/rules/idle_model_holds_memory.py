@@ -42,7 +42,7 @@ def check(subject: Subject) -> Outcome:
     return Found(
         "info",
         f"nobody has used it for {duration_text(seen.idle_seconds)}, and it holds its memory",
-        evidence=f"no token read or written for {seen.idle_seconds:.0f} seconds",
+        evidence=f"no token read or written for {duration_text(seen.idle_seconds)}",
         cost="" if held is None else exact(held),
         fix=fixes.get(subject.engine, "unload the model, or stop the server"),
     )

@@ -16,8 +16,6 @@ from kvtop.analysis.ruling import Example, Found, Lacks, Outcome
 from kvtop.analysis.subject import Subject
 from kvtop.analysis.vllm_pool import whole
 from kvtop.domain.plan import UnknownArchitectureError
-from kvtop.planning.vllm.cached_layers import total_kv_heads
-from kvtop.planning.vllm.config_view import view
 
 ENGINES: tuple[str, ...] = ("vllm",)
 READS_LAUNCH = True
@@ -32,6 +30,10 @@ def check(subject: Subject) -> Outcome:
         return None
     if subject.checkpoint is None:
         return Lacks(f"the number of KV heads is unknown: {subject.model_note}")
+    # One engine's rules at a time: the dashboard should be there at once.
+    from kvtop.planning.vllm.cached_layers import total_kv_heads  # noqa: PLC0415
+    from kvtop.planning.vllm.config_view import view  # noqa: PLC0415
+
     config = view(subject.checkpoint.config)
     is_latent = config.whole("kv_lora_rank") is not None
     try:

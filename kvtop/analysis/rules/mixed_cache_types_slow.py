@@ -17,6 +17,7 @@ Fires on: q8_0 with q4_0 on CUDA. Quiet on: the same on Vulkan, and q8_0 with q8
 
 from kvtop.analysis.ruling import Example, Found, Lacks, Outcome
 from kvtop.analysis.subject import Subject
+from kvtop.planning.llamacpp.kernel_pairs import FIRST_CONVERTING_BUILD, LAST_FALLING_BUILD
 
 ENGINES: tuple[str, ...] = ("llama.cpp",)
 READS_LAUNCH = True
@@ -24,9 +25,6 @@ FIRES = Example("llama-server -m MODEL -c 32768 -ctk q8_0 -ctv q4_0", gpus=("24G
 QUIET = Example(
     "llama-server -m MODEL -c 32768 -ctk q8_0 -ctv q4_0", gpus=("16GiB,backend=vulkan",), model="llama-3.1-8b"
 )
-FIRST_CONVERTING_BUILD = 11434
-LAST_FALLING_BUILD = 10900
-"""Where PR 28079 landed between the two is not established."""
 
 
 def check(subject: Subject) -> Outcome:

@@ -1,0 +1,85 @@
+"""Findings of running servers: from the demo's hosts, over time, and without launch options."""
+
+from dataclasses import replace
+
+from kvtop.analysis.analyse import History, analyse
+from kvtop.analysis.linting import Suppression
+from kvtop.analysis.live_findings import FindingMemory
+from kvtop.domain.frame import ServerView
+from kvtop.domain.process import Listener
+from kvtop.domain.sample import Sample
+from kvtop.domain.server import ServerReading
+from kvtop.sources.demo import scenario
+
+
+def _view(sample: Sample, history: History | None = None) -> ServerView:
+    return analyse(history or History(), sample, "1").servers[0]
+
+
+def _with(sample: Sample, reading: ServerReading) -> Sample:
+    return replace(sample, servers=(reading,))
+
+
+def _slugs(view: ServerView) -> set[str]:
+    return {it.slug for it in view.findings}
+
+
+def test_a_server_of_the_demo_has_its_findings_with_bytes() -> None:
+    view = _view(scenario("rtx4090_llamacpp").at(8.0))
+    found = {it.slug: it for it in view.findings}
+    assert "bytes" in found["slots-multiply-window"].cost
+    assert found["slots-multiply-window"].subject == view.reading.id
+    assert view.rules_asked > 20
+
+
+def test_a_server_without_launch_options_passes_nothing_that_it_was_not_asked() -> None:
+    sample = scenario("rtx4090_llamacpp").at(8.0)
+    view = _view(_with(sample, replace(sample.servers[0], launch=None)))
+    missing = {it.slug: it.reason for it in view.not_evaluated}
+    assert missing["flash-attention-off"] == "the launch options of this server are unknown"
+    assert "flash-attention-off" not in _slugs(view)
+
+
+def test_what_a_socket_is_bound_to_wins_over_the_options() -> None:
+    sample = scenario("rtx4090_llamacpp").at(8.0)
+    assert "exposed-without-key" not in _slugs(_view(sample))
+    open_to_all = replace(sample.processes[0], listeners=(Listener("0.0.0.0", 8080),))
+    assert "exposed-without-key" in _slugs(_view(replace(sample, processes=(open_to_all,))))
+
+
+def test_a_full_slot_is_found_while_it_fills() -> None:
+    history = History()
+    late = scenario("rtx4090_llamacpp")
+    views = [_view(late.at(second), history) for second in (1000.0, 1001.0, 1002.0)]
+    sample = late.at(1003.0)
+    full = tuple(replace(slot, used_tokens=slot.context_tokens) for slot in sample.servers[0].slots or ())
+    assert "cache-nearly-full" in _slugs(_view(_with(sample, replace(sample.servers[0], slots=full)), history))
+    assert views
+
+
+def test_idle_is_told_only_after_watching_or_when_it_never_served() -> None:
+    sample = scenario("rtx4090_llamacpp").at(8.0)
+    still = tuple(replace(slot, is_processing=False) for slot in sample.servers[0].slots or ())
+    counters = replace(sample.servers[0].counters, requests_processing=0.0)
+    reading = replace(sample.servers[0], slots=still, counters=counters)
+    history = History()
+    first = _view(_with(sample, reading), history)
+    assert "idle-model-holds-memory" in {it.slug for it in first.not_evaluated}
+    later = replace(_with(sample, reading), taken_at=sample.taken_at + 7200)
+    idle = {it.slug: it for it in _view(later, history).findings}["idle-model-holds-memory"]
+    assert "bytes" in idle.cost
+
+
+def test_unchanging_rules_are_asked_once() -> None:
+    history = History()
+    sample = scenario("rtx4090_llamacpp").at(8.0)
+    _view(sample, history)
+    key, result = history.findings.settled[sample.servers[0].id]
+    _view(scenario("rtx4090_llamacpp").at(9.0), history)
+    assert history.findings.settled[sample.servers[0].id][1] is result
+    assert key
+
+
+def test_a_suppressed_rule_leaves_the_dashboard_too() -> None:
+    history = History(findings=FindingMemory((Suppression("slots-multiply-window", "four users"),)))
+    assert "slots-multiply-window" not in _slugs(_view(scenario("rtx4090_llamacpp").at(8.0), history))
