@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from kvtop.analysis.analyse import History, analyse
+from kvtop.domain.model_file import Checkpoint
 from kvtop.domain.sample import Sample
 from kvtop.domain.server import ServerReading, ServerState
 from kvtop.sources.engines import vllm
@@ -259,3 +261,19 @@ def test_nothing_but_named_paths_was_asked_and_no_key_was_shown(
     asked = set(_REQUEST.findall(running.text()))
     assert asked <= {("GET", path) for path in vllm.PATHS} | {("POST", "/v1/completions")}
     assert ("GET", "/metrics") in asked
+
+
+def test_weights_and_pool_are_explained_to_the_byte(server: Vllm) -> None:
+    """Against the budget that vLLM was given whole blocks of, and the tensors of its checkpoint."""
+    sample = server.sample()
+    (view,) = [it for it in analyse(History(), sample, "1").servers if server.pid in it.reading.pids]
+    (split,) = view.splits
+    checkpoint = sample.models[str(model_of(CACHE))]
+    assert isinstance(checkpoint, Checkpoint)
+    assert split.kv_cache.value_bytes == 8 * 2**20
+    assert checkpoint.tensor_bytes is not None
+    # vLLM pads the 258 words of embedding and head to 320 (DEFAULT_VOCAB_PADDING_SIZE 64): 256 values of two bytes.
+    padding_bytes = 2 * (320 - 258) * 256 * 2
+    assert split.weights.value_bytes == checkpoint.tensor_bytes + padding_bytes
+    assert view.disagreements == ()
+    assert sum(figure.value_bytes or 0 for _, figure in split.segments()) == split.driver.value_bytes
