@@ -18,21 +18,33 @@ class Listening:
     is_certain: bool
 
 
-def listeners_of(pid: int, proc: Path = Path("/proc"), *, uid: int | None = None) -> Listening:
+Tables = dict[int, list[str]]
+"""Rows of /proc/PID/net/tcp{,6} that were read already, by the inode of the file: processes of one namespace share it.
+
+The kernel walks all its sockets for one reading, which costs milliseconds."""
+
+
+def listeners_of(
+    pid: int, proc: Path = Path("/proc"), *, uid: int | None = None, tables: Tables | None = None
+) -> Listening:
     """The ports that this process listens on, by port and address.
 
     `/proc/PID/net/tcp` shows the whole namespace, so only the socket inodes among the process's own descriptors count.
     Anybody may read that table, but not another user's descriptors: then the rows whose owner is `uid` are candidates,
-    and none where `uid` is unknown.
+    and none where `uid` is unknown. `tables` is shared by the calls of one look.
     """
+    seen: Tables = {} if tables is None else tables
     inodes = _socket_inodes(proc / str(pid) / "fd")
     found: list[Listener] = []
     for family in ("tcp", "tcp6"):
+        path = proc / str(pid) / "net" / family
         try:
-            text = (proc / str(pid) / "net" / family).read_text(encoding="ascii")
+            inode = path.stat().st_ino
+            if inode not in seen:
+                seen[inode] = path.read_text(encoding="ascii").splitlines()[1:]
         except OSError:
             continue
-        rows = text.splitlines()[1:]
+        rows = seen[inode]
         found += listening(rows, inodes) if inodes is not None else listening_as(rows, uid)
     return Listening(tuple(sorted(set(found), key=lambda it: (it.port, it.address))), inodes is not None)
 

@@ -11,13 +11,15 @@ from pathlib import Path
 
 from kvtop.domain.process import Process
 from kvtop.sources.containers import container_of
-from kvtop.sources.listeners import listeners_of
+from kvtop.sources.listeners import Tables, listeners_of
 from kvtop.sources.network_namespace import addresses_of, shares_network
 from kvtop.sources.process_facts import Stat, argv_of, boot_time, link, read_stat, resident_bytes, uid_of, user_name
 from kvtop.sources.redaction import allowed_environment, clean, masked_argv
 
 LISTENER_SECONDS = 5.0
 """Ports change at start-up only; looking costs a walk of all descriptors."""
+STARTING_SECONDS = 120.0
+"""How long a server without a port is looked at every time: it may be about to listen."""
 SETTLING_SECONDS = 5.0
 """How long a process that nobody recognises is looked at again: it may yet become a server (fork, then exec)."""
 
@@ -72,6 +74,7 @@ class ProcessTable:
         if self._booted_at is None:
             self._booted_at = boot_time(self._proc)
         seen: dict[tuple[int, str, str], _Known] = {}
+        tables: Tables = {}
         for name in (path.name for path in self._proc.iterdir()):
             stat = read_stat(self._proc / name) if name.isdigit() else None
             if stat is None:
@@ -83,7 +86,7 @@ class ProcessTable:
             if known.found is None and now - known.seen_at <= SETTLING_SECONDS:
                 known.found = self._first_look(key[0], stat)
             if known.found is not None:
-                self._again(known, known.found, now)
+                self._again(known, known.found, now, tables)
             seen[key] = known
         self._known = seen
         return self._with_children({key[0]: known for key, known in seen.items()})
@@ -118,13 +121,14 @@ class ProcessTable:
         )
         return FoundProcess(process, argv, environ or {})
 
-    def _again(self, known: _Known, found: FoundProcess, now: float) -> None:
+    def _again(self, known: _Known, found: FoundProcess, now: float, tables: Tables) -> None:
         """Memory every time, ports now and then."""
         home = self._proc / str(found.process.pid)
         process = replace(found.process, rss_bytes=resident_bytes(home))
-        if now - known.listened_at >= LISTENER_SECONDS or not process.listeners:
+        is_starting = not process.listeners and now - known.seen_at < STARTING_SECONDS
+        if now - known.listened_at >= LISTENER_SECONDS or is_starting:
             known.listened_at = now
-            listening = listeners_of(process.pid, self._proc, uid=uid_of(home))
+            listening = listeners_of(process.pid, self._proc, uid=uid_of(home), tables=tables)
             others = tuple(text for text in process.unreadable if text != DESCRIPTORS_NOTE)
             process = replace(
                 process,

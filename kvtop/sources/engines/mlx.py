@@ -80,6 +80,8 @@ def wanted(replies: Mapping[str, Reply], options: LaunchOptions | None) -> tuple
 def read(known: Known) -> ServerReading:
     """One server. What it does not say stays None."""
     state, hint = _state(known.replies.get(HEALTH), known.options)
+    if state is ServerState.UNREACHABLE and known.is_listening is False:
+        state, hint = ServerState.LOADING, "starting: it does not listen yet"
     name = None if known.options is None else known.options.value("model")
     return ServerReading(
         id=known.id,

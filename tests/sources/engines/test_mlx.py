@@ -95,6 +95,12 @@ def test_states(reply: Reply | None, state: ServerState, hint: str) -> None:
     assert hint in reading.hint
 
 
+def test_before_it_listens_it_is_starting() -> None:
+    refused = Reply("/health", None, error="connection refused")
+    known = Known("s", "http://127.0.0.1:1", {"/health": refused}, None, (), is_listening=False)
+    assert mlx.read(known).state is ServerState.LOADING
+
+
 def test_without_a_model_each_request_names_its_own() -> None:
     reading = read(HEALTH, ["python", "-m", "mlx_lm.server"])
     assert (reading.model.name, reading.model.path) == (None, None)
