@@ -40,6 +40,8 @@ _COPIED_ALIKE = {"q4_0": "iq4_nl", "bf16": "f16"}
 """Where attention runs on the host instead, only the sizes of what is copied there count."""
 _SETTLED, _PIPELINE, _UNMEASURED, _STAGED, _STAGED_STATES = 0.03, 0.1, 0.3, 0.15, 0.4
 _UNEVENLY = 0.4
+_VECTOR_ROWS = 2
+"""Queries of a sequence up to which CUDA may attend by vectors (`ggml_cuda_get_best_fattn_kernel`)."""
 _SLACK_BYTES = 512 * 1024
 """What small buffers may be off by whatever their size."""
 _UNEVEN = frozenset({"deepseek32", "gemma3n", "gemma4", "mamba", "mamba2"})
@@ -71,12 +73,19 @@ def estimate(
         # The engine's own projection (`--fit`, llama-fit-params) forgets that it puts attention over a cache in host
         # memory on the CPU (`ggml_backend_sched_reserve_size` resets the assignment first); the server does not.
         projected = buffer_bytes(prepared, context, settings, layout, prediction=prediction, as_projected=True)
+    if layout.placement.devices and 0 < _rows_of_a_stream(context) <= _VECTOR_ROWS:
+        # CUDA may choose kernels that convert nothing.
+        return {name: Estimate(value, value // 50, 2 * max(value, projected[name])) for name, value in peaks.items()}
     if prepared.hparams.arch in _UNTRACED:
         most = max(peaks.values())
         return {name: Estimate(value, value // 10, 8 * max(value, most)) for name, value in peaks.items()}
     blocks = blocks_of(prepared, layout)
     spread = _STAGED_STATES if prediction else _spread(prepared.hparams, layout.placement, blocks)
     return {name: _ranged(value, projected[name], spread) for name, value in peaks.items()}
+
+
+def _rows_of_a_stream(context: ResolvedContext) -> int:
+    return max(min(context.n_ctx, context.n_ubatch), context.n_seq_max) // context.n_stream
 
 
 def _ranged(value: int, projected: int, spread: float) -> Estimate:

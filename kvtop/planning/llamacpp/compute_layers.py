@@ -9,7 +9,7 @@ from kvtop.planning.llamacpp.hparams import HParams
 from kvtop.planning.llamacpp.layout import Layout
 from kvtop.planning.llamacpp.placement import HOST, Placement
 from kvtop.planning.llamacpp.prepared import PreparedModel
-from kvtop.planning.llamacpp.weights import INPUT, Pieces, Weight
+from kvtop.planning.llamacpp.weights import INPUT, Pieces, Weight, repacked
 
 GEMMA3N_SPARSE_LAYERS = 10
 
@@ -131,7 +131,7 @@ class _Sorting:
         found = {}
         for site, weight in others:
             home = self._homes[overridden.get(weight.name) or _outside(site, placement)]
-            fits = weight.fits_gpu and (weight.suffix != "token_types" or weight.tensor.type_name in {"f32", "f16"})
+            fits = self._moves(weight) and (weight.suffix != "token_types" or weight.tensor.type_name in {"f32", "f16"})
             found[weight.suffix] = Resident(weight.size_bytes, home, weight.rows, fits, weight.columns)
         return found
 
@@ -158,10 +158,14 @@ class _Sorting:
         """The weights of a block by name."""
         return {
             weight.suffix: Resident(
-                weight.size_bytes, self._home(layer, weight), weight.rows, weight.fits_gpu, weight.columns
+                weight.size_bytes, self._home(layer, weight), weight.rows, self._moves(weight), weight.columns
             )
             for weight in pieces
         }
+
+    def _moves(self, weight: Weight) -> bool:
+        """Whether an accelerator can take the operation over when the weight is in host memory."""
+        return weight.fits_gpu and not (self._layout.repacks and repacked(weight.tensor))
 
     def _home(self, layer: int, weight: Weight) -> int:
         override = self._layout.overridden.get(f"blk.{layer}.{weight.name}") if self._layout.overridden else None

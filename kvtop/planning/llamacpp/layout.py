@@ -20,6 +20,8 @@ class Layout:
     placement: Placement
     overridden: Mapping[str, str]
     """Tensors that `-ot` rules name, and their device."""
+    repacks: bool
+    """Whether the CPU keeps matrices in its own layout although there are accelerators, which then leave them be."""
     buffers: Mapping[str, BufferRule]
     weights_bytes: Mapping[str, int]
     caches: tuple[CacheGroup, ...]
@@ -46,6 +48,7 @@ def layout_of(
         settings.devices,
         settings.kv_offload,
         settings.repack,
+        settings.no_host,
         settings.tensor_overrides,
         settings.cpu_moe,
         settings.cpu_moe_layers,
@@ -71,6 +74,7 @@ def _layout(
     return Layout(
         placement=placement,
         overridden=overridden,
+        repacks=settings.no_host and settings.repack,
         buffers=buffers,
         weights_bytes=weights_by_device(prepared.weights, hparams, loading),
         caches=cache_groups(hparams, placement, v_transposed=False, prediction=False),

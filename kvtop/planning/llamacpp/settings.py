@@ -57,6 +57,8 @@ class LlamaSettings:
     embeddings: bool = False
     repack: bool = True
     op_offload: bool = True
+    no_host: bool = False
+    """`--no-host`: weights in host memory bypass the pinned buffers that a GPU computes from."""
     load_mode: str = "auto"
     devices: tuple[str, ...] = ()
     """`--device` names; empty takes all, ("none",) takes no accelerator."""

@@ -50,6 +50,7 @@ def settings_of(options: LaunchOptions) -> LlamaSettings | Refusal:
         fit_ctx_tokens=2**32 - 1 if value("ctx-size") == "0" else _integer(value("fit-ctx")) or 4096,
         embeddings=_switch(value("embedding")) or _switch(value("rerank")) or False,
         repack=_switch(value("repack")) is not False,
+        no_host=_switch(value("no-host")) or False,
         op_offload=_switch(value("op-offload")) is not False,
         load_mode=value("load-mode") or "auto",
         devices=_words(value("device")),

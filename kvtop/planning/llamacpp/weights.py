@@ -201,7 +201,7 @@ def weights_by_device(weight_set: WeightSet, hparams: HParams, loading: Loading)
     if overridden:
         for name, site, weight in weight_set.named(hparams):
             if site < last:
-                for device in _devices(name, site, weight, hparams, loading):
+                for device in _devices(name, site, weight, hparams, loading, last):
                     totals[device] += weight.allocated[loading.buffers[device]]
     else:
         _add_sites(totals, weight_set, hparams, loading, last)
@@ -209,8 +209,8 @@ def weights_by_device(weight_set: WeightSet, hparams: HParams, loading: Loading)
     if copy is not None:
         device = overridden.get(copy.name) or (placement.output if copy.fits_gpu else HOST)
         original = overridden.get(copy.name) or HOST
-        repacked = not placement.devices and loading.repack and _repacks(copy.tensor)
-        if device != original or repacked or hparams.arch in COPIED_FIRST:
+        in_repack = not placement.devices and loading.repack and repacked(copy.tensor)
+        if device != original or in_repack or hparams.arch in COPIED_FIRST:
             totals[device] += copy.allocated[loading.buffers[device]]
     return totals
 
@@ -225,18 +225,18 @@ def _add_sites(totals: dict[str, int], weight_set: WeightSet, hparams: HParams, 
             totals[device] += sums.usable.get(buffers[device], 0)
             totals[HOST] += sums.host_only_bytes
     for site, weight in weight_set.others:
-        for device in _site_devices(site, hparams, placement) if weight.fits_gpu else (HOST,):
+        for device in _site_devices(site, hparams, placement, last) if weight.fits_gpu else (HOST,):
             totals[device] += weight.allocated[buffers[device]]
 
 
-def _devices(name: str, site: int, weight: Weight, hparams: HParams, loading: Loading) -> set[str]:
+def _devices(name: str, site: int, weight: Weight, hparams: HParams, loading: Loading, last: int) -> set[str]:
     override = loading.overridden.get(name)
     if override is not None:
         return {override}
-    return _site_devices(site, hparams, loading.placement) if weight.fits_gpu else {HOST}
+    return _site_devices(site, hparams, loading.placement, last) if weight.fits_gpu else {HOST}
 
 
-def _site_devices(site: int, hparams: HParams, placement: Placement) -> set[str]:
+def _site_devices(site: int, hparams: HParams, placement: Placement, last: int) -> set[str]:
     if site == INPUT:
         return {HOST}
     if site == OUTPUT:
@@ -245,13 +245,13 @@ def _site_devices(site: int, hparams: HParams, placement: Placement) -> set[str]
         # Rope factors are created once in every buffer that some layer using them lives in.
         return {
             placement.layers[layer]
-            for layer in range(min(hparams.n_layer, hparams.n_weight_layers))
+            for layer in range(min(last, hparams.n_weight_layers))
             if not (hparams.arch == "gemma4" and hparams.is_swa[layer])
         }
     return {placement.layers[site]}
 
 
-def _repacks(tensor: TensorInfo) -> bool:
+def repacked(tensor: TensorInfo) -> bool:
     """Whether an AVX2 build keeps this matrix in a CPU_REPACK buffer (ggml/src/ggml-cpu/repack.cpp).
 
     Without an accelerator, that is a different buffer from the one that embeddings are looked up in.

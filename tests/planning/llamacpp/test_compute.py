@@ -1,6 +1,7 @@
 """Compute buffers against the engine's own reservation, and the rules that make them."""
 
 import statistics
+from dataclasses import replace
 from types import ModuleType, SimpleNamespace
 
 import pytest
@@ -83,6 +84,29 @@ def test_small_batches_are_not_offloaded(oracle: SimpleNamespace, oracle_cases: 
     offloaded = _device(_plan(oracle, oracle_cases, "-c 4096 -np 1 -ngl 0 -ub 32"))
     kept = _device(_plan(oracle, oracle_cases, "-c 4096 -np 1 -ngl 0 -ub 31"))
     assert kept < offloaded / 10
+
+
+def test_weights_in_the_layout_of_the_cpu_stay_there(oracle: SimpleNamespace, oracle_cases: ModuleType) -> None:
+    """With `--no-host`, repacked matrices are not staged."""
+    settings = replace(oracle_cases.settings_of(["-c", "4096", "-np", "1", "-ngl", "10"]), no_host=True)
+    pinned = _device(_plan(oracle, oracle_cases, "-c 4096 -np 1 -ngl 10"))
+    answer = plan(oracle.headers["llama-3.1-8b"], settings, oracle_cases.devices_of("gpu-sim"))
+    assert isinstance(answer, MemoryPlan)
+    assert _device(answer) < pinned
+
+
+def test_without_fused_attention_over_a_host_cache_the_range_holds_projection_and_server(
+    oracle: SimpleNamespace, oracle_cases: ModuleType
+) -> None:
+    """qwen3-8b, 8192 cells: the engine projects 637540352 bytes on the card and 54540320 in host memory."""
+    answer = _plan(oracle, oracle_cases, "-c 8192 -np 1 -nkvo -fa off", "qwen3-8b")
+    card, host = answer.device("gpu0"), answer.device("host")
+    assert card is not None
+    assert host is not None
+    scores = 32 * 8192 * 512 * 4
+    assert host.compute.value_bytes > scores > card.compute.value_bytes
+    assert card.compute.low_bytes < 109 * 10**6 < 637540352 < card.compute.high_bytes
+    assert host.compute.low_bytes < 54540320 < scores < host.compute.high_bytes
 
 
 @pytest.mark.parametrize("arch", ["minimax-m3", "rwkv6", "plamo2"])
