@@ -4,38 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import gguf
-import numpy as np
 import pytest
+from tiny_gguf import write_tiny_gguf
 
 from kvtop.cli import main
-
-
-def write_model(path: Path) -> Path:
-    """A llama of two layers with heads of 64, so that the kernels of every backend read its cache."""
-    writer = gguf.GGUFWriter(path, "llama")
-    writer.add_name("Tiny 1B")
-    writer.add_block_count(2)
-    writer.add_context_length(8192)
-    writer.add_embedding_length(256)
-    writer.add_feed_forward_length(256)
-    writer.add_head_count(4)
-    writer.add_head_count_kv(2)
-    writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_token_list(["a"] * 32)
-    shapes = {"token_embd": (32, 256), "output_norm": (256,), "output": (32, 256)}
-    for layer in range(2):
-        shapes |= {f"blk.{layer}.{part}_norm": (256,) for part in ("attn", "ffn")}
-        shapes |= {f"blk.{layer}.attn_{part}": (256, 256) for part in ("q", "output")}
-        shapes |= {f"blk.{layer}.attn_{part}": (128, 256) for part in ("k", "v")}
-        shapes |= {f"blk.{layer}.ffn_{part}": (256, 256) for part in ("up", "gate", "down")}
-    for tensor, shape in shapes.items():
-        writer.add_tensor(f"{tensor}.weight", np.zeros(shape, dtype=np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
 
 
 @pytest.fixture
@@ -44,7 +16,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     for name in ("LLAMA_ARG_CTX_SIZE", "CUDA_VISIBLE_DEVICES"):
         monkeypatch.delenv(name, raising=False)
-    return write_model(tmp_path / "tiny.gguf")
+    return write_tiny_gguf(tmp_path / "tiny.gguf")
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:

@@ -30,6 +30,7 @@ VERBS: tuple[Verb, ...] = (
     Verb("diff", "what differs between two snapshots, recordings or command lines, and why", "diff"),
     Verb("plan", "what a server's command line will allocate, before it is started", "plan"),
     Verb("recommend", "configurations of a server that fit, the best first", "recommend"),
+    Verb("quality", "measure what quantized cache types do to a model, on your own text", "quality"),
     Verb("wrap", "run mlx_lm.server so that it reports its own memory", "wrap"),
     Verb("lint", "misconfigurations, of running servers or of a command before it is started", "lint"),
     Verb("explain", "what a rule of `kvtop lint` is about", "explain"),

