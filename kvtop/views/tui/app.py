@@ -4,6 +4,7 @@ import asyncio
 import select
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -21,6 +22,7 @@ from kvtop.views.tui.player import Player
 from kvtop.views.tui.screens import SCREENS
 from kvtop.views.tui.screens.screen import KvtopScreen, bindings_of
 from kvtop.views.tui.selection import Selection
+from kvtop.views.tui.terminal_pace import QUESTION, TerminalPace
 from kvtop.views.tui.theme_files import load_themes, themes_dir
 from kvtop.views.tui.trail import Trails
 
@@ -77,6 +79,9 @@ class KvtopApp(App[None]):
         self._frames = frames
         self._on_exit = on_exit
         self._terminal_gone = False
+        self._terminal = TerminalPace()
+        self._is_behind = False
+        """There is a newer frame than the one that is shown."""
         super().__init__()
         self.animation_level = "none"
         loaded = load_themes(themes_dir(), *([user_themes] if user_themes is not None else []))
@@ -147,24 +152,47 @@ class KvtopApp(App[None]):
     def _take(self, frame: Frame) -> None:
         self.frame = frame
         self.selection.follow(frame)
-        self.draw_screen()
+        self._is_behind = True
+        self._draw_when_ready()
 
     def _tick(self) -> None:
         self.silent_seconds += self.interval_seconds
         if not self.is_headless and _is_hung_up():
             self._hang_up(signal.SIGHUP)
-        elif self.silent_seconds > 2 * self.interval_seconds:
+        elif self._is_behind or self.silent_seconds > 2 * self.interval_seconds:
+            self._draw_when_ready()
+
+    def _draw_when_ready(self) -> None:
+        if self._terminal.may_draw(time.monotonic()):
             self.draw_screen()
+
+    def _ask_terminal(self) -> None:
+        if self._driver is not None and self._terminal.should_ask():
+            self._driver.write(QUESTION)
+            self._driver.flush()
+            self._terminal.asked(time.monotonic())
+
+    def on_cursor_position(self) -> None:
+        """The terminal's answer: it has drawn what it was sent."""
+        self._terminal.answered(time.monotonic())
+        if self._is_behind:
+            self.set_timer(max(self._terminal.round_trip_seconds, 0.01), self._draw_when_ready)
 
     @property
     def pace(self) -> Pace:
         """How frames come, for the header."""
-        return Pace(self.interval_seconds, self.silent_seconds, self.is_paused)
+        slowed = self._terminal.slowed_seconds(self.interval_seconds)
+        return Pace(self.interval_seconds, self.silent_seconds, self.is_paused, slowed)
 
     def draw_screen(self) -> None:
         """Shows what there is on the screen in front; a palette in front of it covers it."""
-        if isinstance(self.screen, KvtopScreen):
-            self.screen.draw()
+        screen = self.screen
+        if isinstance(screen, KvtopScreen):
+            before = screen.changes
+            screen.draw()
+            self._is_behind = False
+            if screen.changes != before and not self.is_headless and not self.is_web:
+                self.call_after_refresh(self._ask_terminal)
 
     def _hang_up(self, number: int) -> None:
         self._terminal_gone = number == signal.SIGHUP
@@ -186,8 +214,11 @@ class KvtopApp(App[None]):
 
     # -- actions, named in keys.py -----------------------------------------------------------------------------------
 
-    def action_leave(self) -> None:
-        """Quit."""
+    async def action_leave(self) -> None:
+        """Quit. An answer that is on its way is waited for: it would be typed into the shell."""
+        begun = time.monotonic()
+        while self._terminal.is_waiting and time.monotonic() - begun < _GRACE_SECONDS:
+            await asyncio.sleep(0.01)
         self.exit()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:

@@ -47,14 +47,19 @@ class Canvas(Widget):
         self._ascii_only = ascii_only
         self._lines: tuple[Line, ...] = ()
         self._cursor: int | None = None
+        self.changes = 0
+        """How often something else was shown."""
 
     def show(self, lines: list[Line] | tuple[Line, ...], cursor: int | None = None) -> None:
         """Takes new lines; equal ones cost nothing, and other ones cost their changed columns."""
         if self._ascii_only:
             lines = [tuple(piece._replace(text=ascii_text(piece.text)) for piece in line) for line in lines]
         old, new = self._lines, tuple(lines)
+        if old == new and cursor == self._cursor:
+            return
         old_cursor, self._cursor = self._cursor, cursor
         self._lines = new
+        self.changes += 1
         if len(old) != len(new):
             self.refresh(layout=True)
             return

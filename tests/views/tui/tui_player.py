@@ -7,10 +7,13 @@ import sys
 import termios
 import threading
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 from tui_scenes import rtx4090
 
+from kvtop.analysis.analyse import History, analyse
 from kvtop.domain.frame import Frame
+from kvtop.sources.demo import scenario
 from kvtop.views.tui.app import KvtopApp
 
 
@@ -25,6 +28,25 @@ async def slots() -> AsyncIterator[Frame]:
     """The slots fill, once a second."""
     for tick in range(1000):
         yield rtx4090((6144 + 37 * tick, 12900 + 29 * tick, 51 * tick, 811))
+        await asyncio.sleep(1)
+
+
+async def three() -> AsyncIterator[Frame]:
+    """One card, three servers, all busy, once a second."""
+    for tick in range(1000):
+        frame = rtx4090((6144 + 37 * tick, 12900 + 29 * tick, 51 * tick, 811))
+        (server,) = frame.servers
+        ids = ("127.0.0.1:8080", "127.0.0.1:8081", "127.0.0.1:8082")
+        servers = tuple(replace(server, reading=replace(server.reading, id=name)) for name in ids)
+        yield replace(frame, servers=servers, taken_at=frame.taken_at + tick)
+        await asyncio.sleep(1)
+
+
+async def busy() -> AsyncIterator[Frame]:
+    """Eight devices and 32 servers, all busy, once a second."""
+    history, host = History(), scenario("busy_32")
+    for tick in range(1000):
+        yield analyse(history, host.at(float(tick)), "0.1.0")
         await asyncio.sleep(1)
 
 
@@ -47,7 +69,7 @@ async def stuck_thread() -> AsyncIterator[Frame]:
 if __name__ == "__main__":
     # The test made this a session leader: the terminal must be its own, or closing it hangs nobody up.
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-    play = {play.__name__: play for play in (still, slots, hanging, stuck_thread)}[sys.argv[1]]
+    play = {play.__name__: play for play in (still, slots, three, busy, hanging, stuck_thread)}[sys.argv[1]]
     status = KvtopApp(play).run_dashboard()
     sys.stdout.flush()
     # What the command line does too: a thread that never ends would keep the interpreter.

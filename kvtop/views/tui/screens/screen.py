@@ -70,6 +70,11 @@ class KvtopScreen(Screen[None]):
         """The cursor or the page, down by `lines`."""
         self.query_one("#page-scroll", VerticalScroll).scroll_relative(y=lines, animate=False)
 
+    @property
+    def changes(self) -> int:
+        """How often something else was shown, over all canvases."""
+        return sum(canvas.changes for canvas in self.query(Canvas))
+
     def draw(self) -> None:
         """Shows the app's newest frame; what is equal to what is shown costs nothing."""
         app, width = self.kvtop, self.size.width
