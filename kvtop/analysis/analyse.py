@@ -112,7 +112,7 @@ def _measured(reading: ServerReading, plan: MemoryPlan | None, on: Placed, where
         reported = None
         if reading.state not in {ServerState.LOADING, ServerState.SLEEPING}:  # they report what they hold when awake
             reported = reported_parts(divided(reading.memory_reports, plan), device_id, name, engine)
-        found.append(Measured(device_id, backend, name, driver, planned, reported, current.get(device_id)))
+        found.append(Measured(device_id, backend, name, driver, planned, reported, current.get(device_id), engine))
     return tuple(found)
 
 
@@ -123,7 +123,7 @@ def _split(reading: ServerReading, plan: MemoryPlan | None, use: CacheUse | None
     if parts is not None and parts.kv_cache.value_bytes == 0 and reading.state is ServerState.SLEEPING:
         used = 0
     elif used is None and parts is not None and reading.pools:
-        used = pool_used_bytes(parts.kv_cache, reading.pools)
+        used = pool_used_bytes(parts.kv_cache, reading.pools, it.engine_index)
     return split_on(it.device_id, it.backend, it.driver, parts, used)
 
 

@@ -82,7 +82,7 @@ def driver_bytes(device: Device, pids: frozenset[int], processes: Mapping[int, P
         noun = "resident set of its process"
         if len(resident) > 1:
             noun = f"resident sets of {len(resident)} processes, pages they share counted for each"
-        return Figure(sum(resident), Basis.MEASURED, source=f"{noun} (/proc/PID/statm)")
+        return Figure(sum(resident), Basis.MEASURED, source=f"{noun}, as the kernel counts it")
     rows = [row for row in device.processes or () if row.pid in pids]
     if not rows:
         return None

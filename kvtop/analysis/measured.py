@@ -11,7 +11,8 @@ from kvtop.domain.figure import Figure
 class Measured:
     """`name` is what the plan calls the device; `state` None: nobody measures it.
 
-    `planned` and `reported` are None where nothing was computed, and where the engine says nothing.
+    `engine_index` is the engine of a data-parallel server whose rank is here, None where no accelerator is. `planned`
+    and `reported` are None where nothing was computed, and where the engine says nothing.
     """
 
     device_id: str
@@ -21,3 +22,4 @@ class Measured:
     planned: Parts | None
     reported: Parts | None
     state: DeviceState | None
+    engine_index: int | None = None

@@ -79,9 +79,12 @@ def merged(planned: Parts | None, reported: Parts | None) -> Parts | None:
     )
 
 
-def pool_used_bytes(kv_cache: Figure, pools: Sequence[PoolReport]) -> int | None:
-    """Bytes of a block pool that hold tokens of running requests; every rank of an engine is as full as the engine."""
-    ratios = [pool.used_ratio for pool in pools]
+def pool_used_bytes(kv_cache: Figure, pools: Sequence[PoolReport], engine_index: int | None = None) -> int | None:
+    """Bytes of a block pool that hold tokens of running requests; every rank of an engine is as full as the engine.
+
+    `engine_index` is the engine whose rank is on the device, None where all of them are.
+    """
+    ratios = [pool.used_ratio for pool in pools if engine_index is None or pool.engine_index == engine_index]
     known = [ratio for ratio in ratios if ratio is not None]
     if kv_cache.value_bytes is None or not known or len(known) < len(ratios):
         return None

@@ -103,6 +103,32 @@ def test_devices_without_ranks_are_in_the_order_that_the_server_sees(visible: st
     assert on.name_of(order[0]) == "gpu0"
 
 
+def test_each_engine_of_a_data_parallel_server_is_as_full_as_its_own_pool() -> None:
+    pools = tuple(PoolReport(index, 80_000, 5000, 16, used_ratio=ratio) for index, ratio in enumerate((0.25, 0.75)))
+    ranks = (Rank(100, "engine core", data_parallel_index=1), Rank(101, "engine core", data_parallel_index=0))
+    told = launch("vllm", model="/m", data_parallel_size="2")
+    reading = vllm(2, launch=told, pools=pools, ranks=ranks)
+    view = view_of(reading, card(0, 100, 20 * GIB), card(1, 101, 20 * GIB))
+    by_device = {split.device_id: split for split in view.splits}
+    held = by_device["gpu0"].kv_cache.value_bytes
+    assert held
+    assert by_device["gpu1"].kv_cache.value_bytes == held
+    assert (by_device["gpu0"].kv_used_bytes, by_device["gpu1"].kv_used_bytes) == (held * 3 // 4, held // 4)
+    assert view.kv_cache.capacity_tokens == 160_000
+
+
+def test_stages_of_a_pipeline_hold_their_own_layers() -> None:
+    ranks = tuple(Rank(100 + stage, "worker", pipeline_parallel_index=stage) for stage in range(2))
+    told = launch("vllm", model="/m", pipeline_parallel_size="2")
+    whole = view_of(vllm(1), card(0, 100, 20 * GIB)).splits[0]
+    view = view_of(vllm(2, launch=told, ranks=ranks), card(0, 101, 20 * GIB), card(1, 100, 20 * GIB))
+    assert [split.device_id for split in view.splits] == ["gpu0", "gpu1", "host"]
+    assert whole.kv_cache.value_bytes is not None
+    assert [split.kv_cache.value_bytes for split in view.splits[:2]] == [whole.kv_cache.value_bytes // 2] * 2
+    weights = [split.weights.value_bytes or 0 for split in view.splits[:2]]
+    assert sum(weights) == whole.weights.value_bytes
+
+
 def test_host_memory_of_a_gpu_server_is_not_divided_into_what_lies_on_the_card() -> None:
     split = view_of(vllm(1), card(0, 100, 20 * GIB)).splits[-1]
     assert split.device_id == "host"
