@@ -125,11 +125,9 @@ def buffer_bytes(
     kept = context
     if not blocks_of(prepared, layout).mixed:
         alike = _COPIED_ALIKE if "iq4_nl" in {context.type_k, context.type_v} else _CONVERTED_ALIKE
-        kept = replace(
-            context,
-            type_k=alike.get(context.type_k, context.type_k),
-            type_v=alike.get(context.type_v, context.type_v),
-        )
+        type_k, type_v = alike.get(context.type_k, context.type_k), alike.get(context.type_v, context.type_v)
+        if (type_k, type_v) != (context.type_k, context.type_v):
+            kept = replace(context, type_k=type_k, type_v=type_v)
     # Only a plain "off" transposes V: the cache is created before "auto" is resolved.
     transposed = settings.flash_attention == "off" or prepared.hparams.arch == "grok"
     switches = settings.op_offload, transposed, prediction, layout.placement.kv_on_host and not as_projected
