@@ -8,7 +8,7 @@ from kvtop.domain.device import Device
 from kvtop.domain.figure import Figure
 from kvtop.domain.headroom import Filling, TimeToFull
 from kvtop.domain.plan import MemoryPlan
-from kvtop.domain.server import ServerReading, Slot
+from kvtop.domain.server import ServerReading, ServerState, Slot
 
 WINDOW_SECONDS = 30.0
 """Over which growth is measured: long enough to bridge a prompt, short enough to notice that a request has ended."""
@@ -104,6 +104,8 @@ def time_to_full(watched: Watched, reading: ServerReading, plan: MemoryPlan | No
 
     Slots that share a unified cache draw from one pool; a sum over them is an upper bound, so the time is a lower one.
     """
+    if reading.state is ServerState.SLEEPING:
+        return TimeToFull(Filling.STEADY)
     limits = list(_limits(reading, plan))
     if not limits or not watched.points:
         return TimeToFull(Filling.UNKNOWN)

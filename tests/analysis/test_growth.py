@@ -120,3 +120,8 @@ def test_memory_that_only_breathes_is_steady() -> None:
 
 def test_memory_is_no_limit_of_an_engine_that_takes_its_cache_at_once() -> None:
     assert memory_after([8 * GIB + second * GIB for second in range(9)], "llama.cpp").state is Filling.UNKNOWN
+
+
+def test_a_server_that_sleeps_grows_never_and_has_no_room_to_tell_of() -> None:
+    asleep = replace(slots((4096, 100, False)), state=ServerState.SLEEPING)
+    assert after([asleep, asleep, asleep]) == TimeToFull(Filling.STEADY)
