@@ -115,7 +115,8 @@ def _cell(size_bytes: int | None) -> str:
 
 def _page(frame: dict[str, Any], logs: dict[str, Path]) -> str:
     rows = ["| engine | figure | kvtop, MiB | the engine itself, MiB | by |", "| --- | --- | ---: | ---: | --- |"]
-    llama, buffers = _on_host(_server(frame, "llama.cpp"))["segments"], {}
+    llama = _on_host(_server(frame, "llama.cpp"))["segments"]
+    buffers: dict[str, list[float]] = {}
     for _, kind, size in _MIB.findall(logs["llama.cpp"].read_text(errors="replace")):
         buffers.setdefault(kind, []).append(float(size))
     scratch = llama["compute"]["bytes"]
