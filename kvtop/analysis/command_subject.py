@@ -1,14 +1,18 @@
 """A Subject from launch options, a model and devices: the pure half of reading a command line or a live server."""
 
 from dataclasses import dataclass, replace
+from math import prod
 
 from kvtop.analysis.subject import Observed, Subject
-from kvtop.domain.launch import LaunchOptions
+from kvtop.analysis.vllm_pool import one_card_for_every_rank, whole
+from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.model_file import Checkpoint, GgufHeader
-from kvtop.domain.plan import PlanDevice, Refusal, UnknownArchitectureError
+from kvtop.domain.plan import MemoryPlan, PlanDevice, Refusal, UnknownArchitectureError
 from kvtop.planning.any_engine import plan_launch
 from kvtop.planning.llamacpp.options import settings_of
 from kvtop.planning.llamacpp.prepared import PreparedModel, prepare
+
+RANK_OPTIONS = ("tensor-parallel-size", "pipeline-parallel-size", "data-parallel-size")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,8 @@ class Known:
     version: str | None = None
     observed: Observed | None = None
     at_tokens: int | None = None
+    one_card_stands_for_all: bool = False
+    """One named card is meant for every rank: `--gpu H100` before eight of them."""
 
 
 def make_subject(known: Known) -> Subject:
@@ -53,6 +59,9 @@ def make_subject(known: Known) -> Subject:
     )
     if launch is None:
         return replace(subject, plan_note="the launch options of this server are unknown")
+    if known.engine == "vllm" and known.one_card_stands_for_all:
+        ranks = prod(whole(subject, name) or 1 for name in RANK_OPTIONS)
+        subject = replace(subject, devices=one_card_for_every_rank(known.devices, ranks))
     if known.engine == "llama.cpp":
         settings = settings_of(launch)
         if isinstance(settings, Refusal):
@@ -86,5 +95,21 @@ def _with_plan(subject: Subject, known: Known) -> Subject:
     except UnknownArchitectureError as error:
         return replace(subject, plan_note=known.draft_note or str(error))
     if isinstance(answer, Refusal):
-        return replace(subject, refusal=answer.message, plan_note=f"the engine refuses: {answer.message}")
+        refused = replace(subject, refusal=answer.message, plan_note=f"the engine refuses: {answer.message}")
+        return _as_meant(refused) if subject.engine == "llama.cpp" else refused
     return replace(subject, plan=answer, plan_note="")
+
+
+def _as_meant(refused: Subject) -> Subject:
+    """With the refusal mended the way its own rule advises, so that the other rules still see what was meant."""
+    launch = refused.launch
+    for name, value in (("flash-attn", None), ("cache-type-v", refused.value("cache-type-k"))):
+        if launch is None or refused.value(name) == value:
+            continue
+        kept = tuple(option for option in launch.options if option.name != name)
+        added = () if value is None else (LaunchOption(name, value, Origin.ASSUMED),)
+        meant = replace(refused, effective=replace(launch, options=(*kept, *added)))
+        answer = meant.answer_with()
+        if isinstance(answer, MemoryPlan):
+            return replace(meant, plan=answer)
+    return refused

@@ -53,8 +53,8 @@ def serves_text(subject: Subject) -> bool:
     return subject.value("runner") in {None, "auto", "generate"} and subject.value("convert") in {None, "auto", "none"}
 
 
-def one_card_for_every_rank(devices: tuple[PlanDevice, ...], subject_ranks: int) -> tuple[PlanDevice, ...]:
+def one_card_for_every_rank(devices: tuple[PlanDevice, ...], ranks: int) -> tuple[PlanDevice, ...]:
     """A single named card stands for all: `--gpu H100` for eight ranks is eight of them."""
-    if len(devices) != 1 or subject_ranks <= 1:
+    if len(devices) != 1 or ranks <= 1:
         return devices
-    return tuple(replace(devices[0], name=f"gpu{rank}") for rank in range(subject_ranks))
+    return tuple(replace(devices[0], name=f"gpu{rank}") for rank in range(min(ranks, 1024)))

@@ -45,6 +45,7 @@ def _on(machine: Machine, known: Known, question: Question) -> Known:
     return replace(
         known,
         devices=machine.devices,
+        one_card_stands_for_all=len(question.gpu_specs) == 1,
         are_devices_known=bool(machine.devices or question.gpu_specs),
         host_total_bytes=host_memory().total_bytes if here else None,
         environ=_environ(question.environment),

@@ -5,6 +5,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kvtop.planning.wrappers import unwrapped
+
 _LLAMA = re.compile(r"llama-server(?:-[\w.-]+)?(?:\.exe)?")
 _PYTHON = re.compile(r"(?:[Pp]ython|pypy)[\d.]*(?:\.exe)?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
@@ -23,13 +25,10 @@ class Command:
 
 def parse_command(words: Sequence[str]) -> Command:
     """Recognise a server's command line. Raises ValueError naming what is understood."""
-    rest = list(words)
-    if rest[:1] == ["env"]:
-        rest = rest[1:]
-    variables = []
-    while rest and _VARIABLE.match(rest[0]):
-        name, _, value = rest.pop(0).partition("=")
-        variables.append((name, value))
+    rest, variables = _without_variables(list(words))
+    rest, given = unwrapped(rest)
+    rest, inner = _without_variables(rest)
+    variables += given + inner
     engine_and_words = _engine(rest)
     if engine_and_words is None:
         shown = " ".join(words[:3]) or "nothing"
@@ -40,6 +39,16 @@ def parse_command(words: Sequence[str]) -> Command:
         )
     engine, own = engine_and_words
     return Command(engine, tuple(own), tuple(variables), rest[0])
+
+
+def _without_variables(words: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
+    """`env A=b C=d` taken off the front."""
+    rest = words[1:] if words[:1] == ["env"] else list(words)
+    variables = []
+    while rest and _VARIABLE.match(rest[0]):
+        name, _, value = rest.pop(0).partition("=")
+        variables.append((name, value))
+    return rest, variables
 
 
 def _engine(words: list[str]) -> tuple[str, list[str]] | None:

@@ -83,7 +83,7 @@ def _of_command(words: Sequence[str], gpus: Sequence[str], suppressions: Sequenc
 
     typed = list(words)
     if len(typed) == 1 and " " in typed[0].strip():
-        typed = shlex.split(typed[0], comments=True)  # the whole command in quotes
+        typed = shlex.split(typed[0].replace("\\\n", " "), comments=True)  # the whole command in quotes
     question = Question(command=parse_command(typed), gpu_specs=tuple(gpus), environ=dict(os.environ))
     return lint(read_subject(question), suppressions)
 

@@ -14,7 +14,9 @@ from kvtop.analysis.subject import Subject
 @pytest.fixture(scope="session")
 def subject_of() -> Callable[[Example], Subject]:
     """Makes the Subject of an example command line from the recorded models."""
-    spec = importlib.util.spec_from_file_location("rule_models", Path(__file__).with_name("rule_models.py"))
+    spec = importlib.util.spec_from_file_location(
+        "rule_models", Path(__file__).parents[1] / "models" / "rule_models.py"
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

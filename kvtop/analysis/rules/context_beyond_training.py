@@ -42,8 +42,9 @@ def check(subject: Subject) -> Outcome:
     usable = trained * context.n_seq_max
     evidence = f"{subject.said('ctx-size', 'parallel')}; trained for {trained}"
     if context.n_ctx <= usable:
+        # Four slots by default: then nobody thought of several requests, only of a long one.
         return Found(
-            "info",
+            "warning" if settings.parallel is None else "info",
             f"the pool of {context.n_ctx} tokens is longer than the trained {trained}: a slot is capped there, so only "
             f"several of the {context.n_seq_max} slots together can fill it",
             evidence,

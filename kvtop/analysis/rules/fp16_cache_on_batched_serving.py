@@ -31,6 +31,8 @@ def check(subject: Subject) -> Outcome:
     """Running: the pool as it is. Before: requests of full length that fit, against the sequences asked for."""
     if subject.value("kv-cache-dtype") not in SIXTEEN_BITS or not serves_text(subject):
         return None
+    if subject.value("num-gpu-blocks-override") is not None:
+        return None  # then the pool is as small as somebody wanted it
     plan, observed = subject.plan, subject.observed
     if plan is not None and plan.type_k is not None and plan.type_k not in SIXTEEN_BITS:
         return None  # the checkpoint brings its own

@@ -28,7 +28,7 @@ _KEYS = ("kv_cache_scheme", "kv_cache_quant_algo")
 
 def check(subject: Subject) -> Outcome:
     """Needs the checkpoint."""
-    if subject.value("kv-cache-dtype") not in _SCALED_BY_TENSOR:
+    if subject.value("kv-cache-dtype") not in _SCALED_BY_TENSOR or subject.refusal:
         return None
     checkpoint = subject.checkpoint
     if checkpoint is None:

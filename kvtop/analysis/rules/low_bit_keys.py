@@ -14,6 +14,7 @@ Fires on: `-ctk q4_0 -ctv q8_0`. Quiet on: `-ctk q8_0 -ctv q4_0`, and on keys of
 """
 
 from kvtop.analysis.amounts import bits
+from kvtop.analysis.families import family_of
 from kvtop.analysis.ruling import Example, Found, Outcome
 from kvtop.analysis.subject import Subject
 
@@ -31,7 +32,7 @@ def check(subject: Subject) -> Outcome:
     type_k, type_v = settings.type_k, settings.type_v
     if bits(type_k) >= FREE_BITS or bits(type_v) - bits(type_k) < LEAST_DIFFERENCE:
         return None
-    if subject.hparams is not None and subject.hparams.is_mla:
+    if family_of(subject)[0] == "latent attention":
         return None
     swapped = f"--cache-type-k {type_v} --cache-type-v {type_k}"
     needs = " --flash-attn on" if settings.flash_attention == "off" else ""

@@ -15,6 +15,7 @@ Fix: one type for both, q8_0 first; or a build with `-DGGML_CUDA_FA_QUANTS=all`.
 Fires on: q8_0 with q4_0 on CUDA. Quiet on: the same on Vulkan, and q8_0 with q8_0.
 """
 
+from kvtop.analysis.families import family_of
 from kvtop.analysis.ruling import Example, Found, Lacks, Outcome
 from kvtop.analysis.subject import Subject
 from kvtop.planning.llamacpp.kernel_pairs import FIRST_CONVERTING_BUILD, LAST_FALLING_BUILD
@@ -30,10 +31,9 @@ QUIET = Example(
 def check(subject: Subject) -> Outcome:
     """By backend and build; without a backend only where layers on a device are asked for."""
     settings = subject.llama
-    hparams = subject.hparams
     if settings.type_k == settings.type_v or settings.flash_attention == "off":
         return None
-    if hparams is not None and (hparams.is_mla or hparams.arch == "deepseek4" or not _attends(subject)):
+    if family_of(subject)[0] == "latent attention" or not _attends(subject):
         return None
     pair = f"{settings.type_k}/{settings.type_v}"
     backend = subject.backend

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -47,21 +48,29 @@ def gguf_models() -> Mapping[str, GgufHeader]:
 
 @lru_cache(maxsize=1)
 def checkpoints() -> Mapping[str, Checkpoint]:
-    """The recorded config.json files, each with weights of about its real size."""
+    """The recorded config.json files, each with weights in bulk."""
     configs: dict[str, Mapping[str, Any]] = {}
     for name in ("vllm.json.gz", "vllm_more.json.gz", "mlx.json.gz"):
         with gzip.open(_FIXTURES / name, "rt", encoding="utf-8") as file:
             configs = {**json.load(file)["configs"], **configs}
-    return {name: Checkpoint(name, config, _TENSORS, _TENSORS[0].size_bytes) for name, config in configs.items()}
+    return {
+        name: Checkpoint(name, config, (_tensor(name),), _tensor(name).size_bytes) for name, config in configs.items()
+    }
 
 
-_TENSORS = (CheckpointTensor("model.embed_tokens.weight", "BF16", (8_030_261_248,), 16_060_522_496),)
+_BYTES = {"deepseek-v3": 688_586_727_753, "qwen3-30b-a3b": 61_064_245_248, "gpt-oss-20b": 13_761_264_768}
+"""Of the published checkpoints; any other is taken to be as large as an 8B model in bfloat16."""
+
+
+def _tensor(name: str) -> CheckpointTensor:
+    size_bytes = _BYTES.get(name, 16_060_522_496)
+    return CheckpointTensor("model.embed_tokens.weight", "BF16", (size_bytes // 2,), size_bytes)
 
 
 def subject_of(example: Example) -> Subject:
     """The Subject of an example: its command line, model by name, and devices."""
-    command = parse_command(example.command.split())
-    environ = {"HOME": "/nowhere", **dict(example.environ)}
+    command = parse_command(shlex.split(example.command))
+    environ = {"HOME": "/nowhere", **dict(example.environ), **dict(command.variables)}
     words = command.words
     if command.engine == "llama.cpp":
         strict = parse_llama_server(words, environ, strict=True)
@@ -87,6 +96,7 @@ def subject_of(example: Example) -> Subject:
             model_note="" if model is not None else "MODEL: no such file",
             draft=draft,
             devices=parse_gpu_specs(example.gpus),
+            one_card_stands_for_all=len(example.gpus) == 1,
             are_devices_known=bool(example.gpus),
             host_total_bytes=example.host_total_bytes,
             environ=example.environ,

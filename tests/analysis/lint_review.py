@@ -1,0 +1,93 @@
+"""The table of docs/lint-review.md: what kvtop says of every command line of the corpus, and what a person expected.
+
+    python tests/analysis/lint_review.py
+
+rewrites it; `test_lint_corpus.py` fails when the page is not current.
+"""
+
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+sys.path.insert(0, str(HERE.parent / "models"))
+
+import rule_models  # noqa: E402  its folder is on the path only now
+
+from kvtop.analysis.linting import LintResult, lint  # noqa: E402
+from kvtop.analysis.ruling import Example  # noqa: E402
+
+PAGE = ROOT / "docs" / "lint-review.md"
+BEGIN, END = "<!-- lint_review.py -->\n", "<!-- end of lint_review.py -->\n"
+EVERYWHERE = "metrics-disabled"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One command line of the corpus. `expected` are slugs, `doubt` is what may be seen otherwise."""
+
+    id: str
+    origin: str
+    example: Example
+    expected: frozenset[str]
+    doubt: str
+
+
+def cases() -> tuple[Case, ...]:
+    """The corpus."""
+    with (ROOT / "tests" / "fixtures" / "lint_corpus" / "commands.toml").open("rb") as file:
+        rows = tomllib.load(file)["case"]
+    return tuple(
+        Case(
+            row["id"],
+            row["from"],
+            Example(row["command"], tuple(row.get("gpu", ())), row.get("model", ""), row.get("draft", "")),
+            frozenset(row["expect"]) | _metrics(row["command"]),
+            row.get("doubt", ""),
+        )
+        for row in rows
+    )
+
+
+def _metrics(command: str) -> frozenset[str]:
+    """Every llama-server without `--metrics` is told so, as an info."""
+    silent = ("llama-server" in command or "llama.cpp:server" in command) and "--metrics" not in command
+    return frozenset({EVERYWHERE} if silent else ())
+
+
+def linted(case: Case) -> LintResult:
+    """What kvtop says of it."""
+    return lint(rule_models.subject_of(case.example))
+
+
+def table() -> str:
+    """Counts, then a row for each command line."""
+    corpus = cases()
+    rows = ["| command line | from | findings | unexpected | missed |", "| --- | --- | --- | --- | --- |"]
+    alarms = misses = findings = 0
+    for case in corpus:
+        result = linted(case)
+        found = {it.slug: it.severity for it in result.findings}
+        extra, missed = sorted(found.keys() - case.expected), sorted(case.expected - found.keys())
+        alarms, misses, findings = alarms + len(extra), misses + len(missed), findings + len(found)
+        shown = ", ".join(f"{slug} ({severity})" for slug, severity in found.items() if slug != EVERYWHERE)
+        row = (case.id, case.origin, shown or "none", ", ".join(extra) or "-", ", ".join(missed) or "-")
+        rows.append(f"| {' | '.join(row)} |")
+    doubts = [f"- {case.id}: {case.doubt}." for case in corpus if case.doubt]
+    head = f"{len(corpus)} command lines, {findings} findings: {alarms} not expected by hand, {misses} missed."
+    return "\n".join([head, "", *rows, "", "Open to another view:", "", *doubts, ""])
+
+
+def renewed(page: str) -> str:
+    """The page with the table as it is now. Raises ValueError without its markers."""
+    before, found, rest = page.partition(BEGIN)
+    _, ended, after = rest.partition(END)
+    if not found or not ended:
+        raise ValueError(f"{PAGE.name} lacks its markers")
+    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(renewed(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
