@@ -95,7 +95,11 @@ def samples_of(args: argparse.Namespace, config: Config) -> Callable[[], AsyncIt
 async def timed_samples(args: argparse.Namespace, config: Config) -> AsyncIterator[tuple[Sample, float]]:
     """A Sample every interval with the seconds that measuring it took, for ever."""
     names = _pseudonyms(args)
-    poller = Poller(poller_options(args, config)) if args.demo is None else None
+    poller: Poller | Fleet | None = None
+    if args.prometheus is not None:
+        poller = Fleet(fleet_options(args, config))
+    elif args.demo is None:
+        poller = Poller(poller_options(args, config))
     chosen = None if poller is not None else _scenario(args)
     first = time.monotonic()
     while True:

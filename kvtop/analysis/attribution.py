@@ -89,6 +89,9 @@ def driver_bytes(device: Device, pids: frozenset[int], processes: Mapping[int, P
     sizes = [row.used_bytes for row in rows]
     if any(size is None for size in sizes):
         return Figure(None, Basis.UNKNOWN, source="the driver lists the process but not its memory")
+    if device.backend == "dcgm":
+        # DCGM counts cards, not processes; a fleet lists a pod with bytes only where it is alone on its card.
+        return Figure(sum(size for size in sizes if size is not None), Basis.MEASURED, source="DCGM, the whole card")
     said_by = "NVML" if device.backend == "nvml" else device.backend
     return Figure(sum(size for size in sizes if size is not None), Basis.MEASURED, source=f"{said_by}, per process")
 

@@ -15,21 +15,25 @@ from kvtop.domain.sample import Failure, Sample
 from kvtop.domain.server import ServerReading
 from kvtop.sources.daemon_thread import in_daemon_thread
 from kvtop.sources.fleet import cards, servers
-from kvtop.sources.fleet.series import Series, by_name, vector
+from kvtop.sources.fleet.series import Series, by_name, scrape_errors, vector
 from kvtop.sources.http import HttpClient
 from kvtop.sources.live_models import LiveModels, ModelKind, ModelRequest
+from kvtop.sources.sealing import sealed
 
-QUERY = "/api/v1/query"
+QUERY, TARGETS = "/api/v1/query", "/api/v1/targets?state=active"
 REFRESH_SECONDS = 5.0
 """Not oftener: metrics servers scrape every 15 to 60 seconds."""
 
 _GROUPS = (
     servers.VLLM_NAMES,
     (cards.USED, cards.FREE, cards.RESERVED, *cards.EXTRAS),
-    (cards.KVTOP_TOTAL, cards.KVTOP_USED, cards.KVTOP_DRIVER),
+    (cards.KVTOP_TOTAL, cards.KVTOP_USED, cards.KVTOP_RESERVED, cards.KVTOP_DRIVER),
     (servers.INFO, servers.SEGMENTS, servers.CAPACITY, servers.TOKENS, servers.RATIO, servers.UP),
     ("up",),
 )
+_AGES = ("timestamp(kvtop_build_info)", f"timestamp({servers.CACHE})", f"timestamp({cards.USED})")
+"""When each kind of target was last scraped: a figure that was relayed may be old though it is the newest."""
+
 _SEEN = f"last_over_time({servers.CACHE}[1h]) or last_over_time({servers.INFO}[1h])"
 
 
@@ -64,14 +68,17 @@ class Fleet:
         """One look at everything."""
         if self._client is None:
             self._client = HttpClient(timeout_seconds=4.0)
-        queries = [*(_selector(names) for names in _GROUPS), _SEEN]
+        queries = [*(_selector(names) for names in _GROUPS), *_AGES, _SEEN]
         answers = await asyncio.gather(*(self._ask(query) for query in queries))
         failures = tuple(dict.fromkeys(it for it in answers if isinstance(it, Failure)))
         if failures:
             return self._failed(failures)
-        found = by_name(series for it in answers[:-1] if not isinstance(it, Failure) for series in it)
-        seen = answers[-1] if not isinstance(answers[-1], Failure) else ()
-        self._last = await self._read(found, seen, time.time())
+        known = [it for it in answers if not isinstance(it, Failure)]
+        found = by_name(series for it in known[: len(_GROUPS)] for series in it)
+        now = time.time()
+        scraped = {it.target: it.value for vector in known[len(_GROUPS) : -1] for it in vector}
+        why = await self._scrape_errors() if any(it.value == 0 for it in found.get("up", ())) else {}
+        self._last = sealed(await self._read(found, known[-1], now, scraped, why))
         return self._last
 
     async def aclose(self) -> None:
@@ -80,14 +87,34 @@ class Fleet:
             await self._client.aclose()
             self._client = None
 
-    async def _read(self, found: dict[str, list[Series]], seen: tuple[Series, ...], now: float) -> Sample:
-        down = {it.target: "its target is down" for it in found.get("up", ()) if it.value == 0}
-        ours = cards.kvtop_cards(found, now, self._stand_ins)
-        devices = cards.without_doubles(ours, cards.dcgm_cards(found, now, self._stand_ins))
-        readings = [
-            *servers.vllm_servers(found, devices, self._stand_ins),
-            *servers.kvtop_servers(found, self._stand_ins),
-        ]
+    async def _scrape_errors(self) -> dict[str, str]:
+        """Why targets are down, by instance; empty where nobody says (a Thanos or Mimir scrapes nothing itself)."""
+        if self._client is None:
+            return {}
+        headers = {} if self._options.tenant is None else {"X-Scope-OrgID": self._options.tenant}
+        reply = await self._client.get(self._options.url, TARGETS, self._options.token, headers)
+        return scrape_errors(reply.body) if reply.status == 200 else {}
+
+    async def _read(
+        self,
+        found: dict[str, list[Series]],
+        seen: tuple[Series, ...],
+        now: float,
+        scraped: dict[str, float],
+        why: dict[str, str],
+    ) -> Sample:
+        down = {
+            it.target: f"its target is down: {why.get(it.target) or 'no reason given'}"
+            for it in found.get("up", ())
+            if it.value == 0
+        }
+        ours = cards.kvtop_cards(found, now, self._stand_ins, scraped)
+        devices = cards.without_doubles(ours, cards.dcgm_cards(found, now, self._stand_ins, scraped))
+        readings = servers.without_doubles(
+            servers.kvtop_servers(found, self._stand_ins),
+            servers.vllm_servers(found, devices, self._stand_ins),
+        )
+        readings = servers.with_age(readings, found, now, scraped)
         readings += servers.lost_servers(seen, readings, down)
         models, keyed = await self._with_models(readings)
         return Sample(
@@ -97,7 +124,7 @@ class Fleet:
             servers=tuple(keyed),
             models=models,
             failures=tuple(
-                Failure(f"target {target}", "the metrics server cannot scrape it", "look at its page of targets")
+                Failure(f"target {target}", down[target], "look at the page of targets of the metrics server")
                 for target in sorted(down)
             ),
         )
@@ -133,7 +160,11 @@ class Fleet:
                 raise ValueError(reply.error)
             return vector(json.loads(reply.body))
         except (ValueError, RecursionError) as error:
-            words = str(error) if reply.status in {None, 200, 400, 422} else f"status {reply.status}"
+            words = str(error)
+            if reply.status not in {None, 200, 400, 422}:
+                words = f"status {reply.status} {reply.error}".strip()
+            elif isinstance(error, json.JSONDecodeError):
+                words = "not an answer of a metrics server"
             return Failure(where, words, "check the address: it is that of Prometheus, Thanos or Mimir itself")
 
     def _failed(self, failures: tuple[Failure, ...]) -> Sample:

@@ -6,18 +6,33 @@ pod is named for a card (time slices, MPS), nobody can divide it and the shares 
 
 from collections.abc import Mapping, Sequence
 
-from kvtop.domain.device import Device, DeviceMemory, ProcessMemory
+from kvtop.domain.device import Device, DeviceMemory, DeviceState, ProcessMemory
 from kvtop.sources.fleet.series import Series
 
 _MIB = 1024 * 1024
 USED, FREE, RESERVED = "DCGM_FI_DEV_FB_USED", "DCGM_FI_DEV_FB_FREE", "DCGM_FI_DEV_FB_RESERVED"
 EXTRAS = ("DCGM_FI_DEV_GPU_UTIL", "DCGM_FI_DEV_GPU_TEMP", "DCGM_FI_DEV_POWER_USAGE")
 KVTOP_TOTAL, KVTOP_USED = "kvtop_device_memory_total_bytes", "kvtop_device_memory_used_bytes"
+KVTOP_RESERVED = "kvtop_device_memory_reserved_bytes"
+REMOTE_HOST = "remote host"
+"""The backend of another machine's memory: "host" is this machine's, whose processes are looked at here."""
+
+STALE_SECONDS = 90.0
+"""Older than three scrapes at the usual 30 s."""
+
 KVTOP_DRIVER = "kvtop_process_memory_driver_bytes"
 
 
-def dcgm_cards(series: Mapping[str, Sequence[Series]], taken_at: float, stand_ins: "StandIns") -> list[Device]:
-    """One device a card or MIG slice. The driver's total is what is used, free and reserved together."""
+def dcgm_cards(
+    series: Mapping[str, Sequence[Series]],
+    taken_at: float,
+    stand_ins: "StandIns",
+    scraped: Mapping[str, float] | None = None,
+) -> list[Device]:
+    """One device a card or MIG slice. The driver's total is what is used, free and reserved together.
+
+    `scraped` is the Unix time of each target's last scrape, where it is known.
+    """
     cards: dict[str, list[Series]] = {}
     for it in series.get(USED, ()):
         cards.setdefault(_card_id(it), []).append(it)
@@ -37,7 +52,8 @@ def dcgm_cards(series: Mapping[str, Sequence[Series]], taken_at: float, stand_in
                 backend="dcgm",
                 memory=DeviceMemory(total, used, free, reserved),
                 processes=shares if pods else None,
-                measured_at=taken_at,
+                measured_at=(scraped or {}).get(first.target, taken_at),
+                state=_state((scraped or {}).get(first.target, taken_at), taken_at, used),
                 note="" if len(pods) < 2 else f"{len(pods)} pods share it, and DCGM does not say who holds what",
                 uuid=first.label("UUID", "uuid"),
                 utilization_ratio=_scaled(values[EXTRAS[0]].get(card), 0.01),
@@ -48,9 +64,15 @@ def dcgm_cards(series: Mapping[str, Sequence[Series]], taken_at: float, stand_in
     return devices
 
 
-def kvtop_cards(series: Mapping[str, Sequence[Series]], taken_at: float, stand_ins: "StandIns") -> list[Device]:
-    """Devices that a kvtop exporter tells of; its servers' totals are the shares."""
+def kvtop_cards(
+    series: Mapping[str, Sequence[Series]],
+    taken_at: float,
+    stand_ins: "StandIns",
+    scraped: Mapping[str, float] | None = None,
+) -> list[Device]:
+    """Devices that a kvtop exporter tells of; its servers' totals are the shares. `scraped` as above."""
     used = {_kvtop_id(it): it.whole for it in series.get(KVTOP_USED, ())}
+    reserved = {_kvtop_id(it): it.whole for it in series.get(KVTOP_RESERVED, ())}
     shares: dict[str, list[ProcessMemory]] = {}
     for it in series.get(KVTOP_DRIVER, ()):
         row = ProcessMemory(stand_ins.of(server_id(it)), it.whole)
@@ -58,15 +80,20 @@ def kvtop_cards(series: Mapping[str, Sequence[Series]], taken_at: float, stand_i
     devices = []
     for it in series.get(KVTOP_TOTAL, ()):
         device = _kvtop_id(it)
-        total, taken = it.whole, used.get(device)
+        total, taken, kept = it.whole, used.get(device), reserved.get(device)
+        backend = it.label("backend") or "unknown"
+        free = None if total is None or taken is None else max(total - taken - (kept or 0), 0)
+        at = (scraped or {}).get(it.target, taken_at)
         devices.append(
             Device(
                 id=device,
                 name=it.label("name") or it.label("device") or "device",
-                backend=it.label("backend") or "unknown",
-                memory=DeviceMemory(total, taken, None if total is None or taken is None else total - taken),
+                backend=REMOTE_HOST if backend == "host" else backend,
+                memory=DeviceMemory(total, taken, free, kept),
                 processes=tuple(shares.get(device, ())),
-                measured_at=taken_at,
+                measured_at=at,
+                state=_state(at, taken_at, taken),
+                note="" if taken is not None else "its kvtop tells no use: the device does not answer there",
                 uuid=it.label("uuid"),
             )
         )
@@ -93,6 +120,12 @@ class StandIns:
 def server_id(it: Series) -> str:
     """A server of another host's kvtop: its own name there, at that host."""
     return f"{it.host} {it.label('server', 'exported_server') or 'server'}"
+
+
+def _state(measured_at: float, now: float, used_bytes: int | None) -> DeviceState:
+    if now - measured_at > STALE_SECONDS:
+        return DeviceState.STALE
+    return DeviceState.OK if used_bytes is not None else DeviceState.ERROR
 
 
 def _card_id(it: Series) -> str:

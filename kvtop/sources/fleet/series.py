@@ -1,10 +1,14 @@
 """Series of a metrics server: one value with its name and labels, and who they belong to."""
 
+import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from kvtop.sources.redaction import clean
+
+_MOST = 2.0**62
+"""More bytes than any machine has: sums of such numbers would no longer be numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +28,8 @@ class Series:
 
     @property
     def whole(self) -> int | None:
-        """The value as a whole number; None for NaN and infinities, which mean "nothing measured"."""
-        return round(self.value) if math.isfinite(self.value) else None
+        """The value as a whole number; None for NaN, infinities and what no machine has: "nothing measured"."""
+        return round(self.value) if math.isfinite(self.value) and abs(self.value) < _MOST else None
 
     @property
     def host(self) -> str:
@@ -58,6 +62,22 @@ def vector(document: object) -> tuple[Series, ...]:
     if not isinstance(rows, list):
         raise ValueError("the answer holds no vector")
     return tuple(found for row in rows if (found := _series(row)) is not None)
+
+
+def scrape_errors(body: bytes) -> dict[str, str]:
+    """Of an answer to `/api/v1/targets`: instance -> what its last scrape met, for targets that are down."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    data = document.get("data") if isinstance(document, dict) else None
+    rows = data.get("activeTargets") if isinstance(data, dict) else None
+    found = {}
+    for row in rows if isinstance(rows, list) else ():
+        labels = row.get("labels") if isinstance(row, dict) else None
+        if isinstance(labels, dict) and row.get("health") == "down":
+            found[clean(str(labels.get("instance", "")))] = clean(str(row.get("lastError", "")))
+    return found
 
 
 def _series(row: object) -> Series | None:

@@ -4,12 +4,13 @@ vLLM puts its blocks into labels, which no query language turns into numbers: th
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from kvtop.domain.device import Device
 from kvtop.domain.engine_report import MemoryReport, PoolReport
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.server import Counters, ModelFacts, ServerReading, ServerState
-from kvtop.sources.fleet.cards import StandIns, server_id
+from kvtop.sources.fleet.cards import STALE_SECONDS, StandIns, server_id
 from kvtop.sources.fleet.series import Series
 
 CACHE = "vllm:cache_config_info"
@@ -21,6 +22,7 @@ VLLM_NAMES = (CACHE, *USED, RUNNING, WAITING, *PROMPT, *GENERATED)
 INFO, SEGMENTS = "kvtop_server_info", "kvtop_process_memory_bytes"
 CAPACITY, TOKENS = "kvtop_kv_cache_capacity_tokens", "kvtop_kv_cache_used_tokens"
 RATIO, UP = "kvtop_kv_cache_used_ratio", "kvtop_server_up"
+_INSIDE = frozenset({"127.0.0.1", "localhost", "0.0.0.0", "[::1]", ""})
 _BY_SEGMENT = {
     "weights": "weights_bytes",
     "kv_cache": "kv_cache_bytes",
@@ -58,10 +60,62 @@ def vllm_servers(
                     requests_waiting=_sum(owner, series, (WAITING,)),
                 ),
                 pools=pools,
+                memory_reports=tuple(_pool_reports(pools)) if cards else (),
                 is_remote=True,
             )
         )
     return readings
+
+
+def _pool_reports(pools: Iterable[PoolReport]) -> Iterable[MemoryReport]:
+    """What vLLM 0.32 says a rank's pool was cut from."""
+    for pool in pools:
+        if pool.budget_bytes is not None:
+            source = f"kv_cache_memory_bytes of {CACHE}, of each rank"
+            yield MemoryReport(engine_index=pool.engine_index, kv_cache_bytes=pool.budget_bytes, source=source)
+
+
+def without_doubles(told: Sequence[ServerReading], own: Sequence[ServerReading]) -> list[ServerReading]:
+    """A server that both its host's kvtop and its own metrics tell of is taken once: the split of the one, with the
+    requests and pools of the other. It is the same where the address that is scraped is that of the server."""
+    by_place = {_place(it): it for it in told}
+    merged = {it.id: it for it in told}
+    alone = []
+    for it in own:
+        explained = by_place.get(it.id)
+        if explained is None:
+            alone.append(it)
+        else:
+            pools = it.pools or explained.pools
+            merged[explained.id] = replace(explained, counters=it.counters, pools=pools)
+    return [*alone, *merged.values()]
+
+
+def _place(it: ServerReading) -> str:
+    """HOST:PORT of a server that a kvtop told of: "n1 127.0.0.1:8000" can be scraped at n1:8000."""
+    machine, _, name = it.id.partition(" ")
+    host, _, port = name.rpartition(":")
+    return f"{machine if host in _INSIDE else host}:{port}"
+
+
+def with_age(
+    readings: Iterable[ServerReading],
+    series: Mapping[str, Sequence[Series]],
+    now: float,
+    scraped: Mapping[str, float],
+) -> list[ServerReading]:
+    """The readings; those whose target was last scraped long ago say so, and are not called ready."""
+    target_of = {_owner(it): it.target for name in (CACHE, *USED) for it in series.get(name, ())}
+    target_of |= {server_id(it): it.target for it in series.get(INFO, ())}
+    aged = []
+    for reading in readings:
+        age_seconds = now - scraped.get(target_of.get(reading.id, ""), now)
+        if age_seconds > STALE_SECONDS:
+            hint = f"old: last scraped {age_seconds:.0f} s ago"
+            aged.append(replace(reading, state=ServerState.UNKNOWN, hint=hint))
+        else:
+            aged.append(reading)
+    return aged
 
 
 def kvtop_servers(series: Mapping[str, Sequence[Series]], stand_ins: StandIns) -> list[ServerReading]:
@@ -141,7 +195,7 @@ def _pools(owner: str, series: Mapping[str, Sequence[Series]]) -> Iterable[PoolR
 
 def _label_number(it: Series | None, name: str) -> int | None:
     text = it.labels.get(name, "") if it is not None else ""
-    return int(text) if text.isdigit() else None
+    return int(text) if text.isdecimal() and len(text) < 19 else None
 
 
 def _product(one: int | None, other: int | None) -> int | None:
@@ -162,8 +216,11 @@ def _model(owner: str, series: Mapping[str, Sequence[Series]]) -> str | None:
 
 
 def _launch(model: str | None, pools: Sequence[PoolReport], cards: int) -> LaunchOptions | None:
-    """What metrics tell of the launch. One rank a card is assumed: tensor parallel is not among vLLM's metrics."""
-    if model is None:
+    """What metrics tell of the launch. One rank a card is assumed: tensor parallel is not among vLLM's metrics.
+
+    None where its cards are not known: without the number of ranks every figure would be a guess.
+    """
+    if model is None or cards == 0:
         return None
     options = [LaunchOption("model", model, Origin.ENDPOINT, "model_name of its metrics")]
     if cards > 1:
@@ -204,5 +261,5 @@ def _reports(own: str, series: Mapping[str, Sequence[Series]]) -> Iterable[Memor
             kv_cache_bytes=sizes.get("kv_cache_bytes"),
             recurrent_bytes=sizes.get("recurrent_bytes"),
             graph_bytes=sizes.get("graph_bytes"),
-            source="the kvtop exporter on that host",
+            source="the kvtop exporter on that host, which computes or estimates it",
         )
