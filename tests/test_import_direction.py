@@ -5,7 +5,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1] / "kvtop"
-WIRING = {"cli", "watching", "replaying", "replay_controls", "diffing", "verbs", "plan_reading", "__main__", "__init__"}
+WIRING = {
+    "cli",
+    "watching",
+    "replaying",
+    "replay_controls",
+    "diffing",
+    "verbs",
+    "plan_reading",
+    "__main__",
+    "__init__",
+    "what_if_desk",
+}
 ALLOWED = {
     "domain": {"domain"},
     "text": set(),

@@ -47,8 +47,8 @@ def live_plan(
     model = models.get(reading.model_key) if reading.model_key is not None else None
     if model is None or reading.model_key is None:
         return None, "the model file could not be read, so nothing can be computed (see Sources)"
-    launch = _with_report(live_launch(reading), reading)
-    devices = _for_all_ranks(launch, devices)
+    launch = effective_launch(reading)
+    devices = for_all_ranks(launch, devices)
     draft_key = reading.draft_key
     key = (reading.model_key, draft_key, launch, devices)
     if key not in memory.plans:
@@ -57,6 +57,11 @@ def live_plan(
         draft = models.get(draft_key) if draft_key is not None else None
         memory.plans[key] = _compute(memory, reading.model_key, model, draft, launch, devices)
     return memory.plans[key]
+
+
+def effective_launch(reading: ServerReading) -> LaunchOptions:
+    """What a running server's plan is made from. `reading.launch` must be known."""
+    return _with_report(live_launch(reading), reading)
 
 
 def _with_report(launch: LaunchOptions, reading: ServerReading) -> LaunchOptions:
@@ -76,7 +81,7 @@ def _with_report(launch: LaunchOptions, reading: ServerReading) -> LaunchOptions
     return replace(launch, options=(*(it for it in launch.options if it.name not in names), *added))
 
 
-def _for_all_ranks(launch: LaunchOptions, devices: tuple[PlanDevice, ...]) -> tuple[PlanDevice, ...]:
+def for_all_ranks(launch: LaunchOptions, devices: tuple[PlanDevice, ...]) -> tuple[PlanDevice, ...]:
     """Ranks on other machines, or hidden from kvtop, are planned on cards like the last one that is seen."""
     if launch.engine != "vllm" or not devices:
         return devices
@@ -101,9 +106,7 @@ def _compute(
             answer: MemoryPlan | Refusal = on_host(launch, model)
         else:
             second = prepare(draft) if isinstance(draft, GgufHeader) else None
-            answer = plan_launch(
-                launch, _prepared(memory, key, model), devices, draft=second, at_tokens=MLX_STEP_TOKENS
-            )
+            answer = plan_launch(launch, prepared(memory, key, model), devices, draft=second, at_tokens=MLX_STEP_TOKENS)
     except UnknownArchitectureError as error:
         return None, str(error)
     if isinstance(answer, Refusal):
@@ -111,7 +114,7 @@ def _compute(
     return answer, f"computed for {answer.rules_version}{_assumed(launch, devices)}"
 
 
-def _prepared(memory: PlanMemory, key: str, model: ModelFile) -> PlannableModel:
+def prepared(memory: PlanMemory, key: str, model: ModelFile) -> PlannableModel:
     if isinstance(model, Checkpoint):
         return model
     known = memory.prepared.get(key)

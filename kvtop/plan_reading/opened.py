@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import MemoryPlan, Refusal
+from kvtop.domain.what_if import WhatIf
 from kvtop.plan_reading.question import Machine, Question
 from kvtop.planning.any_engine import plan_launch
-from kvtop.planning.what_if import Ground, WhatIf
+from kvtop.planning.what_if import Ground
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from kvtop.domain.frontier import Cell, Frontier, Row
 from kvtop.domain.plan import MemoryPlan, Refusal
 from kvtop.domain.plan_answer import Fit
+from kvtop.domain.what_if import Comparison, WhatIf
 from kvtop.planning.bisection import largest
-from kvtop.planning.what_if import Comparison, Ground, WhatIf, compare, replace_length
+from kvtop.planning.what_if import Ground, compare, replace_length
 
 PAIRS = (
     ("f16", "f16"),

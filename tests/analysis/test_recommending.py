@@ -13,6 +13,7 @@ from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import MemoryPlan, PlanDevice
 from kvtop.domain.plan_answer import Fit
 from kvtop.domain.recommendation import Recommendation, Recommendations, Wish
+from kvtop.domain.what_if import WhatIf
 from kvtop.planning.any_engine import PlannableModel, plan_launch
 from kvtop.planning.cache_types import CACHE_TYPES
 from kvtop.planning.command import parse_command
@@ -20,7 +21,7 @@ from kvtop.planning.llamacpp.options import parse_llama_server
 from kvtop.planning.llamacpp.prepared import prepare
 from kvtop.planning.mlx.options import parse_server_options
 from kvtop.planning.vllm.options import parse_serve_options
-from kvtop.planning.what_if import Ground, WhatIf
+from kvtop.planning.what_if import Ground
 from kvtop.sources.demo.gguf_models import gemma3_27b, llama31_8b
 from kvtop.views.export.recommendation_text import recommendations_json, recommendations_text
 

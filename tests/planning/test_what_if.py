@@ -10,6 +10,7 @@ from tiny_models import tiny_checkpoint
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.plan import MemoryPlan, PlanDevice, Refusal, UnknownArchitectureError
 from kvtop.domain.plan_answer import Fit
+from kvtop.domain.what_if import WhatIf
 from kvtop.planning.any_engine import PlannableModel, plan_launch
 from kvtop.planning.command import parse_command
 from kvtop.planning.launch_command import Host, command_words, host_of, instruction, option_words
@@ -19,7 +20,7 @@ from kvtop.planning.mlx.options import parse_server_options
 from kvtop.planning.moves import ENGINES, Dial, turn
 from kvtop.planning.moves.steps import around, finer
 from kvtop.planning.vllm.options import parse_serve_options
-from kvtop.planning.what_if import Ground, WhatIf, compare, running
+from kvtop.planning.what_if import Ground, compare, running
 from kvtop.sources.demo.gguf_models import gemma3_27b, llama31_8b
 
 GIB = 2**30

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from kvtop.domain.evidence import Measurement
 from kvtop.domain.plan import MemoryPlan
 from kvtop.domain.recommendation import Wish
-from kvtop.planning.what_if import Ground, WhatIf, replace_length
+from kvtop.domain.what_if import WhatIf
+from kvtop.planning.what_if import Ground, replace_length
 
 STEP_TOKENS = 256
 SMALL_UBATCH = 256

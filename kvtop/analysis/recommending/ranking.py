@@ -11,12 +11,13 @@ from kvtop.domain.evidence import Evidence, Match, Tier
 from kvtop.domain.plan import Estimate, MemoryPlan, Refusal
 from kvtop.domain.plan_answer import Fit, Room
 from kvtop.domain.recommendation import Recommendation, Recommendations
+from kvtop.domain.what_if import Comparison, DeviceChange
 from kvtop.planning.bisection import largest
 from kvtop.planning.cache_speed import cache_speed
 from kvtop.planning.frontier import concurrency, holds
 from kvtop.planning.launch_command import command_words
 from kvtop.planning.llamacpp.prepared import PreparedModel
-from kvtop.planning.what_if import Comparison, DeviceChange, compare
+from kvtop.planning.what_if import compare
 from kvtop.text import bytes_text
 
 MOST = 3

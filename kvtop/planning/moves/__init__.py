@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from kvtop.domain.plan import MemoryPlan
+from kvtop.domain.what_if import WhatIf
 from kvtop.planning.moves import llamacpp, mlx, vllm
-from kvtop.planning.what_if import WhatIf
 
 
 class Dial(StrEnum):

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Mapping
 
 from kvtop.domain.plan import MemoryPlan
-from kvtop.planning.moves.steps import around, doubled, finer
-from kvtop.planning.what_if import WhatIf
+from kvtop.domain.what_if import WhatIf
+from kvtop.planning.moves.steps import MOST_TOKENS, around, doubled, finer
 
 TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "iq4_nl", "q4_0")
 """From the most bytes to the fewest."""
-LEAST_CONTEXT_TOKENS, LEAST_UBATCH_TOKENS = 256, 32
+LEAST_CONTEXT_TOKENS, LEAST_UBATCH_TOKENS, MOST_UBATCH_TOKENS = 256, 32, 65536
 MOST_SLOTS = 256
 """LLAMA_MAX_SEQ (src/llama-cparams.h)."""
 _DEFAULT_TYPE = "f16"
@@ -39,7 +39,9 @@ def _context_fine(what_if: WhatIf, plan: MemoryPlan | None, step: int) -> WhatIf
 
 
 def _resized(what_if: WhatIf, cells: int) -> WhatIf | None:
-    return None if cells < LEAST_CONTEXT_TOKENS else what_if.with_changes(**{"ctx-size": str(cells)})
+    return (
+        None if not LEAST_CONTEXT_TOKENS <= cells <= MOST_TOKENS else what_if.with_changes(**{"ctx-size": str(cells)})
+    )
 
 
 def _slots(what_if: WhatIf, plan: MemoryPlan | None, step: int) -> WhatIf | None:
@@ -64,7 +66,7 @@ def _ubatch(what_if: WhatIf, _: MemoryPlan | None, step: int) -> WhatIf | None:
     """Twice or half the micro-batch; a larger one than `-b` takes `-b` along, which would cap it."""
     batch = _whole(what_if.value("batch-size"), 2048)
     tokens = doubled(min(_whole(what_if.value("ubatch-size"), 512), batch), step)
-    if tokens < LEAST_UBATCH_TOKENS:
+    if not LEAST_UBATCH_TOKENS <= tokens <= MOST_UBATCH_TOKENS:
         return None
     if tokens > batch:
         return what_if.with_changes(**{"ubatch-size": str(tokens), "batch-size": str(tokens)})

@@ -6,12 +6,13 @@ It has no configured context: the length of the one sequence that is looked at i
 from collections.abc import Callable, Mapping
 
 from kvtop.domain.plan import MemoryPlan
-from kvtop.planning.moves.steps import around, doubled, finer
-from kvtop.planning.what_if import WhatIf, replace_length
+from kvtop.domain.what_if import WhatIf
+from kvtop.planning.moves.steps import MOST_TOKENS, around, doubled, finer
+from kvtop.planning.what_if import replace_length
 
 BITS = ("none", "8", "6", "4", "3", "2")
 GROUPS = ("64", "128", "32")
-DEFAULT_START_TOKENS, DEFAULT_KEPT = 5000, 10
+DEFAULT_START_TOKENS, DEFAULT_KEPT, MOST_KEPT = 5000, 10, 1000
 GRAIN_TOKENS = 256
 """mlx-lm's cache grows by as much."""
 
@@ -30,24 +31,27 @@ def _start(what_if: WhatIf, _: MemoryPlan | None, step: int) -> WhatIf:
     asked = what_if.value("quantized-kv-start")
     at = int(asked) if asked is not None and asked.isdigit() else DEFAULT_START_TOKENS
     moved = doubled(at, step) if at else (GRAIN_TOKENS if step > 0 else 0)
+    moved = min(moved, MOST_TOKENS)
     return what_if.with_changes(**{"quantized-kv-start": str(moved if moved >= GRAIN_TOKENS else 0)})
 
 
 def _kept(what_if: WhatIf, _: MemoryPlan | None, step: int) -> WhatIf | None:
     asked = what_if.value("prompt-cache-size")
     kept = (int(asked) if asked is not None and asked.isdigit() else DEFAULT_KEPT) + step
-    return what_if.with_changes(**{"prompt-cache-size": str(kept)}) if kept >= 0 else None
+    return what_if.with_changes(**{"prompt-cache-size": str(kept)}) if 0 <= kept <= MOST_KEPT else None
 
 
 def _length(what_if: WhatIf, _: MemoryPlan | None, step: int) -> WhatIf | None:
     if what_if.at_tokens is None:
         return None
     tokens = doubled(what_if.at_tokens, step)
-    return replace_length(what_if, tokens) if tokens >= 1 else None
+    return replace_length(what_if, tokens) if 1 <= tokens <= MOST_TOKENS else None
 
 
 def _length_fine(what_if: WhatIf, _: MemoryPlan | None, step: int) -> WhatIf | None:
-    return None if what_if.at_tokens is None else replace_length(what_if, finer(what_if.at_tokens, step, GRAIN_TOKENS))
+    if what_if.at_tokens is None:
+        return None
+    return replace_length(what_if, min(finer(what_if.at_tokens, step, GRAIN_TOKENS), MOST_TOKENS))
 
 
 TURNS: Mapping[str, tuple[str, Callable[[WhatIf, MemoryPlan | None, int], WhatIf | None]]] = {

@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+MOST_TOKENS = 1 << 26
+"""More than any model was trained for: where turning a length up ends."""
+
 
 def around(ring: Sequence[str], at: str, step: int) -> str:
     """The next word of a ring; a word that is not in it steps in at its beginning or end."""

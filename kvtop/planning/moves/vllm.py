@@ -3,12 +3,12 @@
 from collections.abc import Callable, Mapping
 
 from kvtop.domain.plan import MemoryPlan
-from kvtop.planning.moves.steps import around, doubled, finer
+from kvtop.domain.what_if import WhatIf
+from kvtop.planning.moves.steps import MOST_TOKENS, around, doubled, finer
 from kvtop.planning.vllm.settings import DEFAULT_UTILIZATION
-from kvtop.planning.what_if import WhatIf
 
 TYPES = ("auto", "fp8", "fp8_e5m2")
-LEAST_LENGTH_TOKENS = 256
+LEAST_LENGTH_TOKENS, MOST_RANKS = 256, 64
 _UTILIZATION_STEP = 0.01
 _POOL = ("kv-cache-memory-bytes", "num-gpu-blocks-override")
 
@@ -36,7 +36,11 @@ def _context_fine(what_if: WhatIf, plan: MemoryPlan | None, step: int) -> WhatIf
 
 
 def _resized(what_if: WhatIf, length: int) -> WhatIf | None:
-    return None if length < LEAST_LENGTH_TOKENS else what_if.with_changes(**{"max-model-len": str(length)})
+    return (
+        None
+        if not LEAST_LENGTH_TOKENS <= length <= MOST_TOKENS
+        else what_if.with_changes(**{"max-model-len": str(length)})
+    )
 
 
 def _utilization(what_if: WhatIf, _: MemoryPlan | None, step: int) -> WhatIf | None:
@@ -58,7 +62,7 @@ def _tensor_parallel(what_if: WhatIf, _: MemoryPlan | None, step: int) -> WhatIf
     if not asked.isdigit():
         return None
     size = doubled(int(asked), step)
-    return what_if.with_changes(**{"tensor-parallel-size": str(size)}) if size else None
+    return what_if.with_changes(**{"tensor-parallel-size": str(size)}) if 1 <= size <= MOST_RANKS else None
 
 
 TURNS: Mapping[str, tuple[str, Callable[[WhatIf, MemoryPlan | None, int], WhatIf | None]]] = {
