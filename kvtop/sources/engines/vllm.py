@@ -119,10 +119,21 @@ def read(known: Known) -> ServerReading:
         sequence_limit_tokens=limit_tokens,
         sequence_limit=_sequence_limit(known.options),
         pools=found.pools,
-        ranks=tuple(rank for process in known.processes if (rank := rank_of(process)) is not None),
+        ranks=_ranks(known.processes),
         sleep_level=sleep_level,
         is_remote=not known.processes,
     )
+
+
+def _ranks(processes: Sequence[Process]) -> tuple[Rank, ...]:
+    """Ranks by pid; a worker whose title does not say its data-parallel engine belongs to that of its parent."""
+    found = {process.pid: rank for process in processes if (rank := rank_of(process)) is not None}
+    parents = {process.pid: process.ppid for process in processes}
+    for pid, rank in found.items():
+        above = found.get(parents[pid] or 0)
+        if rank.role == "worker" and rank.data_parallel_index is None and above is not None:
+            found[pid] = replace(rank, data_parallel_index=above.data_parallel_index)
+    return tuple(found.values())
 
 
 def rank_of(process: Process) -> Rank | None:

@@ -194,6 +194,7 @@ def test_ranks_by_the_titles_of_processes(recorded: Recorded) -> None:
         title(12, "VLLM::EngineCore_DP1"),
         title(13, "VLLM::Worker_DP1_PP0_TP3_EP7"),
         title(14, "VLLM::Worker"),
+        replace(title(17, "VLLM::Worker_TP0"), ppid=12),
         title(15, "VLLM::APIServer_0"),
         title(16, "VLLM::DPCoordinator"),
     ]
@@ -203,10 +204,11 @@ def test_ranks_by_the_titles_of_processes(recorded: Recorded) -> None:
         Rank(12, "engine core", data_parallel_index=1),
         Rank(13, "worker", data_parallel_index=1, pipeline_parallel_index=0, tensor_parallel_index=3),
         Rank(14, "worker"),
+        Rank(17, "worker", data_parallel_index=1, tensor_parallel_index=0),
         Rank(15, "api server"),
         Rank(16, "coordinator"),
     )
-    assert reading.pids == (10, 11, 12, 13, 14, 15, 16)
+    assert reading.pids == (10, 11, 12, 13, 14, 17, 15, 16)
 
 
 def test_the_endpoint_completes_what_was_left_to_the_engine(recorded: Recorded) -> None:
