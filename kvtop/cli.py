@@ -55,6 +55,7 @@ def _parser(words: frozenset[str]) -> argparse.ArgumentParser:
     add_watching(parser)
     parser.add_argument("--theme", help="a theme of `kvtop themes`")
     parser.add_argument("--ascii", action="store_true", help="draw with ASCII characters only")
+    parser.add_argument("--accessible", action="store_true", help="print changes as plain lines, for screen readers")
     parser.add_argument("--or-demo", action="store_true", help="play the demo where there is no server to watch")
     parser.set_defaults(run=_dashboard)
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", dest="verb")

@@ -1,15 +1,16 @@
 """`kvtop`: the dashboard in this terminal."""
 
 import argparse
-import locale
+import asyncio
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 
 from kvtop.config import Config, ConfigError, config_directory, config_file, environment
 from kvtop.domain.frame import Frame
-from kvtop.text import bytes_text
+from kvtop.text import bytes_text, visible
+from kvtop.views.plain_lines import plain_lines
 from kvtop.views.tui.app import KvtopApp
 from kvtop.views.tui.keys import check_keymap
 from kvtop.views.tui.player import Player
@@ -24,6 +25,8 @@ READING_SECONDS = 4.0
 def run(args: argparse.Namespace) -> int:
     """Draw until the person leaves. Never returns to a thread that hangs inside a driver."""
     config = config_of(args)
+    if args.accessible:
+        return _speak(frames(samples_of(args, config)))
     # Textual draws on stderr; without a terminal there it would write escape codes into somebody's log.
     if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
         warn("the dashboard needs a terminal; for a pipe or a file use `kvtop snapshot --json`")
@@ -31,6 +34,20 @@ def run(args: argparse.Namespace) -> int:
     if args.or_demo and args.demo is None and _nothing_to_watch(args, config):
         args.demo = ""
     return draw(args, config, frames(samples_of(args, config), suppressions_of(config)))
+
+
+def _speak(shown: Callable[[], AsyncIterator[Frame]]) -> int:
+    """Changes as plain lines on stdout, until interrupted. Works in a pipe."""
+
+    async def speak() -> None:
+        before: Frame | None = None
+        async for frame in shown():
+            for line in plain_lines(before, frame):
+                print(visible(line), flush=True)
+            before = frame
+
+    asyncio.run(speak())
+    return 0
 
 
 def draw(
@@ -77,5 +94,11 @@ def _nothing_to_watch(args: argparse.Namespace, config: Config) -> bool:
 
 def _wants_ascii(setting: str) -> bool:
     if setting == "auto":
-        return "utf" not in (locale.getlocale()[1] or locale.getpreferredencoding(do_setlocale=False)).lower()
+        return not is_utf8(environment())
     return setting == "always"
+
+
+def is_utf8(environ: Mapping[str, str]) -> bool:
+    """What the locale says, not Python, which takes "C" for UTF-8. Unset, as in containers, is UTF-8."""
+    locale = next((environ[name] for name in ("LC_ALL", "LC_CTYPE", "LANG") if environ.get(name)), "UTF-8")
+    return "utf" in locale.lower()

@@ -82,7 +82,9 @@ class KvtopApp(App[None]):
         self._terminal = TerminalPace()
         self._is_behind = False
         """There is a newer frame than the one that is shown."""
-        super().__init__()
+        # Textual chooses its filter for NO_COLOR here, before a theme is set: greys, unless it is told of ANSI colours,
+        # and those greys are black on black over the terminal's own palette.
+        super().__init__(ansi_color=True if no_color else None)
         self.animation_level = "none"
         loaded = load_themes(themes_dir(), *([user_themes] if user_themes is not None else []))
         self._problems = list(loaded.problems)

@@ -28,6 +28,9 @@ ROLES = (
 )
 
 
+_DIM = Style(dim=True)
+
+
 class Canvas(Widget):
     """Shows lines that somebody else has already fitted to its width. Colours come from TCSS alone."""
 
@@ -47,6 +50,7 @@ class Canvas(Widget):
         self._ascii_only = ascii_only
         self._lines: tuple[Line, ...] = ()
         self._cursor: int | None = None
+        self._is_stale = False
         self.changes = 0
         """How often something else was shown."""
 
@@ -85,6 +89,13 @@ class Canvas(Widget):
                 break
         self.post_message(self.LineClicked(self, event.y, event.chain))
 
+    def set_stale(self, is_stale: bool) -> None:
+        """Dim, because what is shown is old; or not."""
+        if is_stale != self._is_stale:
+            self._is_stale = is_stale
+            self.changes += 1
+            self.refresh()
+
     def text(self) -> str:
         """What is shown, without styles."""
         return "\n".join("".join(piece.text for piece in line) for line in self._lines)
@@ -95,6 +106,8 @@ class Canvas(Widget):
     def render_line(self, y: int) -> Strip:
         width = self.size.width
         base = self.rich_style
+        if self._is_stale:
+            base = base + _DIM
         if y == self._cursor:
             base = base + self.get_component_rich_style("canvas--cursor", partial=True)
         if y >= len(self._lines):

@@ -1,6 +1,6 @@
 """Devices as lines: who they are, a stacked bar, and the numbers under it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kvtop.domain.device import DeviceState
 from kvtop.domain.frame import DeviceView, Frame
@@ -30,7 +30,18 @@ class DeviceRow:
 
 def device_rows(frame: Frame, interval_seconds: float) -> tuple[DeviceRow, ...]:
     """The small value that the devices box is drawn from. Fractions nobody sees are rounded off: they would repaint."""
-    return tuple(_row(view, interval_seconds) for view in frame.devices)
+    return tuple(_row(_with_slices(view, frame), interval_seconds) for view in frame.devices)
+
+
+def _with_slices(view: DeviceView, frame: Frame) -> DeviceView:
+    """A card that is cut lists nobody itself: what is on its slices is on it."""
+    slices = [other for other in frame.devices if other.device.parent_id == view.device.id]
+    if not slices:
+        return view
+    others = [view.other_bytes, *(part.other_bytes for part in slices)]
+    known = [size for size in others if size is not None]
+    splits = tuple(row for part in slices for row in part.splits)
+    return replace(view, splits=splits, other_bytes=sum(known) if len(known) == len(others) else None)
 
 
 def _row(view: DeviceView, interval_seconds: float) -> DeviceRow:
@@ -38,6 +49,9 @@ def _row(view: DeviceView, interval_seconds: float) -> DeviceRow:
     name = device.name
     for mark in _MARKS:
         name = name.removeprefix(mark)
+    if " MIG " in name:
+        # Of a slice its profile is what tells it from the others.
+        name = "MIG " + name.split(" MIG ", 1)[1]
     old = device.state is DeviceState.STALE or view.age_seconds > 2 * interval_seconds
     return DeviceRow(
         device.id,

@@ -23,6 +23,11 @@ class Pace:
     is_paused: bool = False
     slowed_seconds: float = 0.0
 
+    @property
+    def is_stale(self) -> bool:
+        """Two frames have not come."""
+        return self.silent_seconds > 2 * self.interval_seconds
+
 
 def header_line(frame: Frame | None, pace: Pace, width: int) -> Line:
     """Who and how many; at the right what needs attention. What does not fit goes, least important first.
@@ -37,7 +42,7 @@ def header_line(frame: Frame | None, pace: Pace, width: int) -> Line:
         alarms.append((Piece("│ paused", "warning", "app.pause"),))
     if pace.slowed_seconds:
         alarms.append((Piece(f"slow terminal: every {duration_text(pace.slowed_seconds)}", "faint"),))
-    if pace.silent_seconds > 2 * pace.interval_seconds:
+    if pace.is_stale:
         alarms.append((Piece(f"▲ {duration_text(pace.silent_seconds)} old", "warning"),))
     if severities:
         mark, role = ("•", "faint") if set(severities) == {"info"} else ("▲", "warning")

@@ -32,6 +32,7 @@ _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
 _ASCII = {
     **dict(zip("█▓░▚▌▄▒≡·", "#=-%+~!x.", strict=True)),
     **dict(zip("…→←↑↓▸▲■●±≤─│•○", "~><^v>!#*+<-|-o", strict=True)),
+    "°": " ",
     **dict(zip("▁▂▃▅▆▇", "_.:+*%", strict=True)),
 }
 

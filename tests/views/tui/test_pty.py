@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -63,12 +64,13 @@ class Terminal:
 
 
 @contextmanager
-def dashboard(player: Path, play: str, columns: int = 100, lines: int = 30) -> Iterator[Terminal]:
+def dashboard(player: Path, play: str, columns: int = 100, lines: int = 30, **more: str) -> Iterator[Terminal]:
     """Runs the player on a terminal of that size until its first frame stands."""
     master, slave = pty.openpty()
     ioctl(slave, TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
     environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", "LC_ALL": "C.UTF-8"}
     environment.pop("NO_COLOR", None)
+    environment.update(more)
     process = subprocess.Popen(
         [sys.executable, str(player), play],
         stdin=slave,
@@ -106,6 +108,15 @@ def test_a_second_stays_under_its_byte_budget(player: Path, play: str, budget: i
         sent = terminal.read(4)
         assert sent
         assert len(sent) / 4 <= budget
+
+
+def test_no_color_sends_no_colour(player: Path) -> None:
+    with dashboard(player, "slots", NO_COLOR="1") as terminal:
+        os.write(terminal.master, b"8")
+        sent = terminal.read(2)
+        assert b"answered" in sent
+        codes = {code for run in re.findall(rb"\x1b\[([0-9;]*)m", sent) for code in run.split(b";") if code}
+        assert codes <= {b"0", b"1", b"2", b"7", b"39", b"49"}
 
 
 def test_a_terminal_that_does_not_keep_up_is_sent_less(player: Path) -> None:

@@ -70,7 +70,7 @@ if __name__ == "__main__":
     # The test made this a session leader: the terminal must be its own, or closing it hangs nobody up.
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     play = {play.__name__: play for play in (still, slots, three, busy, hanging, stuck_thread)}[sys.argv[1]]
-    status = KvtopApp(play).run_dashboard()
+    status = KvtopApp(play, no_color="NO_COLOR" in os.environ).run_dashboard()
     sys.stdout.flush()
     # What the command line does too: a thread that never ends would keep the interpreter.
     os._exit(status)

@@ -84,6 +84,9 @@ class KvtopScreen(Screen[None]):
         self.query_one("#header", Canvas).show([header])
         useful = [key for key in KEYS if key.footer and self.is_useful(key)]
         self.query_one("#footer", Canvas).show([footer_line(useful, app.shown_keys, width)])
+        is_stale = app.pace.is_stale
+        for canvas in self.query(Canvas):
+            canvas.set_stale(is_stale and canvas.id not in {"header", "footer"})
         self.draw_body(app.frame, max(width - _BOX_COLUMNS, 8))
 
     def works(self, action: str) -> bool:
