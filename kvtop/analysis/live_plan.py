@@ -41,7 +41,7 @@ def live_plan(
 ) -> tuple[MemoryPlan | None, str]:
     """The plan of a running server and what to say about it; never an exception."""
     if reading.hosted is not None and reading.model_key is None:
-        return None, "it holds no model itself: each runs in a server of its own"
+        return None, _of_several(reading)
     if reading.launch is None:
         return None, "the launch options of this server are unknown, so its memory cannot be computed"
     model = models.get(reading.model_key) if reading.model_key is not None else None
@@ -57,6 +57,15 @@ def live_plan(
         draft = models.get(draft_key) if draft_key is not None else None
         memory.plans[key] = _compute(memory, reading.model_key, model, draft, launch, devices)
     return memory.plans[key]
+
+
+def _of_several(reading: ServerReading) -> str:
+    """Why a server of several models has no plan of its own."""
+    if any(rank.role == "runner" for rank in reading.ranks):
+        return "its models run in runners of an older kind, which tell nothing but their total"
+    if reading.engine in {"ollama", "llama-swap"}:
+        return "it holds no model itself: each runs in a server of its own"
+    return "it may hold several models, and does not tell what each of them takes"
 
 
 def effective_launch(reading: ServerReading) -> LaunchOptions:

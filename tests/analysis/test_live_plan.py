@@ -8,11 +8,12 @@ from tiny_models import tiny_checkpoint
 from kvtop.analysis.analyse import History, analyse
 from kvtop.analysis.calibration import Calibrations
 from kvtop.analysis.disagreements import disagreements
+from kvtop.analysis.live_plan import PlanMemory, live_plan
 from kvtop.analysis.measured import Measured
 from kvtop.analysis.placement import placed
 from kvtop.analysis.segments import Parts, merged
 from kvtop.domain.device import Device, DeviceMemory, DeviceState, ProcessMemory
-from kvtop.domain.engine_report import MemoryReport, PoolReport, Rank
+from kvtop.domain.engine_report import HostedModel, MemoryReport, PoolReport, Rank
 from kvtop.domain.figure import Basis, Figure
 from kvtop.domain.frame import ServerView
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
@@ -258,3 +259,19 @@ def test_every_fact_says_where_it_was_learnt() -> None:
     assert learnt["tensor-parallel-size"] is Origin.ARGV
     assert learnt["process"] is Origin.FILE
     assert {"KV blocks", "version"} <= learnt.keys()
+
+
+@pytest.mark.parametrize(
+    ("engine", "ranks", "words"),
+    [
+        ("ollama", (), "a server of its own"),
+        ("llama-swap", (), "a server of its own"),
+        ("ollama", (Rank(11, "runner"),), "older kind"),
+        ("lm-studio", (), "does not tell"),
+    ],
+)
+def test_a_server_of_several_models_says_why_it_has_no_plan(engine: str, ranks: tuple[Rank, ...], words: str) -> None:
+    reading = ServerReading("s", engine, ServerState.READY, hosted=(HostedModel("m"),), ranks=ranks)
+    plan, note = live_plan(PlanMemory(), reading, {}, ())
+    assert plan is None
+    assert words in note

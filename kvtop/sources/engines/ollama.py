@@ -8,8 +8,9 @@ those, see `kvtop.sources.ollama_models`), `ollama runner` or `ollama_llama_serv
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from kvtop.domain.engine_report import HostedModel
+from kvtop.domain.engine_report import HostedModel, Rank
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
+from kvtop.domain.process import Process
 from kvtop.domain.server import ServerReading, ServerState
 from kvtop.sources.endpoint_state import state_of
 from kvtop.sources.engine import Known
@@ -87,8 +88,9 @@ def read(known: Known) -> ServerReading:
     state, hint = state_of(known, running)
     models = object_of(json_of(running)).get("models")
     hosted = tuple(_hosted(object_of(row)) for row in list_of(models)) if isinstance(models, list) else None
+    runners = tuple(Rank(process.pid, "runner") for process in known.processes if _is_runner(process))
     if state is ServerState.READY:
-        hint = "its models run in processes of their own" if hosted else "no model is loaded"
+        hint = "its models run in processes of their own" if hosted or runners else "no model is loaded"
     return ServerReading(
         id=known.id,
         engine=NAME,
@@ -98,9 +100,17 @@ def read(known: Known) -> ServerReading:
         hint=known.reach_note or hint,
         pids=known.pids,
         launch=known.options,
+        ranks=runners,
         hosted=hosted,
         is_remote=not known.processes,
     )
+
+
+def _is_runner(process: Process) -> bool:
+    """A child that runs a model, of versions before the `llama-server` (`ollama runner …`, `ollama_llama_server …`)."""
+    words = process.argv or ()
+    program = words[0].rpartition("/")[2] if words else ""
+    return program == "ollama_llama_server" or (program == "ollama" and words[1:2] == ("runner",))
 
 
 def _hosted(row: Mapping[str, object]) -> HostedModel:

@@ -127,6 +127,17 @@ def test_ollama_names_its_models_and_when_they_leave(recorded: Recorded) -> None
     assert read(recorded, ollama, "ollama/idle").hosted == ()
 
 
+def test_ollamas_older_runners_are_told(recorded: Recorded) -> None:
+    processes = (
+        Process(10, 1, "ollama", ("/usr/bin/ollama", "serve")),
+        Process(11, 10, "ollama", ("/usr/bin/ollama", "runner", "--ollama-engine", "--port", "40001")),
+        Process(12, 10, "ollama_llama_se", ("/tmp/ollama_llama_server", "--ctx-size", "8192")),
+        Process(13, 10, "sh", ("sh",)),
+    )
+    reading = ollama.read(Known("s", "http://h:1", folder(recorded, "ollama/loaded"), None, processes))
+    assert reading.ranks == (Rank(11, "runner"), Rank(12, "runner"))
+
+
 @pytest.mark.parametrize(
     ("host", "port"),
     [
