@@ -16,7 +16,7 @@ from kvtop.analysis.mlx_counters import divided
 from kvtop.analysis.placement import VISIBLE_DEVICES, Placed, placed
 from kvtop.analysis.present_parts import present_parts
 from kvtop.analysis.rates import generated_per_second, prompt_per_second
-from kvtop.analysis.segments import merged, pool_used_bytes, reported_parts
+from kvtop.analysis.segments import Parts, merged, pool_used_bytes, reported_parts
 from kvtop.analysis.verdict import verdict
 from kvtop.analysis.whereabouts import Whereabouts, whereabouts
 from kvtop.domain.figure import UNKNOWN
@@ -118,13 +118,21 @@ def _measured(reading: ServerReading, plan: MemoryPlan | None, on: Placed, where
 
 def _split(reading: ServerReading, plan: MemoryPlan | None, use: CacheUse | None, it: Measured) -> Split:
     parts = merged(it.planned, it.reported)
+    return split_on(it.device_id, it.backend, it.driver, parts, _used_bytes(reading, plan, use, it, parts))
+
+
+def _used_bytes(
+    reading: ServerReading, plan: MemoryPlan | None, use: CacheUse | None, it: Measured, parts: Parts | None
+) -> int | None:
+    """Bytes of the KV cache on a device that hold tokens now: from slots, else from the engine's pool."""
+    if parts is None or parts.kv_cache.value_bytes is None:
+        return None
+    if reading.state is ServerState.SLEEPING and parts.kv_cache.value_bytes == 0:
+        return 0
     part = plan.device(it.name) if plan is not None else None
-    used = use.used_bytes(plan, part) if use is not None and plan is not None and part is not None else None
-    if parts is not None and parts.kv_cache.value_bytes == 0 and reading.state is ServerState.SLEEPING:
-        used = 0
-    elif used is None and parts is not None and reading.pools:
-        used = pool_used_bytes(parts.kv_cache, reading.pools, it.engine_index)
-    return split_on(it.device_id, it.backend, it.driver, parts, used)
+    if use is not None and plan is not None and part is not None:
+        return use.used_bytes(plan, part)
+    return pool_used_bytes(parts.kv_cache, reading.pools, it.engine_index)
 
 
 def _headroom(tokens_left: int | None, where: Whereabouts) -> Headroom:
