@@ -48,7 +48,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SPEC",
         help="a device for COMMAND, as in `kvtop plan`; repeatable",
     )
+    parser.add_argument(
+        "--script", type=_script, metavar="FILE[:LINE]", help="where COMMAND stands, for the results of --sarif"
+    )
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="a server's command line")
+
+
+def _script(text: str) -> tuple[str, int]:
+    file, colon, line = text.rpartition(":")
+    if not colon:
+        return text, 1
+    if not file or not line.isdecimal() or int(line) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: give FILE or FILE:LINE, counted from 1")
+    return file, int(line)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -111,5 +123,5 @@ def _shown(args: argparse.Namespace, result: LintResult) -> str:
         from kvtop.verbs.rule_pages import descriptors  # noqa: PLC0415
         from kvtop.views.export.sarif import sarif_text  # noqa: PLC0415
 
-        return sarif_text(result.findings, result.not_evaluated, descriptors(), clean)
+        return sarif_text(result.findings, result.not_evaluated, descriptors(), clean, args.script)
     return findings_text(result.findings, result.not_evaluated, result.suppressed, clean)

@@ -26,8 +26,9 @@ def sarif_text(
     missing: Iterable[NotEvaluated],
     rules: Sequence[Descriptor],
     clean: Callable[[str], str],
+    script: tuple[str, int] | None = None,
 ) -> str:
-    """One run. A result's place is the subject: a command line or a server, which has no file of its own."""
+    """One run. A result's place is the subject, and the line of the `script` that the command stands in, if named."""
     numbers = {rule.code: index for index, rule in enumerate(rules)}
     run = {
         "tool": {
@@ -58,19 +59,22 @@ def sarif_text(
                 ],
             }
         ],
-        "results": [_result(it, numbers[it.code], clean) for it in findings],
+        "results": [_result(it, numbers[it.code], clean, script) for it in findings],
     }
     return json.dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2, ensure_ascii=False) + "\n"
 
 
-def _result(it: Finding, number: int, clean: Callable[[str], str]) -> dict[str, object]:
+def _result(it: Finding, number: int, clean: Callable[[str], str], script: tuple[str, int] | None) -> dict[str, object]:
+    place: dict[str, object] = {"logicalLocations": [{"fullyQualifiedName": clean(it.subject), "kind": "resource"}]}
+    if script is not None:
+        place["physicalLocation"] = {"artifactLocation": {"uri": script[0]}, "region": {"startLine": script[1]}}
     parts = (it.message, it.cost and f"Cost: {it.cost}", it.fix and f"Fix: {it.fix}")
     return {
         "ruleId": it.code,
         "ruleIndex": number,
         "level": _LEVELS[it.severity],
         "message": {"text": clean(". ".join(part for part in parts if part))},
-        "locations": [{"logicalLocations": [{"fullyQualifiedName": clean(it.subject), "kind": "resource"}]}],
+        "locations": [place],
         "partialFingerprints": {"kvtop/1": f"{it.code}:{clean(it.subject)}"},
         "properties": {"evidence": clean(it.evidence), "slug": it.slug},
     }
