@@ -1,0 +1,218 @@
+"""Secrets are planted everywhere a server can hold them; no export, recording, message or screen may show one.
+
+Every planted text has the word "canary" in it, so that one search finds whatever leaks.
+"""
+
+import json
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from kvtop.sources.recordings.reader import Recording
+from kvtop.views.export.formats import FORMATS
+
+HERE = Path(__file__).parent
+KVTOP = [sys.executable, "-m", "kvtop"]
+CANARY = re.compile(rb"canary", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A running server full of secrets, and what kvtop needs to see it."""
+
+    port: int
+    environ: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planted]:
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler: the stand-in server cannot be built")
+    folder = tmp_path_factory.mktemp("server")
+    program = folder / "llama-server"
+    source = HERE / "standin_server" / "standin_server.c"
+    subprocess.run([compiler, "-O1", "-Wall", "-o", str(program), str(source)], check=True)
+    replies = folder / "replies"
+    replies.mkdir()
+    answers: dict[str, object] = {
+        "props": {
+            "api_key": "canary-1",
+            "chat_template": "canary-2 {{ messages }}",
+            "system_prompt": "canary-3",
+            "default_generation_settings": {"n_ctx": 4096, "prompt": "canary-4", "params": {"seed": "canary-5"}},
+            "total_slots": 1,
+            "model_path": "https://user:canary-6@host/x/hf_canarycanary0123456789/model.gguf?token=canary-7",
+            "model_alias": "alias sk-canary0123456789",
+            "build_info": "b11434 Bearer canary0123456789",
+            "model_ftype": "Q4_K nvapi-canary0123456789",
+            "endpoint_slots": True,
+            "endpoint_metrics": True,
+            "modalities": {"canary-8": "canary-9"},
+        },
+        "slots": [
+            {
+                "id": 0,
+                "n_ctx": 4096,
+                "is_processing": True,
+                "prompt": "canary-10",
+                "generated": "canary-11",
+                "n_prompt_tokens": 7,
+                "next_token": [{"n_decoded": 3, "stopping_word": "canary-12"}],
+                "params": {"grammar": "canary-13"},
+            }
+        ],
+        "v1_models": {
+            "data": [
+                {"id": "eyJcanary.canary0.canary1", "owned_by": "canary-14", "meta": {"n_params": 5, "x": "canary"}}
+            ],
+            "models": [{"name": "canary-15"}],
+        },
+    }
+    for name, answer in answers.items():
+        (replies / name).write_text(json.dumps(answer), encoding="utf-8")
+    metrics = '# HELP x canary-16\nllamacpp:requests_processing{key="canary-17"} 1\ncanary_total 1\n'
+    (replies / "metrics").write_text(metrics, encoding="utf-8")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    words = [
+        *("-m", "/models/hf_canarycanary0123456789/model.gguf", "--port", str(port), "-c", "4096", "--metrics"),
+        *("--api-key", "canary-20,canary-21", "--api-key-file", "/keys/canary-22", "-hft", "canary-23"),
+        *("--hf-token", "canary-24", "--ssl-key-file", "/canary-25/key.pem", "--ssl-cert-file", "/canary-26/c.pem"),
+        *("--chat-template", "canary-27", "--system-prompt", "canary-28", "-p", "canary-29", "--prompt=canary-30"),
+        *(
+            "--mcp-servers-json",
+            '{"a": {"env": {"TOKEN": "canary-31"}}}',
+            "--chat-template-kwargs",
+            '{"x": "canary-32"}',
+        ),
+        *("--api_key", "canary-33", "--api-key=canary-34", "--token", "canary-35", "--password", "canary-36"),
+        *("--flag-of-tomorrow", "canary-37", "canary-38", "--other=canary-39", "--header", "X-Key: canary-40"),
+        *("-mu", "https://user:canary-41@host/m.gguf?X-Amz-Signature=canary-42", "--alias", "ghp_canarycanarycanary01"),
+        *("--otlp-headers", "authorization=canary-43", "--kv-transfer-config", '{"password": "canary-44"}'),
+    ]
+    environ = dict.fromkeys(
+        (
+            *("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "LLAMA_API_KEY", "LLAMA_ARG_API_KEY", "LLAMA_ARG_API_KEY_FILE"),
+            *("LLAMA_ARG_HF_TOKEN", "LLAMA_ARG_SSL_KEY_FILE", "LLAMA_ARG_CHAT_TEMPLATE", "LLAMA_ARG_MCP_SERVERS_JSON"),
+            *("AWS_SECRET_ACCESS_KEY", "OPENAI_API_KEY", "VLLM_API_KEY", "OTEL_EXPORTER_OTLP_HEADERS", "DATABASE_URL"),
+            *("GGML_SECRET", "SGLANG_ADMIN_KEY", "SOMETHING_ELSE"),
+        ),
+        "canary-50",
+    )
+    environ |= {"HTTPS_PROXY": "http://u:canary-51@proxy", "CUDA_VISIBLE_DEVICES": "0", "STANDIN_REPLIES": str(replies)}
+    process = subprocess.Popen([str(program), *words], env={"PATH": os.environ["PATH"], **environ})
+    ends = time.monotonic() + 10
+    while time.monotonic() < ends:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            break
+        except OSError:
+            time.sleep(0.05)
+    config = folder / "config"
+    own = {**os.environ, "PYTHONPATH": str(HERE.parent), "KVTOP_API_KEY": "canary-60", "XDG_CONFIG_HOME": str(config)}
+    yield Planted(port, own)
+    process.kill()
+    process.wait(timeout=10)
+
+
+def kvtop(planted: Planted, *words: str) -> bytes:
+    """Everything that one command says."""
+    done = subprocess.run([*KVTOP, *words], capture_output=True, timeout=90, check=False, env=planted.environ)
+    assert b"Traceback" not in done.stderr, done.stderr.decode()
+    return done.stdout + done.stderr
+
+
+def clean(content: bytes) -> bool:
+    found = CANARY.search(content)
+    assert found is None, content[max(found.start() - 200, 0) : found.end() + 60]
+    return True
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_no_snapshot_shows_a_secret(planted: Planted, name: str) -> None:
+    urls = (f"http://user:canary-70@127.0.0.1:{planted.port}", "http://user:canary-71@127.0.0.1:9/?key=canary-73")
+    words = ["--anonymize"] if name == "csv" else []
+    shown = kvtop(planted, "snapshot", "--format", name, *words, "--url", urls[0], "--url", urls[1])
+    assert str(planted.port).encode() in shown, "the server was found"
+    clean(shown)
+
+
+def test_no_recording_report_or_difference_shows_a_secret(planted: Planted, tmp_path: Path) -> None:
+    recording, report = tmp_path / "x.kvtop", tmp_path / "r.zip"
+    said = kvtop(planted, "record", str(recording), "--duration", "4s", "--interval", "0.5")
+    said += kvtop(planted, "report", "-o", str(report), "--seconds", "3")
+    for path in (recording, report):
+        clean(path.read_bytes())
+        opened = Recording(path)
+        samples = [opened.sample(index) for index in range(len(opened))]
+        server = next(it for sample in samples[-1:] for it in sample.servers if str(planted.port) in it.id)
+        assert server.slots is not None, "it was asked, and it answered"
+        assert server.launch is not None
+        assert server.launch.value("ctx-size") == "4096"
+        clean(repr(samples).encode())
+        said += kvtop(planted, "replay", str(path), "--format", "html")
+    with zipfile.ZipFile(report) as archive:
+        said += b"".join(archive.read(name) for name in archive.namelist())
+    said += kvtop(planted, "diff", str(recording), "live") + kvtop(planted, "diff", str(recording), "live", "--json")
+    clean(said)
+
+
+def test_no_metric_rule_or_check_shows_a_secret(planted: Planted) -> None:
+    exporter = subprocess.Popen(
+        [*KVTOP, "exporter", "--listen", "127.0.0.1:0", "--interval", "0.5"],
+        stderr=subprocess.PIPE,
+        env=planted.environ,
+    )
+    assert exporter.stderr is not None
+    line = exporter.stderr.readline()
+    url = re.search(rb"http://\S+", line)
+    assert url is not None
+    time.sleep(4)
+    with urllib.request.urlopen(url[0].decode(), timeout=10) as answer:
+        text = answer.read()
+    exporter.send_signal(signal.SIGTERM)
+    rest = exporter.communicate(timeout=30)[1]
+    assert str(planted.port).encode() in text
+    clean(line + text + rest)
+    clean(kvtop(planted, "lint") + kvtop(planted, "lint", "--json") + kvtop(planted, "doctor"))
+
+
+def test_no_screen_shows_a_secret(planted: Planted) -> None:
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.environ.update(planted.environ, TERM="xterm-256color", COLUMNS="160", LINES="50")
+        os.execv(sys.executable, [*KVTOP])
+    drawn = b""
+    ends = time.monotonic() + 16
+    keys = [(6.0, b"2"), (7.5, b"d"), (9.0, b"5"), (10.0, b"6"), (11.0, b"8"), (12.5, b"?"), (14.0, b"q")]
+    started = time.monotonic()
+    while time.monotonic() < ends:
+        if keys and time.monotonic() - started > keys[0][0]:
+            os.write(terminal, keys.pop(0)[1])
+        ready, _, _ = select.select([terminal], [], [], 0.2)
+        if ready:
+            try:
+                drawn += os.read(terminal, 65536)
+            except OSError:
+                break
+    os.close(terminal)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    assert len(drawn) > 5000
+    clean(re.sub(rb"\x1b\[[0-9;:?]*[A-Za-z]", b"", drawn))
