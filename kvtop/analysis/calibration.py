@@ -39,10 +39,16 @@ class Calibrations:
 def _beyond(it: Measured) -> int | None:
     """Measured total less everything computed; None where either is not known whole.
 
-    The estimate of compute is the plan's own, uncut: a new plan will have the same, and only the difference counts.
+    The estimate of compute is the plan's own, uncut: a new plan will have the same, and only the difference counts. So
+    it may be less than nothing, by what the estimate may be too high; pages that are allocated and not resident yet are
+    no reason to expect less of a new plan.
     """
     if it.planned is None or it.driver.value_bytes is None:
         return None
-    figures = (it.planned.weights, it.planned.kv_cache, it.planned.recurrent, it.planned.compute)
+    compute = it.planned.compute
+    figures = (it.planned.weights, it.planned.kv_cache, it.planned.recurrent, compute)
     known = [figure.value_bytes for figure in figures if figure.value_bytes is not None]
-    return it.driver.value_bytes - sum(known) if len(known) == len(figures) else None
+    if len(known) < len(figures):
+        return None
+    too_high = (compute.value_bytes or 0) - compute.low_bytes if compute.low_bytes is not None else 0
+    return max(it.driver.value_bytes - sum(known), -too_high)

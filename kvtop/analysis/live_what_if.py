@@ -65,7 +65,7 @@ def standing(sample: Sample, view: ServerView, memory: PlanMemory) -> Standing |
         draft = prepared(memory, reading.draft_key or "", draft_file) if isinstance(draft_file, GgufHeader) else None
     except UnknownArchitectureError as error:
         return str(error)
-    calibrated = {on.name_of(it.device_id): max(it.beyond_bytes, 0) for it in view.calibration}
+    calibrated = {on.name_of(it.device_id): it.beyond_bytes for it in view.calibration}
     ground = Ground(
         ready,
         devices,

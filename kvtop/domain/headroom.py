@@ -44,7 +44,7 @@ class Calibration:
     """What a running server holds on a device beyond weights, caches and compute: runtime and everything unexplained.
 
     A what-if adds it to the new plan, so that only what the change touches moves. It belongs to this server at this
-    build: a new process or version starts anew.
+    build: a new process or version starts anew. Less than nothing where the estimate of compute is too high for it.
     """
 
     device_id: str

@@ -238,6 +238,17 @@ def test_a_server_that_does_not_hold_its_plan_teaches_nothing(state: ServerState
     assert kept.beyond_bytes == 2 * GIB
 
 
+def test_an_estimate_that_is_too_high_is_corrected_and_missing_pages_are_not() -> None:
+    exact = Figure(GIB, Basis.COMPUTED)
+    wide = Parts(exact, exact, exact, Figure(4 * GIB, Basis.ESTIMATED, GIB, 9 * GIB))
+    (cut,) = Calibrations().learn(vllm(1), (measured_on_card(5 * GIB, planned=wide),))
+    assert cut.beyond_bytes == -2 * GIB
+    (least,) = Calibrations().learn(vllm(1), (measured_on_card(GIB, planned=wide),))
+    assert least.beyond_bytes == -3 * GIB
+    (sparse,) = Calibrations().learn(vllm(1), (measured_on_card(GIB),))
+    assert sparse.beyond_bytes == 0
+
+
 def test_a_device_that_does_not_answer_teaches_nothing() -> None:
     lost = measured_on_card(9 * GIB, state=DeviceState.LOST)
     assert Calibrations().learn(vllm(1), (lost, measured_on_card(9 * GIB, planned=None))) == ()
