@@ -46,8 +46,10 @@ class WatchedServer:
 
     async def refresh(self, client: HttpClient) -> None:
         """Ask what is due, in the engine's order: what was answered decides what may be asked next."""
-        if not self.processes and self.reading().state is ServerState.ERROR:
+        is_recognised = self.engine is not unidentified
+        if is_recognised and not self.processes and self.reading().state is ServerState.ERROR:
             self.engine = unidentified  # something else may listen there now
+            self.forget()
         replies: dict[str, Reply] = {}
         while paths := self._due(replies):
             for path in paths:
@@ -65,7 +67,8 @@ class WatchedServer:
         age_limit = self.engine.SELDOM_SECONDS.get(path, 0.0)
         before = self._replies.get(path)
         now = time.monotonic()
-        if before is not None and before.status == 200 and now - self._asked_at.get(path, -1e9) < age_limit:
+        is_answer = before is not None and before.status is not None and before.status < 500
+        if before is not None and is_answer and now - self._asked_at.get(path, -1e9) < age_limit:
             return before
         self._asked_at[path] = now
         return await client.get(self.url, path, self.api_key)

@@ -1,26 +1,29 @@
-"""One endpoint over time: what is asked again and what is not, and whose engine it is."""
+"""How often an endpoint is asked, and how its engine is found out."""
 
-import threading
+import time
+from collections import Counter
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import pytest
 
 from kvtop.domain.server import ServerState
-from kvtop.sources.engines import llamacpp, mlx
+from kvtop.sources.engines import llamacpp, sglang, unidentified
 from kvtop.sources.http import HttpClient
 from kvtop.sources.watched_server import WatchedServer
 
-PROPS = b'{"default_generation_settings":{"n_ctx":64},"total_slots":1,"endpoint_slots":false,"build_info":"b1"}'
+PROPS = b'{"default_generation_settings":{"n_ctx":4096},"endpoint_slots":false,"build_info":"b1"}'
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Endpoint(BaseHTTPRequestHandler):
+    server_version = "uvicorn"
+    sys_version = ""
+
     def do_GET(self) -> None:
-        server = self.server
-        assert isinstance(server, Recorder)
-        server.asked.append(self.path)
-        server.keys.append(self.headers.get("Authorization"))
-        status, body = server.replies.get(self.path, (404, b"Not Found"))
+        server: Endpoint = self.server  # type: ignore[assignment]  # the handler's own kind of server
+        server.asked[self.path] += 1
+        status, body = server.answers.get(self.path, (404, b"{}"))
         self.send_response(status)
         self.end_headers()
         self.wfile.write(body)
@@ -29,74 +32,96 @@ class _Handler(BaseHTTPRequestHandler):
         return
 
 
-class Recorder(HTTPServer):
-    """Answers from `replies`, and remembers what was asked."""
+class Endpoint(ThreadingHTTPServer):
+    """Answers what it is told to, and counts what it is asked."""
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.replies: dict[str, tuple[int, bytes]] = {}
-        self.asked: list[str] = []
-        self.keys: list[str | None] = []
+        super().__init__(("127.0.0.1", 0), _Endpoint)
+        self.answers: dict[str, tuple[int, bytes]] = {}
+        self.asked: Counter[str] = Counter()
 
     @property
     def url(self) -> str:
+        """Where it listens."""
         return f"http://127.0.0.1:{self.server_port}"
 
 
 @pytest.fixture
-def endpoint() -> Iterator[Recorder]:
-    server = Recorder()
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
+def endpoint() -> Iterator[Endpoint]:
+    server = Endpoint()
+    server.daemon_threads = True
+    Thread(target=server.serve_forever, daemon=True).start()
     yield server
     server.shutdown()
     server.server_close()
 
 
-async def test_what_was_answered_decides_what_is_asked_next_and_seldom_paths_wait(endpoint: Recorder) -> None:
-    endpoint.replies = {"/props": (200, PROPS), "/v1/models": (200, b'{"data":[]}')}
-    server = WatchedServer(llamacpp, endpoint.url, "the-key")
-    assert server.reading().state is ServerState.UNKNOWN
+async def test_a_stranger_is_asked_a_few_questions_and_then_left_alone(endpoint: Endpoint) -> None:
+    watched = WatchedServer(None, endpoint.url, None)
+    async with HttpClient() as client:
+        for _ in range(5):
+            await watched.refresh(client)
+    assert watched.reading().state is ServerState.ERROR
+    assert set(endpoint.asked) <= set(unidentified.PATHS)
+    assert set(endpoint.asked.values()) == {1}
+
+
+async def test_whoever_is_not_ready_is_asked_one_thing_at_a_time(endpoint: Endpoint) -> None:
+    endpoint.answers = dict.fromkeys(unidentified.PATHS, (503, b""))
+    watched = WatchedServer(None, endpoint.url, None)
     async with HttpClient() as client:
         for _ in range(3):
-            await server.refresh(client)
-    assert endpoint.asked == ["/props", "/v1/models", "/props", "/props"]
-    assert set(endpoint.keys) == {"Bearer the-key"}
-    assert server.reading().state is ServerState.READY
-    assert server.id == f"127.0.0.1:{endpoint.server_port}"
+            await watched.refresh(client)
+    assert watched.reading().state is ServerState.LOADING
+    assert endpoint.asked == {"/props": 3}
 
 
-async def test_a_seldom_path_that_failed_is_asked_again(endpoint: Recorder) -> None:
-    server = WatchedServer(mlx, endpoint.url, None)
+async def test_a_recognised_server_is_asked_in_its_own_way(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    endpoint.answers = {"/props": (200, PROPS), "/v1/models": (200, b"{}")}
+    watched = WatchedServer(None, endpoint.url, None)
     async with HttpClient() as client:
-        endpoint.replies = {"/health": (503, b'{"status": "unavailable"}')}
-        await server.refresh(client)
-        assert server.reading().state is ServerState.ERROR
-        endpoint.replies = {"/health": (200, b'{"status": "ok"}')}
-        server.processes = ()
-        server.engine = mlx
-        await server.refresh(client)
-    assert "/v1/models" not in endpoint.asked
+        for _ in range(3):
+            await watched.refresh(client)
+        assert watched.engine is llamacpp
+        assert (watched.reading().state, watched.reading().is_remote) == (ServerState.READY, True)
+        # The first answer told what it is, and is used again; the model list is asked once a minute.
+        assert endpoint.asked == {"/props": 3, "/v1/models": 1}
+        later = time.monotonic() + 61
+        monkeypatch.setattr(time, "monotonic", lambda: later)
+        await watched.refresh(client)
+    assert endpoint.asked["/v1/models"] == 2
 
 
-async def test_mlx_behind_a_url_is_recognised_and_then_asked_seldom(endpoint: Recorder) -> None:
-    endpoint.replies = {"/health": (200, b'{"status": "ok"}')}
-    server = WatchedServer(None, endpoint.url, None)
+async def test_another_engine_behind_the_same_url_is_found_out(endpoint: Endpoint) -> None:
+    endpoint.answers = {"/props": (200, PROPS), "/v1/models": (200, b"{}")}
+    watched = WatchedServer(None, endpoint.url, None)
     async with HttpClient() as client:
-        for _ in range(4):
-            await server.refresh(client)
-    assert server.engine is mlx
-    assert server.reading().state is ServerState.READY
-    assert endpoint.asked == ["/props", "/health"]
-    assert set(endpoint.keys) == {None}
+        await watched.refresh(client)
+        assert watched.engine is llamacpp
+        endpoint.answers = {
+            "/v1/models": (200, b'{"data":[{"id":"m","owned_by":"sglang"}]}'),
+            "/server_info": (200, b'{"version":"0.5.23"}'),
+        }
+        await watched.refresh(client)
+        assert watched.reading().state is ServerState.ERROR
+        for _ in range(2):
+            await watched.refresh(client)
+    assert watched.engine is sglang
+    assert watched.reading().version == "0.5.23"
 
 
-async def test_a_server_that_cannot_be_reached_is_never_asked(endpoint: Recorder) -> None:
-    server = WatchedServer(llamacpp, None, None)
-    server.reach_note = "it lives elsewhere"
+async def test_what_is_not_there_is_not_asked_for_every_tick(endpoint: Endpoint) -> None:
+    endpoint.answers = {"/get_server_info": (200, b'{"version":"0.4.6"}')}
+    watched = WatchedServer(sglang, endpoint.url, None)
     async with HttpClient() as client:
-        await server.refresh(client)
-    assert endpoint.asked == []
-    reading = server.reading()
-    assert reading.hint == "it lives elsewhere"
-    assert reading.state is ServerState.UNREACHABLE
+        for _ in range(3):
+            await watched.refresh(client)
+    assert endpoint.asked == {"/server_info": 1, "/get_server_info": 1}
+
+
+async def test_a_server_out_of_reach_is_not_asked() -> None:
+    watched = WatchedServer(llamacpp, None, None)
+    watched.reach_note = "inside its own network namespace only"
+    async with HttpClient() as client:
+        await watched.refresh(client)
+    assert watched.reading().hint == "inside its own network namespace only"

@@ -18,7 +18,8 @@ OPENS_OTHER_PORTS = False
 _ORDER = ("/props", "/v1/models", "/version", "/api/ps", "/info")
 _PLAIN_ORDER = ("/props", "/health")
 PATHS = (*_ORDER, "/health")
-SELDOM_SECONDS: Mapping[str, float] = {}
+SELDOM_SECONDS: Mapping[str, float] = dict.fromkeys(PATHS, 10.0)
+"""Whoever listens there is no server of ours as far as is known: it is not to be bothered every tick."""
 
 
 def recognises(comm: str, argv: Sequence[str]) -> bool:
@@ -54,7 +55,7 @@ def answers(replies: Mapping[str, Reply]) -> bool:
 def wanted(replies: Mapping[str, Reply], options: LaunchOptions | None) -> tuple[str, ...]:
     """One more question at a time, for as long as there are answers."""
     del options
-    if any(reply.status is None for reply in replies.values()):
+    if any(reply.status is None or reply.status >= 500 for reply in replies.values()):
         return ()
     is_plain = any(reply.server.startswith("BaseHTTP/") for reply in replies.values())
     return (_PLAIN_ORDER if is_plain else _ORDER)[: len(replies) + 1]
