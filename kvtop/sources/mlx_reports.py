@@ -13,7 +13,7 @@ from kvtop.domain.server import ServerReading
 from kvtop.sources.engines.mlx import UNWRAPPED
 from kvtop.sources.model_files.regular_file import open_regular
 from kvtop.sources.model_files.vantage import Vantage
-from kvtop.sources.process_facts import read_stat, uid_of
+from kvtop.sources.process_facts import name_of_user, read_stat, uid_of
 from kvtop.sources.processes import FoundProcess
 from kvtop.sources.redaction import clean
 from kvtop.sources.wrapped_command import REPORT_VARIABLE
@@ -44,10 +44,12 @@ def mlx_report(found: FoundProcess, proc: Path = Path("/proc")) -> MlxReport | F
     if not name or not name.startswith("/"):
         return None
     home = proc / str(pid)
+    has_proc = home.exists()  # macOS has none: there every process sees the same files
     source = f"pid {pid} memory report"
     try:
-        path = Vantage(root=f"{home}/root").ours(name)
-        if Path(path).stat().st_uid != uid_of(home):
+        path = Vantage(root=f"{home}/root" if has_proc else "/").ours(name)
+        owner = Path(path).stat().st_uid
+        if (owner != uid_of(home)) if has_proc else (name_of_user(owner) != found.process.user):
             return Failure(source, f"{name} belongs to another user than the server", "remove that file")
         with open_regular(path) as (file, _):
             text = file.read(_LIMIT_BYTES)
@@ -55,11 +57,13 @@ def mlx_report(found: FoundProcess, proc: Path = Path("/proc")) -> MlxReport | F
         return None
     except (OSError, ModelFileError) as error:
         return Failure(source, str(error), "run kvtop as the server's user or as root")
-    stat = read_stat(home)
     report = _fields(text)
     if report is None:
         return Failure(source, f"{name} is no memory report", "start the server again with this kvtop's wrap")
-    if stat is None or report.get("started_ticks") != int(stat.started_ticks):
+    stat = read_stat(home)
+    ticks = None if stat is None else int(stat.started_ticks)
+    is_its_own = report.get("started_ticks") == ticks if has_proc else report.get("pid") == pid
+    if not is_its_own or (has_proc and ticks is None):
         return None
     age_seconds = time.time() - report["taken_at"]
     if not age_seconds <= FRESH_SECONDS:  # true for NaN as well

@@ -78,10 +78,15 @@ def uid_of(home: Path) -> int | None:
 
 def user_name(home: Path) -> str | None:
     """The user's name, or the number of one without a name here."""
+    uid = uid_of(home)
+    return None if uid is None else name_of_user(uid)
+
+
+def name_of_user(uid: int) -> str:
+    """The name of a user of this machine, or the number of one without a name here."""
     import pwd  # noqa: PLC0415  POSIX only
 
-    uid = uid_of(home)
     try:
-        return None if uid is None else pwd.getpwuid(uid).pw_name
+        return pwd.getpwuid(uid).pw_name
     except KeyError:
         return str(uid)

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from kvtop.sources.processes import DESCRIPTORS_NOTE, FoundProcess, ProcessTable, own_user
+from kvtop.sources.linux_processes import DESCRIPTORS_NOTE
+from kvtop.sources.portable_processes import PortableReader
+from kvtop.sources.processes import FoundProcess, ProcessTable, own_user
 
 MARK = "kvtop-test-server"
 SLEEP = "import time; time.sleep(60)"
@@ -177,3 +179,24 @@ def test_odd_directories_break_nothing(tmp_path: Path) -> None:
     (found,) = ProcessTable(lambda *_: True, tmp_path).look()
     assert (found.process.name, found.process.ppid) == ("x (y) z", 1)
     assert found.argv == ("x\udcff", "y")
+
+
+def test_without_proc_the_same_is_read_another_way() -> None:
+    """The reader for macOS, held against the one for Linux on the same processes."""
+    with server("child", HF_HOME="/hub", SECRET_TOKEN="canary-3") as (pid, _):
+        linux = wait_for(ProcessTable(recognises), lambda seen: len(seen[pid].pids) == 4)[pid]
+        table = ProcessTable(recognises, reader=PortableReader())
+        portable = wait_for(table, lambda seen: len(seen[pid].pids) == 4)[pid]
+        assert pid in {it.process.pid for it in table.look()}
+    one, other = linux.process, portable.process
+    for name in ("pid", "ppid", "argv", "executable", "cwd", "environ", "user", "listeners", "listeners_certain"):
+        assert getattr(one, name) == getattr(other, name), name
+    assert (linux.argv, linux.environ, linux.pids) == (portable.argv, portable.environ, portable.pids)
+    assert one.started_at is not None
+    assert other.started_at is not None
+    assert abs(one.started_at - other.started_at) < 2
+    assert other.rss_bytes is not None
+    assert abs((one.rss_bytes or 0) - other.rss_bytes) < 2**22
+    assert [child.name for child in linux.children] == [child.name for child in portable.children]
+    assert "canary" not in repr(other)
+    assert pid not in {it.process.pid for it in table.look()}

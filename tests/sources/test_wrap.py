@@ -23,7 +23,7 @@ from kvtop.domain.server import ServerReading, ServerState
 from kvtop.sources.engines.mlx import UNWRAPPED
 from kvtop.sources.mlx_reports import MlxReport, mlx_report, with_report
 from kvtop.sources.private_directory import private_directory
-from kvtop.sources.processes import FoundProcess, ProcessTable
+from kvtop.sources.processes import FoundProcess, ProcessTable, own_user
 from kvtop.sources.wrapped_command import REPORT_VARIABLE, WrapError, interpreter_of, remove_left_over
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -235,6 +235,18 @@ def test_a_whole_report(tmp_path: Path) -> None:
     assert reading.hint == ""
     (memory,) = reading.memory_reports
     assert (memory.device_id, memory.active_bytes) == ("host", 5)
+
+
+def test_where_there_is_no_proc_the_pid_and_the_user_must_be_right(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    path.write_bytes(content(pid=4242, started_ticks=None))
+    environ = {REPORT_VARIABLE: str(path)}
+    mine = FoundProcess(Process(4242, 1, "python", (), user=own_user()), (), environ)
+    assert isinstance(mlx_report(mine, tmp_path / "no-proc"), MlxReport)
+    other = FoundProcess(Process(4243, 1, "python", (), user=own_user()), (), environ)
+    assert mlx_report(other, tmp_path / "no-proc") is None
+    foreign = FoundProcess(Process(4242, 1, "python", (), user="somebody"), (), environ)
+    assert isinstance(mlx_report(foreign, tmp_path / "no-proc"), Failure)
 
 
 def test_no_file_yet_and_a_file_of_an_earlier_process_say_nothing(tmp_path: Path) -> None:
