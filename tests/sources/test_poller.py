@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from kvtop.domain.sample import Sample
 from kvtop.domain.server import ServerState
 from kvtop.sources.devices.device_thread import DeviceReader
 from kvtop.sources.poller import Poller, PollerOptions
@@ -45,10 +46,19 @@ def pretender(tmp_path: Path) -> Iterator[tuple[int, int]]:
     process.stdout.close()
 
 
+async def sampled(options: PollerOptions) -> Sample:
+    """One Sample without devices, and all connections closed again."""
+    poller = Poller(options, DeviceReader(()))
+    try:
+        return await poller.sample()
+    finally:
+        await poller.aclose()
+
+
 async def test_a_process_and_its_endpoint_are_one_server(pretender: tuple[int, int]) -> None:
     pid, port = pretender
     url = f"http://127.0.0.1:{port}"
-    sample = await Poller(PollerOptions(deadline_seconds=3.0, urls=((url, None),)), DeviceReader(())).sample()
+    sample = await sampled(PollerOptions(deadline_seconds=3.0, urls=((url, None),)))
     (server,) = [it for it in sample.servers if it.id == f"127.0.0.1:{port}"]
     assert server.pids == (pid,)
     assert server.state is ServerState.READY
@@ -78,17 +88,18 @@ async def test_a_hung_endpoint_delays_nobody(bad_server: ThreadingHTTPServer) ->
     await poller.sample()
     (server,) = (await poller.sample()).servers
     assert server.state is ServerState.UNREACHABLE
+    await poller.aclose()
 
 
 async def test_a_dead_endpoint_is_a_state_with_its_reason() -> None:
     options = PollerOptions(deadline_seconds=2.0, urls=(("http://127.0.0.1:9", None),), discover=False)
-    sample = await Poller(options, DeviceReader(())).sample()
+    sample = await sampled(options)
     (server,) = sample.servers
     assert server.state is ServerState.UNREACHABLE
     assert "connection refused" in server.hint
 
 
 async def test_an_empty_host_is_an_answer() -> None:
-    sample = await Poller(PollerOptions(discover=False), DeviceReader(())).sample()
+    sample = await sampled(PollerOptions(discover=False))
     assert sample.servers == ()
     assert sample.taken_at > 1_700_000_000
