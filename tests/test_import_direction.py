@@ -8,6 +8,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "kvtop"
 WIRING = {
     "cli",
     "watching",
+    "keeping",
     "replaying",
     "replay_controls",
     "diffing",

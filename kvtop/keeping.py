@@ -1,0 +1,102 @@
+"""What a person keeps while the dashboard runs: a snapshot in files, and a recording that goes on. Wiring.
+
+Both answer in a sentence for the status line, and neither ever breaks the dashboard: a full disk is a sentence too.
+"""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kvtop import __version__
+from kvtop.domain.frame import Frame
+from kvtop.domain.sample import Sample
+from kvtop.sources.whole_file import write_whole
+from kvtop.text import bytes_text, duration_text
+from kvtop.views.export.formats import render
+
+if TYPE_CHECKING:
+    from kvtop.sources.recordings.writer import RecordingWriter
+
+SNAPSHOT_FORMATS = (("json", "json"), ("md", "markdown"), ("svg", "svg"))
+
+
+class Keeper:
+    """Keeps snapshots and recordings in one directory. Use from the dashboard's event loop."""
+
+    def __init__(self, directory: Path, interval_seconds: float) -> None:
+        self.directory = directory
+        self.path: Path | None = None
+        """The recording that is being written, or None."""
+        self.problem = ""
+        """Why the last recording ended by itself, or ""."""
+        self._interval_seconds = interval_seconds
+        self._started = 0.0
+        self._writer: RecordingWriter | None = None
+
+    @property
+    def status(self) -> str:
+        """For the status line: "recording 3m, 12.0 KiB", why the last one ended, or ""."""
+        if self._writer is None:
+            return self.problem
+        return f"recording {duration_text(time.monotonic() - self._started)}, {bytes_text(self._writer.size_bytes)}"
+
+    def save_snapshot(self, frame: Frame) -> str:
+        """Write the frame as JSON, Markdown and SVG; the sentence names the files or says what went wrong."""
+        stem = f"kvtop-{_stamp()}"
+        try:
+            for suffix, wanted in SNAPSHOT_FORMATS:
+                write_whole(self.directory / f"{stem}.{suffix}", render(frame, wanted).encode())
+        except OSError as error:
+            return f"no snapshot: {self.directory}: {error.strerror or error}"
+        suffixes = ", ".join(f".{suffix}" for suffix, _ in SNAPSHOT_FORMATS)
+        return f"snapshot in {self.directory / stem} ({suffixes})"
+
+    def toggle_recording(self) -> str:
+        """Start a recording, or end the one that runs."""
+        if self._writer is not None:
+            writer, self._writer, self.path = self._writer, None, None
+            writer.close()
+            return f"{writer.ticks} ticks in {writer.path}, {bytes_text(writer.size_bytes)}"
+        from kvtop.sources.recordings.encoding import Info  # noqa: PLC0415  only for those who record
+        from kvtop.sources.recordings.framing import RecordingError  # noqa: PLC0415
+        from kvtop.sources.recordings.writer import RecordingWriter  # noqa: PLC0415
+
+        path = self.directory / f"kvtop-{_stamp()}.kvtop"
+        try:
+            self._writer = RecordingWriter(path, Info(__version__, self._interval_seconds))
+        except RecordingError as error:
+            return f"no recording: {error}"
+        self.path, self.problem, self._started = path, "", time.monotonic()
+        return f"recording to {path}"
+
+    def watched(self, samples: Callable[[], AsyncIterator[Sample]]) -> Callable[[], AsyncIterator[Sample]]:
+        """The same iterator, written down while a recording runs."""
+
+        async def through() -> AsyncIterator[Sample]:
+            async for sample in samples():
+                self._write(sample)
+                yield sample
+
+        return through
+
+    def close(self) -> None:
+        """End the recording that runs, if one does."""
+        if self._writer is not None:
+            self.toggle_recording()
+
+    def _write(self, sample: Sample) -> None:
+        if self._writer is None:
+            return
+        from kvtop.sources.recordings.framing import RecordingError  # noqa: PLC0415  imported already
+
+        try:
+            self._writer.write(sample)
+        except RecordingError as error:
+            self.problem = str(error)
+            self._writer, self.path = None, None
+
+
+def _stamp() -> str:
+    return datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
