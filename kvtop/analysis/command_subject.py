@@ -95,21 +95,33 @@ def _with_plan(subject: Subject, known: Known) -> Subject:
     except UnknownArchitectureError as error:
         return replace(subject, plan_note=known.draft_note or str(error))
     if isinstance(answer, Refusal):
-        refused = replace(subject, refusal=answer.message, plan_note=f"the engine refuses: {answer.message}")
-        return _as_meant(refused) if subject.engine == "llama.cpp" else refused
+        note = f"the engine refuses: {answer.message}"
+        return _as_meant(replace(subject, refusal=answer.message, plan_note=note), known.at_tokens)
     return replace(subject, plan=answer, plan_note="")
 
 
-def _as_meant(refused: Subject) -> Subject:
+def _as_meant(refused: Subject, at_tokens: int | None) -> Subject:
     """With the refusal mended the way its own rule advises, so that the other rules still see what was meant."""
     launch = refused.launch
-    for name, value in (("flash-attn", None), ("cache-type-v", refused.value("cache-type-k"))):
-        if launch is None or refused.value(name) == value:
+    if launch is None or refused.model is None:
+        return refused
+    key_type = refused.value("cache-type-k")
+    mended: dict[str, tuple[dict[str, str | None], ...]] = {
+        "llama.cpp": (
+            {"flash-attn": None},
+            {"cache-type-v": key_type, "flash-attn": None},
+            {"cache-type-k": None, "cache-type-v": None},
+        ),
+        "vllm": ({"kv-cache-dtype": None},),
+    }
+    for changes in mended.get(refused.engine, ()):
+        kept = tuple(option for option in launch.options if option.name not in changes)
+        added = tuple(LaunchOption(name, value, Origin.ASSUMED) for name, value in changes.items() if value is not None)
+        meant = replace(launch, options=(*kept, *added))
+        try:
+            answer = plan_launch(meant, refused.model, refused.devices, draft=refused.draft, at_tokens=at_tokens)
+        except UnknownArchitectureError:
             continue
-        kept = tuple(option for option in launch.options if option.name != name)
-        added = () if value is None else (LaunchOption(name, value, Origin.ASSUMED),)
-        meant = replace(refused, effective=replace(launch, options=(*kept, *added)))
-        answer = meant.answer_with()
         if isinstance(answer, MemoryPlan):
-            return replace(meant, plan=answer)
+            return replace(refused, plan=answer, effective=meant)
     return refused

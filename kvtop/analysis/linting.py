@@ -72,7 +72,7 @@ def lint(subject: Subject, suppressions: Sequence[Suppression] = (), *, changing
         else:
             outcome = module.check(subject)
         if isinstance(outcome, Lacks):
-            missing.append(NotEvaluated(rule.code, rule.slug, subject.name, outcome.reason))
+            missing.append(NotEvaluated(rule.code, rule.slug, subject.name, _one_line(outcome.reason)))
             continue
         asked += 1
         if outcome is None:
@@ -96,11 +96,16 @@ def _finding(rule: Rule, subject: Subject, found: Found) -> Finding:
         slug=rule.slug,
         severity=found.severity,
         subject=subject.name,
-        message=found.message,
-        evidence=found.evidence,
-        fix=found.fix,
-        cost=found.cost,
+        message=_one_line(found.message),
+        evidence=_one_line(found.evidence),
+        fix=_one_line(found.fix),
+        cost=_one_line(found.cost),
     )
+
+
+def _one_line(text: str) -> str:
+    """Engines complain in several lines."""
+    return " ".join(text.split())
 
 
 def find_rule(name: str) -> Rule:

@@ -9,7 +9,7 @@ Cost: estimated: compute without, less compute with.
 
 Fix: leave `--flash-attn off` out, or `on`.
 
-Fires on: `-fa off`. Quiet on: the default; on Grok, which cannot; on a quantized V, which does not start at all.
+Fires on: `-fa off`. Quiet on: the default, and on Grok, which cannot.
 """
 
 from kvtop.analysis.amounts import all_bytes, exact, is_quantized
@@ -27,14 +27,17 @@ def check(subject: Subject) -> Outcome:
     """Needs only the option; the plan gives the bytes, and tells what `auto` becomes on CUDA."""
     settings = subject.llama
     arch = "" if subject.hparams is None else subject.hparams.arch
-    if is_quantized(settings.type_v) or arch == "grok" or arch in RECURRENT | NO_CACHE:
+    if arch == "grok" or arch in RECURRENT | NO_CACHE:
         return None
     plan = subject.plan
     if settings.flash_attention == "off":
-        fused = subject.plan_with(flash_attn="on")
+        # Off, it can only start with a plain V.
+        plain = "f16" if is_quantized(settings.type_v) else subject.value("cache-type-v")
+        off = subject.plan_with(flash_attn="off", cache_type_v=plain)
+        fused = subject.plan_with(flash_attn="on", cache_type_v=plain)
         cost = ""
-        if plan is not None and fused is not None:
-            cost = f"about {exact(max(all_bytes(plan) - all_bytes(fused), 0))} more than with it"
+        if off is not None and fused is not None and all_bytes(off) > all_bytes(fused):
+            cost = f"about {exact(all_bytes(off) - all_bytes(fused))} more than with it"
         return Found(
             "warning",
             "flash attention is switched off: attention scores of the whole context go through memory",

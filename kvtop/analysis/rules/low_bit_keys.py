@@ -15,6 +15,7 @@ Fires on: `-ctk q4_0 -ctv q8_0`. Quiet on: `-ctk q8_0 -ctv q4_0`, and on keys of
 
 from kvtop.analysis.amounts import bits
 from kvtop.analysis.families import family_of
+from kvtop.analysis.nearest_figure import nearest_figure
 from kvtop.analysis.ruling import Example, Found, Outcome
 from kvtop.analysis.subject import Subject
 
@@ -46,7 +47,11 @@ def check(subject: Subject) -> Outcome:
         "warning",
         f"keys have {bits(type_k):g} bits and values {bits(type_v):g}: keys are the sensitive side, so the other way "
         "round loses less",
-        evidence=subject.said("cache-type-k", "cache-type-v") or f"default --cache-type-v {type_v}",
+        evidence="; ".join(
+            part
+            for part in (subject.said("cache-type-k", "cache-type-v"), nearest_figure(subject, type_k, type_v))
+            if part
+        ),
         cost=cost or "quality, and no bytes saved by it",
         fix=f"{swapped}{needs}, or {both}, which is also faster on most backends",
     )

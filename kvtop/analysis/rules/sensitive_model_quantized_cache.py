@@ -17,6 +17,7 @@ Fires on: q4_0 keys on Qwen2.5. Quiet on: q8_0 there, and q4_0 on other families
 
 from kvtop.analysis.amounts import bits, cache_bytes, exact, is_quantized
 from kvtop.analysis.families import family_of
+from kvtop.analysis.nearest_figure import nearest_figure
 from kvtop.analysis.ruling import Example, Found, Lacks, Outcome
 from kvtop.analysis.subject import Subject
 
@@ -48,7 +49,15 @@ def check(subject: Subject) -> Outcome:
     return Found(
         "warning",
         f"{family}: {_why(family)}",
-        evidence=f"{subject.said('cache-type-k', 'cache-type-v')}; {source}",
+        evidence="; ".join(
+            part
+            for part in (
+                subject.said("cache-type-k", "cache-type-v"),
+                source,
+                nearest_figure(subject, settings.type_k, settings.type_v),
+            )
+            if part
+        ),
         cost=cost,
         fix=f"--cache-type-k {better} --cache-type-v {better}",
     )

@@ -38,6 +38,13 @@ TOLD_ELSEWHERE = (
 _HINTS = (
     ("--draft-model", "-md FILE (--model-draft)"),
     ("--quantize-kv-cache", "--kv-bits 8"),
+    ("--no-mmap", "--load-mode none"),
+    ("--mlock", "--load-mode mlock"),
+    ("split buffers", "--split-mode layer (the default), or tensor"),
+    ("--disable-log-requests", "leave it out: requests are not logged unless --enable-log-requests is given"),
+    ("--swap-space", "leave it out; --kv-offloading-size keeps blocks in host memory"),
+    ("--calculate-kv-scales", "leave it out; a calibrated checkpoint brings its scales"),
+    ("larger than the number of available GPUs", "a smaller --tensor-parallel-size, or more cards (--gpu SPEC each)"),
     ("--max-kv-size", "leave it out: mlx_lm.server has no such option, only mlx_lm.generate does"),
 )
 

@@ -15,6 +15,7 @@ Fires on: q4_0 for both (a warning; for hybrids with few attention layers an inf
 """
 
 from kvtop.analysis.amounts import bits, cache_bytes, exact
+from kvtop.analysis.nearest_figure import nearest_figure
 from kvtop.analysis.ruling import Example, Found, Outcome
 from kvtop.analysis.subject import Subject
 from kvtop.planning.llamacpp.architectures import HYBRID, NO_CACHE, RECURRENT
@@ -48,7 +49,14 @@ def check(subject: Subject) -> Outcome:
     return Found(
         "info" if mild else "warning",
         f"keys and values both have about 4 bits: {spread}, so measure it on this model first",
-        evidence=subject.said("cache-type-k", "cache-type-v"),
+        evidence="; ".join(
+            part
+            for part in (
+                subject.said("cache-type-k", "cache-type-v"),
+                nearest_figure(subject, settings.type_k, settings.type_v),
+            )
+            if part
+        ),
         cost=cost,
         fix="--cache-type-k q8_0 --cache-type-v q8_0",
     )

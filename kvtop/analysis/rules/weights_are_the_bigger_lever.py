@@ -28,6 +28,8 @@ Q4_K_M_BITS = 4.85
 
 def check(subject: Subject) -> Outcome:
     """Needs the model file and the plan."""
+    if subject.refusal:
+        return None
     if subject.engine == "llama.cpp":
         return _gguf(subject)
     return _checkpoint(subject)
