@@ -35,6 +35,7 @@ VERBS: tuple[Verb, ...] = (
     Verb("lint", "misconfigurations, of running servers or of a command before it is started", "lint"),
     Verb("explain", "what a rule of `kvtop lint` is about", "explain"),
     Verb("doctor", "what was probed, what answered, and what to do about what did not", "doctor"),
+    Verb("serve", "the dashboard in a browser, on this machine unless told otherwise", "serve"),
     Verb("config", "show the configuration", "config"),
     Verb("schema", "print the JSON Schema of a snapshot", "schema"),
     Verb("themes", "list the themes", "themes"),

@@ -28,7 +28,8 @@ def run(args: argparse.Namespace) -> int:
     if args.accessible:
         return _speak(frames(samples_of(args, config)))
     # Textual draws on stderr; without a terminal there it would write escape codes into somebody's log.
-    if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
+    is_in_browser = bool(environment().get("TEXTUAL_DRIVER"))
+    if not is_in_browser and not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
         warn("the dashboard needs a terminal; for a pipe or a file use `kvtop snapshot --json`")
         return EXIT_NO_TERMINAL
     if args.or_demo and args.demo is None and _nothing_to_watch(args, config):

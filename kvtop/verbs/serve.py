@@ -1,0 +1,64 @@
+"""`kvtop serve`: the dashboard in a browser. On this machine alone unless told otherwise, and then with a token."""
+
+import argparse
+import secrets
+import shlex
+import sys
+
+from kvtop.config import ConfigError, environment
+from kvtop.verbs.watched import add_watching
+from kvtop.watching import config_of, poller_options, warn
+
+EXIT_FAILED, EXIT_USAGE = 1, 2
+
+DEFAULT_PORT = 8642
+
+_EPILOG = """\
+KVTOP_SERVE_TOKEN sets the token. Without it one is made up for every address but loopback, and printed. Each browser
+tab runs a kvtop of its own. exit codes: 0 done; 1 the address cannot be used; 2 bad usage, or textual-serve is missing.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the verb."""
+    parser.epilog = _EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: 127.0.0.1)")
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help=f"the port (default: {DEFAULT_PORT})")
+    parser.add_argument("--theme", help="a theme of `kvtop themes`")
+    add_watching(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until interrupted. Raises ConfigError for options that the dashboard would refuse."""
+    try:
+        from kvtop.verbs.guarded_server import GuardedServer, is_loopback  # noqa: PLC0415  an extra
+    except ImportError as error:
+        warn(f"kvtop serve needs textual-serve ({error}): pip install 'kvtop-tui[serve]'")
+        return EXIT_USAGE
+    if not 0 < args.port < 65536:
+        raise ConfigError(f"--port: must be 1 to 65535, got {args.port}")
+    poller_options(args, config_of(args))
+    token = environment().get("KVTOP_SERVE_TOKEN", "")
+    if not token and not is_loopback(args.host):
+        token = secrets.token_urlsafe(24)
+        warn("the connection is not encrypted: on a network that you do not trust, use an SSH tunnel instead")
+    try:
+        GuardedServer(dashboard_command(args), args.host, args.port, token).serve()
+    except OSError as error:
+        warn(f"{args.host} port {args.port} cannot be used: {error.strerror or error}")
+        return EXIT_FAILED
+    return 0
+
+
+def dashboard_command(args: argparse.Namespace) -> str:
+    """The shell command that a browser tab runs: this kvtop, watching the same. Keys stay in the environment."""
+    words = [sys.executable, "-m", "kvtop"]
+    for url in args.url:
+        words += ["--url", url]
+    if args.demo is not None:
+        words.append(f"--demo={args.demo}" if args.demo else "--demo")
+    for flag, value in (("--interval", args.interval), ("--config", args.config), ("--theme", args.theme)):
+        if value is not None:
+            words.append(f"{flag}={value}")
+    return shlex.join(words)

@@ -1,0 +1,161 @@
+"""`kvtop serve` as a process: who is let in, and the dashboard behind it in a real browser."""
+
+import asyncio
+import base64
+import os
+import re
+import select
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from kvtop.verbs.guarded_server import is_loopback
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+@contextmanager
+def serving(*arguments: str, **environment: str) -> Iterator[tuple[str, str]]:
+    """(address that was printed, what else was said) of a server that runs meanwhile."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kvtop", "serve", "--port", str(port), "--demo", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, **environment},
+    )
+    assert process.stdout is not None
+    try:
+        said = b""
+        end = time.monotonic() + 30
+        while b"http://" not in said or not said.endswith(b"\n"):
+            assert time.monotonic() < end, said
+            if select.select([process.stdout], [], [], 0.5)[0]:
+                piece = os.read(process.stdout.fileno(), 4096)
+                assert piece, said
+                said += piece
+        found = re.search(r"http://\S+", said.decode())
+        assert found is not None
+        while time.monotonic() < end:
+            with socket.socket() as door:
+                if door.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.05)
+        yield found.group(), said.decode()
+    finally:
+        process.terminate()
+        process.wait(10)
+        process.stdout.close()
+
+
+def status_of(url: str, **headers: str) -> int:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def test_loopback_lets_this_machine_in_and_nobody_else() -> None:
+    with serving() as (url, _):
+        assert url.startswith("http://127.0.0.1:")
+        assert status_of(url) == 200
+        assert status_of(url, Host="evil.example:80") == 403
+        assert status_of(url, Origin="http://evil.example") == 403
+
+
+def test_any_other_address_wants_the_token() -> None:
+    with serving("--host", "0.0.0.0") as (url, said):
+        assert "not encrypted" in said
+        door, token = url.replace("0.0.0.0", "127.0.0.1").split("?token=")
+        assert len(token) >= 24
+        assert status_of(door) == 403
+        assert status_of(f"{door}?token=guess") == 403
+        assert status_of(f"{door}static/js/textual.js") == 403
+        jar = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+        with jar.open(f"{door}?token={token}", timeout=10) as answer:
+            assert answer.status == 200
+            assert "token" not in answer.url
+
+
+def test_a_token_of_ones_own_is_never_made_up_nor_given_as_a_flag() -> None:
+    with serving(KVTOP_SERVE_TOKEN="mine") as (url, _):
+        door = url.split("?")[0]
+        assert status_of(door) == 403
+        assert url.endswith("?token=mine")
+    shown = subprocess.run(
+        [sys.executable, "-m", "kvtop", "serve", "--help"], capture_output=True, text=True, check=True
+    )
+    assert "--token" not in shown.stdout
+
+
+async def test_a_tab_gets_the_dashboard() -> None:
+    with serving() as (url, _):
+        drawn = b""
+        async with aiohttp.ClientSession() as session, session.ws_connect(f"{url}ws?width=100&height=30") as tab:
+            end = time.monotonic() + 20
+            while b"KV reserved" not in drawn and time.monotonic() < end:
+                message = await asyncio.wait_for(tab.receive(), 20)
+                drawn += message.data if isinstance(message.data, bytes) else str(message.data).encode()
+        assert b"KV reserved" in drawn
+        assert b"gemma" in drawn
+
+
+async def test_a_real_browser_shows_it(tmp_path: Path) -> None:
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        pytest.skip(f"no browser here (looked for {', '.join(BROWSERS)})")
+    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+    command += ["--remote-debugging-port=0", "--window-size=1200,700"]
+    picture = b""
+    with serving() as (url, _), subprocess.Popen([*command, url], stderr=subprocess.DEVNULL) as process:
+        try:
+            picture = await picture_of_page(tmp_path / "profile" / "DevToolsActivePort", url)
+        finally:
+            process.terminate()
+    (tmp_path / "kvtop.png").write_bytes(picture)
+    # The splash before the first frame takes 9 kB, the dashboard 60 kB and more.
+    assert len(picture) > 30_000
+
+
+async def picture_of_page(port_file: Path, url: str) -> bytes:
+    """A PNG of the page once it is more than the splash, by Chromium's own protocol; the last one after 40 s."""
+    end = time.monotonic() + 40
+    while not port_file.exists() and time.monotonic() < end:
+        await asyncio.sleep(0.1)
+    port = port_file.read_text().split()[0]
+    picture = b""
+    async with aiohttp.ClientSession() as session:
+        async with session.get(f"http://127.0.0.1:{port}/json") as answer:
+            pages = await answer.json(content_type=None)
+        page = next(it for it in pages if it["type"] == "page" and it["url"].startswith(url))
+        async with session.ws_connect(page["webSocketDebuggerUrl"], max_msg_size=0) as tab:
+            while len(picture) <= 30_000 and time.monotonic() < end:
+                await asyncio.sleep(1)
+                await tab.send_json({"id": 1, "method": "Page.captureScreenshot"})
+                while (message := await tab.receive_json()).get("id") != 1:
+                    pass
+                picture = base64.b64decode(message["result"]["data"])
+    return picture
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [("127.0.0.1", True), ("127.8.9.1", True), ("::1", True), ("[::1]", True), ("localhost", True)]
+    + [("0.0.0.0", False), ("::", False), ("192.168.1.5", False), ("localhost.evil.example", False), ("", False)],
+)
+def test_what_is_loopback(host: str, expected: bool) -> None:
+    assert is_loopback(host) is expected
