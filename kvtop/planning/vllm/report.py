@@ -80,8 +80,8 @@ def plan_of(found: Findings) -> MemoryPlan:
         devices=devices,
         bytes_per_token=growing,
         cache_parts=_parts(found),
-        type_k=found.assignment.cache_dtype,
-        type_v=found.assignment.cache_dtype,
+        type_k=_stored_type(found),
+        type_v=_stored_type(found),
         vllm=VllmPlan(
             bytes_per_token_per_rank=per_rank,
             bytes_per_block=found.stages[0].bytes_per_block,
@@ -95,6 +95,12 @@ def plan_of(found: Findings) -> MemoryPlan:
         steps=_steps(found),
         warnings=(*_warnings(found), *weights.notes),
     )
+
+
+def _stored_type(found: Findings) -> str:
+    """ "auto" that nothing in the checkpoint decides is the type the model computes in."""
+    stored = found.assignment.cache_dtype
+    return found.run.terms.shape.model_dtype if stored == "auto" else stored
 
 
 def _likely_pool(found: Findings, parts: tuple[DevicePlan, ...]) -> PoolEstimate | None:
