@@ -17,7 +17,7 @@ _HOME = re.compile(r"(?<=/home/)[^/\s:]+|(?<=/Users/)[^/\s:]+")
 _ADDRESS = re.compile(r"(?<![\d.])(?!127\.|0\.0\.0\.0)(?:\d{1,3}\.){3}\d{1,3}(?![\d.])")
 _MODEL_OPTIONS = frozenset(
     {"model", "hf-repo", "hf-file", "alias", "served-model-name", "spec-draft-model", "spec-draft-hf", "mmproj", "lora"}
-    | {"draft-model", "model-path", "adapter-path", "tokenizer", "model-url", "mmproj-url"}
+    | {"draft-model", "model-path", "model-id", "adapter-path", "tokenizer", "model-url", "mmproj-url"}
 )
 _OWN_METADATA = re.compile(r"general\.(?!architecture$|type$|file_type$|alignment$|quantization_version$|size_label$)")
 _LOCAL = frozenset({"", "localhost", "127.0.0.1", "0.0.0.0", "::1", "::"})
@@ -69,6 +69,10 @@ class Pseudonyms:
             models = [reading.model.path, reading.model.name, reading.model_key]
             self._model(*models, *(it.value for it in options if it.name in {"model", "hf-repo", "alias"}))
             self._model(reading.draft_key)
+            for hosted in reading.hosted or ():
+                self._model(hosted.name)
+                self._name("digest", hosted.digest)
+                self._name("host", _remote_host(hosted.url))
             for option in options:
                 if option.name in _MODEL_OPTIONS:
                     self._model(option.value)

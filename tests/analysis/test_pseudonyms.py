@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from kvtop.analysis.analyse import History, analyse
 from kvtop.analysis.pseudonyms import Pseudonyms
+from kvtop.domain.engine_report import HostedModel
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.model_file import GgufHeader
 from kvtop.domain.process import Container
@@ -87,3 +88,14 @@ def test_a_short_name_does_not_eat_flags_or_words() -> None:
     process = replace(sample.processes[0], user="m", argv=("llama-server", "-m", "am/m/ma", "--m"))
     hidden = Pseudonyms().anonymised(replace(sample, processes=(process,)))
     assert hidden.processes[0].argv == ("llama-server", "-m", "am/user-1/ma", "--m")
+
+
+def test_the_models_of_a_server_of_several_are_renamed_too() -> None:
+    sample = personal_sample()
+    hosted = HostedModel("acme/secret-bot:7b", "loaded", digest="d1" * 32, size_bytes=7, url="http://acme-box:9001")
+    again = replace(sample.servers[0], id="x", hosted=(hosted,), hint="acme/secret-bot:7b is loaded on acme-box")
+    (server,) = Pseudonyms().anonymised(replace(sample, servers=(again,))).servers
+    assert server.hosted is not None
+    assert (server.hosted[0].size_bytes, server.hosted[0].state) == (7, "loaded")
+    for secret in ("acme", "secret", "d1d1"):
+        assert secret not in repr(server.hosted) + server.hint

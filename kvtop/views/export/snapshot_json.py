@@ -8,6 +8,7 @@ from kvtop.domain.figure import Figure
 from kvtop.domain.frame import DeviceView, Finding, Frame, ServerView, Split
 from kvtop.domain.server import Slot
 from kvtop.text import visible
+from kvtop.views.export.engine_json import EngineJson, engine_parts
 from kvtop.views.export.outlook_json import OutlookJson, outlook
 
 if sys.version_info >= (3, 12):
@@ -136,7 +137,7 @@ class FindingJson(TypedDict):
     fix: str
 
 
-class ServerJson(OutlookJson):
+class ServerJson(OutlookJson, EngineJson):
     """One server, explained."""
 
     id: str
@@ -232,6 +233,7 @@ def _server(view: ServerView) -> ServerJson:
     launch = reading.launch
     return ServerJson(
         **outlook(view),
+        **engine_parts(reading),
         id=reading.id,
         engine=reading.engine,
         version=reading.version,

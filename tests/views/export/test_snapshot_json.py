@@ -85,3 +85,17 @@ def test_the_outlook_of_a_server_and_the_origin_of_its_facts_are_in_it() -> None
     assert [it["device"] for it in llama["calibration"]] == ["gpu0", "host"]
     origins = {it["name"]: it["origin"] for it in llama["facts"]}
     assert (origins["cache type K"], origins["ctx-size"], origins["memory on gpu0"]) == ("default", "argv", "driver")
+
+
+def test_what_the_engine_says_of_pools_ranks_and_models_is_in_it() -> None:
+    filling = next(it for it in SCENARIOS if it.name == "filling_up")
+    vllm, llama = snapshot(_frame(filling, 8.0))["servers"]
+    (pool,) = vllm["pools"]
+    assert pool["capacity_tokens"]
+    assert 0 < (pool["used_ratio"] or 0) <= 1
+    assert (llama["pools"], llama["ranks"], llama["hosted"], llama["sleep_level"]) == ([], [], None, None)
+    assert llama["requests"]["preemptions_total"] is None
+    hosts = [snapshot(_frame(it, 8.0))["servers"] for it in SCENARIOS]
+    hosted = [server["hosted"] for servers in hosts for server in servers if server["hosted"]]
+    assert hosted
+    assert all(model["name"] for models in hosted for model in models)
