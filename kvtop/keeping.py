@@ -31,6 +31,8 @@ class Keeper:
         """The recording that is being written, or None."""
         self.problem = ""
         """Why the last recording ended by itself, or ""."""
+        self.tell: Callable[[str], None] | None = None
+        """Told the sentence when a recording ends by itself."""
         self._interval_seconds = interval_seconds
         self._started = 0.0
         self._writer: RecordingWriter | None = None
@@ -81,10 +83,9 @@ class Keeper:
 
         return through
 
-    def close(self) -> None:
-        """End the recording that runs, if one does."""
-        if self._writer is not None:
-            self.toggle_recording()
+    def close(self) -> str:
+        """End the recording that runs, and say where it is; "" when none does."""
+        return self.toggle_recording() if self._writer is not None else ""
 
     def _write(self, sample: Sample) -> None:
         if self._writer is None:
@@ -96,6 +97,8 @@ class Keeper:
         except RecordingError as error:
             self.problem = str(error)
             self._writer, self.path = None, None
+            if self.tell is not None:
+                self.tell(self.problem)
 
 
 def _stamp() -> str:

@@ -6,9 +6,11 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
 
 from kvtop.config import Config, ConfigError, config_directory, config_file, environment
 from kvtop.domain.frame import Frame
+from kvtop.keeping import Keeper
 from kvtop.text import bytes_text, visible
 from kvtop.views.plain_lines import plain_lines
 from kvtop.views.tui.app import KvtopApp
@@ -34,7 +36,9 @@ def run(args: argparse.Namespace) -> int:
         return EXIT_NO_TERMINAL
     if args.or_demo and args.demo is None and _nothing_to_watch(args, config):
         args.demo = ""
-    return draw(args, config, frames(samples_of(args, config), suppressions_of(config)))
+    keeper = Keeper(Path.cwd(), config.interval_seconds)
+    samples = keeper.watched(samples_of(args, config))
+    return draw(args, config, frames(samples, suppressions_of(config)), keeper=keeper)
 
 
 def _speak(shown: Callable[[], AsyncIterator[Frame]]) -> int:
@@ -56,8 +60,12 @@ def draw(
     config: Config,
     shown: Callable[[], AsyncIterator[Frame]],
     player: Player | None = None,
+    keeper: Keeper | None = None,
 ) -> int:
-    """Show these frames until the person leaves, and leave the process with them. `player` plays a recording."""
+    """Show these frames until the person leaves, and leave the process with them.
+
+    `player` plays a recording; `keeper` writes what the person wants to keep.
+    """
     environ = environment()
     wrong = check_keymap(config.keys)
     if wrong:
@@ -72,7 +80,13 @@ def draw(
         ascii_only=args.ascii or _wants_ascii(config.ascii),
         no_color=bool(environ.get("NO_COLOR")),
     )
+    app.keeper = keeper
+    if keeper is not None:
+        keeper.tell = app.say
     status = app.run_dashboard()
+    said = keeper.close() if keeper is not None else ""
+    if said:
+        warn(said)
     sys.stdout.flush()
     # Not sys.exit: a driver call that never returns would keep the interpreter alive.
     os._exit(status)

@@ -16,6 +16,7 @@ from textual.screen import Screen
 
 from kvtop.domain.frame import Frame, ServerView
 from kvtop.views.tui.edge_lines import Pace
+from kvtop.views.tui.keeper import KeepsFiles
 from kvtop.views.tui.keys import HELP, OVERVIEW, RECORDING, SERVER, check_keymap, shown_keys
 from kvtop.views.tui.palette import palette_entries
 from kvtop.views.tui.player import Player
@@ -36,7 +37,7 @@ _GRACE_SECONDS = 0.3
 """How long a stopped iterator may take to tidy up before it is left behind."""
 
 
-class KvtopApp(App[None]):
+class KvtopApp(KeepsFiles, App[None]):
     """Shows frames as they come.
 
     `frames`: an async iterator of frames, or a function that makes one when the app is up.

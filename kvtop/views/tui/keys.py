@@ -85,6 +85,8 @@ KEYS: tuple[Key, ...] = (
     Key("recording", "7", "7", "show('recording')", "recording", "Recording: play, step, seek"),
     Key("sources", "8", "8", "show('sources')", "sources", "Sources: what could not be read, and what to do"),
     Key("pause", "p", "p", "pause", "", "Hold the picture still; again to go on"),
+    Key("snapshot", "S", "S", "snapshot", "", "Write a snapshot here: JSON, Markdown and SVG"),
+    Key("record", "R", "R", "record", "", "Record to a file here; again to end it"),
     Key("theme", "t", "t", "next_theme", "theme", "Next theme"),
     Key("palette", "ctrl+p,colon", "Ctrl-P :", "command_palette", "", "Every action by its name"),
     Key("suspend", "ctrl+z", "Ctrl-Z", "suspend_process", "", "Suspend; fg brings it back"),

@@ -1,0 +1,43 @@
+"""The keys that keep something: a snapshot in files, a recording that goes on. Whoever writes them is handed in."""
+
+from typing import TYPE_CHECKING, Protocol
+
+from kvtop.domain.frame import Frame
+
+if TYPE_CHECKING:
+    from textual.app import App
+
+    _App = App[None]
+else:
+    _App = object  # a part of the app, mixed in before Textual's own class
+
+
+class Keeper(Protocol):
+    """Writes files; answers in a sentence, also when it could not."""
+
+    def save_snapshot(self, frame: Frame) -> str:
+        """Write this frame to files."""
+
+    def toggle_recording(self) -> str:
+        """Start a recording, or end the one that runs."""
+
+
+class KeepsFiles(_App):
+    """The actions of the keys. `keeper` is None where nothing can be kept: a recording that is played, a test."""
+
+    keeper: Keeper | None = None
+    frame: Frame | None
+
+    def action_snapshot(self) -> None:
+        """The frame that is shown, to files."""
+        if self.keeper is not None and self.frame is not None:
+            self.say(self.keeper.save_snapshot(self.frame))
+
+    def action_record(self) -> None:
+        """Start a recording, or end it."""
+        if self.keeper is not None:
+            self.say(self.keeper.toggle_recording())
+
+    def say(self, sentence: str) -> None:
+        """A sentence that goes away by itself."""
+        self.notify(sentence, timeout=6, markup=False)
