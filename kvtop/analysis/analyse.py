@@ -12,7 +12,7 @@ from kvtop.analysis.growth import Watched, held_memory, held_tokens, memory_to_f
 from kvtop.analysis.live_findings import FindingMemory, with_findings
 from kvtop.analysis.live_plan import PlanMemory, live_plan
 from kvtop.analysis.measured import Measured
-from kvtop.analysis.mlx_counters import divided
+from kvtop.analysis.mlx_counters import MLX, divided, on_its_card
 from kvtop.analysis.placement import VISIBLE_DEVICES, Placed, placed
 from kvtop.analysis.present_parts import present_parts
 from kvtop.analysis.rates import generated_per_second, prompt_per_second
@@ -60,6 +60,8 @@ def _server_view(history: History, reading: ServerReading, sample: Sample, proce
     plan, note = None, ""
     if where.is_settled:
         plan, note = live_plan(history.plans, reading, sample.models, on.plan_devices)
+        if plan is not None and plan.engine == MLX and not where.is_shared:
+            plan, note = on_its_card(plan, note, on.names)
     measured = _measured(reading, plan, on, where)
     use = cache_use(plan, reading.slots) if plan is not None else None
     splits = tuple(_split(reading, plan, use, it) for it in measured)
@@ -111,7 +113,8 @@ def _measured(reading: ServerReading, plan: MemoryPlan | None, on: Placed, where
         engine = on.engine_of(device_id) if on.devices else 0
         reported = None
         if reading.state not in {ServerState.LOADING, ServerState.SLEEPING}:  # they report what they hold when awake
-            reported = reported_parts(divided(reading.memory_reports, plan), device_id, name, engine)
+            card = on.devices[0].id if on.devices else None
+            reported = reported_parts(divided(reading.memory_reports, plan, card), device_id, name, engine)
         found.append(Measured(device_id, backend, name, driver, planned, reported, current.get(device_id), engine))
     return tuple(found)
 

@@ -187,6 +187,22 @@ def test_what_a_wrapped_mlx_server_reports_beside_its_weights_is_its_cache() -> 
     assert view_of(replace(reading, memory_reports=(low,))).splits[0].kv_cache.value_bytes is None
 
 
+def test_an_mlx_server_with_cuda_is_on_its_card() -> None:
+    """MLX's rules know one memory; where a driver lists the process, that is the card's and not the host's."""
+    weights = tiny_checkpoint().tensor_bytes
+    assert weights is not None
+    report = MemoryReport(device_id="host", active_bytes=weights + 4096, kept_bytes=512, source="wrap")
+    reading = vllm(1, engine="mlx", launch=launch("mlx", model="/m"), pools=(), ranks=(), memory_reports=(report,))
+    on_card, on_host = view_of(reading, card(0, 100, 20 * GIB)).splits
+    assert (on_card.device_id, on_card.weights.value_bytes, on_card.kv_cache.value_bytes) == ("gpu0", weights, 4096)
+    assert sum(figure.value_bytes or 0 for _, figure in on_card.segments()) == 20 * GIB
+    assert on_host.device_id == "host"
+    assert on_host.weights.value_bytes in {0, None}
+    many = view_of(reading, card(0, 100, GIB), card(1, 100, GIB))
+    assert many.plan is None
+    assert "2 cards" in many.plan_note
+
+
 def test_a_report_of_one_rank_speaks_for_all_ranks_of_its_engine() -> None:
     report = MemoryReport(0, None, weights_bytes=15 * GIB, kv_cache_bytes=40 * GIB, source="/server_info")
     reading = vllm(2, engine="sglang", launch=launch("sglang"), memory_reports=(report,))
