@@ -38,6 +38,7 @@ DEFAULT_TEXT = """\
 #api_key_env = "LLAMA_API_KEY"
 
 # Rules of `kvtop lint` that you have decided against, by code or name, everywhere or for one server; say why.
+# Without a rule, all of them for that server.
 #[[suppress]]
 #rule = "metrics-disabled"
 #server = "127.0.0.1:8080"
@@ -60,10 +61,10 @@ class ServerConfig:
 
 @dataclass(frozen=True, slots=True)
 class SuppressConfig:
-    """One `[[suppress]]` entry: a rule by code or name, why not, and the one server it is about (None: all)."""
+    """One `[[suppress]]` entry: why not, a rule by code or name (None: all), and the server (None: all)."""
 
-    rule: str
     reason: str
+    rule: str | None = None
     server: str | None = None
 
 
@@ -153,7 +154,9 @@ def _in_range(config: Config, where: str) -> Config:
         raise ConfigError(f"{where}: ascii: must be auto, always or never, got {config.ascii!r}")
     for entry in config.suppress:
         if not entry.reason.strip():
-            raise ConfigError(f"{where}: suppress.reason: say why {entry.rule!r} is suppressed")
+            raise ConfigError(f"{where}: suppress.reason: say why {entry.rule or entry.server!r} is suppressed")
+        if entry.rule is None and entry.server is None:
+            raise ConfigError(f"{where}: suppress: name a rule, a server, or both")
     for server in config.servers:
         if not server.url.startswith(("http://", "https://")):
             raise ConfigError(f"{where}: servers.url: must start with http:// or https://, got {server.url!r}")

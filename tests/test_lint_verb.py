@@ -135,13 +135,21 @@ def test_a_suppressed_rule_is_named_with_its_reason(capsys: pytest.CaptureFixtur
     assert "measured on our prompts" in out
 
 
+def test_a_server_may_be_suppressed_as_a_whole(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text('[[suppress]]\nserver = "127.0.0.1:8081"\nreason = "a test machine"\n')
+    code, document = lint_json(capsys, "--config", str(config), "--demo", "cpu_only")
+    assert (code, document["findings"]) == (0, [])
+
+
 @pytest.mark.parametrize(
     ("entry", "words"),
     [
         ('rule = "no-such-rule"\nreason = "x"', "no-such-rule"),
         ('rule = "low-bit-keys"\nreason = " "', "suppress.reason"),
         ('rule = "low-bit-keys"', "reason"),
-        ('rule = "low-bit-keys"\nreason = "x"\nwhere = "y"', "accepted: rule, reason, server"),
+        ('reason = "x"', "name a rule, a server, or both"),
+        ('rule = "low-bit-keys"\nreason = "x"\nwhere = "y"', "accepted: reason, rule, server"),
     ],
 )
 def test_a_bad_suppression_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path, entry: str, words: str) -> None:

@@ -11,15 +11,15 @@ from kvtop.domain.frame import Finding, NotEvaluated
 
 @dataclass(frozen=True, slots=True)
 class Suppression:
-    """A rule (code or slug) that a person has decided against, everywhere or for one server; `reason` is shown."""
+    """What a person has decided against: a rule (code or slug), a server's findings, or both; `reason` is shown."""
 
-    rule: str
+    rule: str | None
     reason: str
     server: str | None = None
 
     def covers(self, rule: Rule, subject_name: str) -> bool:
         """Whether it silences that rule about that subject."""
-        return self.rule in {rule.code, rule.slug} and self.server in {None, subject_name}
+        return self.rule in {None, rule.code, rule.slug} and self.server in {None, subject_name}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,4 +119,4 @@ def find_rule(name: str) -> Rule:
 def unknown_rules(suppressions: Iterable[Suppression]) -> tuple[str, ...]:
     """Names in suppressions that are no rule's."""
     known = {name for rule in RULES for name in (rule.code, rule.slug)}
-    return tuple(it.rule for it in suppressions if it.rule not in known)
+    return tuple(it.rule for it in suppressions if it.rule is not None and it.rule not in known)

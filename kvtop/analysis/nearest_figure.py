@@ -18,6 +18,8 @@ def nearest_figure(subject: Subject, type_k: str, type_v: str) -> str:
     if near is not None and near.tier is not Tier.PROJECT:
         what = "measured on this model" if found.match is Match.THIS_MODEL else "nearest measured model"
         return f"{what}: {_figure(near)}"
+    if near is not None and found.match is Match.THIS_MODEL:
+        return f"measured on this model, which is tiny (for the order of types, not the amount): {_figure(near)}"
     other = next((it for it in found.elsewhere if it.tier in _SCALE_ONLY), None)
     if other is None:
         return ""

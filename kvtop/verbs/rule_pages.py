@@ -11,7 +11,17 @@ What `kvtop lint` and the dashboard look for. This page is generated from the ru
 (`python -m kvtop.verbs.rule_pages > docs/rules.md`), and a test keeps it true.
 
 error: will not start, or loses requests. warning: costs memory, speed or quality. info: worth knowing.
-`kvtop lint` fails (exit code 1) on warnings and errors unless `--fail-on` says otherwise.
+`kvtop lint` fails (exit code 1) on warnings and errors unless `--fail-on` says otherwise. A rule that lacks an input is
+"not evaluated" and says which; it never counts as passed.
+
+A rule that you have decided against goes into the configuration file, with the reason:
+
+    [[suppress]]
+    rule = "metrics-disabled"
+    server = "127.0.0.1:8080"
+    reason = "this one is scraped through the proxy"
+
+Without `server` it holds everywhere, without `rule` for all rules of that server.
 """
 
 

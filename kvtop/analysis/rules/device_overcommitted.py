@@ -46,9 +46,8 @@ def check(subject: Subject) -> Outcome:
 def _llamacpp(subject: Subject) -> Outcome:
     """After what `--fit` may still change: the context if it was not given, layers if they were not."""
     settings = subject.llama
-    placed = settings.gpu_layers is not None or settings.tensor_split or settings.tensor_overrides
-    if settings.fit and not placed:
-        return None
+    by_hand = settings.cpu_moe or settings.cpu_moe_layers or settings.cpu_ffn_layers or settings.tensor_overrides
+    placed = bool(settings.gpu_layers is not None or settings.tensor_split or by_hand)
     plan: MemoryPlan | None = subject.plan
     if settings.fit and not settings.ctx_tokens and subject.value("ctx-size") != "0":
         plan = subject.plan_with(ctx_size=str(settings.fit_ctx_tokens))
@@ -59,8 +58,21 @@ def _llamacpp(subject: Subject) -> Outcome:
             continue
         fit = room_of(part, room).fit
         if fit in {Fit.TOO_LARGE, Fit.TIGHT}:
+            if settings.fit and not placed:
+                return _spilled(subject, device.name, device_bytes(part), room) if fit is Fit.TOO_LARGE else None
             return _short(subject, device.name, device_bytes(part), room, sure=fit is Fit.TOO_LARGE)
     return None
+
+
+def _spilled(subject: Subject, name: str, needed: int, room: int) -> Found:
+    """It starts: `--fit` leaves layers, or the experts of a mixture, on the host."""
+    return Found(
+        "info",
+        f"{name} cannot hold all of it, so --fit will leave layers, or experts, on the host, which is slower",
+        evidence=f"{subject.said('ctx-size') or 'no -c'}, no -ngl; {exact(needed)} needed, {exact(room)} there",
+        cost=f"{exact(needed - room)} too little",
+        fix="a smaller -c, --cache-type-k q8_0 --cache-type-v q8_0, or smaller weights",
+    )
 
 
 def _short(subject: Subject, name: str, needed: int, room: int, *, sure: bool) -> Found:

@@ -15,6 +15,8 @@ Fires on: Llama 3.1 8B at its 131072 tokens. Quiet on: the same at 8192.
 from kvtop.analysis.amounts import cache_bytes, exact, is_quantized, weight_bytes
 from kvtop.analysis.ruling import Example, Found, Lacks, Outcome
 from kvtop.analysis.subject import Subject
+from kvtop.domain.plan import MemoryPlan
+from kvtop.domain.plan_answer import Fit, room_of
 
 ENGINES: tuple[str, ...] = ("llama.cpp", "vllm")
 READS_LAUNCH = True
@@ -23,10 +25,11 @@ QUIET = Example("llama-server -m MODEL -c 8192", gpus=("48GiB",), model="llama-3
 
 
 def check(subject: Subject) -> Outcome:
-    """Needs the plan; without `-c` the engine itself chooses a context that fits."""
-    if subject.engine == "llama.cpp" and not subject.llama.ctx_tokens and subject.value("ctx-size") != "0":
-        return None
+    """Needs the plan; without `-c` only where `--fit` leaves the trained context alone."""
     plan = subject.plan
+    chosen = subject.engine != "llama.cpp" or subject.llama.ctx_tokens or subject.value("ctx-size") == "0"
+    if not chosen and (plan is None or not _keeps_its_context(subject, plan)):
+        return None
     if plan is None:
         return None if subject.refusal else Lacks(f"no plan: {subject.plan_note}")
     weights = weight_bytes(plan)
@@ -45,6 +48,17 @@ def check(subject: Subject) -> Outcome:
         evidence=subject.said("ctx-size", "parallel", "cache-type-k", "cache-type-v"),
         cost=f"{exact(cache)} of cache, {exact(weights)} of weights",
         fix="a smaller -c or -np" + ("" if quantized else ", or --cache-type-k q8_0 --cache-type-v q8_0"),
+    )
+
+
+def _keeps_its_context(subject: Subject, plan: MemoryPlan) -> bool:
+    """Whether `--fit` will leave the trained context alone: on the CPU always, on a card where all of it has room."""
+    if not subject.devices:
+        return subject.are_devices_known
+    rooms = {it.name: it.total_bytes if it.free_bytes is None else it.free_bytes for it in subject.devices}
+    margin = subject.llama.fit_target_bytes[0]
+    return all(
+        (room := rooms.get(part.name)) is None or room_of(part, room - margin).fit is Fit.FITS for part in plan.devices
     )
 
 

@@ -12,7 +12,7 @@ Fix: leave the option out, or state the pool with `--kv-cache-memory-bytes`.
 Fires on: 0.5 on a card of its own. Quiet on: the default, and a card that others use.
 """
 
-from kvtop.analysis.amounts import exact
+from kvtop.analysis.amounts import GIB, exact
 from kvtop.analysis.ruling import Example, Found, Outcome
 from kvtop.analysis.subject import Subject
 from kvtop.analysis.vllm_pool import DEFAULT_UTILIZATION, serves_text, utilization_of
@@ -23,6 +23,8 @@ FIRES = Example("vllm serve MODEL --gpu-memory-utilization 0.5 --max-model-len 8
 QUIET = Example("vllm serve MODEL --max-model-len 8192", gpus=("H100",))
 LOW = 0.85
 SHARED = 0.95
+LITTLE_BYTES = 4 * GIB
+"""What a card may keep without a word: CUDA graphs and other processes live there."""
 
 
 def check(subject: Subject) -> Outcome:
@@ -38,7 +40,7 @@ def check(subject: Subject) -> Outcome:
             is_shared = (
                 subject.observed is None and card.free_bytes is not None and card.free_bytes < card.total_bytes * SHARED
             )
-            if is_shared:
+            if is_shared or card.total_bytes * (1 - utilization) < LITTLE_BYTES:
                 return None
             cost = f"{exact(unused)} of each card"
     return Found(

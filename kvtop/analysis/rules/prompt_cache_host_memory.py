@@ -13,7 +13,7 @@ Fires on: no limit (`--cache-ram -1`), or more than the machine's memory. Quiet 
 """
 
 from kvtop.analysis.amounts import MIB, device_bytes, exact
-from kvtop.analysis.ruling import Example, Found, Lacks, Outcome
+from kvtop.analysis.ruling import Example, Found, Outcome
 from kvtop.analysis.subject import Subject
 
 ENGINES: tuple[str, ...] = ("llama.cpp",)
@@ -39,7 +39,15 @@ def check(subject: Subject) -> Outcome:
             fix,
         )
     if subject.host_total_bytes is None:
-        return Lacks("the host's memory is unknown") if given is not None else None
+        if limit_mib <= DEFAULT_MIB:
+            return None
+        return Found(
+            "info",
+            "the prompt cache in host memory may grow far beyond its default of 8192 MiB",
+            evidence=f"{subject.said('cache-ram')}; the host's memory is unknown",
+            cost=f"up to {exact(limit_mib * MIB)} of host memory",
+            fix=fix,
+        )
     host = None if subject.plan is None else subject.plan.device("host")
     needed = (0 if host is None else device_bytes(host)) + limit_mib * MIB
     if needed <= subject.host_total_bytes:

@@ -12,7 +12,7 @@ Fix: `-np 1` where one request at a time is enough.
 Fires on: a default start of Gemma 3 27B. Quiet on: the same with `-np 1`, and on models without windows or state.
 """
 
-from kvtop.analysis.amounts import MIB, exact, part_bytes
+from kvtop.analysis.amounts import MIB, all_bytes, exact, part_bytes
 from kvtop.analysis.ruling import Example, Found, Lacks, Outcome
 from kvtop.analysis.subject import Subject
 
@@ -22,6 +22,7 @@ FIRES = Example("llama-server -m MODEL -c 32768", gpus=("24GiB",), model="gemma-
 QUIET = Example("llama-server -m MODEL -c 32768 -np 1", gpus=("24GiB",), model="gemma-3-27b")
 KINDS = ("sliding_window", "recurrent")
 MUCH_BYTES = 256 * MIB
+NOTEWORTHY_RATIO = 0.01
 
 
 def check(subject: Subject) -> Outcome:
@@ -36,7 +37,7 @@ def check(subject: Subject) -> Outcome:
     if alone is None or plan.context is None:
         return None
     extra = part_bytes(plan, *KINDS) - part_bytes(alone, *KINDS)
-    if extra < MIB:
+    if extra < MIB and extra < all_bytes(plan) * NOTEWORTHY_RATIO:
         return None
     slots = plan.context.n_seq_max
     whose = "the default of four slots keeps" if settings.parallel is None else f"{slots} slots keep"

@@ -30,12 +30,14 @@ def check(subject: Subject) -> Outcome:
         return None
     per_slot = -(-(-(-settings.ctx_tokens // _PAD) * _PAD // slots) // _PAD) * _PAD
     hparams = subject.hparams
-    if per_slot >= settings.ctx_tokens or (hparams is not None and per_slot >= hparams.n_ctx_train):
+    # More than it was trained for, a slot would not be given anyway.
+    wanted = settings.ctx_tokens if hparams is None else min(settings.ctx_tokens, hparams.n_ctx_train)
+    if per_slot >= wanted:
         return None
     return Found(
         "warning",
-        f"-np divides the context: each of {slots} slots has {per_slot} tokens, not {settings.ctx_tokens}",
+        f"-np divides the context: each of {slots} slots has {per_slot} tokens, not {wanted}",
         evidence=subject.said("ctx-size", "parallel"),
-        cost=f"{settings.ctx_tokens - per_slot} tokens of every request's context",
-        fix=f"-c {settings.ctx_tokens * slots} for {settings.ctx_tokens} each, or --kv-unified to share one pool",
+        cost=f"{wanted - per_slot} tokens of every request's context",
+        fix=f"-c {wanted * slots} for {wanted} each, or --kv-unified to share one pool",
     )

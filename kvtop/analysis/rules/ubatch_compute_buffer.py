@@ -13,7 +13,7 @@ Fix: `-ub 512` where memory is short.
 Fires on: `-ub 4096` with a long context. Quiet on: the default, and on embeddings.
 """
 
-from kvtop.analysis.amounts import MIB, exact
+from kvtop.analysis.amounts import MIB, all_bytes, exact
 from kvtop.analysis.ruling import Example, Found, Lacks, Outcome
 from kvtop.analysis.subject import Subject
 from kvtop.domain.plan import MemoryPlan
@@ -26,6 +26,7 @@ FIRES = Example("llama-server -m MODEL -c 65536 -b 4096 -ub 4096", gpus=("24GiB"
 QUIET = Example("llama-server -m MODEL -c 65536", gpus=("24GiB",), model="llama-3.1-8b")
 DEFAULT_TOKENS = 512
 MUCH_BYTES = 256 * MIB
+LARGE_RATIO = 0.1
 
 
 def check(subject: Subject) -> Outcome:
@@ -42,7 +43,7 @@ def check(subject: Subject) -> Outcome:
     if usual is None:
         return None
     extra = _compute(plan) - _compute(usual)
-    if extra < MUCH_BYTES:
+    if extra < MUCH_BYTES and extra < all_bytes(plan) * LARGE_RATIO:
         return None
     decisive = _has_room(subject, usual) and not _has_room(subject, plan)
     return Found(
