@@ -8,6 +8,7 @@ from kvtop.domain.headroom import Filling
 from kvtop.text import bytes_text, duration_text, rate_text, ratio_text, tokens_text
 from kvtop.views.tui.finding_lines import finding_lines
 from kvtop.views.tui.history_lines import history_lines
+from kvtop.views.tui.hosted_lines import hosted_lines
 from kvtop.views.tui.ledger_lines import device_ledgers, ledgers
 from kvtop.views.tui.lines import Line, Piece, beside, left, rule, wrap
 from kvtop.views.tui.server_lines import cache_types_text, engine_text, headroom_text, verdict_text
@@ -54,7 +55,8 @@ def detail_lines(view: ServerView | None, frame: Frame, trail: Trail, look: Look
     if look.panel is Panel.LEDGER:
         return ledgers(view, frame, width)
     if look.panel is Panel.USE:
-        return slot_lines(view, width) or [(Piece("This server tells of no slots and no pool.", "faint"),)]
+        hosted = hosted_lines(view, frame.taken_at, width)
+        return slot_lines(view, width) + hosted or [(Piece("This server tells of no slots and no pool.", "faint"),)]
     if look.panel is Panel.HISTORY:
         return history_lines(view, trail, look.span_seconds, width, look.height)
     if look.panel is Panel.LAUNCH:
@@ -63,7 +65,8 @@ def detail_lines(view: ServerView | None, frame: Frame, trail: Trail, look: Look
     half = (width - 3) // 2 if is_wide else width
     numbers = [_findings(view, half), ledgers(view, frame, half), _cache(view, half), _model(view, half)]
     plots = history_lines(view, trail, look.span_seconds, half, 21)
-    doings = [slot_lines(view, half), plots, _launch(view, half), _known(view, half)]
+    use = _stacked([slot_lines(view, half), hosted_lines(view, frame.taken_at, half)])
+    doings = [use, plots, _launch(view, half), _known(view, half)]
     if is_wide:
         return [*_state(view, width), (), *beside(_stacked(numbers), _stacked(doings), half)]
     return _stacked([_state(view, width), *numbers[:2], *doings[:2], *numbers[2:], *doings[2:]])
