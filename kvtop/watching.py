@@ -66,14 +66,19 @@ def fleet_options(args: argparse.Namespace, config: Config) -> FleetOptions:
 
 
 def frames(
-    samples: Callable[[], AsyncIterator[Sample]], suppressions: tuple[Suppression, ...] = ()
+    samples: Callable[[], AsyncIterator[Sample]],
+    suppressions: tuple[Suppression, ...] = (),
+    note: Callable[[Sample, Frame], None] | None = None,
 ) -> Callable[[], AsyncIterator[Frame]]:
-    """The same iterator, analysed."""
+    """The same iterator, analysed. `note` is told of every Sample and its Frame before the Frame goes on."""
 
     async def analysed() -> AsyncIterator[Frame]:
         history = History(findings=FindingMemory(suppressions))
         async for sample in samples():
-            yield analyse(history, sample, __version__)
+            frame = analyse(history, sample, __version__)
+            if note is not None:
+                note(sample, frame)
+            yield frame
 
     return analysed
 

@@ -17,6 +17,7 @@ from kvtop.views.tui.app import KvtopApp
 from kvtop.views.tui.keys import check_keymap
 from kvtop.views.tui.player import Player
 from kvtop.watching import config_of, frames, one_frame, samples_of, suppressions_of, warn
+from kvtop.what_if_desk import LiveDesk
 
 EXIT_NO_TERMINAL = 2
 
@@ -36,9 +37,9 @@ def run(args: argparse.Namespace) -> int:
         return EXIT_NO_TERMINAL
     if args.or_demo and args.demo is None and _nothing_to_watch(args, config):
         args.demo = ""
-    keeper = Keeper(Path.cwd(), config.interval_seconds)
+    keeper, desk = Keeper(Path.cwd(), config.interval_seconds), LiveDesk(environment())
     samples = keeper.watched(samples_of(args, config))
-    return draw(args, config, frames(samples, suppressions_of(config)), keeper=keeper)
+    return draw(args, config, frames(samples, suppressions_of(config), desk.note), keeper=keeper, desk=desk)
 
 
 def _speak(shown: Callable[[], AsyncIterator[Frame]]) -> int:
@@ -61,10 +62,11 @@ def draw(
     shown: Callable[[], AsyncIterator[Frame]],
     player: Player | None = None,
     keeper: Keeper | None = None,
+    desk: LiveDesk | None = None,
 ) -> int:
     """Show these frames until the person leaves, and leave the process with them.
 
-    `player` plays a recording; `keeper` writes what the person wants to keep.
+    `player` plays a recording; `keeper` writes what the person wants to keep, `desk` plans what-ifs.
     """
     environ = environment()
     wrong = check_keymap(config.keys)
@@ -75,6 +77,7 @@ def draw(
         theme_name=args.theme or config.theme or None,
         user_themes=config_directory(environ) / "themes",
         player=player,
+        desk=desk,
         keymap=config.keys,
         interval_seconds=config.interval_seconds,
         ascii_only=args.ascii or _wants_ascii(config.ascii),

@@ -3,7 +3,7 @@
 import json
 
 from kvtop.domain.cache_speed import CacheSpeed, Speed
-from kvtop.domain.evidence import Evidence, Match, Measurement
+from kvtop.domain.evidence import Evidence, Match, Measurement, Tier
 from kvtop.domain.plan_answer import Fit, Room
 from kvtop.domain.recommendation import Recommendation, Recommendations
 from kvtop.text import bytes_text, tokens_text
@@ -85,7 +85,8 @@ def figure_line(figure: Measurement) -> str:
     value = figure.text if figure.value is None else f"{figure.value:g} {figure.unit}"
     words = f"{figure.metric.replace('_', ' ')} {value}, {figure.type_k}/{figure.type_v} on {figure.model}"
     against = f"; contradicted: {figure.contradicted}" if figure.contradicted else ""
-    return f"{words}, rotation {figure.rotation} ({figure.source}, {figure.year}, {figure.tier.value}){against}"
+    tiny = "; a tiny model: good for the order of types, not for the amount" if figure.tier is Tier.PROJECT else ""
+    return f"{words}, rotation {figure.rotation} ({figure.source}, {figure.year}, {figure.tier.value}){tiny}{against}"
 
 
 def recommendations_json(found: Recommendations) -> str:

@@ -17,15 +17,16 @@ from textual.screen import Screen
 from kvtop.domain.frame import Frame, ServerView
 from kvtop.views.tui.edge_lines import Pace
 from kvtop.views.tui.keeper import KeepsFiles
-from kvtop.views.tui.keys import HELP, OVERVIEW, RECORDING, SERVER, check_keymap, shown_keys
+from kvtop.views.tui.keys import FRONTIER, HELP, OVERVIEW, RECORDING, SERVER, WHAT_IF, check_keymap, shown_keys
 from kvtop.views.tui.palette import palette_entries
 from kvtop.views.tui.player import Player
 from kvtop.views.tui.screens import SCREENS
 from kvtop.views.tui.screens.screen import KvtopScreen, bindings_of
 from kvtop.views.tui.selection import Selection
 from kvtop.views.tui.terminal_pace import QUESTION, TerminalPace
-from kvtop.views.tui.theme_files import load_themes, themes_dir
+from kvtop.views.tui.theme_files import load_themes, part_colours, themes_dir
 from kvtop.views.tui.trail import Trails
+from kvtop.views.tui.what_if_desk import WhatIfDesk
 
 Frames = Callable[[], AsyncIterator[Frame]] | AsyncIterator[Frame]
 
@@ -43,8 +44,8 @@ class KvtopApp(KeepsFiles, App[None]):
     `frames`: an async iterator of frames, or a function that makes one when the app is up.
     `theme_name`: a theme of kvtop or of `user_themes` (a directory of *.toml). `no_color` wins over it.
     `keymap`: key id -> key, from the user's configuration. `interval_seconds`: the refresh that is meant to be;
-    data older than two of them is called old. `player` is who plays a recording, if one is played. `on_exit` is called
-    once, after the terminal has been restored.
+    data older than two of them is called old. `player` is who plays a recording, if one is played, `desk` who
+    plans what-ifs. `on_exit` is called once, after the terminal has been restored.
     """
 
     CSS_PATH = "kvtop.tcss"
@@ -64,6 +65,7 @@ class KvtopApp(KeepsFiles, App[None]):
         ascii_only: bool = False,
         no_color: bool = False,
         player: Player | None = None,
+        desk: WhatIfDesk | None = None,
         on_exit: Callable[[], None] | None = None,
     ) -> None:
         # Before super(): the first stylesheet already asks for the theme's variables.
@@ -76,6 +78,7 @@ class KvtopApp(KeepsFiles, App[None]):
         self.selection = Selection()
         self.trails = Trails()
         self.player = player
+        self.desk = desk
         self._newest: Frame | None = None
         self._frames = frames
         self._on_exit = on_exit
@@ -109,25 +112,7 @@ class KvtopApp(KeepsFiles, App[None]):
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Colours of the parts for a theme that names none: a user's theme needs only a name and a primary colour."""
-        theme = self.current_theme
-        primary, faint = theme.primary, "#7d8590" if theme.dark else "#6a7380"
-        return {
-            # Textual's own stylesheet asks for these two when the theme is an ANSI one.
-            "ansi-background": "ansi_default",
-            "ansi-foreground": "ansi_default",
-            "weights": primary,
-            "kv-used": theme.success or "#3fb68b",
-            "kv-reserved": theme.success or "#3fb68b",
-            "recurrent": theme.secondary or primary,
-            "compute": theme.warning or "#d9a441",
-            "runtime": theme.accent or primary,
-            "unattributed": theme.error or "#d0657a",
-            "other": faint,
-            "free": faint,
-            "faint": faint,
-            "frame": faint,
-            "cursor": theme.panel or theme.surface or ("#262c38" if theme.dark else "#dde3ea"),
-        }
+        return part_colours(self.current_theme)
 
     def on_mount(self) -> None:
         self.set_keymap(self._keys)
@@ -228,9 +213,11 @@ class KvtopApp(KeepsFiles, App[None]):
         """Would this do anything now? A screen does not lead to itself, nor to a server where there is none."""
         if action == "show":
             (name,) = parameters
-            if (name == SERVER and self.selected() is None) or (name == RECORDING and self.player is None):
-                return False
-            return name != self.current_mode
+            asks, plays = self.selected() is not None, self.player is not None
+            there = {SERVER: asks, RECORDING: plays} | dict.fromkeys(
+                (WHAT_IF, FRONTIER), asks and self.desk is not None
+            )
+            return name != self.current_mode and there.get(str(name), True)
         if action == "move":
             return isinstance(self.screen, KvtopScreen)
         return super().check_action(action, parameters)

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 
 from kvtop.views.tui.key_names import normal_name
 
-OVERVIEW, SERVER, FINDINGS, DEVICES, RECORDING, SOURCES, HELP = (
-    *("overview", "server", "findings", "devices", "recording", "sources", "help"),
+OVERVIEW, SERVER, WHAT_IF, FRONTIER, FINDINGS, DEVICES, RECORDING, SOURCES, HELP = (
+    *("overview", "server", "what-if", "frontier", "findings", "devices", "recording", "sources", "help"),
 )
 SCREEN_NAMES = {
     OVERVIEW: "Overview",
     SERVER: "Server",
+    WHAT_IF: "What if",
+    FRONTIER: "Frontier",
     FINDINGS: "Findings",
     DEVICES: "Devices",
     RECORDING: "Recording",
@@ -45,7 +47,7 @@ class Key:
         return not self.screens or screen in self.screens
 
 
-_BELOW = (SERVER, FINDINGS, DEVICES, RECORDING, SOURCES, HELP)
+_BELOW = (SERVER, WHAT_IF, FRONTIER, FINDINGS, DEVICES, RECORDING, SOURCES, HELP)
 """Screens that Esc leads up from."""
 
 KEYS: tuple[Key, ...] = (
@@ -63,6 +65,26 @@ KEYS: tuple[Key, ...] = (
     Key("zoom-out", "minus", "-", "zoom(1)", "", "A longer time in the plots", (SERVER,)),
     Key("previous", "left", "←", "neighbour(-1)", "", "The server before this one", (SERVER,)),
     Key("next", "right", "→", "neighbour(1)", "next server", "The server after this one", (SERVER,)),
+    Key("type-k", "k", "k", "turn('type_k', 1)", "cache types", "The next cache type for K", (WHAT_IF,)),
+    Key("type-k-back", "K", "K", "turn('type_k', -1)", "", "The cache type for K before this one", (WHAT_IF,)),
+    Key("type-v", "v", "v", "turn('type_v', 1)", "", "The next cache type for V (MLX: values a scale)", (WHAT_IF,)),
+    Key("type-v-back", "V", "V", "turn('type_v', -1)", "", "The cache type for V before this one", (WHAT_IF,)),
+    Key("halve", "left_square_bracket", "[", "turn('context', -1)", "context", "Half the context", (WHAT_IF,)),
+    Key("double", "right_square_bracket", "]", "turn('context', 1)", "", "Twice the context", (WHAT_IF,)),
+    Key("shorter", "minus", "-", "turn('context_fine', -1)", "", "A little less context", (WHAT_IF,)),
+    Key("longer", "equals_sign,plus", "=", "turn('context_fine', 1)", "", "A little more context", (WHAT_IF,)),
+    Key("slots", "s", "s", "turn('slots', 1)", "slots", "A slot more (vLLM: twice the ranks)", (WHAT_IF,)),
+    Key("slots-back", "S", "S", "turn('slots', -1)", "", "A slot less (vLLM: half the ranks)", (WHAT_IF,)),
+    Key("unified", "u", "u", "turn('unified', 1)", "", "One pool for all slots, or one each", (WHAT_IF,)),
+    Key("batch-back", "b", "b", "turn('batch', -1)", "", "Half the micro-batch (vLLM: less of the card)", (WHAT_IF,)),
+    Key("batch", "B", "B", "turn('batch', 1)", "", "Twice the micro-batch (vLLM: more of the card)", (WHAT_IF,)),
+    Key("flash", "f", "f", "turn('flash', 1)", "", "Flash attention on or off", (WHAT_IF,)),
+    Key("reset", "0", "0", "reset", "reset", "Back to how the server runs", (WHAT_IF,)),
+    Key("copy", "y", "y", "copy", "copy", "Copy the command with the changes", (WHAT_IF,)),
+    Key("recommend", "r", "r", "recommend", "recommend", "Configurations worth trying", (WHAT_IF,)),
+    Key("less", "left", "←", "column(-1)", "", "A column to the left", (FRONTIER,)),
+    Key("more", "right", "→", "column(1)", "move", "A column to the right", (FRONTIER,)),
+    Key("adopt", "enter", "Enter", "adopt", "adopt", "Make the cell under the cursor the what-if", (FRONTIER,)),
     Key("play", "space", "Space", "play", "play", "Play the recording, or hold it", (RECORDING,)),
     Key("step-back", "comma", ",", "step(-1)", "", "One sample back", (RECORDING,)),
     Key("step", "full_stop", ".", "step(1)", "step", "One sample on", (RECORDING,)),
@@ -80,6 +102,8 @@ KEYS: tuple[Key, ...] = (
     Key("last", "end,G", "End G", "move(100000)", "", "To the last"),
     Key("overview", "1", "1", "show('overview')", "overview", "Overview: devices and servers"),
     Key("server", "2", "2", "show('server')", "server", "Server: the ledger of one server, and who says so"),
+    Key("what-if", "3,w", "3 w", "show('what-if')", "what if", "What if: other options, side by side with now"),
+    Key("frontier", "4", "4", "show('frontier')", "frontier", "Frontier: which contexts fit with which cache types"),
     Key("findings", "5,l", "5 l", "show('findings')", "findings", "Findings: what deserves attention, and the fix"),
     Key("devices", "6", "6", "show('devices')", "devices", "Devices: heat, power, clocks, and who is on them"),
     Key("recording", "7", "7", "show('recording')", "recording", "Recording: play, step, seek"),

@@ -102,3 +102,25 @@ def _check_colour(path: Path, key: str, value: object) -> None:
     except ColorParseError as problem:
         message = f'{path}: {key}: {value!r} is not a colour; write "#rrggbb" or a colour\'s name'
         raise ThemeFileError(message) from problem
+
+
+def part_colours(theme: Theme) -> dict[str, str]:
+    """Colours of the parts for a theme that names none."""
+    primary, faint = theme.primary, "#7d8590" if theme.dark else "#6a7380"
+    return {
+        # Textual's own stylesheet asks for these two when the theme is an ANSI one.
+        "ansi-background": "ansi_default",
+        "ansi-foreground": "ansi_default",
+        "weights": primary,
+        "kv-used": theme.success or "#3fb68b",
+        "kv-reserved": theme.success or "#3fb68b",
+        "recurrent": theme.secondary or primary,
+        "compute": theme.warning or "#d9a441",
+        "runtime": theme.accent or primary,
+        "unattributed": theme.error or "#d0657a",
+        "other": faint,
+        "free": faint,
+        "faint": faint,
+        "frame": faint,
+        "cursor": theme.panel or theme.surface or ("#262c38" if theme.dark else "#dde3ea"),
+    }

@@ -68,11 +68,11 @@ async def test_enter_goes_in_and_escape_comes_up(scenes: Scenes) -> None:
 
 async def test_a_users_key_replaces_ours(scenes: Scenes) -> None:
     play, _ = played(scenes["rtx4090"]())
-    app = KvtopApp(play, keymap={"sources": "s"})
+    app = KvtopApp(play, keymap={"sources": "x"})
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("8")
         assert app.current_mode == "overview"
-        await pilot.press("s")
+        await pilot.press("x")
         assert app.current_mode == "sources"
 
 

@@ -1,0 +1,76 @@
+"""What the selected server would take with other options."""
+
+from typing import ClassVar
+
+from textual.binding import BindingType
+
+from kvtop.domain.frame import Frame
+from kvtop.domain.what_if import WhatIfAnswer
+from kvtop.views.tui.keys import SERVER, WHAT_IF
+from kvtop.views.tui.lines import Line, Piece, model_text, wrap
+from kvtop.views.tui.screens.screen import PageScreen, bindings_of
+from kvtop.views.tui.what_if_lines import recommendation_lines, what_if_lines
+
+
+class WhatIfScreen(PageScreen):
+    """Dials turn on a key press; now and then stand side by side."""
+
+    key = WHAT_IF
+    BINDINGS: ClassVar[list[BindingType]] = bindings_of(WHAT_IF)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._recommends = False
+
+    def page(self, frame: Frame | None, width: int) -> tuple[str, list[Line]]:  # noqa: ARG002  the desk has the newest
+        answer = self._answer()
+        if isinstance(answer, str):
+            return "What if", [(Piece(part, "strong"),) for part in wrap(answer, width)]
+        lines = what_if_lines(answer, self.kvtop.shown_keys, width)
+        if self._recommends and self.kvtop.desk is not None:
+            lines += recommendation_lines(self.kvtop.desk.recommend(answer.server_id), width)
+        return f"What if: {model_text(answer.model, max(width - 24, 8))}", lines
+
+    def works(self, action: str) -> bool:
+        if action in {"turn", "reset", "copy", "recommend"}:
+            answer = self._answer()
+            changes_only = action in {"reset", "copy"}
+            return isinstance(answer, WhatIfAnswer) and (answer.is_changed or not changes_only)
+        return super().works(action)
+
+    def _answer(self) -> WhatIfAnswer | str:
+        view, desk = self.kvtop.selected(), self.kvtop.desk
+        if view is None or desk is None:
+            return "There is no server to ask of."
+        return desk.ask(view.reading.id)
+
+    # -- actions -----------------------------------------------------------------------------------------------------
+
+    def action_turn(self, dial: str, step: int) -> None:
+        """A dial, up or down."""
+        view, desk = self.kvtop.selected(), self.kvtop.desk
+        if view is not None and desk is not None and not desk.turn(view.reading.id, dial, step):
+            self.app.bell()
+        self.draw()
+
+    def action_reset(self) -> None:
+        """Back to how the server runs."""
+        view, desk = self.kvtop.selected(), self.kvtop.desk
+        if view is not None and desk is not None:
+            desk.reset(view.reading.id)
+        self.draw()
+
+    def action_copy(self) -> None:
+        """The command into the clipboard of the terminal (OSC 52): it works over SSH too."""
+        answer = self._answer()
+        if isinstance(answer, WhatIfAnswer):
+            self.app.copy_to_clipboard(answer.command)
+            self.app.notify(answer.command, title="Copied", timeout=6, markup=False)
+
+    def action_recommend(self) -> None:
+        """Configurations worth trying; again to hide them."""
+        self._recommends = not self._recommends
+        self.draw()
+
+    async def action_back(self) -> None:
+        await self.kvtop.switch_mode(SERVER)
