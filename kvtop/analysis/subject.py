@@ -12,6 +12,7 @@ from kvtop.domain.model_file import Checkpoint, GgufHeader
 from kvtop.domain.plan import MemoryPlan, PlanDevice, Refusal, UnknownArchitectureError
 from kvtop.planning.any_engine import plan_launch
 from kvtop.planning.cache_speed import backend_of, build_number
+from kvtop.planning.llamacpp.architectures import NO_CACHE, RECURRENT
 from kvtop.planning.llamacpp.hparams import HParams
 from kvtop.planning.llamacpp.prepared import PreparedModel
 from kvtop.planning.llamacpp.settings import LlamaSettings
@@ -87,6 +88,12 @@ class Subject:
     def hparams(self) -> HParams | None:
         """The hyperparameters of a GGUF model, where kvtop has rules for it."""
         return self.model.hparams if isinstance(self.model, PreparedModel) else None
+
+    @property
+    def caches_tokens(self) -> bool:
+        """Whether a GGUF model keeps keys and values: models of state alone and encoders do not. True where unknown."""
+        hparams = self.hparams
+        return hparams is None or hparams.arch not in RECURRENT | NO_CACHE
 
     @property
     def checkpoint(self) -> Checkpoint | None:

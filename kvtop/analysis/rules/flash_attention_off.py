@@ -15,7 +15,6 @@ Fires on: `-fa off`. Quiet on: the default, and on Grok, which cannot.
 from kvtop.analysis.amounts import all_bytes, exact, is_quantized
 from kvtop.analysis.ruling import Example, Found, Outcome
 from kvtop.analysis.subject import Subject
-from kvtop.planning.llamacpp.architectures import NO_CACHE, RECURRENT
 
 ENGINES: tuple[str, ...] = ("llama.cpp",)
 READS_LAUNCH = True
@@ -27,7 +26,7 @@ def check(subject: Subject) -> Outcome:
     """Needs only the option; the plan gives the bytes, and tells what `auto` becomes on CUDA."""
     settings = subject.llama
     arch = "" if subject.hparams is None else subject.hparams.arch
-    if arch == "grok" or arch in RECURRENT | NO_CACHE:
+    if arch == "grok" or not subject.caches_tokens:
         return None
     plan = subject.plan
     if settings.flash_attention == "off":

@@ -33,7 +33,7 @@ def check(subject: Subject) -> Outcome:
     type_k, type_v = settings.type_k, settings.type_v
     if bits(type_k) >= FREE_BITS or bits(type_v) - bits(type_k) < LEAST_DIFFERENCE:
         return None
-    if family_of(subject)[0] == "latent attention":
+    if not subject.caches_tokens or family_of(subject)[0] == "latent attention":
         return None
     swapped = f"--cache-type-k {type_v} --cache-type-v {type_k}"
     needs = " --flash-attn on" if settings.flash_attention == "off" else ""

@@ -33,7 +33,7 @@ def check(subject: Subject) -> Outcome:
     settings = subject.llama
     if settings.type_k == settings.type_v or settings.flash_attention == "off":
         return None
-    if family_of(subject)[0] == "latent attention" or not _attends(subject):
+    if family_of(subject)[0] == "latent attention" or not subject.caches_tokens:
         return None
     pair = f"{settings.type_k}/{settings.type_v}"
     backend = subject.backend
@@ -54,10 +54,6 @@ def check(subject: Subject) -> Outcome:
 
 def _forces_fusion(type_v: str) -> bool:
     return type_v not in {"f16", "bf16", "f32"}
-
-
-def _attends(subject: Subject) -> bool:
-    return subject.plan is None or any(part.kind != "recurrent" for part in subject.plan.cache_parts)
 
 
 def _what(subject: Subject) -> str:

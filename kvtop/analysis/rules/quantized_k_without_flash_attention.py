@@ -28,6 +28,8 @@ def check(subject: Subject) -> Outcome:
     settings = subject.llama
     if not is_quantized(settings.type_k) or is_quantized(settings.type_v) or settings.flash_attention == "on":
         return None
+    if not subject.caches_tokens:
+        return None
     why = ""
     if settings.flash_attention == "auto":
         if subject.backend is None:

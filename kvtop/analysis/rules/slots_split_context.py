@@ -26,7 +26,7 @@ def check(subject: Subject) -> Outcome:
     """Needs only the options; the model tells when a slot still has all it was trained for."""
     settings = subject.llama
     slots = settings.parallel or 0
-    if slots < 2 or settings.kv_unified or settings.ctx_tokens <= 0:
+    if not subject.caches_tokens or slots < 2 or settings.kv_unified or settings.ctx_tokens <= 0:
         return None
     per_slot = -(-(-(-settings.ctx_tokens // _PAD) * _PAD // slots) // _PAD) * _PAD
     hparams = subject.hparams

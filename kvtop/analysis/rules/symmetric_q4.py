@@ -18,7 +18,7 @@ from kvtop.analysis.amounts import bits, cache_bytes, exact
 from kvtop.analysis.nearest_figure import nearest_figure
 from kvtop.analysis.ruling import Example, Found, Outcome
 from kvtop.analysis.subject import Subject
-from kvtop.planning.llamacpp.architectures import HYBRID, NO_CACHE, RECURRENT
+from kvtop.planning.llamacpp.architectures import HYBRID
 
 ENGINES: tuple[str, ...] = ("llama.cpp",)
 READS_LAUNCH = True
@@ -33,7 +33,7 @@ def check(subject: Subject) -> Outcome:
     if max(bits(settings.type_k), bits(settings.type_v)) > FEW_BITS:
         return None
     arch = "" if subject.hparams is None else subject.hparams.arch
-    if arch in RECURRENT | NO_CACHE:
+    if not subject.caches_tokens:
         return None
     cost = "quality"
     wider = subject.plan_with(cache_type_k="q8_0", cache_type_v="q8_0")
