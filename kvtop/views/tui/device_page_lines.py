@@ -40,14 +40,15 @@ def _summary(frame: Frame, width: int) -> list[Line]:
 
 def _cells(view: DeviceView) -> dict[str, str]:
     device, memory = view.device, view.device.memory
-    is_host = device.backend == "host"
+    # A slice has no heat of its own, and the host tells none.
+    is_bare = device.backend == "host" or device.parent_id is not None
     watts, limit = device.power_watts, device.power_limit_watts
     return {
         "device": device.id,
-        "busy": "" if is_host else ratio_text(device.utilization_ratio),
-        "heat": "" if is_host else "?" if device.temperature_celsius is None else f"{device.temperature_celsius:.0f}°C",
-        "power": "" if is_host else "?" if watts is None else f"{watts:.0f}" + (f"/{limit:.0f} W" if limit else " W"),
-        "clock": "" if is_host else "?" if device.clock_mhz is None else f"{device.clock_mhz:.0f} MHz",
+        "busy": "" if is_bare else ratio_text(device.utilization_ratio),
+        "heat": "" if is_bare else "?" if device.temperature_celsius is None else f"{device.temperature_celsius:.0f}°C",
+        "power": "" if is_bare else "?" if watts is None else f"{watts:.0f}" + (f"/{limit:.0f} W" if limit else " W"),
+        "clock": "" if is_bare else "?" if device.clock_mhz is None else f"{device.clock_mhz:.0f} MHz",
         "used": f"{bytes_text(memory.used_bytes)} / {bytes_text(memory.total_bytes)}",
     }
 
@@ -78,6 +79,11 @@ def _facts(device: Device) -> list[tuple[str, str]]:
     clocks = "?" if clock is None else f"{clock:.0f} MHz" + (f" of {highest:.0f} MHz" if highest is not None else "")
     if device.backend == "host":
         return [("reserved", bytes_text(device.memory.reserved_bytes))] if device.memory.reserved_bytes else []
+    if device.parent_id is not None:
+        return [
+            ("heat, power and clocks", f"those of {device.parent_id}"),
+            *([("uuid", device.uuid)] if device.uuid else []),
+        ]
     return [
         ("busy", ratio_text(device.utilization_ratio)),
         ("temperature", "?" if heat is None else f"{heat:.0f}°C"),

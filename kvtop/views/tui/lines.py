@@ -32,6 +32,8 @@ _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
 _ASCII = {
     **dict(zip("█▓░▚▌▄▒≡·", "#=-%+~!x.", strict=True)),
     **dict(zip("…→←↑↓▸▲■●±≤─│•○", "~><^v>!#*+<-|-o", strict=True)),
+    **{chr(dots): "*" for dots in range(0x2801, 0x2900)},
+    "\u2800": " ",
     "°": " ",
     **dict(zip("▁▂▃▅▆▇", "_.:+*%", strict=True)),
 }

@@ -58,7 +58,8 @@ def _curve(curve: Curve, start: float, end: float, top: float, columns: int, row
     if not any(value is not None for _, value in inside):
         return [" " * columns] * rows
     text: str = figure.build().string(colorless=True)
-    return [left(line, columns) for line in text.split("\n")[:rows]]
+    # Blank braille for spaces: where a font lacks braille, all of a row comes from another one and keeps its columns.
+    return [left(line, columns).replace(" ", "\u2800") for line in text.split("\n")[:rows]]
 
 
 def nice_top(values: Sequence[float | None]) -> float:

@@ -73,6 +73,16 @@ def verdict_text(view: ServerView) -> tuple[str, str]:
     return f"{mark} {view.verdict.words}", role
 
 
+def _short(verdict: tuple[str, str]) -> tuple[str, str]:
+    """For a column: "slot 2 is full" and "the pool of all slots is full" are "slot 2 full" and "full"."""
+    words, role = verdict
+    mark, _, rest = words.partition(" ")
+    if rest.endswith(" is full"):
+        cause = rest.removesuffix(" is full")
+        rest = f"{cause} full" if len(cause) <= 8 else "full"
+    return f"{mark} {rest}", role
+
+
 def headroom_text(view: ServerView) -> str:
     """What is left for growth: tokens under the server's own limits, else bytes free on its fullest device."""
     if view.headroom.cache_tokens_left is not None:
@@ -91,7 +101,7 @@ def _row(view: ServerView, trend: str) -> ServerRow:
         reading.id,
         engine_text(reading.engine),
         reading.model.name or reading.model.path,
-        verdict_text(view),
+        _short(verdict_text(view)),
         tokens_text(cache.capacity_tokens),
         cache_types_text(cache.type_k, cache.type_v),
         split_parts(view.splits),
@@ -165,7 +175,7 @@ _COLUMNS = (
     _Column("K/V cache", 9, _text(lambda row: row.cache_types), 10),
     _Column("split", 8, lambda row, width: bar(row.parts, width), 4, grow=4, widest=60),
     _Column("memory", 8, _number(lambda row: row.memory), 1, is_number=True),
-    _Column("KV", 4, _number(lambda row: row.kv_use), 1, is_number=True),
+    _Column("KV", 5, _number(lambda row: row.kv_use), 1, is_number=True),
     _Column("5 min", _TREND, _trend, 9),
     _Column("headroom", 9, _number(lambda row: row.headroom), 5, is_number=True),
     _Column("tok/s", 5, _number(lambda row: row.rate), 6, is_number=True),

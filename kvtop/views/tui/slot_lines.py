@@ -21,7 +21,7 @@ def _slots(view: ServerView, width: int) -> list[Line]:
     for slot in slots:
         ratio = slot.used_tokens / slot.context_tokens if slot.used_tokens is not None and slot.context_tokens else None
         word = "?" if slot.is_processing is None else "● busy" if slot.is_processing else "○ idle"
-        role = "good" if slot.is_processing else "faint"
+        role = "" if slot.is_processing else "faint"
         used = () if slot.used_tokens is None else (Part(KV_USED, slot.used_tokens),)
         rest = max((slot.context_tokens or 0) - (slot.used_tokens or 0), 0)
         drawn = bar((*used, Part(FREE, rest)), bar_width) if ratio is not None else (Piece("?" * bar_width, "faint"),)
