@@ -17,18 +17,25 @@ from kvtop.text import parse_duration
 WARM_UP_TICKS = 30
 """Ticks before the one that is asked for: rates and growth need some."""
 
+JUMP_TICKS = 1
+"""The same for a person who seeks: enough for rates, and the picture is there before it can be missed."""
+
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?")
 
 
 def frame_at(
-    recording: Recording, index: int, names: Pseudonyms | None = None, history: History | None = None
+    recording: Recording,
+    index: int,
+    names: Pseudonyms | None = None,
+    history: History | None = None,
+    warm_up_ticks: int = WARM_UP_TICKS,
 ) -> Frame:
     """The Frame of a tick, as a dashboard would have shown it then. Raises RecordingError for a damaged tick.
 
     `history`, fresh, is brought to that tick, for the ones after it.
     """
     history, frame = History() if history is None else history, None
-    for number in range(max(index - WARM_UP_TICKS, 0), index + 1):
+    for number in range(max(index - warm_up_ticks, 0), index + 1):
         try:
             sample = recording.sample(number)
         except RecordingError:
@@ -49,8 +56,8 @@ def replayed(player: Player, names: Pseudonyms | None = None) -> Callable[[], As
             if player.index == before + 1 or player.problem:
                 frame = analyse(history, _named(sample, names), __version__)
             else:
-                history = History()
-                frame = frame_at(player.recording, player.index, names, history)
+                history = History(plans=history.plans)  # a plan is the same whenever it is made
+                frame = frame_at(player.recording, player.index, names, history, JUMP_TICKS)
             before = player.index
             yield frame
 

@@ -69,13 +69,12 @@ class Pseudonyms:
             models = [reading.model.path, reading.model.name, reading.model_key]
             self._model(*models, *(it.value for it in options if it.name in {"model", "hf-repo", "alias"}))
             self._model(reading.draft_key)
+            self._models(tuple(hosted.name for hosted in reading.hosted or ()))
             for hosted in reading.hosted or ():
                 self._model(hosted.name)
                 self._name("digest", hosted.digest)
                 self._name("host", _remote_host(hosted.url))
-            for option in options:
-                if option.name in _MODEL_OPTIONS:
-                    self._model(option.value)
+            self._models(tuple(option.value for option in options if option.name in _MODEL_OPTIONS))
         for key, model in sample.models.items():
             self._model(key, model.path)
         for text in _texts(sample):
@@ -83,6 +82,10 @@ class Pseudonyms:
                 self._name("user", user)
             for address in _ADDRESS.findall(text):
                 self._name("host", address)
+
+    def _models(self, names: tuple[str, ...]) -> None:
+        for name in names:
+            self._model(name)
 
     def _model(self, *known: str | None) -> None:
         """One model under all its names: path, file name, name without suffix, repository."""

@@ -1,6 +1,9 @@
 """Names go, figures stay, and the same name gets the same pseudonym everywhere."""
 
+import re
 from dataclasses import replace
+
+import pytest
 
 from kvtop.analysis.analyse import History, analyse
 from kvtop.analysis.pseudonyms import Pseudonyms
@@ -9,7 +12,7 @@ from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.model_file import GgufHeader
 from kvtop.domain.process import Container
 from kvtop.domain.sample import Failure, Sample
-from kvtop.sources.demo import SCENARIOS
+from kvtop.sources.demo import SCENARIOS, Scenario
 
 
 def personal_sample() -> Sample:
@@ -99,3 +102,27 @@ def test_the_models_of_a_server_of_several_are_renamed_too() -> None:
     assert (server.hosted[0].size_bytes, server.hosted[0].state) == (7, "loaded")
     for secret in ("acme", "secret", "d1d1"):
         assert secret not in repr(server.hosted) + server.hint
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda it: it.name)
+def test_no_scenario_keeps_a_name(scenario: Scenario) -> None:
+    sample = scenario.at(8.0)
+    names = {sample.host}
+    names |= {it.user for it in sample.processes if it.user and it.user != "root"}
+    for process in sample.processes:
+        if process.container is not None:
+            names |= {process.container.id, process.container.name or process.container.id}
+        names |= set(process.addresses)
+    for reading in sample.servers:
+        names |= {it.name for it in reading.hosted or ()}
+        for name in (reading.model.name, reading.model.path):
+            if name and name != "none":
+                names |= {name, name.rstrip("/").rsplit("/", 1)[-1]}
+    names |= {it.uuid for it in sample.devices if it.uuid}
+    hidden = Pseudonyms().anonymised(sample)
+    shown = repr(replace(hidden, models={})) + " ".join((*hidden.models, *(it.path for it in hidden.models.values())))
+    kept = {name for name in names if re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", shown)}
+    assert kept == set()
+    before, after = (analyse(History(), it, "1") for it in (sample, hidden))
+    for one, other in zip(before.servers, after.servers, strict=True):
+        assert [split.segments() for split in one.splits] == [split.segments() for split in other.splits]

@@ -1,5 +1,6 @@
 """A small HTTP server on loopback that behaves badly on request."""
 
+import gzip
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +19,12 @@ class _BadServer(BaseHTTPRequestHandler):
             self.send_response(302)
             self.send_header("Location", "http://192.0.2.1/elsewhere")
             self.end_headers()
+            return
+        if behaviour == "/packed":
+            self.send_response(200)
+            self.send_header("Content-Encoding", "gzip")
+            self.end_headers()
+            self.wfile.write(gzip.compress(bytes(64 * 1024 * 1024)))
             return
         self.send_response(int(behaviour[1:]) if behaviour[1:].isdigit() else 200)
         self.end_headers()

@@ -35,6 +35,13 @@ async def test_a_reply_without_end_is_an_error_and_not_a_memory_problem(bad_serv
     assert reply.body == b""
 
 
+async def test_a_packed_reply_is_not_unpacked(bad_server: ThreadingHTTPServer) -> None:
+    reply, seconds = await ask(bad_server, "/packed")
+    assert (reply.status, reply.body) == (None, b"")
+    assert "packed" in reply.error
+    assert seconds < 2
+
+
 async def test_redirects_are_not_followed(bad_server: ThreadingHTTPServer) -> None:
     reply, _ = await ask(bad_server, "/redirect")
     assert reply.status == 302
