@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from kvtop import __version__
 from kvtop.analysis.analyse import History, analyse
+from kvtop.analysis.live_findings import FindingMemory
 from kvtop.analysis.pseudonyms import Pseudonyms
 from kvtop.domain.frame import Frame
 from kvtop.domain.sample import Sample
@@ -56,7 +57,9 @@ def replayed(player: Player, names: Pseudonyms | None = None) -> Callable[[], As
             if player.index == before + 1 or player.problem:
                 frame = analyse(history, _named(sample, names), __version__)
             else:
-                history = History(plans=history.plans)  # a plan is the same whenever it is made
+                # Plans, and what unchanging rules say, are the same whenever they are asked.
+                findings = FindingMemory(history.findings.suppressions, history.findings.settled)
+                history = History(plans=history.plans, findings=findings)
                 frame = frame_at(player.recording, player.index, names, history, JUMP_TICKS)
             before = player.index
             yield frame

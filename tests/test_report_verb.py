@@ -48,6 +48,7 @@ def test_an_anonymous_report_names_nobody(tmp_path: Path) -> None:
     for word in ("workstation", "gemma-3", "/models", "'llm'"):
         assert word not in shown
     assert "host-1" in shown
+    assert path.stat().st_size < 30_000, "the model is in it once"
 
 
 def test_a_live_report_may_be_cut_short(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ class Pseudonyms:
     names: dict[str, str] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     _pattern: re.Pattern[str] | None = None
+    _files: dict[int, tuple[object, int, object]] = field(default_factory=dict)
 
     def anonymised(self, sample: Sample) -> Sample:
         """The Sample with every known name replaced, in paths, options and messages too; figures stay as they are."""
@@ -39,8 +40,8 @@ class Pseudonyms:
             LaunchOption: self._option,
             Device: self._device,
             Process: self._process,
-            GgufHeader: self._gguf,
-            Checkpoint: self._checkpoint,
+            GgufHeader: self._model_file,
+            Checkpoint: self._model_file,
         }
         return with_texts(sample, self.text, special)
 
@@ -150,15 +151,24 @@ class Pseudonyms:
             notes=tuple(map(self.text, value.notes)),
         )
 
-    def _gguf(self, value: object) -> object:
-        assert isinstance(value, GgufHeader)
+    def _model_file(self, value: object) -> object:
+        """The same object for the same file: whoever compares by identity must see that nothing changed."""
+        known = self._files.get(id(value))
+        if known is None or known[0] is not value or known[1] != len(self.names):
+            changed = self._gguf(value) if isinstance(value, GgufHeader) else self._checkpoint(value)
+            known = (value, len(self.names), changed)
+            self._files[id(value)] = known
+        return known[2]
+
+    def _gguf(self, value: GgufHeader) -> GgufHeader:
         kept = {key: item for key, item in value.metadata.items() if _OWN_METADATA.match(key) is None}
         parts = tuple(f"part-{index + 1}" for index in range(len(value.parts)))
         notes = tuple(map(self.text, value.notes))
         return replace(value, path=self.text(value.path), parts=parts, metadata=kept, notes=notes)
 
     def _checkpoint(self, value: object) -> object:
-        assert isinstance(value, Checkpoint)
+        if not isinstance(value, Checkpoint):
+            return value
         kept = {key: item for key, item in value.config.items() if key != "_name_or_path"}
         return replace(value, path=self.text(value.path), config=kept, notes=tuple(map(self.text, value.notes)))
 

@@ -126,3 +126,10 @@ def test_no_scenario_keeps_a_name(scenario: Scenario) -> None:
     before, after = (analyse(History(), it, "1") for it in (sample, hidden))
     for one, other in zip(before.servers, after.servers, strict=True):
         assert [split.segments() for split in one.splits] == [split.segments() for split in other.splits]
+
+
+def test_a_model_stays_one_object_for_all_ticks() -> None:
+    names = Pseudonyms()
+    first, *later = (names.anonymised(SCENARIOS[0].at(float(second))) for second in range(4))
+    for sample in later:
+        assert all(sample.models[key] is first.models[key] for key in first.models)
