@@ -147,6 +147,14 @@ def test_what_does_not_fit_is_offered_shorter_and_said_so() -> None:
     assert recommend(asked("llama-server -m /m.gguf", LLAMA, Wish(4096, 1), gib=2)).items == ()
 
 
+def test_what_was_asked_for_comes_first_even_where_it_is_tight() -> None:
+    for gib in (8.0, 8.5, 9.0, 9.5, 10.0, 10.5, 11.0):
+        found = recommend(asked("llama-server -m /m.gguf", LLAMA, Wish(65536, 1), gib=gib))
+        as_wished = [item.sequence_tokens == 65536 for item in found.items]
+        assert as_wished == sorted(as_wished, reverse=True)
+        assert len(found.items) <= 3
+
+
 def test_the_longest_context_that_is_offered_is_the_longest() -> None:
     question = asked("llama-server -m /m.gguf", LLAMA, Wish(131072, 1), gib=12)
     item = recommend(question).items[0]

@@ -39,18 +39,22 @@ def recommend(asked: Asked) -> Recommendations:
         shorter = _shortened(asked)
         if shorter:
             notes.append("what was asked for does not surely fit: configurations with a shorter context follow")
-        fitting += [item for item in shorter if item not in fitting]
+        # What was asked for comes first, even where it is tight.
+        fitting = [*_ordered(asked, fitting)[: MOST - min(len(shorter), 1)], *shorter]
         notes += _smaller_weights(asked)
-    if asked.wish.prefer == "memory":
-        fitting.sort(key=lambda item: (_ORDER.index(item.fit), item.total_bytes))
     else:
-        fitting.sort(
-            key=lambda item: (_ORDER.index(item.fit), _hurts(item.evidence), item.speed.speed is not Speed.FINE)
-        )
+        fitting = _ordered(asked, fitting)
     notes += _beyond_training(asked)
     return Recommendations(
         asked.now.engine, asked.model, asked.wish, tuple(fitting[:MOST]), tuple(left_out), tuple(notes)
     )
+
+
+def _ordered(asked: Asked, items: Sequence[Recommendation]) -> list[Recommendation]:
+    """What surely fits first; then by what is preferred. Equals stay in the order of advice."""
+    if asked.wish.prefer == "memory":
+        return sorted(items, key=lambda item: (_ORDER.index(item.fit), item.total_bytes))
+    return sorted(items, key=lambda item: (_ORDER.index(item.fit), _hurts(item.evidence), not item.speed.is_safe))
 
 
 def _fitting(asked: Asked, tried: Sequence[Candidate]) -> tuple[list[Recommendation], list[str]]:
