@@ -83,3 +83,10 @@ def test_unchanging_rules_are_asked_once() -> None:
 def test_a_suppressed_rule_leaves_the_dashboard_too() -> None:
     history = History(findings=FindingMemory((Suppression("slots-multiply-window", "four users"),)))
     assert "slots-multiply-window" not in _slugs(_view(scenario("rtx4090_llamacpp").at(8.0), history))
+
+
+def test_a_small_share_of_a_card_that_others_use_too_is_no_waste() -> None:
+    shared = analyse(History(), scenario("busy_32").at(8.0), "1").servers
+    assert not any("memory-utilization-unused" in _slugs(view) for view in shared)
+    alone = analyse(History(), scenario("h100x8_vllm_tp").at(8.0), "1").servers
+    assert any("memory-utilization-unused" in _slugs(view) for view in alone)

@@ -37,9 +37,8 @@ def check(subject: Subject) -> Outcome:
         card = subject.devices[0]
         if card.total_bytes is not None:
             unused = int(card.total_bytes * (DEFAULT_UTILIZATION - utilization))
-            is_shared = (
-                subject.observed is None and card.free_bytes is not None and card.free_bytes < card.total_bytes * SHARED
-            )
+            # A running server's own bytes count as free here, so what is missing is others'.
+            is_shared = card.free_bytes is not None and card.free_bytes < card.total_bytes * SHARED
             if is_shared or card.total_bytes * (1 - utilization) < LITTLE_BYTES:
                 return None
             cost = f"{exact(unused)} of each card"
