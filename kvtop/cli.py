@@ -13,8 +13,8 @@ EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
 _EPILOG = """\
-exit codes: 0 done; 1 kvtop failed, or findings (lint); 2 bad usage, configuration or model file; 3 the engine would
-refuse (plan), or nothing to evaluate (lint); 4 no exact rule for this model (plan); 130 interrupted.
+exit codes: 0 done; 1 kvtop failed, findings (lint), or nothing fits (recommend); 2 bad usage, configuration or model
+file; 3 the engine would refuse, or nothing to evaluate (lint); 4 no exact rule for this model; 130 interrupted.
 `kvtop COMMAND --help` tells those of a command.
 """
 

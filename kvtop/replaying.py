@@ -48,8 +48,13 @@ def frame_at(
     return frame
 
 
-def replayed(player: Player, names: Pseudonyms | None = None) -> Callable[[], AsyncIterator[Frame]]:
-    """The player's Samples, analysed; a jump begins with the ticks before it, so that its rates are right."""
+def replayed(
+    player: Player, names: Pseudonyms | None = None, note: Callable[[Sample, Frame], None] | None = None
+) -> Callable[[], AsyncIterator[Frame]]:
+    """The player's Samples, analysed; a jump begins with the ticks before it, so that its rates are right.
+
+    `note` is told of every Sample and its Frame before the Frame goes on.
+    """
 
     async def frames() -> AsyncIterator[Frame]:
         history, before = History(), -2
@@ -62,6 +67,8 @@ def replayed(player: Player, names: Pseudonyms | None = None) -> Callable[[], As
                 history = History(plans=history.plans, findings=findings)
                 frame = frame_at(player.recording, player.index, names, history, JUMP_TICKS)
             before = player.index
+            if note is not None:
+                note(_named(sample, names), frame)
             yield frame
 
     return frames

@@ -46,6 +46,24 @@ def test_json_keeps_the_contract_and_agrees_with_plan(model: Path, capsys: pytes
         assert planned["context"]["n_ctx_seq"] == item["sequence_tokens"] == 4096
 
 
+def _keys(value: object) -> set[str]:
+    if isinstance(value, dict):
+        own = {key for key in value if "-" not in key}
+        return own.union(*(_keys(it) for key, it in value.items() if key not in {"changes", "measurements", "claims"}))
+    return set().union(*(_keys(it) for it in value)) if isinstance(value, list) else set()
+
+
+def test_the_page_names_every_key_of_both_schemas(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "what_if.md").read_text(encoding="utf-8")
+    command = ("--", "llama-server", "-m", str(model))
+    assert main(["plan", "--frontier", "--json", "--gpu", "4GiB", *command]) == 0
+    frontier = json.loads(capsys.readouterr().out)
+    recommended = as_json(capsys, "--gpu", "4GiB", *command)
+    for document in (frontier, recommended):
+        assert document["schema"] in page
+        assert not {key for key in _keys(document) - {"schema"} if f"`{key}`" not in page and f"`{key}[]`" not in page}
+
+
 def test_options_may_stand_on_either_side_of_the_command(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ("llama-server", "-m", str(model))
     before = run(capsys, "--gpu", "4GiB", "--context", "4k", "--", *command)

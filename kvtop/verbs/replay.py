@@ -80,6 +80,9 @@ def _draw(args: argparse.Namespace, recording: Recording, index: int) -> int:
     player = Player(recording, index=index, speed=args.speed)
     names = Pseudonyms() if args.anonymize else None
     from kvtop.replay_controls import ReplayControls  # noqa: PLC0415  textual too
+    from kvtop.what_if_desk import LiveDesk  # noqa: PLC0415  only with a screen
 
     controls = ReplayControls(player, args.file)
-    return draw(args, load_config(environment(), args.config), controls.noting(replayed(player, names)), controls)
+    desk = LiveDesk(environment())
+    shown = controls.noting(replayed(player, names, desk.note))
+    return draw(args, load_config(environment(), args.config), shown, controls, desk=desk)
