@@ -56,6 +56,8 @@ def fleet_options(args: argparse.Namespace, config: Config) -> FleetOptions:
     """Which metrics server to ask. Raises ConfigError for a URL that is none."""
     if not args.prometheus.startswith(("http://", "https://")):
         raise ConfigError(f"--prometheus: must start with http:// or https://, got {args.prometheus!r}")
+    if args.demo is not None or args.url:
+        raise ConfigError("--prometheus: shows a cluster, --url and --demo something else; give one of them")
     environ = environment()
     return FleetOptions(
         args.prometheus,

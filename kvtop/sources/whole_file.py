@@ -11,11 +11,12 @@ def write_whole(path: Path, content: bytes) -> None:
     A link is followed, so that what it points to is replaced and the link stays. Devices and pipes (/dev/stdout) are
     written to directly: they cannot be renamed over. Raises OSError; the temporary file is gone by then.
     """
-    target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file():
-        with target.open("wb") as stream:
+    # Asked of the path as it is given: /dev/stdout is a link to a pipe, which has no path of its own.
+    if path.exists() and not path.is_file():
+        with path.open("wb") as stream:
             stream.write(content)
         return
+    target = Path(os.path.realpath(path))
     beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:

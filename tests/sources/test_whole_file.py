@@ -3,6 +3,8 @@
 import os
 import resource
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,3 +50,10 @@ def test_a_link_stays_a_link_and_a_device_is_written_to(tmp_path: Path) -> None:
     assert real.read_bytes() == b"new"
     write_whole(Path(os.devnull), b"x")
     assert not Path(os.devnull).is_file()
+
+
+def test_a_pipe_is_written_to() -> None:
+    code = "from pathlib import Path; from kvtop.sources.whole_file import write_whole; "
+    command = [sys.executable, "-c", code + "write_whole(Path('/dev/stdout'), b'whole')"]
+    done = subprocess.run(command, capture_output=True, check=True, timeout=30)
+    assert done.stdout == b"whole"
