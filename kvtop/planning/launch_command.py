@@ -21,6 +21,8 @@ class Host(StrEnum):
     OLLAMA = "ollama"
     ROUTER = "router"
     """llama-server's own router, which reads presets."""
+    LLAMA_SWAP = "llama-swap"
+    """A proxy that starts a command for each model, written in its configuration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ def host_of(argv: Sequence[str] | None, parent_argv: Sequence[str] | None) -> Ho
         return Host.OLLAMA
     if re.fullmatch(r"llama-server(\.exe)?", parent):
         return Host.ROUTER
+    if re.fullmatch(r"llama-swap([-_.].*)?", parent):
+        return Host.LLAMA_SWAP
     return Host.COMMAND
 
 
@@ -60,7 +64,14 @@ def instruction(
         lines = [f"{name} = {value}" for name, value in changes if value is not None]
         removed = [f"remove {name}" for name, value in changes if value is None]
         return Instruction("the model's section in the router's preset file", "\n".join(lines), tuple(removed))
-    return Instruction("the command line", shlex.join(command_words(base, changes, argv)))
+    command = shlex.join(command_words(base, changes, argv))
+    if host is Host.LLAMA_SWAP:
+        return Instruction(
+            "the model's section in llama-swap's configuration",
+            f"cmd: {command}",
+            ("where `cmd` has ${PORT}, keep it: the port here is the one that llama-swap chose",),
+        )
+    return Instruction("the command line", command)
 
 
 def command_words(

@@ -235,3 +235,13 @@ def test_a_running_vllm_keeps_the_bytes_of_its_pool() -> None:
     assert isinstance(split, MemoryPlan)
     assert split.vllm is not None
     assert split.vllm.num_gpu_blocks is None
+
+
+def test_a_server_of_llama_swap_is_changed_in_its_configuration() -> None:
+    words = ("llama-server", "-m", "/m.gguf", "-c", "8192")
+    assert host_of(words, ("/usr/local/bin/llama-swap", "--config", "x.yaml")) is Host.LLAMA_SWAP
+    base = parse_llama_server(list(words[1:]), {})
+    told = instruction(Host.LLAMA_SWAP, base, (("ctx-size", "4096"),), words)
+    assert told.text == "cmd: llama-server -m /m.gguf --ctx-size 4096"
+    assert "llama-swap" in told.where
+    assert told.notes
