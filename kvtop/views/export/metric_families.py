@@ -227,11 +227,24 @@ def _of_servers(frame: Frame, servers: tuple[tuple[str, ServerView], ...]) -> It
         for it in view.findings
     }
     yield _gauge("finding", "", "1 while a rule fires.", found.items())
+    text = "(computed - reported) / reported, where both exist and rounding does not explain the difference."
+    yield _gauge("estimate_error_ratio", "ratio", text, _errors(servers))
     info = [(_info(name, view), 1.0) for name, view in servers]
     yield Family("kvtop_server", "info", "", "What a server runs.", tuple(info))
     yield _gauge("source_up", "", "Whether a source of measurements answers.", _sources(frame))
     version = ((("version", frame.kvtop_version),), 1.0)
     yield Family("kvtop_build", "info", "", "Version of kvtop.", (version,))
+
+
+def _errors(servers: tuple[tuple[str, ServerView], ...]) -> list[tuple[Labels, float]]:
+    """By server and segment, over all devices."""
+    sums: dict[Labels, tuple[int, int]] = {}
+    for name, view in servers:
+        for it in view.disagreements:
+            labels = (("server", name), ("segment", it.segment))
+            computed, reported = sums.get(labels, (0, 0))
+            sums[labels] = (computed + it.computed, reported + it.reported)
+    return [(labels, computed / reported - 1) for labels, (computed, reported) in sums.items() if reported]
 
 
 def _up(state: ServerState) -> int | None:

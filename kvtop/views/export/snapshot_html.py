@@ -63,7 +63,12 @@ def _server(view: ServerView) -> str:
         ("KV types", f"K {cache.type_k or '?'}, V {cache.type_v or '?'} ({cache.types_source})"),
         ("KV tokens", f"{bound}{tokens_text(cache.used_tokens)} of {tokens_text(cache.capacity_tokens)}"),
         ("KV use", f"{bound}{ratio_text(cache.used_ratio)}"),
+        ("verdict", view.verdict.words),
         *((("plan", view.plan_note),) if view.plan_note else ()),
+        *(
+            ("sources disagree", f"{it.segment} of {it.device_id}: computed {it.computed}, reported {it.reported}")
+            for it in view.disagreements
+        ),
     ]
     ledger = []
     for split in view.splits:

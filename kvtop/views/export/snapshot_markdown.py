@@ -57,6 +57,10 @@ def _server(view: ServerView) -> list[str]:
     held = f"{bound}{tokens_text(cache.used_tokens)} of {tokens_text(cache.capacity_tokens)} tokens"
     types = f"K {words(cache.type_k)}, V {words(cache.type_v)} ({words(cache.types_source)})"
     lines += [f"- KV cache: {types}; {held} ({bound}{ratio_text(cache.used_ratio)})"]
+    lines += [f"- verdict: {words(view.verdict.words)}"]
+    for it in view.disagreements:
+        sizes = f"computed {it.computed}, reported {it.reported}"
+        lines += [f"- sources disagree on {words(it.segment)} of {words(it.device_id)}: {sizes} ({words(it.source)})"]
     if view.plan_note:
         lines += [f"- plan: {words(view.plan_note)}"]
     lines += ["", *_flags(view), *_ledger(view.splits), *_findings(view.findings)]

@@ -4,6 +4,7 @@ import csv
 import io
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -15,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from kvtop.analysis.analyse import History, analyse
 from kvtop.domain.frame import Frame
+from kvtop.domain.headroom import Disagreement
 from kvtop.sources.demo import SCENARIOS, Scenario
 from kvtop.views.export.exposition import openmetrics, prometheus_text
 from kvtop.views.export.formats import FORMATS, render
@@ -213,3 +215,15 @@ def test_a_browser_shows_the_page_and_runs_nothing(hostile_frame: Frame, tmp_pat
         assert tags.count("svg") == 1
         assert tags.count("table") >= 4
         assert not {"img", "link", "iframe"} & set(tags)
+
+
+def test_sources_that_disagree_are_in_every_document() -> None:
+    frame = frame_of(SCENARIOS[0])
+    wrong = Disagreement("kv_cache", "gpu0", 1_500, 1_000, 1, "its log")
+    told = replace(frame, servers=(replace(frame.servers[0], disagreements=(wrong,)),))
+    for name in ("json", "markdown", "html"):
+        shown = render(told, name)
+        assert "1500" in shown
+        assert "1000" in shown
+    assert 'kvtop_estimate_error_ratio{server="127.0.0.1:8080",segment="kv_cache"} 0.5' in render(told, "prometheus")
+    assert "estimate_error_ratio" not in render(frame, "prometheus")
