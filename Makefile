@@ -28,6 +28,7 @@ test-engines: $(VENV)/ready  ## real engines, built or installed once under ~/.c
 
 bench: $(VENV)/ready  ## measures the budgets of docs/performance.md
 	$(BIN)/python tests/bench/budgets.py
+	$(BIN)/python tests/bench/bench_plans.py
 
 oracle: $(VENV)/ready  ## how plans compare with the engines' own allocators (docs/accuracy.md)
 	@$(BIN)/python tests/oracle/table.py

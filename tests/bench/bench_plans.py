@@ -1,4 +1,4 @@
-"""CPU time of llama.cpp plans with their compute buffers: `python tests/bench/bench_plans.py`.
+"""CPU time of llama.cpp plans with their compute buffers: `python tests/bench/bench_plans.py`, part of `make bench`.
 
 One case from a parsed header (best of 20), and a grid of 9 x 9 cache types x 12 contexts on a model (best of 3),
 for models of the recorded answers. CPU milliseconds of this process. Exits with 1 when a budget is missed.
@@ -22,7 +22,7 @@ from cases import load_oracle
 MODELS = ("llama-3.1-8b", "qwen3-30b-a3b", "gemma-3-27b", "qwen3.5-9b")
 CONTEXTS = (2048, 4096, 8192, 12288, 16384, 24576, 32768, 49152, 65536, 98304, 114688, 131072)
 CARD = (PlanDevice("gpu0", 80 * 2**30),)
-PLAIN = LlamaSettings(ctx_tokens=8192, fit=False)
+PLAIN = LlamaSettings(ctx_tokens=8192, fit=False, flash_attention="on")
 CASE_BUDGET_MS, GRID_BUDGET_MS = 2.0, 150.0
 
 

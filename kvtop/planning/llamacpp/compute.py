@@ -20,9 +20,10 @@ from dataclasses import replace
 
 from kvtop.domain.plan import Estimate
 from kvtop.planning.llamacpp.architectures import MEASURED
-from kvtop.planning.llamacpp.compute_allocation import peak_bytes
+from kvtop.planning.llamacpp.compute_allocation import Script, script_of
 from kvtop.planning.llamacpp.compute_graph import Graph
 from kvtop.planning.llamacpp.compute_layers import Blocks, blocks_of
+from kvtop.planning.llamacpp.compute_lengths import LengthKey, Lengths, length_key
 from kvtop.planning.llamacpp.compute_model import write_graph
 from kvtop.planning.llamacpp.compute_schedule import assign, schedule
 from kvtop.planning.llamacpp.context import ResolvedContext
@@ -122,16 +123,18 @@ def buffer_bytes(
 
     `as_projected`: attention over a cache in host memory is not forced onto the CPU.
     """
-    kept = context
+    types = context.type_k, context.type_v
     if not blocks_of(prepared, layout).mixed:
-        alike = _COPIED_ALIKE if "iq4_nl" in {context.type_k, context.type_v} else _CONVERTED_ALIKE
-        type_k, type_v = alike.get(context.type_k, context.type_k), alike.get(context.type_v, context.type_v)
-        if (type_k, type_v) != (context.type_k, context.type_v):
-            kept = replace(context, type_k=type_k, type_v=type_v)
+        alike = _COPIED_ALIKE if "iq4_nl" in types else _CONVERTED_ALIKE
+        types = alike.get(types[0], types[0]), alike.get(types[1], types[1])
     # Only a plain "off" transposes V: the cache is created before "auto" is resolved.
     transposed = settings.flash_attention == "off" or prepared.hparams.arch == "grok"
     switches = settings.op_offload, transposed, prediction, layout.placement.kv_on_host and not as_projected
-    return prepared.remember((layout, kept, switches), lambda: _peaks(prepared, kept, layout, switches))
+    key = (layout, switches, *length_key(context, prepared.hparams, types))
+    return prepared.remember(
+        (context.n_ctx_seq, *key),
+        lambda: _peaks(prepared, replace(context, type_k=types[0], type_v=types[1]), layout, switches, key),
+    )
 
 
 def attention_stays(prepared: PreparedModel, context: ResolvedContext, settings: LlamaSettings, layout: Layout) -> bool:
@@ -152,8 +155,23 @@ def attention_stays(prepared: PreparedModel, context: ResolvedContext, settings:
 
 
 def _peaks(
-    prepared: PreparedModel, context: ResolvedContext, layout: Layout, switches: tuple[bool, bool, bool, bool]
+    prepared: PreparedModel,
+    context: ResolvedContext,
+    layout: Layout,
+    switches: tuple[bool, bool, bool, bool],
+    key: LengthKey,
 ) -> Mapping[str, int]:
+    names = (*layout.placement.devices, HOST)
+    lengths = prepared.remember(
+        ("lengths", *key), lambda: Lengths([layout.buffers[name].alignment_bytes for name in names])
+    )
+    peaks = lengths.peaks(context.n_ctx_seq, lambda: _script(prepared, context, layout, switches))
+    return dict(zip(names, peaks, strict=True))
+
+
+def _script(
+    prepared: PreparedModel, context: ResolvedContext, layout: Layout, switches: tuple[bool, bool, bool, bool]
+) -> Script:
     offloads, value_transposed, prediction, on_cpu = switches
     placement = layout.placement
     host = len(placement.devices)
@@ -175,7 +193,4 @@ def _peaks(
         cache_on_host=on_cpu,
     )
     ordered = schedule(graph, _PIPELINE_COPIES if placement.pipeline_parallel else 1)
-    first = [*graph.inputs, *graph.constants]
-    names = (*placement.devices, HOST)
-    peaks = peak_bytes(first, ordered, [layout.buffers[name].alignment_bytes for name in names])
-    return dict(zip(names, peaks, strict=True))
+    return script_of([*graph.inputs, *graph.constants], ordered, host)

@@ -6,6 +6,7 @@ an operation in place takes its source's memory over. What counts is the highest
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from kvtop.planning.llamacpp.compute_graph import Tensor
 
@@ -13,43 +14,55 @@ _ENDLESS = 1 << 62
 
 
 class _Arena:
-    """Free blocks of one device, by address."""
+    """One device: holes by address, and the end, from which all is free."""
 
-    __slots__ = ("mask", "offsets", "sizes", "top")
+    __slots__ = ("end", "mask", "offsets", "sizes", "top")
 
     def __init__(self, alignment_bytes: int) -> None:
         self.mask = alignment_bytes - 1
-        self.offsets = [0]
-        self.sizes = [_ENDLESS]
+        self.offsets: list[int] = []
+        self.sizes: list[int] = []
+        self.end = 0
         self.top = 0
 
     def take(self, size: int) -> int:
+        """The best-fitting hole, of equally good ones the last; else the end."""
         sizes = self.sizes
-        # Of equally good holes the last; the end is endless.
-        best, fit = len(sizes) - 1, _ENDLESS
+        best, fit = -1, _ENDLESS
         for index, room in enumerate(sizes):
             if size <= room <= fit:
                 best, fit = index, room
+        if best < 0:
+            address = self.end
+            end = self.end = address + size
+            if end > self.top:
+                self.top = end
+            return address
         address = self.offsets[best]
-        if sizes[best] == size:
+        if fit == size:
             del sizes[best], self.offsets[best]
         else:
             self.offsets[best] = address + size
             sizes[best] -= size
-        end = address + size
-        if end > self.top:
-            self.top = end
         return address
 
     def give(self, address: int, size: int) -> None:
+        """Free a piece: it becomes one with free neighbours."""
         offsets, sizes = self.offsets, self.sizes
+        after = address + size
+        if after == self.end:
+            if offsets and offsets[-1] + sizes[-1] == address:
+                address = offsets.pop()
+                sizes.pop()
+            self.end = address
+            return
         index = bisect_left(offsets, address)
         if index and offsets[index - 1] + sizes[index - 1] == address:
             sizes[index - 1] += size
-            if index < len(offsets) and address + size == offsets[index]:
+            if index < len(offsets) and after == offsets[index]:
                 sizes[index - 1] += sizes[index]
                 del offsets[index], sizes[index]
-        elif index < len(offsets) and address + size == offsets[index]:
+        elif index < len(offsets) and after == offsets[index]:
             offsets[index] = address
             sizes[index] += size
         else:
@@ -57,60 +70,114 @@ class _Arena:
             sizes.insert(index, size)
 
 
-def peak_bytes(first: Sequence[Tensor], ordered: Sequence[Tensor], alignments: Sequence[int]) -> list[int]:
-    """Highest address per device. `first` exist before anything is computed.
+@dataclass(frozen=True, slots=True)
+class Script:
+    """What a graph asks of the allocator: the order of everything, apart from how large anything is.
 
-    `alignments` has one entry a device, the host last.
+    Tensors are numbers here. Two graphs with equal moves on equal devices differ in sizes only.
     """
-    arenas = [_Arena(alignment) for alignment in alignments]
-    host = len(alignments) - 1
+
+    moves: tuple["_Move", ...]
+    """First what exists before anything is computed."""
+    devices: tuple[int, ...]
+    """By tensor."""
+    sizes_bytes: tuple[int, ...]
+    """By tensor, not padded."""
+    extras_bytes: tuple[int, ...]
+    """What a CUDA device allocates behind a tensor for its kernel."""
+
+
+_Move = tuple[int, tuple[int, ...], tuple[int, ...]]
+"""Tensor (-1: nothing to allocate), whose memory it may take over, and who is not used any more."""
+
+
+def script_of(first: Sequence[Tensor], ordered: Sequence[Tensor], host: int) -> Script:
+    """The script of a scheduled graph. `first` exist before anything is computed; `host` is the CPU's number."""
+    sizes: list[int] = []
+    devices: list[int] = []
+    extras: list[int] = []
+    moves: list[_Move] = []
+
+    def numbered(tensor: Tensor, extra: int) -> int:
+        number = tensor.number = len(sizes)
+        sizes.append(tensor.size_bytes)
+        devices.append(tensor.device)
+        extras.append(extra)
+        return number
+
     for tensor in ordered:
         for source in tensor.sources:
             source.uses += 1
-    for tensor in first:
-        _allocate(tensor, arenas[tensor.device], 0)
-    for tensor in ordered:
-        if tensor.kept:
-            _allocate(tensor, arenas[tensor.device], 0)
+    for tensor in (*first, *(tensor for tensor in ordered if tensor.kept)):
+        if tensor.size_bytes:
+            moves.append((numbered(tensor, 0), (), ()))
     for tensor in ordered:
         sources = tensor.sources
-        if tensor.size_bytes and not tensor.held and not (tensor.reuse and _taken_over(tensor, arenas)):
-            device = tensor.device
-            _allocate(tensor, arenas[device], tensor.gpu_bytes if device != host else 0)
+        number = taken = -1
+        over: tuple[int, ...] = ()
+        if tensor.size_bytes and not (tensor.kept and tensor.number >= 0):
+            if tensor.reuse:
+                hidden = tensor.view_first and not sources[0].copied
+                over = tuple(
+                    source.number
+                    for source in sources[1 if hidden else 0 : tensor.reuse]
+                    if source.uses == 1 and source.number >= 0 and not source.kept
+                )
+            if over and sizes[over[0]] == tensor.size_bytes and not extras[over[0]]:
+                # Nobody else can have taken it, and nothing is left of it: one tensor under two names.
+                tensor.number = taken = over[0]
+            else:
+                number = numbered(tensor, tensor.gpu_bytes if tensor.device != host else 0)
+        done: list[int] = []
         for source in sources:
-            uses = source.uses - 1
-            source.uses = uses
-            if not uses and source.held and not (source.kept or source.lasting):
-                arenas[source.device].give(source.address, source.held)
-                source.held = 0
-    return [arena.top for arena in arenas]
+            uses = source.uses = source.uses - 1
+            if not uses and source.number not in (-1, taken) and not (source.kept or source.lasting):
+                done.append(source.number)
+        if number >= 0 or done:
+            moves.append((number, over, tuple(done)))
+    return Script(tuple(moves), tuple(devices), tuple(sizes), tuple(extras))
 
 
-def _allocate(tensor: Tensor, arena: _Arena, extra: int) -> None:
-    mask = arena.mask
-    held = (tensor.size_bytes + mask) & ~mask
-    if extra:
-        held = (held + extra + mask) & ~mask
-    if held:
-        tensor.address = arena.take(held)
-        tensor.held = held
+def peak_bytes(first: Sequence[Tensor], ordered: Sequence[Tensor], alignments: Sequence[int]) -> list[int]:
+    """Highest address per device of a scheduled graph; see `script_of`.
+
+    `alignments` has one entry a device, the host last.
+    """
+    script = script_of(first, ordered, len(alignments) - 1)
+    return replayed(script, script.sizes_bytes, script.extras_bytes, alignments)
 
 
-def _taken_over(tensor: Tensor, arenas: list[_Arena]) -> bool:
-    sources = tensor.sources[: tensor.reuse]
-    if tensor.view_first and not sources[0].copied:
-        sources = sources[1:]
-    for source in sources:
-        if source.uses == 1 and source.held and not source.kept:
-            arena = arenas[source.device]
+def replayed(
+    script: Script, sizes_bytes: Sequence[int], extras_bytes: Sequence[int], alignments: Sequence[int]
+) -> list[int]:
+    """Highest address per device when a script's moves are made with these sizes."""
+    arenas = [_Arena(alignment) for alignment in alignments]
+    homes = [arenas[device] for device in script.devices]
+    addresses = [0] * len(homes)
+    held = [0] * len(homes)
+    for number, over, done in script.moves:
+        if number >= 0:
+            arena = homes[number]
             mask = arena.mask
-            held = (tensor.size_bytes + mask) & ~mask
-            if held > source.held:
-                continue
-            tensor.address = source.address
-            tensor.held = held
-            if held < source.held:
-                arena.give(source.address + held, source.held - held)
-            source.held = 0
-            return True
-    return False
+            size = (sizes_bytes[number] + mask) & ~mask
+            for source in over:
+                # In place: nothing behind the tensor then, and what is left of the source is free.
+                room = held[source]
+                if size <= room and room:
+                    address = addresses[number] = addresses[source]
+                    held[number] = size
+                    held[source] = 0
+                    if size < room:
+                        arena.give(address + size, room - size)
+                    break
+            else:
+                if extras_bytes[number]:
+                    size = (size + extras_bytes[number] + mask) & ~mask
+                held[number] = size
+                addresses[number] = arena.take(size)
+        for source in done:
+            room = held[source]
+            if room:
+                held[source] = 0
+                homes[source].give(addresses[source], room)
+    return [arena.top for arena in arenas]

@@ -34,14 +34,13 @@ class Tensor:
     """
 
     __slots__ = (
-        "address",
         "copied",
         "device",
         "gpu_bytes",
-        "held",
         "host_only",
         "kept",
         "lasting",
+        "number",
         "reads",
         "reads_after",
         "reuse",
@@ -78,8 +77,8 @@ class Tensor:
         self.within: Tensor | None = None
         """The tensor that this is a part of: nothing is computed, but another device copies only the part."""
         self.uses = 0
-        self.held = 0
-        self.address = 0
+        self.number = -1
+        """In the allocator's script; -1: none yet, or nothing to allocate."""
         self.copied = False
         self.kept = False
         """Allocated before everything else and never freed (pipeline parallelism)."""

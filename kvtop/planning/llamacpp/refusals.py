@@ -36,7 +36,7 @@ def context_refusal(hparams: HParams, request: ContextRequest, flash_attention: 
 def _undivided(which: str, kind: str, lengths: tuple[int, ...]) -> str | None:
     """Quantized blocks must not straddle heads when attention is fused."""
     block = CACHE_TYPES[kind].block_values
-    for length in lengths:
+    for length in dict.fromkeys(lengths):
         if length % block:
             field = f"n_embd_head_{which.lower()}"
             return f"{which} cache type {kind} with block size {block} does not divide {field}={length}"
