@@ -2,10 +2,8 @@
 
 import argparse
 import asyncio
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvtop import __version__
@@ -13,27 +11,20 @@ from kvtop.analysis.analyse import History, analyse
 from kvtop.analysis.linting import Suppression, unknown_rules
 from kvtop.analysis.live_findings import FindingMemory
 from kvtop.analysis.pseudonyms import Pseudonyms
-from kvtop.config import Config, ConfigError, api_key, environment, load_config
+from kvtop.config import Config, ConfigError, api_key, environment
 from kvtop.domain.frame import Frame
 from kvtop.domain.sample import Sample
+from kvtop.flags import config_of, warn
 from kvtop.sources.fleet import REFRESH_SECONDS, Fleet, FleetOptions, take_fleet_sample
 from kvtop.sources.poller import Poller, PollerOptions
 
 if TYPE_CHECKING:
     from kvtop.sources.demo import Scenario
 
+__all__ = ["config_of", "warn"]  # what every verb needs, from its light place
+
 WARM_UP_SECONDS = 8.0
 """The second of a scenario that a snapshot shows: requests are running and rates exist."""
-
-
-def config_of(args: argparse.Namespace) -> Config:
-    """File and environment, then this command's flags. Raises ConfigError naming the flag."""
-    config = load_config(environment(), args.config)
-    if args.interval is not None:
-        if args.interval < 0.5:
-            raise ConfigError(f"--interval: must be 0.5 or more, got {args.interval:g}")
-        config = replace(config, interval_seconds=args.interval)
-    return config
 
 
 def poller_options(args: argparse.Namespace, config: Config) -> PollerOptions:
@@ -187,8 +178,3 @@ async def _named(args: argparse.Namespace, samples: AsyncIterator[Sample]) -> As
     names = _pseudonyms(args)
     async for sample in samples:
         yield sample if names is None else names.anonymised(sample)
-
-
-def warn(message: str) -> None:
-    """One line to the person at the terminal, never to stdout."""
-    print(f"kvtop: {message}", file=sys.stderr)

@@ -7,19 +7,22 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 from kvtop.config import Config, ConfigError, config_directory, config_file, environment
 from kvtop.domain.frame import Frame
-from kvtop.keeping import Keeper
+from kvtop.flags import config_of, warn
 from kvtop.text import bytes_text, visible
 from kvtop.views.plain_lines import plain_lines
 from kvtop.views.tui.app import KvtopApp
 from kvtop.views.tui.keys import check_keymap
 from kvtop.views.tui.player import Player
-from kvtop.watching import config_of, frames, one_frame, samples_of, suppressions_of, warn
-from kvtop.what_if_desk import LiveDesk
 
-EXIT_NO_TERMINAL = 2
+if TYPE_CHECKING:
+    from kvtop.keeping import Keeper
+    from kvtop.what_if_desk import LiveDesk
+
+EXIT_NO_TERMINAL = EXIT_USAGE = 2
 
 READING_SECONDS = 4.0
 """How long the result of a look at an empty machine stays before the demo covers it."""
@@ -29,6 +32,8 @@ def run(args: argparse.Namespace) -> int:
     """Draw until the person leaves. Never returns to a thread that hangs inside a driver."""
     config = config_of(args)
     if args.accessible:
+        from kvtop.watching import frames, samples_of  # noqa: PLC0415  see _Late
+
         return _speak(frames(samples_of(args, config)))
     # Textual draws on stderr; without a terminal there it would write escape codes into somebody's log.
     is_in_browser = bool(environment().get("TEXTUAL_DRIVER"))
@@ -37,9 +42,49 @@ def run(args: argparse.Namespace) -> int:
         return EXIT_NO_TERMINAL
     if args.or_demo and args.demo is None and _nothing_to_watch(args, config):
         args.demo = ""
-    keeper, desk = Keeper(Path.cwd(), config.interval_seconds), LiveDesk(environment())
-    samples = keeper.watched(samples_of(args, config))
-    return draw(args, config, frames(samples, suppressions_of(config), desk.note), keeper=keeper, desk=desk)
+    late = _Late(args, config)
+    late.app = app_of(args, config, late.frames)
+    status = late.app.run_dashboard()
+    if late.problem is not None:
+        warn(str(late.problem))
+        status = EXIT_USAGE
+    return _leave(status, late.keeper)
+
+
+class _Late:
+    """Sources and analysis take longer to import than the first picture may: they come after it, in a thread."""
+
+    def __init__(self, args: argparse.Namespace, config: Config) -> None:
+        self._args, self._config = args, config
+        self.app: KvtopApp | None = None
+        self.keeper: Keeper | None = None
+        self.problem: ConfigError | None = None
+
+    async def frames(self) -> AsyncIterator[Frame]:
+        """What is watched. A bad option ends it, and the app with it; `problem` then says which."""
+        assert self.app is not None, "the app runs before anybody asks for frames"
+        painted = asyncio.Event()
+        self.app.call_after_refresh(painted.set)
+        await painted.wait()
+        try:
+            shown = await asyncio.to_thread(self._wired)
+        except ConfigError as error:
+            self.problem = error
+            return
+        async for frame in shown():
+            yield frame
+
+    def _wired(self) -> Callable[[], AsyncIterator[Frame]]:
+        from kvtop.keeping import Keeper  # noqa: PLC0415
+        from kvtop.watching import frames, samples_of, suppressions_of  # noqa: PLC0415
+        from kvtop.what_if_desk import LiveDesk  # noqa: PLC0415
+
+        assert self.app is not None, "the app runs before anybody asks for frames"
+        self.keeper = self.app.keeper = Keeper(Path.cwd(), self._config.interval_seconds)
+        self.keeper.tell = self.app.say
+        desk = self.app.desk = LiveDesk(environment())
+        samples = self.keeper.watched(samples_of(self._args, self._config))
+        return frames(samples, suppressions_of(self._config), desk.note)
 
 
 def _speak(shown: Callable[[], AsyncIterator[Frame]]) -> int:
@@ -61,18 +106,33 @@ def draw(
     config: Config,
     shown: Callable[[], AsyncIterator[Frame]],
     player: Player | None = None,
-    keeper: Keeper | None = None,
-    desk: LiveDesk | None = None,
-) -> int:
+    keeper: "Keeper | None" = None,
+    desk: "LiveDesk | None" = None,
+) -> NoReturn:
     """Show these frames until the person leaves, and leave the process with them.
 
     `player` plays a recording; `keeper` writes what the person wants to keep, `desk` plans what-ifs.
     """
+    app = app_of(args, config, shown, player, desk)
+    app.keeper = keeper
+    if keeper is not None:
+        keeper.tell = app.say
+    _leave(app.run_dashboard(), keeper)
+
+
+def app_of(
+    args: argparse.Namespace,
+    config: Config,
+    shown: Callable[[], AsyncIterator[Frame]],
+    player: Player | None = None,
+    desk: "LiveDesk | None" = None,
+) -> KvtopApp:
+    """The app as configuration and flags want it. Raises ConfigError for keys that cannot be."""
     environ = environment()
     wrong = check_keymap(config.keys)
     if wrong:
         raise ConfigError(f"{config_file(environ, args.config)}: {wrong[0]}")
-    app = KvtopApp(
+    return KvtopApp(
         shown,
         theme_name=args.theme or config.theme or None,
         user_themes=config_directory(environ) / "themes",
@@ -83,10 +143,9 @@ def draw(
         ascii_only=args.ascii or _wants_ascii(config.ascii),
         no_color=bool(environ.get("NO_COLOR")),
     )
-    app.keeper = keeper
-    if keeper is not None:
-        keeper.tell = app.say
-    status = app.run_dashboard()
+
+
+def _leave(status: int, keeper: "Keeper | None") -> NoReturn:
     said = keeper.close() if keeper is not None else ""
     if said:
         warn(said)
@@ -97,6 +156,8 @@ def draw(
 
 def _nothing_to_watch(args: argparse.Namespace, config: Config) -> bool:
     """Look once; where no server is, say what was probed and give a person time to read it."""
+    from kvtop.watching import one_frame  # noqa: PLC0415  see _Late
+
     frame = one_frame(args, config)
     if frame.servers:
         return False

@@ -136,6 +136,9 @@ class KvtopApp(KeepsFiles, App[None]):
             self._newest = frame
             if not self.is_paused:
                 self._take(frame)
+        if self._newest is None:
+            # Nothing was to be watched at all: whoever made the frames says why when the terminal is back.
+            self.exit(return_code=2)
 
     def _take(self, frame: Frame) -> None:
         self.frame = frame

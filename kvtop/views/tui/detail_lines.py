@@ -16,6 +16,8 @@ from kvtop.views.tui.slot_lines import slot_lines
 from kvtop.views.tui.trail import Trail
 
 _PREVIEW_SECONDS = 300.0
+_PREVIEW_PLOTS = 16
+"""Lines of the plots in it."""
 _TWO_COLUMNS = 150
 """From this width on the page stands in two columns."""
 
@@ -77,10 +79,13 @@ def preview_lines(view: ServerView, frame: Frame, trail: Trail, width: int, heig
     is_wide = width >= _TWO_COLUMNS
     half = (width - 3) // 2 if is_wide else width
     numbers, slots = device_ledgers(view, frame, half), slot_lines(view, half)
-    plots = history_lines(view, trail, _PREVIEW_SECONDS, half, 15)
-    groups = [numbers, [slots, plots]] if is_wide else [[slots, *numbers, plots]]
+    groups = [numbers, [slots]] if is_wide else [[slots, *numbers]]
     room = height - 2
     columns = [_stacked(_fitting(group, room)) for group in groups]
+    if len(columns[-1]) + 1 + _PREVIEW_PLOTS <= room:
+        # Only when they fit: drawing them takes its time.
+        plots = history_lines(view, trail, _PREVIEW_SECONDS, half, _PREVIEW_PLOTS - 1)
+        columns[-1] = _stacked([columns[-1], plots])
     body = beside(columns[0], columns[1], half) if is_wide else columns[0]
     if not body:
         return []

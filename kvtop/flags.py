@@ -1,0 +1,22 @@
+"""What a command line says before anything is watched: light, so that the first picture does not wait for the rest."""
+
+import argparse
+import sys
+from dataclasses import replace
+
+from kvtop.config import Config, ConfigError, environment, load_config
+
+
+def config_of(args: argparse.Namespace) -> Config:
+    """File and environment, then this command's flags. Raises ConfigError naming the flag."""
+    config = load_config(environment(), args.config)
+    if args.interval is not None:
+        if args.interval < 0.5:
+            raise ConfigError(f"--interval: must be 0.5 or more, got {args.interval:g}")
+        config = replace(config, interval_seconds=args.interval)
+    return config
+
+
+def warn(message: str) -> None:
+    """One line to the person at the terminal, never to stdout."""
+    print(f"kvtop: {message}", file=sys.stderr)
