@@ -1,5 +1,6 @@
 """What every screen has: header, body, footer, its own keys. What the lines say is decided in the *_lines modules."""
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events
@@ -7,6 +8,7 @@ from textual.actions import parse
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
+from textual.css.query import NoMatches
 from textual.screen import Screen
 from textual.scrollbar import ScrollBarRender
 
@@ -77,9 +79,13 @@ class KvtopScreen(Screen[None]):
 
     def draw(self) -> None:
         """Shows the app's newest frame; what is equal to what is shown costs nothing."""
-        app, width = self.kvtop, self.size.width
-        if not self.is_mounted or width == 0:
-            return
+        if self.is_mounted and self.size.width:
+            # Coming or going, a screen has not all of its parts, and nobody looks at it.
+            with suppress(NoMatches):
+                self._draw_parts(self.size.width)
+
+    def _draw_parts(self, width: int) -> None:
+        app = self.kvtop
         header = header_line(app.frame, app.pace, width)
         self.query_one("#header", Canvas).show([header])
         useful = [key for key in KEYS if key.footer and self.is_useful(key)]
