@@ -1,9 +1,12 @@
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 
 from textual import events
+from textual.command import CommandList
+from textual.pilot import Pilot
 
 from kvtop.domain.frame import Frame
 from kvtop.views.tui.app import KvtopApp
@@ -15,6 +18,20 @@ from kvtop.views.tui.server_order import ORDERS
 from kvtop.views.tui.theme_files import load_themes, themes_dir
 
 Scenes = dict[str, Callable[[], Frame]]
+
+
+async def until(pilot: Pilot[None], holds: Callable[[], bool]) -> None:
+    """Lets the app work until that holds; 30 seconds, for a machine with much to do."""
+    ends = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < ends
+        await pilot.pause(0.02)
+
+
+def found_commands(app: KvtopApp) -> list[str]:
+    """What the palette shows now."""
+    commands = app.screen.query_one(CommandList)
+    return [str(option.prompt) for option in commands.options]
 
 
 def played(*frames: Frame) -> tuple[Callable[[], AsyncIterator[Frame]], asyncio.Event]:
@@ -42,11 +59,11 @@ async def test_the_cursor_follows_its_server_and_outlives_it(scenes: Scenes) -> 
         await pilot.press("down")
         assert app.selection.server_id == frame.servers[1].reading.id
         go.set()
-        await pilot.pause(0.05)
+        await until(pilot, lambda: app.frame is turned)
         assert app.selection.server_id == frame.servers[1].reading.id
         assert app.selected_index() == 3
         go.set()
-        await pilot.pause(0.05)
+        await until(pilot, lambda: app.frame is without)
         assert app.selected_index() == 3
 
 
@@ -110,9 +127,8 @@ async def test_silence_is_told_as_age(scenes: Scenes) -> None:
     play, _ = played(scenes["rtx4090"]())
     app = KvtopApp(play, interval_seconds=0.05)
     async with app.run_test(size=(100, 30)) as pilot:
-        await pilot.pause(0.3)
+        await until(pilot, lambda: "old" in app.screen._compositor.render_strips()[0].text)
         assert app.silent_seconds > 0.1
-        assert "old" in app.screen._compositor.render_strips()[0].text
 
 
 async def test_words_filter_the_table_and_escape_drops_them(scenes: Scenes) -> None:
@@ -157,18 +173,20 @@ async def test_the_palette_has_every_useful_action_servers_and_themes(scenes: Sc
         useful = [key.meaning for key in KEYS if isinstance(app.screen, KvtopScreen) and app.screen.is_useful(key)]
         assert set(useful) - set(titles) == {"Quit", "Every action by its name"}
         assert "Theme amber" in titles
-        await pilot.press("ctrl+p", *"ledger of one", "enter")
-        await pilot.pause(0.3)
-        assert app.current_mode == "server"
+        await pilot.press("ctrl+p", *"ledger of one")
+        await until(pilot, lambda: len(found_commands(app)) == 1)
+        await pilot.press("enter")
+        await until(pilot, lambda: app.current_mode == "server")
 
 
 async def test_the_palette_runs_an_action_of_the_screen(scenes: Scenes) -> None:
     play, _ = played(scenes["h100x8"]())
     app = KvtopApp(play)
     async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.press("ctrl+p", *"order the servers", "enter")
-        await pilot.pause(0.3)
-        assert app.selection.order is ORDERS[1]
+        await pilot.press("ctrl+p", *"order the servers")
+        await until(pilot, lambda: len(found_commands(app)) == 1)
+        await pilot.press("enter")
+        await until(pilot, lambda: app.selection.order is ORDERS[1])
 
 
 async def test_the_mouse_selects_opens_sorts_and_presses_keys(scenes: Scenes) -> None:
@@ -203,8 +221,7 @@ async def test_the_wheel_scrolls_the_table(scenes: Scenes) -> None:
         scroll = app.screen.query_one("#servers-scroll")
         servers = app.screen.query_one("#servers")
         await pilot._post_mouse_events([events.MouseScrollDown], servers, (5, 1))
-        await pilot.pause(0.1)
-        assert scroll.scroll_offset.y > 0
+        await until(pilot, lambda: scroll.scroll_offset.y > 0)
 
 
 async def test_paused_holds_the_picture_and_goes_on_with_the_newest(scenes: Scenes) -> None:
@@ -214,7 +231,7 @@ async def test_paused_holds_the_picture_and_goes_on_with_the_newest(scenes: Scen
     async with app.run_test(size=(100, 30)) as pilot:
         await pilot.press("p")
         go.set()
-        await pilot.pause(0.05)
+        await until(pilot, lambda: app._newest is not first)
         assert app.frame == first
         assert "paused" in app.screen.query_one("#header", Canvas).text()
         await pilot.press("p")
