@@ -37,6 +37,7 @@ oracle: $(VENV)/ready  ## how plans compare with the engines' own allocators (do
 
 accept: $(VENV)/ready  ## rewrites the golden screens after a wanted change
 	KVTOP_ACCEPT=1 $(BIN)/pytest -q tests/views
+	$(BIN)/python tests/views/tui/pictures.py
 
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

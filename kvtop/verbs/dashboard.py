@@ -165,7 +165,7 @@ def _nothing_to_watch(args: argparse.Namespace, config: Config) -> bool:
         warn(f"found {view.device.id}: {view.device.name}, {bytes_text(view.device.memory.total_bytes)}")
     for failure in frame.failures:
         warn(f"{failure.source}: {failure.message}")
-    warn("looked for llama-server among this machine's processes: none runs; add endpoints with --url")
+    warn("looked for model servers among the processes of this machine: none runs; add endpoints with --url")
     warn(f"playing the demo in {READING_SECONDS:.0f} seconds")
     time.sleep(READING_SECONDS)
     return True

@@ -72,6 +72,9 @@ class OverviewScreen(KvtopScreen):
         self.query_one("#devices-box").styles.max_height = "1fr" if alone else "60%"
         # The box must not grow over its 60 %: the bars scroll, the legend stays.
         self.query_one("#devices-scroll").styles.max_height = max(box, 1)
+        hidden = max(len(drawn) - max(box, 1), 0)
+        title = f"Devices · {len(drawn) - hidden} of {len(drawn)}, e shows all" if hidden else "Devices"
+        self.query_one("#devices-box").border_title = ascii_text(title) if self.kvtop.ascii_only else title
         self.query_one("#devices", Canvas).show(drawn)
         self.query_one("#legend", Canvas).show(key)
         return 0 if not devices or self.expanded == "servers" else min(len(drawn), box) + len(key) + 2
