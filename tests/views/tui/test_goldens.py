@@ -156,7 +156,9 @@ async def test_screenshots(
 
 
 @pytest.mark.parametrize("scene", ["rtx4090", "h100x8", "odd_states", "driver_hung", "host_only"])
-@pytest.mark.parametrize("keys", [(), ("enter",), ("5",), ("6",), ("8",), ("question_mark",), ("slash", "a")], ids=str)
+@pytest.mark.parametrize(
+    "keys", [(), ("enter",), ("5",), ("6",), ("8",), ("question_mark",), ("slash", "a"), ("ctrl+p",)], ids=str
+)
 async def test_ascii_means_ascii(scene: str, keys: tuple[str, ...], scenes: Scenes) -> None:
     text, _ = await drawn(app_of(scenes[scene](), ascii_only=True), (100, 60), keys)
     assert text.isascii(), sorted({character for character in text if not character.isascii()})
