@@ -15,7 +15,7 @@ demo: $(VENV)/ready  ## the dashboard on an invented machine
 	@$(BIN)/kvtop --demo
 
 test: check  ## everything that needs no real engine, at most five minutes
-	$(BIN)/pytest -q -n $(JOBS) -m "not engines and not bench"
+	$(BIN)/pytest -q -n $(JOBS) --dist worksteal -m "not engines and not bench"
 
 check: $(VENV)/ready  ## what the machine can say without running a test
 	$(BIN)/ruff check .

@@ -14,3 +14,8 @@ def test_the_accuracy_page_is_what_the_tables_print() -> None:
     spec.loader.exec_module(script)
     page = script.PAGE.read_text(encoding="utf-8")
     assert script.renewed(page) == page, f"run python {SCRIPT.relative_to(SCRIPT.parents[2])}"
+    for total in (
+        "| **12 models at real size** | 388 | 388 | 388 |",
+        "| **40 models at real size** | 1854 | 1854 | 1854 |",
+    ):
+        assert total in page, "every answer of the engine is met"

@@ -1,19 +1,23 @@
-"""What people install is what is tested: the wheel, in a clean environment, without development tools."""
+"""What people install is what is tested: the wheel, in an environment with nothing but what it says it needs."""
 
 import json
+import os
 import subprocess
 import sys
 import venv
 import zipfile
+from importlib.metadata import Distribution, PathDistribution, distribution
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def run(*command: str, cwd: Path) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=240, check=False)
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # the wheel, not the tree
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=240, check=False, env=environ)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -35,11 +39,33 @@ def test_wheel_holds_package_and_themes_only(wheel: Path) -> None:
     assert "kvtop/views/tui/kvtop.tcss" in names
 
 
+def note_needs(of: Distribution, extras: set[str], seen: dict[tuple[str, str], Distribution]) -> None:
+    """Notes under (name, extra) the distributions that one asks for, and those that they ask for."""
+    for wanted in map(Requirement, of.requires or ()):
+        if wanted.marker is not None and not any(wanted.marker.evaluate({"extra": extra}) for extra in extras):
+            continue
+        found = distribution(wanted.name)
+        assert wanted.specifier.contains(found.version, prereleases=True), str(wanted)
+        fresh = {extra for extra in ("", *wanted.extras) if (wanted.name, extra) not in seen}
+        seen.update({(wanted.name, extra): found for extra in fresh})
+        if fresh:
+            note_needs(found, fresh, seen)
+
+
 def test_wheel_works_in_a_clean_environment(wheel: Path, tmp_path: Path) -> None:
+    """What it needs is lent from this environment, without the network; what it does not name is not there."""
     home = tmp_path / "env"
-    venv.create(home, with_pip=True)
+    venv.create(home)
     python = str(home / "bin" / "python")
-    run(python, "-m", "pip", "install", "-q", "--disable-pip-version-check", str(wheel), cwd=tmp_path)
+    run(sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-deps", str(wheel), cwd=tmp_path)
+    (packages,) = home.glob("lib/python*/site-packages")
+    (metadata,) = packages.glob("kvtop_tui-*.dist-info")
+    needs: dict[tuple[str, str], Distribution] = {}
+    note_needs(PathDistribution(metadata), {""}, needs)
+    for lent in needs.values():
+        for top in {file.parts[0] for file in lent.files or ()} - {"..", "__pycache__"}:
+            if not (packages / top).exists():
+                (packages / top).symlink_to(Path(str(lent.locate_file(top))))
     kvtop = str(home / "bin" / "kvtop")
     assert run(kvtop, "--version", cwd=tmp_path).startswith("kvtop ")
     frame = json.loads(run(kvtop, "snapshot", "--json", "--demo", cwd=tmp_path))
