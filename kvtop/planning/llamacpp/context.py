@@ -9,6 +9,8 @@ from kvtop.planning.llamacpp.settings import LlamaSettings
 _PAD_TOKENS = 256
 _CONTEXT_PINNED = 2**32 - 1
 """`--fit-ctx` as a typed `-c 0` sets it: the trained context was asked for by name."""
+_WORD = 2**32
+"""`llama_context_params` counts in uint32_t: the engine takes `-c -256` for 4294967040 (common/common.cpp)."""
 _AUTO_PARALLEL = 4
 _ROLLED_BACK = frozenset({"draft-mtp", "draft-eagle3", "draft-dflash", "draft-dspark"})
 _DRAFTED = _ROLLED_BACK | {"draft-simple"}
@@ -69,11 +71,11 @@ def request_of(settings: LlamaSettings, hparams: HParams) -> ContextRequest:
     outputs = batch if settings.embeddings else max(1, min(batch, parallel * (1 + _longest_draft(settings))))
     rolled_back = hparams.arch in ROLLBACK and not _ROLLED_BACK.isdisjoint(settings.speculative_types)
     return ContextRequest(
-        ctx_tokens=ctx_tokens,
+        ctx_tokens=ctx_tokens % _WORD,
         n_seq_max=max(1, parallel),
         kv_unified=unified,
-        n_batch=batch,
-        n_ubatch=settings.ubatch_tokens,
+        n_batch=batch % _WORD,
+        n_ubatch=settings.ubatch_tokens % _WORD,
         n_outputs_max=outputs,
         n_rs_seq=settings.draft_max_tokens if rolled_back else 0,
         swa_full=settings.swa_full,
@@ -99,18 +101,18 @@ def resolve_context(request: ContextRequest, hparams: HParams, flash_attention: 
     asked = request.ctx_tokens or hparams.n_ctx_train
     batch = min(asked, request.n_batch) if hparams.causal_attn else request.n_batch
     ubatch = min(batch, request.n_ubatch or request.n_batch)
-    n_ctx = _padded(asked)
+    n_ctx = padded(asked)
     n_ctx_seq, streams = n_ctx, 1
     if not request.kv_unified:
         streams = request.n_seq_max
-        n_ctx_seq = _padded(n_ctx // streams)
+        n_ctx_seq = padded(n_ctx // streams)
         n_ctx = n_ctx_seq * streams
     swa_cells = 0
     if hparams.swa_type != "none":
         # DeepSeek V4 keeps a stream per sequence even in a unified pool.
         shared = request.kv_unified and hparams.arch != "deepseek4"
         window = hparams.n_swa * (request.n_seq_max if shared else 1)
-        swa_cells = n_ctx_seq if request.swa_full else _padded(min(n_ctx_seq, window + ubatch))
+        swa_cells = n_ctx_seq if request.swa_full else padded(min(n_ctx_seq, window + ubatch))
     return ResolvedContext(
         n_ctx=n_ctx,
         n_ctx_seq=n_ctx_seq,
@@ -129,5 +131,6 @@ def resolve_context(request: ContextRequest, hparams: HParams, flash_attention: 
     )
 
 
-def _padded(tokens: int) -> int:
+def padded(tokens: int) -> int:
+    """`GGML_PAD(tokens, 256)`, without the wrap to 0 of the last 255 values below 2^32: `context_refusal` has those."""
     return -(-tokens // _PAD_TOKENS) * _PAD_TOKENS

@@ -2,7 +2,7 @@
 
 from kvtop.domain.plan import Refusal
 from kvtop.planning.cache_types import CACHE_TYPES
-from kvtop.planning.llamacpp.context import ContextRequest
+from kvtop.planning.llamacpp.context import ContextRequest, padded
 from kvtop.planning.llamacpp.hparams import HParams
 
 _ENGINE = "llama.cpp"
@@ -30,7 +30,18 @@ def context_refusal(hparams: HParams, request: ContextRequest, flash_attention: 
         words = words or _undivided("V", request.type_v, hparams.n_embd_head_v[: hparams.n_layer])
     if words is None and request.n_seq_max > _MAX_SEQUENCES:
         words = f"failed to initialize the context: n_seq_max must be <= {_MAX_SEQUENCES}"
-    return None if words is None else Refusal(_ENGINE, f"llama_init_from_model: {words}")
+    if words is None and not request.kv_unified and padded(request.ctx_tokens) >= 2**32:
+        words = "failed to initialize the context: n_ctx_seq == 0"
+    return _abort(request) if words is None else Refusal(_ENGINE, f"llama_init_from_model: {words}")
+
+
+def _abort(request: ContextRequest) -> Refusal | None:
+    """Sizes that no check catches; the assertions of src/llama-context.cpp do, observed on b11434."""
+    if padded(request.ctx_tokens) >= 2**32:
+        return Refusal(_ENGINE, "GGML_ASSERT(n_outputs >= 1) failed")  # the pool wraps to 0 cells
+    if request.n_batch == 0:
+        return Refusal(_ENGINE, "GGML_ASSERT(n_outputs_max <= cparams.n_outputs_max) failed")
+    return None
 
 
 def _undivided(which: str, kind: str, lengths: tuple[int, ...]) -> str | None:

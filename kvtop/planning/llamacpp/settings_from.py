@@ -16,7 +16,8 @@ def settings_of(options: LaunchOptions) -> LlamaSettings | Refusal:
     parallel = _integer(value("parallel"))
     if parallel is not None and parallel < 0:
         parallel = None
-    batch = _integer(value("batch-size")) or 2048
+    # 0 is a value too: no batch at all, and a micro-batch as large as the batch.
+    batch, ubatch = _integer(value("batch-size")), _integer(value("ubatch-size"))
     fit_target = tuple(whole(item, "stoull", 64) * _MIB for item in _items(value("fit-target"))) or (1024 * _MIB,)
     tensor_split = tuple(real(item) for item in _items(value("tensor-split")))
     overrides = _overrides(value("override-tensor"))
@@ -29,8 +30,8 @@ def settings_of(options: LaunchOptions) -> LlamaSettings | Refusal:
         parallel=parallel,
         kv_unified=_switch(value("kv-unified")),
         kv_unified_per_slot_tokens=_integer(value("kv-unified-per-slot")),
-        batch_tokens=batch,
-        ubatch_tokens=_integer(value("ubatch-size")) or 512,
+        batch_tokens=2048 if batch is None else batch,
+        ubatch_tokens=512 if ubatch is None else ubatch,
         type_k=value("cache-type-k") or "f16",
         type_v=value("cache-type-v") or "f16",
         flash_attention=value("flash-attn") or "auto",

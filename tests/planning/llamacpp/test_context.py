@@ -63,6 +63,14 @@ def test_batches_shrink_to_the_context_that_was_asked_for(llama: HParams) -> Non
     assert (context.n_ctx, context.n_batch, context.n_ubatch) == (256, 100, 100)
 
 
+def test_negative_sizes_are_the_large_numbers_that_the_engine_takes_them_for(llama: HParams) -> None:
+    """llama-fit-params b11434 plans `-ub -1` as `-ub 2048`, and `-c -256` as 4294967040 cells; never less than none."""
+    context = _resolve(llama, LlamaSettings(ctx_tokens=-256, ubatch_tokens=-1))
+    assert (context.n_ctx, context.n_batch, context.n_ubatch) == (2**32 - 256, 2048, 2048)
+    assert _resolve(llama, LlamaSettings(ctx_tokens=8192, batch_tokens=-1)).n_batch == 8192
+    assert _resolve(llama, LlamaSettings(ubatch_tokens=0)).n_ubatch == 2048
+
+
 def test_embeddings_take_one_micro_batch_and_output_all_of_it(llama: HParams) -> None:
     context = _resolve(llama, LlamaSettings(ctx_tokens=4096, embeddings=True))
     assert (context.n_batch, context.n_outputs_max) == (512, 512)

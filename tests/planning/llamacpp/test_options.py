@@ -202,3 +202,9 @@ def test_no_command_line_can_break_the_reader(argv: list[str], environ: dict[str
     options = parse_llama_server(argv, environ, [("/etc/a.ini", text)])
     assert isinstance(settings_of(options), LlamaSettings | Refusal)
     assert len({it.name for it in options.options}) == len(options.options)
+
+
+def test_a_zero_is_said_not_left_out() -> None:
+    settings = settings_of(_parse("-b", "0", "-ub", "0"))
+    assert isinstance(settings, LlamaSettings)
+    assert (settings.batch_tokens, settings.ubatch_tokens) == (0, 0)

@@ -98,3 +98,12 @@ def test_what_auto_becomes(llama: HParams) -> None:
     assert resolve_flash_attention(llama, "auto", v_is_quantized=True, has_kernel=False)
     assert resolve_flash_attention(llama, "on", v_is_quantized=False, has_kernel=False)
     assert not resolve_flash_attention(replace(llama, arch="grok"), "on", v_is_quantized=False, has_kernel=True)
+
+
+def test_sizes_that_wrap_to_nothing_abort_the_engine(llama: HParams) -> None:
+    """Seen with llama-server b11434: `-c -1`, `-c -255 -np 1`, `-b 0`."""
+    assert _complaint(llama, LlamaSettings(ctx_tokens=-1)) == "GGML_ASSERT(n_outputs >= 1) failed"
+    assert "n_ctx_seq == 0" in (_complaint(llama, LlamaSettings(ctx_tokens=-255, parallel=1)) or "")
+    assert "n_outputs_max" in (_complaint(llama, LlamaSettings(batch_tokens=0)) or "")
+    assert _complaint(llama, LlamaSettings(ctx_tokens=-256)) is None
+    assert _complaint(llama, LlamaSettings(ubatch_tokens=0)) is None
