@@ -74,7 +74,7 @@ class OverviewScreen(KvtopScreen):
         self.query_one("#devices-scroll").styles.max_height = max(box, 1)
         hidden = max(len(drawn) - max(box, 1), 0)
         title = f"Devices · {len(drawn) - hidden} of {len(drawn)}, e shows all" if hidden else "Devices"
-        self.query_one("#devices-box").border_title = ascii_text(title) if self.kvtop.ascii_only else title
+        self._entitle("#devices-box", title)
         self.query_one("#devices", Canvas).show(drawn)
         self.query_one("#legend", Canvas).show(key)
         return 0 if not devices or self.expanded == "servers" else min(len(drawn), box) + len(key) + 2
@@ -83,7 +83,7 @@ class OverviewScreen(KvtopScreen):
         """The lines that the table takes."""
         selection = self.kvtop.selection
         shown = selection.servers(frame)
-        self._entitle(len(shown), len(frame.servers) if frame is not None else 0)
+        self._entitle("#servers-box", self._title(len(shown), len(frame.servers) if frame is not None else 0))
         # One column belongs to the scroll bar, whether it is there or not: columns must not jump.
         width -= 1
         head: list[Line] = []
@@ -111,19 +111,21 @@ class OverviewScreen(KvtopScreen):
         self.query_one("#preview", Canvas).show(lines)
         return len(lines)
 
-    def _entitle(self, shown: int, there: int) -> None:
+    def _title(self, shown: int, there: int) -> str:
         selection = self.kvtop.selection
         words = ["Servers"]
         if selection.words:
             words.append(f"{shown} of {there} with {selection.words!r}")
         if selection.order.key is not ORDERS[0].key:
             words.append(f"by {selection.order.name}")
-        title = " · ".join(words)
-        if self.kvtop.ascii_only:
-            title = ascii_text(title)
-        box = self.query_one("#servers-box")
-        if box.border_title != title:
-            box.border_title = title
+        return " · ".join(words)
+
+    def _entitle(self, box: str, title: str) -> None:
+        # Setting an equal title would draw the whole box anew.
+        title = ascii_text(title) if self.kvtop.ascii_only else title
+        widget = self.query_one(box)
+        if widget.border_title != title:
+            widget.border_title = title
 
     def move(self, lines: int) -> None:
         if self.expanded == "devices":
