@@ -1,5 +1,6 @@
 """The plan behind a running server: its own options and model, corrected by what it says of itself."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -18,6 +19,9 @@ PLANS_KEPT = 256
 
 RANKS_PLANNED = 1024
 """More ranks than anybody has: a number from outside must not become that many devices."""
+
+_LOCAL = re.compile(r"[-+ ]")
+"""Where a version ends and what a builder adds begins: "b11434-5ebf41ce", "0.32.0+cpu"."""
 
 MLX_STEP_TOKENS = 256
 """The smallest cache an MLX sequence has: a running server is planned with one step, and says nothing of the rest."""
@@ -56,7 +60,15 @@ def live_plan(
             memory.plans.clear()
         draft = models.get(draft_key) if draft_key is not None else None
         memory.plans[key] = _compute(memory, reading.model_key, model, draft, launch, devices)
-    return memory.plans[key]
+    plan, note = memory.plans[key]
+    return plan, note if plan is None else note + _other_version(plan, reading.version)
+
+
+def _other_version(plan: MemoryPlan, running: str | None) -> str:
+    """What a plan owes where the server is of another version than the rules. A local build of it ("+cu129") is not."""
+    if running is None or _LOCAL.split(running)[0] == plan.rules_version.rpartition(" ")[2]:
+        return ""
+    return f"; the server is {running}, for which these rules were not checked"
 
 
 def _of_several(reading: ServerReading) -> str:

@@ -302,3 +302,18 @@ def test_a_server_of_several_models_says_why_it_has_no_plan(engine: str, ranks: 
     plan, note = live_plan(PlanMemory(), reading, {}, ())
     assert plan is None
     assert words in note
+
+
+@pytest.mark.parametrize("version", ["0.6.6", "0.11.2", "0.32.1rc0+cu129"])
+def test_a_server_of_another_version_is_labelled_with_the_version_of_the_rules(version: str) -> None:
+    view = view_of(vllm(1, version=version), card(0, 100, 40 * GIB))
+    assert view.plan is not None
+    note = f"computed for vLLM 0.32.0; the server is {version}, for which these rules were not checked"
+    assert note in view.plan_note
+
+
+@pytest.mark.parametrize("version", ["0.32.0", "0.32.0+cpu", None])
+def test_a_server_of_the_checked_version_is_not_told_of_another(version: str | None) -> None:
+    view = view_of(vllm(1, version=version), card(0, 100, 40 * GIB))
+    assert view.plan_note.startswith("computed for vLLM 0.32.0")
+    assert "not checked" not in view.plan_note
