@@ -46,6 +46,10 @@ DEFAULT_TEXT = """\
 """
 
 
+_LARGEST_BYTES = 1 << 20
+"""Of a configuration or a key: nobody writes more, and a device never ends."""
+
+
 class ConfigError(ValueError):
     """A configuration that cannot be used. str() names the file, the key and what would be accepted."""
 
@@ -101,21 +105,33 @@ def load_config(environ: Mapping[str, str], path: str | None = None) -> Config:
     """
     file = config_file(environ, path)
     config = Config()
-    if path or environ.get("KVTOP_CONFIG") or file.exists():
+    # Not `Path.exists`: it raises where a folder may not be searched, and such a file is not there for us.
+    if path or environ.get("KVTOP_CONFIG") or os.path.exists(file):  # noqa: PTH110
         config = _from_file(file)
     return _from_environment(config, environ)
 
 
 def _from_file(file: Path) -> Config:
     try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: cannot be read: {error}") from error
+        text = _limited(file)
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: not UTF-8 text: {error.reason} at byte {error.start}") from error
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{file}: not valid TOML: {error}") from error
     return _checked(table, str(file))
+
+
+def _limited(file: Path) -> str:
+    """The text of a small file. Raises OSError, also for one without an end (/dev/zero); UnicodeDecodeError."""
+    with file.open("rb") as stream:
+        content = stream.read(_LARGEST_BYTES + 1)
+    if len(content) > _LARGEST_BYTES:
+        raise OSError(f"more than {_LARGEST_BYTES >> 20} MiB")
+    return content.decode("utf-8")
 
 
 def _checked(table: Mapping[str, object], where: str) -> Config:
@@ -158,9 +174,28 @@ def _in_range(config: Config, where: str) -> Config:
         if entry.rule is None and entry.server is None:
             raise ConfigError(f"{where}: suppress: name a rule, a server, or both")
     for server in config.servers:
-        if not server.url.startswith(("http://", "https://")):
-            raise ConfigError(f"{where}: servers.url: must start with http:// or https://, got {server.url!r}")
+        check_url(server.url, f"{where}: servers.url")
     return config
+
+
+def check_url(url: str, where: str) -> None:
+    """Raises ConfigError, beginning with `where`, for what is no address of a server."""
+    from urllib.parse import urlsplit  # noqa: PLC0415  only with a URL
+
+    if not url.startswith(("http://", "https://")):
+        raise ConfigError(f"{where}: must start with http:// or https://, got {_without_user(url)!r}")
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}, in {_without_user(url)!r}") from error
+    if not host:
+        raise ConfigError(f"{where}: names no host: {_without_user(url)!r}")
+
+
+def _without_user(url: str) -> str:
+    """An error is pasted into bug reports: it must not carry a password."""
+    return url.rpartition("@")[2].partition("?")[0]
 
 
 def _from_environment(config: Config, environ: Mapping[str, str]) -> Config:
@@ -183,9 +218,11 @@ def api_key(server: ServerConfig, environ: Mapping[str, str]) -> str | None:
         return environ.get("KVTOP_API_KEY")
     file = Path(server.api_key_file).expanduser()
     try:
-        return file.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise ConfigError(f"{file}: api_key_file of {server.url} cannot be read: {error.strerror}") from error
+        return _limited(file).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror or str(error) if isinstance(error, OSError) else "not UTF-8 text"
+        named = _without_user(server.url)
+        raise ConfigError(f"{file}: api_key_file of {named} cannot be read: {why}") from error
 
 
 def environment() -> Mapping[str, str]:

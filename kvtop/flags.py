@@ -1,6 +1,7 @@
 """What a command line says before anything is watched: light, so that the first picture does not wait for the rest."""
 
 import argparse
+import math
 import sys
 from dataclasses import replace
 
@@ -11,7 +12,7 @@ def config_of(args: argparse.Namespace) -> Config:
     """File and environment, then this command's flags. Raises ConfigError naming the flag."""
     config = load_config(environment(), args.config)
     if args.interval is not None:
-        if args.interval < 0.5:
+        if not 0.5 <= args.interval < math.inf:  # float() takes nan and inf
             raise ConfigError(f"--interval: must be 0.5 or more, got {args.interval:g}")
         config = replace(config, interval_seconds=args.interval)
     return config

@@ -11,7 +11,7 @@ from kvtop.analysis.analyse import History, analyse
 from kvtop.analysis.linting import Suppression, unknown_rules
 from kvtop.analysis.live_findings import FindingMemory
 from kvtop.analysis.pseudonyms import Pseudonyms
-from kvtop.config import Config, ConfigError, api_key, environment
+from kvtop.config import Config, ConfigError, api_key, check_url, environment
 from kvtop.domain.frame import Frame
 from kvtop.domain.sample import Sample
 from kvtop.flags import config_of, warn
@@ -32,8 +32,7 @@ def poller_options(args: argparse.Namespace, config: Config) -> PollerOptions:
     environ = environment()
     urls = [(server.url, api_key(server, environ)) for server in config.servers]
     for url in args.url:
-        if not url.startswith(("http://", "https://")):
-            raise ConfigError(f"--url: must start with http:// or https://, got {url!r}")
+        check_url(url, "--url")
         urls.append((url, environ.get("KVTOP_API_KEY")))
     return PollerOptions(
         interval_seconds=config.interval_seconds,
@@ -45,8 +44,7 @@ def poller_options(args: argparse.Namespace, config: Config) -> PollerOptions:
 
 def fleet_options(args: argparse.Namespace, config: Config) -> FleetOptions:
     """Which metrics server to ask. Raises ConfigError for a URL that is none."""
-    if not args.prometheus.startswith(("http://", "https://")):
-        raise ConfigError(f"--prometheus: must start with http:// or https://, got {args.prometheus!r}")
+    check_url(args.prometheus, "--prometheus")
     if args.demo is not None or args.url:
         raise ConfigError("--prometheus: shows a cluster, --url and --demo something else; give one of them")
     environ = environment()

@@ -111,6 +111,31 @@ def test_the_default_configuration_is_what_it_says(tmp_path: Path) -> None:
     assert kvtop("config", "--config", str(file)).returncode == 0
 
 
+def test_the_configuration_in_force_is_a_configuration(tmp_path: Path) -> None:
+    text = 'theme = "light"\ndiscover = false\n[keys]\nquit = "x"\n[[servers]]\nurl = "http://h:1"\n'
+    file = tmp_path / "kvtop.toml"
+    file.write_text(text, encoding="utf-8")
+    printed = kvtop("config", environ={"KVTOP_CONFIG": str(file)}).stdout
+    assert printed.startswith(f"# file: {file}\n")
+    assert {"theme": "light", "discover": False, "keys": {"quit": "x"}}.items() <= tomllib.loads(printed).items()
+    again = tmp_path / "again.toml"
+    again.write_text(printed, encoding="utf-8")
+    assert kvtop("config", "--config", str(again)).stdout.splitlines()[1:] == printed.splitlines()[1:]
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "0.1"])
+def test_an_interval_is_a_time(value: str) -> None:
+    done = kvtop("snapshot", "--demo", "--interval", value)
+    assert (done.returncode, done.stderr) == (2, f"kvtop: --interval: must be 0.5 or more, got {value}\n")
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://127.0.0.1:99999"])
+def test_an_address_that_is_none_is_one_sentence(url: str) -> None:
+    done = kvtop("snapshot", "--url", url)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith("kvtop: --url: ")
+
+
 def test_the_readme_names_every_command() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for action in _parser(frozenset())._actions:

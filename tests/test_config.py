@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kvtop.config import Config, ConfigError, ServerConfig, api_key, load_config
+from kvtop.config import Config, ConfigError, ServerConfig, api_key, check_url, load_config
 
 
 def _file(tmp_path: Path, text: str) -> str:
@@ -44,6 +44,9 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
         ("[[servers]]\napi_key_env = 'K'", ["servers.0.url"]),
         ("[[servers]]\nurl = 'h:1'", ["servers.url", "http://"]),
         ("[[servers]]\nurl = 'http://h'\nkey = 'x'", ["servers.0.key", "api_key_file"]),
+        ("[[servers]]\nurl = 'http://h:99999'", ["servers.url", "Port out of range"]),
+        ("[[servers]]\nurl = 'http://[::1'", ["servers.url", "IPv6"]),
+        ("[[servers]]\nurl = 'http://'", ["servers.url", "names no host"]),
         ("= 1", ["not valid TOML"]),
     ],
 )
@@ -74,3 +77,23 @@ def test_keys_come_from_a_file_or_a_variable(tmp_path: Path) -> None:
     assert api_key(ServerConfig("http://h"), {"KVTOP_API_KEY": "k"}) == "k"
     with pytest.raises(ConfigError, match="api_key_file of http://h"):
         api_key(ServerConfig("http://h", api_key_file=str(tmp_path / "absent")), {})
+
+
+def test_a_file_without_an_end_is_refused() -> None:
+    with pytest.raises(ConfigError, match="/dev/zero: cannot be read: more than 1 MiB"):
+        load_config({}, "/dev/zero")
+
+
+def test_a_file_of_another_encoding_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "kvtop.toml"
+    file.write_bytes(b"theme = '\xff'")
+    with pytest.raises(ConfigError, match=r"kvtop\.toml: not UTF-8 text: .* at byte 9"):
+        load_config({}, str(file))
+    with pytest.raises(ConfigError, match="api_key_file of h:1 cannot be read: not UTF-8 text"):
+        api_key(ServerConfig("http://me:hidden@h:1", api_key_file=str(file)), {})
+
+
+def test_a_bad_address_is_told_of_without_its_password() -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_url("http://me:hidden@h:99999/x?key=hidden", "--url")
+    assert str(caught.value) == "--url: Port out of range 0-65535, in 'h:99999/x'"

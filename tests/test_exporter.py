@@ -120,4 +120,8 @@ def test_bad_addresses_and_places(tmp_path: Path) -> None:
         assert "in use" in done.stderr
     done = run("nothing", "--textfile", str(tmp_path / "none" / "x.prom"))
     assert done.returncode == 1
-    assert "No such file" in done.stderr
+    assert f"{tmp_path / 'none' / 'x.prom'}: cannot be written: No such file" in done.stderr
+    kept = tmp_path / "kept.prom"
+    kept.write_text("mine", encoding="utf-8")
+    assert run("no_such_scenario", "--textfile", str(kept)).returncode == 2
+    assert kept.read_text(encoding="utf-8") == "mine"

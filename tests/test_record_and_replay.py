@@ -98,6 +98,11 @@ def test_duration_and_bad_words(tmp_path: Path) -> None:
         assert flag in wrong.stderr
         assert words in wrong.stderr
         assert not (tmp_path / "y").exists()
+    assert kvtop("record", str(tmp_path / "y"), "--demo", "no_such_scenario").returncode == 2
+    assert not (tmp_path / "y").exists()
+    misplaced = kvtop("record", "--demo", str(tmp_path / "y"))
+    assert misplaced.returncode == 2
+    assert "a file comes before --demo" in misplaced.stderr
 
 
 def test_a_moment_is_the_snapshot_of_that_moment(minute: Path) -> None:

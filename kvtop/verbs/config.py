@@ -1,9 +1,11 @@
-"""`kvtop config`: the configuration as it is in force, or the commented default file."""
+"""`kvtop config`: the configuration in force, as TOML that can be used again, or the commented default file."""
 
 import argparse
+import json
+from collections.abc import Mapping
 from dataclasses import asdict
 
-from kvtop.config import DEFAULT_TEXT, config_directory, environment, load_config
+from kvtop.config import DEFAULT_TEXT, config_file, environment, load_config
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +20,25 @@ def run(args: argparse.Namespace) -> int:
         print(DEFAULT_TEXT, end="")
         return 0
     config = load_config(environment(), args.config)
-    print(f"# file: {args.config or config_directory(environment()) / 'config.toml'}")
-    for key, value in asdict(config).items():
-        print(f"{key} = {value!r}")
+    print(f"# file: {config_file(environment(), args.config)}")
+    tables = asdict(config)
+    print(
+        "\n".join(_lines({key: value for key, value in tables.items() if key not in {"keys", "servers", "suppress"}}))
+    )
+    if config.keys:
+        print("\n".join(["", "[keys]", *_lines(tables["keys"])]))
+    for name in ("servers", "suppress"):
+        for entry in tables[name]:
+            print("\n".join(["", f"[[{name}]]", *_lines(entry)]))
     return 0
+
+
+def _lines(table: Mapping[str, object]) -> list[str]:
+    """Keys and values in TOML, whose booleans, numbers and strings are those of JSON. What is unset is left out."""
+    return [f"{key} = {_value(value)}" for key, value in table.items() if value is not None]
+
+
+def _value(value: object) -> str:
+    from kvtop.sources.redaction import clean  # noqa: PLC0415  a URL may carry a password
+
+    return json.dumps(clean(value) if isinstance(value, str) else value, ensure_ascii=False)

@@ -76,22 +76,32 @@ def run(args: argparse.Namespace) -> int:
         args.interval = INTERVAL_SECONDS
     config = config_of(args)
     latest = Latest(max(_STALE_INTERVALS * config.interval_seconds, _STALE_SECONDS))
-    server = None
+    if args.listen is not None or args.textfile is None:
+        _listen(args.listen or LISTEN, latest)
     try:
-        if args.listen is not None or args.textfile is None:
-            host, port = _address(args.listen or LISTEN)
-            server = MetricsServer(host, port, lambda accept: _page(latest, accept))
-            server.start()
-            shown = f"[{host}]" if ":" in host else host
-            warn(f"listening on http://{shown}:{server.port}{PATH}")
         asyncio.run(_measure(args, config, latest))
     except OSError as error:
-        warn(f"{args.listen or LISTEN if server is None else args.textfile}: {error.strerror or error}")
+        place = f"{args.textfile}: cannot be written: " if args.textfile is not None else ""
+        warn(f"{place}{error.strerror or error}")
         os._exit(EXIT_FAILED)
     finally:
-        if args.textfile is not None:
+        # What was there before stays where nothing was measured, and so does a device.
+        if args.textfile is not None and latest.frame is not None and Path(args.textfile).is_file():
             Path(args.textfile).unlink(missing_ok=True)
     os._exit(0)
+
+
+def _listen(address: str, latest: Latest) -> None:
+    """Answer from now on; leaves with the exit code where nobody can listen there. Raises ConfigError."""
+    host, port = _address(address)
+    try:
+        server = MetricsServer(host, port, lambda accept: _page(latest, accept))
+    except OSError as error:
+        warn(f"--listen {address}: {error.strerror or error}")
+        os._exit(EXIT_FAILED)
+    server.start()
+    shown = f"[{host}]" if ":" in host else host
+    warn(f"listening on http://{shown}:{server.port}{PATH}")
 
 
 async def _measure(args: argparse.Namespace, config: Config, latest: Latest) -> None:

@@ -106,7 +106,10 @@ def _frontier(args: argparse.Namespace, question: Question) -> int:
 def _question(args: argparse.Namespace) -> Question:
     words = args.command[1:] if args.command[:1] == ["--"] else args.command
     if len(words) == 1 and " " in words[0].strip():
-        words = shlex.split(words[0])  # the whole command in quotes
+        try:
+            words = shlex.split(words[0])  # the whole command in quotes
+        except ValueError as error:
+            raise UsageError(f"the command in quotes: {error}: {words[0]}") from error
     return Question(
         command=parse_command(words),
         gpu_specs=tuple(args.gpu),

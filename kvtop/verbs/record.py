@@ -5,10 +5,12 @@ import asyncio
 import math
 import os
 import signal
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from kvtop import __version__
-from kvtop.config import Config, ConfigError
+from kvtop.config import ConfigError
+from kvtop.domain.sample import Sample
 from kvtop.sources.recordings.encoding import Info
 from kvtop.sources.recordings.framing import RecordingError
 from kvtop.sources.recordings.writer import RecordingWriter
@@ -19,6 +21,8 @@ from kvtop.watching import config_of, samples_of, warn
 EXIT_FAILED = 1
 _SMALLEST_BYTES = 64 * 1024
 _STOPS = ("SIGTERM", "SIGINT", "SIGHUP")
+
+_Samples = Callable[[], AsyncIterator[Sample]]
 
 _EPILOG = """\
 Stops at --duration, at --max-size, or on Ctrl-C, SIGTERM or SIGHUP; the file is whole in every case. After a crash or
@@ -43,9 +47,10 @@ def run(args: argparse.Namespace) -> int:
     duration_seconds = _duration(args.duration)
     max_bytes = _size(args.max_size)
     info = Info(__version__, config.interval_seconds, args.anonymize)
+    samples = samples_of(args, config)  # before the file: bad words leave nothing behind
     try:
         writer = RecordingWriter(Path(args.file), info, max_bytes=max_bytes)
-        code = asyncio.run(_record(args, config, writer, duration_seconds))
+        code = asyncio.run(_record(samples, writer, duration_seconds))
     except RecordingError as error:
         warn(str(error))
         os._exit(EXIT_FAILED)
@@ -53,13 +58,13 @@ def run(args: argparse.Namespace) -> int:
     os._exit(code)
 
 
-async def _record(args: argparse.Namespace, config: Config, writer: RecordingWriter, duration_seconds: float) -> int:
+async def _record(samples: _Samples, writer: RecordingWriter, duration_seconds: float) -> int:
     """Until the time is over, the file is full or a signal comes; whatever happens the file is closed."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in _STOPS:
         loop.add_signal_handler(getattr(signal, name), stop.set)
-    writing = asyncio.create_task(_write(args, config, writer))
+    writing = asyncio.create_task(_write(samples, writer))
     stopping = asyncio.create_task(stop.wait())
     timeout = None if math.isinf(duration_seconds) else duration_seconds
     try:
@@ -73,8 +78,8 @@ async def _record(args: argparse.Namespace, config: Config, writer: RecordingWri
         writer.close()
 
 
-async def _write(args: argparse.Namespace, config: Config, writer: RecordingWriter) -> None:
-    async for sample in samples_of(args, config)():
+async def _write(samples: _Samples, writer: RecordingWriter) -> None:
+    async for sample in samples():
         if not writer.write(sample):
             return
 

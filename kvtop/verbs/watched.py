@@ -7,10 +7,19 @@ def add_watching(parser: argparse.ArgumentParser) -> None:
     """Add `--url`, `--demo`, `--interval` and `--config`."""
     group = parser.add_argument_group("what to watch")
     group.add_argument("--url", action="append", default=[], metavar="URL", help="an endpoint besides; repeatable")
-    group.add_argument("--demo", nargs="?", const="", metavar="NAME", help="an invented host instead of this one")
+    group.add_argument(
+        "--demo", nargs="?", const="", type=_scenario, metavar="NAME", help="an invented host instead of this one"
+    )
     group.add_argument("--prometheus", metavar="URL", help="all servers of a cluster, from its metrics server")
     group.add_argument("--interval", type=float, metavar="SECONDS", help="between two refreshes, 0.5 or more")
     group.add_argument("--config", metavar="FILE", help="read this configuration file")
+
+
+def _scenario(text: str) -> str:
+    """A word after `--demo`: a path there is a FILE that stands behind it by mistake."""
+    if "/" in text or "." in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is no scenario; a file comes before --demo")
+    return text
 
 
 def add_anonymize(parser: argparse.ArgumentParser) -> None:
