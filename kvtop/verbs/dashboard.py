@@ -5,7 +5,9 @@ import asyncio
 import os
 import sys
 import time
+import traceback
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from kvtop.keeping import Keeper
     from kvtop.what_if_desk import LiveDesk
 
+EXIT_FAILED = 1
 EXIT_NO_TERMINAL = EXIT_USAGE = 2
 
 READING_SECONDS = 4.0
@@ -44,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         args.demo = ""
     late = _Late(args, config)
     late.app = app_of(args, config, late.frames)
-    status = late.app.run_dashboard()
+    status = shown_to_the_end(late.app)
     if late.problem is not None:
         warn(str(late.problem))
         status = EXIT_USAGE
@@ -117,7 +120,7 @@ def draw(
     app.keeper = keeper
     if keeper is not None:
         keeper.tell = app.say
-    _leave(app.run_dashboard(), keeper)
+    _leave(shown_to_the_end(app), keeper)
 
 
 def app_of(
@@ -143,6 +146,21 @@ def app_of(
         ascii_only=args.ascii or _wants_ascii(config.ascii),
         no_color=bool(environ.get("NO_COLOR")),
     )
+
+
+def shown_to_the_end(app: KvtopApp) -> int:
+    """Run the app; gives its exit status. Whatever goes wrong ends the process.
+
+    The thread that reads keys is no daemon, and of a terminal that is gone it reads for ever: an exception that left
+    this function would wait for it at the end of the interpreter, with a core kept busy and nobody to see it.
+    """
+    try:
+        return app.run_dashboard()
+    except BaseException:  # noqa: BLE001  told, and then the process ends: see above
+        with suppress(OSError):
+            traceback.print_exc()
+            sys.stderr.flush()
+        os._exit(EXIT_FAILED)
 
 
 def _leave(status: int, keeper: "Keeper | None") -> NoReturn:

@@ -4,8 +4,10 @@ import asyncio
 import select
 import signal
 import sys
+import termios
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -290,6 +292,9 @@ class KvtopApp(KeepsFiles, App[None]):
                 task.cancel()
             if left:
                 loop.run_until_complete(asyncio.wait(left, timeout=_GRACE_SECONDS))
+        except BaseException:
+            self._give_terminal_back()
+            raise
         finally:
             if not asyncio.all_tasks(loop):
                 loop.close()
@@ -297,6 +302,13 @@ class KvtopApp(KeepsFiles, App[None]):
             if self._on_exit is not None:
                 self._on_exit()
         return self.return_code or 0
+
+    def _give_terminal_back(self) -> None:
+        """What Textual does when it is left in order, for a way out that went past it."""
+        if self._driver is not None:
+            # A terminal that is gone cannot be given back.
+            with suppress(OSError, termios.error):
+                self._driver.stop_application_mode()
 
 
 def _is_hung_up() -> bool:

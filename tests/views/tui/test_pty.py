@@ -214,6 +214,12 @@ def test_a_closed_terminal_ends_it(player: Path) -> None:
         terminal.process.wait(PATIENCE_SECONDS)
 
 
+def test_what_goes_past_everything_ends_it_and_gives_the_terminal_back(player: Path) -> None:
+    with dashboard(player, "interrupted") as terminal:
+        assert LEAVES_ALTERNATE_SCREEN in terminal.read(PATIENCE_SECONDS)
+        assert terminal.process.wait(PATIENCE_SECONDS) == 1
+
+
 def test_suspends_and_comes_back(player: Path) -> None:
     with dashboard(player, "slots") as terminal:
         os.write(terminal.master, b"\x1a")

@@ -14,6 +14,7 @@ from tui_scenes import rtx4090
 from kvtop.analysis.analyse import History, analyse
 from kvtop.domain.frame import Frame
 from kvtop.sources.demo import scenario
+from kvtop.verbs.dashboard import shown_to_the_end
 from kvtop.views.tui.app import KvtopApp
 
 
@@ -66,11 +67,19 @@ async def stuck_thread() -> AsyncIterator[Frame]:
     await asyncio.to_thread(threading.Event().wait)
 
 
+async def interrupted() -> AsyncIterator[Frame]:
+    """One frame, then what goes past Textual and everything else."""
+    yield rtx4090()
+    await asyncio.sleep(4)
+    raise KeyboardInterrupt("past everything")
+
+
 if __name__ == "__main__":
     # The test made this a session leader: the terminal must be its own, or closing it hangs nobody up.
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-    play = {play.__name__: play for play in (still, slots, three, busy, hanging, stuck_thread)}[sys.argv[1]]
-    status = KvtopApp(play, no_color="NO_COLOR" in os.environ).run_dashboard()
+    plays = (still, slots, three, busy, hanging, stuck_thread, interrupted)
+    play = {play.__name__: play for play in plays}[sys.argv[1]]
+    status = shown_to_the_end(KvtopApp(play, no_color="NO_COLOR" in os.environ))
     sys.stdout.flush()
     # What the command line does too: a thread that never ends would keep the interpreter.
     os._exit(status)
