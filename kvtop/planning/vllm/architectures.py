@@ -56,21 +56,24 @@ _SAME: tuple[tuple[Architecture, str], ...] = (
             "InternLM2ForCausalLM InternLM3ForCausalLM MiniMaxM2ForCausalLM NemotronForCausalLM OPTForCausalLM "
             "OlmoForCausalLM Olmo2ForCausalLM OlmoeForCausalLM OrionForCausalLM PhiForCausalLM SeedOssForCausalLM "
             "SolarForCausalLM StableLmForCausalLM TeleChat3ForCausalLM BailingMoeForCausalLM BailingMoeV2ForCausalLM "
-            "ExaoneForCausalLM FlexOlmoForCausalLM"
+            "ExaoneForCausalLM FlexOlmoForCausalLM HyperCLOVAXForCausalLM TeleFLMForCausalLM TeleChat2ForCausalLM "
+            "DeepseekForCausalLM MiniCPMForCausalLM ChatGLMModel ChatGLMForConditionalGeneration LlamaModel "
+            "MistralModel InternLM2ForRewardModel Step3TextForCausalLM"
         ),
     ),
     (
         UNIFORM,
         (
             "LlamaForCausalLM LLaMAForCausalLM MistralForCausalLM Ministral3ForCausalLM MixtralForCausalLM "
-            "Phi3ForCausalLM PhiMoEForCausalLM Starcoder2ForCausalLM GraniteForCausalLM ArceeForCausalLM "
+            "Phi3ForCausalLM PhiMoEForCausalLM Starcoder2ForCausalLM ArceeForCausalLM "
             "ApertusForCausalLM IQuestCoderForCausalLM CwmForCausalLM SmolLM3ForCausalLM"
         ),
     ),
     (
         QWEN,
         (
-            "MiMoForCausalLM Qwen2ForCausalLM Qwen2MoeForCausalLM Qwen3ForCausalLM Qwen3MoeForCausalLM "
+            "MiMoForCausalLM Qwen2Model Qwen2ForRewardModel Qwen2ForProcessRewardModel "
+            "Qwen2ForCausalLM Qwen2MoeForCausalLM Qwen3ForCausalLM Qwen3MoeForCausalLM "
             "Qwen2VLForConditionalGeneration Qwen2_5_VLForConditionalGeneration "
             "Qwen3VLForConditionalGeneration Qwen3VLMoeForConditionalGeneration"
         ),
@@ -79,7 +82,8 @@ _SAME: tuple[tuple[Architecture, str], ...] = (
         MLA,
         (
             "DeepseekV2ForCausalLM DeepseekV3ForCausalLM DeepseekV32ForCausalLM Glm4MoeLiteForCausalLM "
-            "GlmMoeDsaForCausalLM"
+            "GlmMoeDsaForCausalLM AXK1ForCausalLM MistralLarge3ForCausalLM "
+            "PanguUltraMoEForCausalLM"
         ),
     ),
     (
@@ -101,8 +105,15 @@ _SAME: tuple[tuple[Architecture, str], ...] = (
     (Architecture("MLA", latent.longcat, is_latent=True), "LongcatFlashForCausalLM"),
     (Architecture("full attention", dense.falcon), "FalconForCausalLM"),
     (Architecture("full attention", dense.alibi), "BloomForCausalLM"),
+    (Architecture("full attention", dense.minicpm3), "MiniCPM3ForCausalLM"),
+    (Architecture("full attention", dense.granite), "GraniteForCausalLM"),
+    (Architecture("sliding window", dense.granite), "GraniteSWAForCausalLM"),
     (Architecture("sliding window", dense.gpt_oss), "GptOssForCausalLM"),
-    (Architecture("sliding window", _dense(dense.every(2))), "Gemma2ForCausalLM"),
+    (Architecture("sliding window", _dense(dense.by_type)), "LagunaForCausalLM"),
+    (Architecture("sliding window", _dense(dense.exaone_moe)), "ExaoneMoeForCausalLM ExaoneMoEForCausalLM"),
+    (Architecture("sliding window", _dense(dense.cohere2_moe)), "Cohere2MoeForCausalLM"),
+    (Architecture("sliding window", dense.step3p5), "Step3p5ForCausalLM"),
+    (Architecture("sliding window", _dense(dense.every(2))), "Gemma2ForCausalLM Gemma2Model"),
     (Architecture("sliding window", _dense(dense.every(6, "sliding_window_pattern"))), "Gemma3ForCausalLM"),
     (
         Architecture("sliding window", _dense(dense.every(6, "sliding_window_pattern")), mm_prefix=True),
@@ -157,8 +168,10 @@ def architecture_of(view: ConfigView) -> tuple[str, Architecture]:
     """The first of the checkpoint's architectures that kvtop knows, with its name.
 
     Raises:
-        UnknownArchitectureError: none of them is known; the message names them.
+        UnknownArchitectureError: none of them is known (the message names them), or the model is made an encoder.
     """
+    if view.raw("is_causal") is False:
+        raise UnknownArchitectureError("kvtop has no rule of vLLM for a model that attends in both directions")
     names = view.root.get("architectures")
     listed = [name for name in names if isinstance(name, str)] if isinstance(names, list | tuple) else []
     for name in listed:

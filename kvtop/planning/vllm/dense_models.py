@@ -10,6 +10,8 @@ from kvtop.domain.plan import UnknownArchitectureError
 from kvtop.planning.vllm.cached_layers import (
     BuildTerms,
     CachedLayer,
+    attention_heads,
+    divide,
     head_size,
     heads_per_rank,
     layer_count,
@@ -98,6 +100,46 @@ def every(full_every: int, key: str = "", offset: int = 0) -> Windows:
     return windows
 
 
+def granite(view: ConfigView, terms: BuildTerms) -> tuple[CachedLayer, ...]:
+    """granite.py: a model with `layer_types` has attention sinks, unless `attention_sinks` says otherwise."""
+    stated = view.raw("attention_sinks")
+    sinks = view.words("layer_types") is not None if stated is None else bool(stated)
+    return dense(view, terms, everywhere, sinks=sinks)
+
+
+def _types(view: ConfigView, layers: int) -> tuple[str, ...]:
+    types = view.words("layer_types")
+    if types is None or len(types) < layers:
+        raise UnknownArchitectureError("config.json has no layer_types for every layer")
+    return types[:layers]
+
+
+def exaone_moe(view: ConfigView, layers: int) -> tuple[int | None, ...]:
+    """exaone_moe.py: a window of each layer's own, where the configuration lists them."""
+    own = view.wholes("sliding_windows") or (_window(view),) * layers
+    return tuple(None if kind == FULL else own[index] for index, kind in enumerate(_types(view, layers)))
+
+
+def cohere2_moe(view: ConfigView, layers: int) -> tuple[int | None, ...]:
+    """cohere2_moe.py: one token more than `sliding_window`."""
+    return tuple(view.required("sliding_window") + 1 if kind == SLIDING else None for kind in _types(view, layers))
+
+
+def step3p5(view: ConfigView, terms: BuildTerms) -> tuple[CachedLayer, ...]:
+    """step3p5.py: layers of one type have a number and a size of heads of their own."""
+    other = view.part("attention_other_setting")
+    plain = total_kv_heads(view), head_size(view)
+    special = other.get("num_attention_groups"), other.get("head_dim")
+    window = view.required("sliding_window")
+    built = []
+    for index, kind in enumerate(_types(view, layer_count(view))):
+        heads, size = plain
+        if kind == other.get("attention_type"):
+            heads, size = (one if isinstance(one, int) else usual for one, usual in zip(special, plain, strict=True))
+        built.append(attention(index, heads_per_rank(heads, terms.tp_size), size, window if kind == SLIDING else None))
+    return tuple(built)
+
+
 def even_layers(view: ConfigView, layers: int) -> tuple[int | None, ...]:
     """gpt_oss.py: every second layer, from the first."""
     return tuple(_window(view) if index % 2 == 0 else None for index in range(layers))
@@ -126,6 +168,14 @@ def qwen_window(view: ConfigView, layers: int) -> tuple[int | None, ...]:
 def alibi(view: ConfigView, terms: BuildTerms) -> tuple[CachedLayer, ...]:
     """bloom.py: positions as slopes, which only version 2 of FlashAttention computes."""
     return tuple(replace(layer, has_alibi=True) for layer in dense(view, terms, everywhere))
+
+
+def minicpm3(view: ConfigView, terms: BuildTerms) -> tuple[CachedLayer, ...]:
+    """minicpm3.py: latent projections, but ordinary attention over every head's unfolded keys and padded values."""
+    size = view.required("qk_nope_head_dim") + view.required("qk_rope_head_dim")
+    heads = divide(attention_heads(view), terms.tp_size)
+    windows = everywhere(view, layer_count(view))
+    return tuple(attention(index, heads, size, window) for index, window in enumerate(windows))
 
 
 def gemma3n(view: ConfigView, terms: BuildTerms) -> tuple[CachedLayer, ...]:

@@ -18,6 +18,7 @@ CARDS = {
     "cc8.9": "NVIDIA L40S",
     "cc9.0": "NVIDIA H100 80GB HBM3",
     "cc10.0": "NVIDIA B200",
+    "cc12.0": "NVIDIA RTX PRO 6000 Blackwell Server Edition",
 }
 Oracle = Mapping[str, Any]
 Ask = Callable[..., MemoryPlan | Refusal]
