@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def kvtop(*arguments: str, environ: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "kvtop", *arguments]
     return subprocess.run(
-        command, capture_output=True, text=True, timeout=60, check=False, env={**os.environ, **(environ or {})}
+        command, capture_output=True, text=True, timeout=240, check=False, env={**os.environ, **(environ or {})}
     )
 
 
@@ -74,7 +74,7 @@ def test_dashboard_without_a_terminal_is_one_plain_sentence() -> None:
 
 def test_snapshot_never_imports_the_dashboard() -> None:
     command = [sys.executable, "-X", "importtime", "-m", "kvtop", "snapshot", "--demo"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=True)
     assert "kvtop.watching" in done.stderr
     assert "textual" not in done.stderr
     assert "pydantic" not in done.stderr

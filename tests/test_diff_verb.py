@@ -20,7 +20,7 @@ from kvtop.views.export.snapshot_json import snapshot_text
 
 def diff(*words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "kvtop", "diff", *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
 
 
 def snapshot_of(name: str, path: Path, second: float = 8.0) -> Path:

@@ -39,7 +39,7 @@ def doctor(*arguments: str, config: Path | None = None) -> "subprocess.Completed
     if config is not None:
         environ["KVTOP_CONFIG"] = str(config)
     command = [sys.executable, "-m", "kvtop", "doctor", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environ)
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, env=environ)
 
 
 @pytest.fixture

@@ -352,7 +352,7 @@ def test_verify_shows_a_difference_and_says_when_it_cannot_compare(
 def test_a_plan_starts_fast_and_without_the_dashboard(model: Path) -> None:
     words = ["plan", "--json", "--gpu", "24GiB", "--", "llama-server", "-m", str(model)]
     command = [sys.executable, "-X", "importtime", "-m", "kvtop", *words]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=True)
     assert "kvtop.planning.llamacpp.planner" in done.stderr
     for library in ("textual", "pydantic", "httpx2", "psutil", "pynvml", "asyncio", "kvtop.planning.vllm"):
         assert library not in done.stderr

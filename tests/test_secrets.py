@@ -3,6 +3,7 @@
 Every planted text has the word "canary" in it, so that one search finds whatever leaks.
 """
 
+import contextlib
 import json
 import os
 import pty
@@ -14,6 +15,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Iterator
@@ -87,11 +89,8 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planted]:
         (replies / name).write_text(json.dumps(answer), encoding="utf-8")
     metrics = '# HELP x canary-16\nllamacpp:requests_processing{key="canary-17"} 1\ncanary_total 1\n'
     (replies / "metrics").write_text(metrics, encoding="utf-8")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
     words = [
-        *("-m", "/models/hf_canarycanary0123456789/model.gguf", "--port", str(port), "-c", "4096", "--metrics"),
+        *("-m", "/models/hf_canarycanary0123456789/model.gguf", "-c", "4096", "--metrics"),
         *("--api-key", "canary-20,canary-21", "--api-key-file", "/keys/canary-22", "-hft", "canary-23"),
         *("--hf-token", "canary-24", "--ssl-key-file", "/canary-25/key.pem", "--ssl-cert-file", "/canary-26/c.pem"),
         *("--chat-template", "canary-27", "--system-prompt", "canary-28", "-p", "canary-29", "--prompt=canary-30"),
@@ -116,24 +115,37 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planted]:
         "canary-50",
     )
     environ |= {"HTTPS_PROXY": "http://u:canary-51@proxy", "CUDA_VISIBLE_DEVICES": "0", "STANDIN_REPLIES": str(replies)}
-    process = subprocess.Popen([str(program), *words], env={"PATH": os.environ["PATH"], **environ})
-    ends = time.monotonic() + 10
-    while time.monotonic() < ends:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            break
-        except OSError:
-            time.sleep(0.05)
+    process, port = listening([str(program), *words], {"PATH": os.environ["PATH"], **environ})
     config = folder / "config"
     own = {**os.environ, "PYTHONPATH": str(HERE.parent), "KVTOP_API_KEY": "canary-60", "XDG_CONFIG_HOME": str(config)}
     yield Planted(port, own)
     process.kill()
-    process.wait(timeout=10)
+    process.wait(timeout=60)
+
+
+def listening(command: list[str], environ: dict[str, str]) -> "tuple[subprocess.Popen[bytes], int]":
+    """The server on a free port, once it can be asked; another port where somebody was quicker."""
+    for _ in range(5):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        process = subprocess.Popen([*command, "--port", str(port)], env=environ)
+        ends = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < ends:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=5).close()
+            except OSError:
+                time.sleep(0.05)
+            else:
+                return process, port
+        process.kill()
+        process.wait(timeout=60)
+    raise AssertionError("the stand-in for a server does not listen")
 
 
 def kvtop(planted: Planted, *words: str) -> bytes:
     """Everything that one command says."""
-    done = subprocess.run([*KVTOP, *words], capture_output=True, timeout=90, check=False, env=planted.environ)
+    done = subprocess.run([*KVTOP, *words], capture_output=True, timeout=240, check=False, env=planted.environ)
     assert b"Traceback" not in done.stderr, done.stderr.decode()
     return done.stdout + done.stderr
 
@@ -173,6 +185,17 @@ def test_no_recording_report_or_difference_shows_a_secret(planted: Planted, tmp_
     clean(said)
 
 
+def page_with(word: bytes, url: str) -> bytes:
+    """The exporter's page, once it tells of the server."""
+    ends, text = time.monotonic() + 120, b""
+    while word not in text:
+        assert time.monotonic() < ends, text
+        time.sleep(0.2)
+        with contextlib.suppress(urllib.error.HTTPError), urllib.request.urlopen(url, timeout=60) as answer:
+            text = answer.read()
+    return text
+
+
 def test_no_metric_rule_or_check_shows_a_secret(planted: Planted) -> None:
     exporter = subprocess.Popen(
         [*KVTOP, "exporter", "--listen", "127.0.0.1:0", "--interval", "0.5"],
@@ -183,14 +206,28 @@ def test_no_metric_rule_or_check_shows_a_secret(planted: Planted) -> None:
     line = exporter.stderr.readline()
     url = re.search(rb"http://\S+", line)
     assert url is not None
-    time.sleep(4)
-    with urllib.request.urlopen(url[0].decode(), timeout=10) as answer:
-        text = answer.read()
+    text = page_with(str(planted.port).encode(), url[0].decode())
     exporter.send_signal(signal.SIGTERM)
-    rest = exporter.communicate(timeout=30)[1]
-    assert str(planted.port).encode() in text
+    rest = exporter.communicate(timeout=120)[1]
     clean(line + text + rest)
     clean(kvtop(planted, "lint") + kvtop(planted, "lint", "--json") + kvtop(planted, "doctor"))
+
+
+def drawn_until(terminal: int, word: bytes) -> bytes:
+    """The texts drawn until a word stands there and no more comes at once; without a word until it has left."""
+    ends, drawn, is_there = time.monotonic() + 120, b"", False
+    while time.monotonic() < ends:
+        ready, _, _ = select.select([terminal], [], [], 0.5)
+        if not ready and is_there:
+            return drawn
+        try:
+            piece = os.read(terminal, 65536) if ready else b""
+        except OSError:
+            assert not word, drawn
+            return drawn
+        drawn += re.sub(rb"\x1b\[[0-9;:?]*[A-Za-z]", b"", piece)
+        is_there = bool(word) and word in drawn
+    raise AssertionError((word, drawn))
 
 
 def test_no_screen_shows_a_secret(planted: Planted) -> None:
@@ -198,21 +235,14 @@ def test_no_screen_shows_a_secret(planted: Planted) -> None:
     if pid == 0:
         os.environ.update(planted.environ, TERM="xterm-256color", COLUMNS="160", LINES="50")
         os.execv(sys.executable, [*KVTOP])
+    steps = [(b"", b"ready"), (b"2", b"headroom"), (b"d", b"derivation"), (b"5", b"Findings"), (b"6", b"Devices")]
+    steps += [(b"8", b"answered"), (b"?", b"Keys on this screen"), (b"q", b"")]
     drawn = b""
-    ends = time.monotonic() + 16
-    keys = [(6.0, b"2"), (7.5, b"d"), (9.0, b"5"), (10.0, b"6"), (11.0, b"8"), (12.5, b"?"), (14.0, b"q")]
-    started = time.monotonic()
-    while time.monotonic() < ends:
-        if keys and time.monotonic() - started > keys[0][0]:
-            os.write(terminal, keys.pop(0)[1])
-        ready, _, _ = select.select([terminal], [], [], 0.2)
-        if ready:
-            try:
-                drawn += os.read(terminal, 65536)
-            except OSError:
-                break
+    for key, word in steps:
+        os.write(terminal, key)
+        drawn += drawn_until(terminal, word)
     os.close(terminal)
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     assert len(drawn) > 5000
-    clean(re.sub(rb"\x1b\[[0-9;:?]*[A-Za-z]", b"", drawn))
+    clean(drawn)

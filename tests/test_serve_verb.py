@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import aiohttp
@@ -27,42 +27,47 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 @contextmanager
 def serving(*arguments: str, **environment: str) -> Iterator[tuple[str, str]]:
     """(address that was printed, what else was said) of a server that runs meanwhile."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "kvtop", "serve", "--port", str(port), "--demo", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env={**os.environ, **environment},
-    )
+    with ExitStack() as stack:
+        for _ in range(5):
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                port = free.getsockname()[1]
+            command = [sys.executable, "-m", "kvtop", "serve", "--port", str(port), "--demo", *arguments]
+            environ = {**os.environ, **environment}
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environ)
+            stack.enter_context(process)
+            stack.callback(process.terminate)
+            said = introduction(process, port)
+            if process.poll() is None:  # else somebody was quicker to take the port
+                break
+        found = re.search(r"http://\S+", said)
+        assert found is not None, said
+        yield found.group(), said
+
+
+def introduction(process: "subprocess.Popen[bytes]", port: int) -> str:
+    """What the server says until it can be asked, or until it has ended."""
     assert process.stdout is not None
-    try:
-        said = b""
-        end = time.monotonic() + 30
-        while b"http://" not in said or not said.endswith(b"\n"):
-            assert time.monotonic() < end, said
-            if select.select([process.stdout], [], [], 0.5)[0]:
-                piece = os.read(process.stdout.fileno(), 4096)
-                assert piece, said
-                said += piece
-        found = re.search(r"http://\S+", said.decode())
-        assert found is not None
-        while time.monotonic() < end:
-            with socket.socket() as door:
-                if door.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.05)
-        yield found.group(), said.decode()
-    finally:
-        process.terminate()
-        process.wait(10)
-        process.stdout.close()
+    said, end = b"", time.monotonic() + 120
+    while b"http://" not in said or not said.endswith(b"\n"):
+        assert time.monotonic() < end, said
+        if select.select([process.stdout], [], [], 0.5)[0]:
+            piece = os.read(process.stdout.fileno(), 4096)
+            said += piece
+            if not piece:
+                process.wait(60)
+                break
+    while process.poll() is None and time.monotonic() < end:
+        with socket.socket() as door:
+            if door.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        time.sleep(0.05)
+    return said.decode()
 
 
 def status_of(url: str, **headers: str) -> int:
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=60) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         with error:
@@ -86,7 +91,7 @@ def test_any_other_address_wants_the_token() -> None:
         assert status_of(f"{door}?token=guess") == 403
         assert status_of(f"{door}static/js/textual.js") == 403
         jar = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
-        with jar.open(f"{door}?token={token}", timeout=10) as answer:
+        with jar.open(f"{door}?token={token}", timeout=60) as answer:
             assert answer.status == 200
             assert "token" not in answer.url
 
@@ -106,9 +111,9 @@ async def test_a_tab_gets_the_dashboard() -> None:
     with serving() as (url, _):
         drawn = b""
         async with aiohttp.ClientSession() as session, session.ws_connect(f"{url}ws?width=100&height=30") as tab:
-            end = time.monotonic() + 20
+            end = time.monotonic() + 120
             while b"KV reserved" not in drawn and time.monotonic() < end:
-                message = await asyncio.wait_for(tab.receive(), 20)
+                message = await asyncio.wait_for(tab.receive(), 120)
                 drawn += message.data if isinstance(message.data, bytes) else str(message.data).encode()
         assert b"KV reserved" in drawn
         assert b"gemma" in drawn
@@ -132,8 +137,8 @@ async def test_a_real_browser_shows_it(tmp_path: Path) -> None:
 
 
 async def picture_of_page(port_file: Path, url: str) -> bytes:
-    """A PNG of the page once it is more than the splash, by Chromium's own protocol; the last one after 40 s."""
-    end = time.monotonic() + 40
+    """A PNG of the page once it is more than the splash, by Chromium's own protocol; the last one after two minutes."""
+    end = time.monotonic() + 120
     while not port_file.exists() and time.monotonic() < end:
         await asyncio.sleep(0.1)
     port = port_file.read_text().split()[0]

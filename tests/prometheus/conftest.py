@@ -31,7 +31,7 @@ class Prometheus:
     def api(self, path: str, **parameters: str) -> Any:  # noqa: ANN401  JSON
         """The `data` of an answer."""
         query = urllib.parse.urlencode(parameters)
-        with urllib.request.urlopen(f"{self.url}/api/v1/{path}?{query}", timeout=10) as answer:
+        with urllib.request.urlopen(f"{self.url}/api/v1/{path}?{query}", timeout=60) as answer:
             document = json.load(answer)
         assert document["status"] == "success"
         return document["data"]
@@ -43,13 +43,13 @@ class Prometheus:
 
     def wait_for(self, expression: str, count: int = 1) -> list[dict[str, Any]]:
         """The vector, once it has so many elements."""
-        ends = time.monotonic() + 40
+        ends = time.monotonic() + 180
         while time.monotonic() < ends:
             found = self.query(expression)
             if len(found) >= count:
                 return found
             time.sleep(0.2)
-        raise AssertionError(f"{expression} has not {count} elements after 40 s: {self.api('targets')}")
+        raise AssertionError(f"{expression} has not {count} elements after 180 s: {self.api('targets')}")
 
 
 StartPrometheus = Callable[..., Prometheus]
@@ -72,7 +72,6 @@ def start_prometheus(tmp_path: Path) -> Iterator[StartPrometheus]:
     def start(
         jobs: dict[str, list[str]], rules: tuple[Path, ...] = (), paths: dict[str, str] | None = None
     ) -> Prometheus:
-        port = free_port()
         config = {
             "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
             "rule_files": [str(rule) for rule in rules],
@@ -88,32 +87,34 @@ def start_prometheus(tmp_path: Path) -> Iterator[StartPrometheus]:
         }
         file = tmp_path / "prometheus.yml"  # JSON is YAML
         file.write_text(json.dumps(config), encoding="utf-8")
-        process = subprocess.Popen(
-            [
-                program,
-                f"--config.file={file}",
-                f"--storage.tsdb.path={tmp_path / 'tsdb'}",
-                f"--web.listen-address=127.0.0.1:{port}",
-            ],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        running.append(process)
-        url = f"http://127.0.0.1:{port}"
-        ends = time.monotonic() + 40
+        ends = time.monotonic() + 180
         while time.monotonic() < ends:
-            try:
-                with urllib.request.urlopen(f"{url}/-/ready", timeout=5):
-                    return Prometheus(url)
-            except (urllib.error.URLError, ConnectionError):
-                assert process.poll() is None, "prometheus ended"
-                time.sleep(0.1)
-        raise AssertionError("prometheus is not ready after 40 s")
+            port = free_port()
+            process = subprocess.Popen(
+                [
+                    program,
+                    f"--config.file={file}",
+                    f"--storage.tsdb.path={tmp_path / 'tsdb'}",
+                    f"--web.listen-address=127.0.0.1:{port}",
+                ],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            running.append(process)
+            url = f"http://127.0.0.1:{port}"
+            # It ends where somebody else took the port meanwhile: then once more with another.
+            while process.poll() is None and time.monotonic() < ends:
+                try:
+                    with urllib.request.urlopen(f"{url}/-/ready", timeout=60):
+                        return Prometheus(url)
+                except (urllib.error.URLError, ConnectionError):
+                    time.sleep(0.1)
+        raise AssertionError("prometheus is not ready after 180 s")
 
     yield start
     for process in running:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=120)
 
 
 @pytest.fixture
@@ -133,7 +134,7 @@ def start_exporter() -> Iterator[Callable[[str], str]]:
     yield start
     for process in running:
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=120)
 
 
 @pytest.fixture

@@ -56,6 +56,7 @@ def test_the_split_of_every_server_of_a_cluster(
     prometheus.wait_for("kvtop_server_info", 5)
     prometheus.wait_for("DCGM_FI_DEV_FB_USED")
     prometheus.wait_for("vllm:cache_config_info", 2)
+    prometheus.wait_for('up{instance="127.0.0.1:9"} == 0')
     frame = frame_of(prometheus.url)
     assert {view.device.state for view in frame.devices} == {DeviceState.OK}
     scenario = next(it for it in SCENARIOS if it.name == "mixed_host")

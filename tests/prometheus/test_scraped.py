@@ -65,5 +65,7 @@ def test_promtool_accepts_and_passes_the_rules(tmp_path: Path) -> None:
     for file in (RULES, RULE_TESTS):
         shutil.copy(file, tmp_path)
     for words in (("check", "rules", RULES.name), ("test", "rules", RULE_TESTS.name)):
-        done = subprocess.run([promtool, *words], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(
+            [promtool, *words], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=240
+        )
         assert done.returncode == 0, done.stdout + done.stderr

@@ -93,7 +93,7 @@ def found(pid: int) -> FoundProcess:
 
 
 def until(answer: Callable[[], MlxReport | Failure | None]) -> MlxReport | Failure | None:
-    ends = time.monotonic() + 10
+    ends = time.monotonic() + 60
     while (got := answer()) is None and time.monotonic() < ends:
         time.sleep(0.05)
     return got

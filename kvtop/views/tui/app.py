@@ -156,7 +156,7 @@ class KvtopApp(KeepsFiles, App[None]):
             self._draw_when_ready()
 
     def _draw_when_ready(self) -> None:
-        if self._terminal.may_draw(time.monotonic()):
+        if self.screen_stack and self._terminal.may_draw(time.monotonic()):  # without a screen it is leaving
             self.draw_screen()
 
     def _ask_terminal(self) -> None:

@@ -162,7 +162,7 @@ exec chroot {root} /bin/sleep 60
 """
     process = subprocess.Popen(["unshare", "--mount", "sh", "-c", script], stderr=subprocess.PIPE)
     try:
-        ends = time.monotonic() + 10
+        ends = time.monotonic() + 60
         while Path(f"/proc/{process.pid}/comm").read_text() != "sleep\n":
             if process.poll() is not None or time.monotonic() > ends:
                 process.kill()

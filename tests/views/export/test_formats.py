@@ -96,7 +96,7 @@ def test_promtool_accepts_the_metrics(scenario: Scenario) -> None:
         pytest.skip("promtool is not installed (Debian package prometheus)")
     text = prometheus_text(frame_of(scenario))
     done = subprocess.run(
-        [promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False, timeout=60
+        [promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False, timeout=240
     )
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
@@ -203,7 +203,7 @@ def test_a_browser_shows_the_page_and_runs_nothing(hostile_frame: Frame, tmp_pat
             capture_output=True,
             text=True,
             check=True,
-            timeout=120,
+            timeout=240,
             errors="replace",
         )
         assert "Refused to" not in done.stderr

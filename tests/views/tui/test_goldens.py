@@ -23,18 +23,25 @@ class HeldClock(KvtopApp):
 
     CSS_PATH = str(Path(__file__).parents[3] / "kvtop" / "views" / "tui" / "kvtop.tcss")
 
+    def __init__(self, *arguments: object, **settings: object) -> None:
+        super().__init__(*arguments, **settings)  # type: ignore[arg-type]  # as the app's own
+        self.all_told = asyncio.Event()
+        """Set once every frame has been taken."""
+
     def _tick(self) -> None: ...
 
 
-def app_of(frame: Frame | None, **settings: bool | str) -> KvtopApp:
+def app_of(frame: Frame | None, **settings: bool | str) -> HeldClock:
     """The dashboard, with one frame and then silence."""
 
     async def frames() -> AsyncIterator[Frame]:
         if frame is not None:
             yield frame
+        app.all_told.set()
         await asyncio.get_running_loop().create_future()
 
-    return HeldClock(frames, **settings)  # type: ignore[arg-type]  # each caller names settings that exist
+    app = HeldClock(frames, **settings)
+    return app
 
 
 class HeldPlayer:
@@ -60,27 +67,33 @@ class HeldPlayer:
         return bool(direction)
 
 
-def app_over(host: str, theme: str) -> KvtopApp:
+def app_over(host: str, theme: str) -> HeldClock:
     """The dashboard over the first minutes of a scenario, held there."""
 
     async def frames() -> AsyncIterator[Frame]:
         history, chosen = History(), scenario(host)
         for second in range(0, 150, 2):
             yield analyse(history, chosen.at(float(second)), "0.1.0")
+        app.all_told.set()
         await asyncio.get_running_loop().create_future()
 
-    return HeldClock(frames, theme_name=theme, player=HeldPlayer())
+    app = HeldClock(frames, theme_name=theme, player=HeldPlayer())
+    return app
 
 
-async def drawn(app: KvtopApp, size: tuple[int, int], keys: tuple[str, ...] = ()) -> tuple[str, str]:
+async def drawn(app: HeldClock, size: tuple[int, int], keys: tuple[str, ...] = ()) -> tuple[str, str]:
     """(the screen as text, as SVG) after these keys."""
     async with app.run_test(size=size) as pilot:
+        await app.all_told.wait()
         await pilot.pause()
         for key in keys:
             await pilot.press(key)
-        await pilot.pause()
-        strips = app.screen._compositor.render_strips()
-        text = "\n".join(strip.text.rstrip() for strip in strips) + "\n"
+        text, before = "", None
+        while text != before:
+            # The pilot waits a second at most for the app to come to rest: a slow machine needs more.
+            await pilot.pause()
+            before = text
+            text = "\n".join(strip.text.rstrip() for strip in app.screen._compositor.render_strips()) + "\n"
         return text, app.export_screenshot(title="kvtop")
 
 

@@ -29,7 +29,8 @@ def demo_app(name: str, *, ascii_only: bool = False) -> tuple[KvtopApp, LiveDesk
         yield frame
         await asyncio.get_running_loop().create_future()
 
-    return KvtopApp(frames, desk=desk, ascii_only=ascii_only), desk
+    # One frame, and an interval so long that it does not grow old on a slow machine.
+    return KvtopApp(frames, interval_seconds=3600.0, desk=desk, ascii_only=ascii_only), desk
 
 
 async def page(name: str, keys: tuple[str, ...], size: tuple[int, int] = (100, 44), *, ascii_only: bool = False) -> str:
@@ -38,8 +39,13 @@ async def page(name: str, keys: tuple[str, ...], size: tuple[int, int] = (100, 4
         await pilot.pause()
         for key in keys:
             await pilot.press(key)
-        await pilot.pause()
-        return "\n".join(strip.text.rstrip() for strip in app.screen._compositor.render_strips()) + "\n"
+        text, before = "", None
+        while text != before:
+            # The pilot waits a second at most for the app to come to rest: a slow machine needs more.
+            await pilot.pause()
+            before = text
+            text = "\n".join(strip.text.rstrip() for strip in app.screen._compositor.render_strips()) + "\n"
+        return text
 
 
 @pytest.mark.parametrize(
