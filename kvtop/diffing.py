@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import shlex
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,8 +12,8 @@ from kvtop.domain.comparison import HostState
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import MemoryPlan, Refusal, UnknownArchitectureError
 from kvtop.plan_reading.opened import open_command
-from kvtop.plan_reading.question import Question, UsageError, read_machine
-from kvtop.planning.command import parse_command
+from kvtop.plan_reading.question import Question, read_machine
+from kvtop.planning.command import parse_command, typed_words
 from kvtop.sources.redaction import clean
 from kvtop.sources.snapshot_file import read_snapshot
 from kvtop.watching import config_of, first_samples, last_frame
@@ -28,6 +27,10 @@ class Side:
 
     state: HostState
     plans: dict[str, Planned] = field(default_factory=dict)
+
+
+class RefusedError(Exception):
+    """A command that its engine would not start with. str() says which of the two, and the engine's words."""
 
 
 def side_of(word: str, args: argparse.Namespace) -> Side:
@@ -55,9 +58,9 @@ def side_of(word: str, args: argparse.Namespace) -> Side:
 def planned_side(name: str, command: str, gpu_specs: tuple[str, ...]) -> Side:
     """A command line that has not been started.
 
-    Raises UsageError, ModelFileError, ValueError, UnknownArchitectureError; a refusal is a UsageError too.
+    Raises UsageError, ModelFileError, ValueError, UnknownArchitectureError; RefusedError where the engine would not.
     """
-    question = Question(parse_command(shlex.split(command)), gpu_specs, environ=dict(os.environ))
+    question = Question(parse_command(typed_words([command])), gpu_specs, environ=dict(os.environ))
     opened = open_command(question, read_machine(question))
     if isinstance(opened, Refusal):
         raise _refused(name, opened)
@@ -76,8 +79,8 @@ def planned_side(name: str, command: str, gpu_specs: tuple[str, ...]) -> Side:
     return Side(HostState(name, clean(command), (state,)), {name: Planned(opened.launch, plan, replan)})
 
 
-def _refused(name: str, refusal: Refusal) -> UsageError:
-    return UsageError(f"{name}: {refusal.engine} would refuse to start: {refusal.message}")
+def _refused(name: str, refusal: Refusal) -> RefusedError:
+    return RefusedError(f"{name}: {refusal.engine} would refuse to start: {refusal.message}")
 
 
 def _is_recording(path: Path) -> bool:

@@ -76,6 +76,12 @@ def test_a_recording_and_a_moment_of_it(tmp_path: Path) -> None:
     assert {it["topic"] for it in document["differences"]} >= {"configuration", "memory"}
 
 
+def test_a_file_without_an_end_is_refused() -> None:
+    done = diff("/dev/zero", "/dev/zero")
+    assert done.returncode == 2
+    assert "no snapshot of kvtop" in done.stderr
+
+
 def test_other_files_are_refused_in_words(tmp_path: Path) -> None:
     good = snapshot_of("rtx4090_llamacpp", tmp_path / "a.json")
     cases = {
@@ -154,7 +160,7 @@ def test_two_commands(model: Path) -> None:
 def test_two_commands_of_which_one_would_not_start(model: Path) -> None:
     one = f"llama-server -m {model}"
     refused = diff("--plan", "--gpu", "none", one, f"{one} -fa maybe")
-    assert refused.returncode == 2
+    assert refused.returncode == 3
     assert "B: llama.cpp would refuse to start" in refused.stderr
     missing = diff("--plan", "--gpu", "none", one, "llama-server -m none.gguf")
     assert missing.returncode == 2

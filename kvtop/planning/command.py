@@ -2,6 +2,7 @@
 
 import posixpath
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,19 @@ class Command:
     variables: tuple[tuple[str, str], ...] = ()
     program: str = ""
     """As typed: a name or a path."""
+
+
+def typed_words(words: Sequence[str], with_comments: bool = False) -> list[str]:
+    """The words of a command that was given as such, or whole in quotes (a line of a script `with_comments`).
+
+    Raises ValueError for a quotation that is not closed.
+    """
+    if len(words) != 1 or not any(map(str.isspace, words[0].strip())):
+        return list(words)
+    try:
+        return shlex.split(words[0].replace("\\\n", " "), comments=with_comments)
+    except ValueError as error:
+        raise ValueError(f"the command in quotes: {error}: {words[0]}") from error
 
 
 def parse_command(words: Sequence[str]) -> Command:

@@ -19,9 +19,11 @@ class SnapshotFileError(Exception):
 def read_snapshot(path: Path, name: str) -> HostState:
     """The comparable part of a snapshot file. Fields that it lacks are unknown. Raises SnapshotFileError."""
     try:
-        if path.stat().st_size > LIMIT_BYTES:
+        with path.open("rb") as file:
+            content = file.read(LIMIT_BYTES + 1)  # not its size: a device has none, and no end
+        if len(content) > LIMIT_BYTES:
             raise SnapshotFileError(f"{name}: more than {LIMIT_BYTES} bytes, so no snapshot of kvtop")
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(content.decode("utf-8"))
     except OSError as error:
         raise SnapshotFileError(f"{name}: cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:

@@ -6,7 +6,7 @@ import sys
 
 from kvtop.analysis.comparison import compare
 from kvtop.config import ConfigError
-from kvtop.diffing import Side, planned_side, side_of
+from kvtop.diffing import RefusedError, Side, planned_side, side_of
 from kvtop.domain.model_file import ModelFileError
 from kvtop.domain.plan import UnknownArchitectureError
 from kvtop.plan_reading.question import UsageError
@@ -14,14 +14,14 @@ from kvtop.sources.redaction import clean
 from kvtop.sources.snapshot_file import SnapshotFileError
 from kvtop.verbs.watched import add_watching
 
-EXIT_SAME, EXIT_DIFFER, EXIT_USAGE, EXIT_UNKNOWN = 0, 1, 2, 4
+EXIT_SAME, EXIT_DIFFER, EXIT_USAGE, EXIT_REFUSED, EXIT_UNKNOWN = 0, 1, 2, 3, 4
 
 _EPILOG = """\
 A and B are snapshots (kvtop snapshot --json), recordings (their last moment, or FILE@TIME), or the word live.
 With --plan they are command lines, each in quotes.
 
 exit codes: 0 no difference beyond the tolerance; 1 they differ; 2 bad usage, or a file that cannot be read;
-4 no exact rule for a model or option (--plan).
+3 the engine would refuse a command (--plan); 4 no exact rule for a model or option (--plan).
 
   kvtop diff before.json live
   kvtop diff --plan --gpu 24GiB 'llama-server -m model.gguf' 'llama-server -m model.gguf -ctk q8_0 -ctv q8_0 -fa on'
@@ -51,6 +51,8 @@ def run(args: argparse.Namespace) -> int:
         before, after = _sides(args)
     except UnknownArchitectureError as error:
         return _failed(f"no exact rule: {error}", EXIT_UNKNOWN)
+    except RefusedError as error:
+        return _failed(str(error), EXIT_REFUSED)
     except (UsageError, SnapshotFileError, ModelFileError, ValueError, OSError) as error:
         return _failed(str(error), EXIT_USAGE)
     comparison = compare(before.state, after.state, tolerance, (before.plans, after.plans))

@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import shlex
 import sys
 from collections.abc import Sequence
 
@@ -10,7 +9,7 @@ from kvtop.analysis.linting import LintResult, Suppression, lint
 from kvtop.analysis.ruling import SEVERITIES
 from kvtop.config import environment, load_config
 from kvtop.plan_reading.question import Question, UsageError
-from kvtop.planning.command import parse_command
+from kvtop.planning.command import parse_command, typed_words
 from kvtop.verbs.watched import add_watching
 
 EXIT_OK, EXIT_FINDINGS, EXIT_USAGE, EXIT_NOTHING = 0, 1, 2, 3
@@ -93,9 +92,7 @@ def run(args: argparse.Namespace) -> int:
 def _of_command(words: Sequence[str], gpus: Sequence[str], suppressions: Sequence[Suppression]) -> LintResult:
     from kvtop.plan_reading.subject import read_subject  # noqa: PLC0415  model readers, only for a command
 
-    typed = list(words)
-    if len(typed) == 1 and " " in typed[0].strip():
-        typed = shlex.split(typed[0].replace("\\\n", " "), comments=True)  # the whole command in quotes
+    typed = typed_words(words, with_comments=True)
     question = Question(command=parse_command(typed), gpu_specs=tuple(gpus), environ=dict(os.environ))
     return lint(read_subject(question), suppressions)
 

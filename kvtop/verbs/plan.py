@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import shlex
 import sys
 from dataclasses import replace
 
@@ -10,7 +9,7 @@ from kvtop.domain.model_file import ModelFileError
 from kvtop.domain.plan import Refusal, UnknownArchitectureError
 from kvtop.domain.plan_answer import PlanAnswer
 from kvtop.plan_reading import Question, UsageError, answer
-from kvtop.planning.command import parse_command
+from kvtop.planning.command import parse_command, typed_words
 
 EXIT_OK, EXIT_USAGE, EXIT_REFUSED, EXIT_UNKNOWN = 0, 2, 3, 4
 
@@ -105,13 +104,8 @@ def _frontier(args: argparse.Namespace, question: Question) -> int:
 
 def _question(args: argparse.Namespace) -> Question:
     words = args.command[1:] if args.command[:1] == ["--"] else args.command
-    if len(words) == 1 and " " in words[0].strip():
-        try:
-            words = shlex.split(words[0])  # the whole command in quotes
-        except ValueError as error:
-            raise UsageError(f"the command in quotes: {error}: {words[0]}") from error
     return Question(
-        command=parse_command(words),
+        command=parse_command(typed_words(words)),
         gpu_specs=tuple(args.gpu),
         at_tokens=args.at,
         assume_full_attention=args.assume is not None,

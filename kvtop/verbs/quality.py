@@ -18,7 +18,7 @@ from kvtop.plan_reading import Question, UsageError
 from kvtop.plan_reading.llamacpp import ReadCommand, open_llamacpp
 from kvtop.plan_reading.own_evidence import add_own_evidence, read_own_evidence
 from kvtop.planning.cache_types import CACHE_TYPES
-from kvtop.planning.command import parse_command
+from kvtop.planning.command import parse_command, typed_words
 from kvtop.planning.llamacpp.flash_attention import shapes_of_model
 from kvtop.planning.llamacpp.perplexity import (
     LEAST_TOKENS,
@@ -93,10 +93,8 @@ def _count(text: str) -> int:
 def run(args: argparse.Namespace) -> int:
     """Print or measure. Returns the exit code of the help."""
     words = args.command[1:] if args.command[:1] == ["--"] else args.command
-    if len(words) == 1 and " " in words[0].strip():
-        words = shlex.split(words[0])  # the whole command in quotes
     try:
-        question = Question(command=parse_command(words), environ=dict(os.environ))
+        question = Question(command=parse_command(typed_words(words)), environ=dict(os.environ))
         if question.command.engine != "llama.cpp":
             raise UsageError("only llama.cpp has a tool that compares cache types: give a llama-server command")
         read = open_llamacpp(question)

@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import shlex
 import sys
 from dataclasses import replace
 
@@ -10,7 +9,7 @@ from kvtop.domain.model_file import Checkpoint, ModelFileError
 from kvtop.domain.plan import Refusal, UnknownArchitectureError
 from kvtop.domain.recommendation import Wish
 from kvtop.plan_reading import Question, UsageError
-from kvtop.planning.command import parse_command
+from kvtop.planning.command import parse_command, typed_words
 
 EXIT_OK, EXIT_NOTHING_FITS, EXIT_USAGE, EXIT_REFUSED, EXIT_UNKNOWN = 0, 1, 2, 3, 4
 DRIVER_BYTES = 600 * 2**20
@@ -70,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
     """Recommend and print. Returns the exit code of the help."""
     args, words = _with_options_behind(args)
     try:
+        words = typed_words(words)
         command = parse_command(words)
         question = Question(command=command, gpu_specs=tuple(args.gpu), environ=dict(os.environ))
         return _recommend(args, question, words)
@@ -89,8 +89,6 @@ def _with_options_behind(args: argparse.Namespace) -> tuple[argparse.Namespace, 
         parser = argparse.ArgumentParser(prog="kvtop recommend", add_help=False)
         _add_options(parser)
         args, words = parser.parse_args(words[:at], args), words[at + 1 :]
-    if len(words) == 1 and " " in words[0].strip():
-        words = shlex.split(words[0])  # the whole command in quotes
     return args, words
 
 

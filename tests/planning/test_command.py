@@ -2,7 +2,7 @@
 
 import pytest
 
-from kvtop.planning.command import Command, parse_command
+from kvtop.planning.command import Command, parse_command, typed_words
 
 
 @pytest.mark.parametrize(
@@ -57,3 +57,11 @@ def test_anything_else_names_what_is_understood(text: str) -> None:
     with pytest.raises(ValueError, match="llama-server") as caught:
         parse_command(text.split())
     assert "mlx_lm" in str(caught.value)
+
+
+def test_a_command_in_quotes_is_split_as_a_shell_would() -> None:
+    assert typed_words(["llama-server -m 'a b.gguf' \\\n -c 1"]) == ["llama-server", "-m", "a b.gguf", "-c", "1"]
+    assert typed_words(["llama-server", "-m", "a b.gguf"]) == ["llama-server", "-m", "a b.gguf"]
+    assert typed_words(["vllm serve m # why"], with_comments=True) == ["vllm", "serve", "m"]
+    with pytest.raises(ValueError, match="the command in quotes: No closing quotation: llama-server -m 'm"):
+        typed_words(["llama-server -m 'm"])
