@@ -103,6 +103,7 @@ _SAME: tuple[tuple[Architecture, str], ...] = (
     (Architecture("Mamba-2", hybrid.mamba2_alone, attention_free=True, pipeline=False), "Mamba2ForCausalLM"),
     (Architecture("Kimi delta attention", latent.kimi_linear, is_hybrid=True, is_latent=True), "KimiLinearForCausalLM"),
     (Architecture("MLA", latent.longcat, is_latent=True), "LongcatFlashForCausalLM"),
+    (Architecture("full attention", _dense(dense.everywhere), mm_prefix=True), "PaliGemmaForConditionalGeneration"),
     (Architecture("full attention", dense.falcon), "FalconForCausalLM"),
     (Architecture("full attention", dense.alibi), "BloomForCausalLM"),
     (Architecture("full attention", dense.minicpm3), "MiniCPM3ForCausalLM"),
@@ -147,6 +148,13 @@ _WRAPPERS = frozenset(
         "Idefics3ForConditionalGeneration",
         "SmolVLMForConditionalGeneration",
         "Cohere2VisionForConditionalGeneration",
+        "AriaForConditionalGeneration",
+        "AudioFlamingo3ForConditionalGeneration",
+        "GlmAsrForConditionalGeneration",
+        "GraniteSpeechForConditionalGeneration",
+        "LlavaNextVideoForConditionalGeneration",
+        "LlavaOnevisionForConditionalGeneration",
+        "Qwen2AudioForConditionalGeneration",
     }
 )
 """Multimodal classes around a text model of their own; only the text model keeps a cache."""
@@ -154,6 +162,8 @@ _TEXT_CLASSES = {
     "llama": "LlamaForCausalLM",
     "mistral": "MistralForCausalLM",
     "ministral3": "Ministral3ForCausalLM",
+    "aria_text": "LlamaForCausalLM",
+    "granite": "GraniteForCausalLM",
     "qwen2": "Qwen2ForCausalLM",
     "qwen3": "Qwen3ForCausalLM",
     "qwen3_moe": "Qwen3MoeForCausalLM",
