@@ -13,7 +13,7 @@ class _BadServer(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         behaviour = getattr(self.server, "behaviour", "") or self.path
         if behaviour == "/hang":
-            getattr(self.server, "released").wait(10)  # noqa: B009  set by the fixture, unknown to the type
+            getattr(self.server, "released").wait(60)  # noqa: B009  set by the fixture, unknown to the type
             return
         if behaviour == "/redirect":
             self.send_response(302)
@@ -32,7 +32,7 @@ class _BadServer(BaseHTTPRequestHandler):
             for _ in range(200):
                 self.wfile.write(b"x" * 65536)
         elif behaviour == "/drip":
-            for _ in range(100):
+            for _ in range(1200):
                 self.wfile.write(b"x")
                 self.wfile.flush()
                 time.sleep(0.05)

@@ -58,7 +58,7 @@ async def sampled(options: PollerOptions) -> Sample:
 async def test_a_process_and_its_endpoint_are_one_server(pretender: tuple[int, int]) -> None:
     pid, port = pretender
     url = f"http://127.0.0.1:{port}"
-    sample = await sampled(PollerOptions(deadline_seconds=3.0, urls=((url, None),)))
+    sample = await sampled(PollerOptions(deadline_seconds=60.0, urls=((url, None),)))
     (server,) = [it for it in sample.servers if it.id == f"127.0.0.1:{port}"]
     assert server.pids == (pid,)
     assert server.state is ServerState.READY
@@ -79,20 +79,21 @@ async def test_a_hung_endpoint_delays_nobody(bad_server: ThreadingHTTPServer) ->
     for _ in range(2):
         started = time.monotonic()
         sample = await poller.sample()
-        assert time.monotonic() - started < 1.0
+        assert time.monotonic() - started < 20  # it hangs for a minute
         assert sample.pending == (url,)
         (server,) = sample.servers
         assert server.state is ServerState.UNKNOWN
         assert server.is_remote
-    await asyncio.sleep(2.2)
-    await poller.sample()
-    (server,) = (await poller.sample()).servers
+    ends = time.monotonic() + 30
+    while server.state is ServerState.UNKNOWN and time.monotonic() < ends:
+        await asyncio.sleep(0.1)
+        (server,) = (await poller.sample()).servers
     assert server.state is ServerState.UNREACHABLE
     await poller.aclose()
 
 
 async def test_a_dead_endpoint_is_a_state_with_its_reason() -> None:
-    options = PollerOptions(deadline_seconds=2.0, urls=(("http://127.0.0.1:9", None),), discover=False)
+    options = PollerOptions(deadline_seconds=60.0, urls=(("http://127.0.0.1:9", None),), discover=False)
     sample = await sampled(options)
     (server,) = sample.servers
     assert server.state is ServerState.UNREACHABLE

@@ -31,7 +31,7 @@ class AskDevices:
             text=True,
         )
 
-    def read(self, seconds: float = 5.0, verb: str = "read") -> dict[str, Any]:
+    def read(self, seconds: float = 60.0, verb: str = "read") -> dict[str, Any]:
         """{"devices": {id: device}, "failures": [...], "seconds": how long it took}."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -42,7 +42,7 @@ class AskDevices:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    def read_until(self, accept: Callable[[dict[str, Any]], bool], within_seconds: float = 10.0) -> dict[str, Any]:
+    def read_until(self, accept: Callable[[dict[str, Any]], bool], within_seconds: float = 60.0) -> dict[str, Any]:
         """Reads again and again until `accept`; fails with the last answer after `within_seconds`."""
         give_up_at = time.monotonic() + within_seconds
         while True:
@@ -55,7 +55,7 @@ class AskDevices:
     def quit(self) -> tuple[float, int, str]:
         """(seconds until it was gone, exit status, what it wrote to stderr)."""
         started = time.monotonic()
-        _, errors = self._process.communicate("quit\n", timeout=10)
+        _, errors = self._process.communicate("quit\n", timeout=60)
         return time.monotonic() - started, self._process.returncode, errors
 
     def end(self) -> None:

@@ -48,7 +48,7 @@ async def test_each_read_asks_once_and_gets_the_new_figures() -> None:
     driver = _Driver()
     reader = _reader(driver)
     for turn in (1, 2, 3):
-        devices, failures = await reader.read(5)
+        devices, failures = await reader.read(60)
         assert [device.measured_at for device in devices] == [turn]
         assert failures == ()
     assert (driver.opened, driver.reads) == (1, 3)
@@ -57,9 +57,9 @@ async def test_each_read_asks_once_and_gets_the_new_figures() -> None:
 async def test_the_event_loop_runs_on_while_a_driver_hangs() -> None:
     driver = _Driver()
     reader = _reader(driver)
-    await reader.read(5)
+    await reader.read(60)
     driver.gate.clear()
-    reading = asyncio.ensure_future(reader.read(0.3))
+    reading = asyncio.ensure_future(reader.read(1.0))
     turns = 0
     while not reading.done():
         await asyncio.sleep(0.01)
@@ -69,7 +69,7 @@ async def test_the_event_loop_runs_on_while_a_driver_hangs() -> None:
     assert [(device.state, device.measured_at) for device in devices] == [(DeviceState.STALE, 1.0)]
     assert failures == ()
     driver.gate.set()
-    devices, _ = await reader.read(5)
+    devices, _ = await reader.read(60)
     assert [device.state for device in devices] == [DeviceState.OK]
     assert devices[0].measured_at <= 3  # the asks in between did not queue up
 
@@ -82,7 +82,7 @@ def test_an_answer_after_the_loop_has_closed_harms_nobody() -> None:
     assert devices == ()
     assert failure.source == "fake"
     driver.gate.set()
-    devices, failures = reader.read_once(5)
+    devices, failures = reader.read_once(60)
     assert [device.id for device in devices] == ["gpu0"]
     assert failures == ()
 
@@ -95,20 +95,22 @@ def test_a_backend_that_cannot_exist_here_is_silent() -> None:
         asked += 1
 
     reader = DeviceReader([BackendEntry("fake", no_driver)], retry_seconds=0.0)
-    assert reader.read_once(5) == ((), ())
-    assert reader.read_once(5) == ((), ())
+    assert reader.read_once(60) == ((), ())
+    assert reader.read_once(60) == ((), ())
     assert asked == 1
 
 
 def test_a_driver_that_does_not_open_is_tried_again_when_due() -> None:
     answers = [Failure("fake", "not yet")]
     driver = _Driver()
-    reader = DeviceReader([BackendEntry("fake", lambda: answers[0] if answers else driver)], retry_seconds=0.2)
-    assert reader.read_once(5) == ((), (Failure("fake", "not yet"),))
+    reader = DeviceReader([BackendEntry("fake", lambda: answers[0] if answers else driver)], retry_seconds=2.0)
+    assert reader.read_once(60) == ((), (Failure("fake", "not yet"),))
     answers.clear()
-    assert reader.read_once(5)[1] == (Failure("fake", "not yet"),)
-    time.sleep(0.25)
-    devices, failures = reader.read_once(5)
+    assert reader.read_once(60)[1] == (Failure("fake", "not yet"),)
+    ends = time.monotonic() + 60
+    while not (told := reader.read_once(60))[0] and time.monotonic() < ends:
+        time.sleep(0.1)
+    devices, failures = told
     assert (len(devices), failures) == (1, ())
 
 
@@ -116,10 +118,10 @@ def test_a_driver_that_does_not_open_is_tried_again_when_due() -> None:
 def test_a_driver_that_goes_is_closed_and_opened_again(reopen_now: bool) -> None:
     driver = _Driver()
     reader = _reader(driver)
-    reader.read_once(5)
+    reader.read_once(60)
     gone = Failure("fake", "gone")
     driver.fault = DriverGoneError(gone, reopen_now=reopen_now)
-    devices, failures = reader.read_once(5)
+    devices, failures = reader.read_once(60)
     assert driver.closed == 1
     if reopen_now:
         assert (driver.opened, devices[0].state, failures) == (2, DeviceState.OK, ())
@@ -131,7 +133,7 @@ def test_a_driver_that_goes_is_closed_and_opened_again(reopen_now: bool) -> None
 def test_an_error_inside_kvtop_is_said_and_not_blamed_on_the_driver() -> None:
     driver = _Driver()
     reader = _reader(driver)
-    reader.read_once(5)
+    reader.read_once(60)
     driver.fault = RuntimeError("a mistake of ours")
     reader.read_once(0.5)
     devices, (failure,) = reader.read_once(0.1)
@@ -142,9 +144,9 @@ def test_an_error_inside_kvtop_is_said_and_not_blamed_on_the_driver() -> None:
 def test_closing_returns_at_once_and_lets_the_thread_go() -> None:
     before = set(threading.enumerate())
     reader = _reader(_Driver())
-    reader.read_once(5)
+    reader.read_once(60)
     (thread,) = set(threading.enumerate()) - before
     assert thread.daemon
     reader.close()
-    thread.join(5)
+    thread.join(60)
     assert not thread.is_alive()

@@ -179,7 +179,7 @@ def test_a_missing_directory_is_named(tmp_path: Path) -> None:
 
 
 @given(changes=st.lists(st.tuples(st.integers(0, 300), st.integers(0, 255)), max_size=6), cut=st.integers(0, 300))
-@settings(max_examples=200, deadline=500, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_corruption_raises_nothing_but_model_file_error(
     tmp_path: Path, safetensors_bytes: Writer, changes: list[tuple[int, int]], cut: int
 ) -> None:
