@@ -15,7 +15,8 @@ TOKENS_PER_SECOND = 32
 class LlamaServer:
     """One llama-server. `prompts` are the tokens that each slot took at second 0; 0 is a slot that idles.
 
-    A slot holds its prompt and what it generates, `tokens_per_second` of them, until its context is full.
+    A slot holds its prompt and what it generates, `tokens_per_second` of them, until its context is full. With
+    `answer_tokens` an answer ends there and the same prompt comes again, so that slots of one pool never outgrow it.
     """
 
     pid: int
@@ -27,6 +28,7 @@ class LlamaServer:
     prompts: tuple[int, ...]
     rss_mib: int = 780
     tokens_per_second: int = TOKENS_PER_SECOND
+    answer_tokens: int | None = None
     container: Container | None = None
     address: str = "127.0.0.1"
     program: str = PROGRAM
@@ -83,7 +85,10 @@ class LlamaServer:
             if prompt == 0:
                 slots.append(Slot(index, context, 0, False, None))
                 continue
-            decoded = min(int(second * self.tokens_per_second), context - prompt)
+            generated = int(second * self.tokens_per_second)
+            if self.answer_tokens is not None:
+                generated %= self.answer_tokens
+            decoded = min(generated, context - prompt)
             slots.append(Slot(index, context, prompt + decoded, prompt + decoded < context, decoded))
         return tuple(slots)
 

@@ -20,6 +20,7 @@ GEMMA = LlamaServer(
     ),
     slot_context_tokens=32768,
     prompts=(14200, 6100, 900, 0),
+    answer_tokens=3_200,
     rss_mib=1_650,
 )
 

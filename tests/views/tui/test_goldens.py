@@ -9,6 +9,7 @@ from kvtop.domain.frame import Frame
 from kvtop.sources.demo import scenario
 from kvtop.views.tui.app import KvtopApp
 from kvtop.views.tui.player import Mark
+from kvtop.what_if_desk import LiveDesk
 
 Scenes = dict[str, Callable[[], Frame]]
 Golden = Callable[[Path, str], None]
@@ -70,14 +71,19 @@ class HeldPlayer:
 def app_over(host: str, theme: str) -> HeldClock:
     """The dashboard over the first minutes of a scenario, held there."""
 
+    desk = LiveDesk({"XDG_DATA_HOME": "/nonexistent"})
+
     async def frames() -> AsyncIterator[Frame]:
         history, chosen = History(), scenario(host)
         for second in range(0, 150, 2):
-            yield analyse(history, chosen.at(float(second)), "0.1.0")
+            sample = chosen.at(float(second))
+            frame = analyse(history, sample, "0.1.0")
+            desk.note(sample, frame)
+            yield frame
         app.all_told.set()
         await asyncio.get_running_loop().create_future()
 
-    app = HeldClock(frames, theme_name=theme, player=HeldPlayer())
+    app = HeldClock(frames, theme_name=theme, player=HeldPlayer(), desk=desk)
     return app
 
 
@@ -151,6 +157,8 @@ async def test_pages(
         ("derivation", "rtx4090_llamacpp", ("enter", "d"), (110, 36), "dark"),
         ("history", "filling_up", ("down", "enter", "e", "e", "e"), (110, 36), "dark"),
         ("findings", "magic_combo_trap", ("5",), (110, 36), "dark"),
+        ("what-if", "rtx4090_llamacpp", ("w", *("right_square_bracket",) * 2), (110, 40), "dark"),
+        ("frontier", "rtx4090_llamacpp", ("4", "right", "up"), (110, 24), "dark"),
         ("devices", "mig_slices", ("6",), (110, 44), "dark"),
         ("recording", "filling_up", ("7",), (110, 24), "dark"),
         ("sources", "gpu_lost", ("8",), (110, 28), "dark"),
