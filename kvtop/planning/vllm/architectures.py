@@ -74,6 +74,7 @@ _SAME: tuple[tuple[Architecture, str], ...] = (
         (
             "MiMoForCausalLM Qwen2Model Qwen2ForRewardModel Qwen2ForProcessRewardModel "
             "Qwen2ForCausalLM Qwen2MoeForCausalLM Qwen3ForCausalLM Qwen3MoeForCausalLM "
+            "Qwen2_5OmniModel Qwen2_5OmniForConditionalGeneration "
             "Qwen2VLForConditionalGeneration Qwen2_5_VLForConditionalGeneration "
             "Qwen3VLForConditionalGeneration Qwen3VLMoeForConditionalGeneration"
         ),
@@ -150,10 +151,13 @@ _WRAPPERS = frozenset(
         "Cohere2VisionForConditionalGeneration",
         "AriaForConditionalGeneration",
         "AudioFlamingo3ForConditionalGeneration",
+        "Blip2ForConditionalGeneration",
+        "Exaone4_5_ForConditionalGeneration",
         "GlmAsrForConditionalGeneration",
         "GraniteSpeechForConditionalGeneration",
         "LlavaNextVideoForConditionalGeneration",
         "LlavaOnevisionForConditionalGeneration",
+        "PaddleOCRVLForConditionalGeneration",
         "Qwen2AudioForConditionalGeneration",
     }
 )
@@ -164,6 +168,9 @@ _TEXT_CLASSES = {
     "ministral3": "Ministral3ForCausalLM",
     "aria_text": "LlamaForCausalLM",
     "granite": "GraniteForCausalLM",
+    "exaone4": "Exaone4ForCausalLM",
+    "opt": "OPTForCausalLM",
+    "paddleocr_vl_text": "Ernie4_5ForCausalLM",
     "qwen2": "Qwen2ForCausalLM",
     "qwen3": "Qwen3ForCausalLM",
     "qwen3_moe": "Qwen3MoeForCausalLM",
