@@ -1,6 +1,9 @@
 """The command line: the dashboard's own options, and the verbs of `kvtop.verbs`. `--version` stays instant."""
 
 import argparse
+import errno
+import io
+import os
 import sys
 from collections.abc import Sequence
 
@@ -9,8 +12,11 @@ from kvtop.verbs import VERBS
 from kvtop.verbs.watched import add_watching
 
 EXIT_OK = 0
+EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 _EPILOG = """\
 exit codes: 0 done; 1 kvtop failed, findings (lint), or nothing fits (recommend); 2 bad usage, configuration or model
@@ -21,6 +27,7 @@ file; 3 the engine would refuse, or nothing to evaluate (lint); 4 no exact rule 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. Errors a person can mend are one line on stderr."""
+    _make_streams_usable()
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = _parser(frozenset(arguments))
     args = parser.parse_args(arguments)
@@ -31,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     try:
         code: int = args.run(args)
+        sys.stdout.flush()
     except ConfigError as error:
         print(f"kvtop: {error}", file=sys.stderr)
         return EXIT_USAGE
@@ -40,7 +48,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader went away (`kvtop snapshot | head`): nothing is wrong, and nothing more can be said.
         sys.stderr.close()
         return EXIT_OK
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        print(f"kvtop: standard output: cannot be written: {error.strerror}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still buffered goes nowhere, without another word
+        return EXIT_FAILED
     return code
+
+
+def _make_streams_usable() -> None:
+    """A closed stream swallows what is said; one that is not Unicode gets escapes for what it cannot show."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123  for the whole run
+        elif isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _parser(words: frozenset[str]) -> argparse.ArgumentParser:

@@ -136,6 +136,24 @@ def test_an_address_that_is_none_is_one_sentence(url: str) -> None:
     assert done.stderr.startswith("kvtop: --url: ")
 
 
+@pytest.mark.parametrize("verb", [("explain",), ("snapshot", "--demo"), ("schema",)])
+def test_a_full_or_closed_output_is_no_crash(verb: tuple[str, ...]) -> None:
+    words = " ".join([sys.executable, "-m", "kvtop", *verb])
+    full = subprocess.run(f"{words} > /dev/full", shell=True, capture_output=True, text=True, timeout=60, check=False)
+    assert full.returncode == 1
+    assert full.stderr == "kvtop: standard output: cannot be written: No space left on device\n"
+    closed = subprocess.run(f"{words} >&-", shell=True, capture_output=True, text=True, timeout=60, check=False)
+    assert (closed.returncode, closed.stderr) == (0, "")
+
+
+def test_an_output_that_is_not_unicode_gets_escapes(tmp_path: Path) -> None:
+    before = tmp_path / "before.json"
+    assert kvtop("snapshot", "--demo", "-o", str(before)).returncode == 0
+    done = kvtop("diff", str(before), "live", "--demo", "filling_up", environ={"PYTHONIOENCODING": "ascii"})
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "\\u2192" in done.stdout
+
+
 def test_the_readme_names_every_command() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for action in _parser(frozenset())._actions:
