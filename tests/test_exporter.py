@@ -103,6 +103,21 @@ def test_the_textfile_is_whole_and_goes_with_the_exporter(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_link_to_a_device_outlives_the_exporter(tmp_path: Path) -> None:
+    link, written = tmp_path / "out", tmp_path / "written"
+    link.symlink_to("/proc/self/fd/1")
+    command = [*COMMAND, "--demo", "nothing", "--textfile", str(link), "--interval", "0.5"]
+    with written.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output)
+        ends = time.monotonic() + 20
+        while not written.read_bytes() and time.monotonic() < ends:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 0
+    assert link.is_symlink()
+    assert written.exists()
+
+
 def test_bad_addresses_and_places(tmp_path: Path) -> None:
     def run(*words: str) -> subprocess.CompletedProcess[str]:
         command = [*COMMAND, "--demo", *words]

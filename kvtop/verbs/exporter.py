@@ -85,10 +85,16 @@ def run(args: argparse.Namespace) -> int:
         warn(f"{place}{error.strerror or error}")
         os._exit(EXIT_FAILED)
     finally:
-        # What was there before stays where nothing was measured, and so does a device.
-        if args.textfile is not None and latest.frame is not None and Path(args.textfile).is_file():
-            Path(args.textfile).unlink(missing_ok=True)
+        if args.textfile is not None and latest.frame is not None:
+            _remove(Path(args.textfile))
     os._exit(0)
+
+
+def _remove(textfile: Path) -> None:
+    """What was written here, and nothing else: /dev/stdout stays, which may well lead to a file."""
+    places = {str(textfile), str(textfile.readlink()) if textfile.is_symlink() else ""}
+    if not any(place.startswith(("/dev/", "/proc/")) for place in places) and textfile.is_file():
+        textfile.unlink(missing_ok=True)
 
 
 def _listen(address: str, latest: Latest) -> None:

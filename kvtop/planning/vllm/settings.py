@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import PlanDevice, UnknownArchitectureError
 from kvtop.planning.vllm.dtypes import CACHE_DTYPES
+from kvtop.planning.vllm.field_bounds import refuse_out_of_bounds
 from kvtop.planning.vllm.refusals import RefusedError
 
 DEFAULT_UTILIZATION = 0.92
@@ -117,7 +118,12 @@ def settings_from(options: LaunchOptions) -> ServeSettings:
     if cache_dtype not in CACHE_DTYPES:
         listed = ", ".join(sorted(CACHE_DTYPES))
         raise RefusedError(f"argument --kv-cache-dtype: invalid choice: {cache_dtype!r} (choose from {listed})")
-    utilization = options.value("gpu-memory-utilization")
+    given = options.value("gpu-memory-utilization")
+    utilization = DEFAULT_UTILIZATION if given is None else float(given)
+    refuse_out_of_bounds(lambda name: _whole(options, name), utilization)
+    max_model_len = None if length is None or fit else human_whole(length, "max-model-len")
+    if max_model_len == 0:
+        raise UnknownArchitectureError("--max-model-len 0: kvtop has no rule for a pool of requests without tokens")
     attention = _attention_config(options)
     return ServeSettings(
         model=options.value("model") or "",
@@ -129,13 +135,13 @@ def settings_from(options: LaunchOptions) -> ServeSettings:
         cache_dtype=cache_dtype,
         skip_layers=tuple((options.value("kv-cache-dtype-skip-layers") or "").split()),
         block_size=_whole(options, "block-size"),
-        max_model_len=None if length is None or fit else human_whole(length, "max-model-len"),
+        max_model_len=max_model_len,
         fit_length=fit,
         max_batched_tokens=_whole(options, "max-num-batched-tokens"),
         max_seqs=_whole(options, "max-num-seqs"),
         kv_cache_bytes=_whole(options, "kv-cache-memory-bytes"),
         blocks_override=_whole(options, "num-gpu-blocks-override"),
-        utilization=DEFAULT_UTILIZATION if utilization is None else float(utilization),
+        utilization=utilization,
         async_scheduling=_flag(options, "async-scheduling") is not False,
         prefix_caching=_flag(options, "enable-prefix-caching"),
         chunked_prefill=_flag(options, "enable-chunked-prefill"),

@@ -3,7 +3,9 @@
 import pytest
 
 from kvtop.domain.launch import Origin
+from kvtop.domain.plan import UnknownArchitectureError
 from kvtop.planning.vllm.options import parse_serve_options
+from kvtop.planning.vllm.refusals import RefusedError
 from kvtop.planning.vllm.settings import human_whole, settings_from
 
 
@@ -104,3 +106,29 @@ def test_auto_length() -> None:
     assert settings.fit_length
     assert settings.max_model_len is None
     assert settings_from(parse_serve_options(["m", "--max-model-len=-1"])).fit_length
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        (
+            "tensor-parallel-size",
+            "0",
+            "ParallelConfig: tensor_parallel_size: Input should be greater than or equal",
+        ),
+        ("max-num-seqs", "0", "SchedulerConfig: max_num_seqs: Input should be greater than or equal to 1"),
+        ("block-size", "0", "CacheConfig: block_size: Input should be greater than 0"),
+        ("gpu-memory-utilization", "0", "gpu_memory_utilization: Input should be greater than 0"),
+        ("gpu-memory-utilization", "nan", "gpu_memory_utilization: Input should be greater than 0"),
+        ("gpu-memory-utilization", "1.5", "less than or equal to 1 [type=less_than_equal, input_value=1.5"),
+    ],
+)
+def test_numbers_that_no_configuration_class_takes(name: str, value: str, words: str) -> None:
+    with pytest.raises(RefusedError) as caught:
+        settings_from(parse_serve_options(["m", f"--{name}", value]))
+    assert words in str(caught.value)
+
+
+def test_a_length_of_nothing_has_no_rule() -> None:
+    with pytest.raises(UnknownArchitectureError, match="--max-model-len 0"):
+        settings_from(parse_serve_options(["m", "--max-model-len", "0"]))
