@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from kvtop import __version__
 from kvtop.analysis.analyse import History, analyse
-from kvtop.analysis.live_findings import FindingMemory
+from kvtop.analysis.finding_memory import FindingMemory
 from kvtop.analysis.pseudonyms import Pseudonyms
 from kvtop.domain.frame import Frame
 from kvtop.domain.sample import Sample

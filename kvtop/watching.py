@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 
 from kvtop import __version__
 from kvtop.analysis.analyse import History, analyse
-from kvtop.analysis.linting import Suppression, unknown_rules
-from kvtop.analysis.live_findings import FindingMemory
-from kvtop.analysis.pseudonyms import Pseudonyms
+from kvtop.analysis.finding_memory import FindingMemory
+from kvtop.analysis.lint_result import Suppression
 from kvtop.config import Config, ConfigError, api_key, check_url, environment
 from kvtop.domain.frame import Frame
 from kvtop.domain.sample import Sample
 from kvtop.flags import config_of, warn
-from kvtop.sources.fleet import REFRESH_SECONDS, Fleet, FleetOptions, take_fleet_sample
 from kvtop.sources.poller import Poller, PollerOptions
 
 if TYPE_CHECKING:
+    from kvtop.analysis.pseudonyms import Pseudonyms
     from kvtop.sources.demo import Scenario
+    from kvtop.sources.fleet import Fleet, FleetOptions
 
 __all__ = ["config_of", "warn"]  # what every verb needs, from its light place
 
@@ -42,8 +42,10 @@ def poller_options(args: argparse.Namespace, config: Config) -> PollerOptions:
     )
 
 
-def fleet_options(args: argparse.Namespace, config: Config) -> FleetOptions:
+def fleet_options(args: argparse.Namespace, config: Config) -> "FleetOptions":
     """Which metrics server to ask. Raises ConfigError for a URL that is none."""
+    from kvtop.sources.fleet import REFRESH_SECONDS, FleetOptions  # noqa: PLC0415  only with --prometheus
+
     check_url(args.prometheus, "--prometheus")
     if args.demo is not None or args.url:
         raise ConfigError("--prometheus: shows a cluster, --url and --demo something else; give one of them")
@@ -77,6 +79,8 @@ def frames(
 def samples_of(args: argparse.Namespace, config: Config) -> Callable[[], AsyncIterator[Sample]]:
     """Samples of this host, or of a scenario with `--demo`. Raises ConfigError for a scenario that is none."""
     if args.prometheus is not None:
+        from kvtop.sources.fleet import Fleet  # noqa: PLC0415  only with --prometheus
+
         fleet = Fleet(fleet_options(args, config))
         return lambda: _named(args, fleet.samples())
     if args.demo is None:
@@ -93,7 +97,9 @@ async def timed_samples(args: argparse.Namespace, config: Config) -> AsyncIterat
     names = _pseudonyms(args)
     poller: Poller | Fleet | None = None
     if args.prometheus is not None:
-        poller = Fleet(fleet_options(args, config))
+        from kvtop.sources import fleet  # noqa: PLC0415  only with --prometheus
+
+        poller = fleet.Fleet(fleet_options(args, config))
     elif args.demo is None:
         poller = Poller(poller_options(args, config))
     chosen = None if poller is not None else _scenario(args)
@@ -114,6 +120,8 @@ def _at(chosen: "Scenario | None", second: float) -> Sample:
 def first_samples(args: argparse.Namespace, config: Config) -> tuple[Sample, ...]:
     """What one look needs: a Sample of this host, or seconds 7 and 8 of a scenario, so that it has rates."""
     if args.prometheus is not None:
+        from kvtop.sources.fleet import take_fleet_sample  # noqa: PLC0415  only with --prometheus
+
         taken: tuple[Sample, ...] = (take_fleet_sample(fleet_options(args, config)),)
     elif args.demo is None:
         from kvtop.sources.poller import take_sample  # noqa: PLC0415
@@ -142,6 +150,10 @@ def one_frame(args: argparse.Namespace, config: Config) -> Frame:
 def suppressions_of(config: Config) -> tuple[Suppression, ...]:
     """The `[[suppress]]` entries. Raises ConfigError for a rule that is none."""
     found = tuple(Suppression(it.rule, it.reason, it.server) for it in config.suppress)
+    if not found:
+        return ()
+    from kvtop.analysis.linting import unknown_rules  # noqa: PLC0415  the rules: only to look for their names
+
     for name in unknown_rules(found):
         raise ConfigError(f"suppress.rule: no rule {name!r} (`kvtop explain` lists them)")
     return found
@@ -167,8 +179,12 @@ def _scenario(args: argparse.Namespace) -> "Scenario":
         raise ConfigError(f"--demo: {error.args[0]}") from error
 
 
-def _pseudonyms(args: argparse.Namespace) -> Pseudonyms | None:
-    return Pseudonyms() if getattr(args, "anonymize", False) else None
+def _pseudonyms(args: argparse.Namespace) -> "Pseudonyms | None":
+    if not getattr(args, "anonymize", False):
+        return None
+    from kvtop.analysis.pseudonyms import Pseudonyms  # noqa: PLC0415  only with --anonymize
+
+    return Pseudonyms()
 
 
 async def _named(args: argparse.Namespace, samples: AsyncIterator[Sample]) -> AsyncIterator[Sample]:

@@ -8,8 +8,8 @@ from kvtop.analysis.calibration import Calibrations
 from kvtop.analysis.device_views import device_views
 from kvtop.analysis.disagreements import disagreements
 from kvtop.analysis.facts import facts
+from kvtop.analysis.finding_memory import FindingMemory
 from kvtop.analysis.growth import Watched, held_memory, held_tokens, memory_to_full, time_to_full
-from kvtop.analysis.live_findings import FindingMemory, with_findings
 from kvtop.analysis.live_plan import PlanMemory, live_plan
 from kvtop.analysis.measured import Measured
 from kvtop.analysis.mlx_counters import MLX, divided, on_its_card
@@ -89,6 +89,9 @@ def _server_view(history: History, reading: ServerReading, sample: Sample, proce
         facts=facts(reading, cache, plan, splits, processes),
     )
     before = history.readings.get(reading.id)
+    # The rules are half of what there is to import, and a host without servers needs none.
+    from kvtop.analysis.live_findings import with_findings  # noqa: PLC0415
+
     return with_findings(history.findings, history.plans, view, before, sample, on.plan_devices)
 
 

@@ -1,51 +1,12 @@
 """Asks every rule about a subject. Pure: what was suppressed, and why, is a value too."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
+from kvtop.analysis.lint_result import SEVERITIES, LintResult, Suppression
 from kvtop.analysis.rules import RULES
-from kvtop.analysis.ruling import SEVERITIES, Found, Lacks, Rule
+from kvtop.analysis.ruling import Found, Lacks, Rule
 from kvtop.analysis.subject import Subject
 from kvtop.domain.frame import Finding, NotEvaluated
-
-
-@dataclass(frozen=True, slots=True)
-class Suppression:
-    """What a person has decided against: a rule (code or slug), a server's findings, or both; `reason` is shown."""
-
-    rule: str | None
-    reason: str
-    server: str | None = None
-
-    def covers(self, rule: Rule, subject_name: str) -> bool:
-        """Whether it silences that rule about that subject."""
-        return self.rule in {None, rule.code, rule.slug} and self.server in {None, subject_name}
-
-
-@dataclass(frozen=True, slots=True)
-class LintResult:
-    """Everything the rules said. `suppressed` are findings with the reason why they are not among `findings`.
-
-    `asked` counts the rules that could be asked, whatever they answered.
-    """
-
-    findings: tuple[Finding, ...] = ()
-    not_evaluated: tuple[NotEvaluated, ...] = ()
-    suppressed: tuple[tuple[Finding, str], ...] = ()
-    asked: int = 0
-
-    def __add__(self, other: "LintResult") -> "LintResult":
-        return LintResult(
-            self.findings + other.findings,
-            self.not_evaluated + other.not_evaluated,
-            self.suppressed + other.suppressed,
-            self.asked + other.asked,
-        )
-
-    def at_least(self, severity: str) -> tuple[Finding, ...]:
-        """The findings of that severity or above it."""
-        least = SEVERITIES.index(severity)
-        return tuple(it for it in self.findings if SEVERITIES.index(it.severity) >= least)
 
 
 def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -1,9 +1,9 @@
 """Findings of running servers. What cannot change between two ticks is asked once."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-from kvtop.analysis.linting import LintResult, Suppression, lint, ordered
+from kvtop.analysis.finding_memory import FindingMemory
+from kvtop.analysis.linting import lint, ordered
 from kvtop.analysis.live_plan import PlanMemory
 from kvtop.analysis.live_settings import live_launch
 from kvtop.analysis.subject import Observed, Subject
@@ -19,23 +19,6 @@ from kvtop.planning.llamacpp.prepared import PreparedModel
 
 HOST = "host"
 VARIABLES = ("LLAMA_ATTN_ROT_DISABLE", "CUDA_VISIBLE_DEVICES")
-
-_Key = tuple[object, ...]
-_Activity = tuple[object, ...]
-
-
-@dataclass(slots=True)
-class FindingMemory:
-    """By server: what the unchanging rules said and of what; and since when nothing has moved."""
-
-    suppressions: tuple[Suppression, ...] = ()
-    settled: dict[str, tuple[_Key, LintResult]] = field(default_factory=dict)
-    still: dict[str, tuple[_Activity, float]] = field(default_factory=dict)
-
-    def forget_all_but(self, readings: Mapping[str, ServerReading]) -> None:
-        """Servers that are gone leave nothing behind."""
-        self.settled = {name: value for name, value in self.settled.items() if name in readings}
-        self.still = {name: value for name, value in self.still.items() if name in readings}
 
 
 def with_findings(

@@ -12,7 +12,6 @@ from kvtop.domain.server import ServerReading
 from kvtop.planning.any_engine import PlannableModel, plan_launch
 from kvtop.planning.llamacpp.options import settings_of
 from kvtop.planning.llamacpp.prepared import PreparedModel, prepare
-from kvtop.planning.vllm.on_host import on_host
 
 PLANS_KEPT = 256
 """Free memory is part of what a plan depends on, so a long session would collect them for ever."""
@@ -124,6 +123,8 @@ def _compute(
 ) -> tuple[MemoryPlan | None, str]:
     try:
         if launch.engine == "vllm" and not devices and isinstance(model, Checkpoint):
+            from kvtop.planning.vllm.on_host import on_host  # noqa: PLC0415  one engine's rules at a time
+
             answer: MemoryPlan | Refusal = on_host(launch, model)
         else:
             second = prepare(draft) if isinstance(draft, GgufHeader) else None

@@ -5,9 +5,6 @@ from typing import Protocol
 
 from kvtop.analysis.subject import Observed, Subject
 
-SEVERITIES = ("info", "warning", "error")
-"""From worth knowing, over what costs memory, speed or quality, to what will not start or loses requests."""
-
 
 @dataclass(frozen=True, slots=True)
 class Found:

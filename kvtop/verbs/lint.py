@@ -5,8 +5,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from kvtop.analysis.linting import LintResult, Suppression, lint
-from kvtop.analysis.ruling import SEVERITIES
+from kvtop.analysis.lint_result import SEVERITIES, LintResult, Suppression
+from kvtop.analysis.linting import lint
 from kvtop.config import environment, load_config
 from kvtop.plan_reading.question import Question, UsageError
 from kvtop.planning.command import parse_command, typed_words

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from kvtop.analysis.analyse import History, analyse
-from kvtop.analysis.linting import Suppression
-from kvtop.analysis.live_findings import FindingMemory
+from kvtop.analysis.finding_memory import FindingMemory
+from kvtop.analysis.lint_result import Suppression
 from kvtop.domain.frame import ServerView
 from kvtop.domain.process import Listener
 from kvtop.domain.sample import Sample

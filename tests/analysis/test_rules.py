@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from kvtop.analysis.linting import Suppression, find_rule, lint, unknown_rules
+from kvtop.analysis.lint_result import SEVERITIES, Suppression
+from kvtop.analysis.linting import find_rule, lint, unknown_rules
 from kvtop.analysis.rules import RULES
-from kvtop.analysis.ruling import SEVERITIES, Example, Found, Rule
+from kvtop.analysis.ruling import Example, Found, Rule
 from kvtop.analysis.subject import Subject
 from kvtop.verbs.rule_pages import page, rules_page
 
