@@ -110,3 +110,10 @@ def test_exit_codes(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for word in ("--users=0", "--context=x"):
         with pytest.raises(SystemExit, match="2"):
             main(["recommend", word, "--", *command])
+
+
+def test_no_sequence_is_longer_than_the_engine_allows(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """llama-server caps a slot at the trained context, as `kvtop lint` says (context-beyond-training)."""
+    found = as_json(capsys, "--gpu", "4GiB", "--context", "64k", "--", "llama-server", "-m", str(model))
+    assert {item["sequence_tokens"] for item in found["recommendations"]} == {8192}
+    assert found["notes"][0] == "65536 tokens were asked for; llama-server caps a sequence at the 8192 trained ones"

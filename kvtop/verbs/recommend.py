@@ -116,12 +116,18 @@ def _recommend(args: argparse.Namespace, question: Question, words: list[str]) -
     }
     own, problems = read_own_evidence(os.environ)
     at_tokens = args.context or opened.at_tokens
+    trained, context = opened.trained_tokens, args.context
+    capped: tuple[str, ...] = ()
+    if question.command.engine == "llama.cpp" and context is not None and trained is not None and context > trained:
+        # llama-server gives no slot more than that, whatever the pool (tools/server/server-context.cpp): "capping".
+        context = trained
+        capped = (f"{args.context} tokens were asked for; llama-server caps a sequence at the {trained} trained ones",)
     found = recommend(
         Asked(
             ground=replace(opened.ground, rooms=rooms),
             base=replace(opened.base, at_tokens=at_tokens if question.command.engine == "mlx" else None),
             now=now,
-            wish=Wish(args.context, args.users, args.prefer),
+            wish=Wish(context, args.users, args.prefer),
             words=masked_argv(words),
             model=now.model if not isinstance(opened.ground.model, Checkpoint) else opened.ground.model.path,
             architecture=now.architecture,
@@ -132,7 +138,7 @@ def _recommend(args: argparse.Namespace, question: Question, words: list[str]) -
         )
     )
     left = ("0.6 GiB of each card are left to the driver for the process itself",) if cuda else ()
-    notes = (*found.notes, *left, *machine.notes, *problems)
+    notes = (*capped, *found.notes, *left, *machine.notes, *problems)
     found = replace(found, model=clean(found.model), notes=tuple(map(clean, notes)))
     sys.stdout.write(recommendations_json(found) if args.json else recommendations_text(found))
     return EXIT_OK if found.items else EXIT_NOTHING_FITS
