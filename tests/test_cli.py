@@ -28,10 +28,17 @@ def test_version() -> None:
     assert kvtop("--version").stdout.startswith("kvtop ")
 
 
+@pytest.fixture(scope="module")
+def contract() -> dict[str, object]:
+    """The published schema."""
+    document: dict[str, object] = json.loads(kvtop("schema").stdout)
+    return document
+
+
 @pytest.mark.parametrize("name", [scenario.name for scenario in SCENARIOS])
-def test_every_scenario_makes_a_snapshot_that_keeps_the_contract(name: str) -> None:
+def test_every_scenario_makes_a_snapshot_that_keeps_the_contract(name: str, contract: dict[str, object]) -> None:
     frame = json.loads(kvtop("snapshot", "--json", "--demo", name).stdout)
-    jsonschema.validate(frame, json.loads(kvtop("schema").stdout))
+    jsonschema.validate(frame, contract)
     for server in frame["servers"]:
         for memory in server["memory"]:
             sizes = [segment["bytes"] for segment in memory["segments"].values()]

@@ -32,7 +32,7 @@ class LlamaServer:
         """Send a request and wait for the answer."""
         body = json.dumps({"prompt": prompt, "n_predict": tokens, "ignore_eos": True}).encode()
         request = urllib.request.Request(f"{self.url}/completion", body, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=120) as reply:
+        with urllib.request.urlopen(request, timeout=600) as reply:
             reply.read()
 
     def logged_mib(self, kind: str) -> float:
@@ -54,12 +54,12 @@ def _free_port() -> int:
 
 
 def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    ends = time.monotonic() + 120
+    ends = time.monotonic() + 600
     while time.monotonic() < ends:
         if process.poll() is not None:
             pytest.fail(f"llama-server left with {process.returncode}: {log.read_text()[-2000:]}")
         try:
-            with urllib.request.urlopen(f"{url}/health", timeout=2) as reply:
+            with urllib.request.urlopen(f"{url}/health", timeout=30) as reply:
                 if reply.status == 200:
                     return
         except (urllib.error.URLError, OSError):
@@ -90,4 +90,4 @@ def llama_server(tmp_path: Path) -> Iterator[Callable[..., LlamaServer]]:
     yield start
     for process in started:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=120)

@@ -20,7 +20,7 @@ GIB = 2**30
 def snapshot(*arguments: str, environ: dict[str, str] | None = None) -> dict[str, Any]:
     command = [sys.executable, "-m", "kvtop", "snapshot", "--json", *arguments]
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=30, check=True, env={**os.environ, **(environ or {})}
+        command, capture_output=True, text=True, timeout=240, check=True, env={**os.environ, **(environ or {})}
     )
     value: dict[str, Any] = json.loads(done.stdout)
     return value

@@ -47,7 +47,7 @@ def refused(places: tuple[Path, Path], *options: str) -> tuple[int, str]:
         capture_output=True,
         text=True,
         errors="replace",
-        timeout=120,
+        timeout=600,
         check=False,
     )
     return done.returncode, done.stdout + done.stderr
@@ -80,7 +80,7 @@ def test_an_error_is_a_start_that_fails_in_these_words(
 
 
 def _reply(url: str, path: str) -> dict[str, Any]:
-    with urllib.request.urlopen(f"{url}{path}", timeout=10) as reply:
+    with urllib.request.urlopen(f"{url}{path}", timeout=60) as reply:
         document: dict[str, Any] = json.load(reply)
     return document
 

@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PYTHON = home_of(CACHE) / "bin" / "python"
 SERVER = home_of(CACHE) / "bin" / "mlx_lm.server"
 MODEL = mlx_model_of(CACHE)
-START_SECONDS = 90
+START_SECONDS = 600
 PROMPT_TOKENS = 1000
 SLACK_BYTES = 4096
 """What MLX holds besides weights and caches: 1.0 to 1.1 KB were seen."""
@@ -55,14 +55,19 @@ class Mlx:
         body = json.dumps({"prompt": "".join(letters), "max_tokens": 4, "temperature": 0}).encode()
         url = f"http://127.0.0.1:{self.port}/v1/completions"
         request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=120) as reply:
+        with urllib.request.urlopen(request, timeout=600) as reply:
             usage = json.load(reply)["usage"]
         assert usage["prompt_tokens"] == PROMPT_TOKENS
         assert usage["prompt_tokens_details"]["cached_tokens"] == 0
 
     def snapshot(self) -> dict[str, Any]:
         """What kvtop says of it, after the reporter has had time to write."""
+        began = time.time()
         time.sleep(2.2)
+        # It writes each second what has changed, and every five seconds anyway; later on a busy machine.
+        reports = list(self.log.parent.glob("run/kvtop/mlx-*.json"))
+        while reports and max(it.stat().st_mtime for it in reports) < began and time.time() < began + 120:
+            time.sleep(0.2)
         (found,) = [it for it in kvtop_json("snapshot", "--json")["servers"] if self.process.pid in it["pids"]]
         value: dict[str, Any] = found
         return value
@@ -71,7 +76,7 @@ class Mlx:
 def kvtop_json(*arguments: str, environ: dict[str, str] | None = None) -> dict[str, Any]:
     command = [sys.executable, "-m", "kvtop", *arguments]
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=60, check=True, env={**os.environ, **(environ or {})}
+        command, capture_output=True, text=True, timeout=240, check=True, env={**os.environ, **(environ or {})}
     )
     value: dict[str, Any] = json.loads(done.stdout)
     return value
@@ -109,7 +114,7 @@ def mlx_server(tmp_path: Path) -> Iterator[Callable[..., Mlx]]:
             if process.poll() is not None:
                 pytest.fail(f"mlx_lm.server left with {process.returncode}: {server.said()[-2000:]}")
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2):
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=30):
                     return server
             except (urllib.error.URLError, OSError):
                 time.sleep(0.3)
@@ -118,7 +123,7 @@ def mlx_server(tmp_path: Path) -> Iterator[Callable[..., Mlx]]:
     yield start
     for process in started:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=120)
 
 
 def segments(found: dict[str, Any]) -> dict[str, Any]:
@@ -204,13 +209,15 @@ def test_an_endpoint_alone_is_recognised_without_asking_for_its_models(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_end_it_as_they_do_alone(mlx_server: Callable[..., Mlx], number: signal.Signals) -> None:
-    codes = []
-    for words in ([str(SERVER)], wrapped(str(SERVER))):
+    def code_of(words: list[str]) -> int:
         server = mlx_server(*words, "--model", str(MODEL))
         time.sleep(1)
         server.process.send_signal(number)
-        codes.append(server.process.wait(timeout=30))
-    assert codes[0] == codes[1]
+        return server.process.wait(timeout=120)
+
+    # Alone it leaves with 0, and now and then aborts on the way: any code that it has alone will do.
+    expected = code_of(wrapped(str(SERVER)))
+    assert any(code_of([str(SERVER)]) == expected for _ in range(4))
 
 
 @pytest.mark.parametrize(
@@ -219,7 +226,7 @@ def test_signals_end_it_as_they_do_alone(mlx_server: Callable[..., Mlx], number:
 def test_what_it_refuses_it_refuses_in_its_own_words(tmp_path: Path, options: list[str]) -> None:
     done = [
         subprocess.run(
-            [*words, *options], capture_output=True, text=True, timeout=60, check=False, env=environment(tmp_path)
+            [*words, *options], capture_output=True, text=True, timeout=240, check=False, env=environment(tmp_path)
         )
         for words in ([str(SERVER)], wrapped(str(SERVER)))
     ]

@@ -31,7 +31,7 @@ def test_the_real_tool_measures_eight_bits_better_than_four(tmp_path: Path) -> N
     ]
     command += ["--types", "q8_0/q8_0", "--types", "q4_0/q8_0", "--", str(SERVER), "-m", str(MODEL), "-t", "2"]
     environ = {**os.environ, "XDG_DATA_HOME": str(tmp_path / "data")}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=540, check=False, env=environ)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1800, check=False, env=environ)
     assert done.returncode == 0, done.stderr
     assert "q4_0/q8_0: 2 of 2" in done.stderr
     kept = json.loads((tmp_path / "data" / "kvtop" / "quality.json").read_text(encoding="utf-8"))

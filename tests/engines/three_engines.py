@@ -46,7 +46,7 @@ def _running(command: list[str], log: Path, port: int, environ: dict[str, str]) 
     with log.open("wb") as sink:
         process = subprocess.Popen(command, stdout=sink, stderr=sink, env={**os.environ, **environ})
     try:
-        ends = time.monotonic() + 300
+        ends = time.monotonic() + 600
         while not _answers(port):
             if process.poll() is not None or time.monotonic() > ends:
                 raise SystemExit(f"{command[0]} did not start:\n{log.read_text(errors='replace')[-2000:]}")
@@ -59,7 +59,7 @@ def _running(command: list[str], log: Path, port: int, environ: dict[str, str]) 
 
 def _answers(port: int) -> bool:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as reply:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=30) as reply:
             return bool(reply.status == 200)
     except OSError:
         return False
@@ -71,7 +71,7 @@ def _ask(port: int, model: str, tokens: int) -> None:
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}/v1/completions", body.encode(), {"Content-Type": "application/json"}
     )
-    with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=120) as reply:
+    with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=600) as reply:
         reply.read()
 
 
