@@ -17,6 +17,7 @@ from kvtop.views.tui.canvas import Canvas
 from kvtop.views.tui.edge_lines import footer_line, header_line
 from kvtop.views.tui.keys import KEYS, OVERVIEW, Key
 from kvtop.views.tui.lines import Line
+from kvtop.views.tui.terminal_size import mend_size
 
 if TYPE_CHECKING:
     from kvtop.views.tui.app import KvtopApp
@@ -79,6 +80,7 @@ class KvtopScreen(Screen[None]):
 
     def draw(self) -> None:
         """Shows the app's newest frame; what is equal to what is shown costs nothing."""
+        mend_size(self.kvtop)
         if self.is_mounted and self.size.width:
             # Coming or going, a screen has not all of its parts, and nobody looks at it.
             with suppress(NoMatches):
