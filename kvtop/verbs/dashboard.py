@@ -19,6 +19,7 @@ from kvtop.views.plain_lines import plain_lines
 from kvtop.views.tui.app import KvtopApp
 from kvtop.views.tui.keys import check_keymap
 from kvtop.views.tui.player import Player
+from kvtop.views.tui.terminal_size import forget_exported_size
 
 if TYPE_CHECKING:
     from kvtop.keeping import Keeper
@@ -154,6 +155,7 @@ def shown_to_the_end(app: KvtopApp) -> int:
     The thread that reads keys is no daemon, and of a terminal that is gone it reads for ever: an exception that left
     this function would wait for it at the end of the interpreter, with a core kept busy and nobody to see it.
     """
+    forget_exported_size()
     try:
         return app.run_dashboard()
     except BaseException:  # noqa: BLE001  told, and then the process ends: see above

@@ -214,6 +214,17 @@ def test_a_closed_terminal_ends_it(player: Path) -> None:
         terminal.process.wait(PATIENCE_SECONDS)
 
 
+def test_an_exported_size_is_not_the_terminals(player: Path) -> None:
+    with dashboard(player, "still", 60, 20, COLUMNS="200", LINES="60") as terminal:
+        screen = pyte.Screen(60, 20)
+        stream = pyte.ByteStream(screen)
+        for key, word in ((b"8", b"answered"), (b"1", b"Servers")):
+            os.write(terminal.master, key)
+            stream.feed(terminal.read_until(word) + terminal.read_until_silent(0.3))
+        assert "kvtop" in screen.display[0]
+        assert "q quit" in screen.display[19]
+
+
 def test_what_goes_past_everything_ends_it_and_gives_the_terminal_back(player: Path) -> None:
     with dashboard(player, "interrupted") as terminal:
         assert LEAVES_ALTERNATE_SCREEN in terminal.read(PATIENCE_SECONDS)
