@@ -81,14 +81,16 @@ def _places(devices: tuple[Device, ...], visible: str | None) -> dict[str, int]:
 
 def _plan_device(name: str, device: Device, pids: frozenset[int]) -> PlanDevice:
     """A device as the server saw it when it started: what is free now, and what it holds itself."""
-    own_bytes = sum(row.used_bytes or 0 for row in device.processes or () if row.pid in pids)
-    free_bytes = device.memory.free_bytes
+    own = [row.used_bytes for row in device.processes or () if row.pid in pids]
+    known = [size for size in own if size is not None]
+    # A driver that lists the process without its bytes (WSL) leaves unknown what was free before it came.
+    free_bytes = device.memory.free_bytes if len(known) == len(own) else None
     # A metrics server tells of a card by its name alone.
     product = find_product(device.name) if device.backend == "dcgm" else None
     return PlanDevice(
         name=name,
         total_bytes=device.memory.total_bytes,
-        free_bytes=None if free_bytes is None else _rounded(free_bytes + own_bytes),
+        free_bytes=None if free_bytes is None else _rounded(free_bytes + sum(known)),
         compute_capability=device.compute_capability or (product.compute_capability if product is not None else None),
         backend={"nvml": "cuda", "dcgm": "cuda", "apple": "metal"}.get(device.backend, "unknown"),
         product=device.name,

@@ -317,3 +317,10 @@ def test_a_server_of_the_checked_version_is_not_told_of_another(version: str | N
     view = view_of(vllm(1, version=version), card(0, 100, 40 * GIB))
     assert view.plan_note.startswith("computed for vLLM 0.32.0")
     assert "not checked" not in view.plan_note
+
+
+def test_what_was_free_before_a_server_came_is_unknown_where_the_driver_hides_its_bytes() -> None:
+    seen = card(0, 100, 20 * GIB)
+    hidden = replace(seen, processes=(ProcessMemory(100, None),))
+    assert placed(vllm(1), (seen,)).plan_devices[0].free_bytes == 80 * GIB
+    assert placed(vllm(1), (hidden,)).plan_devices[0].free_bytes is None
