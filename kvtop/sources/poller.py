@@ -27,6 +27,9 @@ from kvtop.sources.sealing import sealed
 from kvtop.sources.server_logs import ServerLogs
 from kvtop.sources.watched_server import WatchedServer
 
+PATIENCE_SECONDS = 12.0
+"""How much longer than its deadline a single look waits for processes: without them it shows nothing at all."""
+
 
 @dataclass(frozen=True, slots=True)
 class PollerOptions:
@@ -42,10 +45,12 @@ class PollerOptions:
 class Poller:
     """Samples of this host. Use `samples` in one event loop; nothing of it outlives the loop but daemon threads."""
 
-    def __init__(self, options: PollerOptions, devices: DeviceReader | None = None) -> None:
+    def __init__(
+        self, options: PollerOptions, devices: DeviceReader | None = None, table: ProcessTable | None = None
+    ) -> None:
         self._options = options
         self._devices = devices if devices is not None else DeviceReader(BACKENDS)
-        self._table = ProcessTable(lambda comm, argv: engine_of_process(comm, argv) is not None)
+        self._table = table or ProcessTable(lambda comm, argv: engine_of_process(comm, argv) is not None)
         self._models = LiveModels()
         self._model_answers: dict[ModelRequest, tuple[str, ModelFile | None, Failure | None]] = {}
         self._servers = LiveServers(options.urls, options.api_key)
@@ -70,19 +75,26 @@ class Poller:
         if self._client is not None:
             await self._client.aclose()
 
-    async def sample(self) -> Sample:
-        """Everything that answers within the deadline, and the last known of what does not."""
+    async def sample(self, patience_seconds: float = 0.0) -> Sample:
+        """Everything that answers within the deadline, and the last known of what does not.
+
+        `patience_seconds` is how much longer processes are waited for where no later tick would show them: nobody can
+        read a command line while its process is busy with its own memory map. The rest has its deadline after that.
+        """
+        late: list[str] = []
         ends = time.monotonic() + self._options.deadline_seconds
         reading_devices = asyncio.create_task(self._devices.read(self._options.deadline_seconds))
         if self._options.discover:
-            await self._within(ends, {"processes": self._look_at_processes})
+            late += await self._within(ends + patience_seconds, {"processes": self._look_at_processes})
+            if patience_seconds:
+                ends = time.monotonic() + self._options.deadline_seconds
         watched = self._servers.match(self._found)
         if watched and self._client is None:
             self._client = HttpClient()
         jobs: dict[str, Callable[[], Coroutine[object, object, None]]] = {
             server.url: partial(self._ask, server) for server in watched if server.url is not None
         }
-        late = await self._within(ends, jobs)
+        late += await self._within(ends, jobs)
         readings = [_reported(server.reading(), self._reports, self._logged) for server in watched]
         by_pid = {found.process.pid: found for found in self._found}
         if self._ollama.unknown(readings):
@@ -170,7 +182,7 @@ def take_sample(options: PollerOptions) -> Sample:
     async def once() -> Sample:
         poller = Poller(replace(options, deadline_seconds=3.0))
         try:
-            return await poller.sample()
+            return await poller.sample(PATIENCE_SECONDS)
         finally:
             await poller.aclose()
 

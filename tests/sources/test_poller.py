@@ -14,7 +14,9 @@ import pytest
 from kvtop.domain.sample import Sample
 from kvtop.domain.server import ServerState
 from kvtop.sources.devices.device_thread import DeviceReader
+from kvtop.sources.engines import engine_of_process
 from kvtop.sources.poller import Poller, PollerOptions
+from kvtop.sources.processes import FoundProcess, ProcessTable
 
 PROPS = (
     b'{"default_generation_settings":{"n_ctx":4096},"total_slots":1,"model_path":"none","endpoint_slots":false,'
@@ -70,6 +72,29 @@ async def test_a_process_and_its_endpoint_are_one_server(pretender: tuple[int, i
     assert process.rss_bytes > 1_000_000
     assert [listener.port for listener in process.listeners] == [port]
     assert "canary" not in repr(sample)
+
+
+class SlowTable(ProcessTable):
+    """A look that takes a second, as one does while a process is busy with its own memory map."""
+
+    def look(self) -> tuple[FoundProcess, ...]:
+        time.sleep(1)
+        return super().look()
+
+
+async def test_late_processes_are_pending_and_a_single_look_waits_for_them(pretender: tuple[int, int]) -> None:
+    def poller() -> Poller:
+        table = SlowTable(lambda comm, argv: engine_of_process(comm, argv) is not None)
+        return Poller(PollerOptions(deadline_seconds=0.2), DeviceReader(()), table)
+
+    hasty, patient = poller(), poller()
+    sample = await hasty.sample()
+    assert (sample.servers, sample.pending) == ((), ("processes",))
+    sample = await patient.sample(patience_seconds=60.0)
+    assert "processes" not in sample.pending
+    assert any(pretender[0] in server.pids for server in sample.servers)
+    await hasty.aclose()
+    await patient.aclose()
 
 
 async def test_a_hung_endpoint_delays_nobody(bad_server: ThreadingHTTPServer) -> None:
