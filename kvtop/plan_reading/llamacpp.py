@@ -13,6 +13,7 @@ from kvtop.planning.llamacpp import fit_params as tool_rules
 from kvtop.planning.llamacpp.assumed import assume_full_attention
 from kvtop.planning.llamacpp.largest_context import largest_context
 from kvtop.planning.llamacpp.options import config_paths, parse_llama_server, settings_of
+from kvtop.planning.llamacpp.overrides import overridden_header
 from kvtop.planning.llamacpp.planner import plan
 from kvtop.planning.llamacpp.prepared import PreparedModel, prepare
 from kvtop.planning.llamacpp.settings import LlamaSettings
@@ -47,6 +48,9 @@ def open_llamacpp(question: Question) -> ReadCommand | Refusal:
         options = replace(options, options=(*options.options, named))
         again = settings_of(options)
         settings = again if not isinstance(again, Refusal) else settings
+    overrides = options.value("override-kv")
+    header = overridden_header(header, overrides)
+    draft = None if draft is None else overridden_header(draft, overrides)
     assumption = ""
     try:
         model = prepare(header)

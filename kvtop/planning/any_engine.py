@@ -54,7 +54,9 @@ def _llamacpp(
     draft: GgufHeader | PreparedModel | None,
 ) -> MemoryPlan | Refusal:
     from kvtop.planning.llamacpp.options import settings_of  # noqa: PLC0415  see above
+    from kvtop.planning.llamacpp.overrides import overridden_header  # noqa: PLC0415  see above
     from kvtop.planning.llamacpp.planner import plan as plan_llamacpp  # noqa: PLC0415  see above
+    from kvtop.planning.llamacpp.prepared import overridden_model  # noqa: PLC0415  see above
 
     settings = settings_of(launch)
     if isinstance(settings, Refusal):
@@ -63,4 +65,9 @@ def _llamacpp(
         raise UnknownArchitectureError(
             "a draft model is loaded too, and its file could not be read: without it the total would be wrong"
         )
-    return plan_llamacpp(model, settings, devices, draft)
+
+    def as_read(file: GgufHeader | PreparedModel) -> GgufHeader | PreparedModel:
+        text = launch.value("override-kv")
+        return overridden_header(file, text) if isinstance(file, GgufHeader) else overridden_model(file, text)
+
+    return plan_llamacpp(as_read(model), settings, devices, None if draft is None else as_read(draft))

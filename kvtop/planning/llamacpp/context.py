@@ -66,6 +66,9 @@ def request_of(settings: LlamaSettings, hparams: HParams) -> ContextRequest:
     per_slot = settings.kv_unified_per_slot_tokens or 0
     if per_slot > 0 and ctx_tokens == 0 and settings.fit_ctx_tokens != _CONTEXT_PINNED:
         ctx_tokens = parallel * per_slot
+    if ctx_tokens == 0 and settings.fit and not unified and settings.split_mode != "tensor":
+        # `--fit` starts from the trained context for every stream; without it all of them share one (common/fit.cpp).
+        ctx_tokens = min(hparams.n_ctx_train * max(1, parallel), _WORD - 1)
     # Embeddings need the whole batch in one micro-batch.
     batch = min(settings.batch_tokens, settings.ubatch_tokens) if settings.embeddings else settings.batch_tokens
     outputs = batch if settings.embeddings else max(1, min(batch, parallel * (1 + _longest_draft(settings))))

@@ -52,6 +52,8 @@ def _context_step(settings: LlamaSettings, hparams: HParams, context: ResolvedCo
     asked = f"-c {settings.ctx_tokens}" if settings.ctx_tokens else f"the trained {hparams.n_ctx_train} tokens"
     if settings.kv_unified_per_slot_tokens and not settings.ctx_tokens:
         asked = f"{context.n_seq_max} slots of {settings.kv_unified_per_slot_tokens}"
+    elif not settings.ctx_tokens and settings.fit and context.n_stream > 1:
+        asked += f" for each of {context.n_stream} sequences (--fit, common/fit.cpp)"
     pool = (
         f"one pool of {context.n_ctx} cells for {context.n_seq_max} sequences"
         if context.kv_unified

@@ -16,7 +16,7 @@ from kvtop.planning.llamacpp.settings import LlamaSettings
 _SHARED = (
     *("ctx-size", "batch-size", "ubatch-size", "flash-attn", "swa-full", "kv-offload", "cache-type-k", "cache-type-v"),
     *("device", "override-tensor", "cpu-moe", "n-cpu-moe", "n-cpu-ffn", "gpu-layers", "split-mode", "tensor-split"),
-    *("main-gpu", "load-mode", "lazy-mode", "no-host", "op-offload"),
+    *("main-gpu", "load-mode", "lazy-mode", "no-host", "op-offload", "override-kv"),
 )
 """Options that decide memory and that the tool has too."""
 _MIB = 1024 * 1024

@@ -15,6 +15,7 @@ from kvtop.planning.llamacpp.option_rules import (
     TRUE,
 )
 from kvtop.planning.llamacpp.option_table import OptionSpec
+from kvtop.planning.llamacpp.overrides import overrides_of
 
 MASK = "***"
 """Stands for a value that kvtop never keeps."""
@@ -120,6 +121,11 @@ def _refuse_items(name: str, value: str) -> None:
         for kind in value.split(","):
             if kind not in SPECULATIVE_TYPES:
                 raise BadValueError(f"unknown speculative type: {kind}")
+    elif name == "override-kv":
+        try:
+            overrides_of(value)
+        except ValueError as error:
+            raise BadValueError(f"error: Invalid type for KV override: {error}") from error
     elif name in {"override-tensor", "spec-draft-override-tensor"} and any("=" not in it for it in value.split(",")):
         raise BadValueError("invalid value")
 

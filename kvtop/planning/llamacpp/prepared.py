@@ -7,6 +7,7 @@ from typing import TypeVar, cast
 from kvtop.domain.model_file import GgufHeader
 from kvtop.planning.llamacpp.hparams import HParams
 from kvtop.planning.llamacpp.loading import load_hparams
+from kvtop.planning.llamacpp.overrides import overridden_header
 from kvtop.planning.llamacpp.weights import WeightSet, weight_set
 
 _Found = TypeVar("_Found")
@@ -45,3 +46,16 @@ def prepare(header: GgufHeader) -> PreparedModel:
     """Read a header into hyperparameters and tensors. Raises UnknownArchitectureError where there is no exact rule."""
     hparams = load_hparams(header)
     return PreparedModel(header, hparams, weight_set(header, hparams))
+
+
+def overridden_model(model: PreparedModel, text: str | None) -> PreparedModel:
+    """The model as the engine reads it under `--override-kv`; None: it is not given.
+
+    Raises ValueError for a text that the engine would not take, UnknownArchitectureError as `prepare`.
+    """
+    if text is None:
+        return model
+    header = overridden_header(model.header, text)
+    if header.metadata == model.header.metadata:
+        return model
+    return model.remember(("override-kv", text), lambda: prepare(header))

@@ -44,6 +44,15 @@ def test_given_slots_are_not_unified_unless_asked(llama: HParams) -> None:
     assert (together.n_ctx_seq, together.n_stream) == (32768, 1)
 
 
+def test_fit_gives_every_stream_the_trained_context_where_none_is_typed(llama: HParams) -> None:
+    fitted = _resolve(llama, LlamaSettings(parallel=3))
+    assert (fitted.n_ctx, fitted.n_ctx_seq, fitted.n_stream) == (3 * 131072, 131072, 3)
+    shared = _resolve(llama, LlamaSettings(parallel=3, fit=False))
+    assert (shared.n_ctx, shared.n_ctx_seq) == (131328, 43776)
+    assert _resolve(llama, LlamaSettings(parallel=3, kv_unified=True)).n_ctx == 131072
+    assert _resolve(llama, LlamaSettings(parallel=3, ctx_tokens=4096)).n_ctx == 4608
+
+
 def test_streams_round_the_context_up_although_the_log_says_down(llama: HParams) -> None:
     context = _resolve(llama, LlamaSettings(ctx_tokens=10000, parallel=3))
     assert (context.n_ctx_seq, context.n_ctx) == (3584, 10752)
