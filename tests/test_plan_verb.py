@@ -409,3 +409,36 @@ def test_the_frontier_of_a_refused_command_is_a_refusal(model: Path, capsys: pyt
     code, _, err = plan(capsys, *words)
     assert code == 3
     assert "quantized V cache requires flash_attn" in err
+
+
+def _with_side_files(folder: Path) -> tuple[Path, Path]:
+    lora, projector = folder / "lora.gguf", folder / "mmproj.gguf"
+    for path, architecture in ((lora, "llama"), (projector, "clip")):
+        writer = gguf.GGUFWriter(path, architecture)
+        if path is lora:
+            writer.add_type("adapter")
+            writer.add_string("adapter.type", "lora")
+            writer.add_tensor("blk.1.attn_q.weight.lora_a", np.zeros((8, 64), dtype=np.float32))
+            writer.add_tensor("blk.1.attn_q.weight.lora_b", np.zeros((64, 8), dtype=np.float32))
+        else:
+            writer.add_tensor("v.patch_embd.weight", np.zeros((1024,), dtype=np.float32))
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+    return lora, projector
+
+
+def test_adapters_and_projector_are_part_of_the_plan(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lora, projector = _with_side_files(model.parent)
+    command = ("--gpu", "8GiB", "--", "llama-server", "-m", str(model), "-c", "2048")
+    bare = plan_json(capsys, *command)
+    whole = plan_json(capsys, *command, "--lora", str(lora), "--mmproj", str(projector))
+    assert whole["devices"][0]["weights_bytes"] - bare["devices"][0]["weights_bytes"] == 2 * 64 * 8 * 4 + 4096
+    assert whole["devices"][1] == bare["devices"][1]
+    assert any("compute buffers are not" in warning for warning in whole["warnings"])
+    code, out, _ = plan(capsys, "--json", *command, "--lora", str(model))
+    assert code == 3
+    assert "expect general.type to be 'adapter'" in json.loads(out)["error"]["message"]
+    code, _, err = plan(capsys, *command, "--mmproj", str(model.parent / "none.gguf"))
+    assert (code, "none.gguf: no such file" in err) == (2, True)

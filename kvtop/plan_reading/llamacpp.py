@@ -5,12 +5,13 @@ from pathlib import Path
 
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.model_file import GgufHeader
-from kvtop.domain.plan import Refusal, UnknownArchitectureError
+from kvtop.domain.plan import PlanDevice, Refusal, UnknownArchitectureError
 from kvtop.domain.plan_answer import Check, PlanAnswer
 from kvtop.plan_reading.question import Machine, Question, UsageError, answered
 from kvtop.planning.any_engine import plan_launch
 from kvtop.planning.llamacpp import fit_params as tool_rules
 from kvtop.planning.llamacpp.assumed import assume_full_attention
+from kvtop.planning.llamacpp.beside import Beside, adapter_refusal, beside, rooms_left, with_beside
 from kvtop.planning.llamacpp.largest_context import largest_context
 from kvtop.planning.llamacpp.options import config_paths, parse_llama_server, settings_of
 from kvtop.planning.llamacpp.overrides import overridden_header
@@ -18,7 +19,7 @@ from kvtop.planning.llamacpp.planner import plan
 from kvtop.planning.llamacpp.prepared import PreparedModel, prepare
 from kvtop.planning.llamacpp.settings import LlamaSettings
 from kvtop.sources.model_files.gguf import read_gguf
-from kvtop.sources.model_files.locate import locate_file, locate_hf
+from kvtop.sources.model_files.locate import find_sibling, locate_file, locate_hf
 from kvtop.sources.model_files.vantage import ModelNotFoundError, Vantage
 
 
@@ -31,7 +32,13 @@ class ReadCommand:
     header: GgufHeader
     model: PreparedModel
     draft: PreparedModel | None
+    adapters: tuple[GgufHeader, ...] = ()
+    projector: GgufHeader | None = None
     assumption: str = ""
+
+    def beside(self, devices: tuple[PlanDevice, ...]) -> Beside | Refusal:
+        """What is loaded beside the models. Raises UnknownArchitectureError."""
+        return beside(self.model, self.settings, devices, self.adapters, self.projector)
 
 
 def open_llamacpp(question: Question) -> ReadCommand | Refusal:
@@ -59,7 +66,43 @@ def open_llamacpp(question: Question) -> ReadCommand | Refusal:
             raise
         model = prepare(assume_full_attention(header))
         assumption = "every layer is plain full attention"
-    return ReadCommand(options, settings, header, model, None if draft is None else prepare(draft), assumption)
+    adapters = tuple(read_gguf(_file(question, path)) for path in settings.lora_paths)
+    refusal = next(filter(None, (adapter_refusal(adapter, model) for adapter in adapters)), None)
+    if refusal is not None:
+        return refusal
+    projector_path = _projector_path(question, options, header.path)
+    if projector_path is not None:
+        settings = replace(settings, mmproj_path=projector_path)
+    return ReadCommand(
+        options,
+        settings,
+        header,
+        model,
+        None if draft is None else prepare(draft),
+        adapters,
+        None if projector_path is None else read_gguf(projector_path),
+        assumption,
+    )
+
+
+def _file(question: Question, path: str) -> str:
+    try:
+        return locate_file(path, Vantage(cwd=str(Path.cwd()), environ=question.environment)).path
+    except ModelNotFoundError as error:
+        raise UsageError(str(error)) from error
+
+
+def _projector_path(question: Question, options: LaunchOptions, model_path: str) -> str | None:
+    """The projector that is named, or the one that `-hf` brings along with its model."""
+    named = options.value("mmproj")
+    if named is not None:
+        return _file(question, named)
+    if options.value("mmproj-url") is not None:
+        raise UsageError("--mmproj-url: give the file with --mmproj, nothing is downloaded here")
+    repository = options.value("hf-repo")
+    if options.value("model") is not None or repository is None or options.value("mmproj-auto") == "false":
+        return None
+    return find_sibling(model_path, "mmproj", repository)
 
 
 def answer_llamacpp(question: Question, machine: Machine) -> PlanAnswer | Refusal:
@@ -72,9 +115,14 @@ def answer_llamacpp(question: Question, machine: Machine) -> PlanAnswer | Refusa
     planned = plan_launch(options, model, machine.devices, draft=second)
     if isinstance(planned, Refusal):
         return planned
+    others = read.beside(machine.devices)
+    if isinstance(others, Refusal):
+        return others
+    planned = with_beside(planned, others)
     if assumption:
         planned = replace(planned, architecture=header.architecture or "?")
-    largest = largest_context(model, settings, machine.devices, machine.room_bytes(), second)
+    rooms = rooms_left(machine.room_bytes(), others)
+    largest = largest_context(model, settings, machine.devices, rooms, second)
     known = any(room is not None for room in machine.room_bytes().values())
     found = replace(
         answered(planned, machine),

@@ -39,11 +39,15 @@ def open_command(question: Question, machine: Machine) -> Opened | Refusal:
     rooms = machine.room_bytes()
     if engine == "llama.cpp":
         from kvtop.plan_reading.llamacpp import open_llamacpp  # noqa: PLC0415  one engine's rules at a time
+        from kvtop.planning.llamacpp.beside import rooms_left  # noqa: PLC0415  likewise
 
         read = open_llamacpp(question)
         if isinstance(read, Refusal):
             return read
-        ground = Ground(read.model, machine.devices, rooms, {}, read.draft)
+        others = read.beside(machine.devices)
+        if isinstance(others, Refusal):
+            return others
+        ground = Ground(read.model, machine.devices, rooms_left(rooms, others), {}, read.draft)
         return Opened(read.options, ground, read.model.hparams.n_ctx_train)
     from kvtop.plan_reading.checkpoints import open_mlx, open_vllm  # noqa: PLC0415  one engine's rules at a time
 

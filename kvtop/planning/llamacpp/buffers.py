@@ -26,7 +26,7 @@ class BufferRule:
             for extent in tensor.shape:
                 values *= extent
             size_bytes += (_MATRIX_ROW_PADDING - short) * size_bytes // values
-        return self._aligned(size_bytes)
+        return self.padded(size_bytes)
 
     def allocated_rows(self, kind: ElementType, width: int, rows: int) -> int:
         """Bytes of a cache tensor of `rows` rows of `width` values. Raises ValueError unless blocks divide rows."""
@@ -34,9 +34,10 @@ class BufferRule:
         short = width % _MATRIX_ROW_PADDING
         if self.pads_rows and short and kind.is_quantized:
             size_bytes += kind.row_bytes(_MATRIX_ROW_PADDING - short)
-        return self._aligned(size_bytes)
+        return self.padded(size_bytes)
 
-    def _aligned(self, size_bytes: int) -> int:
+    def padded(self, size_bytes: int) -> int:
+        """The next multiple of the alignment."""
         return -(-size_bytes // self.alignment_bytes) * self.alignment_bytes
 
 

@@ -1,6 +1,7 @@
 """The derivation of a plan in words, and what a person should know before trusting it."""
 
 from kvtop.domain.plan import PlanDevice, Step
+from kvtop.planning.llamacpp.beside import left_out
 from kvtop.planning.llamacpp.buffers import is_exact
 from kvtop.planning.llamacpp.context import ResolvedContext
 from kvtop.planning.llamacpp.hparams import HParams
@@ -116,8 +117,7 @@ def warnings_of(
             found.append(
                 f"{device.name}: how {device.backend} buffers round tensor sizes is not known; bytes may be off"
             )
-    if settings.mmproj_path is not None:
-        found.append("the multimodal projector (--mmproj) is not in this plan")
+    found.extend(left_out(settings))
     found.extend(_fit_warnings(settings, devices, layout))
     return tuple(found)
 

@@ -122,7 +122,9 @@ SHORTHANDS: Mapping[str, tuple[tuple[str, str], ...]] = {
 }
 """One flag that stands for several options, as far as they matter to memory or to finding the server."""
 
-ADDED_UP = frozenset({"override-kv", "override-tensor", "spec-draft-override-tensor", "spec-type"})
+ADDED_UP = frozenset(
+    {"lora", "lora-scaled", "override-kv", "override-tensor", "spec-draft-override-tensor", "spec-type"}
+)
 """Every mention counts, wherever it stands; of all other options the last word counts."""
 
 GREATEST = frozenset({"n-cpu-moe", "n-cpu-ffn", "spec-draft-n-cpu-moe"})

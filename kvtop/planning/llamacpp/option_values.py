@@ -15,7 +15,7 @@ from kvtop.planning.llamacpp.option_rules import (
     TRUE,
 )
 from kvtop.planning.llamacpp.option_table import OptionSpec
-from kvtop.planning.llamacpp.overrides import overrides_of
+from kvtop.planning.llamacpp.overrides import csv_fields, overrides_of
 
 MASK = "***"
 """Stands for a value that kvtop never keeps."""
@@ -121,13 +121,27 @@ def _refuse_items(name: str, value: str) -> None:
         for kind in value.split(","):
             if kind not in SPECULATIVE_TYPES:
                 raise BadValueError(f"unknown speculative type: {kind}")
+    elif name in {"lora-scaled", "control-vector-scaled"}:
+        _refuse_scales(name, value)
     elif name == "override-kv":
-        try:
-            overrides_of(value)
-        except ValueError as error:
-            raise BadValueError(f"error: Invalid type for KV override: {error}") from error
+        _refuse_overrides(value)
     elif name in {"override-tensor", "spec-draft-override-tensor"} and any("=" not in it for it in value.split(",")):
         raise BadValueError("invalid value")
+
+
+def _refuse_scales(name: str, value: str) -> None:
+    for item in csv_fields(value):
+        _, *scales = item.split(":")
+        if len(scales) != 1:
+            raise BadValueError(f"{name} format: FNAME:SCALE")
+        real(scales[0])
+
+
+def _refuse_overrides(value: str) -> None:
+    try:
+        overrides_of(value)
+    except ValueError as error:
+        raise BadValueError(f"error: Invalid type for KV override: {error}") from error
 
 
 def _state(name: str, value: str, *, with_auto: bool) -> str:

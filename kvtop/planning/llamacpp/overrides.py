@@ -14,7 +14,7 @@ _UNSIGNED = 2**32
 
 def overrides_of(text: str) -> tuple[tuple[str, Scalar], ...]:
     """(key, value) of each `KEY=TYPE:VALUE`. Raises ValueError(item) for one that the engine would not take."""
-    return tuple(_override(item) for item in _fields(text))
+    return tuple(_override(item) for item in csv_fields(text))
 
 
 def _override(item: str) -> tuple[str, Scalar]:
@@ -34,7 +34,7 @@ def _override(item: str) -> tuple[str, Scalar]:
     raise ValueError(item)
 
 
-def _fields(text: str) -> list[str]:
+def csv_fields(text: str) -> list[str]:
     """A row of comma-separated values: a quote at the start of a field keeps its commas (parse_csv_row)."""
     fields, field, is_quoted, index = [], "", False, 0
     while index < len(text):

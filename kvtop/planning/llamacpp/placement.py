@@ -79,15 +79,7 @@ def place(
 
 
 def _participating(settings: LlamaSettings, devices: tuple[PlanDevice, ...]) -> tuple[PlanDevice, ...] | Refusal:
-    chosen = devices
-    if settings.devices:
-        known = {
-            name: device for index, device in enumerate(devices) for name in (device.name, _engine_name(device, index))
-        }
-        missing = [name for name in settings.devices if name != "none" and name not in known]
-        if missing:
-            raise UnknownArchitectureError(f"--device {missing[0]} is none of the devices to plan for")
-        chosen = tuple(known[name] for name in settings.devices if name != "none")
+    chosen = chosen_devices(settings.devices, devices) if settings.devices else devices
     if settings.split_mode != "none" or not chosen:
         return chosen
     if settings.main_gpu < 0:
@@ -95,6 +87,20 @@ def _participating(settings: LlamaSettings, devices: tuple[PlanDevice, ...]) -> 
     if settings.main_gpu >= len(chosen):
         return Refusal(ENGINE, f"invalid value for main_gpu: {settings.main_gpu} (available devices: {len(chosen)})")
     return (chosen[settings.main_gpu],)
+
+
+def chosen_devices(names: Sequence[str], devices: tuple[PlanDevice, ...]) -> tuple[PlanDevice, ...]:
+    """The devices of a `--device` list, by the engine's names or ours; "none" adds none.
+
+    Raises UnknownArchitectureError for a name that is not among `devices`.
+    """
+    known = {
+        name: device for index, device in enumerate(devices) for name in (device.name, _engine_name(device, index))
+    }
+    missing = [name for name in names if name != "none" and name not in known]
+    if missing:
+        raise UnknownArchitectureError(f"--device {missing[0]} is none of the devices to plan for")
+    return tuple(known[name] for name in names if name != "none")
 
 
 def _engine_name(device: PlanDevice, index: int) -> str:

@@ -69,3 +69,8 @@ class LlamaSettings:
     draft_type_v: CacheType = "f16"
     draft: DraftSettings | None = None
     mmproj_path: str | None = None
+    mmproj_offload: bool = True
+    mmproj_device: str | None = None
+    """`--mmproj-device`; None takes the first of `devices`, or of all."""
+    lora_paths: tuple[str, ...] = ()
+    has_control_vector: bool = False

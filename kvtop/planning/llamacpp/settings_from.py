@@ -3,6 +3,7 @@
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import Refusal
 from kvtop.planning.llamacpp.option_values import real, split_list, whole
+from kvtop.planning.llamacpp.overrides import csv_fields
 from kvtop.planning.llamacpp.settings import DraftSettings, LlamaSettings
 
 _MIB = 1024 * 1024
@@ -61,6 +62,10 @@ def settings_of(options: LaunchOptions) -> LlamaSettings | Refusal:
         draft_type_v=value("spec-draft-type-v") or "f16",
         draft=_draft(options),
         mmproj_path=value("mmproj"),
+        mmproj_offload=_switch(value("mmproj-offload")) is not False,
+        mmproj_device=value("mmproj-device"),
+        lora_paths=_adapters(options),
+        has_control_vector=bool(value("control-vector") or value("control-vector-scaled")),
     )
 
 
@@ -74,6 +79,12 @@ def _draft(options: LaunchOptions) -> DraftSettings | None:
         type_v=options.value("spec-draft-type-v") or "f16",
         gpu_layers=_layers(options.value("spec-draft-ngl")),
     )
+
+
+def _adapters(options: LaunchOptions) -> tuple[str, ...]:
+    plain, scaled = options.value("lora"), options.value("lora-scaled")
+    paths = [] if plain is None else csv_fields(plain)
+    return (*paths, *(item.partition(":")[0] for item in ([] if scaled is None else csv_fields(scaled))))
 
 
 def _overrides(value: str | None) -> tuple[tuple[str, str], ...] | Refusal:

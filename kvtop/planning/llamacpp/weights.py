@@ -251,6 +251,19 @@ def _site_devices(site: int, hparams: HParams, placement: Placement, last: int) 
     return {placement.layers[site]}
 
 
+def tensor_devices(
+    weight_set: WeightSet, hparams: HParams, overridden: Mapping[str, str], placement: Placement
+) -> dict[str, str]:
+    """Where each tensor lies that is on one device, by full name."""
+    found = {}
+    for name, site, weight in weight_set.named(hparams):
+        if site == EVERY_LAYER:
+            continue
+        usual = next(iter(_site_devices(site, hparams, placement, hparams.n_layer_all))) if weight.fits_gpu else HOST
+        found[name] = overridden.get(name, usual)
+    return found
+
+
 def repacked(tensor: TensorInfo) -> bool:
     """Whether an AVX2 build keeps this matrix in a CPU_REPACK buffer (ggml/src/ggml-cpu/repack.cpp).
 

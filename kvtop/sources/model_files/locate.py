@@ -26,6 +26,7 @@ _MANIFEST_BYTES = 1 << 20
 _FILE_LIMIT = 10_000
 _SIDE_FILES = ("mmproj", "imatrix", "mtp-", "eagle3-", "dflash-", "dspark-")
 """In the name of a GGUF file that is no model by itself (`gguf_filename_is_model`, common/download.cpp b11434)."""
+_SNAPSHOTS = "snapshots"
 _DEFAULT_TAGS = ("Q4_K_M", "Q8_0")
 
 
@@ -121,6 +122,36 @@ def locate_hf(name: str, vantage: Vantage, *, file: str | None = None) -> Locate
             return Located(located.path, note, located.parts)
         tried.append(f"{flat}/{prefix}*")
     raise ModelNotFoundError(name, reasons[0] if reasons else "not in llama.cpp's cache", tuple(dict.fromkeys(tried)))
+
+
+def find_sibling(model_path: str, keyword: str, repository: str) -> str | None:
+    """The file that `-hf` takes along with a model, by a word in its name (`find_best_sibling`, common/download.cpp).
+
+    In the model's folder of the snapshot first, then in those above it; of several the closest in bits, then the first
+    by name.
+    """
+    folder = Path(model_path).parent
+    prefix = ""
+    if _SNAPSHOTS not in folder.parts:
+        # The flat cache of old builds: one folder for all, and the repository before every name.
+        prefix = f"{repository.partition(':')[0].replace('/', '_')}_"
+    bits = _quantization_bits(Path(model_path).name)
+    while True:
+        names = [entry for entry in sorted(_names(str(folder))) if entry.endswith(".gguf") and entry.startswith(prefix)]
+        found = [entry for entry in names if keyword in entry]
+        if found:
+            return str(folder / min(found, key=lambda entry: abs(_quantization_bits(entry) - bits)))
+        if prefix or folder.parent.name == _SNAPSHOTS or folder.parent == folder:
+            return None
+        folder = folder.parent
+
+
+def _quantization_bits(name: str) -> int:
+    """The first number in the tag of a file's name: 4 of "gemma-Q4_K_M.gguf", 16 of "mmproj-F16.gguf", else 0."""
+    stem = re.sub(r"-\d{5}-of-\d{5}$", "", name.removesuffix(".gguf"))
+    tag = re.search(r"[-.]([A-Z0-9_]+)$", stem, re.IGNORECASE)
+    number = re.search(r"\d+", tag[1]) if tag else None
+    return int(number[0]) if number else 0
 
 
 def locate_ollama(name: str, vantage: Vantage) -> Located:

@@ -10,6 +10,7 @@ from kvtop.sources.model_files.hub_cache import hub_directory, is_repository
 from kvtop.sources.model_files.locate import (
     ModelNotFoundError,
     Vantage,
+    find_sibling,
     locate_checkpoint,
     locate_file,
     locate_hf,
@@ -246,6 +247,33 @@ def test_hf_in_the_flat_cache_of_old_builds(root: Path, environ: Mapping[str, st
 def test_hf_refuses_other_names(eyes: Vantage, name: str) -> None:
     with pytest.raises(ModelNotFoundError, match="invalid HF repo format"):
         locate_hf(name, eyes)
+
+
+def test_a_projector_comes_with_the_model_of_its_repository(root: Path) -> None:
+    files = (
+        "m-Q4_K_M.gguf",
+        "m-F16.gguf",
+        "mmproj-F16.gguf",
+        "mmproj-Q8_0.gguf",
+        "big/m-Q8_0.gguf",
+        "big/mmproj-m.gguf",
+    )
+    folder = _snapshot(root / HUB, "u/r", (*files, "deep/down/m-Q8_0.gguf"))
+
+    def of(name: str) -> str | None:
+        found = find_sibling(str(folder / name), "mmproj", "u/r:Q8_0")
+        return None if found is None else str(Path(found).relative_to(folder))
+
+    assert of("m-Q4_K_M.gguf") == "mmproj-Q8_0.gguf"
+    assert of("m-F16.gguf") == "mmproj-F16.gguf"
+    assert of("big/m-Q8_0.gguf") == "big/mmproj-m.gguf"
+    assert of("deep/down/m-Q8_0.gguf") == "mmproj-Q8_0.gguf"
+    assert find_sibling(str(_snapshot(root / HUB, "u/text", ("m.gguf",)) / "m.gguf"), "mmproj", "u/text") is None
+    for name in ("u_r_m.gguf", "u_r_mmproj-F16.gguf", "u_other_mmproj-F16.gguf"):
+        _write(root / "flat" / name)
+    flat = str(root / "flat")
+    assert find_sibling(f"{flat}/u_r_m.gguf", "mmproj", "u/r") == f"{flat}/u_r_mmproj-F16.gguf"
+    assert find_sibling(f"{flat}/u_r_m.gguf", "mmproj", "u/none") is None
 
 
 def _ollama(store: Path, manifest: str, digest: str, media_type: str = "application/vnd.ollama.image.model") -> None:
