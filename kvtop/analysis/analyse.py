@@ -68,7 +68,7 @@ def _server_view(history: History, reading: ServerReading, sample: Sample, proce
     watched = history.growth.setdefault(reading.id, Watched())
     watched.add(sample.taken_at, {**held_tokens(reading), **held_memory(reading, where.rows)})
     filling = time_to_full(watched, reading, plan)
-    if filling.state is Filling.UNKNOWN:
+    if filling.state is Filling.UNKNOWN and filling.tokens_left is None:
         filling = memory_to_full(watched, reading, plan, (device for device, _ in where.rows))
     headroom = _headroom(filling.tokens_left, where)
     prompt, generated = _rates(history, reading, sample.taken_at)

@@ -111,6 +111,7 @@ def time_to_full(watched: Watched, reading: ServerReading, plan: MemoryPlan | No
         return TimeToFull(Filling.UNKNOWN)
     held = watched.points[-1][1]
     found: list[TimeToFull] = []
+    lefts: list[int] = []
     unsure = False
     for cause, names, capacity in limits:
         if any(name not in held for name in names):
@@ -118,6 +119,7 @@ def time_to_full(watched: Watched, reading: ServerReading, plan: MemoryPlan | No
             continue
         used = sum(held[name] for name in names)
         left = max(capacity - used, 0)
+        lefts.append(left)
         if used >= capacity * _FULL_RATIO and _is_busy(reading, names):
             return TimeToFull(Filling.FULL, cause=cause, tokens_left=left)
         rates = [watched.per_second(name) for name in names]
@@ -128,7 +130,8 @@ def time_to_full(watched: Watched, reading: ServerReading, plan: MemoryPlan | No
             found.append(TimeToFull(Filling.GROWING, left / rate, cause, left, rate))
     if found:
         return min(found, key=lambda it: it.seconds or 0.0)
-    least = min((capacity - sum(held.get(name, 0) for name in names) for _, names, capacity in limits), default=None)
+    # A limit that nobody counts against may be the one that is met first.
+    least = min(lefts) if len(lefts) == len(limits) else None
     return TimeToFull(Filling.UNKNOWN if unsure else Filling.STEADY, tokens_left=least)
 
 

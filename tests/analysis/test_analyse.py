@@ -35,6 +35,12 @@ def _card_sample() -> Sample:
     return scenario("rtx4090_llamacpp").at(8.0)
 
 
+def test_room_in_the_cache_is_told_before_its_growth_is() -> None:
+    view = _only(_frames(scenario("rtx4090_llamacpp"), 0.0))
+    cache = view.kv_cache
+    assert view.headroom.cache_tokens_left == (cache.capacity_tokens or 0) - (cache.used_tokens or 0) > 0
+
+
 @pytest.mark.parametrize("second", [0.0, 2.0, 3.0, 8.0, 3600.0])
 @pytest.mark.parametrize("chosen", SCENARIOS, ids=lambda it: it.name)
 def test_every_scenario_adds_up(chosen: Scenario, second: float) -> None:

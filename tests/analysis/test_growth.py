@@ -35,7 +35,8 @@ def after(readings: list[ServerReading], plan: MemoryPlan | None = None, step_se
 
 
 def test_one_reading_tells_no_rate() -> None:
-    assert after([slots((4096, 100, True))]).state is Filling.UNKNOWN
+    found = after([slots((4096, 100, True), (4096, 900, True))])
+    assert (found.state, found.tokens_left) == (Filling.UNKNOWN, 3196)
 
 
 def test_a_slot_meets_its_own_limit_at_its_own_pace() -> None:
@@ -73,6 +74,8 @@ def test_a_full_slot_is_full_only_while_somebody_waits_for_it() -> None:
 def test_unread_slots_are_unknown_and_not_steady() -> None:
     reading = replace(SERVER, slots=(Slot(0, 4096, None, True),))
     assert after([reading] * 4).state is Filling.UNKNOWN
+    half = replace(SERVER, slots=(Slot(0, 4096, None, True), Slot(1, 4096, 96, False)))
+    assert after([half] * 4).tokens_left is None
     assert after([SERVER] * 4).state is Filling.UNKNOWN
 
 

@@ -215,17 +215,20 @@ class KvtopApp(KeepsFiles, App[None]):
         self.exit()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Would this do anything now? A screen does not lead to itself, nor to a server where there is none."""
+        """Would this do anything now? A screen does not lead to itself."""
         if action == "show":
-            (name,) = parameters
-            asks, plays = self.selected() is not None, self.player is not None
-            there = {SERVER: asks, RECORDING: plays} | dict.fromkeys(
-                (WHAT_IF, FRONTIER), asks and self.desk is not None
-            )
-            return name != self.current_mode and there.get(str(name), True)
+            return parameters[0] != self.current_mode
         if action == "move":
             return isinstance(self.screen, KvtopScreen)
         return super().check_action(action, parameters)
+
+    def has_something(self, screen: str) -> bool:
+        """Is there anything on that screen but the words that say why there is nothing?"""
+        if screen == RECORDING:
+            return self.player is not None
+        if screen in {SERVER, WHAT_IF, FRONTIER}:
+            return self.selected() is not None and (screen == SERVER or self.desk is not None)
+        return True
 
     async def action_show(self, name: str) -> None:
         """To a screen."""

@@ -18,7 +18,6 @@ ROLES = (
     "title",
     "strong",
     "faint",
-    "good",
     "warning",
     "error",
     "stale",

@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from rich.cells import cell_len
+
 from kvtop.domain.frame import Frame, ServerView
 from kvtop.domain.headroom import Filling
 from kvtop.text import bytes_text, duration_text, rate_text, ratio_text, tokens_text
+from kvtop.views.tui.empty_lines import unasked_lines
 from kvtop.views.tui.finding_lines import finding_lines
 from kvtop.views.tui.history_lines import history_lines
 from kvtop.views.tui.hosted_lines import hosted_lines
@@ -48,10 +51,9 @@ class Look:
 
 def detail_lines(view: ServerView | None, frame: Frame, trail: Trail, look: Look) -> list[Line]:
     """The whole page, or one panel of it, to be scrolled."""
-    if view is None:
-        gone = "No server is selected." if frame.servers else "There is no server."
-        return [(Piece(gone, "strong"),), (Piece("Esc goes back to the overview.", "faint"),)]
     width = look.width
+    if view is None:
+        return unasked_lines("No server is selected: the filter hides them all.", frame, width)
     if look.panel is Panel.DERIVATION:
         return derivation_lines(view, width)
     if look.panel is Panel.LEDGER:
@@ -75,10 +77,12 @@ def detail_lines(view: ServerView | None, frame: Frame, trail: Trail, look: Look
 
 
 def preview_lines(view: ServerView, frame: Frame, trail: Trail, width: int, height: int) -> list[Line]:
-    """The page in little, for the room below a short table: whole sections, as many as `height` lines hold."""
+    """The page in little, for the room below a short table: headroom, and as many whole sections as there is room."""
+    if height < 2:
+        return []
     is_wide = width >= _TWO_COLUMNS
     half = (width - 3) // 2 if is_wide else width
-    numbers, slots = device_ledgers(view, frame, half), slot_lines(view, half)
+    numbers, slots = device_ledgers(view, frame, half, brief=True), slot_lines(view, half)
     groups = [numbers, [slots]] if is_wide else [[slots, *numbers]]
     room = height - 2
     columns = [_stacked(_fitting(group, room)) for group in groups]
@@ -87,9 +91,16 @@ def preview_lines(view: ServerView, frame: Frame, trail: Trail, width: int, heig
         plots = history_lines(view, trail, _PREVIEW_SECONDS, half, _PREVIEW_PLOTS - 1)
         columns[-1] = _stacked([columns[-1], plots])
     body = beside(columns[0], columns[1], half) if is_wide else columns[0]
-    if not body:
-        return []
-    return [(), (Piece("▸ ", "key"), Piece(left(_room(view), width - 2).rstrip(), "strong")), *body]
+    room_told = " · ".join(_as_many(_room(view), width - 2))
+    return [(), (Piece("▸ ", "key"), Piece(left(room_told, width - 2).rstrip(), "strong")), *body]
+
+
+def _as_many(words: list[str], width: int) -> list[str]:
+    """The first of them that stand in a line of that width, joined by " · "; the first always."""
+    count = len(words)
+    while count > 1 and cell_len(" · ".join(words[:count])) > width:
+        count -= 1
+    return words[:count]
 
 
 def _fitting(sections: list[list[Line]], height: int) -> list[list[Line]]:
@@ -126,26 +137,25 @@ def derivation_lines(view: ServerView, width: int) -> list[Line]:
 def _state(view: ServerView, width: int) -> list[Line]:
     reading = view.reading
     words, role = verdict_text(view)
-    where = " · ".join(
-        filter(
-            None,
-            (
-                f"{engine_text(reading.engine)} {reading.version or ''}".strip(),
-                reading.url or reading.id,
-                _pids(reading.pids),
-                "on another machine: nothing is measured" if reading.is_remote else "",
-            ),
-        )
+    told = (
+        f"{engine_text(reading.engine)} {reading.version or ''}".strip(),
+        reading.url or reading.id,
+        _pids(reading.pids),
+        "on another machine: nothing is measured" if reading.is_remote else "",
     )
-    lines: list[Line] = [(Piece(f"{words}  ", role or "strong"), Piece(left(where, width - len(words) - 2).rstrip()))]
-    lines += [(Piece(text),) for text in wrap(_room(view), width)]
+    where = [text for text in told if text]
+    near = _as_many(where, width - cell_len(words) - 2)
+    first = left(" · ".join(near), width - cell_len(words) - 2).rstrip()
+    lines: list[Line] = [(Piece(f"{words}  ", role or "strong"), Piece(first))]
+    lines += [(Piece(text),) for text in wrap(" · ".join(where[len(near) :]), width) if text]
+    lines += [(Piece(text),) for text in wrap(" · ".join(_room(view)), width)]
     if reading.hint:
         lines += [(Piece(text, "warning"),) for text in wrap(f"→ {reading.hint}", width)]
     return lines
 
 
-def _room(view: ServerView) -> str:
-    """Headroom, and when it will be used up as things go."""
+def _room(view: ServerView) -> list[str]:
+    """Headroom, and when it will be used up as things go; the least important last."""
     filling = view.time_to_full
     words = {
         Filling.STEADY: "nothing grows",
@@ -156,16 +166,16 @@ def _room(view: ServerView) -> str:
         words = f"{filling.cause} full in {duration_text(filling.seconds)} at this pace"
         if filling.tokens_per_second is not None:
             words += f" ({rate_text(filling.tokens_per_second)} tokens/s)"
-    return f"headroom {headroom_text(view)} · {words}" + _free(view)
+    return [f"headroom {headroom_text(view)}", words, *_free(view)]
 
 
-def _free(view: ServerView) -> str:
+def _free(view: ServerView) -> list[str]:
     free = view.headroom.device_free_bytes
     sizes = [size for _, size in free if size is not None]
     if len(free) > 2 and len(sizes) == len(free):
         low, high = bytes_text(min(sizes)), bytes_text(max(sizes))
-        return f" · free on each of {len(free)} devices: {low if low == high else f'{low} to {high}'}"
-    return "".join(f" · free on {device}: {bytes_text(size)}" for device, size in free)
+        return [f"free on each of {len(free)} devices: {low if low == high else f'{low} to {high}'}"]
+    return [f"free on {device}: {bytes_text(size)}" for device, size in free]
 
 
 def _pids(pids: tuple[int, ...]) -> str:

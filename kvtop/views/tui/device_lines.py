@@ -81,7 +81,9 @@ def device_lines(rows: tuple[DeviceRow, ...], width: int, height: int) -> list[L
 
 def legend(width: int) -> list[Line]:
     """Glyph, colour and word of every part: always on the screen."""
-    return fold([(Piece(look.glyph, look.role), Piece(" " + look.word, "faint")) for look in LOOKS], width)
+    words = [(Piece(look.glyph, look.role), Piece(" " + look.word, "faint")) for look in LOOKS]
+    wide, narrow = fold(words, width), fold(words, width, gap=1)
+    return narrow if len(narrow) < len(wide) else wide
 
 
 def _amount(row: DeviceRow) -> str:

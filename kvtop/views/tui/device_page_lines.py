@@ -1,12 +1,11 @@
 """The Devices screen as lines: heat, power, utilisation, clocks, slices, and every process on each device."""
 
-from itertools import accumulate
-
 from kvtop.domain.device import Device
 from kvtop.domain.frame import DeviceView, Frame
 from kvtop.text import bytes_text, ratio_text
 from kvtop.views.tui.device_lines import DeviceRow, device_rows, tall_lines
-from kvtop.views.tui.lines import Line, Piece, fold, left, model_text, right, rule
+from kvtop.views.tui.lines import Line, Piece, fold, left, right, rule
+from kvtop.views.tui.model_names import model_text
 
 
 def device_page_lines(frame: Frame | None, interval_seconds: float, width: int) -> list[Line]:
@@ -23,17 +22,20 @@ def device_page_lines(frame: Frame | None, interval_seconds: float, width: int) 
     return lines
 
 
-_COLUMNS = (("device", 12), ("busy", 6), ("heat", 6), ("power", 12), ("clock", 10), ("used", 22))
+_COLUMNS = (("device", 0), ("busy", 4), ("heat", 3), ("power", 2), ("clock", 5), ("used", 1))
+"""(title, rank): the higher, the sooner it goes where room is short."""
 
 
 def _summary(frame: Frame, width: int) -> list[Line]:
-    """A line a device, to be compared; the last columns go where they do not fit."""
-    ends = list(accumulate(size for _, size in _COLUMNS))
-    fitting = [name for (name, _), end in zip(_COLUMNS, ends, strict=True) if end <= width]
-    lines: list[Line] = [rule("All devices", width)]
+    """A line a device, to be compared; every column as wide as what stands in it."""
     rows = [{name: name for name, _ in _COLUMNS}, *(_cells(view) for view in frame.devices)]
+    widths = {name: max(len(cells[name]) for cells in rows) + 2 for name, _ in _COLUMNS}
+    ranks = dict(_COLUMNS)
+    while sum(widths.values()) > width + 2 and len(widths) > 1:
+        del widths[max(widths, key=lambda name: ranks[name])]
+    lines: list[Line] = [rule("All devices", width)]
     for number, cells in enumerate(rows):
-        text = "".join(left(cells[name], size) for name, size in _COLUMNS if name in fitting)
+        text = "".join(f"{cells[name]:<{size}}" for name, size in widths.items())
         lines.append((Piece(text.rstrip(), "faint" if number == 0 else ""),))
     return lines
 
@@ -64,7 +66,8 @@ def _section(view: DeviceView, row: DeviceRow, names: dict[str, str | None], wid
         model = model_text(names.get(server_id), max(width - 36, 8))
         lines.append(_process(server_id, split.driver.value_bytes, model, width))
     for other in view.others:
-        who = f"{other.name or 'not a process kvtop may see'} {' '.join(other.contexts)}".rstrip()
+        who = other.name or "a process that kvtop may not see"
+        who += f" ({' '.join(other.contexts)})" if other.contexts else ""
         lines.append(_process(f"pid {other.pid}", other.used_bytes, who, width))
     if device.processes is None:
         lines.append((Piece("The driver gives no list of its processes.", "warning"),))

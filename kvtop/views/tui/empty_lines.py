@@ -26,13 +26,27 @@ def no_server_lines(frame: Frame, width: int) -> list[Line]:
         ("What one would take", "kvtop plan -- llama-server -m FILE"),
         ("A tour without one", "kvtop --demo"),
     )
-    lines.append(())
-    for what, command in next_steps:
+    return [*lines, (), *command_lines(next_steps, width)]
+
+
+def command_lines(steps: tuple[tuple[str, str], ...], width: int) -> list[Line]:
+    """(What it is for, the command), side by side or one below the other."""
+    lines: list[Line] = []
+    for what, command in steps:
         if len(command) + 26 <= width:
             lines.append((Piece(f"{what:<26}", "faint"), Piece(command, "key")))
         else:
             lines += [(Piece(what, "faint"),), (Piece(f"  {command}", "key"),)]
     return lines
+
+
+def unasked_lines(why: str, frame: Frame | None, width: int) -> list[Line]:
+    """A screen about one server where none can be asked: what is missing, or `why` it cannot be told."""
+    if frame is None or (frame.pending and not frame.servers):
+        return looking_lines(frame, width)
+    if not frame.servers:
+        return no_server_lines(frame, width)
+    return [(Piece(part, "strong"),) for part in wrap(why, width)]
 
 
 def no_match_lines(words: str, width: int) -> list[Line]:

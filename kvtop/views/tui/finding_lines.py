@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from kvtop.domain.frame import Finding, Frame
-from kvtop.views.tui.lines import Line, Piece, left, model_text, rule, wrap
+from kvtop.views.tui.lines import Line, Piece, left, rule, wrap
+from kvtop.views.tui.model_names import model_text
 
 SEVERITY_LOOK = {"error": ("■", "error"), "warning": ("▲", "warning"), "info": ("•", "faint")}
 """Severity -> (mark, role), from the gravest."""

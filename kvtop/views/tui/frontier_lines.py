@@ -6,7 +6,7 @@ from kvtop.text import UNKNOWN_TEXT, bytes_text, tokens_text
 from kvtop.views.tui.lines import Line, Piece, clip, left, right, rule, wrap
 
 _MARKS = {
-    Fit.FITS: ("fits", "good"),
+    Fit.FITS: ("fits", ""),
     Fit.TIGHT: ("tight", "warning"),
     Fit.TOO_LARGE: ("no", "error"),
     Fit.UNKNOWN: (UNKNOWN_TEXT, "faint"),

@@ -8,6 +8,8 @@ from kvtop.text import bytes_text, tokens_text
 from kvtop.views.tui.lines import Line, Piece, right, rule, wrap
 from kvtop.views.tui.segments import KV_USED, OF_SEGMENT, bar, split_parts
 
+_ONE_LINE = 96
+"""From this width on a figure and who says so stand in one line."""
 _WORDS = {Segment.KV_CACHE: "KV cache"}
 
 
@@ -26,8 +28,11 @@ def ledgers(view: ServerView, frame: Frame, width: int) -> list[Line]:
     return lines
 
 
-def device_ledgers(view: ServerView, frame: Frame, width: int) -> list[list[Line]]:
-    """A section a device, ranks that hold the same share one; where no device is known, one that says why."""
+def device_ledgers(view: ServerView, frame: Frame, width: int, *, brief: bool = False) -> list[list[Line]]:
+    """A section a device, ranks that hold the same share one; where no device is known, one that says why.
+
+    `brief`: each figure in one line, so without who says so where that would take a second one.
+    """
     groups: list[tuple[list[str], Split]] = []
     for split in view.splits:
         same = next((ids for ids, first in groups if replace(split, device_id=first.device_id) == first), None)
@@ -35,7 +40,19 @@ def device_ledgers(view: ServerView, frame: Frame, width: int) -> list[list[Line
             groups.append(([split.device_id], split))
         else:
             same.append(split.device_id)
-    return [_ledger(ids, split, frame, width) for ids, split in groups] or [_no_split(view, width)]
+    brief = brief and width < _ONE_LINE
+    return [_ledger(ids, split, frame, width, brief=brief) for ids, split in groups] or [_no_split(view, width)]
+
+
+def _each_of(ids: list[str]) -> str:
+    """ "gpu0", "each of gpu0 and gpu2", "each of gpu0 to gpu7": a run of numbers is told by its ends."""
+    if len(ids) == 1:
+        return ids[0]
+    stem = ids[0].rstrip("0123456789")
+    first = ids[0].removeprefix(stem)
+    if len(ids) > 2 and first and ids == [f"{stem}{int(first) + place}" for place in range(len(ids))]:
+        return f"each of {ids[0]} to {ids[-1]}"
+    return f"each of {', '.join(ids[:-1])} and {ids[-1]}"
 
 
 def basis_text(figure: Figure) -> str:
@@ -52,10 +69,9 @@ def _no_split(view: ServerView, width: int) -> list[Line]:
     return [rule("Memory", width), *((Piece(text),) for text in wrap(why, width))]
 
 
-def _ledger(ids: list[str], split: Split, frame: Frame, width: int) -> list[Line]:
+def _ledger(ids: list[str], split: Split, frame: Frame, width: int, *, brief: bool) -> list[Line]:
     device = next((row.device for row in frame.devices if row.device.id == split.device_id), None)
-    where = split.device_id if len(ids) == 1 else f"each of {', '.join(ids)}"
-    title = f"Memory on {where}" + (f" · {device.name}" if device is not None else "")
+    title = f"Memory on {_each_of(ids)}" + (f" · {device.name}" if device is not None else "")
     parts = split_parts((split,))
     lines = [rule(title, width), bar(parts, width)]
     figures = [figure.value_bytes for _, figure in split.segments()]
@@ -63,24 +79,24 @@ def _ledger(ids: list[str], split: Split, frame: Frame, width: int) -> list[Line
     total = sum(known)
     for segment, figure in split.segments():
         look = OF_SEGMENT[segment]
-        lines += _row(look.glyph, look.role, _WORDS.get(segment, look.word), figure, width)
+        lines += _row(look.glyph, look.role, _WORDS.get(segment, look.word), figure, width, brief=brief)
         if segment is Segment.KV_CACHE:
             used = f"{KV_USED.glyph} {bytes_text(split.kv_used_bytes)} of it holds tokens now"
             lines.append((Piece("    "), Piece(used[0], KV_USED.role), Piece(used[1:], "faint")))
     lines.append((Piece("  " + "─" * 24, "faint"),))
-    lines += _row("=", "strong", "driver", split.driver, width)
+    lines += _row("=", "strong", "total", split.driver, width, brief=brief)
     if not known:
         lines.append((Piece("  no part of it is known", "faint"),))
     elif split.driver.value_bytes is None:
         lines.append((Piece(f"  {'known parts':<14}{bytes_text(total):>9}", "faint"),))
-    elif len(known) < len(figures):
+    elif len(known) < len(figures) and total != split.driver.value_bytes:
         lines.append((Piece(f"  {'parts known':<14}{bytes_text(total):>9}  the rest is unknown", "faint"),))
     elif total != split.driver.value_bytes:
         lines.append((Piece(f"  the parts add up to {bytes_text(total)}", "warning"),))
     return lines
 
 
-def _row(glyph: str, role: str, word: str, figure: Figure, width: int) -> list[Line]:
+def _row(glyph: str, role: str, word: str, figure: Figure, width: int, *, brief: bool) -> list[Line]:
     basis = basis_text(figure)
     head = (
         Piece(f"{glyph} ", role),
@@ -88,9 +104,9 @@ def _row(glyph: str, role: str, word: str, figure: Figure, width: int) -> list[L
         Piece(right(bytes_text(figure.value_bytes), 9), "strong"),
         Piece(f"  {basis:<20}", "warning" if figure.basis is Basis.UNKNOWN else ""),
     )
-    if not figure.source:
+    if not figure.source or brief:
         return [head]
-    if width < 96:
+    if width < _ONE_LINE:
         return [head, *((Piece(f"    {text}", "faint"),) for text in wrap(figure.source, width - 4))]
     first, *rest = wrap(figure.source, width - 48)
     return [(*head, Piece(f" {first}", "faint")), *((Piece(" " * 48 + text, "faint"),) for text in rest)]

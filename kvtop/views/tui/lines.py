@@ -1,6 +1,5 @@
 """Lines of styled text as plain values: what every panel draws into, and the fitting of words to columns."""
 
-import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -20,18 +19,10 @@ class Piece(NamedTuple):
 
 Line = tuple[Piece, ...]
 
-_QUANTIZATION = re.compile(
-    r"[-_.]((?:UD-)?(?:IQ\d\w*|Q\d\w*|T?Q\d_\d|B?F16|FP16|FP8\w*|NVFP4|MXFP4\w*|AWQ|GPTQ\w*|INT[48]|W\dA\d+|\d+bit))$",
-    re.IGNORECASE,
-)
-_PARAMETERS = re.compile(r"(?<![A-Za-z0-9.])\d+(?:\.\d+)?[BM](?:-A\d+(?:\.\d+)?B)?(?![A-Za-z0-9])", re.IGNORECASE)
-_FILLER = re.compile(r"[-_.](?:Instruct|it|chat|hf|GGUF)(?:[-_.]|$)", re.IGNORECASE)
-_SHARD = re.compile(r"-\d{5}-of-\d{5}$")
-
 # One column for one column, so that no width is computed twice. Whatever is not listed becomes "_": "?" means unknown.
 _ASCII = {
-    **dict(zip("█▓░▚▌▄▒≡·", "#=-%+~!x.", strict=True)),
-    **dict(zip("…→←↑↓▸▲■●±≤─│•○", "~><^v>!#*+<-|-o", strict=True)),
+    **dict(zip("█▓░▚▌▄▒≡·", "#=-%+~:x.", strict=True)),
+    **dict(zip("…→←↑↓▸▲■●±≤─│•○◆", "~><^v>!X*+<-|-o!", strict=True)),
     **{chr(dots): "*" for dots in range(0x2801, 0x2900)},
     "\u2800": " ",
     "°": " ",
@@ -103,30 +94,6 @@ def rule(title: str, width: int) -> Line:
     """A section's head: ── title ─────."""
     head = clip(title, max(width - 6, 0))
     return (Piece("── ", "faint"), Piece(head, "title"), Piece(" " + "─" * (width - 4 - cell_len(head)), "faint"))
-
-
-def model_text(name: str | None, width: int) -> str:
-    """A model's name shortened by meaning: its family's start and its quantization stay, the middle goes.
-
-    Directories, ".gguf" and the shard number say nothing of the model and go first, then words like "Instruct". Without
-    a quantization the number of its parameters stays.
-    """
-    if not name:
-        return "?"
-    short = name.rstrip("/").rsplit("/", 1)[-1].removesuffix(".gguf")
-    short = _SHARD.sub("", short)
-    if cell_len(short) <= width:
-        return short
-    told = _FILLER.sub("…", short)
-    if cell_len(told) <= width:
-        return told
-    match = _QUANTIZATION.search(short)
-    sizes = _PARAMETERS.findall(short)
-    tail = match.group(1) if match else sizes[-1] if sizes else short[-(width // 3) :] if width >= 9 else ""
-    if match and width - 1 - cell_len(tail) < 5:
-        tail = tail.removeprefix("UD-")
-    head = width - 1 - cell_len(tail)
-    return clip(short, width) if head < 4 else set_cell_size(short, head).rstrip("-_.") + "…" + tail
 
 
 def beside(first: list[Line], second: list[Line], width: int) -> list[Line]:

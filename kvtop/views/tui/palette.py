@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from textual.app import SystemCommand
 
 from kvtop.views.tui.keys import KEYS, SERVER
-from kvtop.views.tui.lines import model_text
+from kvtop.views.tui.model_names import model_text
 from kvtop.views.tui.screens.screen import KvtopScreen
 
 if TYPE_CHECKING:

@@ -1,9 +1,15 @@
 """The Recording screen as lines: where the recording is, and the places worth jumping to."""
 
+from kvtop.views.tui.empty_lines import command_lines
 from kvtop.views.tui.lines import Line, Piece, clip, left, rule, wrap
 from kvtop.views.tui.player import Player
 
 _MARK = "◆"
+_NEXT = (
+    ("From the dashboard", "R records, R again ends it"),
+    ("Without a dashboard", "kvtop record FILE"),
+    ("To play it", "kvtop replay FILE"),
+)
 
 
 def clock_text(seconds: float) -> str:
@@ -16,7 +22,8 @@ def clock_text(seconds: float) -> str:
 def recording_lines(player: Player | None, width: int) -> list[Line]:
     """The seek bar, the state and the marks."""
     if player is None:
-        return [(Piece("Nothing is being played: this is the machine as it is now.", "strong"),)]
+        told = wrap("Nothing is being played: this is the machine as it is now.", width)
+        return [*((Piece(text, "strong"),) for text in told), (), *command_lines(_NEXT, width)]
     at, whole = player.position_seconds, player.duration_seconds
     state = ("▸ playing" if player.is_playing else "│ held") + f" at {player.speed:g}x"
     marks = player.marks()

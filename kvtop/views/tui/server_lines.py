@@ -3,11 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from rich.cells import cell_len
+
 from kvtop.domain.frame import ServerView
 from kvtop.domain.headroom import NO_VERDICT, Concern
 from kvtop.domain.server import ServerState
 from kvtop.text import bytes_text, rate_text, ratio_text, tokens_text
-from kvtop.views.tui.lines import Line, Piece, left, model_text, right
+from kvtop.views.tui.lines import Line, Piece, left, right
+from kvtop.views.tui.model_names import model_text
 from kvtop.views.tui.segments import Part, bar, split_parts
 from kvtop.views.tui.trail import Trails
 
@@ -24,6 +27,7 @@ _CONCERN_LOOK = {Concern.BAD: ("■", "error"), Concern.WATCH: ("▲", "warning"
 _TREND = 10
 """Columns of a trend: five minutes."""
 _SHORT_STATES = {ServerState.SLEEPING: "asleep", ServerState.UNREACHABLE: "gone", ServerState.UNKNOWN: "unknown"}
+_SHORT_VERDICTS = {"requests wait": "queueing", "its card is lost": "card lost", "not asked yet": "not asked"}
 _ENGINE_WORDS = {"llamacpp": "llama.cpp", "vllm": "vLLM", "mlx": "MLX", "ollama": "Ollama", "sglang": "SGLang"}
 _SEVERITY = {"error": ("■", "error"), "warning": ("▲", "warning"), "info": ("•", "faint")}
 
@@ -33,6 +37,8 @@ class ServerRow:
     """What a row of the table depends on, as it is printed, so that a change nobody would see repaints nothing."""
 
     id: str
+    where: str
+    """The id without what every server of this machine has in common."""
     engine: str
     model: str | None
     verdict: tuple[str, str]
@@ -77,6 +83,7 @@ def _short(verdict: tuple[str, str]) -> tuple[str, str]:
     """For a column: "slot 2 is full" and "the pool of all slots is full" are "slot 2 full" and "full"."""
     words, role = verdict
     mark, _, rest = words.partition(" ")
+    rest = _SHORT_VERDICTS.get(rest, rest)
     if rest.endswith(" is full"):
         cause = rest.removesuffix(" is full")
         rest = f"{cause} full" if len(cause) <= 8 else "full"
@@ -99,6 +106,7 @@ def _row(view: ServerView, trend: str) -> ServerRow:
     bound = "≤" if cache.used_is_upper_bound and cache.used_ratio is not None else ""
     return ServerRow(
         reading.id,
+        reading.id.removeprefix("127.0.0.1"),
         engine_text(reading.engine),
         reading.model.name or reading.model.path,
         _short(verdict_text(view)),
@@ -131,12 +139,14 @@ class _Column:
     title: str
     width: int
     draw: Draw
-    rank: int
+    rank: float
     is_number: bool = False
     grow: int = 0
     widest: int = 0
     short: str = ""
     """The title where the column is narrower than it."""
+    text: Callable[[ServerRow], str] | None = None
+    """What must not be cut off: the column is as wide as the longest of them."""
 
     def head(self, width: int) -> str:
         """The title in exactly that width."""
@@ -166,51 +176,66 @@ def _trend(row: ServerRow, width: int) -> tuple[Piece, ...]:
     return (Piece(left(row.trend, width), "kv-used"),)
 
 
+_SERVER = _Column("server", 6, _text(lambda row: row.where, "faint"), 11, text=lambda row: row.where)
+_MODEL = _Column("model", 14, lambda row, w: (Piece(left(model_text(row.model, w), w), "strong"),), 0, widest=44)
+_SPLIT = _Column("split", 8, lambda row, width: bar(row.parts, width), 4, grow=4, widest=60)
 _COLUMNS = (
     _Column("engine", 9, _text(lambda row: row.engine, "faint"), 3),
-    _Column("server", 15, _text(lambda row: row.id, "faint"), 11, widest=21, grow=1),
-    _Column("model", 14, lambda row, w: (Piece(left(model_text(row.model, w), w), "strong"),), 0, grow=3, widest=44),
-    _Column("verdict", 14, _verdict, 2, grow=1, widest=20),
+    _SERVER,
+    _MODEL,
+    _Column("verdict", 14, _verdict, 2),
     _Column("ctx", 5, _number(lambda row: row.context), 7, is_number=True),
-    _Column("K/V cache", 9, _text(lambda row: row.cache_types), 10),
-    _Column("split", 8, lambda row, width: bar(row.parts, width), 4, grow=4, widest=60),
-    _Column("memory", 8, _number(lambda row: row.memory), 1, is_number=True),
+    _Column("K/V cache", 9, _text(lambda row: row.cache_types), 10, text=lambda row: row.cache_types),
+    _SPLIT,
+    _Column("memory", 8, _number(lambda row: row.memory), 1, is_number=True, text=lambda row: row.memory),
     _Column("KV", 5, _number(lambda row: row.kv_use), 1, is_number=True),
-    _Column("5 min", _TREND, _trend, 9),
+    _Column("5 min", _TREND, _trend, 9, is_number=True),
     _Column("headroom", 9, _number(lambda row: row.headroom), 5, is_number=True),
     _Column("tok/s", 5, _number(lambda row: row.rate), 6, is_number=True),
-    _Column("findings", 3, _findings_piece, 8, grow=1, widest=8, short="!"),
+    _Column("findings", 3, _findings_piece, 5.5, grow=1, widest=8, short="!"),
 )
 _CURSOR_WIDTH = 2
+_UNCUT = 21
+"""Columns of the longest text that is never cut: an address, 198.51.100.200:65535."""
 
 
-def _fit(width: int) -> list[tuple[_Column, int]]:
-    columns = list(_COLUMNS)
+def _fit(rows: tuple[ServerRow, ...], width: int) -> list[tuple[_Column, int]]:
+    """The columns that there is room for, each with its width.
+
+    The server's address is the first to go, but not where two rows would read the same without it.
+    """
+    names = [(row.engine, model_text(row.model, _MODEL.width)) for row in rows]
+    sizes = {column: _least(column, rows) for column in _COLUMNS}
+    ranks = {column: column.rank for column in _COLUMNS} | ({} if len(set(names)) == len(names) else {_SERVER: 2.5})
     room = width - _CURSOR_WIDTH
-
-    def need() -> int:
-        return sum(column.width + 1 for column in columns) - 1
-
-    while need() > room and len(columns) > 1:
-        columns.remove(max(columns, key=lambda column: column.rank))
-    spare = room - need()
-    shares = sum(column.grow for column in columns)
-    fitted = []
-    for column in columns:
+    while sum(sizes.values()) + len(sizes) - 1 > room and len(sizes) > 1:
+        del sizes[max(sizes, key=lambda column: ranks[column])]
+    spare = max(room - sum(sizes.values()) - len(sizes) + 1, 0)
+    # A whole name is worth more than a longer bar.
+    longest = max((cell_len(model_text(row.model, _MODEL.widest)) for row in rows), default=0)
+    more = min(max(longest - sizes[_MODEL], 0), spare)
+    sizes[_MODEL] += more
+    spare -= more
+    shares = sum(column.grow for column in sizes)
+    for column, size in list(sizes.items()):
         extra = spare * column.grow // shares if shares else 0
-        widest = max(column.widest, column.width)
-        fitted.append((column, min(column.width + extra, widest)))
-    left_over = room - sum(size + 1 for _, size in fitted) + 1
-    for index, (column, size) in enumerate(fitted):
-        if column.title == "split" and left_over > 0:
-            fitted[index] = (column, size + left_over)
-    return fitted
+        sizes[column] = max(min(size + extra, column.widest), size)
+    left_over = room - sum(sizes.values()) - len(sizes) + 1
+    if _SPLIT in sizes and left_over > 0:
+        sizes[_SPLIT] += left_over
+    return list(sizes.items())
 
 
-def table_head(width: int, order: str) -> Line:
+def _least(column: _Column, rows: tuple[ServerRow, ...]) -> int:
+    """The width that it must have: what must not be cut off is as wide as the longest."""
+    texts = [cell_len(column.text(row)) for row in rows] if column.text is not None else []
+    return max(column.width, min(max(texts, default=0), _UNCUT))
+
+
+def table_head(rows: tuple[ServerRow, ...], width: int, order: str) -> Line:
     """The titles, over the columns that fit; `order` is the one that the table goes by. A click orders by it."""
     pieces = [Piece(" " * _CURSOR_WIDTH)]
-    for column, size in _fit(width):
+    for column, size in _fit(rows, width):
         role = "key" if column.title == order else "faint"
         pieces.append(Piece(column.head(size) + " ", role, f"screen.sort('{column.title}')"))
     return tuple(pieces)
@@ -218,7 +243,7 @@ def table_head(width: int, order: str) -> Line:
 
 def table_lines(rows: tuple[ServerRow, ...], width: int, cursor: int | None) -> list[Line]:
     """A line a server. The cursor is a glyph besides its colour."""
-    fitted = _fit(width)
+    fitted = _fit(rows, width)
     lines: list[Line] = []
     for index, row in enumerate(rows):
         pieces = [Piece("▸ " if index == cursor else "  ", "key")]

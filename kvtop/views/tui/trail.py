@@ -14,13 +14,13 @@ KEPT_SECONDS = 12 * 3600.0
 TREND_SECONDS = 30.0
 """One column of a trend: whole half minutes, so that it does not shift with every tick."""
 TREND_KEPT = 20
-_FIELDS = 4
+_FIELDS = 5
 _LEVELS = "▁▂▃▄▅▆▇█"
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One instant. Unix seconds; None is unknown. `headroom` is in tokens where the cache has a size, else in bytes."""
+    """One instant. Unix seconds; None is unknown. `headroom` is in the unit of its trail."""
 
     at: float
     kv_ratio: float | None
@@ -29,12 +29,21 @@ class Point:
 
 
 class Trail:
-    """The points of one server, oldest first."""
+    """The points of one server, oldest first.
+
+    Headroom is kept in tokens and in bytes, and told in one unit for the whole trail: tokens as soon as they were known
+    once. Numbers of two units on one axis would be read as one curve.
+    """
 
     def __init__(self) -> None:
         self._recent, self._coarse = array("d"), array("d")
         self._trend: dict[int, float] = {}
-        self.headroom_is_bytes = False
+        self._has_tokens = self._has_bytes = False
+
+    @property
+    def headroom_is_bytes(self) -> bool:
+        """The unit of `Point.headroom`."""
+        return self._has_bytes and not self._has_tokens
 
     def note(self, at: float, view: ServerView) -> None:
         """One more. Time that runs backwards (a recording was wound back) forgets what lies ahead of it."""
@@ -44,9 +53,9 @@ class Trail:
                 self._trend.clear()
         tokens = view.headroom.cache_tokens_left
         free = [size for _, size in view.headroom.device_free_bytes if size is not None]
-        self.headroom_is_bytes = tokens is None and bool(free)
-        left = tokens if tokens is not None else min(free, default=None)
-        fields = (view.kv_cache.used_ratio, view.generated_tokens_per_second, left)
+        self._has_tokens |= tokens is not None
+        self._has_bytes |= bool(free)
+        fields = (view.kv_cache.used_ratio, view.generated_tokens_per_second, tokens, min(free, default=None))
         values = [at, *(math.nan if field is None else float(field) for field in fields)]
         self._recent.extend(values)
         if not self._coarse or at - self._coarse[-_FIELDS] >= COARSE_SECONDS:
@@ -66,11 +75,13 @@ class Trail:
     def since(self, start: float) -> Iterator[Point]:
         """The points after `start`: coarse ones first, then every tick."""
         turn = self._recent[0] if self._recent else math.inf
+        in_bytes = self.headroom_is_bytes
         for kept in (self._coarse, self._recent):
             for index in range(0, len(kept), _FIELDS):
                 if kept[index] >= start and (kept is self._recent or kept[index] < turn):
                     at, *fields = kept[index : index + _FIELDS]
-                    yield Point(at, *(None if math.isnan(field) else field for field in fields))
+                    ratio, rate, tokens, size = (None if math.isnan(field) else field for field in fields)
+                    yield Point(at, ratio, rate, size if in_bytes else tokens)
 
     def trend(self, columns: int) -> str:
         """KV use by half minutes as eighth blocks on the fixed scale 0..1, newest at the right; blank is unknown."""

@@ -50,12 +50,12 @@ _WORDS = {
 _BITS = {"f32": 32.0, "f16": 16, "bf16": 16, "q8_0": 8.5, "q5_1": 6, "q5_0": 5.5, "q4_1": 5, "q4_0": 4.5, "iq4_nl": 4.5}
 """What one value takes, by llama.cpp's cache types."""
 _VERDICTS = {
-    Fit.FITS: ("good", "fits"),
+    Fit.FITS: ("strong", "fits"),
     Fit.TIGHT: ("warning", "fits unless the estimate is at its high end"),
     Fit.TOO_LARGE: ("error", "does not fit"),
     Fit.UNKNOWN: ("faint", "whether it fits is unknown"),
 }
-_SPEED_ROLES = {Speed.FINE: "good", Speed.UNKNOWN: "faint", Speed.ON_CPU: "error"}
+_SPEED_ROLES = {Speed.FINE: "", Speed.UNKNOWN: "faint", Speed.ON_CPU: "error"}
 
 
 def what_if_lines(answer: WhatIfAnswer, shown_keys: dict[str, str], width: int) -> list[Line]:
@@ -170,7 +170,7 @@ def _row(change: SegmentChange, width: int) -> Line:
     delta = change.delta_bytes
     sign = "+" if delta is not None and delta > 0 else ""
     text = UNKNOWN_TEXT if delta is None else "=" if delta == 0 else f"{sign}{bytes_text(delta)}"
-    role = "" if not delta else "good" if delta < 0 else "warning"
+    role = "" if not delta else "strong" if delta < 0 else "warning"
     return _columns(
         _WORDS[change.segment], bytes_text(change.now_bytes), bytes_text(change.then_bytes), text, role, width
     )

@@ -48,6 +48,21 @@ def test_winding_back_forgets_what_lies_ahead(scenes: Scenes) -> None:
     assert [(point.at, point.kv_ratio) for point in trail.since(0.0)] == [(1.0, 0.1), (2.0, 0.2)]
 
 
+def test_headroom_is_told_in_one_unit_and_a_gap_is_a_gap(scenes: Scenes) -> None:
+    trail, view = Trail(), view_of(scenes, 0.5)
+    for second, left in enumerate((None, 9000, None, 8000)):
+        trail.note(float(second), replace(view, headroom=Headroom(left, (("gpu0", 5 << 30),))))
+        assert trail.headroom_is_bytes is (second == 0)
+    assert [point.headroom for point in trail.since(0.0)] == [None, 9000.0, None, 8000.0]
+
+
+def test_headroom_without_tokens_is_in_bytes(scenes: Scenes) -> None:
+    trail = Trail()
+    trail.note(1.0, replace(view_of(scenes, 0.5), headroom=Headroom(None, (("gpu0", 5 << 30), ("gpu1", 3 << 30)))))
+    assert trail.headroom_is_bytes
+    assert [point.headroom for point in trail.since(0.0)] == [float(3 << 30)]
+
+
 def test_a_server_that_is_gone_takes_its_trail_with_it(scenes: Scenes) -> None:
     trails, frame = Trails(), scenes["rtx4090"]()
     trails.note(frame)

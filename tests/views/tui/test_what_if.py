@@ -118,11 +118,16 @@ async def test_the_command_is_copied() -> None:
         assert "--cache-type-k" in app.clipboard
 
 
-async def test_without_a_desk_or_a_server_the_screens_are_not_offered() -> None:
+async def test_without_a_server_the_screens_are_not_offered_but_say_what_to_do() -> None:
     app, _ = demo_app("nothing")
     async with app.run_test(size=(100, 44)) as pilot:
-        await pilot.press("w", "4")
-        assert app.current_mode not in {WHAT_IF, FRONTIER}
+        await pilot.pause()
+        footer = app.screen.query_one("#footer", Canvas).text()
+        assert not any(word in footer for word in ("what if", "frontier"))
+        for key, mode in (("w", WHAT_IF), ("4", FRONTIER)):
+            await pilot.press(key)
+            assert app.current_mode == mode
+            assert "kvtop plan -- llama-server" in app.screen.query_one("#page", Canvas).text()
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,10 @@ from textual.binding import BindingType
 
 from kvtop.domain.frame import Frame
 from kvtop.domain.frontier import Frontier
+from kvtop.views.tui.empty_lines import unasked_lines
 from kvtop.views.tui.frontier_lines import frontier_lines
 from kvtop.views.tui.keys import FRONTIER, WHAT_IF
-from kvtop.views.tui.lines import Line, Piece, wrap
+from kvtop.views.tui.lines import Line
 from kvtop.views.tui.screens.screen import PageScreen, bindings_of
 
 
@@ -23,10 +24,10 @@ class FrontierScreen(PageScreen):
         self._cursor: tuple[int, int] | None = None
         self._server_id = ""
 
-    def page(self, frame: Frame | None, width: int) -> tuple[str, list[Line]]:  # noqa: ARG002  the desk has the newest
+    def page(self, frame: Frame | None, width: int) -> tuple[str, list[Line]]:
         found = self._frontier()
         if isinstance(found, str):
-            return "Frontier", [(Piece(part, "strong"),) for part in wrap(found, width)]
+            return "Frontier", unasked_lines(found, frame, width)
         return "Frontier", frontier_lines(found, self._at(found), width)
 
     def works(self, action: str) -> bool:

@@ -96,8 +96,9 @@ class OverviewScreen(KvtopScreen):
             lines = no_match_lines(selection.words, width)
         else:
             cursor = selection.index(frame)
-            head = [table_head(width, selection.order.column)]
-            lines = table_lines(server_rows(shown, self.kvtop.trails), width, cursor)
+            rows = server_rows(shown, self.kvtop.trails)
+            head = [table_head(rows, width, selection.order.column)]
+            lines = table_lines(rows, width, cursor)
         self.query_one("#table-head", Canvas).show(head)
         self.query_one("#servers", Canvas).show(lines, cursor)
         return len(lines)

@@ -105,10 +105,12 @@ class KvtopScreen(Screen[None]):
         return self.works(action) and super().check_action(action, parameters)
 
     def is_useful(self, key: Key) -> bool:
-        """Does this key do anything here and now? The footer shows no other."""
+        """Does this key lead to anything here and now? The footer shows no other."""
         if not key.on(self.key):
             return False
         _, action, parameters = parse(key.action)
+        if action == "show" and not self.kvtop.has_something(str(parameters[0])):
+            return False
         return bool((self if key.screens else self.app).check_action(action, parameters))
 
     async def action_back(self) -> None:

@@ -9,7 +9,8 @@ from kvtop.domain.frame import Frame
 from kvtop.views.tui.detail_lines import EXPANDABLE, Look, Panel, detail_lines
 from kvtop.views.tui.empty_lines import looking_lines
 from kvtop.views.tui.keys import SERVER
-from kvtop.views.tui.lines import Line, model_text
+from kvtop.views.tui.lines import Line
+from kvtop.views.tui.model_names import model_text
 from kvtop.views.tui.plot_lines import SPANS
 from kvtop.views.tui.screens.screen import PageScreen, bindings_of
 

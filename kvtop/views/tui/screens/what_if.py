@@ -6,8 +6,10 @@ from textual.binding import BindingType
 
 from kvtop.domain.frame import Frame
 from kvtop.domain.what_if import WhatIfAnswer
+from kvtop.views.tui.empty_lines import unasked_lines
 from kvtop.views.tui.keys import SERVER, WHAT_IF
-from kvtop.views.tui.lines import Line, Piece, model_text, wrap
+from kvtop.views.tui.lines import Line
+from kvtop.views.tui.model_names import model_text
 from kvtop.views.tui.screens.screen import PageScreen, bindings_of
 from kvtop.views.tui.what_if_lines import recommendation_lines, what_if_lines
 
@@ -22,10 +24,10 @@ class WhatIfScreen(PageScreen):
         super().__init__()
         self._recommends = False
 
-    def page(self, frame: Frame | None, width: int) -> tuple[str, list[Line]]:  # noqa: ARG002  the desk has the newest
+    def page(self, frame: Frame | None, width: int) -> tuple[str, list[Line]]:
         answer = self._answer()
         if isinstance(answer, str):
-            return "What if", [(Piece(part, "strong"),) for part in wrap(answer, width)]
+            return "What if", unasked_lines(answer, frame, width)
         lines = what_if_lines(answer, self.kvtop.shown_keys, width)
         if self._recommends and self.kvtop.desk is not None:
             lines += recommendation_lines(self.kvtop.desk.recommend(answer.server_id), width)
