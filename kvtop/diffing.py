@@ -60,7 +60,7 @@ def planned_side(name: str, command: str, gpu_specs: tuple[str, ...]) -> Side:
 
     Raises UsageError, ModelFileError, ValueError, UnknownArchitectureError; RefusedError where the engine would not.
     """
-    question = Question(parse_command(typed_words([command])), gpu_specs, environ=dict(os.environ))
+    question = Question(parse_command(typed_words([command], os.environ)), gpu_specs, environ=dict(os.environ))
     opened = open_command(question, read_machine(question))
     if isinstance(opened, Refusal):
         raise _refused(name, opened)

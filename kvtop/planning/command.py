@@ -2,15 +2,15 @@
 
 import posixpath
 import re
-import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from kvtop.planning.container_run import ContainerRun
+from kvtop.planning.shell_line import simple_commands
 from kvtop.planning.wrappers import unwrapped
 
 _LLAMA = re.compile(r"llama-server(?:-[\w.-]+)?(?:\.exe)?")
 _PYTHON = re.compile(r"(?:[Pp]ython|pypy)[\d.]*(?:\.exe)?")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,47 +22,45 @@ class Command:
     variables: tuple[tuple[str, str], ...] = ()
     program: str = ""
     """As typed: a name or a path."""
+    container: ContainerRun | None = None
+    """What it runs in, where the command line says so."""
 
 
-def typed_words(words: Sequence[str], with_comments: bool = False) -> list[str]:
-    """The words of a command that was given as such, or whole in quotes (a line of a script `with_comments`).
+def typed_words(words: Sequence[str], environ: Mapping[str, str] | None = None) -> list[str]:
+    """The words of a command that was given as such, or whole in quotes: then what a shell would make of the text.
 
-    Raises ValueError for a quotation that is not closed.
+    Of several commands in the text it is the one that starts a server. Raises ValueError for a quotation that is not
+    closed.
     """
     if len(words) != 1 or not any(map(str.isspace, words[0].strip())):
         return list(words)
     try:
-        return shlex.split(words[0].replace("\\\n", " "), comments=with_comments)
+        commands = simple_commands(words[0], environ or {})
     except ValueError as error:
         raise ValueError(f"the command in quotes: {error}: {words[0]}") from error
+    servers = [command for command in commands if _engine(list(unwrapped(command).words)) is not None]
+    return (servers or commands or [[]])[0]
 
 
 def parse_command(words: Sequence[str]) -> Command:
     """Recognise a server's command line. Raises ValueError naming what is understood."""
-    rest, variables = _without_variables(list(words))
-    rest, given = unwrapped(rest)
-    rest, inner = _without_variables(rest)
-    variables += given + inner
-    engine_and_words = _engine(rest)
+    found = unwrapped(words)
+    engine_and_words = _engine(list(found.words))
     if engine_and_words is None:
         shown = " ".join(words[:3]) or "nothing"
         raise ValueError(
-            f"not a command kvtop can plan: {shown!r} (understood: llama-server …, vllm serve MODEL …, "
+            f"not a command kvtop can plan: {shown!r} (understood: llama-server …, llama serve …, vllm serve MODEL …, "
             "python -m vllm.entrypoints.openai.api_server …, mlx_lm.server …, mlx_lm server …, "
             "python -m mlx_lm.server …)"
         )
     engine, own = engine_and_words
-    return Command(engine, tuple(own), tuple(variables), rest[0])
+    return Command(engine, tuple(own), found.variables, found.words[0], found.container)
 
 
-def _without_variables(words: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
-    """`env A=b C=d` taken off the front."""
-    rest = words[1:] if words[:1] == ["env"] else list(words)
-    variables = []
-    while rest and _VARIABLE.match(rest[0]):
-        name, _, value = rest.pop(0).partition("=")
-        variables.append((name, value))
-    return rest, variables
+def process_command(argv: Sequence[str]) -> Command | None:
+    """What a process itself is: a wrapper's process (sudo, uv run, docker run, a shell) is not the server inside."""
+    engine_and_words = _engine(list(argv))
+    return None if engine_and_words is None else Command(engine_and_words[0], tuple(engine_and_words[1]), (), argv[0])
 
 
 def _engine(words: list[str]) -> tuple[str, list[str]] | None:
@@ -72,6 +70,8 @@ def _engine(words: list[str]) -> tuple[str, list[str]] | None:
     following = words[1:2]
     if _LLAMA.fullmatch(program):
         return "llama.cpp", words[1:]
+    if program in {"llama", "llama.exe"} and following in (["serve"], ["server"]):
+        return "llama.cpp", words[2:]
     if program == "vllm" and following == ["serve"]:
         return "vllm", words[2:]
     if program == "mlx_lm.server":

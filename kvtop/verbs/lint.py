@@ -4,14 +4,18 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 from kvtop.analysis.lint_result import SEVERITIES, LintResult, Suppression
 from kvtop.analysis.linting import lint
 from kvtop.config import environment, load_config
 from kvtop.plan_reading.question import Question, UsageError
 from kvtop.planning.command import parse_command, typed_words
+from kvtop.planning.shell_line import unknown_variables
 from kvtop.verbs.watched import add_watching
 
+ANY_NUMBER = "1"
+"""Stands for a variable without a value: an engine that refuses the one takes the other."""
 EXIT_OK, EXIT_FINDINGS, EXIT_USAGE, EXIT_NOTHING = 0, 1, 2, 3
 
 _EPILOG = """\
@@ -92,9 +96,14 @@ def run(args: argparse.Namespace) -> int:
 def _of_command(words: Sequence[str], gpus: Sequence[str], suppressions: Sequence[Suppression]) -> LintResult:
     from kvtop.plan_reading.subject import read_subject  # noqa: PLC0415  model readers, only for a command
 
-    typed = typed_words(words, with_comments=True)
+    typed = typed_words(words, os.environ)
     question = Question(command=parse_command(typed), gpu_specs=tuple(gpus), environ=dict(os.environ))
-    return lint(read_subject(question), suppressions)
+    subject = read_subject(question)
+    for variable in unknown_variables(typed) if subject.complaints else ():
+        filled = parse_command([word.replace(variable, ANY_NUMBER) for word in typed])
+        if set(subject.complaints) - set(read_subject(replace(question, command=filled)).complaints):
+            raise UsageError(f"{variable} has no value here: put the value into the command, or export it before")
+    return lint(subject, suppressions)
 
 
 def _of_this_machine(args: argparse.Namespace) -> LintResult:

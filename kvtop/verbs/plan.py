@@ -105,7 +105,7 @@ def _frontier(args: argparse.Namespace, question: Question) -> int:
 def _question(args: argparse.Namespace) -> Question:
     words = args.command[1:] if args.command[:1] == ["--"] else args.command
     return Question(
-        command=parse_command(typed_words(words)),
+        command=parse_command(typed_words(words, os.environ)),
         gpu_specs=tuple(args.gpu),
         at_tokens=args.at,
         assume_full_attention=args.assume is not None,

@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     """Print or measure. Returns the exit code of the help."""
     words = args.command[1:] if args.command[:1] == ["--"] else args.command
     try:
-        question = Question(command=parse_command(typed_words(words)), environ=dict(os.environ))
+        question = Question(command=parse_command(typed_words(words, os.environ)), environ=dict(os.environ))
         if question.command.engine != "llama.cpp":
             raise UsageError("only llama.cpp has a tool that compares cache types: give a llama-server command")
         read = open_llamacpp(question)

@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     """Recommend and print. Returns the exit code of the help."""
     args, words = _with_options_behind(args)
     try:
-        words = typed_words(words)
+        words = typed_words(words, os.environ)
         command = parse_command(words)
         question = Question(command=command, gpu_specs=tuple(args.gpu), environ=dict(os.environ))
         return _recommend(args, question, words)

@@ -42,6 +42,8 @@ def run(args: argparse.Namespace) -> int:
         return _say(str(error), EXIT_USAGE)
     if command.engine != "mlx":
         return _say(f"{command.engine} reports its memory without help; only mlx_lm.server is wrapped", EXIT_USAGE)
+    if command.program not in words:
+        return _say("give the server's own command, without the shell or the unit around it", EXIT_USAGE)
     environ = {**os.environ, **dict(command.variables)}
     try:
         own = words[words.index(command.program) :]

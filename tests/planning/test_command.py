@@ -2,7 +2,7 @@
 
 import pytest
 
-from kvtop.planning.command import Command, parse_command, typed_words
+from kvtop.planning.command import Command, parse_command, process_command, typed_words
 
 
 @pytest.mark.parametrize(
@@ -11,6 +11,8 @@ from kvtop.planning.command import Command, parse_command, typed_words
         ("llama-server -m x", "llama.cpp", "-m"),
         ("./build/bin/llama-server -m x", "llama.cpp", "-m"),
         ("/opt/llama-server-b11434 -m x", "llama.cpp", "-m"),
+        ("llama serve -m x", "llama.cpp", "-m"),
+        ("/opt/bin/llama server -m x", "llama.cpp", "-m"),
         ("vllm serve ./model", "vllm", "./model"),
         ("/venv/bin/vllm serve ./model", "vllm", "./model"),
         ("python -m vllm.entrypoints.openai.api_server --model m", "vllm", "--model"),
@@ -50,6 +52,7 @@ def test_variables_in_front_are_kept() -> None:
         "python -u",
         "python -X",
         "llama-cli -m x",
+        "llama cli -m x",
         "A=b",
     ],
 )
@@ -62,6 +65,37 @@ def test_anything_else_names_what_is_understood(text: str) -> None:
 def test_a_command_in_quotes_is_split_as_a_shell_would() -> None:
     assert typed_words(["llama-server -m 'a b.gguf' \\\n -c 1"]) == ["llama-server", "-m", "a b.gguf", "-c", "1"]
     assert typed_words(["llama-server", "-m", "a b.gguf"]) == ["llama-server", "-m", "a b.gguf"]
-    assert typed_words(["vllm serve m # why"], with_comments=True) == ["vllm", "serve", "m"]
+    assert typed_words(["vllm serve m # why"]) == ["vllm", "serve", "m"]
     with pytest.raises(ValueError, match="the command in quotes: No closing quotation: llama-server -m 'm"):
         typed_words(["llama-server -m 'm"])
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("nohup llama-server -c 8192 > out.log 2>&1 &", "nohup llama-server -c 8192"),
+        ("llama-server -c 8192 2> e.log | tee log", "llama-server -c 8192"),
+        ("cd /opt/llama && ./llama-server -c 8192", "./llama-server -c 8192"),
+        ("export A=b\nllama-server -c ${CTX:-4096} -m $HOME/x.gguf", "A=b llama-server -c 4096 -m /root/x.gguf"),
+        ("while true; do llama-server -c 1; sleep 5; done", "llama-server -c 1"),
+        ('llama-server --alias "a #b" -c 1 # why', "llama-server --alias|a #b|-c 1"),
+        ("llama-server -m '$X' --api-key $(cat key)", "llama-server -m $X --api-key|$(cat key)"),
+        ('llama-server -ot "blk\\.(1|2)=CPU"', "llama-server -ot blk\\.(1|2)=CPU"),
+        ("llama-server -c 8192 &>/dev/null", "llama-server -c 8192"),
+    ],
+)
+def test_a_line_of_a_script_is_read_without_what_the_shell_takes(line: str, words: str) -> None:
+    expected = [
+        word for part in words.split("|") for word in ([part] if " #" in part or "$(" in part else part.split())
+    ]
+    if "(1|2)" in words:
+        expected = words.split(" ")
+    assert typed_words([line], {"HOME": "/root"}) == expected
+
+
+def test_a_process_around_the_server_is_not_the_server() -> None:
+    assert process_command(["sudo", "vllm", "serve", "x"]) is None
+    assert process_command(["uv", "run", "vllm", "serve", "x"]) is None
+    assert process_command(["/bin/sh", "-c", "llama-server -m x"]) is None
+    found = process_command(["/opt/llama", "serve", "-m", "x"])
+    assert found == Command("llama.cpp", ("-m", "x"), (), "/opt/llama")

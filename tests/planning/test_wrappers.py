@@ -25,8 +25,31 @@ from kvtop.planning.command import parse_command
             "docker run -d --name s --gpus all -v /m:/models ghcr.io/ggml-org/llama.cpp:server-cuda -m /models/a.gguf",
             "llama.cpp",
             ("-m", "/models/a.gguf"),
-            {},
+            {"LLAMA_ARG_HOST": "0.0.0.0"},
         ),
+        ("podman run -p8080:8080 -v/m:/m ggml-org/llama.cpp:full --server -m a", "llama.cpp", ("-m", "a"), {}),
+        ("docker run -dit --entrypoint vllm any/image serve x", "vllm", ("x",), {}),
+        (
+            "docker container run -eA=b any/image python3 -m mlx_lm.server --model x",
+            "mlx",
+            ("--model", "x"),
+            {"A": "b"},
+        ),
+        (
+            "docker run -e VLLM_API_KEY -e HOME vllm/vllm-openai --model x",
+            "vllm",
+            ("--model", "x"),
+            {"VLLM_API_KEY": "***"},
+        ),
+        ("/usr/bin/env -u A B=c llama-server -t 8", "llama.cpp", ("-t", "8"), {"B": "c"}),
+        ("A=b exec nice -n 5 llama-server -t 8", "llama.cpp", ("-t", "8"), {"A": "b"}),
+        ("time -p llama-server -t 8", "llama.cpp", ("-t", "8"), {}),
+        ("srun --gres=gpu:1 llama-server -t 8", "llama.cpp", ("-t", "8"), {}),
+        ("tini -- llama-server -t 8", "llama.cpp", ("-t", "8"), {}),
+        ("gosu llm llama-server -t 8", "llama.cpp", ("-t", "8"), {}),
+        ("runuser -u llm -- llama-server -t 8", "llama.cpp", ("-t", "8"), {}),
+        ("ExecStart=-/usr/bin/llama-server -t 8", "llama.cpp", ("-t", "8"), {}),
+        ("ExecStart= llama-server -t 8", "llama.cpp", ("-t", "8"), {}),
         ("podman run --rm registry/vllm-openai:v1 vllm serve x", "vllm", ("x",), {}),
     ],
 )
@@ -35,7 +58,42 @@ def test_the_command_inside(text: str, engine: str, words: tuple[str, ...], vari
     assert (command.engine, command.words, dict(command.variables)) == (engine, words, variables)
 
 
-@pytest.mark.parametrize("text", ["docker run --rm alpine sh", "docker ps", "sudo", "ssh host llama-server", "nice"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "docker run --rm alpine sh",
+        "docker ps",
+        "docker run -d",
+        "docker run ggml-org/llama.cpp:full --run -m a",
+        "sudo",
+        "ssh host llama-server",
+        "nice",
+    ],
+)
 def test_what_is_inside_something_else_is_not_guessed(text: str) -> None:
     with pytest.raises(ValueError, match="not a command"):
         parse_command(text.split())
+
+
+def test_a_shell_inside_is_opened() -> None:
+    command = parse_command(["/bin/sh", "-ec", "A=b; exec llama-server -m 'x y.gguf' > log 2>&1"])
+    assert (command.engine, command.words, command.variables) == ("llama.cpp", ("-m", "x y.gguf"), (("A", "b"),))
+    with pytest.raises(ValueError, match="not a command"):
+        parse_command(["bash", "-c", ""])
+
+
+@pytest.mark.parametrize(
+    ("options", "published", "env_files"),
+    [
+        ("-p 8000:8000 -p127.0.0.1:9:9", ("8000:8000", "127.0.0.1:9:9"), False),
+        ("--publish=8000:8000 --env-file keys.env", ("8000:8000",), True),
+        ("", (), False),
+        ("--network host", None, False),
+        ("--net=host", None, False),
+        ("-P", None, False),
+    ],
+)
+def test_who_reaches_a_container(options: str, published: tuple[str, ...] | None, env_files: bool) -> None:
+    container = parse_command(f"docker run {options} vllm/vllm-openai:v1 --model x".split()).container
+    assert container is not None
+    assert (container.published, container.env_files) == (published, env_files)

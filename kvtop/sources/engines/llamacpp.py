@@ -5,13 +5,12 @@ Endpoint semantics were measured on b11434. The order matters: `/slots` wakes a 
 others read, so only its counters are used and it is asked seldom.
 """
 
-import posixpath
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.server import Counters, ModelFacts, ServerReading, ServerState, Slot
+from kvtop.planning.command import process_command
 from kvtop.planning.llamacpp.options import config_paths, parse_llama_server
 from kvtop.sources.engine import Known
 from kvtop.sources.http import Reply
@@ -30,7 +29,6 @@ PATHS = (PROPS, SLOTS, METRICS, MODELS)
 SELDOM_SECONDS: Mapping[str, float] = {METRICS: 5.0, MODELS: 60.0}
 """How old an answer may get before it is asked again; other paths are asked every tick."""
 
-_PROGRAM = re.compile(r"llama-server(?:-[\w.-]+)?(?:\.exe)?$")
 _METRIC_FIELDS: Mapping[str, str] = {
     "llamacpp:prompt_tokens_total": "prompt_tokens_total",
     "llamacpp:tokens_predicted_total": "generated_tokens_total",
@@ -48,8 +46,13 @@ LOCKED_HINT = (
 
 
 def recognises(comm: str, argv: Sequence[str]) -> bool:
-    """Whether a process is a llama-server, by the name of its program."""
-    return bool(argv) and (_PROGRAM.fullmatch(posixpath.basename(argv[0])) is not None or comm == "llama-server")
+    """Whether a process is a llama-server, by the name of its program, or `llama serve`, which is the same."""
+    return bool(argv) and (_words(argv) is not None or comm == "llama-server")
+
+
+def _words(argv: Sequence[str]) -> tuple[str, ...] | None:
+    command = process_command(argv)
+    return command.words if command is not None and command.engine == NAME else None
 
 
 def config_files(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -60,7 +63,8 @@ def config_files(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[str, 
 
 def launch(argv: Sequence[str], environ: Mapping[str, str], files: Sequence[tuple[str, str]]) -> LaunchOptions:
     """Effective options of a process. `argv` includes the program's name; `files` are config.ini paths and texts."""
-    return parse_llama_server(argv[1:], environ, files)
+    words = _words(argv)
+    return parse_llama_server(argv[1:] if words is None else words, environ, files)
 
 
 def port_of(options: LaunchOptions) -> int:

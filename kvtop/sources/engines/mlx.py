@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.server import ModelFacts, ServerReading, ServerState
-from kvtop.planning.command import Command, parse_command
+from kvtop.planning.command import Command, process_command
 from kvtop.planning.mlx.options import ENGINE, parse_server_options
 from kvtop.sources.engine import Known
 from kvtop.sources.http import Reply
@@ -116,8 +116,5 @@ def _command(argv: Sequence[str]) -> Command | None:
     words = list(argv)
     if len(words) > 2 and posixpath.basename(words[1]) == REPORTER:
         del words[1]
-    try:
-        command = parse_command(words)
-    except ValueError:
-        return None
-    return command if command.engine == ENGINE else None
+    command = process_command(words)
+    return command if command is not None and command.engine == ENGINE else None

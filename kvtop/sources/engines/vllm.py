@@ -13,7 +13,7 @@ from kvtop.domain.engine_report import Rank
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.process import Process
 from kvtop.domain.server import ModelFacts, ServerReading, ServerState
-from kvtop.planning.command import parse_command
+from kvtop.planning.command import process_command
 from kvtop.planning.vllm.options import parse_serve_options
 from kvtop.sources.engine import Known
 from kvtop.sources.engines.vllm_metrics import VllmMetrics, read_metrics
@@ -40,11 +40,8 @@ def recognises(comm: str, argv: Sequence[str]) -> bool:
 
 
 def _words(argv: Sequence[str]) -> tuple[str, ...] | None:
-    try:
-        command = parse_command(argv)
-    except ValueError:
-        return None
-    return command.words if command.engine == "vllm" else None
+    command = process_command(argv)
+    return command.words if command is not None and command.engine == "vllm" else None
 
 
 def config_files(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[str, ...]:

@@ -1,0 +1,112 @@
+"""`docker run`, `podman run`: the server's own command inside, its variables, and who reaches its port."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+PROGRAMS = frozenset({"docker", "podman", "nerdctl"})
+_IMAGES = (
+    (re.compile(r"vllm-openai|(?:^|/)vllm(?::|$)"), ("vllm", "serve"), ()),
+    # The images of the project say so themselves (.devops/*.Dockerfile, llama.cpp b11434).
+    (
+        re.compile(r"llama\.?cpp:[\w.-]*server|llama-server"),
+        ("llama-server",),
+        (("LLAMA_ARG_HOST", "0.0.0.0"),),
+    ),
+)
+"""Images whose entry point is the server, with variables of their own; what follows the image are its arguments."""
+_FULL_IMAGE = re.compile(r"llama\.?cpp:full")
+"""Its entry point is a script that takes `--server` first (.devops/tools.sh)."""
+_SWITCHES = frozenset(
+    {"--detach", "--rm", "--interactive", "--tty", "--privileged", "--init", "--read-only", "--publish-all", "--quiet"}
+    | {"--no-healthcheck", "--oom-kill-disable", "--sig-proxy", "--disable-content-trust", "--replace", "--rmi"}
+    | {"--no-hosts", "--no-hostname", "--env-host", "--http-proxy", "--unsetenv-all", "--passwd", "--help"}
+)
+_SHORT_SWITCHES = re.compile(r"-[ditPq]+")
+_NAMED = frozenset({"llama-server", "llama", "vllm", "python3", "python", "mlx_lm.server", "bash", "sh"})
+_SECRETS = frozenset({"VLLM_API_KEY", "LLAMA_API_KEY"})
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerRun:
+    """`published`: the `-p` values as typed; None where all ports are, or the container shares the host's network.
+
+    `env_files`: variables come from files that were not read.
+    """
+
+    words: tuple[str, ...]
+    variables: tuple[tuple[str, str], ...]
+    published: tuple[str, ...] | None
+    env_files: bool = False
+
+
+@dataclass(slots=True)
+class _Given:
+    variables: list[tuple[str, str]]
+    published: list[str]
+    entry_point: str = ""
+    is_on_host: bool = False
+    env_files: bool = False
+
+    def take(self, name: str, value: str) -> None:
+        if name in {"-e", "--env"}:
+            key, assigned, content = value.partition("=")
+            if assigned or key in _SECRETS:  # without a value it is the caller's own variable
+                self.variables.append((key, content if assigned else "***"))
+        elif name == "--env-file":
+            self.env_files = True
+        elif name in {"-p", "--publish"}:
+            self.published.append(value)
+        elif name in {"--network", "--net"}:
+            self.is_on_host = value == "host"
+        elif name == "--entrypoint":
+            self.entry_point = value
+
+
+def inside(words: Sequence[str]) -> ContainerRun | None:
+    """What runs inside `docker run … IMAGE ARGUMENTS`, from the word after the program; None where nobody can tell."""
+    rest = list(words[1:] if words[:1] == ["container"] else words)
+    if rest[:1] != ["run"]:
+        return None
+    given = _Given([], [])
+    index = 1
+    while index < len(rest) and rest[index].startswith("-"):
+        word = rest[index]
+        name, equals, value = word.partition("=")
+        if word in _SWITCHES or _SHORT_SWITCHES.fullmatch(word):
+            given.is_on_host |= word == "--publish-all" or (not word.startswith("--") and "P" in word)
+            index += 1
+        elif word.startswith("--") and equals:
+            given.take(name, value)
+            index += 1
+        elif not word.startswith("--") and len(word) > 2:
+            given.take(word[:2], word[2:].removeprefix("="))
+            index += 1
+        else:
+            given.take(word, rest[index + 1] if index + 1 < len(rest) else "")
+            index += 2
+    if index >= len(rest):
+        return None
+    found = _command(rest[index], rest[index + 1 :], given.entry_point)
+    if found is None:
+        return None
+    own_words, own_variables = found
+    published = None if given.is_on_host else tuple(given.published)
+    return ContainerRun(own_words, (*own_variables, *given.variables), published, given.env_files)
+
+
+def _command(
+    image: str, arguments: list[str], entry_point: str
+) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]] | None:
+    for pattern, program, variables in _IMAGES:
+        if pattern.search(image):
+            # Some name the program again after the image.
+            again = bool(arguments) and arguments[0].rpartition("/")[2] in _NAMED
+            before = (entry_point,) if entry_point else () if again else program
+            return (*before, *arguments), variables
+    if entry_point:
+        return (entry_point, *arguments), ()
+    if _FULL_IMAGE.search(image):
+        return (("llama-server", *arguments[1:]), ()) if arguments[:1] in (["--server"], ["-s"]) else None
+    is_named = bool(arguments) and arguments[0].rpartition("/")[2] in _NAMED
+    return (tuple(arguments), ()) if is_named else None
