@@ -119,6 +119,24 @@ def test_a_whole_command_in_quotes_may_span_lines(capsys: pytest.CaptureFixture[
     assert "slots-split-context" in {it["slug"] for it in document["findings"]}
 
 
+def test_a_line_of_a_script_is_linted_without_its_shell(capsys: pytest.CaptureFixture[str]) -> None:
+    text = 'cd /srv && nohup llama-server -m "$MODEL" -c ${CTX:-8192} -fa --metrics > log 2>&1 &'
+    code, document = lint_json(capsys, "--gpu", "24GiB", "--", text)
+    assert (code, [it["slug"] for it in document["findings"]]) == (1, ["bare-flash-attn-flag"])
+
+
+def test_a_variable_without_a_value_is_asked_for_where_it_decides(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "llama-server -m $MODEL -c $CTX -np 4"
+    code, out, err = lint(capsys, "--", text)
+    assert (code, out) == (2, "")
+    assert "$CTX has no value here" in err
+    monkeypatch.setenv("CTX", "32768")
+    _, document = lint_json(capsys, "--", text)
+    assert "slots-split-context" in {it["slug"] for it in document["findings"]}
+
+
 def test_text_says_what_was_not_evaluated(capsys: pytest.CaptureFixture[str]) -> None:
     _, out, _ = lint(capsys, "--gpu", "24GiB", "--", *COMMAND)
     assert "warning: low-bit-keys (KVT009)" in out

@@ -32,6 +32,8 @@ class Known:
     are_devices_known: bool = True
     host_total_bytes: int | None = None
     environ: tuple[tuple[str, str], ...] = ()
+    published: tuple[str, ...] | None = None
+    has_unread_variables: bool = False
     version: str | None = None
     observed: Observed | None = None
     at_tokens: int | None = None
@@ -54,6 +56,8 @@ def make_subject(known: Known) -> Subject:
         are_devices_known=known.are_devices_known,
         host_total_bytes=known.host_total_bytes,
         environ=known.environ,
+        published=known.published,
+        has_unread_variables=known.has_unread_variables,
         version=known.version,
         observed=known.observed,
     )

@@ -23,6 +23,8 @@ _BY_NAME = (
         "latent attention",
     ),
 )
+SENSITIVE_AT_ALL = frozenset({"Gemma 4", "gpt-oss"})
+"""Families whose output changes measurably even with 8 bits."""
 _SPARED = re.compile(r"distill[-_ ](?:llama|qwen)", re.IGNORECASE)
 
 

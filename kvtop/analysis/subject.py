@@ -74,6 +74,10 @@ class Subject:
     are_devices_known: bool = True
     host_total_bytes: int | None = None
     environ: tuple[tuple[str, str], ...] = ()
+    published: tuple[str, ...] | None = None
+    """Ports that a container publishes, as typed; None without a container, or on the host's network."""
+    has_unread_variables: bool = False
+    """Some come from a file that a container is given."""
     version: str | None = None
     observed: Observed | None = None
 

@@ -12,6 +12,7 @@ from kvtop.plan_reading.checkpoints import checkpoint_directory, config_yaml
 from kvtop.plan_reading.llamacpp import llamacpp_options, read_model
 from kvtop.plan_reading.question import Machine, Question, UsageError, read_machine
 from kvtop.planning.llamacpp.bare_flags import with_values
+from kvtop.planning.llamacpp.refused_types import with_meant_types
 from kvtop.sources.model_files.huggingface import read_checkpoint
 from kvtop.sources.redaction import MASK
 
@@ -41,6 +42,7 @@ def read_subject(question: Question) -> Subject:
 def _on(machine: Machine, known: Known, question: Question) -> Known:
     from kvtop.sources.devices.host import host_memory  # noqa: PLC0415  psutil, only here
 
+    container = question.command.container
     here = not any(spec.lower() != "none" for spec in question.gpu_specs)
     return replace(
         known,
@@ -49,6 +51,8 @@ def _on(machine: Machine, known: Known, question: Question) -> Known:
         are_devices_known=bool(machine.devices or question.gpu_specs),
         host_total_bytes=host_memory().total_bytes if here else None,
         environ=_environ(question.environment),
+        published=None if container is None else container.published,
+        has_unread_variables=container is not None and container.env_files,
     )
 
 
@@ -60,7 +64,7 @@ def _environ(environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
 def _llamacpp(question: Question) -> Known:
     strict = llamacpp_options(question)
     command = replace(question.command, words=with_values(question.command.words))
-    options = llamacpp_options(replace(question, command=command))
+    options = with_meant_types(llamacpp_options(replace(question, command=command)))
     path, repository = options.value("model"), options.value("hf-repo")
     header, note = _gguf(question, path, repository, options.value("hf-file"))
     draft_names = options.value("spec-draft-model"), options.value("spec-draft-hf")

@@ -27,12 +27,13 @@ EVERYWHERE = "metrics-disabled"
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One command line of the corpus. `expected` are slugs, `doubt` is what may be seen otherwise."""
+    """One command line of the corpus. `expected` and `unasked` are slugs, `doubt` is what may be seen otherwise."""
 
     id: str
     origin: str
     example: Example
     expected: frozenset[str]
+    unasked: frozenset[str]
     doubt: str
 
 
@@ -46,6 +47,7 @@ def cases() -> tuple[Case, ...]:
             row["from"],
             Example(row["command"], tuple(row.get("gpu", ())), row.get("model", ""), row.get("draft", "")),
             frozenset(row["expect"]) | _metrics(row["command"]),
+            frozenset(row.get("unasked", ())),
             row.get("doubt", ""),
         )
         for row in rows
@@ -54,7 +56,8 @@ def cases() -> tuple[Case, ...]:
 
 def _metrics(command: str) -> frozenset[str]:
     """Every llama-server without `--metrics` is told so, as an info."""
-    silent = ("llama-server" in command or "llama.cpp:server" in command) and "--metrics" not in command
+    is_llama = any(words in command for words in ("llama-server", "llama serve", "llama.cpp:"))
+    silent = is_llama and "--metrics" not in command and "LLAMA_ARG_ENDPOINT_METRICS" not in command
     return frozenset({EVERYWHERE} if silent else ())
 
 

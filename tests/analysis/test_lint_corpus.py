@@ -27,7 +27,9 @@ CASES = REVIEW.cases()
 def test_a_command_line_has_the_findings_that_a_person_expects(case: object) -> None:
     result = REVIEW.linted(case)
     assert {it.slug for it in result.findings} == getattr(case, "expected")  # noqa: B009  the module is loaded by path
-    assert not {it.slug for it in result.findings} & {it.slug for it in result.not_evaluated}
+    unasked = {it.slug for it in result.not_evaluated}
+    assert not {it.slug for it in result.findings} & unasked
+    assert getattr(case, "unasked") <= unasked  # noqa: B009  see above
 
 
 def test_the_corpus_is_large_enough_and_names_nobody_twice() -> None:

@@ -24,6 +24,7 @@ from kvtop.planning.command import parse_command
 from kvtop.planning.gpu_specs import parse_gpu_specs
 from kvtop.planning.llamacpp.bare_flags import with_values
 from kvtop.planning.llamacpp.options import parse_llama_server
+from kvtop.planning.llamacpp.refused_types import with_meant_types
 from kvtop.planning.mlx.options import parse_server_options
 from kvtop.planning.vllm.options import parse_serve_options
 
@@ -58,8 +59,20 @@ def checkpoints() -> Mapping[str, Checkpoint]:
     }
 
 
-_BYTES = {"deepseek-v3": 688_586_727_753, "qwen3-30b-a3b": 61_064_245_248, "gpt-oss-20b": 13_761_264_768}
+_BYTES = {
+    "deepseek-v3": 688_586_727_753,
+    "qwen3-30b-a3b": 61_064_245_248,
+    "gpt-oss-20b": 13_761_264_768,
+    "llama-3.3-70b": 141_107_412_992,
+    "gemma-3-27b": 54_864_777_216,
+    "deepseek-v2-lite": 31_412_968_448,
+    "phi-3-mini": 7_642_181_880,
+}
 """Of the published checkpoints; any other is taken to be as large as an 8B model in bfloat16."""
+
+
+_READ = frozenset({"LLAMA_ATTN_ROT_DISABLE", "VLLM_API_KEY", "LLAMA_API_KEY"})
+"""Variables that rules look at."""
 
 
 def _tensor(name: str) -> CheckpointTensor:
@@ -74,7 +87,7 @@ def subject_of(example: Example) -> Subject:
     words = command.words
     if command.engine == "llama.cpp":
         strict = parse_llama_server(words, environ, strict=True)
-        launch = parse_llama_server(with_values(words), environ, strict=True)
+        launch = with_meant_types(parse_llama_server(with_values(words), environ, strict=True))
         complaints = strict.errors[:1] if with_values(words) != words else launch.errors
         model: GgufHeader | Checkpoint | None = gguf_models().get(example.model)
         draft = gguf_models().get(example.draft)
@@ -99,7 +112,9 @@ def subject_of(example: Example) -> Subject:
             one_card_stands_for_all=len(example.gpus) == 1,
             are_devices_known=bool(example.gpus),
             host_total_bytes=example.host_total_bytes,
-            environ=example.environ,
+            environ=(*example.environ, *((name, value) for name, value in command.variables if name in _READ)),
+            published=None if command.container is None else command.container.published,
+            has_unread_variables=command.container is not None and command.container.env_files,
             version=example.version,
             observed=example.observed,
         )

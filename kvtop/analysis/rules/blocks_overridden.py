@@ -12,6 +12,7 @@ Fix: leave it out, or state bytes with `--kv-cache-memory-bytes`.
 Fires on: `--num-gpu-blocks-override 512`. Quiet on: the same without it.
 """
 
+from kvtop.analysis.advice import left_out
 from kvtop.analysis.amounts import exact
 from kvtop.analysis.ruling import Example, Found, Outcome
 from kvtop.analysis.subject import Subject
@@ -35,5 +36,5 @@ def check(subject: Subject) -> Outcome:
         "the number of blocks is fixed by hand, so the pool follows no memory: the option is for tests of preemption",
         evidence=subject.said("num-gpu-blocks-override"),
         cost=cost,
-        fix="leave --num-gpu-blocks-override out, or --kv-cache-memory-bytes",
+        fix=f"{left_out(subject, 'num-gpu-blocks-override')}, or state the pool with --kv-cache-memory-bytes",
     )

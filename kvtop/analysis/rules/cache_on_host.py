@@ -12,11 +12,16 @@ Fix: leave `--no-kv-offload` out; leave `-ngl` out (all that fits is the default
 Fires on: `-ngl 10` on a card with room for all. Quiet on: no `-ngl`, and `-ngl 10` where more does not fit.
 """
 
+from dataclasses import replace
+
+from kvtop.analysis.advice import left_out
 from kvtop.analysis.amounts import exact
 from kvtop.analysis.ruling import Example, Found, Lacks, Outcome
 from kvtop.analysis.subject import Subject
 from kvtop.domain.plan import DevicePlan, MemoryPlan
 from kvtop.domain.plan_answer import Fit, room_of
+from kvtop.planning.llamacpp.largest_context import largest_context
+from kvtop.planning.llamacpp.prepared import PreparedModel
 
 ENGINES: tuple[str, ...] = ("llama.cpp",)
 READS_LAUNCH = True
@@ -38,7 +43,7 @@ def check(subject: Subject) -> Outcome:
             "--no-kv-offload keeps the whole cache in host memory: every token reads it from there",
             evidence=subject.said("kv-offload"),
             cost="" if plan is None else f"{exact(_host_cache(plan))} on the host",
-            fix="leave --no-kv-offload out; if the device is full, a smaller -c or a quantized cache first",
+            fix=_on_device(subject),
         )
     layers = settings.gpu_layers
     if layers is None or layers >= _SURELY_ALL:
@@ -62,8 +67,22 @@ def check(subject: Subject) -> Outcome:
         "device has room for all",
         evidence=subject.said("gpu-layers"),
         cost=f"{exact(_host_cache(plan))} of cache on the host",
-        fix="leave -ngl out (all that fits), or -ngl all",
+        fix=f"{left_out(subject, 'gpu-layers')} (all that fits), or -ngl all",
     )
+
+
+def _on_device(subject: Subject) -> str:
+    """Where the cache has no room beside the rest, with the largest context that has."""
+    left = left_out(subject, "kv-offload")
+    whole = subject.plan_with(kv_offload=None)
+    if whole is None or not isinstance(subject.model, PreparedModel) or not subject.devices:
+        return f"{left}; if the device is full, a smaller -c or a quantized cache first"
+    rooms = {it.name: it.total_bytes if it.free_bytes is None else it.free_bytes for it in subject.devices}
+    if all(room_of(part, rooms.get(part.name)).fit in {Fit.FITS, Fit.UNKNOWN} for part in _accelerators(whole)):
+        return left
+    settings = replace(subject.llama, kv_offload=True)
+    most = largest_context(subject.model, settings, subject.devices, rooms, subject.draft).tokens
+    return f"{left}, with -c {most}" if most else "smaller weights first: the device has no room for the cache"
 
 
 def _accelerators(plan: MemoryPlan) -> list[DevicePlan]:

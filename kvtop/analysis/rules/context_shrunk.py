@@ -1,7 +1,8 @@
 """The context is, or will be, smaller than was asked for or trained, because the engine fits it to the device.
 
 Why: without `-c`, `--fit` (on by default) lowers the context until everything leaves 1 GiB free on each device, down to
-4096 tokens, and says so only at log level 4. The endpoint then shows the smaller figure and the command line nothing.
+4096 tokens, and says so only at log level 4. With `-np N` it starts from the trained context for each slot; without a
+device it fits the host's memory. The endpoint then shows the smaller figure and the command line nothing.
 
 Source: common/fit.cpp, llama.cpp b11434; run there (32768 -> 24320 in 1388 MiB).
 
@@ -14,8 +15,10 @@ Fires on: Llama 3.1 8B without `-c` on 12 GiB. Quiet on: the same on 48 GiB, and
 
 from dataclasses import replace
 
+from kvtop.analysis.advice import any_of, smaller_cache
 from kvtop.analysis.ruling import Example, Found, Lacks, Outcome
 from kvtop.analysis.subject import Observed, Subject
+from kvtop.domain.plan import MemoryPlan
 from kvtop.domain.plan_answer import Fit, room_of
 from kvtop.planning.llamacpp.largest_context import largest_context
 from kvtop.planning.llamacpp.prepared import PreparedModel
@@ -31,38 +34,56 @@ def check(subject: Subject) -> Outcome:
     if subject.observed is not None and subject.observed.slot_context_tokens is not None:
         return _running(subject, subject.observed)
     settings = subject.llama
-    if settings.ctx_tokens or subject.value("ctx-size") == "0" or not settings.fit or subject.backend == "cpu":
+    if settings.ctx_tokens or subject.value("ctx-size") == "0" or not settings.fit or settings.split_mode == "tensor":
         return None
-    if settings.kv_unified_per_slot_tokens:
+    if settings.kv_unified_per_slot_tokens or not subject.caches_tokens:
         return None
-    if not subject.devices:
-        return Lacks("whether --fit will shrink the context depends on the device: say --gpu")
+    rooms = _rooms(subject, settings.fit_target_bytes)
+    if not rooms:
+        what = "the host's memory is unknown" if subject.are_devices_known else "say --gpu"
+        return Lacks(f"whether --fit will shrink the context depends on the device: {what}")
     plan, model = subject.plan, subject.model
-    if plan is None or not isinstance(model, PreparedModel):
+    if plan is None or plan.context is None or not isinstance(model, PreparedModel):
         return Lacks(f"the size of the trained context is unknown: {subject.plan_note}")
-    margin = settings.fit_target_bytes[0]
-    rooms = {
-        it.name: None if (it.free_bytes or it.total_bytes) is None else (it.free_bytes or it.total_bytes or 0) - margin
-        for it in subject.devices
-    }
-    short = [part for part in plan.devices if room_of(part, rooms.get(part.name)).fit is Fit.TOO_LARGE]
+    short = [name for name, room in rooms.items() if _is_short(plan, name, room)]
     if not short:
         return None
     most = largest_context(model, replace(settings, fit=False), subject.devices, rooms, subject.draft).tokens
-    trained = model.hparams.n_ctx_train
-    given = settings.gpu_layers is not None or settings.tensor_split or settings.tensor_overrides
+    streams = plan.context.n_seq_max if not plan.context.kv_unified else 1
+    trained = model.hparams.n_ctx_train * streams
     if most >= trained:
         return None
-    floor = max(most, settings.fit_ctx_tokens)
-    then = "" if most >= settings.fit_ctx_tokens else " and still not fit" if given else " and move layers to the host"
+    given = settings.gpu_layers is not None or settings.tensor_split or settings.tensor_overrides
+    least = settings.fit_ctx_tokens * streams
+    floor = max(most, least)
+    spilled = " and still not fit" if given or not subject.devices else " and move layers to the host"
+    each = f" ({floor // streams} a slot)" if streams > 1 else ""
+    asked = f"{trained} tokens, the trained context for each of {streams} slots," if streams > 1 else ""
     return Found(
         "warning",
-        f"the trained context of {trained} tokens does not fit, so --fit will shrink it to about {floor} tokens{then}, "
-        "without a line in the log at its default level",
-        evidence=f"no -c; {', '.join(part.name for part in short)} has not enough room with {margin} bytes left free",
+        f"{asked or f'the trained context of {trained} tokens'} does not fit, so --fit will shrink it to about {floor} "
+        f"tokens{each}{'' if most >= least else spilled}, without a line in the log at its default level",
+        evidence=f"no -c; {', '.join(short)} has not enough room with {settings.fit_target_bytes[0]} bytes left free",
         cost=f"about {trained - floor} tokens of context",
-        fix=f"-c {floor} to have it in writing, or --cache-type-k q8_0 --cache-type-v q8_0 for more",
+        fix=any_of(f"-c {floor} to have it in writing", f"{more} for more" if (more := smaller_cache(subject)) else ""),
     )
+
+
+def _rooms(subject: Subject, margins: tuple[int, ...]) -> dict[str, int | None]:
+    """What `--fit` may fill: each device's free memory less its margin, without devices the host's whole memory."""
+    if not subject.devices:
+        total = subject.host_total_bytes if subject.are_devices_known else None
+        return {} if total is None else {"host": total - margins[0]}
+    rooms: dict[str, int | None] = {}
+    for number, device in enumerate(subject.devices):
+        free = device.total_bytes if device.free_bytes is None else device.free_bytes
+        rooms[device.name] = None if free is None else free - margins[min(number, len(margins) - 1)]
+    return rooms
+
+
+def _is_short(plan: MemoryPlan, name: str, room_bytes: int | None) -> bool:
+    part = plan.device(name)
+    return part is not None and room_of(part, room_bytes).fit is Fit.TOO_LARGE
 
 
 def _running(subject: Subject, observed: Observed) -> Outcome:
@@ -76,17 +97,20 @@ def _running(subject: Subject, observed: Observed) -> Outcome:
         capped = hparams is not None and has == hparams.n_ctx_train
         why = "the server caps a slot at the trained context" if capped else "the engine gave less"
         evidence = f"{subject.said('ctx-size', 'parallel')}; the endpoint says {has}"
-        return Found("warning", f"{asked} tokens a slot were asked for and there are {has}: {why}", evidence, fix="")
+        fix = f"-c {has * (settings.ctx_tokens // asked)}: the rest is memory that no slot can use" if capped else ""
+        cost = f"{asked - has} tokens of context"
+        return Found("warning", f"{asked} tokens a slot were asked for and there are {has}: {why}", evidence, cost, fix)
     if hparams is None:
         return Lacks(f"the trained context is unknown: {subject.model_note}")
-    divided = settings.parallel if settings.parallel and not settings.kv_unified else 1
-    if has >= hparams.n_ctx_train // divided - 256:
+    if has >= hparams.n_ctx_train - 256:
         return None
+    if not settings.fit and settings.parallel and not settings.kv_unified:
+        return None  # then -np divides the trained context, and nothing was shrunk
     return Found(
         "warning",
         f"a slot has {has} tokens, and the model was trained for {hparams.n_ctx_train}: --fit shrank the context to "
         "the memory that was free",
         evidence=f"no -c; the endpoint says {has}",
         cost=f"{hparams.n_ctx_train - has} tokens of context",
-        fix="-c with the length you need, --cache-type-k q8_0 --cache-type-v q8_0, or fewer slots",
+        fix=any_of("-c with the length you need", smaller_cache(subject), "fewer slots"),
     )

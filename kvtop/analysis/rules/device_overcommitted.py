@@ -13,18 +13,23 @@ Fires on: `-c 131072 -ngl 99` of Llama 3.1 8B on 12 GiB. Quiet on: the same with
 """
 
 import math
+from dataclasses import replace
 
+from kvtop.analysis.advice import any_of, left_out, smaller_cache
 from kvtop.analysis.amounts import device_bytes, exact, weight_bytes
 from kvtop.analysis.ruling import Example, Found, Lacks, Outcome
 from kvtop.analysis.subject import Subject
-from kvtop.analysis.vllm_pool import utilization_of
-from kvtop.domain.plan import MemoryPlan
+from kvtop.analysis.vllm_pool import one_card_for_every_rank, utilization_of, whole
+from kvtop.domain.plan import DevicePlan, MemoryPlan, PlanDevice
 from kvtop.domain.plan_answer import Fit, room_of
+from kvtop.planning.llamacpp.largest_context import largest_context
+from kvtop.planning.llamacpp.prepared import PreparedModel
 
 ENGINES: tuple[str, ...] = ("llama.cpp", "vllm", "mlx")
 READS_LAUNCH = True
 FIRES = Example("llama-server -m MODEL -c 131072 -ngl 99", gpus=("12GiB",), model="llama-3.1-8b")
 QUIET = Example("llama-server -m MODEL -c 16384 -ngl 99", gpus=("12GiB",), model="llama-3.1-8b")
+MOST_RANKS = 16
 
 
 def check(subject: Subject) -> Outcome:
@@ -71,7 +76,7 @@ def _spilled(subject: Subject, name: str, needed: int, room: int) -> Found:
         f"{name} cannot hold all of it, so --fit will leave layers, or experts, on the host, which is slower",
         evidence=f"{subject.said('ctx-size') or 'no -c'}, no -ngl; {exact(needed)} needed, {exact(room)} there",
         cost=f"{exact(needed - room)} too little",
-        fix="a smaller -c, --cache-type-k q8_0 --cache-type-v q8_0, or smaller weights",
+        fix=any_of(*_what_fits(subject), "smaller weights"),
     )
 
 
@@ -86,8 +91,34 @@ def _short(subject: Subject, name: str, needed: int, room: int, *, sure: bool) -
         f"{name} {'cannot' if sure else 'may not'} hold what the command asks for, and --fit may not change it",
         evidence=f"{subject.said('ctx-size', 'gpu-layers', 'fit')}; {exact(needed)} needed, {exact(room)} there",
         cost=gap,
-        fix="leave -ngl out and --fit places what fits; or a smaller -c, or --cache-type-k q8_0 --cache-type-v q8_0",
+        fix=any_of(*_what_fits(subject), _placed_by_fit(subject)),
     )
+
+
+def _what_fits(subject: Subject) -> tuple[str, ...]:
+    """Options that were tried on the plan: eight bits for the cache, and the largest context."""
+    rooms = {it.name: it.total_bytes if it.free_bytes is None else it.free_bytes for it in subject.devices}
+    found = []
+    smaller = smaller_cache(subject)
+    plan = subject.plan_with(cache_type_k="q8_0", cache_type_v="q8_0", flash_attn=None) if smaller else None
+    if plan is not None and all(room_of(part, rooms.get(part.name)).fit is Fit.FITS for part in _cards(plan)):
+        found.append(smaller)
+    if isinstance(subject.model, PreparedModel):
+        most = largest_context(subject.model, subject.llama, subject.devices, rooms, subject.draft)
+        now = subject.plan.context.n_ctx if subject.plan is not None and subject.plan.context is not None else 0
+        if 0 < most.tokens < now:
+            found.append(f"-c {most.tokens}")
+    return tuple(found)
+
+
+def _cards(plan: MemoryPlan) -> list[DevicePlan]:
+    return [part for part in plan.devices if part.name != "host"]
+
+
+def _placed_by_fit(subject: Subject) -> str:
+    names = [name for name in ("gpu-layers", "tensor-split", "override-tensor", "cpu-moe") if subject.option(name)]
+    left = " and ".join(left_out(subject, name) for name in names)
+    return f"{left}, and --fit places what fits" if left and subject.llama.fit else "fewer layers on the device (-ngl)"
 
 
 def _vllm(subject: Subject, plan: MemoryPlan) -> Outcome:
@@ -106,9 +137,28 @@ def _vllm(subject: Subject, plan: MemoryPlan) -> Outcome:
                 f"weights alone fill the {utilization:.0%} of {device.name} that vLLM may take: no room for a KV pool",
                 evidence=f"{exact(part.weights_bytes)} of weights a rank; {exact(share)} is vLLM's share",
                 cost=f"{exact(least - share)} too little",
-                fix="more cards (--tensor-parallel-size), a quantized checkpoint, or a larger card",
+                fix=any_of(_more_cards(subject), "a quantized checkpoint", "a larger card"),
             )
     return None
+
+
+def _more_cards(subject: Subject) -> str:
+    """The fewest ranks of this card whose share of the weights leaves room, if they are 16 at most."""
+    ranks = whole(subject, "tensor-parallel-size") or 1
+    for more in (ranks * 2, ranks * 4, ranks * 8, ranks * 16):
+        if more > MOST_RANKS or not subject.devices:
+            break
+        cards = one_card_for_every_rank(subject.devices[:1], more)
+        plan = replace(subject, devices=cards).plan_with(tensor_parallel_size=str(more))
+        if plan is not None and all(_has_room(part, cards[0], utilization_of(subject)) for part in _cards(plan)):
+            return f"--tensor-parallel-size {more} with {more} such cards"
+    return "more cards (--tensor-parallel-size)"
+
+
+def _has_room(part: DevicePlan, card: PlanDevice, utilization: float) -> bool:
+    if part.weights_bytes is None or card.total_bytes is None:
+        return False
+    return part.weights_bytes + part.compute.high_bytes < math.ceil(card.total_bytes * utilization)
 
 
 def _mlx(subject: Subject, plan: MemoryPlan) -> Outcome:

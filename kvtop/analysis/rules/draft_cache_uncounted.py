@@ -10,7 +10,8 @@ Cost: computed: the draft's cache.
 
 Fix: count it; `-ctkd q8_0 -ctvd q8_0` halves it, a shorter `-c` cuts both.
 
-Fires on: `-md`. Quiet on: no draft, and on drafts by lookup (ngram), which have no cache.
+Fires on: `-md`. Quiet on: no draft, drafts by lookup (ngram), which have no cache, and types of its own for
+its cache.
 """
 
 from kvtop.analysis.amounts import exact, is_quantized, part_bytes
@@ -39,6 +40,8 @@ def check(subject: Subject) -> Outcome:
     settings = subject.llama
     if not drafts(subject):
         return None
+    if subject.option("spec-draft-type-k") and subject.option("spec-draft-type-v"):
+        return None  # somebody has thought of it
     cost = ""
     if subject.plan is not None:
         size = part_bytes(subject.plan, "draft")
@@ -51,5 +54,5 @@ def check(subject: Subject) -> Outcome:
         + (": -ctk and -ctv do not reach it" if forgotten else ""),
         evidence=subject.said("spec-draft-model", "spec-draft-hf", "spec-type", "cache-type-k", "cache-type-v"),
         cost=cost,
-        fix="-ctkd q8_0 -ctvd q8_0" if not is_quantized(settings.draft_type_v) else "a shorter -c cuts both caches",
+        fix="-ctkd q8_0 -ctvd q8_0, and a shorter -c cuts both caches",
     )

@@ -6,14 +6,17 @@ mlx_lm.server has no keys.
 
 Source: tools/server/server-http.cpp of llama.cpp b11434; `setup_server` of vLLM 0.32.0; mlx-lm 0.32.2 server.py.
 
+In a container the address inside says nothing: `-p 8080:8080` publishes on every address, `-p 127.0.0.1:8080:8080` here
+alone.
+
 Cost: security, and memory that strangers fill.
 
-Fix: `--host 127.0.0.1` behind a proxy, or a key from a file or the environment.
+Fix: `--host 127.0.0.1` behind a proxy (a container: `-p 127.0.0.1:PORT:PORT`), or a key from a file or the environment.
 
 Fires on: `--host 0.0.0.0` without a key. Quiet on: the default of llama-server, and 0.0.0.0 with `--api-key-file`.
 """
 
-from kvtop.analysis.ruling import Example, Found, Outcome
+from kvtop.analysis.ruling import Example, Found, Lacks, Outcome
 from kvtop.analysis.subject import Subject
 
 ENGINES: tuple[str, ...] = ("llama.cpp", "vllm", "mlx")
@@ -25,7 +28,7 @@ _LOOPBACK = ("127.", "localhost", "::1", "[::1]")
 
 
 def check(subject: Subject) -> Outcome:
-    """A running server's own sockets win over what the options say."""
+    """A running server's own sockets win over what the options say; a container's ports over its own address."""
     if subject.option("api-key") is not None or subject.option("api-key-file") is not None:
         return None
     if subject.engine == "vllm" and (subject.variable("VLLM_API_KEY") or subject.option("uds")):
@@ -38,15 +41,45 @@ def check(subject: Subject) -> Outcome:
     reached = [it for it in map(str.strip, addresses) if not it.startswith(_LOOPBACK) and not it.endswith(".sock")]
     if not reached:
         return None
+    if subject.published is not None and not observed:
+        return _published(subject, subject.published)
     said = subject.said("host") or f"the default of {subject.engine} is {_DEFAULTS[subject.engine]}"
-    key = {
-        "llama.cpp": ", or --api-key-file FILE",
-        "vllm": ", or VLLM_API_KEY in the environment",
-        "mlx": ": mlx_lm.server has no keys, so put a proxy before it",
-    }[subject.engine]
+    key = (
+        ": mlx_lm.server has no keys, so put a proxy before it" if subject.engine == "mlx" else f", or {_key(subject)}"
+    )
     return Found(
         "warning",
         f"listens on {', '.join(reached)} without a key: whoever reaches the port can use it",
         evidence=f"listening on {', '.join(reached)}" if observed else said,
+        cost="security",
         fix=f"--host 127.0.0.1{key}",
     )
+
+
+def _published(subject: Subject, ports: tuple[str, ...]) -> Outcome:
+    """Inside a container every address is right; what counts is where its ports are published."""
+    open_ports = [it for it in ports if not it.startswith(_LOOPBACK)]
+    if not open_ports:
+        return None
+    if subject.has_unread_variables:
+        return Lacks("the variables of --env-file were not read: a key may be among them")
+    narrow = " ".join(f"-p 127.0.0.1:{_without_address(it)}" for it in open_ports)
+    key = "" if subject.engine == "mlx" else f", or {_key(subject)}"
+    return Found(
+        "warning",
+        f"its port is published on every address (-p {' -p '.join(open_ports)}) without a key: whoever reaches it can "
+        "use it",
+        evidence=f"-p {' -p '.join(open_ports)}",
+        cost="security",
+        fix=f"{narrow}{key}",
+    )
+
+
+def _without_address(port: str) -> str:
+    """`0.0.0.0:8080:8080` and `8080:8080` alike; a port alone is the container's, the host's is then any."""
+    parts = port.rsplit(":", 2) if port.count(":") > 1 else ["", *port.split(":")]
+    return ":".join(parts[1:]) if len(parts) > 2 else f":{parts[-1]}"
+
+
+def _key(subject: Subject) -> str:
+    return {"llama.cpp": "--api-key-file FILE", "vllm": "VLLM_API_KEY in the environment"}[subject.engine]

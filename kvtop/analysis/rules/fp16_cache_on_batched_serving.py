@@ -9,7 +9,7 @@ Source: vLLM 0.32.0 `v1/attention/backends`, docs features/quantization/quantize
 
 Cost: computed: requests of full length at once, now and with FP8.
 
-Fix: `--kv-cache-dtype fp8`, on a checkpoint with calibrated scales where there is one.
+Fix: `--kv-cache-dtype fp8` (Ampere: `fp8_e5m2`), on a checkpoint with calibrated scales where there is one.
 
 Fires on: Llama 3.1 8B with 256 sequences on one H100. Quiet on: the same with `--max-model-len 4096 --max-num-seqs 32`.
 """
@@ -59,7 +59,10 @@ def check(subject: Subject) -> Outcome:
 
 
 def _with_fp8(subject: Subject, plan: MemoryPlan | None, evidence: str) -> Outcome:
-    answer = subject.answer_with(kv_cache_dtype="fp8")
+    capability = subject.devices[0].compute_capability if subject.devices else None
+    old = capability is not None and capability < (8, 9)
+    kind = "fp8_e5m2" if old else "fp8"  # `fp8-cache-unsupported-gpu` says why
+    answer = subject.answer_with(kv_cache_dtype=kind)
     if answer is None:
         return Lacks(f"whether FP8 would help is unknown: {subject.plan_note or 'no rule for it'}")
     if isinstance(answer, Refusal):
@@ -77,13 +80,11 @@ def _with_fp8(subject: Subject, plan: MemoryPlan | None, evidence: str) -> Outco
         cost = f"{here:.0f} bytes a token and rank, {there:.0f} with FP8"
     if before is not None and after is not None:
         cost += f"; about {before.value:.1f} requests of full length, {after.value:.1f} with FP8"
-    capability = subject.devices[0].compute_capability if subject.devices else None
-    old = capability is not None and capability < (8, 9)
     return Found(
         "info" if old else "warning",
         "the 16-bit KV pool is tight"
         + (": FP8 would save memory here, but no time (no FP8 arithmetic)" if old else ", and this card reads FP8"),
         evidence=evidence,
         cost=cost,
-        fix="--kv-cache-dtype fp8; nothing is gained by it where the pool is not full",
+        fix=f"--kv-cache-dtype {kind}; nothing is gained by it where the pool is not full",
     )

@@ -56,7 +56,8 @@ def check(subject: Subject) -> Outcome:
         f"{what} on {ranks} ranks: the cache is stored {copies:g} times over",
         evidence=f"{subject.said('tensor-parallel-size')}; {what} in config.json",
         cost=cost,
-        fix=f"-tp {heads} with --data-parallel-size {ranks // heads or 1}"
+        fix=f"--tensor-parallel-size {heads} --data-parallel-size {max(ranks // heads, 1)}"
         if not is_latent
-        else "--data-parallel-size instead of a part of -tp, or --decode-context-parallel-size",
+        else f"--decode-context-parallel-size {ranks}, or --tensor-parallel-size 1 --data-parallel-size {ranks} where "
+        "the weights leave room",
     )

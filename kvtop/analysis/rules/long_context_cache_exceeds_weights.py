@@ -12,7 +12,8 @@ Fix: a shorter context, fewer slots, q8_0 for both caches.
 Fires on: Llama 3.1 8B at its 131072 tokens. Quiet on: the same at 8192.
 """
 
-from kvtop.analysis.amounts import cache_bytes, exact, is_quantized, weight_bytes
+from kvtop.analysis.advice import any_of, smaller_cache
+from kvtop.analysis.amounts import cache_bytes, exact, weight_bytes
 from kvtop.analysis.ruling import Example, Found, Lacks, Outcome
 from kvtop.analysis.subject import Subject
 from kvtop.domain.plan import MemoryPlan
@@ -40,15 +41,30 @@ def check(subject: Subject) -> Outcome:
     cache = cache_bytes(plan)
     if cache <= weights:
         return None
-    settings = subject.llama
-    quantized = is_quantized(settings.type_k) and is_quantized(settings.type_v)
     return Found(
         "info",
         "the KV cache is larger than the model",
         evidence=subject.said("ctx-size", "parallel", "cache-type-k", "cache-type-v"),
         cost=f"{exact(cache)} of cache, {exact(weights)} of weights",
-        fix="a smaller -c or -np" + ("" if quantized else ", or --cache-type-k q8_0 --cache-type-v q8_0"),
+        fix=any_of(_shorter(subject, plan, cache, weights), smaller_cache(subject)),
     )
+
+
+def _shorter(subject: Subject, plan: MemoryPlan, cache: int, weights: int) -> str:
+    """The context, in thousands, whose cache is no larger than the weights; words where states or windows are."""
+    if plan.context is not None:
+        tokens = plan.context.n_ctx * weights // cache // 1024 * 1024
+        if subject.hparams is not None and subject.hparams.n_ctx_train > 0:
+            tokens = min(tokens, subject.hparams.n_ctx_train * plan.context.n_seq_max)
+        while tokens >= 1024:
+            shorter = subject.plan_with(ctx_size=str(tokens))
+            if shorter is None:
+                break
+            if cache_bytes(shorter) <= weights:
+                is_split = not plan.context.kv_unified and plan.context.n_seq_max > 1
+                return f"-c {tokens}{' --kv-unified' if is_split else ''}"
+            tokens = tokens * 3 // 4 // 1024 * 1024
+    return "a smaller -c or fewer slots (-np)"
 
 
 def _keeps_its_context(subject: Subject, plan: MemoryPlan) -> bool:

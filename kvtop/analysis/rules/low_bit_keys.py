@@ -13,6 +13,7 @@ Fix: swap the types, or q8_0 for both: mixed types are slow on most backends.
 Fires on: `-ctk q4_0 -ctv q8_0`. Quiet on: `-ctk q8_0 -ctv q4_0`, and on keys of 8 bits, where nothing is measurable.
 """
 
+from kvtop.analysis.advice import cache_types, safe_type
 from kvtop.analysis.amounts import bits
 from kvtop.analysis.families import family_of
 from kvtop.analysis.nearest_figure import nearest_figure
@@ -35,9 +36,9 @@ def check(subject: Subject) -> Outcome:
         return None
     if not subject.caches_tokens or family_of(subject)[0] == "latent attention":
         return None
-    swapped = f"--cache-type-k {type_v} --cache-type-v {type_k}"
+    swapped = cache_types(type_v, type_k)
     needs = " --flash-attn on" if settings.flash_attention == "off" else ""
-    both = "q8_0 for both" if bits(type_v) > FREE_BITS else f"{type_v} for both"
+    both = cache_types(safe_type(subject) if bits(type_v) >= FREE_BITS else type_v)
     cost = ""
     turned = subject.plan_with(cache_type_k=type_v, cache_type_v=type_k, flash_attn="on")
     if turned is not None and subject.plan is not None:
@@ -53,5 +54,5 @@ def check(subject: Subject) -> Outcome:
             if part
         ),
         cost=cost or "quality, and no bytes saved by it",
-        fix=f"{swapped}{needs}, or {both}, which is also faster on most backends",
+        fix=f"{swapped}{needs}, or {both}{needs}, which is also faster on most backends",
     )

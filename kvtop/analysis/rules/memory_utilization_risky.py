@@ -45,7 +45,7 @@ def check(subject: Subject) -> Outcome:
                     cost=f"{exact(wanted - card.free_bytes)} too little",
                     fix=f"--gpu-memory-utilization {math.floor(card.free_bytes / card.total_bytes * 100) / 100:g}",
                 )
-    if utilization < RISKY:
+    if utilization < RISKY or utilization > 1:  # more than all of it vLLM refuses: `start-refused`
         return None
     cost = ""
     if subject.devices and subject.devices[0].total_bytes is not None:

@@ -1,9 +1,9 @@
 """Different types for K and V: slow on most backends, whichever way round.
 
-Why: fused kernels are compiled for equal pairs. On Metal a mixed pair has no kernel and attention runs on the CPU. On
-CUDA and ROCm builds before September 2026 it ran on the CPU too, silently (prompt processing 11250 -> 381 tokens/s on
-an RTX 4090 for q4_0/q8_0); newer ones convert the whole used cache to f16 for every token and log it once. Vulkan and
-the CPU take every pair; only bf16 may not be mixed on Vulkan.
+Why: the fused kernels that generate are compiled for some equal pairs. On Metal a mixed pair has no kernel and
+attention runs on the CPU. On CUDA and ROCm builds before September 2026 it ran on the CPU too, silently (prompt
+processing 11250 -> 381 tokens/s on an RTX 4090 for q4_0/q8_0); newer ones convert the whole used cache to f16 for every
+token and log it once. Vulkan and the CPU take every pair; only bf16 may not be mixed on Vulkan.
 
 Source: ggml-cuda/fattn.cu and `GGML_CUDA_FA_QUANTS` (q4_0-q4_0, q8_0-q8_0, f16-f16, bf16-bf16), ggml-metal-device.m,
 ggml-vulkan.cpp, llama.cpp b11434; llama.cpp PR 28079, issue 27150.
@@ -15,6 +15,7 @@ Fix: one type for both, q8_0 first; or a build with `-DGGML_CUDA_FA_QUANTS=all`.
 Fires on: q8_0 with q4_0 on CUDA. Quiet on: the same on Vulkan, and q8_0 with q8_0.
 """
 
+from kvtop.analysis.advice import any_of, cache_types, safe_type
 from kvtop.analysis.families import family_of
 from kvtop.analysis.ruling import Example, Found, Lacks, Outcome
 from kvtop.analysis.subject import Subject
@@ -48,8 +49,14 @@ def check(subject: Subject) -> Outcome:
         f"K and V have different types ({pair}): {_what(subject)}",
         evidence=subject.said("cache-type-k", "cache-type-v"),
         cost="decode speed; not computable beforehand",
-        fix="--cache-type-k q8_0 --cache-type-v q8_0, or one 4-bit type for both",
+        fix=_fix(subject),
     )
+
+
+def _fix(subject: Subject) -> str:
+    safe = safe_type(subject)
+    smaller = cache_types("q4_0") if safe != "f16" and family_of(subject)[0] is None else ""
+    return any_of(cache_types(safe), smaller and f"{smaller} once its quality is measured")
 
 
 def _forces_fusion(type_v: str) -> bool:

@@ -12,6 +12,8 @@ Fix: the same type for both, q8_0 at the least.
 Fires on: `-ctk q8_0` alone on DeepSeek V3. Quiet on: `-ctk q8_0 -ctv q8_0` there, and mixed types elsewhere.
 """
 
+from kvtop.analysis.advice import EIGHT_BITS, cache_types
+from kvtop.analysis.amounts import bits, is_quantized
 from kvtop.analysis.families import family_of
 from kvtop.analysis.ruling import Example, Found, Lacks, Outcome
 from kvtop.analysis.subject import Subject
@@ -29,7 +31,7 @@ def check(subject: Subject) -> Outcome:
         return None
     words = f"model does not support different K ({settings.type_k}) and V ({settings.type_v}) cache types"
     evidence = subject.said("cache-type-k", "cache-type-v")
-    fix = f"--cache-type-k {settings.type_k} --cache-type-v {settings.type_k}"
+    fix = cache_types(_both(settings.type_k, settings.type_v))
     hparams = subject.hparams
     if hparams is not None:
         if not hparams.is_mla and hparams.arch != "deepseek4":
@@ -53,3 +55,9 @@ def check(subject: Subject) -> Outcome:
     if family is not None:
         return None
     return Lacks(f"whether the model has latent attention is unknown: {subject.model_note}")
+
+
+def _both(type_k: str, type_v: str) -> str:
+    """The saving that was meant, but never below 8 bits: a latent row is not rotated."""
+    meant = min((it for it in (type_k, type_v) if is_quantized(it)), key=bits, default=type_k)
+    return EIGHT_BITS if is_quantized(meant) and bits(meant) < bits(EIGHT_BITS) else meant

@@ -12,6 +12,7 @@ Fix: leave `--no-enable-prefix-caching` out.
 Fires on: `--no-enable-prefix-caching`. Quiet on: the default.
 """
 
+from kvtop.analysis.advice import left_out
 from kvtop.analysis.ruling import Example, Found, Outcome
 from kvtop.analysis.subject import Subject
 from kvtop.analysis.vllm_pool import serves_text
@@ -31,5 +32,5 @@ def check(subject: Subject) -> Outcome:
         "prefix caching is off: the same system prompt is computed again for every request",
         evidence=subject.said("enable-prefix-caching").replace(" false", ""),
         cost="prompt tokens computed again",
-        fix="leave --no-enable-prefix-caching out, unless this is a benchmark",
+        fix=f"{left_out(subject, 'enable-prefix-caching')}, unless this is a benchmark",
     )

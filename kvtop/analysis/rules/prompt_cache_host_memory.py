@@ -29,7 +29,7 @@ def check(subject: Subject) -> Outcome:
     limit_mib = DEFAULT_MIB if given is None else int(given)
     if limit_mib == 0:
         return None
-    fix = "--cache-ram with what the host can spare, or 0"
+    fix = _fix(subject)
     if limit_mib < 0:
         return Found(
             "warning",
@@ -59,3 +59,14 @@ def check(subject: Subject) -> Outcome:
         cost=f"up to {exact(limit_mib * MIB)} of host memory",
         fix=fix,
     )
+
+
+def _fix(subject: Subject) -> str:
+    """The default where it fits, else half of what is left beside the plan."""
+    limit_mib = DEFAULT_MIB
+    if subject.host_total_bytes is not None:
+        host = None if subject.plan is None else subject.plan.device("host")
+        left = subject.host_total_bytes - (0 if host is None else device_bytes(host))
+        if left < DEFAULT_MIB * MIB:
+            limit_mib = max(left // (2 * MIB) // 256 * 256, 0)
+    return f"--cache-ram {limit_mib}" + (", or --cache-ram 0 to switch it off" if limit_mib else "")

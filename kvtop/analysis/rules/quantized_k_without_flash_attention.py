@@ -13,7 +13,8 @@ Fix: `--flash-attn on` with equal types.
 Fires on: `-ctk q8_0 -fa off`. Quiet on: `-ctk q8_0 -ctv q8_0 -fa on`.
 """
 
-from kvtop.analysis.amounts import all_bytes, exact, is_quantized
+from kvtop.analysis.advice import EIGHT_BITS, cache_types, safe_type
+from kvtop.analysis.amounts import all_bytes, bits, exact, is_quantized
 from kvtop.analysis.ruling import Example, Found, Lacks, Outcome
 from kvtop.analysis.subject import Subject
 
@@ -50,5 +51,11 @@ def check(subject: Subject) -> Outcome:
         f"{settings.type_v}",
         evidence=subject.said("cache-type-k", "cache-type-v", "flash-attn") or "default --flash-attn auto",
         cost=cost,
-        fix=f"--flash-attn on --cache-type-v {settings.type_k}",
+        fix=_fix(subject),
     )
+
+
+def _fix(subject: Subject) -> str:
+    """Both caches alike: at the keys' bits where those are harmless, else at 8 or, for sensitive families, plain."""
+    type_k, safe = subject.llama.type_k, safe_type(subject)
+    return f"--flash-attn on {cache_types(type_k if safe == EIGHT_BITS and bits(type_k) >= bits(safe) else safe)}"

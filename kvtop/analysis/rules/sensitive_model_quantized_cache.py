@@ -16,7 +16,7 @@ Fires on: q4_0 keys on Qwen2.5. Quiet on: q8_0 there, and q4_0 on other families
 """
 
 from kvtop.analysis.amounts import bits, cache_bytes, exact, is_quantized
-from kvtop.analysis.families import family_of
+from kvtop.analysis.families import SENSITIVE_AT_ALL, family_of
 from kvtop.analysis.nearest_figure import nearest_figure
 from kvtop.analysis.ruling import Example, Found, Lacks, Outcome
 from kvtop.analysis.subject import Subject
@@ -25,7 +25,6 @@ ENGINES: tuple[str, ...] = ("llama.cpp",)
 READS_LAUNCH = True
 FIRES = Example("llama-server -m MODEL -c 16384 -ctk q4_0 -ctv q4_0", gpus=("24GiB",), model="qwen2.5-7b")
 QUIET = Example("llama-server -m MODEL -c 16384 -ctk q8_0 -ctv q8_0", gpus=("24GiB",), model="qwen2.5-7b")
-_AT_ALL = frozenset({"Gemma 4", "gpt-oss"})
 
 
 def check(subject: Subject) -> Outcome:
@@ -39,9 +38,9 @@ def check(subject: Subject) -> Outcome:
         if subject.hparams is not None or subject.header is not None:
             return None
         return Lacks(f"the model's family is unknown: {subject.model_note}")
-    if family not in _AT_ALL and bits(settings.type_k) >= 8:
+    if family not in SENSITIVE_AT_ALL and bits(settings.type_k) >= 8:
         return None
-    better = "f16" if family in _AT_ALL else "q8_0"
+    better = "f16" if family in SENSITIVE_AT_ALL else "q8_0"
     plain = subject.plan_with(cache_type_k=better, cache_type_v=better)
     cost = "quality"
     if plain is not None and subject.plan is not None:

@@ -7,7 +7,7 @@ Source: `llama_context::llama_context`, src/llama-context.cpp, and tools/server/
 
 Cost: requests longer than a slot are refused or cut.
 
-Fix: `-c` times the slots, or `--kv-unified` to share one pool.
+Fix: `--kv-unified` to share one pool; or `-c` times the slots, which takes that many times the memory.
 
 Fires on: `-c 32768 -np 4`. Quiet on: `-c 32768 -np 4 -kvu`, and where a slot still has the trained context.
 """
@@ -39,5 +39,5 @@ def check(subject: Subject) -> Outcome:
         f"-np divides the context: each of {slots} slots has {per_slot} tokens, not {wanted}",
         evidence=subject.said("ctx-size", "parallel"),
         cost=f"{wanted - per_slot} tokens of every request's context",
-        fix=f"-c {wanted * slots} for {wanted} each, or --kv-unified to share one pool",
+        fix=f"--kv-unified (one pool for all), or -c {wanted * slots} for {wanted} each",
     )

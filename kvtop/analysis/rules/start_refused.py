@@ -13,69 +13,119 @@ Fix: follows from the words; `--help` of the engine lists what it takes.
 Fires on: an option that llama-server does not have. Quiet on: the same without it.
 """
 
-from kvtop.analysis.rules import bare_flash_attn_flag, cache_type_head_size, unsupported_cache_type
-from kvtop.analysis.ruling import Example, Found, Outcome
+from difflib import get_close_matches
+
+from kvtop.analysis.rules import (
+    bare_flash_attn_flag,
+    cache_type_head_size,
+    device_overcommitted,
+    fp8_cache_unsupported_gpu,
+    mla_cache_types_differ,
+    pool_below_one_request,
+    quantized_v_without_flash_attention,
+)
+from kvtop.analysis.ruling import Example, Found, Outcome, RuleModule
 from kvtop.analysis.subject import Subject
+from kvtop.analysis.vllm_pool import SIXTEEN_BITS
+from kvtop.planning.llamacpp.option_table import BY_SPELLING
+from kvtop.planning.llamacpp.refused_types import WORDS as UNSUPPORTED_TYPE
 
 ENGINES: tuple[str, ...] = ("llama.cpp", "vllm", "mlx")
 READS_LAUNCH = False
 FIRES = Example("llama-server -m MODEL --draft-model DRAFT")
 QUIET = Example("llama-server -m MODEL -md DRAFT")
 VERSIONS = {"llama.cpp": "llama.cpp b11434", "vllm": "vLLM 0.32.0", "mlx": "mlx-lm 0.32.2"}
-TOLD_ELSEWHERE = (
-    "requires flash_attn to be enabled",
-    cache_type_head_size.WORDS,
-    "does not support different K",
-    "To serve at least one request",
-    "cache memory",
-    "No valid attention backend",
-    "FP8 KV cache is not supported",
-    "RotatingKVCache",
-    "last dimension",
-    "group size",
-    "swapaxes",
+TOLD_BY: tuple[tuple[str, RuleModule], ...] = (
+    ("requires flash_attn to be enabled", quantized_v_without_flash_attention),
+    (cache_type_head_size.WORDS, cache_type_head_size),
+    ("does not support different K", mla_cache_types_differ),
+    (pool_below_one_request.WORDS, pool_below_one_request),
+    ("No available memory for the cache blocks", pool_below_one_request),
+    ("No available memory for the cache blocks", device_overcommitted),
+    *((words, fp8_cache_unsupported_gpu) for words in fp8_cache_unsupported_gpu.REFUSALS),
 )
+"""Refusals of options and model together by their words, and the rule that tells them where it fires."""
 _HINTS = (
     ("--draft-model", "-md FILE (--model-draft)"),
-    ("--quantize-kv-cache", "--kv-bits 8"),
+    ("--no-flash-attn", "--flash-attn off"),
+    ("unknown value for --flash-attn", "--flash-attn on (or off, or auto)"),
+    ('"-ngl": stoi', "-ngl all (or auto, or a number)"),
+    ('gpu-layers": stoi', "-ngl all (or auto, or a number)"),
+    ("--memory-f32", "--cache-type-k f32 --cache-type-v f32"),
     ("--no-mmap", "--load-mode none"),
     ("--mlock", "--load-mode mlock"),
+    ("--cache-type ", "--cache-type-k q8_0 --cache-type-v q8_0"),
+    ("--kv-cache-type", "--cache-type-k q8_0 --cache-type-v q8_0"),
+    ("--max-model-len", "-c N (--ctx-size)"),
     ("split buffers", "--split-mode layer (the default), or tensor"),
+    ("n_seq_max must be <= 256", "-np 256, or fewer"),
+    ("doesn't contain MTP layers", "leave --spec-type out, or a file with prediction layers"),
+    ("--quantize-kv-cache", "--kv-bits 8"),
+    ("--max-kv-size", "leave it out: mlx_lm.server has no such option, only mlx_lm.generate does"),
+    ("KeyError: ", "decimal units only: --prompt-cache-bytes 4GB"),
     ("--disable-log-requests", "leave it out: requests are not logged unless --enable-log-requests is given"),
     ("--swap-space", "leave it out; --kv-offloading-size keeps blocks in host memory"),
     ("--calculate-kv-scales", "leave it out; a calibrated checkpoint brings its scales"),
+    ("--enable-prefix-caching/", "--enable-prefix-caching or --no-enable-prefix-caching, without a value"),
+    ("--enable-chunked-prefill/", "--enable-chunked-prefill or --no-enable-chunked-prefill, without a value"),
+    ("--speculative-model", "--speculative-config with a JSON value"),
+    ("--num-speculative-tokens", "--speculative-config with a JSON value"),
+    ("--rope-scaling", "--hf-overrides with a JSON value"),
+    ("--task ", "--runner pooling for embeddings; nothing for generation"),
+    ("--use-v2-block-manager", "leave it out: there is no other any more"),
+    ("--num-scheduler-steps", "leave it out: scheduling is asynchronous by default"),
+    ("--enable-reasoning", "--reasoning-parser NAME alone"),
+    ("--device ", "leave it out: the platform is found by itself"),
+    ("invalid choice: 'q8_0'", "--kv-cache-dtype fp8"),
+    ("invalid choice: 'q4_0'", "--kv-cache-dtype fp8"),
+    ("invalid choice: 'int8'", "--kv-cache-dtype int8_per_token_head, or fp8"),
+    ("gpu_memory_utilization: Input should", "--gpu-memory-utilization 0.92: a share from 0 to 1"),
     ("larger than the number of available GPUs", "a smaller --tensor-parallel-size, or more cards (--gpu SPEC each)"),
-    ("--max-kv-size", "leave it out: mlx_lm.server has no such option, only mlx_lm.generate does"),
 )
+ALIKE = 0.86
+"""How near a spelling must be to be named."""
 
 
 def check(subject: Subject) -> Outcome:
     """The first complaint that is not another rule's; then the refusal of options and model together."""
-    own = [it for it in subject.complaints if not _told(it)]
+    own = [it for it in subject.complaints if not _complaint_told(it)]
     words = own[0] if own else subject.refusal
-    if not words or (not own and (_told(words) or _is_about_request(subject))):
-        return None
-    if subject.complaints and not own:
+    if not words or (not own and (_refusal_told(subject) or _is_about_request(subject))):
         return None
     version = VERSIONS[subject.engine]
-    hint = next((fix for name, fix in _HINTS if name in words), "")
     return Found(
         "error",
         f"{version} would not start: {words}",
         evidence=words,
         cost="the server does not start",
-        fix=hint or f"see the engine's --help; checked against {version}",
+        fix=_fix(subject, words) or f"see the engine's --help; checked against {version}",
     )
 
 
-def _told(words: str) -> bool:
-    return (
-        bare_flash_attn_flag.is_bare(words)
-        or unsupported_cache_type.WORDS in words
-        or any(known in words for known in TOLD_ELSEWHERE)
-    )
+def _complaint_told(words: str) -> bool:
+    return bare_flash_attn_flag.is_bare(words) or UNSUPPORTED_TYPE in words
+
+
+def _refusal_told(subject: Subject) -> bool:
+    """Whether the rule that knows these words really says them: a refusal must never be lost between two rules."""
+    return any(isinstance(rule.check(subject), Found) for words, rule in TOLD_BY if words in subject.refusal)
 
 
 def _is_about_request(subject: Subject) -> bool:
     """mlx_lm.server starts with anything; what its plan refuses is a request, and has rules of its own."""
     return subject.engine == "mlx" and not subject.complaints
+
+
+def _fix(subject: Subject, words: str) -> str:
+    """By the words; for an option that llama-server does not know, by its name."""
+    if "No valid attention backend" in words:
+        return "" if subject.value("kv-cache-dtype") in SIXTEEN_BITS else "--kv-cache-dtype auto"
+    hint = next((fix for name, fix in _HINTS if name in words), "")
+    if hint or subject.engine != "llama.cpp":
+        return hint
+    unknown = words.partition("invalid argument: ")[2]
+    spec = BY_SPELLING.get(unknown.replace("_", "-") if unknown.startswith("--") else unknown)
+    if spec is not None:
+        return f"{unknown} with a space before its value: llama-server takes no ="
+    near = get_close_matches(unknown, BY_SPELLING, n=1, cutoff=ALIKE) if unknown.startswith("--") else []
+    return f"{near[0]}, if that was meant" if near else ""

@@ -12,6 +12,7 @@ Fix: leave `--swa-full` out; `--ctx-checkpoints` keeps prompts reusable.
 Fires on: `--swa-full` on Gemma 3. Quiet on: the same without it, and on models without windows, where it does nothing.
 """
 
+from kvtop.analysis.advice import left_out
 from kvtop.analysis.amounts import all_bytes, exact
 from kvtop.analysis.ruling import Example, Found, Lacks, Outcome
 from kvtop.analysis.subject import Subject
@@ -39,5 +40,5 @@ def check(subject: Subject) -> Outcome:
         "--swa-full gives sliding-window layers a cache of the whole context",
         evidence=subject.said("swa-full"),
         cost=exact(extra),
-        fix="leave --swa-full out, unless prompts are edited in the middle all the time",
+        fix=f"{left_out(subject, 'swa-full')}, unless prompts are edited in the middle all the time",
     )

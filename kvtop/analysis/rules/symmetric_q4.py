@@ -14,6 +14,7 @@ Fix: q8_0 for both; before that less context, fewer slots or smaller weights. Me
 Fires on: q4_0 for both (a warning; for hybrids with few attention layers an info). Quiet on: q8_0 for both.
 """
 
+from kvtop.analysis.advice import cache_types, safe_type
 from kvtop.analysis.amounts import bits, cache_bytes, exact
 from kvtop.analysis.nearest_figure import nearest_figure
 from kvtop.analysis.ruling import Example, Found, Outcome
@@ -58,5 +59,5 @@ def check(subject: Subject) -> Outcome:
             if part
         ),
         cost=cost,
-        fix="--cache-type-k q8_0 --cache-type-v q8_0",
+        fix=cache_types(safe_type(subject)),
     )

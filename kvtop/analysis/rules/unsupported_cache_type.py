@@ -7,7 +7,7 @@ Source: `kv_cache_types`, common/arg.cpp, llama.cpp b11434; run there.
 
 Cost: the server leaves with exit code 1.
 
-Fix: the next type above it: q8_0, q5_1 or q4_0.
+Fix: the next type above it: q5_1 for q5_k, otherwise q8_0.
 
 Fires on: `-ctk q6_k`. Quiet on: `-ctk q5_1`.
 """
@@ -15,33 +15,27 @@ Fires on: `-ctk q6_k`. Quiet on: `-ctk q5_1`.
 from kvtop.analysis.ruling import Example, Found, Outcome
 from kvtop.analysis.subject import Subject
 from kvtop.planning.cache_types import CACHE_TYPES
+from kvtop.planning.llamacpp.refused_types import WORDS, refused_types
 
 ENGINES: tuple[str, ...] = ("llama.cpp",)
 READS_LAUNCH = False
 FIRES = Example("llama-server -m MODEL -ctk q6_k -ctv q6_k")
 QUIET = Example("llama-server -m MODEL -ctk q5_1 -ctv q5_1")
-WORDS = "Unsupported cache type: "
 
 
 def check(subject: Subject) -> Outcome:
-    """Reads the engine's own complaint."""
-    for complaint in subject.complaints:
-        _, found, kind = complaint.partition(WORDS)
-        if found:
-            return Found(
-                "error",
-                f"{kind!r} is no KV cache type of llama-server (there are: {', '.join(CACHE_TYPES)})",
-                evidence=complaint,
-                cost="the server does not start",
-                fix=f"{_replacement(kind)} instead of {kind}",
-            )
-    return None
-
-
-def _replacement(kind: str) -> str:
-    lower = kind.lower()
-    if lower in CACHE_TYPES:
-        return f"{lower}, in small letters,"
-    if any(digit in lower for digit in ("8", "6", "7")):
-        return "q8_0"
-    return "q5_1" if "5" in lower else "q8_0 or q4_0"
+    """Reads the engine's own complaints."""
+    refused = refused_types(subject.complaints)
+    if not refused:
+        return None
+    kinds = " and ".join(repr(kind) for kind in dict.fromkeys(it.kind for it in refused))
+    fix = " ".join(dict.fromkeys(it.fix for it in refused))
+    if all(it.kind.strip().lower() in CACHE_TYPES for it in refused):
+        fix += " (small letters)"
+    return Found(
+        "error",
+        f"{kinds} is no KV cache type of llama-server (there are: {', '.join(CACHE_TYPES)})",
+        evidence="; ".join(it for it in subject.complaints if WORDS in it),
+        cost="the server does not start",
+        fix=fix,
+    )

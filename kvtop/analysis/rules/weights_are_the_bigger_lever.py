@@ -49,7 +49,7 @@ def _gguf(subject: Subject) -> Outcome:
         return None
     by_cache = cache_bytes(plain) - cache_bytes(subject.plan)
     by_weights = int(weights * (1 - Q4_K_M_BITS / bits))
-    if by_weights <= by_cache:
+    if by_weights <= by_cache or by_cache <= 0:  # without a cache there is nothing to weigh
         return None
     return _found(subject.said("cache-type-k", "cache-type-v"), bits, by_cache, by_weights, "a Q4_K_M to Q6_K file")
 
@@ -94,7 +94,7 @@ def _checkpoint(subject: Subject) -> Outcome:
         return None
     by_cache = cache_bytes(plain) - cache_bytes(plan)
     by_weights = weights * 3 // 4
-    if by_weights <= by_cache:
+    if by_weights <= by_cache or by_cache <= 0:  # without a cache that shrinks there is nothing to weigh
         return None
     return _found(subject.said(name), 16, by_cache, by_weights, "a 4-bit checkpoint")
 

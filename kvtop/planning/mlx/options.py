@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import NoReturn
 
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
+from kvtop.planning.meant_words import CommandLineError, parsed_as_meant
 
 ENGINE = "mlx"
 WORDS = ("model", "adapter-path", "host", "allowed-origins", "draft-model", "chat-template")
@@ -25,13 +26,9 @@ SIZE_UNITS: Mapping[str, int] = {"M": 10**6, "G": 10**9, "MB": 10**6, "GB": 10**
 _DEST = "recorded"
 
 
-class _CommandLineError(Exception):
-    """argparse's complaint about the command line."""
-
-
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise _CommandLineError(message)
+        raise CommandLineError(message)
 
 
 class _Record(argparse.Action):
@@ -61,16 +58,16 @@ def size_bytes(text: str) -> int:
     """`--prompt-cache-bytes`: decimal units M, G, MB, GB or none.
 
     Raises:
-        _CommandLineError: no number, or a unit that mlx-lm does not know; it crashes with these words.
+        CommandLineError: no number, or a unit that mlx-lm does not know; it crashes with these words.
     """
     digits = text[: len(text) - len(text.lstrip("0123456789."))]
     unit = text[len(digits) :].strip().upper()
     try:
         amount = Decimal(digits)
     except InvalidOperation as error:
-        raise _CommandLineError("decimal.InvalidOperation: [<class 'decimal.ConversionSyntax'>]") from error
+        raise CommandLineError("decimal.InvalidOperation: [<class 'decimal.ConversionSyntax'>]") from error
     if unit not in SIZE_UNITS:
-        raise _CommandLineError(f"KeyError: {unit!r}")
+        raise CommandLineError(f"KeyError: {unit!r}")
     return int(amount * SIZE_UNITS[unit])
 
 
@@ -98,14 +95,16 @@ def _parser() -> _Parser:
 
 def parse_server_options(argv: Sequence[str]) -> LaunchOptions:
     """The options after `mlx_lm.server`; complaints land in `errors` in its words, strange words in `unknown`."""
-    words = list(argv)
-    namespace = argparse.Namespace(**{_DEST: {}})
-    try:
-        known, rest = _parser().parse_known_args(words, namespace)
-    except _CommandLineError as error:
-        return LaunchOptions(ENGINE, errors=(str(error),))
+    found, complaints = parsed_as_meant(_parsed, argv)
+    if found is None:
+        return LaunchOptions(ENGINE, errors=complaints)
+    known, rest = found
     recorded: dict[str, tuple[str, str]] = getattr(known, _DEST)
     options = tuple(LaunchOption(name, text, Origin.ARGV, spelled) for name, (text, spelled) in recorded.items())
     strange = tuple(word.split("=", 1)[0] for word in rest if word.startswith("-"))
-    errors = (f"unrecognized arguments: {' '.join(word.split('=', 1)[0] for word in rest)}",) if rest else ()
-    return LaunchOptions(ENGINE, options, strange, errors)
+    unrecognised = (f"unrecognized arguments: {' '.join(word.split('=', 1)[0] for word in rest)}",) if rest else ()
+    return LaunchOptions(ENGINE, options, strange, complaints or unrecognised)
+
+
+def _parsed(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    return _parser().parse_known_args(words, argparse.Namespace(**{_DEST: {}}))

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import NoReturn
 
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
+from kvtop.planning.meant_words import CommandLineError, parsed_as_meant
 from kvtop.planning.vllm.config_file import arguments_of
 from kvtop.planning.vllm.option_table import FLAGS, LISTS, OPTIONAL, SPELLINGS, TOGGLES, VALUES
 
@@ -24,13 +25,9 @@ MASK = "***"
 _DEST = "recorded"
 
 
-class _CommandLineError(Exception):
-    """argparse's complaint about the command line."""
-
-
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise _CommandLineError(message)
+        raise CommandLineError(message)
 
 
 class _Record(argparse.Action):
@@ -94,20 +91,23 @@ def parse_serve_options(argv: Sequence[str], *, config_yaml: str | None = None) 
 def _collect(
     words: list[str], origin: Origin, options: dict[str, LaunchOption], unknown: list[str], errors: list[str]
 ) -> None:
-    namespace = argparse.Namespace(**{_DEST: {}})
-    try:
-        known, rest = _parser().parse_known_args(_normalise(words), namespace)
-    except _CommandLineError as error:
-        errors.append(str(error))
+    found, complaints = parsed_as_meant(_parsed, _normalise(words))
+    errors.extend(complaints)
+    if found is None:
         return
+    known, rest = found
     unknown.extend(word.split("=", 1)[0] for word in rest if word.startswith("-"))
-    if any(word.startswith("-") for word in rest):
+    if any(word.startswith("-") for word in rest) and not complaints:
         errors.append(f"unrecognized arguments: {' '.join(word.split('=', 1)[0] for word in rest)}")
     recorded: dict[str, tuple[str, str]] = getattr(known, _DEST)
     for name, (value, spelled) in recorded.items():
         options[name] = LaunchOption(name, MASK if name in SECRET_OPTIONS else value, origin, spelled)
     if known.model_tag is not None:
         options["model"] = LaunchOption("model", known.model_tag, origin, "")
+
+
+def _parsed(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    return _parser().parse_known_args(words, argparse.Namespace(**{_DEST: {}}))
 
 
 def _normalise(words: list[str]) -> list[str]:
