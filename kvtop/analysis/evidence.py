@@ -13,15 +13,29 @@ METRICS = (
     "kl_divergence_top40",
     "median_kl_divergence",
     "same_top_token",
+    "aime25",
+    "aime_correct",
+    "gsm8k",
+    "gpqa_diamond",
+    "humaneval_change",
     "ln_perplexity_ratio",
     "perplexity_change",
 )
 """What says how far outputs move, the most telling first; perplexity hides small damage (facts: 8-bit rows)."""
 
+DISTANCES = frozenset({"kl_divergence", "kl_divergence_top40", "median_kl_divergence"})
+
 _TIERS = tuple(Tier)
-_DISTANCES = frozenset({"kl_divergence", "kl_divergence_top40", "median_kl_divergence"})
 _CONFLICT_RATIO = 3.0
 _SIZE = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)\s*([bm])(?![a-z])", re.IGNORECASE)
+_CLASS = re.compile(r"For(?:CausalLM|ConditionalGeneration)$")
+_WEIGHTS = re.compile(r"(?<![a-z0-9])(?:ud-)?(?:i?q\d\w*|(?:b?f|fp|nvfp|mxfp|int)\d+\w*|\d+-?bit)(?![a-z0-9])")
+"""How weights are stored, as names say it ("Q4_K_M", "UD-IQ2_XXS", "BF16", "4bit")."""
+_EVERY_MODEL = frozenset(
+    ("instruct", "it", "chat", "base", "hf", "gguf", "mlx", "awq", "gptq", "qat", "b", "m")
+    + ("meta", "google", "openai", "mistralai", "unsloth", "bartowski")
+)
+"""Words of names that do not tell two models of one family apart, or only who published the file."""
 _UNQUANTIZED = frozenset({"f32", "f16", "bf16", "auto", "16-bit", "float16", "bfloat16"})
 
 
@@ -87,7 +101,7 @@ def evidence_for(model: str, architecture: str, type_k: str, type_v: str, own: S
     match = Match.THIS_MODEL if same else Match.SAME_FAMILY if family else Match.NONE
     chosen = _ranked(same or family)
     named = chosen[0].model if chosen else ""
-    near = tuple(it for it in chosen if it.model == named)
+    near = tuple(it for it in chosen if _is_model(named, it.model))
     elsewhere = _ranked(it for it in believed if it not in near)
     reference = type_k in _UNQUANTIZED and type_v in _UNQUANTIZED
     conflict = "" if reference else _conflict([*near, *elsewhere])
@@ -111,7 +125,7 @@ def _ranked(found: Iterable[Measurement]) -> tuple[Measurement, ...]:
 
 def _conflict(found: Sequence[Measurement]) -> str:
     """How far the most telling metric's figures lie apart. Rotated and unrotated caches are not held together."""
-    for metrics in (_DISTANCES, {"perplexity_change"}):
+    for metrics in (DISTANCES, {"perplexity_change"}):
         values = [(it.value, it.model) for it in found if it.metric in metrics and it.rotation != "off" and it.value]
         if len(values) < 2:
             values = [(it.value, it.model) for it in found if it.metric in metrics and it.value]
@@ -124,19 +138,39 @@ def _conflict(found: Sequence[Measurement]) -> str:
 
 
 def _family(architecture: str) -> str:
-    return architecture.lower().replace("_", "").replace("-", "").removesuffix("text")
+    """llama.cpp's word of an architecture, made of it or of a checkpoint's class ("Qwen3MoeForCausalLM")."""
+    word = _CLASS.sub("", architecture).lower().replace("_", "").replace("-", "")
+    return word.removesuffix("text").replace("deepseekv", "deepseek")
 
 
 def _is_model(asked: str, measured: str) -> bool:
-    """Whether two names mean the same model: its family's words are checked by architecture, its size here."""
+    """Whether two names mean the same model: the same size, generation and fine-tune ("Qwen3.6" is not "Qwen3.5")."""
+    asked, measured = _spoken(asked), _spoken(measured)
     if asked == measured:
         return True
-    sizes_asked, sizes_measured = _sizes(asked), _sizes(measured)
-    return bool(sizes_asked) and sizes_asked == sizes_measured
+    sizes = _sizes(asked)
+    return bool(sizes) and sizes == _sizes(measured) and _words(asked) == _words(measured)
+
+
+def _spoken(name: str) -> str:
+    """A model's name, out of a path too (a directory, or a snapshot in the cache of Hugging Face)."""
+    parts = [part for part in name.split("/") if part]
+    hub = next((part for part in parts if part.startswith("models--")), None)
+    last = hub.split("--")[-1] if hub is not None else parts[-1] if name.startswith(("/", "~", ".")) and parts else name
+    return re.split(r"[,(]", last)[0].strip()
 
 
 def _sizes(name: str) -> frozenset[str]:
     """The parameter counts in a name ("27b", "30b", "a3b")."""
-    text = name.replace("-", " ").replace("_", " ").split(",")[0]
+    text = name.replace("-", " ").replace("_", " ")
     found = {f"{number}{unit.lower()}" for number, unit in _SIZE.findall(text)}
     return frozenset(found | {it.lower() for it in re.findall(r"\b[aAeE]\d+(?:\.\d+)?[bB]\b", text)})
+
+
+def _words(name: str) -> frozenset[str]:
+    """What else tells models apart: family, generation and fine-tune, without sizes and how the weights are stored."""
+    words: set[str] = set()
+    for piece in re.split(r"[^a-z0-9.]+", _WEIGHTS.sub(" ", name.lower())):
+        if not re.fullmatch(r"[ae]?\d+(?:\.\d+)?[bm]", piece):
+            words.update(re.findall(r"[a-z]+|\d+(?:\.\d+)?", piece))
+    return frozenset(words - _EVERY_MODEL)

@@ -42,6 +42,16 @@ class Measurement:
     note: str = ""
     contradicted: str = ""
 
+    @property
+    def is_telling(self) -> bool:
+        """Whether it says how far the answers move; perplexity and scores hide what evens out."""
+        return "kl_divergence" in self.metric or self.metric == "same_top_token"
+
+    @property
+    def is_score(self) -> bool:
+        """Whether it says something only beside `baseline`."""
+        return self.metric in {"aime25", "aime_correct", "gsm8k", "gpqa_diamond"}
+
 
 class Match(StrEnum):
     """How near the measured model is to the one that was asked about."""

@@ -7,6 +7,7 @@ import pytest
 from kvtop.analysis.evidence import METRICS, evidence_for, library, measurements_of
 from kvtop.domain.evidence import Match, Measurement, Tier
 from kvtop.planning.cache_types import CACHE_TYPES
+from kvtop.views.export.recommendation_text import quality_lines
 
 
 def test_every_figure_says_where_it_is_from() -> None:
@@ -38,6 +39,20 @@ def test_unverified_claims_are_contradicted_and_never_among_the_measurements() -
         ("Gemma 4 26B A4B it", "gemma4", ("q8_0", "q8_0"), Match.THIS_MODEL, 0.377),
         ("Llama 3.1 8B", "llama", ("q4_0", "q8_0"), Match.SAME_FAMILY, 6.06),
         ("Phi 4", "phi3", ("q8_0", "q8_0"), Match.NONE, None),
+        # Another generation, another fine-tune: near, but not the same model.
+        ("Qwen3.6 27B", "qwen35", ("q8_0", "q8_0"), Match.THIS_MODEL, 0.024),
+        ("Qwen3.5 27B", "qwen35", ("q8_0", "q8_0"), Match.SAME_FAMILY, 0.024),
+        ("DeepSeek R1 Distill Qwen 7B", "qwen2", ("q4_0", "q4_0"), Match.SAME_FAMILY, 5.509),
+        ("Meta-Llama-3-8B-Instruct-Q4_K_M", "llama", ("q8_0", "q8_0"), Match.SAME_FAMILY, 0.03),
+        (
+            "/srv/models--Qwen--Qwen2.5-7B-Instruct/snapshots/0f1e",
+            "Qwen2ForCausalLM",
+            ("q4_0", "q4_0"),
+            Match.THIS_MODEL,
+            5.509,
+        ),
+        # A score where nobody measured a divergence.
+        ("gpt-oss 20B", "gpt-oss", ("q4_0", "q4_0"), Match.THIS_MODEL, 21.7),
     ],
 )
 def test_the_nearest_measured_model_is_named(
@@ -54,6 +69,15 @@ def test_divergence_comes_before_perplexity() -> None:
     order = [METRICS.index(it.metric) for it in found.measurements]
     assert order == sorted(order)
     assert found.measurements[0].rotation == "on"
+
+
+def test_a_score_stands_beside_the_one_without_quantization_and_perplexity_beside_a_divergence() -> None:
+    score, *_ = quality_lines(evidence_for("gpt-oss 20B", "gpt-oss", "q4_0", "q4_0"))
+    assert "aime25 21.7 % (unquantized: 37.9)" in score
+    near, elsewhere, *_ = quality_lines(evidence_for("Llama 3.1 8B", "llama", "q8_0", "q8_0"))
+    assert near.startswith("nearest measured model: perplexity change")
+    assert elsewhere.startswith("elsewhere: kl divergence")
+    assert "tiny" not in elsewhere
 
 
 def test_conflicts_are_told_and_the_reference_has_none() -> None:

@@ -1,6 +1,7 @@
 """Recommendations as text for a terminal and as JSON, schema `kvtop.recommend/1` (names are only added to)."""
 
 import json
+from collections.abc import Sequence
 
 from kvtop.domain.cache_speed import CacheSpeed, Speed
 from kvtop.domain.evidence import Evidence, Match, Measurement, Tier
@@ -38,7 +39,7 @@ def _wish(found: Recommendations) -> str:
 
 
 def _item(number: int, item: Recommendation) -> list[str]:
-    count = "" if item.sequences is None else f", {item.sequences:.4g} at once"
+    count = "" if item.sequences is None else f", {_count(item)} at once"
     head = f"{number}. {item.cache}, sequences of {tokens_text(item.sequence_tokens)}{count}: {_MARKS[item.fit]}"
     lines = [head, f"   why      {item.why}"]
     lines += [f"   {_device(room)}" for room in item.rooms]
@@ -48,11 +49,19 @@ def _item(number: int, item: Recommendation) -> list[str]:
     return lines
 
 
+def _count(item: Recommendation) -> str:
+    """How many sequences: set by an option, or what a pool holds, which is likely where vLLM has yet to measure it."""
+    sequences = item.sequences or 0
+    text = f"{sequences:.0f}" if sequences == int(sequences) or sequences >= 100 else f"{sequences:.1f}"
+    vllm = item.plan.vllm
+    return f"about {text}" if vllm is not None and vllm.max_concurrency is None else text
+
+
 def _device(room: Room) -> str:
     needed = room.needed
     least = "" if room.is_whole else "at least "
     span = ""
-    if needed.low_bytes != needed.high_bytes:
+    if bytes_text(needed.low_bytes) != bytes_text(needed.high_bytes):
         span = f", {bytes_text(needed.low_bytes)} to {bytes_text(needed.high_bytes)}"
     of = "" if room.room_bytes is None else f" of {bytes_text(room.room_bytes)}"
     return f"{room.name:8} {least}{bytes_text(needed.value_bytes)}{of}{span}"
@@ -71,18 +80,28 @@ def quality_lines(evidence: Evidence | None) -> list[str]:
         return ["the reference: nothing is quantized"]
     if evidence.match is Match.NONE:
         lines = ["no measurement for this model"]
-        lines += [f"elsewhere: {figure_line(it)}" for it in evidence.elsewhere[:1]]
+        lines += _elsewhere(evidence.elsewhere)
     else:
-        label = "this model" if evidence.match is Match.THIS_MODEL else f"nearest measured: {evidence.model}"
+        label = "this model" if evidence.match is Match.THIS_MODEL else "nearest measured model"
         lines = [f"{label}: {figure_line(evidence.measurements[0])}"]
+        if not evidence.measurements[0].is_telling:
+            lines += _elsewhere([it for it in evidence.elsewhere if it.is_telling])
     if evidence.conflict:
         lines.append(f"sources differ: {evidence.conflict}")
     return lines
 
 
+def _elsewhere(figures: Sequence[Measurement]) -> list[str]:
+    """One figure of another model for scale: of one that people use, where there is one."""
+    ordered = sorted(figures, key=lambda it: it.tier is Tier.PROJECT)
+    return [f"elsewhere: {figure_line(it)}" for it in ordered[:1]]
+
+
 def figure_line(figure: Measurement) -> str:
     """One figure with all that belongs to it."""
     value = figure.text if figure.value is None else f"{figure.value:g} {figure.unit}"
+    if figure.is_score:
+        value += f" (unquantized: {figure.baseline})"
     words = f"{figure.metric.replace('_', ' ')} {value}, {figure.type_k}/{figure.type_v} on {figure.model}"
     against = f"; contradicted: {figure.contradicted}" if figure.contradicted else ""
     tiny = "; a tiny model: good for the order of types, not for the amount" if figure.tier is Tier.PROJECT else ""
