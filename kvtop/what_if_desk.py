@@ -15,6 +15,7 @@ from kvtop.domain.what_if import WhatIf, WhatIfAnswer
 from kvtop.plan_reading.own_evidence import read_own_evidence
 from kvtop.planning.frontier import frontier
 from kvtop.planning.moves import Dial, turn
+from kvtop.planning.moves.defaults import settled
 from kvtop.planning.what_if import replace_length
 
 _UNTRAINED_TOKENS = 131072
@@ -62,7 +63,7 @@ class LiveDesk:
         moved = turn(self._what_if(found), plan if isinstance(plan, MemoryPlan) else found.now, Dial(dial), step)
         if moved is None:
             return False
-        self._turned[server_id] = moved
+        self._turned[server_id] = settled(moved, found.now)
         return True
 
     def reset(self, server_id: str) -> None:

@@ -77,7 +77,7 @@ def test_a_run_is_kept_and_preferred(model: Path, tmp_path: Path, capsys: pytest
     assert main(list(run)) == 0
     assert len(json.loads(evidence_path({"XDG_DATA_HOME": str(tmp_path / "data")}).read_text())["figure"]) == 3
     capsys.readouterr()
-    assert main(["recommend", "--gpu", "4GiB", "--", server, "-m", str(model)]) == 0
+    assert main(["recommend", "--gpu", "none", "--", server, "-m", str(model)]) == 0
     assert "this model: kl divergence 0.005539" in capsys.readouterr().out
     assert not list(tmp_path.glob("kvtop-quality-*"))
 

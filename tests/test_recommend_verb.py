@@ -90,12 +90,41 @@ def test_what_was_measured_here_is_preferred(model: Path, capsys: pytest.Capture
     path = tmp_path / "data" / "kvtop" / "quality.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"figure": [figure]}))
-    _, out, _ = run(capsys, "--gpu", "4GiB", "--", "llama-server", "-m", str(model))
+    _, out, _ = run(capsys, "--gpu", "none", "--", "llama-server", "-m", str(model))
     assert "this model: kl divergence 0.0042 nats/token" in out
     path.write_text(json.dumps({"figure": [figure | {"tier": "primary"}]}))
-    _, out, _ = run(capsys, "--gpu", "4GiB", "--", "llama-server", "-m", str(model))
+    _, out, _ = run(capsys, "--gpu", "none", "--", "llama-server", "-m", str(model))
     assert "0.0042" not in out
     assert "own measurements are left out" in out
+
+
+def test_what_the_environment_says_is_said_otherwise_in_the_command(
+    model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A type that a variable gives cannot be taken out of the command: it would still be in force."""
+    monkeypatch.setenv("LLAMA_ARG_CACHE_TYPE_K", "q4_0")
+    monkeypatch.setenv("LLAMA_ARG_CACHE_TYPE_V", "q4_0")
+    found = as_json(capsys, "--gpu", "4GiB", "--context", "4k", "--", "llama-server", "-m", str(model))
+    assert found["recommendations"][0]["cache"] == "f16/f16"
+    for item in found["recommendations"]:
+        assert main(["plan", "--json", "--gpu", "4GiB", "--", item["command"]]) == 0
+        types = json.loads(capsys.readouterr().out)["cache_types"]
+        assert f"{types['k']}/{types['v']}" == item["cache"]
+    monkeypatch.delenv("LLAMA_ARG_CACHE_TYPE_K")
+    monkeypatch.delenv("LLAMA_ARG_CACHE_TYPE_V")
+    typed = as_json(capsys, "--gpu", "4GiB", "--", "llama-server", "-m", str(model), "-ctk", "q4_0", "-ctv", "q4_0")
+    assert "cache-type" not in typed["recommendations"][0]["command"]
+
+
+def test_a_cache_that_saves_nothing_is_not_offered_for_what_a_smaller_batch_saves(
+    model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On CUDA a quantized cache of two layers needs an f16 copy of one of them: all that it saves, and more."""
+    found = as_json(capsys, "--gpu", "4GiB", "--", "llama-server", "-m", str(model))
+    assert [item["cache"] for item in found["recommendations"]] == ["f16/f16", "f16/f16"]
+    assert found["recommendations"][1]["changes"] == {"ubatch-size": "256"}
+    assert "q8_0/q8_0: takes no less than the same without quantization" in found["left_out"]
+    assert any("needing less of them" in note for note in found["notes"])
 
 
 def test_exit_codes(model: Path, capsys: pytest.CaptureFixture[str]) -> None:

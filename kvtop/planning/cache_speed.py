@@ -66,7 +66,8 @@ def _vllm(dtype: str, devices: tuple[PlanDevice, ...]) -> CacheSpeed:
     if dtype not in _VLLM_FP8 or capability is None:
         return CacheSpeed(Speed.UNKNOWN, f"how fast {dtype} is on this device is not known", _VLLM)
     if capability < (8, 9):
-        return CacheSpeed(
-            Speed.CONVERTS, f"no FP8 arithmetic before compute capability 8.9: {dtype} gives room, not speed", _VLLM
+        told = (
+            f"no FP8 arithmetic before compute capability 8.9, and only FlashInfer reads {dtype} there: room, not speed"
         )
+        return CacheSpeed(Speed.CONVERTS, told, _VLLM)
     return CacheSpeed(Speed.FINE, source=_VLLM)

@@ -11,6 +11,7 @@ from kvtop.domain.plan import MemoryPlan, Refusal
 from kvtop.domain.plan_answer import Fit
 from kvtop.domain.what_if import Comparison, WhatIf
 from kvtop.planning.bisection import largest
+from kvtop.planning.moves.defaults import settled
 from kvtop.planning.what_if import Ground, compare, replace_length
 
 PAIRS = (
@@ -41,8 +42,8 @@ def frontier(ground: Ground, base: WhatIf, now: MemoryPlan, most_tokens: int) ->
     if now.engine == "llama.cpp":
         return _llamacpp(ground, base, now, most_tokens)
     if now.engine == "vllm":
-        return _vllm(ground, base)
-    return _mlx(ground, base, most_tokens)
+        return _vllm(ground, base, now)
+    return _mlx(ground, base, now, most_tokens)
 
 
 def columns(most_tokens: int, current_tokens: int, least_tokens: int = 2048) -> tuple[int, ...]:
@@ -64,17 +65,16 @@ def _llamacpp(ground: Ground, base: WhatIf, now: MemoryPlan, most_tokens: int) -
     pairs = PAIRS if present in PAIRS else (present, *PAIRS)
 
     def at(pair: tuple[str, str]) -> Callable[[int], WhatIf]:
-        return lambda cells: base.with_changes(
-            **{"cache-type-k": pair[0], "cache-type-v": pair[1], "ctx-size": str(cells)}
-        )
+        typed = base.with_changes(**{"cache-type-k": pair[0], "cache-type-v": pair[1]})
+        return lambda cells: settled(typed.with_changes(**{"ctx-size": str(cells)}), now)
 
     step = STEP_TOKENS * streams
-    rows = [_row(ground, "/".join(pair), at(pair), amounts, step, max(amounts)) for pair in pairs]
+    rows = [_row((ground, now), "/".join(pair), at(pair), amounts, step, max(amounts)) for pair in pairs]
     current = (pairs.index(present), amounts.index(cells_now)) if cells_now in amounts else None
     return Frontier("llama.cpp", "context", amounts, tuple(rows), current)
 
 
-def _mlx(ground: Ground, base: WhatIf, most_tokens: int) -> Frontier:
+def _mlx(ground: Ground, base: WhatIf, now: MemoryPlan, most_tokens: int) -> Frontier:
     length = base.at_tokens or most_tokens
     amounts = columns(most_tokens, length, STEP_TOKENS)
     present = base.value("kv-bits")
@@ -83,21 +83,29 @@ def _mlx(ground: Ground, base: WhatIf, most_tokens: int) -> Frontier:
         return lambda tokens: replace_length(base.with_changes(**{"kv-bits": bits}), tokens)
 
     rows = [
-        _row(ground, "16-bit" if bits is None else f"{bits}-bit", at(bits), amounts, STEP_TOKENS, most_tokens)
+        _row((ground, now), "16-bit" if bits is None else f"{bits}-bit", at(bits), amounts, STEP_TOKENS, most_tokens)
         for bits in MLX_BITS
     ]
     row = MLX_BITS.index(present) if present in MLX_BITS else 0
     return Frontier("mlx", "length of the sequence", amounts, tuple(rows), (row, amounts.index(length)))
 
 
-def _row(ground: Ground, label: str, at: Callable[[int], WhatIf], amounts: Sequence[int], step: int, most: int) -> Row:
-    found = [compare(ground, None, at(amount)) for amount in amounts]
+def _row(
+    here: tuple[Ground, MemoryPlan],
+    label: str,
+    at: Callable[[int], WhatIf],
+    amounts: Sequence[int],
+    step: int,
+    most: int,
+) -> Row:
+    found = [compare(*here, at(amount)) for amount in amounts]
     cells = tuple(_cell(amount, it) for amount, it in zip(amounts, found, strict=True))
     refused = next((it.note for it in found if isinstance(it.then, Refusal) or it.then is None), "")
     if refused:
         return Row(label, cells, None, refused)
-    known = any(cell.fit is not Fit.UNKNOWN for cell in cells)
-    steps = largest(lambda count: compare(ground, None, at(count * step)).fit is Fit.FITS, most // step)
+    # Where it is unknown whether some cells fit, so is the edge.
+    known = all(cell.fit is not Fit.UNKNOWN for cell in cells)
+    steps = largest(lambda count: compare(*here, at(count * step)).fit is Fit.FITS, most // step) if known else 0
     return Row(label, cells, steps * step if known else None)
 
 
@@ -111,19 +119,26 @@ def _cell(amount: int, found: Comparison) -> Cell:
     return Cell(amount, found.fit, tightest.needed if tightest is not None else None, found.what_if.changes)
 
 
-def _vllm(ground: Ground, base: WhatIf) -> Frontier:
+def _vllm(ground: Ground, base: WhatIf, now: MemoryPlan) -> Frontier:
     """How many requests of full length a pool holds: exact where its bytes are stated, else by the likely pool."""
     present = base.value("kv-cache-dtype") or "auto"
     types = CACHE_DTYPES if present in CACHE_DTYPES else (present, *CACHE_DTYPES)
     rows = []
     for dtype in types:
-        what_if = base.with_changes(**{"kv-cache-dtype": dtype})
-        found = compare(ground, None, what_if)
+        what_if = settled(base.with_changes(**{"kv-cache-dtype": dtype}), now)
+        found = compare(ground, now, what_if)
         span = concurrency(found)
         cells = tuple(Cell(count, holds(span, count), None, what_if.changes) for count in SEQUENCES)
         most = None if span is None else int(span[0])
         rows.append(Row(dtype, cells, most, "" if isinstance(found.then, MemoryPlan) else found.note))
-    return Frontier("vllm", "requests of full length at once", SEQUENCES, tuple(rows), (types.index(present), 0))
+    row = types.index(present)
+    return Frontier("vllm", "requests of full length at once", SEQUENCES, tuple(rows), (row, _stands(rows[row])))
+
+
+def _stands(row: Row) -> int:
+    """The column where a pool stands: as many requests as it is likely to hold, the first where it holds none."""
+    held = [at for at, cell in enumerate(row.cells) if cell.fit in {Fit.FITS, Fit.TIGHT}]
+    return max(held, default=0)
 
 
 def concurrency(found: Comparison) -> tuple[float, float, float] | None:

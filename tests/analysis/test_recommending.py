@@ -158,9 +158,14 @@ def test_what_was_asked_for_comes_first_even_where_it_is_tight() -> None:
 def test_the_longest_context_that_is_offered_is_the_longest() -> None:
     question = asked("llama-server -m /m.gguf", LLAMA, Wish(131072, 1), gib=12)
     item = recommend(question).items[0]
+    assert "the longest context that surely fits" in item.why
     longer = replace(question, wish=Wish((item.sequence_tokens or 0) + 256, 1))
+    options = {name for name, _ in item.changes}
     assert not any(
-        it.cache == item.cache and it.fit is Fit.FITS and (it.sequence_tokens or 0) > (item.sequence_tokens or 0)
+        {name for name, _ in it.changes} == options
+        and it.cache == item.cache
+        and it.fit is Fit.FITS
+        and (it.sequence_tokens or 0) > (item.sequence_tokens or 0)
         for it in recommend(longer).items
     )
 
@@ -170,18 +175,28 @@ def test_a_family_that_suffers_is_warned_of_and_comes_last() -> None:
         asked("llama-server -m /m.gguf", LLAMA, Wish(8192, 1)), model="Gemma 4 31B", architecture="gemma4"
     )
     found = recommend(question)
-    assert found.items[0].cache == "f16/f16"
-    assert "measured to change this family's output" in found.items[1].why
+    assert [item.cache for item in found.items] == ["f16/f16", "f16/f16", "q8_0/q8_0"]
+    assert "measured to change this family's output" in found.items[2].why
 
 
 def test_vllm_users_are_held_by_the_pool() -> None:
     command = "vllm serve /m --max-model-len 4096 --kv-cache-memory-bytes 16777216"
     found = recommend(asked(command, tiny_checkpoint(), Wish(2048, 4)))
     assert {item.cache for item in found.items} == {"auto", "fp8"}
+    assert "about" not in recommendations_text(found).split("at once: fits")[0].splitlines()[-1]
     assert all((item.sequences or 0) >= 4 for item in found.items)
     many = recommend(asked(command, tiny_checkpoint(), Wish(4096, 40)))
     assert all((item.sequence_tokens or 0) < 4096 for item in many.items)
     assert any("requests of full length" in line for line in many.left_out)
+
+
+@pytest.mark.parametrize(("capability", "offered"), [((8, 0), False), ((8, 9), True), ((9, 0), True), (None, False)])
+def test_fp8_only_on_cards_whose_kernels_read_it(capability: tuple[int, int] | None, offered: bool) -> None:
+    question = asked("vllm serve /m --max-model-len 4096 --kv-cache-memory-bytes 16777216", tiny_checkpoint())
+    cards = tuple(replace(it, compute_capability=capability) for it in question.ground.devices)
+    found = recommend(replace(question, ground=replace(question.ground, devices=cards)))
+    assert ("fp8" in {item.cache for item in found.items}) is offered
+    assert any(line.startswith("fp8: ") for line in found.left_out) is not offered
 
 
 def test_mlx_keeps_a_cache_for_each_user() -> None:

@@ -103,8 +103,37 @@ def test_mlx_looks_at_one_sequence() -> None:
     found = frontier(here, base, now, 4096)
     assert found.current is not None
     assert found.amounts[found.current[1]] == 1000
-    # Compute memory is not planned for MLX: no cell claims to fit.
-    assert {cell.fit for line in found.rows for cell in line.cells} == {Fit.UNKNOWN}
+    # Compute memory is not planned for MLX: no cell claims to fit, and those whose known part is too much do not.
+    for line in found.rows:
+        for cell in line.cells:
+            plan = plan_launch(replace(base, changes=cell.changes).launch, model, (), at_tokens=cell.amount)
+            assert isinstance(plan, MemoryPlan)
+            (part,) = plan.devices
+            known = (part.weights_bytes or 0) + (part.kv_cache_bytes or 0)
+            assert cell.fit is (Fit.TOO_LARGE if known > 14 << 20 else Fit.UNKNOWN)
+        assert line.largest is None
+    assert {cell.fit for line in found.rows for cell in line.cells} == {Fit.UNKNOWN, Fit.TOO_LARGE}
+
+
+def test_the_present_cell_changes_nothing() -> None:
+    for words in (["-m", "/m.gguf"], ["-m", "/m.gguf", "-c", "20480", "-ctk", "q8_0", "-ctv", "q8_0"]):
+        model = prepare(llama31_8b("/m.gguf"))
+        base = WhatIf(parse_llama_server(words, {}))
+        now = plan_launch(base.launch, model, ground(model, 24 * GIB).devices)
+        assert isinstance(now, MemoryPlan)
+        found = frontier(ground(model, 24 * GIB), base, now, 131072)
+        assert found.current is not None
+        assert found.rows[found.current[0]].cells[found.current[1]].changes == ()
+    base, checkpoint = WhatIf(parse_serve_options(["/m", "--kv-cache-memory-bytes", "64M"])), tiny_checkpoint()
+    here = ground(checkpoint, 24 * GIB)
+    now = plan_launch(base.launch, checkpoint, here.devices)
+    assert isinstance(now, MemoryPlan)
+    assert now.vllm is not None
+    found = frontier(here, base, now, 4096)
+    assert found.current is not None
+    row, column = found.current
+    assert found.rows[row].cells[column].changes == ()
+    assert found.amounts[column] <= (now.vllm.max_concurrency or 0) < found.amounts[column + 1]
 
 
 def test_columns_are_powers_of_two_with_the_present_and_the_most() -> None:

@@ -7,10 +7,12 @@ from kvtop.domain.evidence import Measurement
 from kvtop.domain.plan import MemoryPlan
 from kvtop.domain.recommendation import Wish
 from kvtop.domain.what_if import WhatIf
+from kvtop.planning.moves.defaults import unset
 from kvtop.planning.what_if import Ground, replace_length
 
 STEP_TOKENS = 256
 SMALL_UBATCH = 256
+_SMALL = f"a micro-batch of {SMALL_UBATCH}: less compute memory, slower prompts"
 _FIRST = "8 bits for keys and values: the first step down, usually negligible, depending on the model"
 
 
@@ -82,8 +84,8 @@ def _llamacpp(asked: Asked, sized: WhatIf) -> Iterator[Candidate]:
             words["ubatch-size"] = str(ubatch)
         return sized.with_changes(**words)
 
-    default: dict[str, str | None] = {"cache-type-k": None, "cache-type-v": None}
-    yield Candidate("f16/f16", ("f16", "f16"), sized.with_changes(**default), _reference(asked))
+    plain = sized.with_changes(**{name: unset(sized, name) for name in ("cache-type-k", "cache-type-v")})
+    yield Candidate("f16/f16", ("f16", "f16"), plain, _reference(asked))
     yield Candidate("q8_0/q8_0", ("q8_0", "q8_0"), typed("q8_0", "q8_0"), _FIRST)
     ubatch = asked.base.value("ubatch-size") or "512"
     if not ubatch.isdigit() or int(ubatch) > SMALL_UBATCH:
@@ -91,7 +93,13 @@ def _llamacpp(asked: Asked, sized: WhatIf) -> Iterator[Candidate]:
             "q8_0/q8_0",
             ("q8_0", "q8_0"),
             typed("q8_0", "q8_0", SMALL_UBATCH),
-            f"8 bits, and a micro-batch of {SMALL_UBATCH}: less compute memory, slower prompts",
+            f"8 bits, and {_SMALL}",
+        )
+        yield Candidate(
+            "f16/f16",
+            ("f16", "f16"),
+            plain.with_changes(**{"ubatch-size": str(SMALL_UBATCH)}),
+            f"nothing quantized, and {_SMALL}",
         )
     for type_k, type_v in (("q8_0", "q5_1"), ("q8_0", "q4_0"), ("q5_1", "q5_1"), ("q4_0", "q4_0")):
         yield Candidate(
@@ -117,16 +125,17 @@ def _vllm(asked: Asked, tokens: int | None) -> Iterator[Candidate]:
         sized = sized.with_changes(**{"max-num-seqs": str(asked.wish.users)})
     full = sized.with_changes(**{"gpu-memory-utilization": "0.95"}) if _measures_itself(asked) else None
     fp8: dict[str, str | None] = {"kv-cache-dtype": "fp8"}
-    yield Candidate("auto", ("auto", "auto"), sized.with_changes(**{"kv-cache-dtype": None}), _reference(asked))
+    plain = {"kv-cache-dtype": unset(sized, "kv-cache-dtype")}
+    yield Candidate("auto", ("auto", "auto"), sized.with_changes(**plain), _reference(asked))
     yield Candidate("fp8", ("fp8_e4m3", "fp8_e4m3"), sized.with_changes(**fp8), f"FP8: {_FIRST}")
     if full is not None:
         more = "and 95 % of the card for vLLM: leave nothing else on it"
-        default = full.with_changes(**{"kv-cache-dtype": None})
+        default = full.with_changes(**plain)
         yield Candidate("auto", ("auto", "auto"), default, f"nothing quantized, {more}")
         yield Candidate("fp8", ("fp8_e4m3", "fp8_e4m3"), full.with_changes(**fp8), f"FP8 {more}")
     cards, ranks = len(asked.ground.devices), asked.base.value("tensor-parallel-size") or "1"
     if ranks.isdigit() and int(ranks) < cards:
-        wide = sized.with_changes(**{"kv-cache-dtype": None, "tensor-parallel-size": str(cards)})
+        wide = sized.with_changes(**plain, **{"tensor-parallel-size": str(cards)})
         yield Candidate("auto", ("auto", "auto"), wide, f"nothing quantized, over all {cards} cards")
 
 

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 
-from kvtop.analysis.evidence import evidence_for
+from kvtop.analysis.evidence import DISTANCES, evidence_for
 from kvtop.analysis.recommending.candidates import STEP_TOKENS, Asked, Candidate, candidates
 from kvtop.domain.cache_speed import CacheSpeed, Speed
 from kvtop.domain.evidence import Evidence, Match, Tier
@@ -18,7 +18,7 @@ from kvtop.planning.frontier import concurrency, holds
 from kvtop.planning.launch_command import command_words
 from kvtop.planning.llamacpp.prepared import PreparedModel
 from kvtop.planning.what_if import compare
-from kvtop.text import bytes_text
+from kvtop.text import bytes_text, tokens_text
 
 MOST = 3
 HARM_NATS, HARM_SAME_TOP_PERCENT = 0.05, 95.0
@@ -26,7 +26,6 @@ HARM_NATS, HARM_SAME_TOP_PERCENT = 0.05, 95.0
 worse on this family come last, with a warning."""
 ONE_STEP = 0.25
 """A step of weight quantization (Q8_0 to Q6_K to Q5_K_M to Q4_K_M) saves at most about this share."""
-_DIVERGENCES = frozenset({"kl_divergence", "kl_divergence_top40", "median_kl_divergence"})
 _ORDER = (Fit.FITS, Fit.TIGHT, Fit.UNKNOWN)
 _REFERENCE = frozenset({"f16", "bf16", "f32", "auto"})
 
@@ -44,7 +43,7 @@ def recommend(asked: Asked) -> Recommendations:
         notes += _smaller_weights(asked)
     else:
         fitting = _ordered(asked, fitting)
-    notes += _beyond_training(asked)
+    notes += _beyond_training(asked) + _as_it_is(asked)
     return Recommendations(
         asked.now.engine, asked.model, asked.wish, tuple(fitting[:MOST]), tuple(left_out), tuple(notes)
     )
@@ -60,11 +59,14 @@ def _ordered(asked: Asked, items: Sequence[Recommendation]) -> list[Recommendati
 def _fitting(asked: Asked, tried: Sequence[Candidate]) -> tuple[list[Recommendation], list[str]]:
     found: list[Recommendation] = []
     left_out: list[str] = []
+    futile: set[str] = set()
     for candidate in tried:
         item = _judged(asked, candidate)
         if isinstance(item, str):
             left_out.append(f"{candidate.cache}: {item}")
-        elif item.evidence is not None and _saves_nothing(item, found):
+        elif item.evidence is not None and (item.cache in futile or _saves_nothing(item, found)):
+            # With a smaller micro-batch too: what that saves, it saves without quantization.
+            futile.add(item.cache)
             left_out.append(f"{candidate.cache}: takes no less than the same without quantization")
         elif not any(item.changes == other.changes for other in found):
             found.append(item)
@@ -72,6 +74,8 @@ def _fitting(asked: Asked, tried: Sequence[Candidate]) -> tuple[list[Recommendat
 
 
 def _saves_nothing(item: Recommendation, found: Sequence[Recommendation]) -> bool:
+    if all(part.kv_cache_bytes == 0 for part in item.plan.devices):
+        return True
     plain = [it.total_bytes for it in found if it.evidence is None and it.plan.vllm is None]
     return bool(plain) and item.total_bytes >= min(plain)
 
@@ -99,7 +103,9 @@ def _judged(asked: Asked, candidate: Candidate) -> Recommendation | str:
     )
     is_mixed, is_quantized = len(set(candidate.pair)) > 1, evidence is not None
     unsure = speed.speed is Speed.UNKNOWN and is_quantized
-    if speed.speed is Speed.ON_CPU or unsure or (is_mixed and not speed.is_safe):
+    # vLLM reads FP8 on older cards through one backend only, and nobody has checked that it does so rightly.
+    is_odd = plan.vllm is not None and is_quantized and not speed.is_safe
+    if speed.speed is Speed.ON_CPU or unsure or is_odd or (is_mixed and not speed.is_safe):
         return speed.note
     fit = _fit(asked, compared, plan)
     if fit is Fit.TOO_LARGE:
@@ -208,7 +214,7 @@ def _lacks_measurement(candidate: Candidate, evidence: Evidence | None) -> str:
     if evidence.match is not Match.THIS_MODEL:
         return "fewer than 8 bits, and no measurement for this model"
     found = evidence.measurements[0]
-    if found.metric in _DIVERGENCES and found.value is not None:
+    if found.metric in DISTANCES and found.value is not None:
         return "" if found.value <= HARM_NATS else f"measured on this model: divergence {found.value:g} {found.unit}"
     if found.metric == "same_top_token" and found.value is not None:
         same = found.value >= HARM_SAME_TOP_PERCENT
@@ -227,7 +233,7 @@ def _worst(evidence: Evidence | None) -> str:
     for found in evidence.measurements:
         if found.tier is Tier.PROJECT or found.value is None:
             continue
-        if found.metric in _DIVERGENCES and found.value > HARM_NATS:
+        if found.metric in DISTANCES and found.value > HARM_NATS:
             return f"divergence {found.value:g} on {found.model}"
         if found.metric == "same_top_token" and found.value < HARM_SAME_TOP_PERCENT:
             return f"{found.value:g} % same top token on {found.model}"
@@ -242,17 +248,23 @@ def _shortened(asked: Asked) -> list[Recommendation]:
     items = []
     for index in range(2):
 
-        def at(tokens: int, index: int = index) -> Candidate:
-            return list(candidates(asked, tokens))[index]
+        def at(steps: int, index: int = index) -> Candidate:
+            tokens = steps * STEP_TOKENS
+            candidate = list(candidates(asked, tokens))[index]
+            kind = "nothing quantized" if index == 0 else candidate.why
+            why = f"the longest context that surely fits, {tokens_text(tokens)} of {tokens_text(most)}; {kind}"
+            return replace(candidate, why=why)
 
         def fits(steps: int) -> bool:
-            item = _judged(asked, at(steps * STEP_TOKENS))
+            item = _judged(asked, at(steps))
             return not isinstance(item, str) and item.fit is Fit.FITS
 
         steps = largest(fits, most // STEP_TOKENS)
-        item = _judged(asked, at(steps * STEP_TOKENS)) if steps else ""
+        item = _judged(asked, at(steps)) if steps else ""
         if not isinstance(item, str):
             items.append(item)
+    if asked.wish.prefer == "memory":
+        items.sort(key=lambda item: -(item.sequence_tokens or 0))
     return items
 
 
@@ -281,6 +293,18 @@ def _smaller_weights(asked: Asked) -> list[str]:
     advice = (
         f"weights {smaller} smaller would make room for the context asked for with 8 bits: a step down of theirs costs "
         "no more quality than 4-bit keys do (llama.cpp PR 7412)"
+    )
+    return [advice]
+
+
+def _as_it_is(asked: Asked) -> list[str]:
+    """The first advice is to need less; nobody but the person who asks knows how much that is."""
+    wish = asked.wish
+    if wish.context_tokens is not None or wish.users is not None or asked.now.engine == "mlx":
+        return []
+    advice = (
+        "context and slots stay as they are; needing less of them is what saves first: `kvtop recommend --context "
+        "TOKENS --users N` says how much"
     )
     return [advice]
 

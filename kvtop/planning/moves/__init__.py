@@ -7,6 +7,7 @@ from enum import StrEnum
 from kvtop.domain.plan import MemoryPlan
 from kvtop.domain.what_if import WhatIf
 from kvtop.planning.moves import llamacpp, mlx, vllm
+from kvtop.planning.moves.defaults import settled
 
 
 class Dial(StrEnum):
@@ -49,4 +50,5 @@ def turn(what_if: WhatIf, plan: MemoryPlan | None, dial: Dial, step: int) -> Wha
     """Turn a dial by one `step` (+1 up, -1 down). None: this engine has no such dial, or it is at its end."""
     engine = ENGINES.get(what_if.base.engine)
     found = engine.turns.get(dial.value) if engine is not None else None
-    return None if found is None else found[1](what_if, plan, step)
+    moved = None if found is None else found[1](what_if, plan, step)
+    return None if moved is None else settled(moved, None)

@@ -63,14 +63,14 @@ def _unified(what_if: WhatIf, plan: MemoryPlan | None, _: int) -> WhatIf | None:
 
 
 def _ubatch(what_if: WhatIf, _: MemoryPlan | None, step: int) -> WhatIf | None:
-    """Twice or half the micro-batch; a larger one than `-b` takes `-b` along, which would cap it."""
+    """Twice or half the micro-batch; a larger one than `-b` takes `-b` along, which would cap it, and back."""
     batch = _whole(what_if.value("batch-size"), 2048)
     tokens = doubled(min(_whole(what_if.value("ubatch-size"), 512), batch), step)
     if not LEAST_UBATCH_TOKENS <= tokens <= MOST_UBATCH_TOKENS:
         return None
-    if tokens > batch:
-        return what_if.with_changes(**{"ubatch-size": str(tokens), "batch-size": str(tokens)})
-    return what_if.with_changes(**{"ubatch-size": str(tokens)})
+    own = what_if.base.value("batch-size")
+    needed = str(tokens) if tokens > _whole(own, 2048) else own
+    return what_if.with_changes(**{"ubatch-size": str(tokens), "batch-size": needed})
 
 
 def _flash(what_if: WhatIf, plan: MemoryPlan | None, _: int) -> WhatIf | None:

@@ -49,12 +49,21 @@ def _utilization(what_if: WhatIf, _: MemoryPlan | None, step: int) -> WhatIf | N
         return None
     asked = what_if.value("gpu-memory-utilization")
     try:
-        share = round(float(asked) if asked is not None else DEFAULT_UTILIZATION, 2) + step * _UTILIZATION_STEP
+        share = round((float(asked) if asked is not None else DEFAULT_UTILIZATION) + step * _UTILIZATION_STEP, 2)
     except ValueError:
         return None
     if not 0.1 <= share <= 1.0:
         return None
-    return what_if.with_changes(**{"gpu-memory-utilization": f"{share:.2f}"})
+    text, own = f"{share:.2f}", what_if.base.value("gpu-memory-utilization")
+    # As it was typed, where it is the same: 0.7 and 0.70 are no change.
+    return what_if.with_changes(**{"gpu-memory-utilization": own if own is not None and _is(own, share) else text})
+
+
+def _is(text: str, share: float) -> bool:
+    try:
+        return float(text) == share
+    except ValueError:
+        return False
 
 
 def _tensor_parallel(what_if: WhatIf, _: MemoryPlan | None, step: int) -> WhatIf | None:
