@@ -69,6 +69,70 @@ def test_every_dial_of_every_server_agrees_with_a_plan_of_the_same_options(scena
         assert not asked(desk, server_id).is_changed
 
 
+@pytest.mark.parametrize("scenario", [it.name for it in SCENARIOS if it.name != "busy_32"])
+def test_a_dial_turned_and_turned_back_is_no_change(scenario: str) -> None:
+    desk, servers = desk_of(scenario)
+    for server_id in servers:
+        if isinstance(desk.ask(server_id), str):
+            continue
+        for dial in Dial:
+            # Finer steps of a length grow with it, and so do not meet again.
+            if dial is not Dial.CONTEXT_FINE and desk.turn(server_id, dial.value, 1):
+                assert desk.turn(server_id, dial.value, -1)
+                assert not asked(desk, server_id).is_changed, dial
+            desk.reset(server_id)
+
+
+@pytest.mark.parametrize("scenario", [it.name for it in SCENARIOS])
+def test_what_runs_fits(scenario: str) -> None:
+    """What is there already is no question of an estimate, and what a driver hides is not nothing."""
+    desk, servers = desk_of(scenario)
+    for server_id in servers:
+        found = desk.ask(server_id)
+        if isinstance(found, WhatIfAnswer):
+            assert found.comparison.fit in {Fit.FITS, Fit.UNKNOWN}
+            grid = desk.frontier(server_id)
+            assert not isinstance(grid, str)
+            if grid.current is not None:
+                row, column = grid.current
+                assert grid.rows[row].cells[column].changes == ()
+                assert grid.rows[row].cells[column].fit in {Fit.FITS, Fit.UNKNOWN}
+
+
+def test_an_estimate_that_moves_has_its_range_and_one_that_stays_has_none() -> None:
+    desk, (server_id, *_) = desk_of("filling_up")
+    before = asked(desk, server_id).comparison.devices[0].needed
+    assert before is not None
+    assert before.low_bytes == before.high_bytes
+    desk, (server_id, *_) = desk_of("rtx4090_llamacpp")
+    assert desk.turn(server_id, "context", 1)
+    after = asked(desk, server_id).comparison.devices[0].needed
+    assert after is not None
+    assert after.low_bytes < after.value_bytes < after.high_bytes
+
+
+def test_where_a_driver_hides_what_a_server_holds_its_plan_stands_in() -> None:
+    for scenario in ("wsl_na", "inside_container"):
+        desk, (server_id, *_) = desk_of(scenario)
+        sample = scenario_named(scenario).at(8.0)
+        card = asked(desk, server_id).comparison.devices[0]
+        free_bytes = sample.devices[0].memory.free_bytes
+        assert card.needed is not None
+        assert card.room_bytes is not None
+        assert free_bytes is not None
+        assert 0 <= free_bytes - (card.room_bytes - card.needed.value_bytes) < 64 * 2**20
+
+
+def test_on_one_memory_what_a_server_holds_is_room_of_its_own() -> None:
+    desk, (server_id, *_) = desk_of("mac_mlx")
+    sample = scenario_named("mac_mlx").at(8.0)
+    host = next(it for it in sample.devices if it.backend == "host")
+    (part,) = asked(desk, server_id).comparison.devices
+    assert part.room_bytes is not None
+    assert part.room_bytes > (host.memory.free_bytes or 0)
+    assert part.room_bytes <= min(it.memory.total_bytes or 0 for it in sample.devices)
+
+
 def test_every_dial_has_an_end() -> None:
     desk, (server_id, *_) = desk_of("rtx4090_llamacpp")
     for dial in (Dial.CONTEXT, Dial.SLOTS, Dial.BATCH):

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from kvtop.analysis.evidence import evidence_for
 from kvtop.analysis.live_plan import PlanMemory, effective_launch, for_all_ranks, prepared
-from kvtop.analysis.placement import HOST, VISIBLE_DEVICES, placed
-from kvtop.analysis.whereabouts import whereabouts
+from kvtop.analysis.placement import HOST, VISIBLE_DEVICES, Placed, placed
+from kvtop.analysis.whereabouts import Whereabouts, whereabouts
 from kvtop.domain.cache_speed import CacheSpeed
 from kvtop.domain.evidence import Evidence, Measurement
 from kvtop.domain.frame import ServerView
@@ -66,12 +66,14 @@ def standing(sample: Sample, view: ServerView, memory: PlanMemory) -> Standing |
     except UnknownArchitectureError as error:
         return str(error)
     calibrated = {on.name_of(it.device_id): it.beyond_bytes for it in view.calibration}
+    rooms, held = _rooms(sample, view, where, on)
     ground = Ground(
         ready,
         devices,
-        _rooms(sample, view, {device.id: on.name_of(device.id) for device in sample.devices}),
+        rooms,
         calibrated,
         draft if isinstance(draft, PreparedModel) else None,
+        held | calibrated.keys(),
     )
     trained = _trained(ready)
     at_tokens = min(trained or MLX_TOKENS, MLX_TOKENS) if launch.engine == "mlx" else None
@@ -160,15 +162,40 @@ def _speed(standing: Standing, what_if: WhatIf, then: MemoryPlan | None) -> Cach
     )
 
 
-def _rooms(sample: Sample, view: ServerView, names: Mapping[str, str]) -> dict[str, int | None]:
-    """What each device could give: what is free, and what this server holds there itself."""
-    held = {split.device_id: split.driver.value_bytes for split in view.splits}
-    rooms: dict[str, int | None] = {}
+def _rooms(
+    sample: Sample, view: ServerView, where: Whereabouts, on: Placed
+) -> tuple[dict[str, int | None], frozenset[str]]:
+    """What each part of the plan could have: what is free, and what this server holds there itself.
+
+    A driver that hides what the server holds (WSL, containers) does not make that nothing: its plan stands in. What it
+    holds beyond the plan is then missing on both sides, in the room and in the need. The second answer names those
+    parts. On a machine with one memory what it holds is in all of them, and the scarcest one counts.
+    """
+    splits = {split.device_id: split.driver.value_bytes for split in view.splits}
+    found: dict[str, list[int | None]] = {}
+    planned: set[str] = set()
     for device in sample.devices:
-        if device.id in held or device.backend == HOST:
-            free = device.memory.free_bytes
-            rooms[names[device.id]] = None if free is None else (free + (held.get(device.id) or 0)) // _STEP * _STEP
-    return rooms
+        if device.id not in splits and device.backend != HOST:
+            continue
+        name, free_bytes = on.name_of(device.id), device.memory.free_bytes
+        held_bytes = splits.get(device.id)
+        if held_bytes is None and where.is_shared:
+            held_bytes = next(iter(splits.values()), None)
+        elif held_bytes is None and view.plan is not None and view.plan.device(name) is not None:
+            held_bytes = _planned_bytes(view.plan, name)
+            planned.add(name)
+        whole = None if free_bytes is None or held_bytes is None else (free_bytes + held_bytes) // _STEP * _STEP
+        found.setdefault(name, []).append(whole)
+    rooms = {name: min((it for it in amounts if it is not None), default=None) for name, amounts in found.items()}
+    return rooms, frozenset(planned)
+
+
+def _planned_bytes(plan: MemoryPlan, name: str) -> int | None:
+    part = plan.device(name)
+    if part is None or part.weights_bytes is None or part.kv_cache_bytes is None or not plan.is_compute_known:
+        return None
+    exact_bytes = part.weights_bytes + part.kv_cache_bytes + part.recurrent_state_bytes + part.output_bytes
+    return exact_bytes + part.compute.value_bytes
 
 
 def _trained(model: object) -> int | None:

@@ -83,9 +83,15 @@ class DeviceChange:
 
     @property
     def fit(self) -> Fit:
-        """Fits, fits unless the estimate is at its high end, or does not fit."""
-        if self.room_bytes is None or self.needed is None:
+        """Fits, fits unless the estimate is at its high end, or does not fit.
+
+        Where a part of the need is unknown, what is known of it may be too much already.
+        """
+        if self.room_bytes is None:
             return Fit.UNKNOWN
+        if self.needed is None:
+            known_bytes = sum(it.then_bytes or 0 for it in self.segments) + self.beyond_bytes
+            return Fit.TOO_LARGE if known_bytes > self.room_bytes else Fit.UNKNOWN
         if self.needed.high_bytes <= self.room_bytes:
             return Fit.FITS
         return Fit.TIGHT if self.needed.value_bytes <= self.room_bytes else Fit.TOO_LARGE

@@ -37,7 +37,8 @@ def replace_length(what_if: WhatIf, tokens: int) -> WhatIf:
 class Ground:
     """What a what-if stands on and does not change: the model, the devices, what is free, what lies beyond the plan.
 
-    `rooms` and `beyond` are by the plan's names of devices ("gpu0", "host").
+    `rooms` and `beyond` are by the plan's names of devices ("gpu0", "host"). `held` names those where the room has in
+    it what the server holds already: an estimate that stays as it is then cancels out, with all that it may be off.
     """
 
     model: PlannableModel
@@ -45,6 +46,7 @@ class Ground:
     rooms: Mapping[str, int | None]
     beyond: Mapping[str, int]
     draft: PreparedModel | None = None
+    held: frozenset[str] = frozenset()
 
 
 def compare(ground: Ground, now: MemoryPlan | None, what_if: WhatIf) -> Comparison:
@@ -97,9 +99,10 @@ def _device(ground: Ground, now: MemoryPlan | None, then: MemoryPlan, part: Devi
         for segment in _SEGMENTS
     )
     beyond_bytes = ground.beyond.get(part.name, 0)
-    return DeviceChange(
-        part.name, changes, beyond_bytes, _needed(then, part, beyond_bytes), ground.rooms.get(part.name)
-    )
+    needed = _needed(then, part, beyond_bytes)
+    if needed is not None and part.name in ground.held and before is not None and before.compute == part.compute:
+        needed = Estimate(needed.value_bytes, needed.value_bytes, needed.value_bytes)
+    return DeviceChange(part.name, changes, beyond_bytes, needed, ground.rooms.get(part.name))
 
 
 def _amount(plan: MemoryPlan, part: DevicePlan | None, segment: str) -> int | None:

@@ -193,7 +193,8 @@ def _fit_line(device: DeviceChange, width: int) -> Line:
     role, words = _VERDICTS[device.fit]
     over = needed.value_bytes - room
     rest = f", {bytes_text(over)} too much" if over > 0 else f", {bytes_text(-over)} left"
-    span = f" ({bytes_text(needed.low_bytes)} to {bytes_text(needed.high_bytes)})" if _spread(needed) else ""
+    low, high = bytes_text(needed.low_bytes), bytes_text(needed.high_bytes)
+    span = f" ({low} to {high})" if low != high else ""
     return _text(clip(f"  {words}{rest}{span}", width), role)
 
 
