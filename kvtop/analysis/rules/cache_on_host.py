@@ -46,7 +46,7 @@ def check(subject: Subject) -> Outcome:
             fix=_on_device(subject),
         )
     layers = settings.gpu_layers
-    if layers is None or layers >= _SURELY_ALL:
+    if layers is None or layers < 0 or layers >= _SURELY_ALL:
         return None
     hparams = subject.hparams
     if hparams is None or plan is None:

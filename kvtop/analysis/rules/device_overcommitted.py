@@ -22,6 +22,7 @@ from kvtop.analysis.subject import Subject
 from kvtop.analysis.vllm_pool import one_card_for_every_rank, utilization_of, whole
 from kvtop.domain.plan import DevicePlan, MemoryPlan, PlanDevice
 from kvtop.domain.plan_answer import Fit, room_of
+from kvtop.planning.llamacpp.context import sequences_apart
 from kvtop.planning.llamacpp.largest_context import largest_context
 from kvtop.planning.llamacpp.prepared import PreparedModel
 
@@ -55,7 +56,7 @@ def _llamacpp(subject: Subject) -> Outcome:
     placed = bool(settings.gpu_layers is not None or settings.tensor_split or by_hand)
     plan: MemoryPlan | None = subject.plan
     if settings.fit and not settings.ctx_tokens and subject.value("ctx-size") != "0":
-        plan = subject.plan_with(ctx_size=str(settings.fit_ctx_tokens))
+        plan = subject.plan_with(ctx_size=str(settings.fit_ctx_tokens * sequences_apart(settings)))
     for device in subject.devices if plan is not None else ():
         part = None if plan is None else plan.device(device.name)
         room = device.total_bytes if device.free_bytes is None else device.free_bytes

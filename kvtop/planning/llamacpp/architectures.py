@@ -112,6 +112,13 @@ MTP_ON_DEMAND = _names("""
 MTP_NEVER = _names("bailingmoe2 dots3note exaone-moe exaone4 glm4")
 """Multi-token-prediction blocks are in the file and never loaded."""
 
+NOT_TENSOR_SPLIT = _names("""
+    grok mpt plamo2 minicpm3 gemma3n mamba mamba2 jamba falcon-h1 olmo2 olmoe deepseek2 deepseek32 hy_v4 dots3note
+    glm-dsa bitnet t5 nemotron_h nemotron_h_moe granitehybrid minimax-01 minimax-m2 minimax-m3 mistral4
+    kimi-linear bailingmoe3 kimi-k3 glm5-next qwen3tts
+""")
+"""`llm_arch_supports_sm_tensor` says no: `--split-mode tensor` is refused."""
+
 TIED = _names("""
     afmoe arcee arctic bailingmoe3 bloom chameleon chatglm cogvlm cohere2 cohere2moe command-r deci deepseek
     deepseek2 deepseek2-ocr deepseek32 dots3note dream ernie4_5 ernie4_5-moe exaone exaone-moe exaone4 falcon

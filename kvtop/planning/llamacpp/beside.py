@@ -61,6 +61,8 @@ def beside(
         steps.append(Step(f"control vector: {_shares(found)}", "one row a layer but the first, src/llama-adapter.cpp"))
     if projector is not None:
         name = _projector_device(settings, devices)
+        if isinstance(name, Refusal):
+            return name
         size_bytes = sum(_allocated(tensor, layout, name) for tensor in projector.tensors)
         totals[name] += size_bytes
         steps.append(Step(f"projector: {_shares({name: size_bytes})}", "the file's tensors, tools/mtmd/clip.cpp"))
@@ -148,12 +150,14 @@ def _control_vector(model: PreparedModel, layout: Layout) -> Counter[str]:
     return totals
 
 
-def _projector_device(settings: LlamaSettings, devices: tuple[PlanDevice, ...]) -> str:
+def _projector_device(settings: LlamaSettings, devices: tuple[PlanDevice, ...]) -> str | Refusal:
     """`--mmproj-device`, else the first of `--device`, else the first accelerator; or the host where it is told to."""
     if not settings.mmproj_offload or settings.mmproj_device == "none":
         return HOST
     named = (settings.mmproj_device,) if settings.mmproj_device else settings.devices[:1]
     chosen = chosen_devices(named, devices) if named else devices
+    if isinstance(chosen, Refusal):
+        return chosen
     return chosen[0].name if chosen else HOST
 
 

@@ -7,7 +7,7 @@ from kvtop.planning.llamacpp.hparams import HParams
 from kvtop.planning.llamacpp.settings import LlamaSettings
 
 _PAD_TOKENS = 256
-_CONTEXT_PINNED = 2**32 - 1
+PINNED_CONTEXT = 2**32 - 1
 """`--fit-ctx` as a typed `-c 0` sets it: the trained context was asked for by name."""
 _WORD = 2**32
 """`llama_context_params` counts in uint32_t: the engine takes `-c -256` for 4294967040 (common/common.cpp)."""
@@ -64,14 +64,19 @@ def request_of(settings: LlamaSettings, hparams: HParams) -> ContextRequest:
     unified = True if automatic else bool(settings.kv_unified)
     ctx_tokens = settings.ctx_tokens
     per_slot = settings.kv_unified_per_slot_tokens or 0
-    if per_slot > 0 and ctx_tokens == 0 and settings.fit_ctx_tokens != _CONTEXT_PINNED:
+    if per_slot > 0 and ctx_tokens == 0 and settings.fit_ctx_tokens != PINNED_CONTEXT:
         ctx_tokens = parallel * per_slot
     if ctx_tokens == 0 and settings.fit and not unified and settings.split_mode != "tensor":
         # `--fit` starts from the trained context for every stream; without it all of them share one (common/fit.cpp).
-        ctx_tokens = min(hparams.n_ctx_train * max(1, parallel), _WORD - 1)
+        ctx_tokens = min(hparams.n_ctx_train * sequences_apart(settings), _WORD - 1)
     # Embeddings need the whole batch in one micro-batch.
     batch = min(settings.batch_tokens, settings.ubatch_tokens) if settings.embeddings else settings.batch_tokens
-    outputs = batch if settings.embeddings else max(1, min(batch, parallel * (1 + _longest_draft(settings))))
+    # server_output_limits (tools/server/server-context.cpp)
+    outputs = (
+        batch
+        if settings.embeddings or settings.is_pooled
+        else max(1, min(batch, parallel * (1 + _longest_draft(settings))))
+    )
     rolled_back = hparams.arch in ROLLBACK and not _ROLLED_BACK.isdisjoint(settings.speculative_types)
     return ContextRequest(
         ctx_tokens=ctx_tokens % _WORD,
@@ -86,6 +91,12 @@ def request_of(settings: LlamaSettings, hparams: HParams) -> ContextRequest:
         type_v=settings.type_v,
         embeddings=settings.embeddings,
     )
+
+
+def sequences_apart(settings: LlamaSettings) -> int:
+    """How many sequences have cells of their own: `--fit` gives each the trained context, or `--fit-ctx` at least."""
+    automatic = settings.parallel is None or settings.parallel < 0
+    return 1 if automatic or settings.kv_unified else max(1, settings.parallel or 0)
 
 
 def _longest_draft(settings: LlamaSettings) -> int:

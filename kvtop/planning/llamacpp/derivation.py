@@ -3,7 +3,7 @@
 from kvtop.domain.plan import PlanDevice, Step
 from kvtop.planning.llamacpp.beside import left_out
 from kvtop.planning.llamacpp.buffers import is_exact
-from kvtop.planning.llamacpp.context import ResolvedContext
+from kvtop.planning.llamacpp.context import PINNED_CONTEXT, ResolvedContext
 from kvtop.planning.llamacpp.hparams import HParams
 from kvtop.planning.llamacpp.kv_cache import COMPRESSED, INDEXER, SLIDING_WINDOW, CacheGroup, group_cells
 from kvtop.planning.llamacpp.layout import Layout
@@ -125,9 +125,11 @@ def warnings_of(
 def _fit_warnings(settings: LlamaSettings, devices: tuple[PlanDevice, ...], layout: Layout) -> list[str]:
     """`--fit` is on by default and may lower a context or a layer count that was not given (common/fit.cpp)."""
     given = settings.gpu_layers is not None or settings.tensor_split or settings.tensor_overrides
-    if not settings.fit or not layout.placement.devices or (settings.ctx_tokens and given):
+    # A typed `-c 0` asks for the trained context by name.
+    pinned = settings.ctx_tokens > 0 or settings.fit_ctx_tokens >= PINNED_CONTEXT
+    if not settings.fit or not layout.placement.devices or (pinned and given):
         return []
     if all(device.free_bytes is None and device.total_bytes is None for device in devices):
         return []
-    what = "the context" if given else "layers on the device" if settings.ctx_tokens else "the context or layers"
+    what = "the context" if given else "layers on the device" if pinned else "the context or layers"
     return [f"--fit is on: the engine may reduce {what} if this plan leaves less than its margin free"]

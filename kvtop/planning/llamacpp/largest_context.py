@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from kvtop.domain.plan import MemoryPlan, PlanDevice
 from kvtop.domain.plan_answer import Fit, room_of
 from kvtop.planning.bisection import largest
+from kvtop.planning.llamacpp.context import sequences_apart
 from kvtop.planning.llamacpp.planner import plan
 from kvtop.planning.llamacpp.prepared import PreparedModel
 from kvtop.planning.llamacpp.settings import LlamaSettings
@@ -33,8 +34,7 @@ def largest_context(
 
     `room_bytes` is what each device has for it; unknown counts as enough. Raises UnknownArchitectureError as `plan`.
     """
-    sequences = 1 if settings.parallel is None or settings.kv_unified else settings.parallel
-    step = STEP_TOKENS * sequences
+    step = STEP_TOKENS * sequences_apart(settings)
     most = max(model.hparams.n_ctx_train // STEP_TOKENS, 1)
 
     def fits(steps: int) -> bool:

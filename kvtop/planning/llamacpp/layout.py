@@ -69,7 +69,9 @@ def _layout(
     if isinstance(placement, Refusal):
         return placement
     buffers = {device.name: device_buffer(device) for device in devices} | {HOST: HOST_BUFFER}
-    overridden = overridden_tensors(prepared.weights, hparams, override_rules(settings), placement)
+    overridden = overridden_tensors(prepared.weights, hparams, override_rules(settings), devices)
+    if isinstance(overridden, Refusal):
+        return overridden
     loading = Loading(placement, buffers, overridden, predicts, settings.repack)
     return Layout(
         placement=placement,

@@ -1,5 +1,6 @@
 """Which device holds which layer (`llama_model_base::load_tensors`, src/llama-model.cpp, b11434)."""
 
+import re
 import struct
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -10,6 +11,9 @@ from kvtop.planning.llamacpp.settings import LlamaSettings
 
 HOST = "host"
 ENGINE = "llama.cpp"
+_OTHER_BACKEND = re.compile(
+    r"Vulkan|SYCL|RPC|OpenCL|GPUOpenCL|CANN|MTL|Metal|ROCm|HIP|MUSA|WebGPU|HTP|Hexagon|BLAS|ZDNN"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,8 @@ def place(
 
 def _participating(settings: LlamaSettings, devices: tuple[PlanDevice, ...]) -> tuple[PlanDevice, ...] | Refusal:
     chosen = chosen_devices(settings.devices, devices) if settings.devices else devices
+    if isinstance(chosen, Refusal):
+        return chosen
     if settings.split_mode != "none" or not chosen:
         return chosen
     if settings.main_gpu < 0:
@@ -89,18 +95,32 @@ def _participating(settings: LlamaSettings, devices: tuple[PlanDevice, ...]) -> 
     return (chosen[settings.main_gpu],)
 
 
-def chosen_devices(names: Sequence[str], devices: tuple[PlanDevice, ...]) -> tuple[PlanDevice, ...]:
-    """The devices of a `--device` list, by the engine's names or ours; "none" adds none.
+def chosen_devices(names: Sequence[str], devices: tuple[PlanDevice, ...]) -> tuple[PlanDevice, ...] | Refusal:
+    """The devices of a `--device` list, by the engine's names or ours; "none" alone is none.
 
-    Raises UnknownArchitectureError for a name that is not among `devices`.
+    A Refusal for one that the engine would not know, UnknownArchitectureError where its build might.
     """
+    if tuple(names) == ("none",):
+        return ()
     known = {
         name: device for index, device in enumerate(devices) for name in (device.name, _engine_name(device, index))
     }
-    missing = [name for name in names if name != "none" and name not in known]
+    missing = [name for name in names if name not in known]
+    if missing and is_cuda_build(devices, missing[0]):
+        return Refusal(ENGINE, f'error while handling argument "--device": invalid device: {missing[0]}')
     if missing:
         raise UnknownArchitectureError(f"--device {missing[0]} is none of the devices to plan for")
-    return tuple(known[name] for name in names if name != "none")
+    return tuple(known[name] for name in names)
+
+
+def is_cuda_build(devices: tuple[PlanDevice, ...], name: str) -> bool:
+    """Whether the engine that runs there has CUDA's names alone, so that `name` cannot be one of another backend."""
+    return all(device.backend == "cuda" for device in devices) and not _OTHER_BACKEND.match(name)
+
+
+def engine_devices(devices: tuple[PlanDevice, ...]) -> dict[str, str]:
+    """llama.cpp's names of all devices, whichever take part -> ours."""
+    return {_engine_name(device, index): device.name for index, device in enumerate(devices)}
 
 
 def _engine_name(device: PlanDevice, index: int) -> str:

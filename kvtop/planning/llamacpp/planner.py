@@ -32,7 +32,7 @@ from kvtop.planning.llamacpp.layout import Layout, layout_of
 from kvtop.planning.llamacpp.placement import HOST
 from kvtop.planning.llamacpp.prepared import PreparedModel, prepare
 from kvtop.planning.llamacpp.recurrent import recurrent_bytes
-from kvtop.planning.llamacpp.refusals import context_refusal
+from kvtop.planning.llamacpp.refusals import context_refusal, tensor_split_refusal
 from kvtop.planning.llamacpp.settings import LlamaSettings
 
 RULES_VERSION = "llama.cpp b11434"
@@ -85,6 +85,9 @@ def _plan_model(
     prepared: PreparedModel, settings: LlamaSettings, devices: tuple[PlanDevice, ...]
 ) -> ModelPlan | Refusal:
     hparams = prepared.hparams
+    refusal = tensor_split_refusal(hparams, settings, bool(devices) and settings.devices != ("none",))
+    if refusal is not None:
+        return refusal
     request = request_of(settings, hparams)
     layout = layout_of(prepared, settings, devices, settings.gpu_layers)
     if isinstance(layout, Refusal):

@@ -2,8 +2,10 @@
 
 from kvtop.domain.plan import Refusal
 from kvtop.planning.cache_types import CACHE_TYPES
+from kvtop.planning.llamacpp.architectures import NOT_TENSOR_SPLIT
 from kvtop.planning.llamacpp.context import ContextRequest, padded
 from kvtop.planning.llamacpp.hparams import HParams
+from kvtop.planning.llamacpp.settings import LlamaSettings
 
 _ENGINE = "llama.cpp"
 _MAX_SEQUENCES = 256
@@ -19,7 +21,9 @@ def context_refusal(hparams: HParams, request: ContextRequest, flash_attention: 
             return Refusal(_ENGINE, f'error while handling argument "{flag}": Unsupported cache type: {kind}')
     requested = "off" if hparams.arch == "grok" else flash_attention
     words = None
-    if request.ctx_tokens == 0 and hparams.n_ctx_train == 0:
+    if request.n_batch == 0 and request.n_ubatch == 0:
+        words = "n_batch and n_ubatch cannot both be zero"
+    elif request.ctx_tokens == 0 and hparams.n_ctx_train == 0:
         words = "n_ctx and model->hparams.n_ctx_train cannot both be zero"
     elif (hparams.is_mla or hparams.arch == "deepseek4") and request.type_k != request.type_v:
         words = f"model does not support different K ({request.type_k}) and V ({request.type_v}) cache types"
@@ -33,6 +37,20 @@ def context_refusal(hparams: HParams, request: ContextRequest, flash_attention: 
     if words is None and not request.kv_unified and padded(request.ctx_tokens) >= 2**32:
         words = "failed to initialize the context: n_ctx_seq == 0"
     return _abort(request) if words is None else Refusal(_ENGINE, f"llama_init_from_model: {words}")
+
+
+def tensor_split_refusal(hparams: HParams, settings: LlamaSettings, has_devices: bool) -> Refusal | None:
+    """What the engine says to `--split-mode tensor` where it will not have it, or None."""
+    if settings.split_mode != "tensor":
+        return None
+    words = None
+    if not has_devices:
+        words = "llama_prepare_model_devices: LLAMA_SPLIT_MODE_TENSOR needs >= 1 devices"
+    elif hparams.arch in NOT_TENSOR_SPLIT:
+        words = f"error loading model: LLAMA_SPLIT_MODE_TENSOR not implemented for architecture '{hparams.arch}'"
+    elif settings.flash_attention == "off":
+        words = "llama_init_from_model: SPLIT_MODE_TENSOR requires flash_attn to be enabled"
+    return None if words is None else Refusal(_ENGINE, words)
 
 
 def _abort(request: ContextRequest) -> Refusal | None:

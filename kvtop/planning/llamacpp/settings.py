@@ -40,7 +40,7 @@ class LlamaSettings:
     swa_full: bool = False
     kv_offload: bool = True
     gpu_layers: int | None = None
-    """`-ngl`; None is auto or all: every layer that fits."""
+    """`-ngl`; None is auto: every layer that fits. Negative: all of them."""
     split_mode: str = "layer"
     """"none", "layer", "row" or "tensor"."""
     tensor_split: tuple[float, ...] = ()
@@ -55,6 +55,8 @@ class LlamaSettings:
     fit_target_bytes: tuple[int, ...] = (1024 * 1024 * 1024,)
     fit_ctx_tokens: int = 4096
     embeddings: bool = False
+    is_pooled: bool = False
+    """`--pooling` with anything but none: every token of a batch is an output, with `--embeddings` or without."""
     repack: bool = True
     op_offload: bool = True
     no_host: bool = False

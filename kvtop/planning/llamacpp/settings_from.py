@@ -51,11 +51,12 @@ def settings_of(options: LaunchOptions) -> LlamaSettings | Refusal:
         # An explicit `-c 0` asks for the whole trained context and forbids `--fit` to shrink it (common/arg.cpp).
         fit_ctx_tokens=2**32 - 1 if value("ctx-size") == "0" else _integer(value("fit-ctx")) or 4096,
         embeddings=_switch(value("embedding")) or _switch(value("rerank")) or False,
+        is_pooled=value("pooling") not in {None, "none"},
         repack=_switch(value("repack")) is not False,
         no_host=_switch(value("no-host")) or False,
         op_offload=_switch(value("op-offload")) is not False,
         load_mode=value("load-mode") or "auto",
-        devices=_words(value("device")),
+        devices=() if value("device") is None else tuple((value("device") or "").split(",")),
         speculative_types=tuple(kind for kind in _words(value("spec-type")) if kind != "none"),
         draft_max_tokens=_integer(value("spec-draft-n-max")) or 3,
         draft_type_k=value("spec-draft-type-k") or "f16",
@@ -90,7 +91,8 @@ def _adapters(options: LaunchOptions) -> tuple[str, ...]:
 def _overrides(value: str | None) -> tuple[tuple[str, str], ...] | Refusal:
     """`pattern=buffer[,pattern=buffer …]`, split at commas first (parse_tensor_buffer_overrides)."""
     pairs = []
-    for item in _words(value):
+    # Nothing is trimmed: a blank after the comma belongs to the next pattern.
+    for item in (value or "").split(",") if value is not None else ():
         pattern, equals, buffer = item.partition("=")
         if not equals:
             return Refusal("llama.cpp", 'error while handling argument "-ot": invalid value')
@@ -99,7 +101,9 @@ def _overrides(value: str | None) -> tuple[tuple[str, str], ...] | Refusal:
 
 
 def _layers(value: str | None) -> int | None:
-    return None if value in {None, "auto", "all", "-1", "-2"} else _integer(value)
+    if value in {None, "auto", "-1"}:
+        return None
+    return -2 if value == "all" else _integer(value)
 
 
 def _integer(value: str | None) -> int | None:

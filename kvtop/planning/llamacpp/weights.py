@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from kvtop.domain.model_file import GgufHeader, TensorInfo
-from kvtop.domain.plan import UnknownArchitectureError
+from kvtop.domain.plan import PlanDevice, Refusal, UnknownArchitectureError
 from kvtop.planning.llamacpp.architectures import COPIED_FIRST, MTP_NEVER, MTP_ON_DEMAND, TIED
 from kvtop.planning.llamacpp.buffers import BUFFER_RULES, HOST_BUFFER, BufferRule
 from kvtop.planning.llamacpp.gpu_operations import gpu_can_hold
 from kvtop.planning.llamacpp.hparams import HParams
-from kvtop.planning.llamacpp.placement import HOST, Placement
+from kvtop.planning.llamacpp.placement import ENGINE, HOST, Placement, engine_devices, is_cuda_build
 
 INPUT = -1
 OUTPUT = -2
@@ -273,17 +273,20 @@ def repacked(tensor: TensorInfo) -> bool:
 
 
 def overridden_tensors(
-    weight_set: WeightSet, hparams: HParams, rules: tuple[tuple[str, str], ...], placement: Placement
-) -> dict[str, str]:
+    weight_set: WeightSet, hparams: HParams, rules: tuple[tuple[str, str], ...], devices: tuple[PlanDevice, ...]
+) -> dict[str, str] | Refusal:
     """Device of every tensor that a rule of `-ot` names; the first that matches wins.
 
-    Raises UnknownArchitectureError for a rule that names another buffer type or is no regular expression.
+    A Refusal for a buffer type that the engine would not know; raises UnknownArchitectureError for one that another
+    build might, and for a pattern that is no regular expression.
     """
     if not rules:
         return {}
     grouped: list[tuple[list[str], str]] = []
     for pattern, buffer_type in rules:
-        device = _buffer_device(buffer_type, placement)
+        device = _buffer_device(buffer_type, devices)
+        if isinstance(device, Refusal):
+            return device
         if grouped and grouped[-1][1] == device:
             grouped[-1][0].append(pattern)
         else:
@@ -303,10 +306,12 @@ def overridden_tensors(
     return found
 
 
-def _buffer_device(buffer_type: str, placement: Placement) -> str:
-    if buffer_type in {"CPU", "CUDA_Host", "ROCm_Host", "CPU_REPACK"}:
-        return HOST
-    match = re.fullmatch(r"(?:CUDA|ROCm|SIMCUDA|MTL|Vulkan)(\d+)(?:_Mapped|_Private)?", buffer_type)
-    if match and int(match.group(1)) < len(placement.devices):
-        return placement.devices[int(match.group(1))]
+def _buffer_device(buffer_type: str, devices: tuple[PlanDevice, ...]) -> str | Refusal:
+    """The default buffer types of all devices are known by name, no others (parse_tensor_buffer_overrides)."""
+    name = re.sub(r"^SIM(?=CUDA)|_(?:Mapped|Private)$", "", buffer_type)
+    known = {"CPU": HOST, **engine_devices(devices)}
+    if name in known:
+        return known[name]
+    if is_cuda_build(devices, name):
+        return Refusal(ENGINE, 'error while handling argument "--override-tensor": unknown buffer type')
     raise UnknownArchitectureError(f"kvtop does not know the buffer type {buffer_type!r} of a tensor override")

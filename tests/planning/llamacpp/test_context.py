@@ -53,6 +53,13 @@ def test_fit_gives_every_stream_the_trained_context_where_none_is_typed(llama: H
     assert _resolve(llama, LlamaSettings(parallel=3, ctx_tokens=4096)).n_ctx == 4608
 
 
+def test_pooling_makes_every_token_an_output_as_embeddings_do(llama: HParams) -> None:
+    pooled = _resolve(llama, LlamaSettings(ctx_tokens=4096, is_pooled=True))
+    assert (pooled.n_outputs_max, pooled.n_batch) == (2048, 2048)
+    embedded = _resolve(llama, LlamaSettings(ctx_tokens=4096, embeddings=True))
+    assert (embedded.n_outputs_max, embedded.n_batch) == (512, 512)
+
+
 def test_streams_round_the_context_up_although_the_log_says_down(llama: HParams) -> None:
     context = _resolve(llama, LlamaSettings(ctx_tokens=10000, parallel=3))
     assert (context.n_ctx_seq, context.n_ctx) == (3584, 10752)

@@ -208,3 +208,13 @@ def test_a_zero_is_said_not_left_out() -> None:
     settings = settings_of(_parse("-b", "0", "-ub", "0"))
     assert isinstance(settings, LlamaSettings)
     assert (settings.batch_tokens, settings.ubatch_tokens) == (0, 0)
+
+
+def test_lists_are_split_and_not_trimmed() -> None:
+    settings = _settings("-ot", "ffn=CPU, attn=CPU", "-dev", "CUDA0, CUDA1", "--pooling", "mean", "-ngl", "all")
+    assert settings.tensor_overrides == (("ffn", "CPU"), (" attn", "CPU"))
+    assert settings.devices == ("CUDA0", " CUDA1")
+    assert settings.is_pooled
+    assert settings.gpu_layers == -2
+    assert not _settings("--pooling", "none").is_pooled
+    assert _settings("-ngl", "auto").gpu_layers is None

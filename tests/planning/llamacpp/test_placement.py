@@ -78,8 +78,12 @@ def test_row_split_is_refused_and_tensor_split_has_no_rule() -> None:
 def test_devices_are_chosen_by_either_name() -> None:
     assert _placed(LlamaSettings(devices=("CUDA1",)), TWO).devices == ("gpu1",)
     assert _placed(LlamaSettings(devices=("gpu1", "gpu0")), TWO).devices == ("gpu1", "gpu0")
-    with pytest.raises(UnknownArchitectureError, match="CUDA7"):
-        place(32, LlamaSettings(devices=("CUDA7",)), TWO, None)
+    for name in ("CUDA7", "", "none", "GPU0"):
+        words = f'error while handling argument "--device": invalid device: {name}'
+        answer = place(32, LlamaSettings(devices=("CUDA0", name)), TWO, None)
+        assert answer == Refusal("llama.cpp", words)
+    with pytest.raises(UnknownArchitectureError, match="Vulkan0"):
+        place(32, LlamaSettings(devices=("Vulkan0",)), TWO, None)
 
 
 def test_the_cache_stays_on_the_host_when_it_is_not_offloaded() -> None:

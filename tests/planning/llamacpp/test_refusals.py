@@ -5,12 +5,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from kvtop.domain.plan import PlanDevice, Refusal
+from kvtop.domain.plan import PlanDevice, Refusal, UnknownArchitectureError
 from kvtop.planning.llamacpp.context import request_of
 from kvtop.planning.llamacpp.flash_attention import cuda_has_kernel, has_fused_attention, resolve_flash_attention
 from kvtop.planning.llamacpp.hparams import HParams
 from kvtop.planning.llamacpp.loading import load_hparams
 from kvtop.planning.llamacpp.placement import Placement, place
+from kvtop.planning.llamacpp.planner import plan
 from kvtop.planning.llamacpp.refusals import context_refusal
 from kvtop.planning.llamacpp.settings import LlamaSettings
 
@@ -45,6 +46,26 @@ def test_blocks_must_not_straddle_heads(llama: HParams) -> None:
     assert _complaint(odd, LlamaSettings(type_k="q8_0", flash_attention="off")) is None
 
 
+def test_tensor_parallelism_is_refused_where_the_engine_refuses_it(oracle: SimpleNamespace) -> None:
+    settings = LlamaSettings(split_mode="tensor", ctx_tokens=4096, fit=False)
+
+    def answer(model: str, settings: LlamaSettings, devices: tuple[PlanDevice, ...] = CARD) -> str:
+        found = plan(oracle.headers[model], settings, devices)
+        assert isinstance(found, Refusal)
+        return found.message
+
+    assert answer("llama-3.1-8b", settings, ()) == (
+        "llama_prepare_model_devices: LLAMA_SPLIT_MODE_TENSOR needs >= 1 devices"
+    )
+    assert answer("llama-3.1-8b", replace(settings, devices=("none",))).endswith("needs >= 1 devices")
+    assert answer("mamba2-2.7b", settings).endswith("not implemented for architecture 'mamba2'")
+    assert answer("llama-3.1-8b", replace(settings, flash_attention="off")) == (
+        "llama_init_from_model: SPLIT_MODE_TENSOR requires flash_attn to be enabled"
+    )
+    with pytest.raises(UnknownArchitectureError, match="split-mode tensor"):
+        plan(oracle.headers["llama-3.1-8b"], settings, CARD)
+
+
 def test_latent_attention_has_one_type(oracle: SimpleNamespace) -> None:
     hparams = load_hparams(oracle.headers["deepseek-v2-lite"])
     assert "different K (q8_0) and V (f16)" in (_complaint(hparams, LlamaSettings(type_k="q8_0")) or "")
@@ -54,6 +75,8 @@ def test_types_and_sequence_counts_are_limited(llama: HParams) -> None:
     assert "Unsupported cache type: q6_K" in (_complaint(llama, LlamaSettings(type_k="q6_K")) or "")
     assert "n_seq_max must be <= 256" in (_complaint(llama, LlamaSettings(parallel=257)) or "")
     assert _complaint(llama, LlamaSettings(parallel=256)) is None
+    nothing = LlamaSettings(batch_tokens=0, ubatch_tokens=0)
+    assert _complaint(llama, nothing) == "llama_init_from_model: n_batch and n_ubatch cannot both be zero"
     untrained = replace(llama, n_ctx_train=0)
     assert "cannot both be zero" in (_complaint(untrained, LlamaSettings()) or "")
 

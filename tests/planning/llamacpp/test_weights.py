@@ -1,11 +1,12 @@
 """Where tensors go and how buffers round them."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from kvtop.domain.model_file import GgufHeader, TensorInfo
-from kvtop.domain.plan import MemoryPlan, PlanDevice, UnknownArchitectureError
+from kvtop.domain.plan import MemoryPlan, PlanDevice, Refusal, UnknownArchitectureError
 from kvtop.planning.cache_types import CACHE_TYPES
 from kvtop.planning.llamacpp.buffers import HOST_BUFFER, device_buffer
 from kvtop.planning.llamacpp.gpu_operations import gpu_can_hold
@@ -91,10 +92,21 @@ def test_an_override_to_a_device_and_a_wrong_one(oracle: SimpleNamespace) -> Non
     header = oracle.headers["llama-3.1-8b"]
     everything = LlamaSettings(gpu_layers=0, tensor_overrides=((".*", "CUDA0"),))
     assert _weights(header, everything, (CARD,))["host"] == 0
-    with pytest.raises(UnknownArchitectureError, match="buffer type 'NPU'"):
-        plan(header, LlamaSettings(tensor_overrides=((".*", "NPU"),)), (CARD,))
+    unknown = Refusal("llama.cpp", 'error while handling argument "--override-tensor": unknown buffer type')
+    for name in ("CUDA1", "CUDA_Host", "CPU_REPACK", "NPU"):
+        assert plan(header, LlamaSettings(tensor_overrides=((".*", name),)), (CARD,)) == unknown
+    with pytest.raises(UnknownArchitectureError, match="buffer type 'Vulkan0'"):
+        plan(header, LlamaSettings(tensor_overrides=((".*", "Vulkan0"),)), (CARD,))
     with pytest.raises(UnknownArchitectureError, match="tensor override"):
         plan(header, LlamaSettings(tensor_overrides=(("blk.(", "CPU"),)), (CARD,))
+
+
+def test_an_override_names_a_card_whatever_the_order_of_the_cards(oracle: SimpleNamespace) -> None:
+    header, cards = oracle.headers["llama-3.1-8b"], (CARD, replace(CARD, name="gpu1"))
+    everything = LlamaSettings(gpu_layers=0, tensor_overrides=((".*", "CUDA0"),), devices=("CUDA1", "CUDA0"))
+    weights = _weights(header, everything, cards)
+    assert (weights["host"], weights["gpu1"]) == (0, 0)
+    assert weights["gpu0"]
 
 
 def test_operations_that_cuda_lacks_keep_weights_on_the_host(oracle: SimpleNamespace) -> None:
