@@ -442,3 +442,22 @@ def test_adapters_and_projector_are_part_of_the_plan(model: Path, capsys: pytest
     assert "expect general.type to be 'adapter'" in json.loads(out)["error"]["message"]
     code, _, err = plan(capsys, *command, "--mmproj", str(model.parent / "none.gguf"))
     assert (code, "none.gguf: no such file" in err) == (2, True)
+
+
+def test_a_model_in_a_container_is_read_where_it_is_mounted_from(
+    model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = ("docker", "run", "--gpus", "all", "-v", f"{model.parent}:/models", "ghcr.io/ggml-org/llama.cpp:server-cuda")
+    found = plan_json(capsys, "--gpu", "8GiB", "--", *run, "-m", f"/models/{model.name}", "-c", "2048")
+    assert found["model"] == "Tiny"
+    code, _, err = plan(capsys, "--gpu", "8GiB", "--", *run, "-m", "/models/none.gguf")
+    assert (code, f"{model.parent}/none.gguf: no such file" in err) == (2, True)
+
+
+def test_typed_visible_devices_choose_among_the_given_ones(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--gpu", "8GiB", "--gpu", "16GiB", "--", "CUDA_VISIBLE_DEVICES=1", "llama-server", "-m", str(model))
+    found = plan_json(capsys, *words)
+    assert [(part["name"], part["available_bytes"]) for part in found["devices"]] == [
+        ("gpu0", 16 * 2**30),
+        ("host", None),
+    ]

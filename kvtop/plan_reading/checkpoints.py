@@ -84,7 +84,10 @@ def checkpoint_directory(question: Question, options: LaunchOptions) -> str:
     here = Vantage(cwd=str(Path.cwd()), environ=question.environment)
     try:
         return locate_checkpoint(
-            name, here, revision=options.value("revision"), download_directory=options.value("download-dir")
+            question.path_here(name),
+            here,
+            revision=options.value("revision"),
+            download_directory=options.value("download-dir"),
         ).path
     except ModelNotFoundError as error:
         raise UsageError(str(error)) from error

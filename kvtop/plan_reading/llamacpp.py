@@ -87,7 +87,7 @@ def open_llamacpp(question: Question) -> ReadCommand | Refusal:
 
 def _file(question: Question, path: str) -> str:
     try:
-        return locate_file(path, Vantage(cwd=str(Path.cwd()), environ=question.environment)).path
+        return locate_file(question.path_here(path), Vantage(cwd=str(Path.cwd()), environ=question.environment)).path
     except ModelNotFoundError as error:
         raise UsageError(str(error)) from error
 
@@ -171,7 +171,7 @@ def read_model(question: Question, path: str | None, repository: str | None, fil
     here = Vantage(cwd=str(Path.cwd()), environ=question.environment)
     try:
         if path is not None:
-            located = locate_file(path, here)
+            located = locate_file(question.path_here(path), here)
         elif repository is not None:
             located = locate_hf(repository, here, file=file)
         else:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from kvtop.domain.plan import MemoryPlan, PlanDevice
 from kvtop.domain.plan_answer import PlanAnswer, room_of
 from kvtop.planning.command import Command
-from kvtop.planning.gpu_specs import parse_gpu_specs, visible_devices
+from kvtop.planning.gpu_specs import chosen_specs, parse_gpu_specs, visible_devices
 
 DRIVER_SECONDS = 5.0
 """How long a driver may take to answer before it counts as absent."""
@@ -28,6 +28,13 @@ class Question:
     assume_full_attention: bool = False
     verify: bool = False
     environ: Mapping[str, str] = field(default_factory=dict)
+
+    def path_here(self, path: str) -> str:
+        """A path of the command as it is known here: inside a container it may be a mounted one."""
+        container = self.command.container
+        found = path if container is None else container.outside(path)
+        home = self.environ.get("HOME")
+        return f"{home}{found[1:]}" if found != path and found.startswith("~") and home else found
 
     @property
     def environment(self) -> dict[str, str]:
@@ -54,7 +61,8 @@ def read_machine(question: Question) -> Machine:
     if question.gpu_specs:
         devices = parse_gpu_specs(question.gpu_specs)
         if devices:
-            return Machine(devices, None)
+            # Of this process's own environment nothing is meant: --gpu is another machine.
+            return Machine(chosen_specs(devices, dict(question.command.variables).get("CUDA_VISIBLE_DEVICES")), None)
         from kvtop.sources.devices.host import host_memory  # noqa: PLC0415  psutil, only when it is asked for
 
         return Machine((), host_memory().free_bytes)

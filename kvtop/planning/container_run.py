@@ -38,12 +38,27 @@ class ContainerRun:
     variables: tuple[tuple[str, str], ...]
     published: tuple[str, ...] | None
     env_files: bool = False
+    mounts: tuple[tuple[str, str], ...] = ()
+    """(folder or file inside, where it is outside) as typed, for paths only: volumes by name lie nowhere we know."""
+
+    def outside(self, path: str) -> str:
+        """The path as the machine around the container knows it, or the path itself where nothing is mounted."""
+        covering = [(target, source) for target, source in self.mounts if path == target or _is_below(path, target)]
+        if not covering:
+            return path
+        target, source = max(covering, key=lambda mount: len(mount[0]))
+        return source if path == target else f"{source.rstrip('/')}/{path[len(target) :].lstrip('/')}"
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path.startswith(f"{folder.rstrip('/')}/")
 
 
 @dataclass(slots=True)
 class _Given:
     variables: list[tuple[str, str]]
     published: list[str]
+    mounts: list[tuple[str, str]]
     entry_point: str = ""
     is_on_host: bool = False
     env_files: bool = False
@@ -57,10 +72,21 @@ class _Given:
             self.env_files = True
         elif name in {"-p", "--publish"}:
             self.published.append(value)
+        elif name in {"-v", "--volume"}:
+            source, _, target = value.partition(":")
+            self._mount(source, target.partition(":")[0])
+        elif name == "--mount":
+            parts = dict(part.partition("=")[::2] for part in value.split(","))
+            source = parts.get("source") or parts.get("src") or ""
+            self._mount(source, parts.get("target") or parts.get("destination") or parts.get("dst") or "")
         elif name in {"--network", "--net"}:
             self.is_on_host = value == "host"
         elif name == "--entrypoint":
             self.entry_point = value
+
+    def _mount(self, source: str, target: str) -> None:
+        if (target.startswith("/") and source.startswith(("/", "./", "../", "~/"))) or source in {".", "~"}:
+            self.mounts.append((target, source))
 
 
 def inside(words: Sequence[str]) -> ContainerRun | None:
@@ -68,7 +94,7 @@ def inside(words: Sequence[str]) -> ContainerRun | None:
     rest = list(words[1:] if words[:1] == ["container"] else words)
     if rest[:1] != ["run"]:
         return None
-    given = _Given([], [])
+    given = _Given([], [], [])
     index = 1
     while index < len(rest) and rest[index].startswith("-"):
         word = rest[index]
@@ -92,7 +118,7 @@ def inside(words: Sequence[str]) -> ContainerRun | None:
         return None
     own_words, own_variables = found
     published = None if given.is_on_host else tuple(given.published)
-    return ContainerRun(own_words, (*own_variables, *given.variables), published, given.env_files)
+    return ContainerRun(own_words, (*own_variables, *given.variables), published, given.env_files, tuple(given.mounts))
 
 
 def _command(

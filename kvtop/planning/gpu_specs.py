@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from kvtop.domain.device import Device
 from kvtop.domain.plan import PlanDevice
@@ -28,6 +29,21 @@ def parse_gpu_specs(specs: Sequence[str]) -> tuple[PlanDevice, ...]:
             raise ValueError("--gpu none stands alone: it means that there is no accelerator")
         return ()
     return tuple(_device(index, spec) for index, spec in enumerate(specs))
+
+
+def chosen_specs(devices: tuple[PlanDevice, ...], setting: str | None) -> tuple[PlanDevice, ...]:
+    """The devices of `--gpu` that a typed CUDA_VISIBLE_DEVICES picks, as the engine numbers them.
+
+    Nothing or -1 hides them all. Where its numbers do not pick among them, `--gpu` already says what the server sees.
+    """
+    if setting is not None and setting.strip() in {"", "-1"}:
+        return ()
+    entries = [entry.strip() for entry in (setting or "").split(",")]
+    numbers = [int(entry) for entry in entries if entry.isdecimal()]
+    is_choice = len(numbers) == len(entries) < len(devices) and max(numbers) < len(devices)
+    if not is_choice:
+        return devices
+    return tuple(replace(devices[number], name=f"gpu{index}") for index, number in enumerate(numbers))
 
 
 def _device(index: int, spec: str) -> PlanDevice:

@@ -4,7 +4,7 @@ import pytest
 
 from kvtop.domain.device import Device, DeviceMemory
 from kvtop.planning.gpu_products import PRODUCTS
-from kvtop.planning.gpu_specs import find_product, parse_gpu_specs, visible_devices
+from kvtop.planning.gpu_specs import chosen_specs, find_product, parse_gpu_specs, visible_devices
 
 GIB = 1024**3
 MIB = 1024**2
@@ -102,3 +102,22 @@ def test_a_card_cut_into_slices_is_none_itself() -> None:
     devices = visible_devices((card(0), card(1, id="gpu0:mig0", parent_id="gpu0")), None)
     assert [device.product for device in devices] == ["card 1"]
     assert devices[0].free_bytes == 21 * GIB
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        (None, [24, 48, 80]),
+        ("2,0", [80, 24]),
+        ("1", [48]),
+        ("", []),
+        ("-1", []),
+        ("3", [24, 48, 80]),
+        ("0,1,2", [24, 48, 80]),
+        ("GPU-1234", [24, 48, 80]),
+    ],
+)
+def test_visible_devices_choose_among_given_ones(setting: str | None, expected: list[int]) -> None:
+    devices = chosen_specs(parse_gpu_specs(["24GiB", "48GiB", "80GiB"]), setting)
+    assert [(device.total_bytes or 0) >> 30 for device in devices] == expected
+    assert [device.name for device in devices] == [f"gpu{index}" for index in range(len(expected))]

@@ -3,6 +3,7 @@
 import pytest
 
 from kvtop.planning.command import parse_command
+from kvtop.planning.wrappers import unwrapped
 
 
 @pytest.mark.parametrize(
@@ -97,3 +98,21 @@ def test_who_reaches_a_container(options: str, published: tuple[str, ...] | None
     container = parse_command(f"docker run {options} vllm/vllm-openai:v1 --model x".split()).container
     assert container is not None
     assert (container.published, container.env_files) == (published, env_files)
+
+
+@pytest.mark.parametrize(
+    ("options", "path", "outside"),
+    [
+        (("-v", "/srv/models:/models:ro"), "/models/a/m.gguf", "/srv/models/a/m.gguf"),
+        (("--volume=./models:/models",), "/models/m.gguf", "./models/m.gguf"),
+        (("-v", "/a:/models", "-v", "/b:/models/big"), "/models/big/m.gguf", "/b/m.gguf"),
+        (("-v", "/a/m.gguf:/m.gguf"), "/m.gguf", "/a/m.gguf"),
+        (("--mount", "type=bind,source=/srv,target=/models,readonly"), "/models/m.gguf", "/srv/m.gguf"),
+        (("-v", "volume:/models"), "/models/m.gguf", "/models/m.gguf"),
+        (("-v", "/srv:/models"), "/modelsmore/m.gguf", "/modelsmore/m.gguf"),
+    ],
+)
+def test_mounted_paths_are_known_outside(options: tuple[str, ...], path: str, outside: str) -> None:
+    found = unwrapped(["docker", "run", *options, "ghcr.io/ggml-org/llama.cpp:server", "-m", path])
+    assert found.container is not None
+    assert found.container.outside(path) == outside
