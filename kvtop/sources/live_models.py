@@ -8,7 +8,7 @@ from kvtop.domain.sample import Failure
 from kvtop.sources.model_files.gguf import read_gguf
 from kvtop.sources.model_files.huggingface import read_checkpoint
 from kvtop.sources.model_files.locate import Located, locate_checkpoint, locate_file, locate_hf
-from kvtop.sources.model_files.mapped import deleted_mapping
+from kvtop.sources.model_files.mapped import Mapping, deleted_mapping
 from kvtop.sources.model_files.vantage import ModelNotFoundError, Vantage
 from kvtop.sources.model_requests import ModelKind, ModelRequest
 
@@ -60,7 +60,7 @@ def _read(request: ModelRequest, vantage: Vantage, located: Located, stamp: Stam
     try:
         if is_directory:
             return _Read(stamp, read_checkpoint(located.path, resolve=vantage.followed), _changed(request, stamp))
-        gone = None if request.pid is None else deleted_mapping(request.pid, vantage.inside(located.path))
+        gone = _deleted(request, vantage, vantage.inside(located.path))
         if gone is not None and not gone.is_readable:
             reason = "the server still maps the file that lay here when it started; what lies here now is another one"
             return _Read(stamp, None, Failure(source, reason, "restart the server, or run kvtop as root"))
@@ -103,10 +103,18 @@ def _locate(request: ModelRequest, vantage: Vantage) -> Located:
     try:
         return locate_file(request.path, vantage)
     except ModelNotFoundError:
-        gone = None if request.pid is None else deleted_mapping(request.pid, vantage.absolute(request.path))
+        gone = _deleted(request, vantage, vantage.absolute(request.path))
         if gone is None or not gone.is_readable:
             raise
         return Located(gone.path, "the file was deleted after the server opened it")
+
+
+def _deleted(request: ModelRequest, vantage: Vantage, path: str) -> Mapping | None:
+    """What the server still maps under its own path, or under where its links lead: the kernel knows the file by that.
+
+    A model in a hub cache is a link to its blob.
+    """
+    return None if request.pid is None else deleted_mapping(request.pid, vantage.target(path))
 
 
 def _is_our_root(root: str) -> bool:

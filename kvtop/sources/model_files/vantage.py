@@ -75,7 +75,23 @@ class Vantage:
         except OSError:
             return path
 
+    def target(self, path: str) -> str:
+        """Where an absolute path of the server leads, as a path of its own: links are followed as far as they exist.
+
+        It is what the kernel shows for an open file, even after the file was deleted.
+        """
+        try:
+            return "/" + "/".join(self._passed(path, is_whole=False))
+        except OSError:
+            return path
+
     def _follow(self, path: str) -> str:
+        real = self._joined(self._passed(path, is_whole=True))
+        Path(real).stat()  # the root itself may be gone
+        return real
+
+    def _passed(self, path: str, *, is_whole: bool) -> list[str]:
+        """The names on the way, links followed. `is_whole` False: the way may end at a name that does not exist."""
         ahead = path.split("/")[::-1]
         passed: list[str] = []
         links = 0
@@ -87,7 +103,13 @@ class Vantage:
                 del passed[-1:]
                 continue
             here = self._joined([*passed, part])
-            if not stat.S_ISLNK(os.lstat(here).st_mode):
+            try:
+                is_link = stat.S_ISLNK(os.lstat(here).st_mode)
+            except FileNotFoundError:
+                if is_whole:
+                    raise
+                is_link = False
+            if not is_link:
                 passed.append(part)
                 continue
             links += 1
@@ -97,9 +119,7 @@ class Vantage:
             if target.startswith("/"):
                 passed.clear()
             ahead.extend(target.split("/")[::-1])
-        real = self._joined(passed)
-        Path(real).stat()  # the root itself may be gone
-        return real
+        return passed
 
     def _joined(self, parts: list[str]) -> str:
         return f"{self.root.rstrip('/')}/{'/'.join(parts)}"

@@ -181,10 +181,16 @@ exec chroot {root} /bin/sleep 60
         process.communicate()
 
 
-def test_a_file_that_was_replaced_under_a_mapping(tmp_path: Path, gguf: Callable[[str], bytes]) -> None:
-    path = tmp_path / "m.gguf"
+@pytest.mark.parametrize("is_linked", [False, True])
+def test_a_file_that_was_replaced_under_a_mapping(
+    tmp_path: Path, gguf: Callable[[str], bytes], *, is_linked: bool
+) -> None:
+    """Behind a link too, as every model in a hub cache is: the kernel names the blob and not the link."""
+    path = tmp_path / "blob" if is_linked else tmp_path / "m.gguf"
     path.write_bytes(gguf("llama"))
-    request = ModelRequest(str(path), None)
+    if is_linked:
+        (tmp_path / "m.gguf").symlink_to("blob")
+    request = ModelRequest(str(tmp_path / "m.gguf"), None)
     with mapping(path) as pid:
         request = replace(request, pid=pid)
         path.unlink()

@@ -65,6 +65,22 @@ def test_what_is_not_there_is_an_os_error(root: Path, path: str) -> None:
         Vantage(str(root)).ours(path)
 
 
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/data/model", "/data/model"),
+        ("/relative", "/data/model"),
+        ("/dangling", "/nowhere/else"),
+        ("/data/absent", "/data/absent"),
+        ("/loop", "/loop"),
+    ],
+)
+def test_where_a_path_leads_though_nothing_is_there(root: Path, path: str, expected: str) -> None:
+    for name, target in (("relative", "data/model"), ("dangling", "/nowhere/else"), ("loop", "loop")):
+        _link(root, name, target)
+    assert Vantage(str(root)).target(path) == expected
+
+
 def test_this_machine_and_the_root_of_a_process_are_the_same_here(root: Path) -> None:
     path = str(root / "data/model")
     assert Vantage().ours(path) == path
