@@ -1,19 +1,15 @@
 """Processes and endpoints become servers: one each, whichever was known first."""
 
-import os
 from dataclasses import replace
 from urllib.parse import urlsplit
 
 from kvtop.domain.launch import LaunchOptions
-from kvtop.sources.engine import Engine
+from kvtop.domain.sample import Failure
+from kvtop.sources.config_files import config_files
 from kvtop.sources.engines import engine_of_process
-from kvtop.sources.model_files.vantage import ModelNotFoundError, Vantage
 from kvtop.sources.processes import FoundProcess, own_user
 from kvtop.sources.reach import endpoint_of
 from kvtop.sources.watched_server import WatchedServer
-
-CONFIG_FILE_BYTES = 1 << 20
-"""More than any configuration of a server; a longer file is as good as unreadable."""
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1", "[::1]"})
 
@@ -25,7 +21,7 @@ class LiveServers:
         self._urls = urls
         self._api_key = api_key
         self._servers: dict[str, WatchedServer] = {}
-        self._launches: dict[tuple[int, tuple[str, ...]], LaunchOptions] = {}
+        self._launches: dict[tuple[int, tuple[str, ...]], tuple[LaunchOptions, tuple[Failure, ...]]] = {}
 
     def learn(self, found: tuple[FoundProcess, ...]) -> None:
         """Read the launch options of new processes. Reads files, which may hang: call from a thread."""
@@ -35,10 +31,16 @@ class LiveServers:
             engine = engine_of_process(it.process.name, it.argv)
             known = self._launches.get(key)
             if known is None and engine is not None:
-                known = engine.launch(it.argv, it.environ, config_texts(it, engine))
+                files = config_files(it, engine)
+                known = engine.launch(it.argv, it.environ, files.texts), files.failures
             if known is not None:
                 launches[key] = known
         self._launches = launches
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """What is not certain of the options of servers: configuration files that cannot be read, or have changed."""
+        return tuple(failure for _, failures in self._launches.values() for failure in failures)
 
     def match(self, found: tuple[FoundProcess, ...]) -> tuple[WatchedServer, ...]:
         """The servers now: the named endpoints, and one for each process that is none of them."""
@@ -49,9 +51,10 @@ class LiveServers:
         claimed = {_port(url): url for url, _ in self._urls if is_loopback(url)}
         for it in found:
             engine = engine_of_process(it.process.name, it.argv)
-            options = self._launches.get((it.process.pid, it.argv))
-            if engine is None or options is None:
+            known = self._launches.get((it.process.pid, it.argv))
+            if engine is None or known is None:
                 continue
+            options, _ = known
             told = engine.port_of(options)
             process = it.process
             if engine.OPENS_OTHER_PORTS:
@@ -82,24 +85,6 @@ class LiveServers:
     def _key_for(self, found: FoundProcess) -> str | None:
         """The general key goes to this user's own servers only: anybody may call a process llama-server and listen."""
         return self._api_key if found.process.user == own_user() else None
-
-
-def config_texts(found: FoundProcess, engine: Engine) -> list[tuple[str, str]]:
-    """(path, text) of the configuration files of a server, as it sees them; unreadable ones are as good as absent."""
-    texts = []
-    pid = found.process.pid
-    for path in engine.config_files(found.argv, found.environ):
-        for vantage in (Vantage(root=f"/proc/{pid}/root", cwd=found.process.cwd), Vantage(cwd=found.process.cwd)):
-            try:
-                descriptor = os.open(vantage.ours(vantage.absolute(path)), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-                with os.fdopen(descriptor, "rb") as stream:
-                    raw = stream.read(CONFIG_FILE_BYTES + 1)
-                if len(raw) <= CONFIG_FILE_BYTES:
-                    texts.append((path, raw.decode("utf-8")))
-            except (OSError, UnicodeDecodeError, ModelNotFoundError):
-                continue
-            break
-    return texts
 
 
 def _port(url: str) -> int:

@@ -120,7 +120,8 @@ class Poller:
             servers.append(replace(reading, model_key=keys[0], draft_key=keys[1]))
         foreign = foreign_processes(devices, {pid for found in self._found for pid in found.pids})
         failures += foreign_failures(devices, foreign)
-        failures += tuple(Failure(f"server {it.id}", it.hint) for it in servers if it.state in {ServerState.ERROR})
+        failures += self._servers.failures
+        failures += tuple(Failure(f"server {it.id}", it.hint) for it in servers if it.state in _SILENT)
         unreported = [report for report in self._reports.values() if isinstance(report, Failure)]
         sample = Sample(
             taken_at=time.time(),
@@ -188,6 +189,9 @@ def take_sample(options: PollerOptions) -> Sample:
 
     return asyncio.run(once())
 
+
+_SILENT = frozenset({ServerState.ERROR, ServerState.UNREACHABLE})
+"""Of these nothing that was wanted could be read."""
 
 _NOT_READ: tuple[str | None, ModelFile | None, Failure | None] = (None, None, None)
 

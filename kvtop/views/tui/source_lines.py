@@ -2,9 +2,12 @@
 
 from kvtop.domain.device import DeviceState
 from kvtop.domain.frame import Frame
+from kvtop.domain.server import ServerState
 from kvtop.text import duration_text
 from kvtop.views.tui.lines import Line, Piece, left, rule, wrap
 from kvtop.views.tui.server_lines import STATE_LOOK, engine_text
+
+_SILENT = frozenset({ServerState.UNREACHABLE, ServerState.UNKNOWN})
 
 
 def sources_lines(frame: Frame | None, width: int) -> list[Line]:
@@ -29,14 +32,15 @@ def sources_lines(frame: Frame | None, width: int) -> list[Line]:
 
 
 def _answered(frame: Frame, width: int) -> list[Line]:
-    count = len(frame.devices) + len(frame.servers)
+    servers = [server for server in frame.servers if server.reading.state not in _SILENT]
+    count = len(frame.devices) + len(servers)
     lines = [rule(f"Has answered ({count})", width)]
     for row in frame.devices:
         mark, role = ("●", "") if row.device.state is DeviceState.OK else ("■", "error")
         age = f", {duration_text(row.age_seconds)} ago" if row.age_seconds >= 1 else ""
         told = f"{row.device.id}  {row.device.name} by {row.device.backend}{age}"
         lines.append((Piece(f"{mark} ", role), Piece(left(told, width - 2).rstrip())))
-    for server in frame.servers:
+    for server in servers:
         reading = server.reading
         mark, role = STATE_LOOK[reading.state]
         told = f"{reading.url or reading.id}  {engine_text(reading.engine)} {reading.version or ''}".rstrip()
