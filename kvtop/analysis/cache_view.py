@@ -22,7 +22,7 @@ def _of_pools(reading: ServerReading, plan: MemoryPlan | None) -> KvCacheView:
     ratios = [pool.used_ratio for pool in reading.pools]
     said = [ratio for ratio in ratios if ratio is not None]
     ratio = sum(said) / len(said) if said and len(said) == len(ratios) else None
-    tokens = [pool.used_tokens for pool in reading.pools]
+    tokens = [pool.held_tokens for pool in reading.pools]
     counted = [count for count in tokens if count is not None]
     used_tokens = sum(counted) if len(counted) == len(tokens) else None
     if used_tokens is None and ratio is not None and capacity_tokens is not None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from kvtop.domain.device import Device
+from kvtop.domain.engine_report import PoolReport
 from kvtop.domain.figure import Figure
 from kvtop.domain.headroom import Filling, TimeToFull
 from kvtop.domain.plan import MemoryPlan
@@ -55,11 +56,8 @@ def held_tokens(reading: ServerReading) -> dict[str, int]:
     """Tokens by slot and by pool, as far as they are said."""
     held = {_slot_name(slot): slot.used_tokens for slot in reading.slots or () if slot.used_tokens is not None}
     for pool in reading.pools:
-        tokens = pool.used_tokens
-        if tokens is None and pool.used_ratio is not None and pool.capacity_tokens is not None:
-            tokens = round(pool.used_ratio * pool.capacity_tokens)
-        if tokens is not None:
-            held[_pool_name(pool.engine_index)] = tokens
+        if pool.held_tokens is not None:
+            held[_pool_name(pool.engine_index)] = pool.held_tokens
     return held
 
 
@@ -112,6 +110,7 @@ def time_to_full(watched: Watched, reading: ServerReading, plan: MemoryPlan | No
     held = watched.points[-1][1]
     found: list[TimeToFull] = []
     lefts: list[int] = []
+    bounded: list[TimeToFull] = []
     unsure = False
     for cause, names, capacity in limits:
         if any(name not in held for name in names):
@@ -126,10 +125,14 @@ def time_to_full(watched: Watched, reading: ServerReading, plan: MemoryPlan | No
         known = [rate for rate in rates if rate is not None]
         unsure = unsure or len(known) < len(rates)
         rate = sum(known)
-        if rate > 0:
+        if rate > 0 and _has_room_for_all(reading, cause):
+            bounded.append(TimeToFull(Filling.BOUNDED, None, cause, left, rate))
+        elif rate > 0:
             found.append(TimeToFull(Filling.GROWING, left / rate, cause, left, rate))
     if found:
         return min(found, key=lambda it: it.seconds or 0.0)
+    if bounded and not unsure:
+        return min(bounded, key=lambda it: it.tokens_left or 0)
     # A limit that nobody counts against may be the one that is met first.
     least = min(lefts) if len(lefts) == len(limits) else None
     return TimeToFull(Filling.UNKNOWN if unsure else Filling.STEADY, tokens_left=least)
@@ -143,9 +146,23 @@ def _limits(reading: ServerReading, plan: MemoryPlan | None) -> Iterable[tuple[s
     if reading.slots and plan is not None and plan.context is not None and plan.context.kv_unified:
         yield "the pool of all slots", tuple(_slot_name(slot) for slot in reading.slots), plan.context.n_ctx
     for pool in reading.pools:
-        if pool.capacity_tokens is not None:
-            cause = "the pool" if len(reading.pools) == 1 else f"the pool of engine {pool.engine_index}"
-            yield cause, (_pool_name(pool.engine_index),), pool.capacity_tokens
+        if pool.usable_tokens is not None:
+            yield _cause_of(reading, pool), (_pool_name(pool.engine_index),), pool.usable_tokens
+
+
+def _cause_of(reading: ServerReading, pool: PoolReport) -> str:
+    return "the pool" if len(reading.pools) == 1 else f"the pool of engine {pool.engine_index}"
+
+
+def _has_room_for_all(reading: ServerReading, cause: str) -> bool:
+    """Whether a pool holds as many of the longest permitted requests as may run at once, so that it cannot be full.
+
+    Only where the server was told how many that are: vLLM's own default depends on the card and is not reported.
+    """
+    pool = next((pool for pool in reading.pools if _cause_of(reading, pool) == cause), None)
+    if pool is None or pool.max_concurrency is None or reading.sequence_limit is None:
+        return False
+    return reading.sequence_limit <= pool.max_concurrency * pool.usable_share
 
 
 def _is_busy(reading: ServerReading, names: tuple[str, ...]) -> bool:

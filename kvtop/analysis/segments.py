@@ -84,11 +84,11 @@ def pool_used_bytes(kv_cache: Figure, pools: Sequence[PoolReport], engine_index:
 
     `engine_index` is the engine whose rank is on the device, None where all of them are.
     """
-    ratios = [pool.used_ratio for pool in pools if engine_index is None or pool.engine_index == engine_index]
-    known = [ratio for ratio in ratios if ratio is not None]
-    if kv_cache.value_bytes is None or not known or len(known) < len(ratios):
+    own = [pool for pool in pools if engine_index is None or pool.engine_index == engine_index]
+    shares = [pool.used_ratio * pool.usable_share for pool in own if pool.used_ratio is not None]
+    if kv_cache.value_bytes is None or not shares or len(shares) < len(own):
         return None
-    return round(kv_cache.value_bytes * sum(known) / len(known))
+    return round(kv_cache.value_bytes * sum(shares) / len(shares))
 
 
 def _reported(reports: Sequence[MemoryReport], name: str) -> Figure:

@@ -38,4 +38,4 @@ def verdict(
         return Verdict("tight", Concern.WATCH)
     if filling.state is Filling.GROWING:
         return Verdict("filling")
-    return Verdict("steady" if filling.state is Filling.STEADY else "ready")
+    return Verdict("steady" if filling.state in {Filling.STEADY, Filling.BOUNDED} else "ready")

@@ -28,6 +28,26 @@ class PoolReport:
     """As configured ("auto", "fp8"); the type in memory may follow from the checkpoint."""
     requests_running: float | None = None
     requests_waiting: float | None = None
+    null_blocks: int = 0
+    """Blocks among `block_count` that never hold tokens, and that `used_ratio` leaves out."""
+
+    @property
+    def usable_share(self) -> float:
+        """The part of the pool that tokens can fill: what `used_ratio` is a ratio of."""
+        blocks = self.block_count
+        return 1.0 if blocks is None or blocks <= self.null_blocks else (blocks - self.null_blocks) / blocks
+
+    @property
+    def usable_tokens(self) -> int | None:
+        """Tokens that running requests can hold at once; None where the capacity is not known."""
+        return None if self.capacity_tokens is None else round(self.capacity_tokens * self.usable_share)
+
+    @property
+    def held_tokens(self) -> int | None:
+        """Tokens that running requests hold: as the engine counts them, else by the blocks they hold."""
+        if self.used_tokens is not None or self.used_ratio is None or self.usable_tokens is None:
+            return self.used_tokens
+        return round(self.used_ratio * self.usable_tokens)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ class Filling(StrEnum):
     STEADY = "steady"
     """Nothing grows: it will never be full as things are."""
     GROWING = "growing"
+    BOUNDED = "bounded"
+    """It grows, and will never be full: every request that may run at once has room in it to its last token."""
     FULL = "full"
     UNKNOWN = "unknown"
     """Nobody says how full it is, or it has not been watched long enough."""

@@ -89,6 +89,28 @@ def test_a_pool_is_told_by_its_ratio() -> None:
     assert found.seconds == pytest.approx(45.0)
 
 
+def filling_pool(max_concurrency: float, sequences: int | None) -> TimeToFull:
+    pool = PoolReport(0, 65_536, 512, 128, max_concurrency=max_concurrency, null_blocks=1)
+    server = replace(SERVER, engine="vllm", sequence_limit=sequences)
+    return after([replace(server, pools=(replace(pool, used_ratio=(second + 1) / 511),)) for second in range(6)])
+
+
+def test_a_pool_with_room_for_every_request_is_never_full() -> None:
+    """Eight requests of 2,048 tokens at most, and room for 31.9 of them: the null block holds nothing."""
+    found = filling_pool(32.0, 8)
+    assert (found.state, found.seconds, found.tokens_left) == (Filling.BOUNDED, None, (511 - 6) * 128)
+    assert filling_pool(32.0, 31).state is Filling.BOUNDED
+    for crowded in (filling_pool(32.0, 32), filling_pool(32.0, None)):
+        assert crowded.state is Filling.GROWING
+        assert crowded.seconds == pytest.approx(511 - 6)
+
+
+def test_a_pool_is_full_when_all_but_its_null_block_is() -> None:
+    pool = PoolReport(0, 2048, 16, 128, used_ratio=1.0, null_blocks=1)
+    found = after([replace(SERVER, engine="vllm", pools=(pool,))] * 4)
+    assert (found.state, found.tokens_left) == (Filling.FULL, 0)
+
+
 def test_growth_is_forgotten_after_the_window_and_when_the_clock_goes_back() -> None:
     watched = Watched()
     for second in range(200):

@@ -100,6 +100,7 @@ class VllmServer:
                     cache_type={name: value for name, value, _ in self.told}.get("kv-cache-dtype", "auto"),
                     requests_running=float(self.running),
                     requests_waiting=float(self.waiting),
+                    null_blocks=1,
                 ),
             ),
             ranks=(*ranks, *workers),

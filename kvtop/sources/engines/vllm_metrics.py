@@ -75,7 +75,8 @@ def _sleep_level(sample: MetricSample) -> int | None:
 
 def _pools(by_name: Mapping[str, list[MetricSample]]) -> tuple[PoolReport, ...]:
     configs = {_engine(sample): dict(sample.labels) for sample in by_name.get(CACHE_CONFIG, ())}
-    usage = _by_engine(next((by_name[name] for name in USAGE if name in by_name), ()))
+    told_by = next((name for name in USAGE if name in by_name), "")
+    usage = _by_engine(by_name.get(told_by, ()))
     running, waiting = _by_engine(by_name.get(RUNNING, ())), _by_engine(by_name.get(WAITING, ()))
     has_engines = any("engine" in dict(sample.labels) for samples in by_name.values() for sample in samples)
     if not configs:
@@ -95,25 +96,37 @@ def _pools(by_name: Mapping[str, list[MetricSample]]) -> tuple[PoolReport, ...]:
                 used_ratio=ratio if ratio is not None and ratio <= 1 else None,
                 requests_running=running.get(engine),
                 requests_waiting=waiting.get(engine),
+                null_blocks=null_blocks(told_by),
             )
         )
     return tuple(pools)
 
 
 def _pool(engine: int, labels: Mapping[str, str], engines: int) -> PoolReport:
-    blocks = _number(labels, "num_gpu_blocks")
-    if blocks is not None and engines > 1:
-        # The sum over the data-parallel engines stands on each of them (core_client.py); they are alike.
-        blocks = blocks // engines if blocks % engines == 0 else None
     return PoolReport(
         engine_index=engine,
         capacity_tokens=_number(labels, "kv_cache_size_tokens"),
-        block_count=blocks,
+        block_count=blocks_of_one(_number(labels, "num_gpu_blocks"), engines),
         block_size_tokens=_number(labels, "block_size"),
         budget_bytes=_number(labels, "kv_cache_memory_bytes"),
         max_concurrency=_real(labels.get("kv_cache_max_concurrency", "")),
         cache_type=text(labels.get("cache_dtype")),
     )
+
+
+def blocks_of_one(blocks: int | None, engines: int) -> int | None:
+    """Blocks of one engine: the sum over all of them stands on each (core_client.py), and they are alike."""
+    if blocks is None or engines <= 1:
+        return blocks
+    return blocks // engines if blocks % engines == 0 else None
+
+
+def null_blocks(usage_name: str) -> int:
+    """What a usage gauge leaves out of its count: the null block (`v1/core/block_pool.py`, get_usage).
+
+    The older gauge is that of versions that had none, or counted it as used.
+    """
+    return 1 if usage_name == USAGE[0] else 0
 
 
 def _counters(by_name: Mapping[str, list[MetricSample]]) -> Counters:

@@ -10,6 +10,7 @@ from kvtop.domain.device import Device
 from kvtop.domain.engine_report import MemoryReport, PoolReport
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.server import Counters, ModelFacts, ServerReading, ServerState
+from kvtop.sources.engines.vllm_metrics import blocks_of_one, null_blocks
 from kvtop.sources.fleet.cards import STALE_SECONDS, StandIns, server_id
 from kvtop.sources.fleet.series import Series
 
@@ -177,9 +178,10 @@ def _pools(owner: str, series: Mapping[str, Sequence[Series]]) -> Iterable[PoolR
     for index, engine in enumerate(sorted(engines)):
         rows = engines[engine]
         cache = rows.get(CACHE)
-        blocks, block_tokens = _label_number(cache, "num_gpu_blocks"), _label_number(cache, "block_size")
-        capacity = _label_number(cache, "kv_cache_size_tokens")
-        used = next((rows[name].value for name in USED if name in rows), None)
+        blocks = blocks_of_one(_label_number(cache, "num_gpu_blocks"), len(engines))
+        block_tokens, capacity = _label_number(cache, "block_size"), _label_number(cache, "kv_cache_size_tokens")
+        told_by = next((name for name in USED if name in rows), "")
+        used = rows[told_by].value if told_by else None
         yield PoolReport(
             engine_index=index,
             capacity_tokens=capacity if capacity is not None else _product(blocks, block_tokens),
@@ -190,6 +192,7 @@ def _pools(owner: str, series: Mapping[str, Sequence[Series]]) -> Iterable[PoolR
             cache_type=cache.label("cache_dtype") if cache is not None else None,
             requests_running=rows[RUNNING].value if RUNNING in rows else None,
             requests_waiting=rows[WAITING].value if WAITING in rows else None,
+            null_blocks=null_blocks(told_by),
         )
 
 

@@ -32,7 +32,8 @@ class HeadroomJson(TypedDict):
 
 
 class TimeToFullJson(TypedDict):
-    """When the first limit is met. `state` is "steady" (never, as things are), "growing", "full" or "unknown".
+    """When the first limit is met. `state` is "steady" (never, as things are), "growing", "bounded" (it grows and
+    will never be full), "full" or "unknown".
 
     `cause` names the limit: a slot, the pool, or a device.
     """

@@ -159,6 +159,7 @@ def _room(view: ServerView) -> list[str]:
     filling = view.time_to_full
     words = {
         Filling.STEADY: "nothing grows",
+        Filling.BOUNDED: f"{filling.cause} has room for every request that may run at once",
         Filling.FULL: f"full: {filling.cause}",
         Filling.UNKNOWN: "not known yet whether it grows",
     }.get(filling.state, "")

@@ -48,6 +48,7 @@ def test_an_idle_server(recorded: Recorded) -> None:
             cache_type="auto",
             requests_running=0.0,
             requests_waiting=0.0,
+            null_blocks=1,
         ),
     )
     assert (reading.sequence_limit_tokens, reading.sequence_limit) == (2048, 8)
@@ -60,6 +61,7 @@ def test_a_busy_server(recorded: Recorded) -> None:
     (pool,) = reading.pools
     # 60 of the 1023 usable blocks: one block of 1024 is the null block.
     assert pool.used_ratio == pytest.approx(60 / 1023)
+    assert (pool.held_tokens, pool.usable_tokens) == (60 * 128, 1023 * 128)
     assert (pool.requests_running, pool.requests_waiting) == (8, 4)
     assert reading.counters == Counters(
         prompt_tokens_total=13104,

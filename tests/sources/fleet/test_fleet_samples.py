@@ -82,7 +82,7 @@ def _vllm(devices: list[Device], *rows: Series) -> list[str]:
 def test_engines_of_one_pod_are_pools_of_one_server_and_old_names_count() -> None:
     rows = [
         series("vllm:cache_config_info", 1, **{**POD_A, **CACHE_LABELS}),
-        series("vllm:cache_config_info", 1, **{**POD_A, **CACHE_LABELS, "engine": "1", "num_gpu_blocks": "9000"}),
+        series("vllm:cache_config_info", 1, **{**POD_A, **CACHE_LABELS, "engine": "1"}),
         series("vllm:gpu_cache_usage_perc", 0.42, **POD_A, engine="0", model_name="m"),
         series("vllm:kv_cache_usage_perc", 7.0, **POD_A, engine="1", model_name="m"),
         series("vllm:kv_cache_usage_perc", 0.5, instance="10.0.0.9:8000", model_name="n"),
@@ -90,8 +90,9 @@ def test_engines_of_one_pod_are_pools_of_one_server_and_old_names_count() -> Non
     first, second = vllm_servers(by_name(rows), [], StandIns())
     assert (first.id, second.id) == ("10.0.0.9:8000", "llm/vllm-a-0")
     assert [(it.block_count, it.capacity_tokens, it.used_ratio) for it in second.pools] == [
-        (27000, 432000, 0.42),
-        (9000, 144000, None),  # 7.0 is no share: unknown, not full
+        # The sum over both engines stands on each of them.
+        (13500, 216000, 0.42),
+        (13500, 216000, None),  # 7.0 is no share: unknown, not full
     ]
     assert second.model.name == "m"
     assert second.is_remote
@@ -243,7 +244,7 @@ def test_a_real_prometheus_with_several_targets(tmp_path: Path) -> None:
         frame = analyse(History(), sample, "1")
         (split,) = frame.servers[0].splits
         assert split.driver.value_bytes == 70000 * 1024**2
-        assert frame.servers[0].kv_cache.used_tokens == round(0.42 * 27000 * 16)
+        assert frame.servers[0].kv_cache.used_tokens == round(0.42 * 26999 * 16)
         del pages["/vllm-b"]
         lost = until(url, lambda it: any(row.state is ServerState.UNREACHABLE for row in it.servers))
         assert [it.state for it in lost.servers if it.engine == "vllm"] == [ServerState.READY, ServerState.UNREACHABLE]
