@@ -19,6 +19,7 @@ from kvtop.analysis.rates import generated_per_second, prompt_per_second
 from kvtop.analysis.segments import Parts, merged, pool_used_bytes, reported_parts
 from kvtop.analysis.verdict import verdict
 from kvtop.analysis.whereabouts import Whereabouts, whereabouts
+from kvtop.domain.engine_report import MemoryReport
 from kvtop.domain.figure import UNKNOWN
 from kvtop.domain.frame import Frame, ServerView, Split
 from kvtop.domain.headroom import Filling, Headroom
@@ -78,7 +79,7 @@ def _server_view(history: History, reading: ServerReading, sample: Sample, proce
         splits=splits,
         kv_cache=cache,
         plan=plan,
-        plan_note="; ".join(part for part in (note, where.note) if part),
+        plan_note="; ".join(part for part in (note, where.note, _unread(reading, plan, processes)) if part),
         prompt_tokens_per_second=prompt,
         generated_tokens_per_second=generated,
         verdict=verdict(reading, filling, headroom, tuple(device for device, _ in where.rows)),
@@ -101,6 +102,14 @@ def _environ(reading: ServerReading, processes: dict[int, Process]) -> dict[str,
     return dict(process.environ or ()) if process is not None else {}
 
 
+def _unread(reading: ServerReading, plan: MemoryPlan | None, processes: dict[int, Process]) -> str:
+    """What a plan owes where a llama.cpp's environment is closed to us: each of its options may stand there."""
+    process = processes.get(reading.pids[0]) if reading.pids else None
+    if plan is None or process is None or process.environ is not None or reading.engine != "llama.cpp":
+        return ""
+    return "its environment could not be read: options that are set there are unknown"
+
+
 def _measured(reading: ServerReading, plan: MemoryPlan | None, on: Placed, where: Whereabouts) -> tuple[Measured, ...]:
     """A row for each device the server is on, then one for each part of the plan that no driver measures."""
     rows = [(device.id, device.backend, driver, on.name_of(device.id)) for device, driver in where.rows]
@@ -110,16 +119,33 @@ def _measured(reading: ServerReading, plan: MemoryPlan | None, on: Placed, where
             (f"{part.name} (not measured)", "", UNKNOWN, part.name) for part in plan.devices if part.name not in seen
         ]
     current = {device.id: device.state for device, _ in where.rows}
+    is_awake = reading.state not in {ServerState.LOADING, ServerState.SLEEPING}  # the others report what they will hold
+    card = on.devices[0].id if on.devices else None
+    reports = divided(reading.memory_reports, plan, card) if is_awake else ()
     found = []
     for device_id, backend, driver, name in rows:
         planned = None if plan is None else present_parts(reading, plan, name, is_shared=where.is_shared)
-        engine = on.engine_of(device_id) if on.devices else 0
-        reported = None
-        if reading.state not in {ServerState.LOADING, ServerState.SLEEPING}:  # they report what they hold when awake
-            card = on.devices[0].id if on.devices else None
-            reported = reported_parts(divided(reading.memory_reports, plan, card), device_id, name, engine)
+        engine = on.engine_of(device_id)
+        if engine is None and _runs_on_host(reading):
+            engine = 0
+        reported = reported_parts(reports, device_id, name, engine)
         found.append(Measured(device_id, backend, name, driver, planned, reported, current.get(device_id), engine))
+    if not on.devices and not _runs_on_host(reading):
+        found += [_of_ranks(report, len(reports)) for report in reports if report.device_id is None]
     return tuple(found)
+
+
+def _runs_on_host(reading: ServerReading) -> bool:
+    """Whether a rank's own report is of host memory: else it is of an accelerator, whether a driver shows it or not."""
+    return reading.launch is not None and reading.launch.value("device") == "cpu"
+
+
+def _of_ranks(report: MemoryReport, engines: int) -> Measured:
+    """What a rank says of its accelerator, where no driver says which one that is."""
+    whose = f"each rank of engine {report.engine_index}" if engines > 1 else "each rank"
+    name = f"{whose} (not measured)"
+    reported = reported_parts((report,), name, engine_index=report.engine_index)
+    return Measured(name, "", name, UNKNOWN, None, reported, None, report.engine_index)
 
 
 def _split(reading: ServerReading, plan: MemoryPlan | None, use: CacheUse | None, it: Measured) -> Split:

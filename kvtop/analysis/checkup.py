@@ -103,8 +103,11 @@ def _process(process: Process, left: list[Failure]) -> Probe:
         words.append(f"in {process.container.label}")
     if process.shares_network is False:
         words.append(f"own network ({', '.join(process.addresses) or 'no address'})")
-    if process.listeners:
+    if process.listeners and process.listeners_certain:
         words.append("port " + ", ".join(sorted({str(it.port) for it in process.listeners}, key=int)))
+    elif process.listeners:
+        count = len({it.port for it in process.listeners})
+        words.append(f"its port is one of {count} of its user's" if count > 1 else f"port {process.listeners[0].port}")
     if process.children:
         words.append(_count(len(process.children), "child", "children"))
     answer = ", ".join(words)
@@ -162,7 +165,9 @@ def _model_files(sample: Sample, left: list[Failure]) -> list[Probe]:
         subject = failure.source.removeprefix(_MODEL_SOURCE)
         probes.append(Probe(Area.MODEL_FILES, subject, Outcome.FAILED, failure.message, failure.remedy))
     for reading in sample.servers:
-        if reading.model.path is None and reading.model_key is None:
+        # Who does not answer has been told above, and who hosts several models has none of its own.
+        is_asked = reading.state in _WELL and reading.hosted is None
+        if is_asked and reading.model.path is None and reading.model_key is None:
             answer = "says nowhere which file it has loaded, so nothing of it can be computed"
             probes.append(Probe(Area.MODEL_FILES, reading.id, Outcome.NOTE, answer))
     return probes

@@ -1,5 +1,6 @@
 """Everything known of a server, each with the place where it was learnt."""
 
+from kvtop.analysis.mlx_counters import MLX
 from kvtop.domain.frame import Fact, KvCacheView, Split
 from kvtop.domain.launch import Origin
 from kvtop.domain.plan import MemoryPlan
@@ -119,13 +120,12 @@ def _told(reading: ServerReading, name: str, value: object) -> Fact:
 
 def _of_endpoint(reading: ServerReading) -> list[Fact]:
     rows = (
-        ("version", reading.version),
         ("slots", reading.slot_count),
         ("context of a slot", reading.slot_context_tokens),
         ("longest sequence", reading.sequence_limit_tokens),
         ("sequences at once", reading.sequence_limit),
     )
-    found = [_endpoint(name, value, reading.url) for name, value in rows if value is not None]
+    found = [*_version(reading), *(_endpoint(name, value, reading.url) for name, value in rows if value is not None)]
     for pool in reading.pools:
         of = "" if len(reading.pools) == 1 else f" of engine {pool.engine_index}"
         known = (
@@ -136,6 +136,15 @@ def _of_endpoint(reading: ServerReading) -> list[Fact]:
         )
         found += [_endpoint(name, value, reading.url) for name, value in known if value is not None]
     return found
+
+
+def _version(reading: ServerReading) -> list[Fact]:
+    """mlx_lm.server's endpoint tells none: it stands in the report of a wrapped one."""
+    if reading.version is None:
+        return []
+    if reading.engine == MLX:
+        return [Fact("version", reading.version, Origin.FILE, "the memory report of kvtop wrap")]
+    return [_endpoint("version", reading.version, reading.url)]
 
 
 def _endpoint(name: str, value: object, url: str | None) -> Fact:

@@ -65,7 +65,7 @@ def live_plan(
 
 def _other_version(plan: MemoryPlan, running: str | None) -> str:
     """What a plan owes where the server is of another version than the rules. A local build of it ("+cu129") is not."""
-    if running is None or _LOCAL.split(running)[0] == plan.rules_version.rpartition(" ")[2]:
+    if running is None or _LOCAL.split(running)[0] in plan.rules_version.split():
         return ""
     return f"; the server is {running}, for which these rules were not checked"
 
@@ -74,7 +74,7 @@ def _of_several(reading: ServerReading) -> str:
     """Why a server of several models has no plan of its own."""
     if any(rank.role == "runner" for rank in reading.ranks):
         return "its models run in runners of an older kind, which tell nothing but their total"
-    if reading.engine in {"ollama", "llama-swap"}:
+    if reading.engine in {"ollama", "llama-swap", "llama.cpp"}:  # a llama.cpp of several models is a router
         return "it holds no model itself: each runs in a server of its own"
     return "it may hold several models, and does not tell what each of them takes"
 

@@ -15,6 +15,9 @@ HOST = "host"
 _RESIDENT_SHARE = 0.7
 """A process that holds this much of its model in host memory runs there, whatever a driver hides."""
 
+_PROXIES = frozenset({"ollama", "llama-swap"})
+"""They hold no model themselves: each runs in a server of its own."""
+
 _HIDDEN = Figure(None, Basis.UNKNOWN, source="the driver does not list this process: it may count it by another pid")
 
 
@@ -68,9 +71,9 @@ def whereabouts(
 
 def _may_use_accelerators(launch: LaunchOptions | None) -> bool:
     """Whether these options leave a server free to use a card, if it has one."""
-    if launch is None or launch.engine == "ollama":
+    if launch is None or launch.engine in _PROXIES:
         return False
-    return launch.value("gpu-layers") != "0" and launch.value("device") != "none"
+    return launch.value("gpu-layers") != "0" and launch.value("device") not in {"none", "cpu"}
 
 
 def _may_hide(device: Device, processes: Mapping[int, Process]) -> bool:

@@ -10,7 +10,7 @@ from kvtop.domain.engine_report import MemoryReport
 from kvtop.domain.model_file import ModelFileError
 from kvtop.domain.sample import Failure
 from kvtop.domain.server import ServerReading
-from kvtop.sources.engines.mlx import UNWRAPPED
+from kvtop.sources.engines.mlx import UNWRAPPED, WRAPPED
 from kvtop.sources.model_files.regular_file import open_regular
 from kvtop.sources.model_files.vantage import Vantage
 from kvtop.sources.process_facts import name_of_user, read_stat, uid_of
@@ -80,7 +80,7 @@ def mlx_report(found: FoundProcess, proc: Path = Path("/proc")) -> MlxReport | F
 
 def with_report(reading: ServerReading, report: MlxReport, device_id: str = "host") -> ServerReading:
     """The reading with what its server reported of this device; the advice to wrap it goes."""
-    hint = "" if reading.hint == UNWRAPPED else reading.hint
+    hint = "" if reading.hint in {UNWRAPPED, WRAPPED} else reading.hint
     memory = replace(report.memory, device_id=device_id)
     return replace(reading, memory_reports=(memory,), version=report.version or reading.version, hint=hint)
 

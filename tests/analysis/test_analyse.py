@@ -154,3 +154,12 @@ def test_plans_are_remembered_and_give_the_same_answer() -> None:
     first = _only(analyse(history, chosen.at(7.0), "1")).plan
     assert first is _only(analyse(history, chosen.at(8.0), "1")).plan
     assert len(history.plans.plans) == 1
+
+
+def test_a_plan_says_where_an_environment_was_closed_to_it() -> None:
+    """LLAMA_ARG_CACHE_TYPE_K may stand there."""
+    sample = scenario("rtx4090_llamacpp").at(0.0)
+    words = "its environment could not be read"
+    assert words not in analyse(History(), sample, "1").servers[0].plan_note
+    closed = tuple(replace(process, environ=None) for process in sample.processes)
+    assert words in analyse(History(), replace(sample, processes=closed), "1").servers[0].plan_note

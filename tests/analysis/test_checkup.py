@@ -61,6 +61,29 @@ def test_all_well() -> None:
     )
 
 
+def test_of_another_users_process_no_port_is_claimed() -> None:
+    """Its descriptors are closed: what its user listens on may be anybody's of that user."""
+    ports = tuple(Listener("127.0.0.1", port) for port in (22, 8080))
+    found = look(processes=(process(listeners=ports, listeners_certain=False),))
+    assert probe(found, Area.PROCESSES, "pid 7").answer == "llama-server, user llm, its port is one of 2 of its user's"
+    certain = look(processes=(process(listeners=ports),))
+    assert probe(certain, Area.PROCESSES, "pid 7").answer.endswith("port 22, 8080")
+
+
+@pytest.mark.parametrize(
+    ("silent", "is_told"),
+    [
+        (server(model=ModelFacts()), True),
+        (server(ServerState.UNREACHABLE, model=ModelFacts()), False),
+        (server(model=ModelFacts(), hosted=()), False),
+    ],
+)
+def test_a_server_without_a_model_file_is_told_unless_that_is_known(silent: ServerReading, *, is_told: bool) -> None:
+    """Who does not answer has a line of its own; who hosts several models has none itself."""
+    told = [it for it in look(servers=(silent,), models={}).probes if it.area is Area.MODEL_FILES]
+    assert bool(told) is is_told
+
+
 def test_every_failure_is_told_once_and_with_its_remedy() -> None:
     failures = (
         Failure("nvml", "driver not loaded", "modprobe nvidia"),

@@ -118,6 +118,17 @@ def test_each_engine_of_a_data_parallel_server_is_as_full_as_its_own_pool() -> N
     assert view.kv_cache.capacity_tokens == 160_000
 
 
+def test_used_bytes_are_those_of_whole_blocks() -> None:
+    """60 of 1023 usable blocks, as a real vLLM 0.32 reported them: the null block is in the pool and never used."""
+    pool = PoolReport(0, 1024 * 16, 1024, 16, used_ratio=60 / 1023, null_blocks=1)
+    view = view_of(vllm(1, pools=(pool,)), card(0, 100, 20 * GIB))
+    size_bytes = view.splits[0].kv_cache.value_bytes
+    assert size_bytes
+    assert size_bytes % 1024 == 0
+    assert view.splits[0].kv_used_bytes == 60 * size_bytes // 1024
+    assert view.kv_cache.used_tokens == 60 * 16
+
+
 def test_stages_of_a_pipeline_hold_their_own_layers() -> None:
     ranks = tuple(Rank(100 + stage, "worker", pipeline_parallel_index=stage) for stage in range(2))
     told = launch("vllm", model="/m", pipeline_parallel_size="2")
@@ -177,7 +188,9 @@ def test_an_mlx_cache_is_unknown_and_never_a_number() -> None:
 def test_what_a_wrapped_mlx_server_reports_beside_its_weights_is_its_cache() -> None:
     weights = tiny_checkpoint().tensor_bytes
     assert weights is not None
-    report = MemoryReport(active_bytes=weights + 4096, kept_bytes=512, total_bytes=weights + 4608, source="wrap")
+    report = MemoryReport(
+        device_id="host", active_bytes=weights + 4096, kept_bytes=512, total_bytes=weights + 4608, source="wrap"
+    )
     reading = vllm(1, engine="mlx", launch=launch("mlx", model="/m"), pools=(), ranks=(), memory_reports=(report,))
     (split,) = view_of(reading).splits
     assert (split.kv_cache.value_bytes, split.kv_cache.basis) == (4096, Basis.REPORTED)
@@ -208,6 +221,28 @@ def test_a_report_of_one_rank_speaks_for_all_ranks_of_its_engine() -> None:
     reading = vllm(2, engine="sglang", launch=launch("sglang"), memory_reports=(report,))
     splits = view_of(reading, card(0, 100, 60 * GIB), card(1, 101, 60 * GIB)).splits
     assert [split.weights.value_bytes for split in splits] == [15 * GIB, 15 * GIB, None]
+
+
+def test_what_a_rank_reports_is_never_put_into_host_memory() -> None:
+    """No driver says which card it means: by a URL alone, or beside a driver that cannot be read."""
+    reports = tuple(MemoryReport(index, weights_bytes=15 * GIB, kv_cache_bytes=40 * GIB) for index in (0, 1))
+    alone = vllm(1, engine="sglang", launch=launch("sglang"), memory_reports=reports[:1], model_key=None)
+    on_host, ranks = view_of(alone).splits
+    assert (on_host.device_id, on_host.weights.value_bytes, on_host.unattributed.value_bytes) == ("host", None, GIB)
+    assert (ranks.device_id, ranks.driver.value_bytes) == ("each rank (not measured)", None)
+    assert (ranks.weights.value_bytes, ranks.kv_cache.basis) == (15 * GIB, Basis.REPORTED)
+    assert ranks.unattributed.value_bytes is None
+    remote = view_of(replace(alone, pids=(), is_remote=True, memory_reports=reports)).splits
+    assert [split.device_id for split in remote] == [f"each rank of engine {it} (not measured)" for it in (0, 1)]
+    (on_cpu,) = view_of(replace(alone, launch=launch("sglang", device="cpu"))).splits
+    assert (on_cpu.device_id, on_cpu.weights.value_bytes) == ("host", 15 * GIB)
+
+
+@pytest.mark.parametrize("engine", ["ollama", "llama-swap"])
+def test_a_proxy_is_on_no_card_however_much_it_hides(engine: str) -> None:
+    hiding = replace(card(0, 100, GIB), processes=None)
+    reading = vllm(1, engine=engine, launch=launch(engine), hosted=(HostedModel("m"),), pools=(), ranks=())
+    assert [split.device_id for split in view_of(reading, hiding).splits] == ["host"]
 
 
 def test_a_log_speaks_in_the_engines_own_count_of_devices() -> None:
@@ -304,6 +339,13 @@ def test_a_server_of_several_models_says_why_it_has_no_plan(engine: str, ranks: 
     assert words in note
 
 
+def test_the_version_of_an_mlx_server_is_told_by_its_report_and_not_by_its_endpoint() -> None:
+    reading = vllm(1, engine="mlx", launch=launch("mlx", model="/m"), pools=(), ranks=(), version="0.32.2")
+    (fact,) = [it for it in view_of(reading).facts if it.name == "version"]
+    assert (fact.value, fact.origin) == ("0.32.2", Origin.FILE)
+    assert "kvtop wrap" in fact.detail
+
+
 @pytest.mark.parametrize("version", ["0.6.6", "0.11.2", "0.32.1rc0+cu129"])
 def test_a_server_of_another_version_is_labelled_with_the_version_of_the_rules(version: str) -> None:
     view = view_of(vllm(1, version=version), card(0, 100, 40 * GIB))
@@ -317,6 +359,11 @@ def test_a_server_of_the_checked_version_is_not_told_of_another(version: str | N
     view = view_of(vllm(1, version=version), card(0, 100, 40 * GIB))
     assert view.plan_note.startswith("computed for vLLM 0.32.0")
     assert "not checked" not in view.plan_note
+
+
+def test_the_cpu_build_of_the_checked_version_is_not_told_of_another() -> None:
+    view = view_of(vllm(1, version="0.32.0"))
+    assert view.plan_note == "computed for vLLM 0.32.0 on the CPU"
 
 
 def test_what_was_free_before_a_server_came_is_unknown_where_the_driver_hides_its_bytes() -> None:

@@ -8,6 +8,7 @@ others read, so only its counters are used and it is asked seldom.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from kvtop.domain.engine_report import HostedModel
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.server import Counters, ModelFacts, ServerReading, ServerState, Slot
 from kvtop.planning.command import process_command
@@ -15,7 +16,7 @@ from kvtop.planning.llamacpp.options import config_paths, parse_llama_server
 from kvtop.sources.engine import Known
 from kvtop.sources.http import Reply
 from kvtop.sources.prometheus_text import parse_metrics
-from kvtop.sources.reply_fields import first_model, json_of, object_of, parsed, text, whole
+from kvtop.sources.reply_fields import first_model, json_of, list_of, object_of, parsed, text, whole
 
 NAME = "llama.cpp"
 DEFAULT_PORT = 8080
@@ -88,8 +89,10 @@ def wanted(replies: Mapping[str, Reply], options: LaunchOptions | None) -> tuple
     if props is None:
         return (PROPS,)
     facts = object_of(json_of(props))
-    if not facts or facts.get("role") == "router":
+    if not facts:
         return (PROPS,)
+    if facts.get("role") == "router":
+        return (PROPS, MODELS)
     paths = [PROPS, MODELS]
     sleeps = options is not None and options.value("sleep-idle-seconds") not in {None, "-1"}
     if facts.get("endpoint_slots") is not False and facts.get("is_sleeping") is not True and not sleeps:
@@ -120,8 +123,26 @@ def read(known: Known) -> ServerReading:
         slot_count=whole(facts.get("total_slots")),
         slots=_slots(known.replies.get(SLOTS)) if state is ServerState.READY else None,
         counters=_counters(known.replies.get(METRICS)),
+        hosted=_hosted(known.replies.get(MODELS)) if facts.get("role") == "router" else None,
         is_remote=not known.processes,
     )
+
+
+def _hosted(reply: Reply | None) -> tuple[HostedModel, ...]:
+    """The models of a router that are not unloaded. Their whole command lines stand beside, keys included."""
+    found = []
+    for row in map(object_of, list_of(object_of(json_of(reply)).get("data"))):
+        state, meta = text(object_of(row.get("status")).get("value")), object_of(row.get("meta"))
+        if state not in {None, "unloaded"}:
+            found.append(
+                HostedModel(
+                    name=text(row.get("id")) or "?",
+                    state=state or "",
+                    context_tokens=whole(meta.get("n_ctx")) or None,
+                    quantization=text(meta.get("ftype")),
+                )
+            )
+    return tuple(found)
 
 
 def _launch_as(engine: str, options: LaunchOptions | None) -> LaunchOptions | None:
@@ -139,7 +160,8 @@ def _state(props: Reply | None, facts: Mapping[str, object], options: LaunchOpti
     if props.status in {401, 403}:
         return ServerState.LOCKED, LOCKED_HINT
     if props.status != 200 or not facts:
-        return ServerState.ERROR, f"{props.path}: status {props.status} {props.error}".strip()
+        reason = props.error or ("and no JSON object" if props.status == 200 else "")
+        return ServerState.ERROR, f"{props.path}: status {props.status} {reason}".strip()
     if facts.get("role") == "router":
         return ServerState.READY, "a router: its models run in processes of their own, shown beside it"
     if facts.get("is_sleeping") is True:
@@ -191,7 +213,9 @@ def _counters(reply: Reply | None) -> Counters:
 
 def _model(facts: Mapping[str, object], reply: Reply | None, options: LaunchOptions | None) -> ModelFacts:
     path = text(facts.get("model_path"))
-    if path is None and options is not None:
+    if facts.get("role") == "router":
+        path = None  # it says "none"
+    elif path is None and options is not None:
         path = options.value("model")
     meta = object_of(first_model(reply).get("meta"))
     return ModelFacts(

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.server import ModelFacts, ServerReading, ServerState
-from kvtop.planning.command import Command, process_command
+from kvtop.planning.command import Command, interpreter_flags, process_command
 from kvtop.planning.mlx.options import ENGINE, parse_server_options
 from kvtop.sources.engine import Known
 from kvtop.sources.http import Reply
@@ -31,6 +31,7 @@ REPORTER = "mlx_reporter.py"
 """The program that `kvtop wrap` puts before the server's own words."""
 
 NO_MODEL = "started without --model: each request names its own, so its weights cannot be known"
+WRAPPED = "started by kvtop wrap: its memory report is not there yet, or only its own user and root may read it"
 UNWRAPPED = (
     "how much of its memory is KV cache cannot be seen from outside, only a range: "
     "start it with `kvtop wrap -- mlx_lm.server …` to have it reported"
@@ -79,7 +80,8 @@ def wanted(replies: Mapping[str, Reply], options: LaunchOptions | None) -> tuple
 
 def read(known: Known) -> ServerReading:
     """One server. What it does not say stays None."""
-    state, hint = _state(known.replies.get(HEALTH), known.options)
+    words = known.processes[0].argv if known.processes else None
+    state, hint = _state(known.replies.get(HEALTH), known.options, is_wrapped=_reporter_at(words or ()) is not None)
     if state is ServerState.UNREACHABLE and known.is_listening is False:
         state, hint = ServerState.LOADING, "starting: it does not listen yet"
     name = None if known.options is None else known.options.value("model")
@@ -96,7 +98,7 @@ def read(known: Known) -> ServerReading:
     )
 
 
-def _state(health: Reply | None, options: LaunchOptions | None) -> tuple[ServerState, str]:
+def _state(health: Reply | None, options: LaunchOptions | None, *, is_wrapped: bool) -> tuple[ServerState, str]:
     if health is None:
         return ServerState.UNKNOWN, "the endpoint has not been asked yet"
     if health.status is None:
@@ -108,13 +110,19 @@ def _state(health: Reply | None, options: LaunchOptions | None) -> tuple[ServerS
         return ServerState.ERROR, f"{health.path}: status {health.status} {health.error}".strip()
     if options is not None and options.value("model") is None:
         return ServerState.READY, NO_MODEL
-    return ServerState.READY, UNWRAPPED
+    return ServerState.READY, WRAPPED if is_wrapped else UNWRAPPED
+
+
+def _reporter_at(argv: Sequence[str]) -> int | None:
+    """Where `kvtop wrap`'s reporter stands in a command line: first after the interpreter and its options."""
+    at = 1 + len(interpreter_flags(argv[1:]))
+    return at if at < len(argv) and posixpath.basename(argv[at]) == REPORTER else None
 
 
 def _command(argv: Sequence[str]) -> Command | None:
     """The server's command line out of a process's, without the interpreter's options and `kvtop wrap`'s reporter."""
     words = list(argv)
-    if len(words) > 2 and posixpath.basename(words[1]) == REPORTER:
-        del words[1]
+    if (at := _reporter_at(words)) is not None:
+        del words[at]
     command = process_command(words)
     return command if command is not None and command.engine == ENGINE else None

@@ -31,7 +31,7 @@ ROUNDING_BYTES = _GIB // 100
 """The report has two decimals of GiB."""
 
 _OPTIONS = {
-    **{f"--{name}": name for name in ("host", "port", "dtype", "quantization", "revision", "download-dir")},
+    **{f"--{name}": name for name in ("host", "port", "device", "dtype", "quantization", "revision", "download-dir")},
     **{f"--{name}": name for name in ("kv-cache-dtype", "mem-fraction-static", "context-length", "page-size")},
     **{f"--{name}": name for name in ("max-running-requests", "max-total-tokens", "attention-backend")},
     **{f"--{name}": name for name in ("served-model-name", "cpu-offload-gb", "chunked-prefill-size", "load-format")},
@@ -50,7 +50,7 @@ _OPTIONS = {
 _SWITCHES = {"--enable-metrics": "enable-metrics", "--trust-remote-code": "trust-remote-code"}
 _FROM_ENDPOINT = (
     *("model-path", "dtype", "quantization", "kv-cache-dtype", "mem-fraction-static", "context-length", "page-size"),
-    *("max-running-requests", "attention-backend", "tp-size", "dp-size", "pp-size", "enable-metrics"),
+    *("max-running-requests", "attention-backend", "tp-size", "dp-size", "pp-size", "enable-metrics", "device"),
 )
 _TITLE = re.compile(r"sglang::(scheduler|detokenizer|data_parallel_controller|tokenizer_worker)(\S*)")
 _INDEX = re.compile(r"_(DP|PP|TP)(\d+)")

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kvtop.domain.engine_report import HostedModel
 from kvtop.domain.process import Process
 from kvtop.domain.server import Counters, ServerReading, ServerState
 from kvtop.sources.engine import Known
@@ -96,7 +97,7 @@ def test_states(recorded: Recorded, folder: str, name: str, state: ServerState, 
         ("no_slots", "props", ("/props", "/v1/models")),
         ("api_key", "props", ("/props",)),
         ("loading_state", "state503_props", ("/props",)),
-        ("router", "props", ("/props",)),
+        ("router", "props", ("/props", "/v1/models")),
         # Asking /slots would wake a sleeping server and keep an idle one awake.
         ("sleep_idle", "props", ("/props", "/v1/models", "/metrics")),
         ("sleep_idle", "sleeping_props", ("/props", "/v1/models", "/metrics")),
@@ -105,6 +106,19 @@ def test_states(recorded: Recorded, folder: str, name: str, state: ServerState, 
 def test_what_is_asked_next(recorded: Recorded, folder: str, name: str, paths: tuple[str, ...]) -> None:
     options = llamacpp.launch(["llama-server", *ARGV[folder]], {}, [])
     assert llamacpp.wanted({"/props": recorded(f"llamacpp/{folder}", name)}, options) == paths
+
+
+def test_a_router_names_the_models_that_it_holds(recorded: Recorded) -> None:
+    """Of three, one is loaded. `status.args` repeats whole command lines and is not kept."""
+    replies = {
+        "/props": recorded("llamacpp/router", "props"),
+        "/v1/models": recorded("llamacpp/router", "loaded_v1_models"),
+    }
+    reading = llamacpp.read(Known("s", "http://127.0.0.1:1", replies))
+    assert reading.hosted == (HostedModel("gemma-q8kv", "loaded", context_tokens=2048, quantization="Q4_K - Medium"),)
+    assert reading.model.path is None
+    assert llamacpp.read(Known("s", None, {"/props": replies["/props"]})).hosted == ()
+    assert _read(recorded, "default", "props").hosted is None
 
 
 def test_props_is_asked_first() -> None:

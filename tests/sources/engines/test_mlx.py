@@ -40,6 +40,11 @@ def read(reply: Reply | None, argv: Sequence[str] = RECORDED_ARGV, *, pid: int |
         (["/opt/homebrew/Python", "/x/bin/mlx_lm.server", "--model", "a/b"], "a/b", 8080),
         (["python", "/k/reporters/mlx_reporter.py", "/venv/bin/mlx_lm.server", "--model", "m"], "m", 8080),
         (["python", "/k/reporters/mlx_reporter.py", "-m", "mlx_lm", "server", "--model", "m"], "m", 8080),
+        (
+            ["python", "-u", "-X", "dev", "/k/reporters/mlx_reporter.py", "-m", "mlx_lm.server", "--model", "m"],
+            "m",
+            8080,
+        ),
         (["python", "-m", "mlx_lm.server"], None, 8080),
     ],
 )
@@ -63,6 +68,14 @@ def test_command_lines(argv: list[str], model: str | None, port: int) -> None:
 )
 def test_what_is_no_server_of_it(argv: list[str]) -> None:
     assert not mlx.recognises("python3", argv)
+
+
+@pytest.mark.parametrize("flags", [[], ["-u"]])
+def test_a_wrapped_one_is_not_told_to_be_wrapped(flags: list[str]) -> None:
+    """Its report may be closed to kvtop: its folder is its user's own."""
+    argv = ["python", *flags, "/k/reporters/mlx_reporter.py", "/venv/bin/mlx_lm.server", "--model", "m"]
+    assert read(HEALTH, argv).hint == mlx.WRAPPED
+    assert mlx.UNWRAPPED in read(HEALTH).hint
 
 
 def test_what_is_known_of_a_running_one() -> None:
