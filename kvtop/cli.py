@@ -4,8 +4,10 @@ import argparse
 import errno
 import io
 import os
+import re
 import sys
 from collections.abc import Sequence
+from itertools import takewhile
 
 from kvtop import __version__
 from kvtop.verbs import VERBS
@@ -17,6 +19,8 @@ EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+
+_EMPTIED = re.compile(r"-[^=]+=--")
 
 _EPILOG = """\
 exit codes: 0 done; 1 kvtop failed, findings (lint), or nothing fits (recommend); 2 bad usage, configuration or model
@@ -30,6 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     _make_streams_usable()
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = _parser(frozenset(arguments))
+    emptied = next((word for word in takewhile("--".__ne__, arguments) if _EMPTIED.fullmatch(word)), None)
+    if emptied is not None:
+        parser.error(f"{emptied}: -- is no value")  # argparse would hand on a list
     args = parser.parse_args(arguments)
     if args.verb is not None and arguments[0] != args.verb:
         # argparse would let the command's own defaults win over what was said before it.

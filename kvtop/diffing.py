@@ -15,7 +15,8 @@ from kvtop.plan_reading.opened import open_command
 from kvtop.plan_reading.question import Question, read_machine
 from kvtop.planning.command import parse_command, typed_words
 from kvtop.sources.redaction import clean
-from kvtop.sources.snapshot_file import read_snapshot
+from kvtop.sources.snapshot_file import LIMIT_BYTES, read_snapshot
+from kvtop.sources.whole_file import piped
 from kvtop.watching import config_of, first_samples, last_frame
 
 _RECORDING_STARTS = (b"kvtop.recording/", b"PK\x03\x04")
@@ -45,14 +46,17 @@ def side_of(word: str, args: argparse.Namespace) -> Side:
     if not path.exists() and "@" in word:
         head, _, time = word.rpartition("@")
         path = Path(head)
-    if time is None and not _is_recording(path):
-        return Side(read_snapshot(path, word))
-    from kvtop.replaying import frame_at, moment  # noqa: PLC0415  only for recordings
+    content = piped(path, LIMIT_BYTES + 1)
+    if time is None and not _is_recording(path, content):
+        return Side(read_snapshot(path, word, content))
+    from kvtop.replaying import explained, frame_at, moment  # noqa: PLC0415  only for recordings
     from kvtop.sources.recordings.reader import Recording  # noqa: PLC0415
 
-    recording = Recording(path)
+    recording = Recording(path, content)
     index = len(recording) - 1 if time is None else moment(recording, time)
-    return Side(host_state(word, frame_at(recording, index)), planned_servers(recording.sample(index)))
+    sample, state = recording.sample(index), host_state(word, frame_at(recording, index))
+    with explained(recording, index):
+        return Side(state, planned_servers(sample))
 
 
 def planned_side(name: str, command: str, gpu_specs: tuple[str, ...]) -> Side:
@@ -83,7 +87,9 @@ def _refused(name: str, refusal: Refusal) -> RefusedError:
     return RefusedError(f"{name}: {refusal.engine} would refuse to start: {refusal.message}")
 
 
-def _is_recording(path: Path) -> bool:
+def _is_recording(path: Path, content: bytes | None) -> bool:
+    if content is not None:
+        return content.startswith(_RECORDING_STARTS)
     try:
         with path.open("rb") as file:
             return file.read(16).startswith(_RECORDING_STARTS)

@@ -1,7 +1,8 @@
 """From a recording to Frames: what `kvtop replay`, `kvtop report` and `kvtop diff` share. Wiring, like `watching`."""
 
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from kvtop import __version__
@@ -21,6 +22,9 @@ WARM_UP_TICKS = 30
 JUMP_TICKS = 1
 """The same for a person who seeks: enough for rates, and the picture is there before it can be missed."""
 
+_UNEXPLAINED = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
+"""What a rule may raise over values that no source of this version would hand it."""
+
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?")
 
 
@@ -39,13 +43,23 @@ def frame_at(
     for number in range(max(index - warm_up_ticks, 0), index + 1):
         try:
             sample = recording.sample(number)
+            with explained(recording, number):
+                frame = analyse(history, _named(sample, names), __version__)
         except RecordingError:
             if number == index:
                 raise
-            continue
-        frame = analyse(history, _named(sample, names), __version__)
     assert frame is not None, "the last tick was read, or its error has left"
     return frame
+
+
+@contextmanager
+def explained(recording: Recording, index: int) -> Iterator[None]:
+    """Turn what analysis makes of a tick into RecordingError: a recording may come from anybody, and any version."""
+    try:
+        yield
+    except _UNEXPLAINED as error:
+        found = f"{type(error).__name__}: {error}"
+        raise RecordingError(f"{recording.name}: what tick {index} holds cannot be explained ({found})") from error
 
 
 def replayed(
@@ -59,14 +73,20 @@ def replayed(
     async def frames() -> AsyncIterator[Frame]:
         history, before = History(), -2
         async for sample in player.samples():
-            if player.index == before + 1 or player.problem:
-                frame = analyse(history, _named(sample, names), __version__)
-            else:
-                # Plans, and what unchanging rules say, are the same whenever they are asked.
-                findings = FindingMemory(history.findings.suppressions, history.findings.settled)
-                history = History(plans=history.plans, findings=findings)
-                frame = frame_at(player.recording, player.index, names, history, JUMP_TICKS)
-            before = player.index
+            index, is_next = player.index, player.index == before + 1 or bool(player.problem)
+            before = index
+            try:
+                if is_next:
+                    with explained(player.recording, index):
+                        frame = analyse(history, _named(sample, names), __version__)
+                else:
+                    # Plans, and what unchanging rules say, are the same whenever they are asked.
+                    findings = FindingMemory(history.findings.suppressions, history.findings.settled)
+                    history = History(plans=history.plans, findings=findings)
+                    frame = frame_at(player.recording, index, names, history, JUMP_TICKS)
+            except RecordingError as error:
+                player.problem = str(error)
+                continue
             if note is not None:
                 note(_named(sample, names), frame)
             yield frame
@@ -80,7 +100,10 @@ def _named(sample: Sample, names: Pseudonyms | None) -> Sample:
 
 def findings_of(sample: Sample) -> frozenset[str]:
     """The findings of one Sample by server and rule: what `Player.next_finding` looks for."""
-    frame = analyse(History(), sample, __version__)
+    try:
+        frame = analyse(History(), sample, __version__)
+    except _UNEXPLAINED:
+        return frozenset()  # the screen says so when it is shown
     return frozenset(f"{server.reading.id} {it.code}" for server in frame.servers for it in server.findings)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from kvtop.cli import _parser
+from kvtop.cli import _parser, main
 from kvtop.config import DEFAULT_TEXT
 from kvtop.sources.demo import SCENARIOS
 from kvtop.views.export.formats import render
@@ -144,6 +144,14 @@ def test_the_configuration_in_force_is_a_configuration(tmp_path: Path) -> None:
 def test_an_interval_is_a_time(value: str) -> None:
     done = kvtop("snapshot", "--demo", "--interval", value)
     assert (done.returncode, done.stderr) == (2, f"kvtop: --interval: must be 0.5 or more, got {value}\n")
+
+
+def test_two_dashes_are_no_value(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["replay", "x", "--at=--"], ["snapshot", "--url=--"], ["snapshot", "-o=--"]):
+        with pytest.raises(SystemExit) as left:
+            main(words)
+        assert left.value.code == 2
+        assert "=--: -- is no value" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("url", ["http://[::1", "http://127.0.0.1:99999"])

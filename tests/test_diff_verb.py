@@ -101,6 +101,36 @@ def test_other_files_are_refused_in_words(tmp_path: Path) -> None:
     assert diff(str(good), str(good), "--gpu", "24GiB").returncode == 2
 
 
+def test_values_that_are_none_are_unknown(tmp_path: Path) -> None:
+    path, other = tmp_path / "odd.json", snapshot_of("cpu_only", tmp_path / "b.json")
+    server = {"id": "a", "memory": [{"device": "g", "driver_bytes": 10**400}]}
+    for number in (10**400, -(10**30), float("nan"), float("inf"), 1e300, True, "x"):
+        for time in ("0001-01-01T00:00:00", "9999-12-31T23:59:59-23:59", "never", 5):
+            caches = {"bytes_per_token": number, "capacity_tokens": number}
+            document = {"schema": "kvtop.snapshot/1", "taken_at": time, "servers": [{**server, "kv_cache": caches}]}
+            path.write_text(json.dumps(document), encoding="utf-8")
+            state = read_snapshot(path, "odd")
+            (read,) = state.servers
+            assert (read.bytes_per_token, read.capacity_tokens, state.taken_at) == (None, None, None)
+            assert read.amounts[0].size_bytes is None
+    for sides in ((path, other), (other, path)):
+        done = diff(*map(str, sides))
+        assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_sides_may_be_pipes(tmp_path: Path) -> None:
+    snapshot, recording = snapshot_of("cpu_only", tmp_path / "a.json"), tmp_path / "x.kvtop"
+    writer = RecordingWriter(recording, Info("1", 1.0))
+    for second in (7.0, 8.0):
+        writer.write(next(it for it in SCENARIOS if it.name == "cpu_only").at(second))
+    writer.close()
+    kvtop = f"{sys.executable} -m kvtop diff"
+    for side in (snapshot, recording):
+        command = f"{kvtop} <(cat {side}) <(cat {snapshot})"
+        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=240, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), done.stdout
+
+
 def test_a_hostile_snapshot_does_not_drive_the_terminal(tmp_path: Path) -> None:
     good = snapshot_of("rtx4090_llamacpp", tmp_path / "a.json")
     document = json.loads(good.read_text(encoding="utf-8"))

@@ -12,12 +12,10 @@ from kvtop.domain.server import ServerReading
 from kvtop.planning.any_engine import PlannableModel, plan_launch
 from kvtop.planning.llamacpp.options import settings_of
 from kvtop.planning.llamacpp.prepared import PreparedModel, prepare
+from kvtop.planning.unlike_files import RANKS_PLANNED
 
 PLANS_KEPT = 256
 """Free memory is part of what a plan depends on, so a long session would collect them for ever."""
-
-RANKS_PLANNED = 1024
-"""More ranks than anybody has: a number from outside must not become that many devices."""
 
 _LOCAL = re.compile(r"[-+ ]")
 """Where a version ends and what a builder adds begins: "b11434-5ebf41ce", "0.32.0+cpu"."""

@@ -7,6 +7,7 @@ from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.model_file import Checkpoint, GgufHeader
 from kvtop.domain.plan import MemoryPlan, PlanDevice, Refusal, UnknownArchitectureError
 from kvtop.planning.llamacpp.prepared import PreparedModel
+from kvtop.planning.unlike_files import as_unknown, refuse_endless
 
 PlannableModel = GgufHeader | PreparedModel | Checkpoint
 """A model as a file says it, or as the llama.cpp rules have read it once (`prepare`: for many plans of one model)."""
@@ -25,16 +26,29 @@ def plan_launch(
     `draft` is llama.cpp's second model. `at_tokens` is the length of a sequence for engines whose cache grows (MLX).
 
     Raises:
-        UnknownArchitectureError: there is no exact rule for this engine, model or option.
+        UnknownArchitectureError: there is no exact rule for this engine, model or option, or the model file lacks what
+            its own architecture says it has.
     """
     if launch.errors:
         return Refusal(launch.engine, launch.errors[0])
+    with as_unknown(launch.engine):
+        return _planned(launch, model, devices, draft, at_tokens)
+
+
+def _planned(
+    launch: LaunchOptions,
+    model: PlannableModel,
+    devices: tuple[PlanDevice, ...],
+    draft: GgufHeader | PreparedModel | None,
+    at_tokens: int | None,
+) -> MemoryPlan | Refusal:
     if launch.engine == "llama.cpp":
         if isinstance(model, Checkpoint):
             raise UnknownArchitectureError(f"{model.path} is no GGUF file, and llama.cpp loads nothing else")
         return _llamacpp(launch, model, devices, draft)
     if not isinstance(model, Checkpoint):
         raise UnknownArchitectureError(f"kvtop has no rules for a GGUF model under {launch.engine}")
+    refuse_endless(model.config)
     # One engine's rules at a time: a plan should be there before a person looks up.
     if launch.engine == "vllm":
         from kvtop.planning.vllm.planner import plan_options as plan_vllm  # noqa: PLC0415  see above

@@ -1,8 +1,9 @@
 """A snapshot read back: the part of a `kvtop.snapshot/1` file that is compared with another."""
 
 import json
+import math
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from kvtop.domain.comparison import Amount, HostState, ServerState
@@ -10,17 +11,23 @@ from kvtop.sources.redaction import clean
 
 SCHEMA = "kvtop.snapshot/1"
 LIMIT_BYTES = 64 * 1024 * 1024
+_LARGEST = 2**63
+"""What is larger is no count of bytes or tokens, and no float can be divided by it."""
 
 
 class SnapshotFileError(Exception):
     """A file that is no snapshot. str() names it and says what is wrong."""
 
 
-def read_snapshot(path: Path, name: str) -> HostState:
-    """The comparable part of a snapshot file. Fields that it lacks are unknown. Raises SnapshotFileError."""
+def read_snapshot(path: Path, name: str, content: bytes | None = None) -> HostState:
+    """The comparable part of a snapshot file. Fields that it lacks are unknown. Raises SnapshotFileError.
+
+    `content`: what has been read of it already, where it is a pipe.
+    """
     try:
-        with path.open("rb") as file:
-            content = file.read(LIMIT_BYTES + 1)  # not its size: a device has none, and no end
+        if content is None:
+            with path.open("rb") as file:
+                content = file.read(LIMIT_BYTES + 1)  # not its size: a device has none, and no end
         if len(content) > LIMIT_BYTES:
             raise SnapshotFileError(f"{name}: more than {LIMIT_BYTES} bytes, so no snapshot of kvtop")
         document = json.loads(content.decode("utf-8"))
@@ -84,8 +91,9 @@ def _free(device: Mapping[str, object]) -> tuple[str, int | None]:
 
 def _time(value: object) -> float | None:
     try:
-        return datetime.fromisoformat(value).timestamp() if isinstance(value, str) else None
-    except ValueError:
+        time = datetime.fromisoformat(value).timestamp() if isinstance(value, str) else None
+        return None if time is None else datetime.fromtimestamp(time, UTC).timestamp()  # it can be written again
+    except (ValueError, OverflowError):
         return None
 
 
@@ -102,8 +110,10 @@ def _text(value: object) -> str | None:
 
 
 def _int(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < _LARGEST else None
 
 
 def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if abs(value) < _LARGEST and math.isfinite(value) else None

@@ -28,3 +28,14 @@ def write_whole(path: Path, content: bytes) -> None:
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
+
+
+def piped(path: Path, limit_bytes: int) -> bytes | None:
+    """What a pipe holds, as in `kvtop diff <(ssh host kvtop snapshot) live`: it can be read once. None for a file.
+
+    Raises OSError.
+    """
+    if not path.is_fifo():
+        return None
+    with path.open("rb") as stream:
+        return stream.read(limit_bytes)

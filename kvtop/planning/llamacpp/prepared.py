@@ -9,6 +9,7 @@ from kvtop.planning.llamacpp.hparams import HParams
 from kvtop.planning.llamacpp.loading import load_hparams
 from kvtop.planning.llamacpp.overrides import overridden_header
 from kvtop.planning.llamacpp.weights import WeightSet, weight_set
+from kvtop.planning.unlike_files import as_unknown
 
 _Found = TypeVar("_Found")
 _MOST_REMEMBERED = 4096
@@ -44,8 +45,9 @@ class PreparedModel:
 
 def prepare(header: GgufHeader) -> PreparedModel:
     """Read a header into hyperparameters and tensors. Raises UnknownArchitectureError where there is no exact rule."""
-    hparams = load_hparams(header)
-    return PreparedModel(header, hparams, weight_set(header, hparams))
+    with as_unknown("llama.cpp"):
+        hparams = load_hparams(header)
+        return PreparedModel(header, hparams, weight_set(header, hparams))
 
 
 def overridden_model(model: PreparedModel, text: str | None) -> PreparedModel:

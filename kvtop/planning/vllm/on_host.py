@@ -10,7 +10,9 @@ from dataclasses import replace
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.model_file import Checkpoint
 from kvtop.domain.plan import DevicePlan, Estimate, MemoryPlan, PlanDevice, Refusal, UnknownArchitectureError
+from kvtop.planning.unlike_files import RANKS_PLANNED, as_unknown, refuse_endless
 from kvtop.planning.vllm.planner import plan_options
+from kvtop.planning.vllm.refusals import RefusedError
 from kvtop.planning.vllm.settings import settings_from
 
 BLOCK_TOKENS = 128
@@ -22,6 +24,15 @@ def on_host(launch: LaunchOptions, checkpoint: Checkpoint) -> MemoryPlan | Refus
 
     Raises UnknownArchitectureError for anything but full attention with an unquantized cache.
     """
+    try:
+        with as_unknown(launch.engine):
+            return _planned(launch, checkpoint)
+    except RefusedError as refused:
+        return Refusal(launch.engine, str(refused))
+
+
+def _planned(launch: LaunchOptions, checkpoint: Checkpoint) -> MemoryPlan | Refusal:
+    refuse_endless(checkpoint.config)
     settings = settings_from(launch)
     if settings.cache_dtype not in {"auto", "bfloat16", "float16"}:
         raise UnknownArchitectureError(f"kvtop does not know how vLLM's CPU build stores {settings.cache_dtype}")
@@ -29,6 +40,8 @@ def on_host(launch: LaunchOptions, checkpoint: Checkpoint) -> MemoryPlan | Refus
         block = LaunchOption("block-size", str(BLOCK_TOKENS), Origin.DEFAULT, "platforms/cpu.py")
         launch = replace(launch, options=(*launch.options, block))
     ranks = settings.tp_size * settings.pp_size * settings.dp_size
+    if ranks > RANKS_PLANNED:
+        raise UnknownArchitectureError(f"{ranks} ranks are more than one machine has")
     # A card that takes every type and prefers no layout of its own: what is left are the rules of all platforms. Its
     # size decides only how many tokens are in flight, which plain attention layers do not ask.
     cards = tuple(PlanDevice(f"gpu{index}", 64 << 30, compute_capability=(8, 0)) for index in range(ranks))

@@ -155,7 +155,7 @@ def _engine(sample: MetricSample) -> int:
 def _sum(samples: Iterable[MetricSample]) -> float | None:
     values = [real(sample.value) for sample in samples]
     known = [value for value in values if value is not None]
-    return sum(known) if known and len(known) == len(values) else None
+    return real(sum(known)) if known and len(known) == len(values) else None
 
 
 def _number(labels: Mapping[str, str], name: str) -> int | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import os
 import time
 from collections.abc import AsyncIterator
@@ -15,7 +16,7 @@ from kvtop.domain.sample import Failure, Sample
 from kvtop.domain.server import ServerReading
 from kvtop.sources.daemon_thread import in_daemon_thread
 from kvtop.sources.fleet import cards, servers
-from kvtop.sources.fleet.series import Series, by_name, scrape_errors, vector
+from kvtop.sources.fleet.series import UP, Series, by_name, finite, scrape_errors, vector
 from kvtop.sources.http import HttpClient
 from kvtop.sources.live_models import LiveModels, ModelKind, ModelRequest
 from kvtop.sources.sealing import sealed
@@ -29,7 +30,7 @@ _GROUPS = (
     (cards.USED, cards.FREE, cards.RESERVED, *cards.EXTRAS),
     (cards.KVTOP_TOTAL, cards.KVTOP_USED, cards.KVTOP_RESERVED, cards.KVTOP_DRIVER),
     (servers.INFO, servers.SEGMENTS, servers.CAPACITY, servers.TOKENS, servers.RATIO, servers.UP),
-    ("up",),
+    (UP,),
 )
 _AGES = ("timestamp(kvtop_build_info)", f"timestamp({servers.CACHE})", f"timestamp({cards.USED})")
 """When each kind of target was last scraped: a figure that was relayed may be old though it is the newest."""
@@ -76,8 +77,10 @@ class Fleet:
         known = [it for it in answers if not isinstance(it, Failure)]
         found = by_name(series for it in known[: len(_GROUPS)] for series in it)
         now = time.time()
-        scraped = {it.target: it.value for vector in known[len(_GROUPS) : -1] for it in vector}
-        why = await self._scrape_errors() if any(it.value == 0 for it in found.get("up", ())) else {}
+        scraped: dict[str, float] = {}
+        for it in (it for ages in known[len(_GROUPS) : -1] for it in ages if math.isfinite(it.value)):
+            scraped[it.target] = max(it.value, scraped.get(it.target, it.value))
+        why = await self._scrape_errors() if any(it.value == 0 for it in found.get(UP, ())) else {}
         self._last = sealed(await self._read(found, known[-1], now, scraped, why))
         return self._last
 
@@ -105,14 +108,14 @@ class Fleet:
     ) -> Sample:
         down = {
             it.target: f"its target is down: {why.get(it.target) or 'no reason given'}"
-            for it in found.get("up", ())
+            for it in found.get(UP, ())
             if it.value == 0
         }
         ours = cards.kvtop_cards(found, now, self._stand_ins, scraped)
         devices = cards.without_doubles(ours, cards.dcgm_cards(found, now, self._stand_ins, scraped))
         readings = servers.without_doubles(
-            servers.kvtop_servers(found, self._stand_ins),
-            servers.vllm_servers(found, devices, self._stand_ins),
+            servers.kvtop_servers(finite(found), self._stand_ins),
+            servers.vllm_servers(finite(found), devices, self._stand_ins),
         )
         readings = servers.with_age(readings, found, now, scraped)
         readings += servers.lost_servers(seen, readings, down)

@@ -2,10 +2,14 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kvtop.sources.redaction import clean
+
+UP = "up"
+_COLLECTOR = frozenset({"job", "service", "endpoint", "prometheus", "monitor"})
+_REPLICA = ("replica", "replica__")
 
 _MOST = 2.0**62
 """More bytes than any machine has: sums of such numbers would no longer be numbers."""
@@ -88,15 +92,35 @@ def _series(row: object) -> Series | None:
         return None
     try:
         value = float(pair[1])
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     labels = {str(name): str(text) for name, text in row["metric"].items()}
     return Series(labels.pop("__name__", ""), labels, value)
 
 
 def by_name(found: Iterable[Series]) -> dict[str, list[Series]]:
-    """Series by metric name, in the order they came."""
-    names: dict[str, list[Series]] = {}
+    """Series by metric name, in the order they came; what was collected twice is there once."""
+    names: dict[str, dict[frozenset[tuple[str, str]], Series]] = {}
     for series in found:
-        names.setdefault(series.name, []).append(series)
-    return names
+        rows, same = names.setdefault(series.name, {}), _identity(series)
+        known = rows.get(same)
+        # Of two collectors one may not reach a target that the other does: then it is up.
+        if known is None or (series.name == UP and series.value > known.value):
+            rows[same] = series
+    return {name: list(rows.values()) for name, rows in names.items()}
+
+
+def finite(found: Mapping[str, Sequence[Series]]) -> dict[str, list[Series]]:
+    """The same without NaN and infinities, which say that there is nothing to tell."""
+    return {name: [it for it in rows if math.isfinite(it.value)] for name, rows in found.items()}
+
+
+def _identity(series: Series) -> frozenset[tuple[str, str]]:
+    """The labels that say what was measured, without those that say who collected it.
+
+    One target of two jobs, and two replicas of a Prometheus behind one Thanos, give every series twice; added up they
+    would be two servers, or twice the tokens.
+    """
+    return frozenset(
+        (name, value) for name, value in series.labels.items() if name not in _COLLECTOR and not name.endswith(_REPLICA)
+    )

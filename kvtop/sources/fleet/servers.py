@@ -3,6 +3,7 @@
 vLLM puts its blocks into labels, which no query language turns into numbers: they are read here.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -208,7 +209,7 @@ def _product(one: int | None, other: int | None) -> int | None:
 def _sum(owner: str, series: Mapping[str, Sequence[Series]], names: Sequence[str]) -> float | None:
     for name in names:
         values = [it.value for it in series.get(name, ()) if _owner(it) == owner]
-        if values:
+        if values and math.isfinite(sum(values)):
             return sum(values)
     return None
 

@@ -5,15 +5,16 @@ are records of their own, and a tick names them by number: they are large and ha
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields, replace
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from typing import Any, get_type_hints
 
 import msgspec
 
 from kvtop.domain.model_file import Checkpoint, CheckpointTensor, GgufHeader, ModelFile
 from kvtop.domain.sample import Sample
-from kvtop.sources.recordings.framing import RecordingError
+from kvtop.sources.recordings.framing import LAST_TIME, RecordingError
 
 _TEMPLATES = "tokenizer.chat_template"
 """Somebody's words, and nothing that decides memory."""
@@ -82,8 +83,29 @@ def decode_tick(content: bytes, models: Mapping[int, ModelFile], name: str) -> S
         tick = _tick_decoder.decode(content)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise RecordingError(f"{name}: a tick cannot be understood: {error}") from error
+    if not 0 <= tick.taken_at <= LAST_TIME:
+        raise RecordingError(f"{name}: a tick cannot be understood: it was taken at no time of any calendar")
+    if not _are_finite(getattr(tick, field) for field in _NAMES):
+        raise RecordingError(f"{name}: a tick cannot be understood: a number in it is not finite")
     found = {key: models[number] for key, number in tick.models.items() if number in models}
     return Sample(**{field: getattr(tick, field) for field in _NAMES}, models=found)
+
+
+def _are_finite(values: Iterable[object]) -> bool:
+    """Whether no number at any depth is infinite or NaN: sources measure none, and no figure can be made of one."""
+    for value in values:
+        if isinstance(value, float):
+            if not math.isfinite(value):
+                return False
+        elif isinstance(value, tuple | list):
+            if not _are_finite(value):
+                return False
+        elif isinstance(value, Mapping):
+            if not _are_finite(value.values()):
+                return False
+        elif is_dataclass(value) and not _are_finite(getattr(value, each.name) for each in fields(value)):
+            return False
+    return True
 
 
 def encode_model(model: ModelFile) -> bytes:

@@ -10,6 +10,8 @@ FIRST_LINE = f"kvtop.recording/{MAJOR}.{MINOR}\n".encode("ascii")
 INFO, MODEL, KEY_TICK, TICK = b"I"[0], b"M"[0], b"K"[0], b"D"[0]
 HEAD = struct.Struct("<BIId")
 RECORD_LIMIT_BYTES = 256 * 1024 * 1024
+LAST_TIME = 253_000_000_000.0
+"""Unix time in seconds, in the year 9987: a later one is no time that a calendar can write."""
 _LINE = re.compile(rb"kvtop\.recording/(\d{1,6})\.(\d{1,6})\n")
 
 
@@ -84,7 +86,7 @@ def layout(content: bytes | memoryview, name: str) -> Layout:
             key = len(ticks) if kind == KEY_TICK else key
             if key >= 0:
                 ticks.append(Place(start, length, checksum))
-                latest = taken_at if taken_at > latest else latest
+                latest = taken_at if latest < taken_at <= LAST_TIME else latest
                 times.append(latest)
                 key_of.append(key)
         elif kind == MODEL:

@@ -113,8 +113,12 @@ class Player:
         return False
 
     def sample(self, index: int) -> Sample:
-        """The tick of that number, or the nearest readable one before it. Raises RecordingError when none is."""
-        for candidate in range(max(index, 0), -1, -1):
+        """The tick of that number, or the nearest readable one: before it, else after it.
+
+        Raises RecordingError when there is none.
+        """
+        at = max(index, 0)
+        for candidate in (*range(at, -1, -1), *range(at + 1, len(self.recording))):
             try:
                 return self.recording.sample(candidate)
             except RecordingError as error:

@@ -1,10 +1,13 @@
 """Reading a recording, from anybody: bounded, checked, and cleaned as if it had been measured here."""
 
 import io
+import lzma
 import mmap
 import zipfile
+import zlib
 from bisect import bisect_right
 from pathlib import Path
+from typing import BinaryIO
 
 import zstandard
 
@@ -13,13 +16,18 @@ from kvtop.domain.sample import Sample
 from kvtop.sources.recordings.encoding import Info, decode_info, decode_model, decode_tick
 from kvtop.sources.recordings.framing import Layout, RecordingError, layout
 from kvtop.sources.sealing import sealed
+from kvtop.sources.whole_file import piped
 
 MEMBER = "recording.kvtop"
 """The recording within the archive of `kvtop report`."""
 
+ARCHIVE_START = b"PK\x03\x04"
 _TICK_LIMIT_BYTES = 64 * 1024 * 1024
 _MODEL_LIMIT_BYTES = 512 * 1024 * 1024
 _MEMBER_LIMIT_BYTES = 1024 * 1024 * 1024
+_UNREADABLE = (OSError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError)
+"""What archives raise: RuntimeError for one that is encrypted or packed in a way that Python does not know."""
+
 _FED_BYTES = 64
 """Compressed bytes at a time: so few cannot unpack to more than a few megabytes before the limit is looked at."""
 
@@ -27,12 +35,15 @@ _FED_BYTES = 64
 class Recording:
     """An open recording. Reading ticks in order is cheap; a jump unpacks from the key tick before it."""
 
-    def __init__(self, path: Path) -> None:
-        """Find every tick. Raises RecordingError for what is no recording, or of an unknown major version."""
+    def __init__(self, path: Path, content: bytes | None = None) -> None:
+        """Find every tick. Raises RecordingError for what is no recording, or of an unknown major version.
+
+        `content`: what has been read of `path` already, where that is a pipe.
+        """
         self.name = str(path)
         try:
-            self._content = _content(path)
-        except (OSError, zipfile.BadZipFile) as error:
+            self._content = _content(path, content)
+        except _UNREADABLE as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             raise RecordingError(f"{path}: cannot be read: {reason}") from error
         self._layout: Layout = layout(self._content, self.name)
@@ -139,18 +150,21 @@ class _Models(dict[int, ModelFile]):
         return model
 
 
-def _content(path: Path) -> bytes | memoryview:
+def _content(path: Path, content: bytes | None) -> bytes | memoryview:
     """The file in memory, not yet read; or the recording within a report."""
+    content = piped(path, _MEMBER_LIMIT_BYTES) if content is None else content
+    if content is not None:
+        return _member(io.BytesIO(content), path) if content.startswith(ARCHIVE_START) else content
     with path.open("rb") as file:
-        if file.read(4) == b"PK\x03\x04":
-            return _member(path)
+        if file.read(4) == ARCHIVE_START:
+            return _member(file, path)
         if file.seek(0, io.SEEK_END) == 0:
             return b""
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
-def _member(path: Path) -> bytes:
-    with zipfile.ZipFile(path) as archive:
+def _member(file: BinaryIO, path: Path) -> bytes:
+    with zipfile.ZipFile(file) as archive:
         try:
             entry = archive.getinfo(MEMBER)
         except KeyError as error:

@@ -16,10 +16,10 @@ from kvtop.analysis.analyse import History, analyse
 from kvtop.domain.device import Device
 from kvtop.domain.figure import Basis
 from kvtop.domain.sample import Sample
-from kvtop.domain.server import ServerState
+from kvtop.domain.server import Counters, ServerState
 from kvtop.sources.fleet import FleetOptions, take_fleet_sample
 from kvtop.sources.fleet.cards import StandIns, dcgm_cards, kvtop_cards, without_doubles
-from kvtop.sources.fleet.series import Series, by_name, vector
+from kvtop.sources.fleet.series import Series, by_name, finite, vector
 from kvtop.sources.fleet.servers import kvtop_servers, lost_servers, vllm_servers
 
 GIB = 1024**3
@@ -257,3 +257,49 @@ def test_no_metrics_server_is_a_failure_and_no_crash() -> None:
     assert sample.host == "127.0.0.1:9"
     (failure,) = sample.failures
     assert "secret" not in repr(failure)
+
+
+def test_what_two_collectors_tell_is_told_once() -> None:
+    labels = {"instance": "n1:8000", "engine": "0", "model_name": "m"}
+    rows = [
+        series(name, value, **labels, **collector)
+        for name, value in (("vllm:kv_cache_usage_perc", 0.5), ("vllm:generation_tokens_total", 100.0), ("up", 0.0))
+        for collector in ({"job": "a"}, {"job": "b", "endpoint": "http"}, {"job": "a", "prometheus_replica": "1"})
+    ]
+    found = by_name([*rows, series("up", 1.0, **labels, job="c")])
+    assert {name: [it.value for it in rows] for name, rows in found.items()} == {
+        "vllm:kv_cache_usage_perc": [0.5],
+        "vllm:generation_tokens_total": [100.0],
+        "up": [1.0],  # one of them reaches it
+    }
+    (server,) = vllm_servers(found, [], StandIns())
+    assert server.counters.generated_tokens_total == 100.0
+    other = by_name([*rows, series("vllm:kv_cache_usage_perc", 0.7, **labels, cluster="b")])
+    assert len(other["vllm:kv_cache_usage_perc"]) == 2, "another cluster is another place"
+
+
+def test_the_blocks_of_data_parallel_engines_are_counted_once() -> None:
+    names = {"block_size": "16", "num_gpu_blocks": "512"}
+    rows = [series("vllm:cache_config_info", 1, instance="a:1", engine=str(engine), **names) for engine in range(2)]
+    (server,) = vllm_servers(by_name(rows), [], StandIns())
+    assert [(it.block_count, it.capacity_tokens) for it in server.pools] == [(256, 4096)] * 2
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_number_that_is_none_is_unknown(value: float) -> None:
+    labels = {"instance": "n2:9941", "server": "127.0.0.1:8080"}
+    names = ("kvtop_kv_cache_capacity_tokens", "kvtop_kv_cache_used_ratio", "kvtop_kv_cache_used_tokens")
+    ours = [
+        series("kvtop_server_info", 1, **labels, engine="llama.cpp"),
+        *(series(it, value, **labels) for it in names),
+    ]
+    theirs = ("vllm:num_requests_running", "vllm:generation_tokens_total", "vllm:kv_cache_usage_perc")
+    rows = [
+        series("vllm:cache_config_info", 1, instance="a:1", **CACHE_LABELS),
+        *(series(it, value, instance="a:1", engine="0") for it in theirs),
+    ]
+    found = finite(by_name([*ours, *rows]))
+    told, own = *kvtop_servers(found, StandIns()), *vllm_servers(found, [], StandIns())
+    assert told.pools == ()
+    assert own.counters == Counters()
+    assert (own.pools[0].used_ratio, own.pools[0].requests_running) == (None, None)
