@@ -118,6 +118,8 @@ class KvtopApp(KeepsFiles, App[None]):
 
     def on_mount(self) -> None:
         self.set_keymap(self._keys)
+        # The terminal comes back empty, and the toolkit draws only what changes from then on.
+        self.app_resume_signal.subscribe(self, lambda _: self.refresh())
         self.set_interval(self.interval_seconds, self._tick)
         self.run_worker(self._follow(), name="frames", exclusive=True)
         for problem in self._problems:
