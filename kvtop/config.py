@@ -18,7 +18,7 @@ DEFAULT_TEXT = """\
 #interval_seconds = 1.0
 
 # A theme from `kvtop themes`, or from a file of your own in the themes/ folder beside this one. "" takes "dark",
-# or the terminal's own palette when NO_COLOR is set.
+# or the terminal's own palette where it has no more than 16 colours; NO_COLOR takes the colours away.
 #theme = ""
 
 # Look for servers among this machine's processes.

@@ -16,9 +16,10 @@ from kvtop.domain.frame import Frame
 from kvtop.flags import config_of, warn
 from kvtop.text import bytes_text, visible
 from kvtop.views.plain_lines import plain_lines
-from kvtop.views.tui.app import KvtopApp
+from kvtop.views.tui.app import PALETTE_THEME, KvtopApp
 from kvtop.views.tui.keys import check_keymap
 from kvtop.views.tui.player import Player
+from kvtop.views.tui.terminal_kind import TerminalKind, tell_of_colours, terminal_kind
 from kvtop.views.tui.terminal_size import forget_exported_size
 
 if TYPE_CHECKING:
@@ -43,6 +44,10 @@ def run(args: argparse.Namespace) -> int:
     is_in_browser = bool(environment().get("TEXTUAL_DRIVER"))
     if not is_in_browser and not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
         warn("the dashboard needs a terminal; for a pipe or a file use `kvtop snapshot --json`")
+        return EXIT_NO_TERMINAL
+    if not is_in_browser and not terminal_kind(environment()).can_place:
+        term = visible(environment().get("TERM", ""))
+        warn(f"the terminal {term!r} cannot place text; `kvtop --accessible` prints changes as lines")
         return EXIT_NO_TERMINAL
     if args.or_demo and args.demo is None and _nothing_to_watch(args, config):
         args.demo = ""
@@ -133,19 +138,23 @@ def app_of(
 ) -> KvtopApp:
     """The app as configuration and flags want it. Raises ConfigError for keys that cannot be."""
     environ = environment()
+    is_in_browser = bool(environ.get("TEXTUAL_DRIVER"))
+    terminal = TerminalKind() if is_in_browser else terminal_kind(environ)
+    no_color = bool(environ.get("NO_COLOR")) or terminal.is_monochrome
+    tell_of_colours(wanted=not no_color)
     wrong = check_keymap(config.keys)
     if wrong:
         raise ConfigError(f"{config_file(environ, args.config)}: {wrong[0]}")
     return KvtopApp(
         shown,
-        theme_name=args.theme or config.theme or None,
+        theme_name=args.theme or config.theme or (PALETTE_THEME if terminal.has_few_colours else None),
         user_themes=config_directory(environ) / "themes",
         player=player,
         desk=desk,
         keymap=config.keys,
         interval_seconds=config.interval_seconds,
         ascii_only=args.ascii or _wants_ascii(config.ascii),
-        no_color=bool(environ.get("NO_COLOR")),
+        no_color=no_color,
     )
 
 

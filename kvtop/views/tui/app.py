@@ -33,8 +33,9 @@ from kvtop.views.tui.what_if_desk import WhatIfDesk
 Frames = Callable[[], AsyncIterator[Frame]] | AsyncIterator[Frame]
 
 DEFAULT_THEME = "dark"
-COLOURLESS_THEME = "terminal"
-"""With NO_COLOR: Textual sends no colour codes at all when the theme is an ANSI one, and greys otherwise."""
+PALETTE_THEME = "terminal"
+"""The terminal's own palette. With NO_COLOR too: Textual sends no colour codes at all when the theme is an ANSI one,
+and greys otherwise."""
 
 _GRACE_SECONDS = 0.3
 """How long a stopped iterator may take to tidy up before it is left behind."""
@@ -97,7 +98,7 @@ class KvtopApp(KeepsFiles, App[None]):
         for theme in loaded.themes:
             self.register_theme(theme)
         self.theme_names = [theme.name for theme in loaded.themes]
-        wanted = COLOURLESS_THEME if no_color else theme_name or DEFAULT_THEME
+        wanted = PALETTE_THEME if no_color else theme_name or DEFAULT_THEME
         if wanted not in self.theme_names:
             self._problems.append(f"no theme {wanted!r}; there are: {', '.join(self.theme_names)}")
             wanted = DEFAULT_THEME
