@@ -121,7 +121,7 @@ class Poller:
         foreign = foreign_processes(devices, {pid for found in self._found for pid in found.pids})
         failures += foreign_failures(devices, foreign)
         failures += self._servers.failures
-        failures += tuple(Failure(f"server {it.id}", it.hint) for it in servers if it.state in _SILENT)
+        failures += tuple(Failure(f"server {it.id}", it.hint, _LOOK) for it in servers if it.state in _SILENT)
         unreported = [report for report in self._reports.values() if isinstance(report, Failure)]
         sample = Sample(
             taken_at=time.time(),
@@ -191,6 +191,7 @@ def take_sample(options: PollerOptions) -> Sample:
 
 
 _SILENT = frozenset({ServerState.ERROR, ServerState.UNREACHABLE})
+_LOOK = "see whether it runs, and what its log says; it is asked again with every refresh"
 """Of these nothing that was wanted could be read."""
 
 _NOT_READ: tuple[str | None, ModelFile | None, Failure | None] = (None, None, None)

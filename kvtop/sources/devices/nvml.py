@@ -121,7 +121,8 @@ class NvmlBackend:
         now_counted = first.slow.device_count if isinstance(first, Card) else None
         if now_counted is not None and now_counted != self._count:
             # Handles are fixed when the driver is initialised, so a card that came or went needs a new start.
-            changed = Failure("nvml", f"the driver now counts {now_counted} devices instead of {self._count}")
+            counted = f"the driver now counts {now_counted} devices instead of {self._count}"
+            changed = Failure("nvml", counted, "nothing: they are read anew")
             raise DriverGoneError(changed, reopen_now=True)
         return tuple(devices)
 

@@ -54,7 +54,7 @@ _REMEDIES = {
     ),
     LIBRARY_NOT_FOUND: (
         "no NVIDIA driver library (libnvidia-ml.so.1) on this machine",
-        "install the NVIDIA driver; in a container, start it with the NVIDIA runtime and the `utility` capability",
+        "nothing to do without an NVIDIA card; with one, install its driver or let the container see it",
     ),
     VERSION_MISMATCH: (
         "the NVIDIA library was updated but the loaded kernel module was not",

@@ -7,6 +7,7 @@ from kvtop.domain.frame import Frame
 from kvtop.text import duration_text
 from kvtop.views.tui.keys import Key
 from kvtop.views.tui.lines import Line, Piece, fold, width_of
+from kvtop.views.tui.source_lines import unread_of
 
 
 def _count(number: int, word: str) -> str:
@@ -47,8 +48,8 @@ def header_line(frame: Frame | None, pace: Pace, width: int) -> Line:
     if severities:
         mark, role = ("•", "faint") if set(severities) == {"info"} else ("▲", "warning")
         alarms.append((Piece(f"{mark} {_count(len(severities), 'finding')}", role, "app.show('findings')"),))
-    if frame.failures:
-        alarms.append((Piece(f"■ {len(frame.failures)} unread", "error", "app.show('sources')"),))
+    if unread := unread_of(frame):
+        alarms.append((Piece(f"■ {len(unread)} unread", "error", "app.show('sources')"),))
     facts: list[Line] = [
         (Piece(frame.host, "strong", "app.show('overview')"),),
         (Piece(_count(len(frame.devices), "device"), "", "app.show('devices')"),),

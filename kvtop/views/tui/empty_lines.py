@@ -12,21 +12,23 @@ def looking_lines(frame: Frame | None, width: int) -> list[Line]:
 
 
 def no_server_lines(frame: Frame, width: int) -> list[Line]:
-    """No server: where it was looked, what could not be read there, and what to do."""
+    """No server: where it was looked, what to do, and what could not be read."""
     lines: list[Line] = [(Piece("No server found.", "strong"),)]
     told = "Looked at the processes of this machine and the ports they listen on for model servers; none is running"
     told += ", or kvtop may not see it." if frame.failures else "."
     lines += [(Piece(text),) for text in wrap(told, width)]
-    for failure in frame.failures:
-        lines += [(Piece(text, "warning"),) for text in wrap(f"▲ {failure.source}: {failure.message}", width)]
-        if failure.remedy:
-            lines += [(Piece(f"  {text}", "faint"),) for text in wrap(f"→ {failure.remedy}", width - 2)]
     next_steps = (
         ("One that runs elsewhere", "kvtop --url http://HOST:PORT"),
         ("What one would take", "kvtop plan -- llama-server -m FILE"),
         ("A tour without one", "kvtop --demo"),
     )
-    return [*lines, (), *command_lines(next_steps, width)]
+    # What to do stands first: on a small screen the reasons do not fit, and the Sources screen has them too.
+    lines += [(), *command_lines(next_steps, width)]
+    for failure in frame.failures:
+        lines += [(), *((Piece(text),) for text in wrap(f"{failure.source}: {failure.message}", width))]
+        if failure.remedy:
+            lines += [(Piece(f"  {text}", "faint"),) for text in wrap(f"→ {failure.remedy}", width - 2)]
+    return lines
 
 
 def command_lines(steps: tuple[tuple[str, str], ...], width: int) -> list[Line]:

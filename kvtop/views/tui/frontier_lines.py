@@ -39,7 +39,8 @@ def _row(found: Frontier, row: Row, number: int, columns: range, cursor: tuple[i
         mark, role = _mark(row, row.cells[column])
         now = "•" if found.current == (number, column) else ""
         text = f"[{mark}]{now}" if cursor == (number, column) else f"{mark}{now}"
-        pieces.append(Piece(right(text, _COLUMN), "key" if cursor == (number, column) else role))
+        action = f"screen.cell({number}, {column})"
+        pieces.append(Piece(right(text, _COLUMN), "key" if cursor == (number, column) else role, action))
     most = "refused" if row.refusal else UNKNOWN_TEXT if row.largest is None else _amount(found, row.largest)
     return (*pieces, Piece(right(most, _MOST), "faint"))
 

@@ -9,6 +9,7 @@ from kvtop.domain.recommendation import Recommendations
 from kvtop.domain.what_if import Comparison, DeviceChange, DialState, SegmentChange, WhatIfAnswer
 from kvtop.text import UNKNOWN_TEXT, bytes_text, tokens_text
 from kvtop.views.export.recommendation_text import quality_lines, recommendations_text, speed_line
+from kvtop.views.tui.keys import KEYS
 from kvtop.views.tui.lines import Line, Piece, clip, fold, left, right, rule, wrap
 from kvtop.views.tui.segments import (
     COMPUTE,
@@ -31,6 +32,7 @@ DIAL_KEYS = {
     "batch": ("batch-back", "batch"),
     "flash": ("flash",),
 }
+_TARGETS = {key.id: key.target for key in KEYS}
 """Dial -> ids in keys.py of the keys that turn it."""
 RANGE = Look("warning", "~", "range", "between the likely and the high end of the estimate")
 _LOOKS = {
@@ -94,11 +96,13 @@ def _text(text: str, role: str = "") -> Line:
 def _dial_lines(dials: tuple[DialState, ...], shown_keys: dict[str, str], width: int) -> list[Line]:
     words: list[Line] = []
     for dial in dials:
-        keys = " ".join(shown_keys.get(key, "") for key in DIAL_KEYS.get(dial.dial, ()))
+        keys = [
+            Piece(f"{shown_keys.get(key, '')} ", "key", _TARGETS.get(key, "")) for key in DIAL_KEYS.get(dial.dial, ())
+        ]
         is_turned = dial.then not in {dial.now, UNKNOWN_TEXT}
         value = f"{dial.now} → {dial.then}" if is_turned else dial.now
         role = "strong" if is_turned else ""
-        words.append((Piece(f"{keys} ", "key"), Piece(f"{dial.name} ", "faint"), Piece(value, role)))
+        words.append((*keys, Piece(f"{dial.name} ", "faint"), Piece(value, role)))
     return fold(words, width, gap=3)
 
 
@@ -140,7 +144,7 @@ def _device_lines(name: str, device: DeviceChange, width: int) -> list[Line]:
     lines += [_row(change, width) for change in device.segments if change.now_bytes != 0 or change.then_bytes != 0]
     if device.beyond_bytes:
         amount = bytes_text(device.beyond_bytes)
-        lines.append(_columns("measured rest", amount, amount, "stays", "faint", width))
+        lines.append(_columns(RUNTIME, "measured rest", amount, amount, "stays", "faint", width))
     lines.append(_fit_line(device, width))
     return lines
 
@@ -171,15 +175,15 @@ def _row(change: SegmentChange, width: int) -> Line:
     sign = "+" if delta is not None and delta > 0 else ""
     text = UNKNOWN_TEXT if delta is None else "=" if delta == 0 else f"{sign}{bytes_text(delta)}"
     role = "" if not delta else "strong" if delta < 0 else "warning"
-    return _columns(
-        _WORDS[change.segment], bytes_text(change.now_bytes), bytes_text(change.then_bytes), text, role, width
-    )
+    amounts = bytes_text(change.now_bytes), bytes_text(change.then_bytes)
+    return _columns(_LOOKS[change.segment], _WORDS[change.segment], *amounts, text, role, width)
 
 
-def _columns(word: str, now: str, then: str, delta: str, role: str, width: int) -> Line:
+def _columns(look: Look, word: str, now: str, then: str, delta: str, role: str, width: int) -> Line:
     name = max(min(width - 36, 20), 10)
     return (
-        Piece(f"  {left(word, name)}", "faint"),
+        Piece(f"{look.glyph} ", look.role),
+        Piece(left(word, name), "faint"),
         Piece(right(now, 10)),
         Piece(right(then, 11)),
         Piece(right(delta, 12), role),

@@ -108,6 +108,31 @@ async def test_enter_adopts_the_cell_and_the_numbers_are_the_same() -> None:
         assert app.current_mode == FRONTIER
 
 
+async def test_the_mouse_moves_the_cell_adopts_it_and_turns_a_dial() -> None:
+    app, desk = demo_app("rtx4090_llamacpp")
+    async with app.run_test(size=(100, 44)) as pilot:
+        await pilot.press("4")
+        await pilot.pause()
+        rows = app.screen.query_one("#page", Canvas).text().split("\n")
+        place = rows[4].index("fits") + 1
+        await pilot.click("#page", offset=(place, 4))
+        await pilot.pause()
+        assert "[fits]" in app.screen.query_one("#page", Canvas).text().split("\n")[4]
+        await pilot.click("#page", offset=(place, 4))
+        await pilot.pause()
+        assert app.current_mode == WHAT_IF
+        await pilot.press("0")
+        assert "slots 4" in app.screen.query_one("#page", Canvas).text()
+        rows = app.screen.query_one("#page", Canvas).text().split("\n")
+        line = next(number for number, row in enumerate(rows) if "slots 4" in row)
+        await pilot.click("#page", offset=(rows[line].index("slots 4") - 4, line))
+        await pilot.pause()
+        found = desk.ask("127.0.0.1:8080")
+        assert isinstance(found, WhatIfAnswer)
+        assert found.is_changed
+        assert "slots 4 → 5" in app.screen.query_one("#page", Canvas).text()
+
+
 async def test_the_command_is_copied() -> None:
     app, desk = demo_app("rtx4090_llamacpp")
     async with app.run_test(size=(100, 44)) as pilot:

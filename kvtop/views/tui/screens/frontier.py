@@ -67,6 +67,15 @@ class FrontierScreen(PageScreen):
         """More or less of it."""
         self._move(0, step)
 
+    async def action_cell(self, row: int, column: int) -> None:
+        """The cursor onto that cell; a cell that has it already is adopted."""
+        found = self._frontier()
+        if isinstance(found, Frontier) and self._at(found) == (row, column):
+            await self.action_adopt()
+        else:
+            self._cursor = (row, column)
+            self.draw()
+
     async def action_adopt(self) -> None:
         """The cell under the cursor becomes the what-if."""
         found, desk = self._frontier(), self.kvtop.desk

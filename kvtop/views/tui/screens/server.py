@@ -46,7 +46,7 @@ class ServerScreen(PageScreen):
         if action in {"expand", "derivation"}:
             return self.kvtop.selected() is not None
         if action == "zoom":
-            return self._panel in {Panel.ALL, Panel.HISTORY}
+            return self._panel in {Panel.ALL, Panel.HISTORY} and self.kvtop.selected() is not None
         return super().works(action)
 
     # -- actions -----------------------------------------------------------------------------------------------------
