@@ -10,6 +10,8 @@ from kvtop.text import bytes_text
 
 _MAKER_OF = {"nvml": "NVIDIA", "amdsmi": "AMD", "amd": "AMD", "rocm": "AMD", "intel": "Intel"}
 _MODEL_SOURCE = "model file "
+_NO_DRIVER = ("no NVIDIA driver library", "the NVIDIA driver is not loaded")
+"""What is no failure on a machine without such a card. Any other answer came from a driver, card on a bus or not (WSL)."""
 _WELL = {ServerState.READY: Outcome.OK, ServerState.LOADING: Outcome.NOTE, ServerState.SLEEPING: Outcome.NOTE}
 
 
@@ -44,7 +46,7 @@ def _drivers(sample: Sample, around: Surroundings, left: list[Failure]) -> list[
         maker = _MAKER_OF.get(backend)
         is_missed = around.makers is None or maker is None or maker in around.makers or bool(devices)
         for failure in failures:
-            if is_missed:
+            if is_missed or not failure.message.startswith(_NO_DRIVER):
                 probes.append(Probe(Area.DRIVERS, backend, Outcome.FAILED, failure.message, failure.remedy))
             else:
                 answer = f"{failure.message}; no {maker} card on this machine's buses either"

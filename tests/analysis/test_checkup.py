@@ -9,6 +9,7 @@ from kvtop.domain.model_file import Checkpoint, GgufHeader
 from kvtop.domain.process import Container, Listener, Process
 from kvtop.domain.sample import Failure, Sample
 from kvtop.domain.server import ModelFacts, ServerReading, ServerState
+from kvtop.sources.devices.nvml_errors import DRIVER_NOT_LOADED, LIBRARY_NOT_FOUND, DriverError, driver_failure
 from kvtop.views.export.checkup_text import checkup_text
 
 GIB = 2**30
@@ -104,15 +105,23 @@ def test_every_failure_is_told_once_and_with_its_remedy() -> None:
     assert "  FAILED nvml: driver not loaded\n         do: modprobe nvidia\n" in text
 
 
+@pytest.mark.parametrize("code", [DRIVER_NOT_LOADED, LIBRARY_NOT_FOUND])
 @pytest.mark.parametrize(
     ("makers", "outcome"),
     [(frozenset({"NVIDIA"}), "failed"), (None, "failed"), (frozenset(), "note"), (frozenset({"AMD"}), "note")],
 )
-def test_a_driver_without_its_card_is_not_missed(makers: frozenset[str] | None, outcome: str) -> None:
-    failure = Failure("nvml", "no driver library", "install it")
-    found = look(Surroundings(("nvml", "host"), ("vllm",), makers), devices=(HOST,), failures=(failure,))
+def test_a_driver_without_its_card_is_not_missed(makers: frozenset[str] | None, outcome: str, code: int) -> None:
+    failures = (driver_failure(DriverError(code)),)
+    found = look(Surroundings(("nvml", "host"), ("vllm",), makers), devices=(HOST,), failures=failures)
     assert probe(found, Area.DRIVERS, "nvml").outcome == outcome
     assert ("AMD" in {it.subject for it in found.probes}) is (makers == frozenset({"AMD"}))
+
+
+def test_a_driver_that_answered_and_hangs_is_missed_whatever_is_on_the_buses() -> None:
+    """In WSL the card is on no bus of the guest."""
+    failure = Failure("nvml", "the driver has not answered for 3 s", "dmesg")
+    found = look(Surroundings(("nvml", "host"), ("vllm",), frozenset()), devices=(HOST,), failures=(failure,))
+    assert [it.subject for it in found.failed()] == ["nvml"]
 
 
 @pytest.mark.parametrize(
