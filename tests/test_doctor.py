@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from kvtop.sources.devices.makers import accelerator_makers
+from kvtop.domain.device import Device, DeviceMemory
+from kvtop.sources.devices.makers import accelerator_makers, unseen_makers
 
 from .sources.network_lab import NetworkLab, network_lab
 
@@ -135,3 +136,7 @@ def test_whose_cards_are_on_the_buses(tmp_path: Path) -> None:
     (tmp_path / "dev").mkdir()
     (tmp_path / "dev/dxg").touch()
     assert accelerator_makers(tmp_path) == frozenset({"AMD", "Intel", "NVIDIA"})
+    seen = Device("gpu0", "card", "nvml", DeviceMemory(), (), 0.0)
+    assert unseen_makers(frozenset({"AMD", "NVIDIA"}), (seen,)) == ("AMD",)
+    assert unseen_makers(frozenset({"AMD", "NVIDIA"}), ()) == ("AMD", "NVIDIA")
+    assert unseen_makers(None, ()) == ()

@@ -55,7 +55,7 @@ def analyse(history: History, sample: Sample, version: str) -> Frame:
 
 
 def _server_view(history: History, reading: ServerReading, sample: Sample, processes: dict[int, Process]) -> ServerView:
-    where = whereabouts(reading, sample.devices, processes, sample.models)
+    where = whereabouts(reading, sample.devices, processes, sample.models, sample.unseen_makers)
     environ = _environ(reading, processes)
     on = placed(reading, where.accelerators, environ.get(VISIBLE_DEVICES))
     plan, note = None, ""

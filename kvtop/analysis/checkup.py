@@ -11,7 +11,7 @@ from kvtop.text import bytes_text
 _MAKER_OF = {"nvml": "NVIDIA", "amdsmi": "AMD", "amd": "AMD", "rocm": "AMD", "intel": "Intel"}
 _MODEL_SOURCE = "model file "
 _NO_DRIVER = ("no NVIDIA driver library", "the NVIDIA driver is not loaded")
-"""What is no failure on a machine without such a card. Any other answer came from a driver, card on a bus or not (WSL)."""
+"""No failure on a machine without such a card. Any other answer came from a driver, card on a bus or not (WSL)."""
 _WELL = {ServerState.READY: Outcome.OK, ServerState.LOADING: Outcome.NOTE, ServerState.SLEEPING: Outcome.NOTE}
 
 

@@ -53,7 +53,7 @@ def standing(sample: Sample, view: ServerView, memory: PlanMemory) -> Standing |
     if view.plan is None or model is None or reading.model_key is None or reading.launch is None:
         return view.plan_note or "this server has no plan"
     processes = {process.pid: process for process in sample.processes}
-    where = whereabouts(reading, sample.devices, processes, sample.models)
+    where = whereabouts(reading, sample.devices, processes, sample.models, sample.unseen_makers)
     own = processes.get(reading.pids[0]) if reading.pids else None
     environ = dict((own.environ or ()) if own is not None else ())
     on = placed(reading, where.accelerators, environ.get(VISIBLE_DEVICES))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from kvtop.analysis.attribution import driver_bytes
-from kvtop.domain.device import Device
+from kvtop.domain.device import Device, DeviceMemory
 from kvtop.domain.figure import Basis, Figure
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.model_file import Checkpoint, ModelFile
@@ -43,8 +43,12 @@ def whereabouts(
     devices: tuple[Device, ...],
     processes: Mapping[int, Process],
     models: Mapping[str, ModelFile],
+    unseen_makers: tuple[str, ...] = (),
 ) -> Whereabouts:
-    """Where a server is. A device that lists its processes is certain; the rest is told as what it is: assumed."""
+    """Where a server is. A device that lists its processes is certain; the rest is told as what it is: assumed.
+
+    `unseen_makers` are those of cards that no driver shows: what is not resident in host memory may lie there.
+    """
     pids = frozenset(reading.pids)
     totals = ((device, driver_bytes(device, pids, processes)) for device in devices)
     rows = tuple((device, driver) for device, driver in totals if driver is not None)
@@ -59,14 +63,31 @@ def whereabouts(
     if reading.state is ServerState.LOADING and any(device.backend != HOST for device in devices):
         return Whereabouts(rows, (), is_settled=False, note="still loading: where it will lie is not known yet")
     hiding = tuple(it for it in devices if it.backend != HOST and _may_hide(it, processes))
-    if not hiding or _is_resident(reading, on_host, models):
+    resident_share = _resident_share(reading, on_host, models)
+    if resident_share is not None and resident_share >= _RESIDENT_SHARE:
+        return Whereabouts(rows, ())
+    if not hiding and unseen_makers and resident_share is not None and reading.state is ServerState.READY:
+        return _on_an_unseen_card(rows, unseen_makers)
+    if not hiding:
         return Whereabouts(rows, ())
     if len(hiding) == 1:
-        note = f"no driver lists its process; taken to be on {hiding[0].id}, which lists pids that are nobody's here"
+        note = f"no driver lists its process; taken to be on {hiding[0].id}, {_why(hiding[0])}"
         return Whereabouts(((hiding[0], _HIDDEN), *rows), hiding, note=note)
     ids = ", ".join(device.id for device in hiding)
-    note = f"no driver lists its process; planned for {ids}, which list pids that are nobody's here"
+    note = f"no driver lists its process; planned for {ids}, which list pids that are nobody's here, or no list at all"
     return Whereabouts(rows, hiding, is_placed=False, note=note)
+
+
+def _why(device: Device) -> str:
+    return "whose list cannot be read" if device.processes is None else "which lists pids that are nobody's here"
+
+
+def _on_an_unseen_card(rows: tuple[tuple[Device, Figure], ...], makers: tuple[str, ...]) -> Whereabouts:
+    """A plan for one card that nobody measures: host memory does not hold the model."""
+    name = " or ".join(makers)
+    card = Device(f"a card of {name}", name, "unseen", DeviceMemory(), None, 0.0)
+    note = f"most of the model is not resident in host memory: taken to be on a card of {name}, which kvtop cannot see"
+    return Whereabouts(rows, (card,), is_placed=False, note=note)
 
 
 def _may_use_accelerators(launch: LaunchOptions | None) -> bool:
@@ -84,9 +105,10 @@ def _may_hide(device: Device, processes: Mapping[int, Process]) -> bool:
     return any(it is not None and it.argv is None and it.name == "?" for it in rows)
 
 
-def _is_resident(reading: ServerReading, on_host: Figure | None, models: Mapping[str, ModelFile]) -> bool:
+def _resident_share(reading: ServerReading, on_host: Figure | None, models: Mapping[str, ModelFile]) -> float | None:
+    """How much of its model a process can hold in host memory at most; None where its size is not known."""
     model = models.get(reading.model_key) if reading.model_key is not None else None
     if model is None or on_host is None or on_host.value_bytes is None:
-        return False
+        return None
     size_bytes = model.tensor_bytes if isinstance(model, Checkpoint) else model.file_size_bytes
-    return size_bytes is not None and on_host.value_bytes >= size_bytes * _RESIDENT_SHARE
+    return on_host.value_bytes / size_bytes if size_bytes else None

@@ -25,7 +25,8 @@ class Failure:
 class Sample:
     """One tick. `taken_at` is Unix time in seconds. `pending` names probes that have not answered yet.
 
-    `models` maps `ServerReading.model_key` to the parsed file; values are shared between ticks.
+    `models` maps `ServerReading.model_key` to the parsed file; values are shared between ticks. `unseen_makers` are the
+    makers of accelerators on this machine's buses of which no driver shows a device ("AMD").
     """
 
     taken_at: float
@@ -36,3 +37,4 @@ class Sample:
     models: Mapping[str, ModelFile] = field(default_factory=dict)
     failures: tuple[Failure, ...] = ()
     pending: tuple[str, ...] = ()
+    unseen_makers: tuple[str, ...] = ()

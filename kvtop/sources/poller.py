@@ -14,6 +14,7 @@ from kvtop.domain.server import ServerReading, ServerState
 from kvtop.sources.daemon_thread import in_daemon_thread
 from kvtop.sources.devices import BACKENDS
 from kvtop.sources.devices.device_thread import DeviceReader
+from kvtop.sources.devices.makers import accelerator_makers, unseen_makers
 from kvtop.sources.engines import engine_of_process, llamacpp
 from kvtop.sources.foreign import foreign_failures, foreign_processes
 from kvtop.sources.http import HttpClient
@@ -55,6 +56,7 @@ class Poller:
         self._model_answers: dict[ModelRequest, tuple[str, ModelFile | None, Failure | None]] = {}
         self._servers = LiveServers(options.urls, options.api_key)
         self._ollama = OllamaModels()
+        self._makers = accelerator_makers()
         self._found: tuple[FoundProcess, ...] = ()
         self._reports: dict[int, MlxReport | Failure] = {}
         self._logs = ServerLogs()
@@ -132,6 +134,7 @@ class Poller:
             models=models,
             failures=(*failures, *self._problems.values(), *unreported, *_unreadable(self._found)),
             pending=tuple(late),
+            unseen_makers=unseen_makers(self._makers, devices),
         )
         return sealed(sample)
 

@@ -184,3 +184,32 @@ def test_ranks_that_are_not_here_are_planned_and_not_measured() -> None:
     hidden = [split for split in view.splits if split.device_id.endswith("(not measured)")]
     assert len(hidden) == 4
     assert all(split.weights.value_bytes and split.driver.value_bytes is None for split in hidden)
+
+
+def test_what_host_memory_does_not_hold_may_be_on_a_card_that_no_driver_shows() -> None:
+    """An AMD card, or a driver library that kvtop's container lacks: nothing of the model is put into host memory."""
+    sample = scenario("rtx4090_llamacpp").at(8.0)
+    (reading,) = sample.servers
+    model = sample.models[reading.model_key or ""]
+    assert isinstance(model, GgufHeader)
+    hosts = tuple(device for device in sample.devices if device.backend == "host")
+    small, large = (
+        tuple(replace(it, rss_bytes=int(model.file_size_bytes * share)) for it in sample.processes)
+        for share in (0.1, 1.2)
+    )
+    unseen = replace(sample, devices=hosts, processes=small, unseen_makers=("AMD",))
+    (view,) = analyse(History(), unseen, "1").servers
+    on_host, elsewhere = view.splits
+    assert (on_host.device_id, elsewhere.device_id) == ("host", "gpu0 (not measured)")
+    assert "taken to be on a card of AMD" in view.plan_note
+    assert (elsewhere.weights.value_bytes or 0) > 0.8 * model.file_size_bytes
+    assert elsewhere.driver.value_bytes is None
+    assert elsewhere.unattributed.value_bytes is None
+    for other in (replace(unseen, processes=large), replace(unseen, unseen_makers=())):
+        (alone,) = analyse(History(), other, "1").servers
+        assert [split.device_id for split in alone.splits] == ["host"]
+
+
+def test_a_list_that_cannot_be_read_is_not_one_with_strangers() -> None:
+    closed = replace(card(0), processes=None)
+    assert "whose list cannot be read" in find(server(), (closed, HOST), own(GIB))[2]

@@ -1,7 +1,11 @@
 """Who made the accelerators on this machine's buses: whether a driver that is not there is missed."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
+from kvtop.domain.device import Device
+
+_MAKER_OF_BACKEND = {"nvml": "NVIDIA"}
 _MAKERS = {"0x10de": "NVIDIA", "0x1002": "AMD", "0x8086": "Intel"}
 _DISPLAY, _ACCELERATOR = "0x03", "0x12"
 """PCI base classes: display controllers, processing accelerators. Graphics on a processor's die count too."""
@@ -27,3 +31,8 @@ def accelerator_makers(root: Path = Path("/")) -> frozenset[str] | None:
     if (root / "dev/nvidiactl").exists() or (root / "dev/dxg").exists():
         found.add("NVIDIA")
     return frozenset(found) if slots or found else None
+
+
+def unseen_makers(makers: frozenset[str] | None, devices: Iterable[Device]) -> tuple[str, ...]:
+    """Those of whose cards no driver shows a device: a server may be on one of them."""
+    return tuple(sorted((makers or frozenset()) - {_MAKER_OF_BACKEND.get(device.backend, "") for device in devices}))
