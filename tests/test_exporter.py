@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -71,9 +72,12 @@ def test_both_formats_and_nothing_else(exporter: tuple[subprocess.Popen[str], st
     assert get(f"{base}/")[0] == 200
     assert get(f"{base}/etc/passwd")[0] == 404
     assert get(url, Host="evil.example")[0] == 403
-    post = urllib.request.Request(url, data=b"x", method="POST")
-    with pytest.raises(urllib.error.HTTPError, match="501"):
-        urllib.request.urlopen(post, timeout=60)
+    for method in ("POST", "PUT", "DELETE", "OPTIONS", "BREW"):
+        other = urllib.request.Request(url, data=b"x", method=method)
+        with pytest.raises(urllib.error.HTTPError, match="405") as refused:
+            urllib.request.urlopen(other, timeout=60)
+        assert refused.value.headers["Allow"] == "GET, HEAD"
+        assert refused.value.read() == b"Method Not Allowed\n"
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=120) == 0
 
@@ -85,6 +89,71 @@ def test_a_client_that_says_nothing_holds_nobody_up(exporter: tuple[subprocess.P
     assert get(url)[0] == 200
     for connection in silent:
         connection.close()
+
+
+ODD = (
+    (b"GET /metrics HTTP/1.0\r\n\r\n", b"HTTP/1.1 200"),
+    (b"GET http://[::1 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", b"HTTP/1.1 404"),
+    (b"GET /metrics HTTP/1.1\r\nHost: [::1\r\n\r\n", b"HTTP/1.1 403"),
+    (b"GET /<script> HTTP/1.1\r\nHost: localhost\r\n\r\n", b"HTTP/1.1 404"),
+    (b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 70_000 + b"\r\n\r\n", b"HTTP/1.1 431"),
+    (b"A" * 70_000 + b"\r\n\r\n", b"HTTP/1.1 414"),
+    (b"GARBAGE\r\n\r\n", b"Bad Request"),
+)
+
+
+def test_odd_requests_get_an_answer_and_leave_no_word(exporter: tuple[subprocess.Popen[str], str]) -> None:
+    process, url = exporter
+    port = int(url.rpartition(":")[2].partition("/")[0])
+    for asked, answered in ODD:
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
+            client.sendall(asked)
+            client.shutdown(socket.SHUT_WR)
+            said = client.recv(65536)
+        assert said.startswith(answered), (asked[:60], said[:60])
+        assert b"<script" not in said
+    for _ in range(20):  # clients that go away while they are answered
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
+            client.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert get(url)[0] == 200
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate(timeout=120)[1] == ""
+
+
+def test_many_connections_take_no_more_threads(exporter: tuple[subprocess.Popen[str], str]) -> None:
+    process, url = exporter
+    port = int(url.rpartition(":")[2].partition("/")[0])
+    silent = [socket.create_connection(("127.0.0.1", port), timeout=60) for _ in range(200)]
+    threads = re.search(r"^Threads:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text(encoding="ascii"), re.M)
+    assert threads is not None
+    assert int(threads[1]) < 100
+    for client in silent:
+        client.close()
+    ends = time.monotonic() + 120
+    while time.monotonic() < ends:
+        try:
+            assert get(url)[0] == 200
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    raise AssertionError("nobody is answered any more")
+
+
+def test_a_textfile_that_can_no_longer_be_written_does_not_stay(tmp_path: Path) -> None:
+    path = tmp_path / "kvtop.prom"
+    command = [*COMMAND, "--demo", "cpu_only", "--textfile", str(path), "--interval", "0.5"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    ends = time.monotonic() + 120
+    while not path.exists():
+        assert time.monotonic() < ends
+        time.sleep(0.05)
+    # No file may grow any more: it stands for a full disk, and root may write anywhere.
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (100, 100))
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert said == f"kvtop: {path}: cannot be written: File too large\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_textfile_is_whole_and_goes_with_the_exporter(tmp_path: Path) -> None:

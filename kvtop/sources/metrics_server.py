@@ -1,16 +1,25 @@
 """A small HTTP server for metrics: GET of one page, from memory, and nothing else."""
 
+import io
 import ipaddress
 import socket
+import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import urlsplit
 
 PATH = "/metrics"
 _INDEX = b"<!DOCTYPE html><title>kvtop</title><p><a href=/metrics>metrics</a></p>\n"
 _LINGER_SECONDS = 10.0
+"""For a whole request, however its bytes trickle in, and for a connection that asks nothing more."""
+
+_CONNECTIONS = 64
+"""More are closed at once: scrapers are a handful, and whoever opens more must not take the machine's threads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +35,37 @@ Render = Callable[[str], Page]
 """The page for a request's Accept header; called in the request's own thread."""
 
 
+_Request = socket.socket | tuple[bytes, socket.socket]
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     render: Render
     is_local: bool
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        super().__init__(address, handler)
+        self._free = threading.BoundedSemaphore(_CONNECTIONS)
+
+    def process_request(self, request: _Request, client_address: object) -> None:
+        """Answer in a thread of its own, where one is left."""
+        if self._free.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: _Request, client_address: object) -> None:
+        """The thread's work; its place is free afterwards."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def handle_error(self, request: _Request, client_address: object) -> None:  # noqa: ARG002  the server's signature
+        """A client that went away is no news; anything else is one line."""
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            print(f"kvtop: a request could not be answered: {type(error).__name__}: {error}", file=sys.stderr)
 
 
 class _Server6(_Server):
@@ -42,6 +78,23 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
     timeout = _LINGER_SECONDS
 
+    def setup(self) -> None:
+        """As usual, but what is read has a deadline."""
+        super().setup()
+        self._reader = _Reader(self.connection)
+        self.rfile = io.BufferedReader(self._reader)
+
+    def handle_one_request(self) -> None:
+        """One request, within its time."""
+        self._reader.ends = time.monotonic() + _LINGER_SECONDS
+        super().handle_one_request()
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
+        """A refusal in one line of plain text, without what was asked."""
+        status = HTTPStatus.METHOD_NOT_ALLOWED if code == HTTPStatus.NOT_IMPLEMENTED else HTTPStatus(code)
+        self.close_connection = True
+        self._send(Page(f"{status.phrase}\n".encode(), "text/plain", status), with_body=self.command != "HEAD")
+
     def do_GET(self) -> None:
         self._answer(with_body=True)
 
@@ -51,8 +104,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, *, with_body: bool) -> None:
         server = self.server
         assert isinstance(server, _Server), "made by MetricsServer"
-        path = urlsplit(self.path).path
-        if server.is_local and not _is_local(self.headers.get("Host", "")):
+        path = self.path.partition("?")[0].partition("#")[0]
+        host = self.headers.get("Host")
+        if server.is_local and host is not None and not _is_local(host):
             # A web page may have its own name point here; its scripts must not read what is meant for this machine.
             page = Page(b"this exporter listens for this machine only\n", "text/plain", 403)
         elif path == PATH:
@@ -61,15 +115,40 @@ class _Handler(BaseHTTPRequestHandler):
             page = Page(_INDEX, "text/html; charset=utf-8")
         else:
             page = Page(b"there is only /metrics\n", "text/plain", 404)
+        self._send(page, with_body=with_body)
+
+    def _send(self, page: Page, *, with_body: bool) -> None:
         self.send_response(page.status)
         self.send_header("Content-Type", page.content_type)
         self.send_header("Content-Length", str(len(page.body)))
+        if page.status == HTTPStatus.METHOD_NOT_ALLOWED:
+            self.send_header("Allow", "GET, HEAD")
+        if self.close_connection:
+            self.send_header("Connection", "close")
         self.end_headers()
         if with_body:
             self.wfile.write(page.body)
 
     def log_message(self, *_: object) -> None:
         """Scrapes are no news."""
+
+
+class _Reader(io.RawIOBase):
+    """A socket that is read until a moment: a client that sends a byte now and then holds no thread for ever."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self.ends = 0.0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401  any buffer: there is no type of it before 3.12
+        left = self.ends - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the request took too long")
+        self._connection.settimeout(left)
+        return self._connection.recv_into(buffer)
 
 
 class MetricsServer:
@@ -98,10 +177,8 @@ class MetricsServer:
 
 def _is_local(host: str) -> bool:
     """Whether a Host header or an address names this machine's loopback."""
-    name = urlsplit(f"//{host}").hostname or host if host.count(":") <= 1 or host.startswith("[") else host
-    if name == "localhost":
-        return True
     try:
-        return ipaddress.ip_address(name).is_loopback
+        name = urlsplit(f"//{host}").hostname or host if host.count(":") <= 1 or host.startswith("[") else host
+        return name == "localhost" or ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False

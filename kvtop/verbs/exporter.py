@@ -79,15 +79,16 @@ def run(args: argparse.Namespace) -> int:
     if args.listen is not None or args.textfile is None:
         _listen(args.listen or LISTEN, latest)
     try:
+        code = 0
         asyncio.run(_measure(args, config, latest))
     except OSError as error:
         place = f"{args.textfile}: cannot be written: " if args.textfile is not None else ""
         warn(f"{place}{error.strerror or error}")
-        os._exit(EXIT_FAILED)
+        code = EXIT_FAILED
     finally:
         if args.textfile is not None and latest.frame is not None:
             _remove(Path(args.textfile))
-    os._exit(0)
+    os._exit(code)
 
 
 def _remove(textfile: Path) -> None:
