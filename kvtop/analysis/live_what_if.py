@@ -111,6 +111,7 @@ def answer(standing: Standing, what_if: WhatIf, own: tuple[Measurement, ...] = (
         told.where,
         told.text,
         told.notes,
+        what_if != standing.base,
     )
 
 

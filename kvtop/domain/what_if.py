@@ -134,6 +134,7 @@ class WhatIfAnswer:
 
     `speed` and `evidence` are of the changed cache types; `evidence` None: not quantized, or nothing is planned.
     `where` says what `command` is (a command line, an environment, a line of a preset); `command_notes` what it cannot.
+    `is_turned`: anything is turned, be it only the length that is looked at.
     """
 
     server_id: str
@@ -145,8 +146,9 @@ class WhatIfAnswer:
     where: str
     command: str
     command_notes: tuple[str, ...] = ()
+    is_turned: bool = False
 
     @property
     def is_changed(self) -> bool:
-        """Whether anything is turned away from how the server runs."""
+        """Whether the server would be started with other options."""
         return bool(self.comparison.what_if.changes)

@@ -151,5 +151,8 @@ def _ollama(base: LaunchOptions, changes: Sequence[tuple[str, str | None]]) -> I
         if chosen is not None:
             lines.append(f"{variable}={ {'on': '1', 'off': '0'}.get(chosen, chosen) }")
     served = {"cache-type-k", "cache-type-v", *_CONTEXT, *_OLLAMA}
-    notes += [f"Ollama has no setting for --{name}" for name in changed if name not in served and name != "kv-unified"]
+    pool = base.value("kv-unified") or ("true" if base.get("parallel") is None else "false")
+    if changed.get("kv-unified") == pool:
+        served.add("kv-unified")
+    notes += [f"Ollama has no setting for --{name}" for name in changed if name not in served]
     return Instruction("the environment of `ollama serve`", "\n".join(lines), tuple(notes))

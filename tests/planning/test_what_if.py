@@ -193,6 +193,10 @@ def test_under_ollama_and_a_router_other_places_are_named() -> None:
     mixed = instruction(Host.OLLAMA, base, (("cache-type-k", "q8_0"), ("ubatch-size", "64")), argv)
     assert mixed.text == ""
     assert len(mixed.notes) == 2
+    pool = instruction(Host.OLLAMA, base, (("parallel", "5"), ("kv-unified", "true")), argv)
+    assert pool.text.splitlines() == ["OLLAMA_CONTEXT_LENGTH=3276", "OLLAMA_NUM_PARALLEL=5"]
+    assert pool.notes == ("Ollama has no setting for --kv-unified",)
+    assert instruction(Host.OLLAMA, base, (("parallel", "5"), ("kv-unified", "false")), argv).notes == ()
     preset = instruction(Host.ROUTER, base, changes, argv)
     assert "ctx-size = 32768" in preset.text
 

@@ -96,8 +96,8 @@ def _whole(text: str | None, default: int) -> int:
 
 
 TURNS: Mapping[str, tuple[str, Callable[[WhatIf, MemoryPlan | None, int], WhatIf | None]]] = {
-    "type_k": ("K cache type", _type("cache-type-k")),
-    "type_v": ("V cache type", _type("cache-type-v")),
+    "type_k": ("cache type of K", _type("cache-type-k")),
+    "type_v": ("cache type of V", _type("cache-type-v")),
     "context": ("context", _context),
     "context_fine": ("context, finer", _context_fine),
     "slots": ("slots", _slots),

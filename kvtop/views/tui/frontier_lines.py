@@ -58,8 +58,9 @@ def _about(found: Frontier, cursor: tuple[int, int], width: int) -> list[Line]:
         lines += [(Piece(part, "error"),) for part in wrap(row.refusal, width)]
     elif cell.needed is not None:
         needed = cell.needed
-        span = f"{bytes_text(needed.low_bytes)} to {bytes_text(needed.high_bytes)}"
-        lines.append((Piece(clip(f"needs {bytes_text(needed.value_bytes)} on the tightest device ({span})", width)),))
+        low, high = bytes_text(needed.low_bytes), bytes_text(needed.high_bytes)
+        span = f" ({low} to {high})" if low != high else ""
+        lines.append((Piece(clip(f"needs {bytes_text(needed.value_bytes)} on the tightest device{span}", width)),))
     changes = ", ".join(f"{name} {'as by default' if value is None else value}" for name, value in cell.changes)
     lines += [(Piece(part, "faint"),) for part in wrap(f"changes: {changes or 'none, it runs like this now'}", width)]
     told = "fits: also at the high end of the estimate; tight: unless it is at its high end; •: as it is now"

@@ -1,5 +1,6 @@
 """The What-if screen as lines: the dials, now beside then on every device, quality, speed and the command."""
 
+import re
 from dataclasses import replace
 
 from kvtop.domain.cache_speed import Speed
@@ -57,6 +58,7 @@ _VERDICTS = {
     Fit.TOO_LARGE: ("error", "does not fit"),
     Fit.UNKNOWN: ("faint", "whether it fits is unknown"),
 }
+_NUMBER = re.compile(r"\d+")
 _SPEED_ROLES = {Speed.FINE: "", Speed.UNKNOWN: "faint", Speed.ON_CPU: "error"}
 
 
@@ -71,7 +73,7 @@ def what_if_lines(answer: WhatIfAnswer, shown_keys: dict[str, str], width: int) 
     for name, device in _alike(compared.devices):
         lines += [(), *_device_lines(name, device, width)]
     if isinstance(compared.then, MemoryPlan):
-        lines += _sequence_lines(compared, width)
+        lines += _sequence_lines(answer, width)
     lines += _quality(answer, width)
     if answer.is_changed:
         lines += _command(answer, shown_keys, width)
@@ -202,10 +204,37 @@ def _fit_line(device: DeviceChange, width: int) -> Line:
     return _text(clip(f"  {words}{rest}{span}", width), role)
 
 
-def _sequence_lines(compared: Comparison, width: int) -> list[Line]:
+def _sequence_lines(answer: WhatIfAnswer, width: int) -> list[Line]:
+    compared = answer.comparison
     now, then = _sequences(compared.now), _sequences(compared.then)
     text = then if now == then else f"{now} → {then}"
-    return [(), (Piece("room for ", "faint"), Piece(clip(text, width - 9), "" if now == then else "strong"))]
+    lines: list[Line] = [
+        (),
+        (Piece("room for ", "faint"), Piece(clip(text, width - 9), "" if now == then else "strong")),
+    ]
+    brought = _brought(compared)
+    for told in (*_kept_lines(answer), *brought):
+        lines += [_text(part, "warning" if told in brought else "faint") for part in wrap(told, width)]
+    return lines
+
+
+def _brought(compared: Comparison) -> list[str]:
+    """What is to be minded then and is not now; with another number in it, it is the same."""
+    if not isinstance(compared.then, MemoryPlan):
+        return []
+    before = {_NUMBER.sub("", it) for it in (compared.now.warnings if compared.now is not None else ())}
+    return [it for it in compared.then.warnings if _NUMBER.sub("", it) not in before]
+
+
+def _kept_lines(answer: WhatIfAnswer) -> list[str]:
+    """mlx_lm.server keeps the caches of finished sequences: as much again for each, where they are as long."""
+    plan = answer.comparison.then
+    kept = next((dial.then for dial in answer.dials if dial.dial == "slots"), "")
+    if not isinstance(plan, MemoryPlan) or plan.engine != "mlx" or not kept.isdigit():
+        return []
+    sizes = [part.kv_cache_bytes for part in plan.devices]
+    most = UNKNOWN_TEXT if None in sizes else bytes_text(sum(it or 0 for it in sizes) * int(kept))
+    return [f"beside it up to {kept} finished ones are kept: up to {most} more where they are as long"]
 
 
 def _sequences(plan: object) -> str:

@@ -92,6 +92,32 @@ async def test_every_key_of_the_screen_turns_what_it_says_and_zero_goes_back() -
             assert not changes()
 
 
+async def test_zero_takes_back_a_length_that_is_only_looked_at() -> None:
+    """MLX has no option for it: nothing changes in the command, and it is turned all the same."""
+    app, desk = demo_app("mac_mlx")
+    async with app.run_test(size=(100, 44)) as pilot:
+        await pilot.press("w")
+        await pilot.pause()
+
+        def length() -> str:
+            found = desk.ask("127.0.0.1:8080")
+            assert isinstance(found, WhatIfAnswer)
+            return next(dial.then for dial in found.dials if dial.dial == "context")
+
+        start = length()
+        await pilot.press("left_square_bracket")
+        assert length() != start
+        await pilot.press("0")
+        assert length() == start
+
+
+async def test_kept_sequences_and_what_a_change_brings_are_told() -> None:
+    turned = await page("mac_mlx", ("w", "k", "s", "B", "B", "B"))
+    assert "up to 5 finished ones are kept: up to 25.0 GiB more" in turned
+    assert "--kv-bits has no effect on a sequence of 32768 tokens" in turned
+    assert "--kv-bits has no effect" not in await page("mac_mlx", ("w", "k", "s"))
+
+
 async def test_enter_adopts_the_cell_and_the_numbers_are_the_same() -> None:
     app, desk = demo_app("rtx4090_llamacpp")
     async with app.run_test(size=(100, 44)) as pilot:

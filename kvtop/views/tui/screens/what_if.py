@@ -36,8 +36,9 @@ class WhatIfScreen(PageScreen):
     def works(self, action: str) -> bool:
         if action in {"turn", "reset", "copy", "recommend"}:
             answer = self._answer()
-            changes_only = action in {"reset", "copy"}
-            return isinstance(answer, WhatIfAnswer) and (answer.is_changed or not changes_only)
+            if not isinstance(answer, WhatIfAnswer):
+                return False
+            return {"reset": answer.is_turned, "copy": answer.is_changed}.get(action, True)
         return super().works(action)
 
     def _answer(self) -> WhatIfAnswer | str:
