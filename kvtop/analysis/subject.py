@@ -14,7 +14,7 @@ from kvtop.planning.any_engine import plan_launch
 from kvtop.planning.cache_speed import backend_of, build_number
 from kvtop.planning.llamacpp.architectures import NO_CACHE, RECURRENT
 from kvtop.planning.llamacpp.hparams import HParams
-from kvtop.planning.llamacpp.prepared import PreparedModel
+from kvtop.planning.llamacpp.prepared import PreparedModel, overridden_model
 from kvtop.planning.llamacpp.settings import LlamaSettings
 
 
@@ -91,7 +91,17 @@ class Subject:
     @property
     def hparams(self) -> HParams | None:
         """The hyperparameters of a GGUF model, where kvtop has rules for it."""
-        return self.model.hparams if isinstance(self.model, PreparedModel) else None
+        return None if self.prepared is None else self.prepared.hparams
+
+    @property
+    def prepared(self) -> PreparedModel | None:
+        """A GGUF model as the engine reads it, `--override-kv` applied."""
+        if not isinstance(self.model, PreparedModel):
+            return None
+        try:
+            return overridden_model(self.model, self.value("override-kv"))
+        except (ValueError, UnknownArchitectureError):
+            return self.model
 
     @property
     def caches_tokens(self) -> bool:

@@ -21,7 +21,6 @@ from kvtop.analysis.subject import Subject
 from kvtop.domain.plan import DevicePlan, MemoryPlan
 from kvtop.domain.plan_answer import Fit, room_of
 from kvtop.planning.llamacpp.largest_context import largest_context
-from kvtop.planning.llamacpp.prepared import PreparedModel
 
 ENGINES: tuple[str, ...] = ("llama.cpp",)
 READS_LAUNCH = True
@@ -75,13 +74,14 @@ def _on_device(subject: Subject) -> str:
     """Where the cache has no room beside the rest, with the largest context that has."""
     left = left_out(subject, "kv-offload")
     whole = subject.plan_with(kv_offload=None)
-    if whole is None or not isinstance(subject.model, PreparedModel) or not subject.devices:
+    model = subject.prepared
+    if whole is None or model is None or not subject.devices:
         return f"{left}; if the device is full, a smaller -c or a quantized cache first"
     rooms = {it.name: it.total_bytes if it.free_bytes is None else it.free_bytes for it in subject.devices}
     if all(room_of(part, rooms.get(part.name)).fit in {Fit.FITS, Fit.UNKNOWN} for part in _accelerators(whole)):
         return left
     settings = replace(subject.llama, kv_offload=True)
-    most = largest_context(subject.model, settings, subject.devices, rooms, subject.draft).tokens
+    most = largest_context(model, settings, subject.devices, rooms, subject.draft).tokens
     return f"{left}, with -c {most}" if most else "smaller weights first: the device has no room for the cache"
 
 

@@ -13,8 +13,6 @@ Fix: `-c` at the trained length; to extend a model that can be, `--override-kv A
 Fires on: `-c 262144 -np 1` on a model of 131072. Quiet on: `-c 131072` there.
 """
 
-import re
-
 from kvtop.analysis.amounts import all_bytes, exact
 from kvtop.analysis.ruling import Example, Found, Lacks, Outcome
 from kvtop.analysis.subject import Subject
@@ -23,7 +21,6 @@ ENGINES: tuple[str, ...] = ("llama.cpp",)
 READS_LAUNCH = True
 FIRES = Example("llama-server -m MODEL -c 262144 -np 1", gpus=("80GiB",), model="llama-3.1-8b")
 QUIET = Example("llama-server -m MODEL -c 131072 -np 1", gpus=("80GiB",), model="llama-3.1-8b")
-_OVERRIDE = re.compile(r"\.context_length=int:(\d+)")
 
 
 def check(subject: Subject) -> Outcome:
@@ -34,8 +31,7 @@ def check(subject: Subject) -> Outcome:
     plan, hparams = subject.plan, subject.hparams
     if hparams is None or plan is None or plan.context is None:
         return Lacks(f"the trained context is unknown: {subject.model_note if hparams is None else subject.plan_note}")
-    overridden = _OVERRIDE.search(subject.value("override-kv") or "")
-    trained = int(overridden[1]) if overridden else hparams.n_ctx_train
+    trained = hparams.n_ctx_train
     context = plan.context
     if trained <= 0 or context.n_ctx_seq <= trained:
         return None

@@ -21,7 +21,6 @@ from kvtop.analysis.subject import Observed, Subject
 from kvtop.domain.plan import MemoryPlan
 from kvtop.domain.plan_answer import Fit, room_of
 from kvtop.planning.llamacpp.largest_context import largest_context
-from kvtop.planning.llamacpp.prepared import PreparedModel
 
 ENGINES: tuple[str, ...] = ("llama.cpp",)
 READS_LAUNCH = True
@@ -42,8 +41,8 @@ def check(subject: Subject) -> Outcome:
     if not rooms:
         what = "the host's memory is unknown" if subject.are_devices_known else "say --gpu"
         return Lacks(f"whether --fit will shrink the context depends on the device: {what}")
-    plan, model = subject.plan, subject.model
-    if plan is None or plan.context is None or not isinstance(model, PreparedModel):
+    plan, model = subject.plan, subject.prepared
+    if plan is None or plan.context is None or model is None:
         return Lacks(f"the size of the trained context is unknown: {subject.plan_note}")
     short = [name for name, room in rooms.items() if _is_short(plan, name, room)]
     if not short:

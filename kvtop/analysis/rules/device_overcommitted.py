@@ -24,7 +24,6 @@ from kvtop.domain.plan import DevicePlan, MemoryPlan, PlanDevice
 from kvtop.domain.plan_answer import Fit, room_of
 from kvtop.planning.llamacpp.context import sequences_apart
 from kvtop.planning.llamacpp.largest_context import largest_context
-from kvtop.planning.llamacpp.prepared import PreparedModel
 
 ENGINES: tuple[str, ...] = ("llama.cpp", "vllm", "mlx")
 READS_LAUNCH = True
@@ -104,8 +103,8 @@ def _what_fits(subject: Subject) -> tuple[str, ...]:
     plan = subject.plan_with(cache_type_k="q8_0", cache_type_v="q8_0", flash_attn=None) if smaller else None
     if plan is not None and all(room_of(part, rooms.get(part.name)).fit is Fit.FITS for part in _cards(plan)):
         found.append(smaller)
-    if isinstance(subject.model, PreparedModel):
-        most = largest_context(subject.model, subject.llama, subject.devices, rooms, subject.draft)
+    if subject.prepared is not None:
+        most = largest_context(subject.prepared, subject.llama, subject.devices, rooms, subject.draft)
         now = subject.plan.context.n_ctx if subject.plan is not None and subject.plan.context is not None else 0
         if 0 < most.tokens < now:
             found.append(f"-c {most.tokens}")
