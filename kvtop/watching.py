@@ -25,6 +25,8 @@ __all__ = ["config_of", "warn"]  # what every verb needs, from its light place
 
 WARM_UP_SECONDS = 8.0
 """The second of a scenario that a snapshot shows: requests are running and rates exist."""
+APART_SECONDS = 2.2
+"""Between two looks: growth is told from two seconds on."""
 
 
 def poller_options(args: argparse.Namespace, config: Config) -> PollerOptions:
@@ -117,16 +119,19 @@ def _at(chosen: "Scenario | None", second: float) -> Sample:
     return chosen.at(second)
 
 
-def first_samples(args: argparse.Namespace, config: Config) -> tuple[Sample, ...]:
-    """What one look needs: a Sample of this host, or seconds 7 and 8 of a scenario, so that it has rates."""
+def first_samples(args: argparse.Namespace, config: Config, looks: int = 1) -> tuple[Sample, ...]:
+    """What one look needs: a Sample of this host, or seconds 7 and 8 of a scenario, so that it has rates.
+
+    With more `looks` at this host, they are far enough apart for growth to be told.
+    """
     if args.prometheus is not None:
         from kvtop.sources.fleet import take_fleet_sample  # noqa: PLC0415  only with --prometheus
 
         taken: tuple[Sample, ...] = (take_fleet_sample(fleet_options(args, config)),)
     elif args.demo is None:
-        from kvtop.sources.poller import take_sample  # noqa: PLC0415
+        from kvtop.sources.poller import take_samples  # noqa: PLC0415
 
-        taken = (take_sample(poller_options(args, config)),)
+        taken = take_samples(poller_options(args, config), looks, APART_SECONDS)
     else:
         chosen = _scenario(args)
         taken = tuple(chosen.at(second) for second in (WARM_UP_SECONDS - 1, WARM_UP_SECONDS))
@@ -142,9 +147,9 @@ def scenario_samples(args: argparse.Namespace, config: Config, seconds: float) -
         yield sample if names is None else names.anonymised(sample)
 
 
-def one_frame(args: argparse.Namespace, config: Config) -> Frame:
+def one_frame(args: argparse.Namespace, config: Config, looks: int = 1) -> Frame:
     """One frame of this host, or second 8 of a scenario."""
-    return last_frame(first_samples(args, config), suppressions_of(config))
+    return last_frame(first_samples(args, config, looks), suppressions_of(config))
 
 
 def suppressions_of(config: Config) -> tuple[Suppression, ...]:

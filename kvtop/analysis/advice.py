@@ -43,7 +43,9 @@ def left_out(subject: Subject, name: str) -> str:
         return f"unset {option.detail}"
     if option.origin is Origin.FILE:
         return f"take {name} out of {option.detail if '/' in option.detail else 'the configuration file'}"
-    return f"leave {option.detail or f'--{name}'} out"
+    if option.origin is Origin.ARGV and option.detail:
+        return f"leave {option.detail} out"
+    return f"leave --{'no-' if option.value == 'false' else ''}{name} out"
 
 
 def any_of(*parts: str) -> str:

@@ -1,12 +1,14 @@
 """Asks every rule about a subject. Pure: what was suppressed, and why, is a value too."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from kvtop.analysis.lint_result import SEVERITIES, LintResult, Suppression
 from kvtop.analysis.rules import RULES
 from kvtop.analysis.ruling import Found, Lacks, Rule
 from kvtop.analysis.subject import Subject
 from kvtop.domain.frame import Finding, NotEvaluated
+from kvtop.domain.launch import LaunchOptions
 
 
 def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
@@ -29,7 +31,8 @@ def lint(subject: Subject, suppressions: Sequence[Suppression] = (), *, changing
             continue
         outcome: Found | Lacks | None
         if module.READS_LAUNCH and (subject.launch is None or _lacks_settings(rule, subject)):
-            outcome = Lacks("the launch options of this server are unknown")
+            told = _as_stated(rule, subject)
+            outcome = Lacks("the launch options of this server are unknown") if told is None else module.check(told)
         else:
             outcome = module.check(subject)
         if isinstance(outcome, Lacks):
@@ -45,6 +48,13 @@ def lint(subject: Subject, suppressions: Sequence[Suppression] = (), *, changing
         else:
             suppressed.append((finding, reason))
     return LintResult(ordered(findings), tuple(missing), tuple(suppressed), asked)
+
+
+def _as_stated(rule: Rule, subject: Subject) -> Subject | None:
+    """With what the endpoint states for its launch, where that is all that the rule needs."""
+    if not rule.enough or subject.launch is not None or not rule.enough <= {it.name for it in subject.stated}:
+        return None
+    return replace(subject, launch=LaunchOptions(subject.engine, subject.stated))
 
 
 def _lacks_settings(rule: Rule, subject: Subject) -> bool:

@@ -32,7 +32,16 @@ def with_findings(
     """The view with what every rule says of it."""
     subject = _subject(plans, view, sample, devices)
     lasting = subject.observed if subject.observed is not None else Observed()
-    key = (subject.launch, subject.plan, id(subject.model), id(subject.draft), devices, lasting, subject.environ)
+    key = (
+        subject.launch,
+        subject.stated,
+        subject.plan,
+        id(subject.model),
+        id(subject.draft),
+        devices,
+        lasting,
+        subject.environ,
+    )
     known = memory.settled.get(view.reading.id)
     if known is None or known[0] != key:
         known = (key, lint(subject, memory.suppressions, changing=False))
@@ -40,7 +49,11 @@ def with_findings(
     seen = _observed(memory, view, before, sample, lasting)
     result = known[1] + lint(replace(subject, observed=seen), memory.suppressions, changing=True)
     return replace(
-        view, findings=ordered(result.findings), not_evaluated=result.not_evaluated, rules_asked=result.asked
+        view,
+        findings=ordered(result.findings),
+        not_evaluated=result.not_evaluated,
+        rules_asked=result.asked,
+        suppressed=result.suppressed,
     )
 
 
@@ -75,8 +88,12 @@ def _subject(plans: PlanMemory, view: ServerView, sample: Sample, devices: tuple
             listeners=_listeners(own),
         ),
     )
+    subject = replace(subject, stated=reading.stated)
     if reading.launch is None:
         return subject
+    if reading.is_remote:
+        # What metrics tell of it is enough to plan with, and never the whole command line.
+        return replace(subject, effective=replace(reading.launch, errors=()))
     # It runs, so whatever this version's rules would complain of, its own build did not.
     launch = replace(reading.launch, errors=())
     effective = replace(live_launch(replace(reading, launch=launch)), errors=())
@@ -106,6 +123,7 @@ def _observed(
         filling=view.time_to_full.cause,
         seconds_to_full=view.time_to_full.seconds,
         waiting_for_memory=counters.requests_waiting_for_memory,
+        requests_running=counters.requests_processing,
         is_preempting=None if total is None or earlier is None else total > earlier,
         preemptions_total=total,
         longest_sequence_tokens=None if counters.sequence_tokens_max is None else int(counters.sequence_tokens_max),

@@ -67,11 +67,15 @@ class RuleModule(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule of the list. `code` is never reused. `changes`: it reads what moves from tick to tick."""
+    """One rule of the list. `code` is never reused. `changes`: it reads what moves from tick to tick.
+
+    `enough`: options that a rule needs no others beside, so that an endpoint that states them is enough.
+    """
 
     code: str
     module: RuleModule
     changes: bool = False
+    enough: frozenset[str] = frozenset()
 
     @property
     def slug(self) -> str:

@@ -30,6 +30,7 @@ class Observed:
     filling: str = ""
     seconds_to_full: float | None = None
     waiting_for_memory: float | None = None
+    requests_running: float | None = None
     is_preempting: bool | None = None
     preemptions_total: float | None = None
     longest_sequence_tokens: int | None = None
@@ -60,6 +61,8 @@ class Subject:
     launch: LaunchOptions | None
     effective: LaunchOptions | None = None
     """What a running server has made of its launch (a context that was fitted), for what-ifs; None: the launch."""
+    stated: tuple[LaunchOption, ...] = ()
+    """What the endpoint says of the options where `launch` is None; for the rules that this is enough for."""
     complaints: tuple[str, ...] = ()
     settings: LlamaSettings | None = None
     model: PreparedModel | Checkpoint | None = None

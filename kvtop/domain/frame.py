@@ -128,6 +128,8 @@ class ServerView:
     not_evaluated: tuple[NotEvaluated, ...] = ()
     rules_asked: int = 0
     """How many rules could be asked, whatever they answered."""
+    suppressed: tuple[tuple[Finding, str], ...] = ()
+    """What a person has decided against, with the reason."""
     verdict: Verdict = NO_VERDICT
     headroom: Headroom = NO_HEADROOM
     time_to_full: TimeToFull = NOT_KNOWN_YET

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from kvtop.domain.engine_report import HostedModel, MemoryReport, PoolReport, Rank
-from kvtop.domain.launch import LaunchOptions
+from kvtop.domain.launch import LaunchOption, LaunchOptions
 
 
 class ServerState(StrEnum):
@@ -90,6 +90,8 @@ class ServerReading:
     pids: tuple[int, ...] = ()
     model: ModelFacts = ModelFacts()
     launch: LaunchOptions | None = None
+    stated: tuple[LaunchOption, ...] = ()
+    """Options that the endpoint itself states; never all of them."""
     slot_context_tokens: int | None = None
     slot_count: int | None = None
     slots: tuple[Slot, ...] | None = None

@@ -182,15 +182,24 @@ class Poller:
 
 def take_sample(options: PollerOptions) -> Sample:
     """One Sample, with time enough for a first answer of everything."""
+    return take_samples(options, 1)[0]
 
-    async def once() -> Sample:
+
+def take_samples(options: PollerOptions, looks: int, apart_seconds: float = 0.0) -> tuple[Sample, ...]:
+    """The same more than once, so that what moves can be told; once where there is no server."""
+
+    async def taken() -> tuple[Sample, ...]:
         poller = Poller(replace(options, deadline_seconds=3.0))
         try:
-            return await poller.sample(PATIENCE_SECONDS)
+            found = [await poller.sample(PATIENCE_SECONDS)]
+            while len(found) < looks and found[0].servers:
+                await asyncio.sleep(apart_seconds)
+                found.append(await poller.sample())
+            return tuple(found)
         finally:
             await poller.aclose()
 
-    return asyncio.run(once())
+    return asyncio.run(taken())
 
 
 _SILENT = frozenset({ServerState.ERROR, ServerState.UNREACHABLE})

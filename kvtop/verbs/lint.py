@@ -19,7 +19,8 @@ ANY_NUMBER = "1"
 EXIT_OK, EXIT_FINDINGS, EXIT_USAGE, EXIT_NOTHING = 0, 1, 2, 3
 
 _EPILOG = """\
-Without a command: the servers of this machine, or of --url and --demo. With one: as it
+Without a command: the servers of this machine, or of --url and --demo, looked at twice
+within three seconds, so that what moves is told. With one: as it
 would start here, or on the devices of --gpu. A model file that is missing only leaves
 the rules that need it unasked; nothing is started, and only local files are read.
 
@@ -109,12 +110,13 @@ def _of_command(words: Sequence[str], gpus: Sequence[str], suppressions: Sequenc
 def _of_this_machine(args: argparse.Namespace) -> LintResult:
     from kvtop.watching import config_of, one_frame, warn  # noqa: PLC0415  sources, only for live servers
 
-    frame = one_frame(args, config_of(args))
+    frame = one_frame(args, config_of(args), looks=2)
     if not frame.servers:
         warn("no server found to lint; add endpoints with --url, or give a command: kvtop lint -- COMMAND")
     return LintResult(
         findings=tuple(it for view in frame.servers for it in view.findings),
         not_evaluated=tuple(it for view in frame.servers for it in view.not_evaluated),
+        suppressed=tuple(it for view in frame.servers for it in view.suppressed),
         asked=sum(view.rules_asked for view in frame.servers),
     )
 

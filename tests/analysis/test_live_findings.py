@@ -6,9 +6,10 @@ from kvtop.analysis.analyse import History, analyse
 from kvtop.analysis.finding_memory import FindingMemory
 from kvtop.analysis.lint_result import Suppression
 from kvtop.domain.frame import ServerView
+from kvtop.domain.launch import LaunchOption, Origin
 from kvtop.domain.process import Listener
 from kvtop.domain.sample import Sample
-from kvtop.domain.server import ServerReading
+from kvtop.domain.server import Counters, ServerReading
 from kvtop.sources.demo import scenario
 
 
@@ -90,3 +91,58 @@ def test_a_small_share_of_a_card_that_others_use_too_is_no_waste() -> None:
     assert not any("memory-utilization-unused" in _slugs(view) for view in shared)
     alone = analyse(History(), scenario("h100x8_vllm_tp").at(8.0), "1").servers
     assert any("memory-utilization-unused" in _slugs(view) for view in alone)
+
+
+def _stated(**options: str) -> tuple[LaunchOption, ...]:
+    return tuple(
+        LaunchOption(name.replace("_", "-"), value, Origin.ENDPOINT, "metrics") for name, value in options.items()
+    )
+
+
+def test_what_an_endpoint_states_is_enough_for_rules_that_need_no_more() -> None:
+    sample = scenario("h100x8_vllm_tp").at(8.0)
+    told = _stated(kv_cache_dtype="auto", enable_prefix_caching="false", num_gpu_blocks_override="512")
+    view = _view(_with(sample, replace(sample.servers[0], launch=None, pids=(), is_remote=True, stated=told)))
+    found = {it.slug: it for it in view.findings}
+    assert found["prefix-caching-off"].severity == "info"
+    assert "embedding" in found["prefix-caching-off"].message
+    assert "metrics" in found["blocks-overridden"].evidence
+    missing = {it.slug for it in view.not_evaluated}
+    assert {"exposed-without-key", "memory-utilization-unused", "fp8-uncalibrated-scales"} <= missing
+    assert not missing & found.keys()
+
+
+def test_a_launch_that_metrics_tell_in_part_is_no_command_line() -> None:
+    sample = scenario("h100x8_vllm_tp").at(8.0)
+    view = _view(_with(sample, replace(sample.servers[0], is_remote=True)))
+    assert "exposed-without-key" in {it.slug for it in view.not_evaluated}
+
+
+def test_a_remote_llama_server_says_whether_it_has_metrics() -> None:
+    sample = scenario("rtx4090_llamacpp").at(8.0)
+    remote = replace(sample.servers[0], launch=None, counters=Counters(), stated=_stated(metrics="false"))
+    assert "metrics-disabled" in _slugs(_view(_with(sample, remote)))
+    unsaid = replace(remote, stated=())
+    assert "metrics-disabled" in {it.slug for it in _view(_with(sample, unsaid)).not_evaluated}
+
+
+def test_preemptions_show_from_the_second_look_on() -> None:
+    sample = scenario("h100x8_vllm_tp").at(8.0)
+    counters = replace(sample.servers[0].counters, requests_waiting_for_memory=0.0, preemptions_total=12.0)
+    history = History()
+    first = _view(_with(sample, replace(sample.servers[0], counters=counters)), history)
+    assert "preemption-thrash" in {it.slug for it in first.not_evaluated}
+    later = replace(sample, taken_at=sample.taken_at + 2)
+    still = _view(_with(later, replace(sample.servers[0], counters=counters)), history)
+    assert "preemption-thrash" not in {it.slug for it in still.not_evaluated} | _slugs(still)
+    risen = replace(counters, preemptions_total=13.0)
+    latest = replace(sample, taken_at=sample.taken_at + 4)
+    found = {it.slug: it for it in _view(_with(latest, replace(sample.servers[0], counters=risen)), history).findings}
+    assert "13 preemptions" in found["preemption-thrash"].evidence
+    assert "--max-num-seqs" in found["preemption-thrash"].fix
+
+
+def test_what_was_decided_against_keeps_its_reason() -> None:
+    history = History(findings=FindingMemory((Suppression("slots-multiply-window", "four users"),)))
+    view = _view(scenario("rtx4090_llamacpp").at(8.0), history)
+    assert [(it.slug, reason) for it, reason in view.suppressed] == [("slots-multiply-window", "four users")]

@@ -12,6 +12,7 @@ Fix: a larger context or pool, fewer requests at once, or a quantized cache.
 Fires on: a pool that is 97 % full. Quiet on: one that is half full and steady.
 """
 
+from kvtop.analysis.roomier import roomier_context, roomier_pool
 from kvtop.analysis.ruling import Example, Found, Lacks, Outcome
 from kvtop.analysis.subject import Observed, Subject
 from kvtop.text import duration_text
@@ -41,5 +42,13 @@ def check(subject: Subject) -> Outcome:
         f"the KV cache is nearly full: {', '.join(part for part in (ratio, when) if part)}",
         evidence=ratio or when,
         cost="requests that are cut or computed again",
-        fix="a larger context or pool, fewer requests at once, or a quantized cache",
+        fix=_fix(subject, seen),
     )
+
+
+def _fix(subject: Subject, seen: Observed) -> str:
+    if subject.engine == "vllm":
+        return roomier_pool(subject, seen)
+    if subject.engine == "llama.cpp" and subject.settings is not None:
+        return roomier_context(subject)
+    return "a larger context or pool, or fewer requests at once"

@@ -37,4 +37,9 @@ def check(subject: Subject) -> Outcome:
         )
     if subject.value("metrics") == "true":
         return None
-    return Found("info", "/metrics is off, so token counters and rates are unknown", "no --metrics", fix="--metrics")
+    return Found(
+        "info",
+        "/metrics is off, so token counters and rates are unknown",
+        subject.said("metrics") or "no --metrics",
+        fix="--metrics",
+    )

@@ -12,6 +12,7 @@ Fix: fewer `--max-num-seqs` or `--max-num-batched-tokens`, a larger `--gpu-memor
 Fires on: a rising preemption counter. Quiet on: a pool with room.
 """
 
+from kvtop.analysis.roomier import roomier_pool
 from kvtop.analysis.ruling import Example, Found, Lacks, Outcome
 from kvtop.analysis.subject import Observed, Subject
 
@@ -31,12 +32,16 @@ def check(subject: Subject) -> Outcome:
         return Lacks("the server exports neither preemptions nor waiting requests")
     full = seen.used_ratio is not None and seen.used_ratio > FULL_RATIO
     if not seen.is_preempting and not (full and seen.waiting_for_memory):
+        if seen.is_preempting is None and seen.preemptions_total != 0:
+            return Lacks("whether the count of preemptions rises shows from the second look on")
         return None
     evidence = f"pool {seen.used_ratio or 0:.0%} full, {seen.waiting_for_memory or 0:.0f} requests wait for memory"
     return Found(
         "warning",
-        "requests are preempted: the pool is too small for what runs at once, and their tokens are computed again",
+        "requests are preempted: the pool is too small for what runs at once, and their tokens are computed again"
+        if seen.is_preempting
+        else "requests wait for memory in a full pool: vLLM preempts those that run, and its count of that lags behind",
         evidence=f"{evidence}, {seen.preemptions_total or 0:.0f} preemptions since the start",
         cost="tokens computed twice",
-        fix="a smaller --max-num-seqs, --kv-cache-dtype fp8 where the card takes it, or a larger pool",
+        fix=roomier_pool(subject, seen),
     )

@@ -16,6 +16,7 @@ from kvtop.analysis.advice import left_out
 from kvtop.analysis.ruling import Example, Found, Outcome
 from kvtop.analysis.subject import Subject
 from kvtop.analysis.vllm_pool import serves_text
+from kvtop.domain.launch import Origin
 
 ENGINES: tuple[str, ...] = ("vllm",)
 READS_LAUNCH = True
@@ -27,10 +28,14 @@ def check(subject: Subject) -> Outcome:
     """Needs only the option; embedding models have no use for it."""
     if subject.value("enable-prefix-caching") != "false" or not serves_text(subject):
         return None
+    option = subject.option("enable-prefix-caching")
+    by_hand = option is not None and option.origin is not Origin.ENDPOINT
+    said = subject.said("enable-prefix-caching")
     return Found(
-        "warning",
-        "prefix caching is off: the same system prompt is computed again for every request",
-        evidence=subject.said("enable-prefix-caching").replace(" false", ""),
+        "warning" if by_hand else "info",
+        "prefix caching is off: the same system prompt is computed again for every request"
+        + ("" if by_hand else " (some models and all embedding ones go without by themselves)"),
+        evidence=said.replace(" false", "") if by_hand else said,
         cost="prompt tokens computed again",
         fix=f"{left_out(subject, 'enable-prefix-caching')}, unless this is a benchmark",
     )

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from kvtop.domain.engine_report import HostedModel
-from kvtop.domain.launch import LaunchOptions
+from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.server import Counters, ModelFacts, ServerReading, ServerState, Slot
 from kvtop.planning.command import process_command
 from kvtop.planning.llamacpp.options import config_paths, parse_llama_server
@@ -119,6 +119,7 @@ def read(known: Known) -> ServerReading:
         pids=known.pids,
         model=_model(facts, known.replies.get(MODELS), known.options),
         launch=_launch_as(engine, known.options),
+        stated=_stated(facts),
         slot_context_tokens=whole(settings.get("n_ctx")) or None,
         slot_count=whole(facts.get("total_slots")),
         slots=_slots(known.replies.get(SLOTS)) if state is ServerState.READY else None,
@@ -143,6 +144,13 @@ def _hosted(reply: Reply | None) -> tuple[HostedModel, ...]:
                 )
             )
     return tuple(found)
+
+
+def _stated(facts: Mapping[str, object]) -> tuple[LaunchOption, ...]:
+    has_metrics = facts.get("endpoint_metrics")
+    if not isinstance(has_metrics, bool):
+        return ()
+    return (LaunchOption("metrics", str(has_metrics).lower(), Origin.ENDPOINT, f"{PROPS} endpoint_metrics"),)
 
 
 def _launch_as(engine: str, options: LaunchOptions | None) -> LaunchOptions | None:

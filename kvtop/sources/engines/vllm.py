@@ -112,6 +112,7 @@ def read(known: Known) -> ServerReading:
         pids=known.pids,
         model=_model(model, found, known.options),
         launch=_completed(known.options, limit_tokens, text(model.get("root"))),
+        stated=found.stated,
         counters=counters,
         sequence_limit_tokens=limit_tokens,
         sequence_limit=_sequence_limit(known.options),

@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from kvtop.domain.engine_report import PoolReport
+from kvtop.domain.launch import LaunchOption
 from kvtop.domain.server import Counters
+from kvtop.sources.engines.vllm_stated import stated_options
 from kvtop.sources.http import Reply
 from kvtop.sources.prometheus_text import MetricSample, parse_metrics
 from kvtop.sources.reply_fields import real, text
@@ -39,6 +41,7 @@ class VllmMetrics:
     """`has_engine` is false where the endpoint has no vLLM series: statistics are off, or it is something else."""
 
     pools: tuple[PoolReport, ...] = ()
+    stated: tuple[LaunchOption, ...] = ()
     counters: Counters = _NO_COUNTERS
     sleep_level: int | None = None
     model_name: str | None = None
@@ -62,6 +65,7 @@ def _read(body: bytes) -> VllmMetrics:
     names = [text(dict(sample.labels).get("model_name")) for sample in samples]
     return VllmMetrics(
         pools=_pools(by_name),
+        stated=next((stated_options(dict(sample.labels)) for sample in by_name.get(CACHE_CONFIG, ())), ()),
         counters=_counters(by_name),
         sleep_level=max((level for level in sleeping if level is not None), default=None),
         model_name=next((name for name in names if name is not None), None),

@@ -12,6 +12,7 @@ from kvtop.domain.engine_report import MemoryReport, PoolReport
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.server import Counters, ModelFacts, ServerReading, ServerState
 from kvtop.sources.engines.vllm_metrics import blocks_of_one, null_blocks
+from kvtop.sources.engines.vllm_stated import stated_options
 from kvtop.sources.fleet.cards import STALE_SECONDS, StandIns, server_id
 from kvtop.sources.fleet.series import Series
 
@@ -55,6 +56,7 @@ def vllm_servers(
                 pids=(pid,) if cards else (),
                 model=ModelFacts(name=model, path=model),
                 launch=_launch(model, pools, len(cards)),
+                stated=_stated(owner, series),
                 counters=Counters(
                     prompt_tokens_total=_sum(owner, series, PROMPT),
                     generated_tokens_total=_sum(owner, series, GENERATED),
@@ -217,6 +219,10 @@ def _sum(owner: str, series: Mapping[str, Sequence[Series]], names: Sequence[str
 def _model(owner: str, series: Mapping[str, Sequence[Series]]) -> str | None:
     rows = (it for name in VLLM_NAMES for it in series.get(name, ()) if _owner(it) == owner)
     return next((name for name in (it.label("model_name") for it in rows) if name), None)
+
+
+def _stated(owner: str, series: Mapping[str, Sequence[Series]]) -> tuple[LaunchOption, ...]:
+    return next((stated_options(it.labels) for it in series.get(CACHE, ()) if _owner(it) == owner), ())
 
 
 def _launch(model: str | None, pools: Sequence[PoolReport], cards: int) -> LaunchOptions | None:

@@ -41,6 +41,8 @@ def test_a_server_with_defaults(recorded: Recorded) -> None:
     assert (reading.model.parameters, reading.model.tensor_bytes) == (268098176, 246587904)
     assert reading.model.trained_context_tokens == 32768
     assert reading.counters == Counters()
+    assert [(it.name, it.value) for it in reading.stated] == [("metrics", "false")]
+    assert _read(recorded, "metrics_c4096", "props").stated[0].value == "true"
     assert not reading.is_remote
 
 

@@ -54,6 +54,12 @@ def test_an_idle_server(recorded: Recorded) -> None:
     assert (reading.sequence_limit_tokens, reading.sequence_limit) == (2048, 8)
     assert (reading.model.name, reading.model.path) == ("tiny-llama", "/models/llama")
     assert reading.sleep_level == 0
+    assert {it.name: it.value for it in reading.stated} == {
+        "kv-cache-dtype": "auto",
+        "enable-prefix-caching": "true",
+        "gpu-memory-utilization": "0.92",
+        "kv-cache-memory-bytes": "67108864",
+    }
 
 
 def test_a_busy_server(recorded: Recorded) -> None:
