@@ -24,7 +24,8 @@ def open_vllm(question: Question) -> tuple[LaunchOptions, Checkpoint] | Refusal:
 
     if question.at_tokens is not None:
         raise UsageError("--at is for engines whose cache grows; vLLM takes its whole pool when it starts")
-    options = parse_serve_options(question.command.words, config_yaml=config_yaml(question.command.words))
+    words = question.command.words
+    options = parse_serve_options(words, config_yaml=config_yaml(words), environ=question.environment)
     if options.errors:
         return Refusal(options.engine, options.errors[0])
     return options, read_checkpoint(checkpoint_directory(question, options))

@@ -31,7 +31,8 @@ def read_subject(question: Question) -> Subject:
         from kvtop.planning.vllm.options import parse_serve_options  # noqa: PLC0415  one engine's rules at a time
 
         words = question.command.words
-        known = _checkpoint(question, parse_serve_options(words, config_yaml=config_yaml(words)))
+        environ = question.environment
+        known = _checkpoint(question, parse_serve_options(words, config_yaml=config_yaml(words), environ=environ))
     else:
         from kvtop.planning.mlx.options import parse_server_options  # noqa: PLC0415  see above
 

@@ -108,6 +108,8 @@ def _words(options: Mapping[str, object]) -> list[str]:
             words.append(f"--{flag}" if value else f"--no-{flag}")
         elif isinstance(value, list):
             words += [f"--{flag}", *(str(item) for item in value)]
+        elif isinstance(value, dict):
+            words += [f"--{flag}", json.dumps(value)]
         elif value is not None:
             words += [f"--{flag}", str(value)]
     return words

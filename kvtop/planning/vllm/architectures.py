@@ -4,7 +4,7 @@ Source: vLLM 0.32.0, `model_executor/models/registry.py`. Anything else is refus
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from kvtop.domain.plan import UnknownArchitectureError
@@ -162,6 +162,15 @@ _WRAPPERS = frozenset(
     }
 )
 """Multimodal classes around a text model of their own; only the text model keeps a cache."""
+_ONE_STAGE = frozenset(
+    {
+        "AriaForConditionalGeneration",
+        "Idefics3ForConditionalGeneration",
+        "PaddleOCRVLForConditionalGeneration",
+        "SmolVLMForConditionalGeneration",
+    }
+)
+"""Those that vLLM cannot split over pipeline stages."""
 _TEXT_CLASSES = {
     "llama": "LlamaForCausalLM",
     "mistral": "MistralForCausalLM",
@@ -196,7 +205,8 @@ def architecture_of(view: ConfigView) -> tuple[str, Architecture]:
             return name, ARCHITECTURES[name]
         text_class = _TEXT_CLASSES.get(view.word("model_type") or "")
         if name in _WRAPPERS and text_class is not None:
-            return name, ARCHITECTURES[text_class]
+            found = ARCHITECTURES[text_class]
+            return name, replace(found, pipeline=found.pipeline and name not in _ONE_STAGE)
     raise UnknownArchitectureError(
         f"kvtop has no rule of vLLM for the architecture {', '.join(listed) or '(none named in config.json)'}"
     )

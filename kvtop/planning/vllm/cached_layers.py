@@ -52,6 +52,8 @@ class BuildTerms:
     model_dtype: str = "bfloat16"
     state_dtype: str = "auto"
     ssm_dtype: str = "auto"
+    draft_tokens: int = 0
+    """Drafted a step: most convolution states keep a row more for each."""
 
     def conv_bytes(self) -> int:
         """Bytes of one element of a convolution state."""
@@ -125,13 +127,33 @@ def layer_count(view: ConfigView) -> int:
     return view.required("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers")
 
 
-def partition(layers: int, stages: int) -> tuple[tuple[int, int], ...]:
-    """Layers [start, stop) of each pipeline stage; what is left over goes to the middle (`get_pp_indices`)."""
+def partition(layers: int, stages: int, stated: str | None = None) -> tuple[tuple[int, int], ...]:
+    """Layers [start, stop) of each pipeline stage; what is left over goes to the middle (`get_pp_indices`).
+
+    `stated` are the sizes that VLLM_PP_LAYER_PARTITION names.
+
+    Raises:
+        RefusedError: those are no sizes of this model's stages, in vLLM's words.
+    """
     sizes = [layers // stages] * stages
     for index in range(2, layers % stages + 2):
         sizes[-index] += 1
+    if stated is not None and stages > 1:
+        sizes = _stated_sizes(stated, layers, stages)
     starts = [sum(sizes[:index]) for index in range(stages)]
     return tuple((start, start + size) for start, size in zip(starts, sizes, strict=True))
+
+
+def _stated_sizes(stated: str, layers: int, stages: int) -> list[int]:
+    try:
+        sizes = [int(size) for size in stated.split(",")]
+    except ValueError:
+        raise RefusedError(f"Invalid partition string: {stated}") from None
+    if len(sizes) != stages:
+        raise RefusedError(f"len(partitions)={len(sizes)} does not match pp_size={stages}.")
+    if sum(sizes) != layers:
+        raise RefusedError(f"sum(partitions)={sum(sizes)} does not match num_hidden_layers={layers}.")
+    return sizes
 
 
 def mamba1_state(inner: int, state: int, kernel: int, terms: BuildTerms) -> int:
@@ -157,7 +179,9 @@ def mamba2_state(shape: Mapping[str, int], terms: BuildTerms, ssm_default: str =
         groups += terms.tp_size - groups
     width = divide(shape["inner"] + 2 * groups * shape["state"], terms.tp_size)
     state = divide(shape["heads"], terms.tp_size) * shape["head_dim"] * shape["state"]
-    return width * (shape["kernel"] - 1) * terms.conv_bytes() + state * terms.ssm_bytes(ssm_default)
+    return width * (shape["kernel"] - 1 + terms.draft_tokens) * terms.conv_bytes() + state * terms.ssm_bytes(
+        ssm_default
+    )
 
 
 def gated_delta_state(view: ConfigView, terms: BuildTerms, ssm_default: str = "auto") -> int:
@@ -165,7 +189,7 @@ def gated_delta_state(view: ConfigView, terms: BuildTerms, ssm_default: str = "a
     key_heads, value_heads = view.required("linear_num_key_heads"), view.required("linear_num_value_heads")
     key_dim, value_dim = view.required("linear_key_head_dim"), view.required("linear_value_head_dim")
     width = divide(key_dim * key_heads * 2 + value_dim * value_heads, terms.tp_size)
-    conv = width * (view.required("linear_conv_kernel_dim") - 1) * terms.conv_bytes()
+    conv = width * (view.required("linear_conv_kernel_dim") - 1 + terms.draft_tokens) * terms.conv_bytes()
     return conv + divide(value_heads, terms.tp_size) * value_dim * key_dim * terms.ssm_bytes(ssm_default)
 
 
@@ -173,4 +197,4 @@ def kda_state(heads: int, head_dim: int, kernel: int, terms: BuildTerms) -> int:
     """Bytes of a Kimi delta attention state on one rank (`kda_state_shape`); the recurrent part is float32."""
     width = divide(3 * heads * head_dim, terms.tp_size)
     recurrent = divide(heads, terms.tp_size) * head_dim * head_dim
-    return width * (kernel - 1) * terms.conv_bytes() + recurrent * terms.ssm_bytes("float32")
+    return width * (kernel - 1 + terms.draft_tokens) * terms.conv_bytes() + recurrent * terms.ssm_bytes("float32")

@@ -144,7 +144,7 @@ def model_length(view: ConfigView, settings: ServeSettings) -> int:
         if "longrope" in (rope.get("rope_type"), rope.get("type")) and original is not None:
             return original
         return int(derived)
-    if asked > derived:
+    if asked > derived and not settings.allows_long:
         stated = view.whole("model_max_length")
         if stated is None or asked > stated:
             raise RefusedError(

@@ -7,13 +7,14 @@ one option are enough, `--a.b value` is a part of the JSON of `--a`, a `--config
 import argparse
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import NoReturn
 
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.planning.meant_words import CommandLineError, parsed_as_meant
 from kvtop.planning.vllm.config_file import arguments_of
+from kvtop.planning.vllm.environment import with_environment
 from kvtop.planning.vllm.option_table import FLAGS, LISTS, OPTIONAL, SPELLINGS, TOGGLES, VALUES
 
 ENGINE = "vllm"
@@ -73,10 +74,13 @@ def _parser() -> _Parser:
     return parser
 
 
-def parse_serve_options(argv: Sequence[str], *, config_yaml: str | None = None) -> LaunchOptions:
+def parse_serve_options(
+    argv: Sequence[str], *, config_yaml: str | None = None, environ: Mapping[str, str] | None = None
+) -> LaunchOptions:
     """The options after `vllm serve`; values of secret options are dropped.
 
     `config_yaml`: the text of the `--config` file, which the command line overrides.
+    `environ`: the server's environment, of which the variables that decide memory are taken.
     Complaints land in `errors` in argparse's words, words nobody knows in `unknown`.
     """
     options: dict[str, LaunchOption] = {}
@@ -85,7 +89,8 @@ def parse_serve_options(argv: Sequence[str], *, config_yaml: str | None = None) 
     if config_yaml is not None:
         _collect(arguments_of(config_yaml), Origin.FILE, options, unknown, errors)
     _collect(list(argv), Origin.ARGV, options, unknown, errors)
-    return LaunchOptions(ENGINE, tuple(options.values()), tuple(unknown), tuple(errors))
+    found = LaunchOptions(ENGINE, tuple(options.values()), tuple(unknown), tuple(errors))
+    return with_environment(found, environ or {})
 
 
 def _collect(

@@ -1,16 +1,18 @@
 """What `vllm serve` would allocate, before it runs: the entry of the vLLM rules."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.model_file import Checkpoint
 from kvtop.domain.plan import MemoryPlan, PlanDevice, Refusal
 from kvtop.planning.vllm.assignment import Assignment, assign
-from kvtop.planning.vllm.cached_layers import layer_count, partition
+from kvtop.planning.vllm.cached_layers import CachedLayer, layer_count, partition
 from kvtop.planning.vllm.config_view import view
 from kvtop.planning.vllm.groups import group_layers
 from kvtop.planning.vllm.model_facts import model_length
 from kvtop.planning.vllm.options import ENGINE, parse_serve_options
+from kvtop.planning.vllm.overrides import overridden
 from kvtop.planning.vllm.pool import Stage, size_pool
 from kvtop.planning.vllm.refusals import RefusedError
 from kvtop.planning.vllm.report import Findings, plan_of
@@ -47,6 +49,7 @@ def plan_options(
 
 
 def _plan(settings: ServeSettings, checkpoint: Checkpoint, devices: tuple[PlanDevice, ...]) -> MemoryPlan:
+    checkpoint = replace(checkpoint, config=overridden(checkpoint.config, settings.config_overrides))
     config = view(checkpoint.config)
     ranks = settings.tp_size * settings.pp_size * settings.dp_size
     if len(devices) < ranks:
@@ -61,7 +64,8 @@ def _plan(settings: ServeSettings, checkpoint: Checkpoint, devices: tuple[PlanDe
     if run.is_hybrid and run.prefix_caching and not chunked:
         raise RefusedError("Chunked prefill is required for mamba cache mode 'align'.")
     batch = batch_of(settings, devices[0], length, chunked_prefill=chunked)
-    assignment = assign(run.layers, run.terms)
+    bounds = partition(layer_count(run.config), settings.pp_size, settings.stage_layers)
+    assignment = _assigned(run, bounds)
     refuse_e5m2(run.config, run.terms.cache_dtype)
     if settings.dcp_size > 1 and any(spec.kind is SpecKind.SLIDING for spec in assignment.specs):
         raise RefusedError("DCP not support sliding window.")
@@ -71,8 +75,9 @@ def _plan(settings: ServeSettings, checkpoint: Checkpoint, devices: tuple[PlanDe
         settings.dcp_size,
         mamba_align=run.prefix_caching,
         encoder_tokens=batch.max_batched_tokens,
+        draft_tokens=settings.draft_tokens,
     )
-    stages = _stages(run, assignment, settings)
+    stages = _stages(run, assignment, settings, bounds)
     known = settings.kv_cache_bytes is not None or settings.blocks_override is not None
     pool = (
         size_pool(stages, request, blocks_override=settings.blocks_override, fit_length=settings.fit_length)
@@ -82,13 +87,32 @@ def _plan(settings: ServeSettings, checkpoint: Checkpoint, devices: tuple[PlanDe
     return plan_of(Findings(checkpoint, run, settings, devices[:ranks], assignment, stages, pool, batch, request))
 
 
-def _stages(run: Run, assignment: Assignment, settings: ServeSettings) -> tuple[Stage, ...]:
+def _assigned(run: Run, bounds: tuple[tuple[int, int], ...]) -> Assignment:
+    """Each pipeline stage chooses backends and a block size for the layers it holds, in a process of its own."""
+    found = [assign(held, run.terms) for start, stop in bounds if (held := _held(run, start, stop))]
+    if len(found) < 2:
+        return found[0] if found else assign(run.layers, run.terms)
+    first = found[0]
+    return replace(
+        first,
+        specs=tuple(spec for stage in found for spec in stage.specs),
+        backends=tuple(dict.fromkeys(backend for stage in found for backend in stage.backends)),
+    )
+
+
+def _held(run: Run, start: int, stop: int) -> tuple[CachedLayer, ...]:
+    return tuple(layer for layer in run.layers if start <= layer.index < stop)
+
+
+def _stages(
+    run: Run, assignment: Assignment, settings: ServeSettings, bounds: tuple[tuple[int, int], ...]
+) -> tuple[Stage, ...]:
     groups = group_layers(assignment.specs, hybrid=settings.hybrid_manager)
     available = settings.kv_cache_bytes or 0
     if settings.pp_size == 1:
         return (Stage(groups, available),)
     stages: list[Stage] = []
-    for start, stop in partition(layer_count(run.config), settings.pp_size):
+    for start, stop in bounds:
         held = [position for position, layer in enumerate(run.layers) if start <= layer.index < stop]
         first, last = (held[0], held[-1] + 1) if held else (0, 0)
         stages.append(Stage(tuple(group.only(first, last) for group in groups), available))

@@ -46,7 +46,7 @@ def plan_of(found: Findings) -> MemoryPlan:
     """The finished plan, one DevicePlan per rank, pipeline stage first."""
     tp_size = found.settings.tp_size
     dtype = found.run.terms.shape.model_dtype
-    bounds = partition(layer_count(found.run.config), found.settings.pp_size)
+    bounds = partition(layer_count(found.run.config), found.settings.pp_size, found.settings.stage_layers)
     weights = stage_weights(found.checkpoint, found.run.config, dtype, tp_size, bounds)
     if found.settings.weights_changed_by:
         note = f"--{found.settings.weights_changed_by} changes the weights on the card: their bytes are not known"

@@ -51,7 +51,9 @@ def run_of(config: ConfigView, settings: ServeSettings, device: PlanDevice, max_
     refuse_dtype(config, dtype)
     use_mla = config.whole("kv_lora_rank") is not None and architecture.is_latent
     refuse_parallel(config, settings, architecture, use_mla=use_mla)
-    build = BuildTerms(settings.tp_size, dtype, settings.mamba_cache_dtype, settings.mamba_ssm_cache_dtype)
+    build = BuildTerms(
+        settings.tp_size, dtype, settings.mamba_cache_dtype, settings.mamba_ssm_cache_dtype, settings.draft_tokens
+    )
     layers = architecture.build(config, build)
     is_hybrid = architecture.is_hybrid and any(layer.kind is SpecKind.MAMBA for layer in layers)
     refuse_cache_dtype(config, stored, use_mla=use_mla, is_hybrid=is_hybrid)

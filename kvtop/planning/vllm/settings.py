@@ -7,13 +7,16 @@ Source: `engine/arg_utils.py` (`get_batch_defaults`, `_set_default_max_num_seqs_
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import PlanDevice, UnknownArchitectureError
 from kvtop.planning.vllm.dtypes import CACHE_DTYPES
+from kvtop.planning.vllm.environment import allows_long, refuse_to_guess, stage_layers
 from kvtop.planning.vllm.field_bounds import refuse_out_of_bounds
+from kvtop.planning.vllm.overrides import overrides_of
 from kvtop.planning.vllm.refusals import RefusedError
+from kvtop.planning.vllm.speculation import speculation_of
 
 DEFAULT_UTILIZATION = 0.92
 _GIB = 1024**3
@@ -54,6 +57,14 @@ class ServeSettings:
     mamba_ssm_cache_dtype: str = "auto"
     throughput_mode: bool = False
     language_model_only: bool = False
+    draft_tokens: int = 0
+    """Tokens that speculative decoding drafts a step."""
+    config_overrides: Mapping[str, object] = field(default_factory=dict)
+    """`--hf-overrides`: values in place of those of config.json."""
+    allows_long: bool = False
+    """A context beyond the configuration's is no error (VLLM_ALLOW_LONG_MAX_MODEL_LEN)."""
+    stage_layers: str | None = None
+    """Layers of each pipeline stage as written (VLLM_PP_LAYER_PARTITION)."""
     weights_changed_by: str = ""
     """The option after which the weights on the card are not those of the file."""
 
@@ -76,12 +87,8 @@ def human_whole(text: str, option: str) -> int:
 
 
 _UNPLANNED = {
-    "speculative-config": "a draft model adds caches of its own",
-    "spec-method": "a draft model adds caches of its own",
-    "spec-model": "a draft model adds caches of its own",
     "kv-transfer-config": "a KV connector may change the layout of the pool",
     "prefill-context-parallel-size": "prefill context parallelism",
-    "hf-overrides": "values of config.json are replaced on the command line",
     "use-replayssm": "the replay buffers of Mamba state",
     "enable-return-routed-experts": "extra buffers",
     "hf-config-path": "another config.json is read",
@@ -110,8 +117,9 @@ def settings_from(options: LaunchOptions) -> ServeSettings:
         raise RefusedError(options.errors[0])
     for name, why in _UNPLANNED.items():
         value = options.value(name)
-        if value not in (None, "", "false", "1") or (name == "speculative-config" and value):
+        if value not in (None, "", "false", "1"):
             raise UnknownArchitectureError(f"--{name}: {why}, which kvtop cannot plan exactly")
+    refuse_to_guess(options)
     length = options.value("max-model-len")
     fit = length is not None and length.strip().lower() in ("auto", "-1")
     cache_dtype = options.value("kv-cache-dtype") or "auto"
@@ -125,6 +133,8 @@ def settings_from(options: LaunchOptions) -> ServeSettings:
     if max_model_len == 0:
         raise UnknownArchitectureError("--max-model-len 0: kvtop has no rule for a pool of requests without tokens")
     attention = _attention_config(options)
+    async_scheduling = _flag(options, "async-scheduling")
+    speculation = speculation_of(options, asked_async=async_scheduling is True)
     return ServeSettings(
         model=options.value("model") or "",
         tp_size=_whole(options, "tensor-parallel-size") or 1,
@@ -142,7 +152,8 @@ def settings_from(options: LaunchOptions) -> ServeSettings:
         kv_cache_bytes=_whole(options, "kv-cache-memory-bytes"),
         blocks_override=_whole(options, "num-gpu-blocks-override"),
         utilization=utilization,
-        async_scheduling=_flag(options, "async-scheduling") is not False,
+        async_scheduling=async_scheduling is not False and speculation.keeps_async,
+        draft_tokens=speculation.draft_tokens,
         prefix_caching=_flag(options, "enable-prefix-caching"),
         chunked_prefill=_flag(options, "enable-chunked-prefill"),
         hybrid_manager=not _flag(options, "disable-hybrid-kv-cache-manager"),
@@ -153,6 +164,9 @@ def settings_from(options: LaunchOptions) -> ServeSettings:
         mamba_ssm_cache_dtype=options.value("mamba-ssm-cache-dtype") or "auto",
         throughput_mode=options.value("performance-mode") == "throughput",
         language_model_only=bool(_flag(options, "language-model-only")),
+        config_overrides=overrides_of(options.value("hf-overrides")),
+        allows_long=allows_long(options),
+        stage_layers=stage_layers(options),
         weights_changed_by=next((name for name in _CHANGES_WEIGHTS if options.value(name) is not None), ""),
     )
 

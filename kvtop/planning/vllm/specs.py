@@ -90,6 +90,8 @@ class RequestTerms:
     dcp_size: int = 1
     mamba_align: bool = True
     encoder_tokens: int = 0
+    draft_tokens: int = 0
+    """Speculative decoding keeps a state for each of these."""
 
 
 def ceil_div(dividend: int, divisor: int) -> int:
@@ -114,4 +116,4 @@ def blocks_per_request(spec: LayerSpec, terms: RequestTerms) -> int:
         return ceil_div(min(spec.chunk + terms.in_flight_tokens, length), spec.block_size)
     if spec.kind is SpecKind.CROSS:
         return ceil_div(terms.encoder_tokens, spec.block_size)
-    return 2 + spec.prefill_checkpoints if terms.mamba_align else 1
+    return (2 + spec.prefill_checkpoints if terms.mamba_align else 1) + terms.draft_tokens

@@ -90,7 +90,7 @@ def refuse_parallel(view: ConfigView, settings: ServeSettings, architecture: Arc
             "interface."
         )
     if settings.pp_size > 1:
-        _refuse_shared_across_stages(view, settings.pp_size)
+        _refuse_shared_across_stages(view, partition(layer_count(view), settings.pp_size, settings.stage_layers))
     if architecture.attention_free:
         if dcp_size > 1:
             raise RefusedError("ZeroDivisionError: integer division or modulo by zero")
@@ -108,7 +108,7 @@ def refuse_parallel(view: ConfigView, settings: ServeSettings, architecture: Arc
         _refuse_dcp(heads, total_kv_heads(view), tp_size, dcp_size)
 
 
-def _refuse_shared_across_stages(view: ConfigView, stages: int) -> None:
+def _refuse_shared_across_stages(view: ConfigView, bounds: tuple[tuple[int, int], ...]) -> None:
     """Layers that reuse a cache must live on the stage of the layer that keeps it (`validate_kv_sharing_target`)."""
     shared, types = view.whole("num_kv_shared_layers"), view.words("layer_types")
     if not shared:
@@ -116,7 +116,6 @@ def _refuse_shared_across_stages(view: ConfigView, stages: int) -> None:
     if types is None:
         raise UnknownArchitectureError("layers that share a cache over pipeline stages, without layer_types")
     layers = layer_count(view)
-    bounds = partition(layers, stages)
     for index in range(layers - shared, layers):
         target = max(other for other in range(layers - shared) if types[other] == types[index])
         if not any(start <= target and index < stop for start, stop in bounds if start <= index):

@@ -52,9 +52,8 @@ def config_files(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[str, 
 
 
 def launch(argv: Sequence[str], environ: Mapping[str, str], files: Sequence[tuple[str, str]]) -> LaunchOptions:
-    """Effective options: the `--config` file, then the command line."""
-    del environ
-    return parse_serve_options(_words(argv) or (), config_yaml=files[0][1] if files else None)
+    """Effective options: the `--config` file, then the command line; and variables that decide memory."""
+    return parse_serve_options(_words(argv) or (), config_yaml=files[0][1] if files else None, environ=environ)
 
 
 def port_of(options: LaunchOptions) -> int:

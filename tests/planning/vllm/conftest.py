@@ -10,7 +10,8 @@ import pytest
 
 from kvtop.domain.model_file import Checkpoint
 from kvtop.domain.plan import MemoryPlan, PlanDevice, Refusal
-from kvtop.planning.vllm.planner import plan_command
+from kvtop.planning.vllm.options import parse_serve_options
+from kvtop.planning.vllm.planner import plan_options
 
 GIB = 1024**3
 CARDS = {
@@ -55,13 +56,15 @@ def ask() -> Ask:
         ranks: int = 1,
         total_bytes: int | None = 80 * GIB,
         checkpoint: Checkpoint | None = None,
+        environ: Mapping[str, str] | None = None,
     ) -> MemoryPlan | Refusal:
         major, minor = (int(part) for part in card.removeprefix("cc").split("."))
         devices = tuple(
             PlanDevice(f"gpu{rank}", total_bytes, None, (major, minor), "cuda", CARDS.get(card, ""))
             for rank in range(ranks)
         )
-        return plan_command(["DIR", *words], checkpoint or Checkpoint("DIR", config, (), None), devices)
+        options = parse_serve_options(["DIR", *words], environ=environ)
+        return plan_options(options, checkpoint or Checkpoint("DIR", config, (), None), devices)
 
     return asked
 
@@ -78,6 +81,8 @@ def words_of() -> Callable[[Mapping[str, Any]], list[str]]:
                 spelled.append(f"--{flag}" if value else f"--no-{flag}")
             elif isinstance(value, list):
                 spelled += [f"--{flag}", *(str(item) for item in value)]
+            elif isinstance(value, dict):
+                spelled += [f"--{flag}", json.dumps(value)]
             elif value is not None:
                 spelled += [f"--{flag}", str(value)]
         return spelled

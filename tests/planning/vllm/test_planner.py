@@ -204,8 +204,91 @@ def test_refusals_of_the_command_line(ask: Ask, words: list[str], message: str) 
 
 
 def test_a_draft_model_is_not_planned(ask: Ask) -> None:
-    with pytest.raises(UnknownArchitectureError, match="speculative-config"):
-        ask(LLAMA, ["--speculative-config", '{"method": "ngram"}'])
+    drafting = '{"model": "draft", "num_speculative_tokens": 3}'
+    with pytest.raises(UnknownArchitectureError, match="speculative decoding by draft_model"):
+        ask(LLAMA, ["--speculative-config", drafting])
+
+
+def test_drafts_from_the_prompt_keep_no_cache(ask: Ask) -> None:
+    words = ["--kv-cache-memory-bytes", "10G", "--max-model-len", "8192"]
+    plain = ask(LLAMA, words)
+    drafted = ask(LLAMA, [*words, "--spec-method", "ngram", "--spec-tokens", "3"])
+    assert isinstance(plain, MemoryPlan)
+    assert isinstance(drafted, MemoryPlan)
+    assert drafted.vllm == plain.vllm
+    assert drafted.devices == plain.devices
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--spec-method", "ngram"], "num_speculative_tokens must be provided"),
+        (["--speculative-config", '{"method":"ngram","num_speculative_tokens":0}'], "num_speculative_tokens: Input"),
+        (["--speculative-config", "ngram"], "argument --speculative-config/-sc: Value ngram cannot be converted"),
+        (["--spec-method", "ngram", "--spec-tokens", "2", "--async-scheduling"], "Currently, async scheduling is only"),
+        (
+            ["--spec-method", "ngram", "--speculative-config", '{"method":"ngram"}'],
+            "--spec-method and --speculative-config['method'] are mutually exclusive",
+        ),
+        (
+            ["-sc", '{"method":"ngram","num_speculative_tokens":2,"prompt_lookup_min":4,"prompt_lookup_max":3}'],
+            "prompt_lookup_min=4 must be <= prompt_lookup_max=3",
+        ),
+        (["--hf-overrides", "[1]"], "argument --hf-overrides: Value [1] cannot be converted"),
+    ],
+)
+def test_refusals_of_speculation_and_overrides(ask: Ask, words: list[str], message: str) -> None:
+    plan = ask(LLAMA, words)
+    assert isinstance(plan, Refusal)
+    assert plan.message.startswith(message)
+
+
+def test_a_class_of_one_stage_is_refused_over_two(ask: Ask, more: Oracle) -> None:
+    for name in (
+        "AriaForConditionalGeneration",
+        "PaddleOCRVLForConditionalGeneration",
+        "SmolVLMForConditionalGeneration",
+    ):
+        plan = ask(more["configs"][f"default-{name}"], ["-pp", "2", "--kv-cache-memory-bytes", "8G"], ranks=2)
+        assert isinstance(plan, Refusal)
+        assert plan.message.startswith("Pipeline parallelism is not supported for this model.")
+
+
+def test_variables_of_the_environment_decide(ask: Ask) -> None:
+    words = ["--kv-cache-memory-bytes", "40G", "--max-model-len", "200000"]
+    assert isinstance(ask(LLAMA, words), Refusal)
+    longer = ask(LLAMA, words, environ={"VLLM_ALLOW_LONG_MAX_MODEL_LEN": "1"})
+    assert isinstance(longer, MemoryPlan)
+    assert longer.vllm is not None
+    assert longer.vllm.max_model_len_tokens == 200000
+    split = ["--kv-cache-memory-bytes", "10G", "--max-model-len", "8192", "-pp", "2"]
+    uneven = ask(LLAMA, split, ranks=2, environ={"VLLM_PP_LAYER_PARTITION": "12,20"})
+    assert isinstance(uneven, MemoryPlan)
+    # 4096 bytes a token and layer; the stage with 20 layers has the fewest blocks, and both take as many.
+    blocks = 10 * GIB // (20 * 4096 * 16)
+    assert [part.kv_cache_bytes for part in uneven.devices] == [blocks * 16 * 4096 * layers for layers in (12, 20)]
+
+
+@pytest.mark.parametrize(
+    ("stated", "message"),
+    [
+        ("16", "len(partitions)=1 does not match pp_size=2."),
+        ("16,15", "sum(partitions)=31 does not match num_hidden_layers=32."),
+        ("16,x", "Invalid partition string: 16,x"),
+    ],
+)
+def test_sizes_that_are_no_stages_are_refused(ask: Ask, stated: str, message: str) -> None:
+    plan = ask(LLAMA, ["-pp", "2"], ranks=2, environ={"VLLM_PP_LAYER_PARTITION": stated})
+    assert plan == Refusal("vllm", message)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("VLLM_MLA_DISABLE", "1"), ("VLLM_KV_CACHE_LAYOUT", "BLHNC"), ("VLLM_USE_V2_MODEL_RUNNER", "0")],
+)
+def test_a_variable_without_a_rule_is_not_ignored(ask: Ask, name: str, value: str) -> None:
+    with pytest.raises(UnknownArchitectureError, match=name):
+        ask(LLAMA, [], environ={name: value})
 
 
 def test_engines_of_data_parallelism_have_a_pool_each(ask: Ask) -> None:

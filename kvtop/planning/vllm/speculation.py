@@ -1,0 +1,101 @@
+"""Speculative decoding: which methods kvtop can plan, and what they change.
+
+Drafting from the prompt's own words (n-grams) keeps no cache. It does take asynchronous scheduling away, and every
+recurrent state is kept once more for each drafted token. Methods with a model of their own add layers to the pool.
+Source: vLLM 0.32.0, `config/speculative.py`, `config/vllm.py`, `engine/arg_utils.py` (`create_speculative_config`).
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from kvtop.domain.launch import LaunchOptions
+from kvtop.domain.plan import UnknownArchitectureError
+from kvtop.planning.vllm.refusals import RefusedError
+
+_OPTION = "speculative-config"
+_SHORTHAND = (("spec-method", "method"), ("spec-model", "model"), ("spec-tokens", "num_speculative_tokens"))
+_FROM_WORDS = ("ngram", "ngram_gpu")
+_INERT = frozenset(
+    {
+        *("method", "model", "num_speculative_tokens", "prompt_lookup_max", "prompt_lookup_min", "enforce_eager"),
+        *("rejection_sample_method", "quantization", "revision", "max_model_len", "draft_tensor_parallel_size"),
+    }
+)
+"""What may be said of a method without a model that does not change the pool."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speculation:
+    """`draft_tokens` are drafted a step, 0 without speculation; `keeps_async`: with asynchronous scheduling."""
+
+    draft_tokens: int = 0
+    keeps_async: bool = True
+
+
+def speculation_of(options: LaunchOptions, *, asked_async: bool) -> Speculation:
+    """The speculation of a command line; `asked_async` is an explicit `--async-scheduling`.
+
+    Raises:
+        RefusedError: vLLM would not accept it.
+        UnknownArchitectureError: a method that keeps caches of its own.
+    """
+    stated = _stated(options)
+    if not stated:
+        return Speculation()
+    method, tokens = _method(stated), stated.get("num_speculative_tokens")
+    if method not in _FROM_WORDS:
+        raise UnknownArchitectureError(
+            f"speculative decoding by {method}: the draft keeps caches of its own, which kvtop cannot plan exactly"
+        )
+    if tokens is None:
+        raise RefusedError(
+            "num_speculative_tokens must be provided with speculative model unless the draft model config contains an "
+            "n_predict parameter."
+        )
+    if isinstance(tokens, bool) or not isinstance(tokens, int) or tokens < 1:
+        raise RefusedError(f"num_speculative_tokens: Input should be greater than 0, not {tokens!r}")
+    _check_lookup(stated)
+    if unknown := sorted(set(stated) - _INERT):
+        raise UnknownArchitectureError(f"--{_OPTION} {unknown[0]}: kvtop cannot plan it exactly")
+    keeps_async = method == "ngram_gpu"
+    if asked_async and not keeps_async:
+        raise RefusedError(
+            "Currently, async scheduling is only supported with EAGLE/MTP/Draft Model/NGram GPU/DSpark/DFlash kind of "
+            "speculative decoding"
+        )
+    return Speculation(tokens, keeps_async)
+
+
+def _stated(options: LaunchOptions) -> Mapping[str, object]:
+    text = options.value(_OPTION)
+    stated: dict[str, object] = {}
+    if text is not None:
+        try:
+            parsed = json.loads(text)
+        except ValueError:
+            parsed = None
+        if not isinstance(parsed, dict):
+            raise RefusedError(f"argument --{_OPTION}/-sc: Value {text} cannot be converted to <function loads>.")
+        stated = {str(key).replace("-", "_"): value for key, value in parsed.items()}
+    for option, key in _SHORTHAND:
+        value = options.value(option)
+        if value is None:
+            continue
+        if key in stated:
+            raise RefusedError(f"--{option} and --{_OPTION}['{key}'] are mutually exclusive")
+        stated[key] = int(value) if key == "num_speculative_tokens" and value.isdecimal() else value
+    return stated
+
+
+def _method(stated: Mapping[str, object]) -> str:
+    method = stated.get("method")
+    if method is None:
+        return "ngram" if stated.get("model") in ("ngram", "[ngram]") else "draft_model"
+    return "ngram" if method == "[ngram]" else str(method)
+
+
+def _check_lookup(stated: Mapping[str, object]) -> None:
+    least, most = stated.get("prompt_lookup_min"), stated.get("prompt_lookup_max")
+    if isinstance(least, int) and isinstance(most, int) and least > most:
+        raise RefusedError(f"prompt_lookup_min={least} must be <= prompt_lookup_max={most}")
