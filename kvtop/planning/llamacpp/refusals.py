@@ -57,8 +57,11 @@ def _abort(request: ContextRequest) -> Refusal | None:
     """Sizes that no check catches; the assertions of src/llama-context.cpp do, observed on b11434."""
     if padded(request.ctx_tokens) >= 2**32:
         return Refusal(_ENGINE, "GGML_ASSERT(n_outputs >= 1) failed")  # the pool wraps to 0 cells
-    if request.n_batch == 0:
+    if request.n_outputs_max < request.n_seq_max:
+        # A batch of fewer tokens than there are slots: `output_reserve` makes room for one output of each.
         return Refusal(_ENGINE, "GGML_ASSERT(n_outputs_max <= cparams.n_outputs_max) failed")
+    if request.n_batch == 0:
+        return Refusal(_ENGINE, "GGML_ASSERT(n_outputs >= 1) failed")
     return None
 
 

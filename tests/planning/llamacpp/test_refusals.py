@@ -77,6 +77,12 @@ def test_types_and_sequence_counts_are_limited(llama: HParams) -> None:
     assert _complaint(llama, LlamaSettings(parallel=256)) is None
     nothing = LlamaSettings(batch_tokens=0, ubatch_tokens=0)
     assert _complaint(llama, nothing) == "llama_init_from_model: n_batch and n_ubatch cannot both be zero"
+    fewer = "GGML_ASSERT(n_outputs_max <= cparams.n_outputs_max) failed"
+    assert _complaint(llama, LlamaSettings(batch_tokens=3)) == fewer
+    assert _complaint(llama, LlamaSettings(batch_tokens=4)) is None
+    assert _complaint(llama, LlamaSettings(batch_tokens=1, parallel=1)) is None
+    assert _complaint(llama, LlamaSettings(ubatch_tokens=3, embeddings=True)) == fewer
+    assert _complaint(llama, LlamaSettings(batch_tokens=0, parallel=1)) == "GGML_ASSERT(n_outputs >= 1) failed"
     untrained = replace(llama, n_ctx_train=0)
     assert "cannot both be zero" in (_complaint(untrained, LlamaSettings()) or "")
 
