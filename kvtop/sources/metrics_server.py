@@ -40,6 +40,7 @@ _Request = socket.socket | tuple[bytes, socket.socket]
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = _CONNECTIONS
     render: Render
     is_local: bool
 
