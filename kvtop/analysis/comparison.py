@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from kvtop.analysis.causes import Planned, cause_of
 from kvtop.domain.comparison import Comparison, Difference, HostState, ServerState, Topic
 from kvtop.domain.frame import Segment
+from kvtop.text import bytes_text
 
 Plans = Mapping[str, Planned]
 """By server id; a server that nobody can plan is missing."""
@@ -116,12 +117,17 @@ def _factors(first: ServerState, second: ServerState) -> str:
 
 
 def _headroom(before: HostState, after: HostState, tolerance: float) -> Iterator[Difference]:
-    free = dict(after.free)
+    was, free = dict(before.free), dict(after.free)
     for device_id, one in before.free:
         if device_id in free:
             yield from _number(
                 Topic.HEADROOM, device_id, ("free memory", "bytes"), (one, free[device_id]), tolerance, ""
             )
+        elif free:
+            yield Difference(Topic.DEVICE, device_id, "device", f"{bytes_text(one)} free", None)
+    for device_id, other in after.free:
+        if was and device_id not in was:
+            yield Difference(Topic.DEVICE, device_id, "device", None, f"{bytes_text(other)} free")
 
 
 def _number(

@@ -63,6 +63,7 @@ class Topic(StrEnum):
     CAPACITY = "capacity"
     MEMORY = "memory"
     HEADROOM = "headroom"
+    DEVICE = "device"
     FINDING = "finding"
 
 

@@ -97,6 +97,15 @@ def test_small_changes_are_listed_and_do_not_count() -> None:
     assert compared(SAMPLE, after, tolerance=0.001).differs
 
 
+def test_devices_come_and_go() -> None:
+    lost = compared(SAMPLE, replace(SAMPLE, devices=SAMPLE.devices[1:]))
+    assert [(it.subject, it.after, it.counts) for it in lost.differences if it.topic is Topic.DEVICE] == [
+        (SAMPLE.devices[0].id, None, True)
+    ]
+    found_again = compared(replace(SAMPLE, devices=SAMPLE.devices[1:]), SAMPLE)
+    assert [(it.before, it.counts) for it in found_again.differences if it.topic is Topic.DEVICE] == [(None, True)]
+
+
 def test_unknown_proves_no_difference() -> None:
     reading = replace(SAMPLE.servers[0], launch=None, slots=None, slot_count=None, version=None)
     comparison = compared(SAMPLE, replace(SAMPLE, servers=(reading,)))

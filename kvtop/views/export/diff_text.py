@@ -38,7 +38,7 @@ def _side(side: HostState) -> str:
 
 def _line(it: Difference, width: int) -> str:
     what = f"{visible(it.what):{width}}"
-    if it.topic in {Topic.FINDING, Topic.SERVER}:
+    if it.topic in {Topic.FINDING, Topic.SERVER, Topic.DEVICE}:
         sign, words = ("-", it.before) if it.after is None else ("+", it.after)
         return f"{sign} {what}  {visible(str(words))}"
     change = "" if it.ratio is None else f"  ({it.ratio * 100:+.3g} %)"

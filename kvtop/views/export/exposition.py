@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterable
 
 from kvtop.domain.frame import Frame
-from kvtop.views.export.metric_families import Family, Labels, families
+from kvtop.views.export.metric_families import Family, families
+from kvtop.views.export.metric_places import Labels
 from kvtop.views.export.untrusted import label_text
 
 TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -23,7 +24,7 @@ def text_format(listed: Iterable[Family]) -> str:
         name = _series(family)
         kind = "counter" if family.kind == "counter" else "gauge"
         lines += [f"# HELP {name} {_help(family.help)}", f"# TYPE {name} {kind}"]
-        lines += [f"{name}{_labels(labels)} {_number(value)}" for labels, value in family.rows]
+        lines += _rows(name, family)
     return "\n".join(lines) + "\n" if lines else ""
 
 
@@ -35,9 +36,16 @@ def openmetrics(listed: Iterable[Family]) -> str:
         if family.unit:
             lines += [f"# UNIT {family.name} {family.unit}"]
         lines += [f"# HELP {family.name} {_help(family.help)}"]
-        series = _series(family)
-        lines += [f"{series}{_labels(labels)} {_number(value)}" for labels, value in family.rows]
+        lines += _rows(_series(family), family)
     return "\n".join([*lines, "# EOF"]) + "\n"
+
+
+def _rows(name: str, family: Family) -> list[str]:
+    """A line a series. Two names that only differ in what is not shown would be one series twice: the first stays."""
+    rows: dict[str, float] = {}
+    for labels, value in family.rows:
+        rows.setdefault(_labels(labels), value)
+    return [f"{name}{labels} {_number(value)}" for labels, value in rows.items()]
 
 
 def _series(family: Family) -> str:

@@ -11,8 +11,7 @@ from kvtop.domain.device import DeviceState
 from kvtop.domain.figure import Basis
 from kvtop.domain.frame import Frame, Segment, ServerView
 from kvtop.domain.server import ServerState
-
-Labels = tuple[tuple[str, str], ...]
+from kvtop.views.export.metric_places import Labels, place, placed
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,8 @@ def families(frame: Frame) -> tuple[Family, ...]:
     names = server_names(frame.servers)
     servers = tuple((names[view.reading.id], view) for view in frame.servers)
     every = (*_of_devices(frame), *_of_memory(frame, servers), *_of_caches(servers), *_of_servers(frame, servers))
-    return tuple(family for family in every if family.rows)
+    places = {name: place(view) for name, view in servers}
+    return tuple(Family(it.name, it.kind, it.unit, it.help, placed(it.rows, places)) for it in every if it.rows)
 
 
 def collection_families(duration_seconds: float, errors: Mapping[str, int]) -> tuple[Family, ...]:
@@ -259,6 +259,7 @@ def _info(name: str, view: ServerView) -> Labels:
         ("engine", reading.engine),
         ("version", reading.version),
         ("model", reading.model.name or reading.model.path),
+        ("model_format", _format(view)),
         ("weight_quant", reading.model.quantization),
         ("kv_type_k", cache.type_k),
         ("kv_type_v", cache.type_v),
@@ -267,13 +268,27 @@ def _info(name: str, view: ServerView) -> Labels:
     return tuple((label, value) for label, value in pairs if value is not None)
 
 
+def _format(view: ServerView) -> str | None:
+    """The kind of model file, where something says it."""
+    path = view.reading.model.path or view.reading.model_key or ""
+    if path.lower().endswith(".gguf") or (view.plan is not None and view.plan.engine == "llama.cpp"):
+        return "gguf"
+    return None if view.plan is None else "safetensors"
+
+
 def _sources(frame: Frame) -> list[tuple[Labels, int]]:
     up: dict[str, int] = {}
     for view in frame.devices:
         backend, fine = view.device.backend, int(view.device.state is DeviceState.OK)
-        if backend != "host":
+        if backend == "host":
+            up.setdefault("proc", 1)
+        elif backend != "remote host":
             up[backend] = min(up.get(backend, 1), fine)
+    if frame.servers and "proc" not in up and all(view.reading.is_remote for view in frame.servers):
+        up["prometheus"] = 1  # a cluster: no memory of this machine is among its devices
     for failure in frame.failures:
+        if failure.source == frame.host:
+            up["prometheus"] = 0
         if failure.source in {"nvml", "rocm", "metal"}:
             up[failure.source] = 0
         if failure.source == "processes":

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from kvtop.domain.figure import Basis, Figure
-from kvtop.domain.frame import Frame, ServerView
+from kvtop.domain.frame import Frame, Segment, ServerView
 from kvtop.text import bytes_text, ratio_text, tokens_text
-from kvtop.views.export.snapshot_markdown import SEGMENT_WORDS
+from kvtop.views.export.snapshot_markdown import SEGMENT_WORDS, USED_SOURCE
 from kvtop.views.export.snapshot_svg import picture
 from kvtop.views.export.untrusted import xml_text as words
 
@@ -15,9 +15,9 @@ body{background:#12151c;color:#c8d0e0;font:15px/1.5 system-ui,sans-serif}
 body{margin:2rem auto;max-width:62rem;padding:0 1rem}
 svg{max-width:100%;height:auto}h2{margin-top:2.5rem}
 table{border-collapse:collapse;width:100%;margin:1rem 0}caption{text-align:left;color:#9aa4b8;padding:.3rem 0}
-th{white-space:nowrap}
+th,td.w{white-space:nowrap}
 th,td{border-bottom:1px solid #2b3342;padding:.3rem .6rem;text-align:left;vertical-align:top;overflow-wrap:anywhere}
-td.n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}th{color:#9aa4b8;font-weight:600}
+th.n,td.n{text-align:right}td.n{white-space:nowrap;font-variant-numeric:tabular-nums}th{color:#9aa4b8;font-weight:600}
 .error{color:#f7768e}.warning{color:#e0af68}.faint{color:#9aa4b8}"""
 
 
@@ -75,6 +75,9 @@ def _server(view: ServerView) -> str:
         ledger.append((split.device_id, "measured total", *_figure(split.driver)))
         for segment, figure in split.segments():
             ledger.append((split.device_id, SEGMENT_WORDS[segment], *_figure(figure)))
+            if segment is Segment.KV_CACHE and split.kv_used_bytes is not None:
+                size = (f"{split.kv_used_bytes:,}", bytes_text(split.kv_used_bytes))
+                ledger.append((split.device_id, "of it in use", *size, "computed", USED_SOURCE))
     parts = [
         f"<h2>{words(reading.id)}: {words(reading.engine)}</h2>",
         _table(("what", "value"), facts, "facts"),
@@ -85,7 +88,7 @@ def _server(view: ServerView) -> str:
         parts.append(_table(("effective flag", "value", "learnt from"), flags, "flags"))
     if view.findings:
         rows = [(it.severity, it.code, it.message, it.evidence, it.fix) for it in view.findings]
-        parts.append(_table(("severity", "rule", "what", "evidence", "fix"), rows, "findings"))
+        parts.append(_table(("severity", "rule", "what", "evidence", "fix"), rows, "findings", whole=(0, 1)))
     return "\n".join(parts)
 
 
@@ -102,15 +105,14 @@ def _table(
     rows: Sequence[Sequence[str | None]],
     name: str,
     numbers: tuple[int, ...] = (),
+    whole: tuple[int, ...] = (),
 ) -> str:
-    """A table with escaped cells; `numbers` are the columns set flush right."""
-    lines = [
-        f'<table class="{name}"><thead><tr>{"".join(f"<th>{words(cell)}</th>" for cell in head)}</tr></thead><tbody>'
-    ]
-    for row in rows:
-        cells = (
-            f'<td class="n">{words(cell)}</td>' if index in numbers else f"<td>{words(cell)}</td>"
-            for index, cell in enumerate(row)
-        )
-        lines.append(f"<tr>{''.join(cells)}</tr>")
+    """A table with escaped cells; `numbers` are the columns set flush right, `whole` those that are not wrapped."""
+    kinds = {**dict.fromkeys(whole, ' class="w"'), **dict.fromkeys(numbers, ' class="n"')}
+
+    def cells(tag: str, row: Sequence[str | None]) -> str:
+        return "".join(f"<{tag}{kinds.get(index, '')}>{words(cell)}</{tag}>" for index, cell in enumerate(row))
+
+    lines = [f'<table class="{name}"><thead><tr>{cells("th", head)}</tr></thead><tbody>']
+    lines += [f"<tr>{cells('td', row)}</tr>" for row in rows]
     return "\n".join([*lines, "</tbody></table>"])

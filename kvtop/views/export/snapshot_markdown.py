@@ -17,6 +17,8 @@ SEGMENT_WORDS = {
     Segment.UNATTRIBUTED: "unattributed",
 }
 
+USED_SOURCE = "tokens held, of the cells there are"
+
 
 def markdown_document(frame: Frame) -> str:
     """Host, builds, effective flags, the ledger with its basis, findings and what could not be read."""
@@ -92,7 +94,7 @@ def _ledger(splits: tuple[Split, ...]) -> list[str]:
             lines.append(_row(device, SEGMENT_WORDS[segment], figure))
             if segment is Segment.KV_CACHE and split.kv_used_bytes is not None:
                 used = f"{split.kv_used_bytes} | {bytes_text(split.kv_used_bytes)}"
-                lines.append(f"| {device} | of it in use | {used} | computed | tokens held, of the cells there are |")
+                lines.append(f"| {device} | of it in use | {used} | computed | {USED_SOURCE} |")
     return [*lines, ""]
 
 

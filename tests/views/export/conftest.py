@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from kvtop.analysis.analyse import History, analyse
-from kvtop.domain.frame import Finding, Frame
+from kvtop.domain.frame import Fact, Finding, Frame
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.sample import Failure
 from kvtop.domain.server import ModelFacts
@@ -46,6 +46,7 @@ def hostile_frame() -> Frame:
         )
         for it in server.splits
     )
+    facts = (Fact("container", f"docker {ATTACK}", Origin.FILE),)
     finding = Finding(ATTACK, ATTACK, ATTACK, ATTACK, ATTACK, ATTACK, ATTACK)
     cache = replace(server.kv_cache, type_k=ATTACK, type_v=ATTACK, types_source=ATTACK)
     device = replace(
@@ -55,7 +56,15 @@ def hostile_frame() -> Frame:
         frame,
         host=ATTACK,
         servers=(
-            replace(server, reading=reading, splits=splits[:1], kv_cache=cache, plan_note=ATTACK, findings=(finding,)),
+            replace(
+                server,
+                reading=reading,
+                splits=splits[:1],
+                kv_cache=cache,
+                plan_note=ATTACK,
+                findings=(finding,),
+                facts=facts,
+            ),
         ),
         devices=(device,),
         failures=(Failure(ATTACK, ATTACK, ATTACK),),

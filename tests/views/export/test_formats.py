@@ -13,6 +13,7 @@ import pytest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from prometheus_client.parser import text_string_to_metric_families as parse_text
+from prometheus_client.samples import Sample
 
 from kvtop.analysis.analyse import History, analyse
 from kvtop.domain.frame import Frame
@@ -163,6 +164,37 @@ def test_hostile_labels_stay_in_their_quotes(hostile_frame: Frame) -> None:
     names = {sample.name for family in parse_text(prometheus_text(hostile_frame)) for sample in family.samples}
     assert all(name.startswith("kvtop_") for name in names)
     assert len(list(parse_openmetrics(openmetrics(families(hostile_frame))))) == len(families(hostile_frame))
+
+
+def test_series_say_where_a_server_runs() -> None:
+    frame = frame_of(next(it for it in SCENARIOS if it.name == "containers"))
+    places: dict[str, set[tuple[str | None, ...]]] = {}
+    for family in parse_text(prometheus_text(frame)):
+        for sample in family.samples:
+            if "server" in sample.labels:
+                found = tuple(sample.labels.get(name) for name in ("namespace", "pod", "container"))
+                places.setdefault(sample.labels["server"], set()).add(found)
+    assert places == {
+        "172.17.0.2:8000": {(None, None, "chat")},
+        "10.88.0.4:8080": {(None, None, None)},  # its name is unknown, and an id is new with every start
+        "10.42.0.19:8080": {("models", "gemma-0", "server")},
+    }
+    formats = {it.labels["engine"]: it.labels["model_format"] for it in _samples(frame, "kvtop_server_info")}
+    assert formats == {"vllm": "safetensors", "llama.cpp": "gguf"}
+    assert {it.labels["source"]: it.value for it in _samples(frame, "kvtop_source_up")} == {"nvml": 1, "proc": 1}
+
+
+def _samples(frame: Frame, name: str) -> list[Sample]:
+    return [it for family in parse_text(prometheus_text(frame)) for it in family.samples if it.name == name]
+
+
+def test_names_that_are_shown_alike_are_one_series() -> None:
+    frame = frame_of(SCENARIOS[0])
+    (server,) = frame.servers
+    twin = replace(server, reading=replace(server.reading, id="x\x00"))
+    other = replace(server, reading=replace(server.reading, id="x\x01"))
+    text = prometheus_text(replace(frame, servers=(twin, other)))
+    assert text.count("kvtop_server_up{") == 1
 
 
 def test_hostile_cells_do_not_break_markdown(hostile_frame: Frame) -> None:
