@@ -1,4 +1,4 @@
-"""An independent check of the plan: what the real llama-server logs that it allocated, in eight configurations."""
+"""An independent check of the plan: what the real llama-server logs that it allocated, in eleven configurations."""
 
 import shlex
 from collections.abc import Callable
@@ -6,9 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from kvtop.domain.plan import MemoryPlan
-from kvtop.planning.llamacpp.options import parse_llama_server, settings_of
-from kvtop.planning.llamacpp.planner import plan
-from kvtop.planning.llamacpp.settings import LlamaSettings
+from kvtop.planning.any_engine import plan_launch
+from kvtop.planning.llamacpp.options import parse_llama_server
 from kvtop.sources.model_files.gguf import read_gguf
 
 from .conftest import MODEL, LlamaServer
@@ -23,17 +22,17 @@ CONFIGURATIONS = (
     "-c 8192 -ctk q4_0 -ctv q5_1 -fa on",
     "-c 8192 -fa off -ctk q8_0",
     "-c 8192 -ub 256 -b 1024 -ctk bf16 -ctv f32",
+    "-c 8192 --override-kv gemma3.attention.sliding_window=int:1024",
+    "-np 2 -fit on",
 )
 
 
 @pytest.mark.engines
 @pytest.mark.parametrize("options", CONFIGURATIONS, ids=lambda text: text or "default")
 def test_plan_equals_what_the_server_logs(options: str, llama_server: Callable[..., LlamaServer]) -> None:
-    words = shlex.split(options)
-    server = llama_server(*words, "--no-warmup", "-fit", "off", verbose=True)
-    settings = settings_of(parse_llama_server([*words, "-fit", "off"], {}))
-    assert isinstance(settings, LlamaSettings)
-    answer = plan(read_gguf(MODEL), settings, ())
+    words = ["-fit", "off", *shlex.split(options)]
+    server = llama_server(*words, "--no-warmup", verbose=True)
+    answer = plan_launch(parse_llama_server(words, {}), read_gguf(MODEL), ())
     assert isinstance(answer, MemoryPlan)
     host = answer.device("host")
     assert host is not None
