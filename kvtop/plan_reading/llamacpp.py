@@ -12,6 +12,7 @@ from kvtop.planning.any_engine import plan_launch
 from kvtop.planning.llamacpp import fit_params as tool_rules
 from kvtop.planning.llamacpp.assumed import assume_full_attention
 from kvtop.planning.llamacpp.beside import Beside, adapter_refusal, beside, rooms_left, with_beside
+from kvtop.planning.llamacpp.fitting import with_fit_told
 from kvtop.planning.llamacpp.largest_context import largest_context
 from kvtop.planning.llamacpp.options import config_paths, parse_llama_server, settings_of
 from kvtop.planning.llamacpp.overrides import overridden_header
@@ -122,6 +123,7 @@ def answer_llamacpp(question: Question, machine: Machine) -> PlanAnswer | Refusa
     if assumption:
         planned = replace(planned, architecture=header.architecture or "?")
     rooms = rooms_left(machine.room_bytes(), others)
+    planned = with_fit_told(planned, model, settings, machine.devices, rooms, second)
     largest = largest_context(model, settings, machine.devices, rooms, second)
     known = any(room is not None for room in machine.room_bytes().values())
     found = replace(

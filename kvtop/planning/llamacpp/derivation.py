@@ -11,6 +11,9 @@ from kvtop.planning.llamacpp.placement import HOST
 from kvtop.planning.llamacpp.recurrent import RecurrentGroup
 from kvtop.planning.llamacpp.settings import LlamaSettings
 
+FIT_IS_ON = "--fit is on"
+"""How the note on it begins."""
+
 _WHAT = {
     SLIDING_WINDOW: ("sliding-window", "src/llama-kv-cache-iswa.cpp"),
     INDEXER: ("indexer", "src/llama-kv-cache-dsa.cpp"),
@@ -132,4 +135,4 @@ def _fit_warnings(settings: LlamaSettings, devices: tuple[PlanDevice, ...], layo
     if all(device.free_bytes is None and device.total_bytes is None for device in devices):
         return []
     what = "the context" if given else "layers on the device" if pinned else "the context or layers"
-    return [f"--fit is on: the engine may reduce {what} if this plan leaves less than its margin free"]
+    return [f"{FIT_IS_ON}: the engine may reduce {what} if this plan leaves less than its margin free"]
