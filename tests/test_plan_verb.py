@@ -461,3 +461,24 @@ def test_typed_visible_devices_choose_among_the_given_ones(model: Path, capsys: 
         ("gpu0", 16 * 2**30),
         ("host", None),
     ]
+
+
+def test_a_repository_brings_its_projector_and_wins_over_a_path(
+    model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, projector = _with_side_files(model.parent)
+    hub = model.parent / "hub"
+    monkeypatch.setenv("LLAMA_CACHE", str(hub))
+    snapshot = hub / "models--u--r" / "snapshots" / ("0123456789" * 4)
+    snapshot.mkdir(parents=True)
+    (hub / "models--u--r" / "refs").mkdir()
+    (hub / "models--u--r" / "refs" / "main").write_text("0123456789" * 4)
+    (snapshot / "tiny-Q4_K_M.gguf").symlink_to(model)
+    (snapshot / "mmproj-F16.gguf").symlink_to(projector)
+    command = ("--gpu", "none", "--", "llama-server", "-hf", "u/r", "-c", "2048")
+    alone = plan_json(capsys, *command, "--no-mmproj")["total"]["weights_bytes"]
+    assert plan_json(capsys, *command)["total"]["weights_bytes"] == alone + 4096
+    assert plan_json(capsys, *command, "-m", "none.gguf")["total"]["weights_bytes"] == alone + 4096
+    (snapshot / "mtp-tiny.gguf").symlink_to(model)
+    code, _, err = plan(capsys, *command, "--spec-type", "draft-mtp")
+    assert (code, "no memory rule for mtp-tiny.gguf" in err) == (4, True)

@@ -49,8 +49,12 @@ def open_llamacpp(question: Question) -> ReadCommand | Refusal:
     if isinstance(settings, Refusal):
         return settings
     header = read_model(question, options.value("model"), options.value("hf-repo"), options.value("hf-file"))
-    draft_name = options.value("spec-draft-model"), options.value("spec-draft-hf")
-    draft = read_model(question, *draft_name, None) if any(draft_name) else None
+    draft_path, draft_repository = options.value("spec-draft-model"), options.value("spec-draft-hf")
+    draft = None
+    if draft_path is not None or draft_repository is not None:
+        draft = read_model(question, draft_path, None if draft_path is not None else draft_repository, None)
+    else:
+        _refuse_sidecars(options, settings, header.path)
     if draft is not None and settings.draft is None:
         named = LaunchOption("spec-draft-model", draft.path, Origin.ARGV, "spec-draft-hf")
         options = replace(options, options=(*options.options, named))
@@ -93,6 +97,18 @@ def _file(question: Question, path: str) -> str:
         raise UsageError(str(error)) from error
 
 
+_SIDECARS = {"draft-mtp": "mtp-", "draft-eagle3": "eagle3-", "draft-dflash": "dflash-", "draft-dspark": "dspark-"}
+"""Words in the name of the draft that `-hf` brings along for a kind of speculation."""
+
+
+def _refuse_sidecars(options: LaunchOptions, settings: LlamaSettings, model_path: str) -> None:
+    repository = options.value("hf-repo")
+    for kind in settings.speculative_types:
+        found = find_sibling(model_path, _SIDECARS[kind], repository) if repository and kind in _SIDECARS else None
+        if found is not None:
+            raise UnknownArchitectureError(f"kvtop has no memory rule for {Path(found).name}, which -hf brings along")
+
+
 def _projector_path(question: Question, options: LaunchOptions, model_path: str) -> str | None:
     """The projector that is named, or the one that `-hf` brings along with its model."""
     named = options.value("mmproj")
@@ -101,7 +117,7 @@ def _projector_path(question: Question, options: LaunchOptions, model_path: str)
     if options.value("mmproj-url") is not None:
         raise UsageError("--mmproj-url: give the file with --mmproj, nothing is downloaded here")
     repository = options.value("hf-repo")
-    if options.value("model") is not None or repository is None or options.value("mmproj-auto") == "false":
+    if repository is None or options.value("mmproj-auto") == "false":
         return None
     return find_sibling(model_path, "mmproj", repository)
 
@@ -169,13 +185,16 @@ def _at_note(question: Question) -> list[str]:
 
 
 def read_model(question: Question, path: str | None, repository: str | None, file: str | None) -> GgufHeader:
-    """The header of the model that the command names. Raises UsageError where none is found, ModelFileError."""
+    """The header of the model that the command names; a repository wins over a path, as in the engine.
+
+    Raises UsageError where none is found, ModelFileError.
+    """
     here = Vantage(cwd=str(Path.cwd()), environ=question.environment)
     try:
-        if path is not None:
-            located = locate_file(question.path_here(path), here)
-        elif repository is not None:
+        if repository is not None:
             located = locate_hf(repository, here, file=file)
+        elif path is not None:
+            located = locate_file(question.path_here(path), here)
         else:
             raise UsageError("the command names no model: give llama-server -m FILE or -hf USER/REPO")
     except ModelNotFoundError as error:

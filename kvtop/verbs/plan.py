@@ -118,7 +118,7 @@ def _model_word(words: tuple[str, ...]) -> str | None:
     """The model as it was typed, for documents without a plan."""
     for word, following in zip(words, (*words, "")[1:], strict=True):
         name, equals, value = word.partition("=")
-        if name in {"-m", "--model", "-hf", "--hf-repo"}:
+        if name in {"-m", "--model", "-hf", "-hfr", "--hf-repo"}:
             return value if equals else following
     return words[0] if words and not words[0].startswith("-") else None
 
