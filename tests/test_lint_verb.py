@@ -207,6 +207,9 @@ def test_sarif_points_into_the_script(capsys: pytest.CaptureFixture[str]) -> Non
     _, out, _ = lint(capsys, "--sarif", "--script", "deploy/start.sh:12", "--", *COMMAND)
     place = json.loads(out)["runs"][0]["results"][0]["locations"][0]["physicalLocation"]
     assert place == {"artifactLocation": {"uri": "deploy/start.sh"}, "region": {"startLine": 12}}
+    _, out, _ = lint(capsys, "--sarif", "--script", "my deploy/start.sh", "--", *COMMAND)
+    place = json.loads(out)["runs"][0]["results"][0]["locations"][0]["physicalLocation"]
+    assert place == {"artifactLocation": {"uri": "my%20deploy/start.sh"}, "region": {"startLine": 1}}
     with pytest.raises(SystemExit, match="2"):
         lint(capsys, "--sarif", "--script", "start.sh:0", "--", *COMMAND)
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from kvtop import __version__
 from kvtop.domain.frame import Finding, NotEvaluated
@@ -67,7 +68,7 @@ def sarif_text(
 def _result(it: Finding, number: int, clean: Callable[[str], str], script: tuple[str, int] | None) -> dict[str, object]:
     place: dict[str, object] = {"logicalLocations": [{"fullyQualifiedName": clean(it.subject), "kind": "resource"}]}
     if script is not None:
-        place["physicalLocation"] = {"artifactLocation": {"uri": script[0]}, "region": {"startLine": script[1]}}
+        place["physicalLocation"] = {"artifactLocation": {"uri": quote(script[0])}, "region": {"startLine": script[1]}}
     parts = (it.message, it.cost and f"Cost: {it.cost}", it.fix and f"Fix: {it.fix}")
     return {
         "ruleId": it.code,
