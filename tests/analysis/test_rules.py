@@ -91,3 +91,10 @@ def test_without_launch_options_the_rules_that_read_them_are_not_evaluated(subje
     for rule in RULES:
         if rule.module.READS_LAUNCH and "llama.cpp" in rule.module.ENGINES:
             assert rule.slug in {it.slug for it in lint(subject).not_evaluated}
+
+
+def test_a_small_file_of_few_bits_is_no_wide_one(subject_of: SubjectOf) -> None:
+    """Gemma 3 270M in Q4_K_M has 7.4 bits a weight, for most of it is embeddings."""
+    command = "llama-server -m MODEL -c 8192 -ctk q8_0 -ctv q8_0"
+    subject = subject_of(Example(command, gpus=("8GiB",), model="gemma-3-270m"))
+    assert "weights-are-the-bigger-lever" not in {it.slug for it in lint(subject).findings}

@@ -43,7 +43,7 @@ def gguf_models() -> Mapping[str, GgufHeader]:
     odd = {**llama.metadata, "llama.attention.key_length": 80, "llama.attention.value_length": 80}
     found["heads-of-80"] = replace(llama, metadata=odd)
     wide = tuple(replace(it, type_id=1, type_name="f16", size_bytes=2 * prod(it.shape)) for it in llama.tensors)
-    found["llama-3.1-8b-f16"] = replace(llama, tensors=wide)
+    found["llama-3.1-8b-f16"] = replace(llama, metadata={**llama.metadata, "general.file_type": 1}, tensors=wide)
     return found
 
 

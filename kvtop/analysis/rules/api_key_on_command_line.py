@@ -36,7 +36,7 @@ def check(subject: Subject) -> Outcome:
                 f"{option.detail or '--' + name} is given on the command line, where every user of the machine can "
                 "read it",
                 evidence=f"{option.detail or '--' + name} ***",
-                cost="",
+                cost="the key is no secret",
                 fix=fix,
             )
     return None

@@ -21,7 +21,9 @@ ENGINES: tuple[str, ...] = ("llama.cpp", "vllm", "mlx")
 READS_LAUNCH = True
 FIRES = Example("llama-server -m MODEL -c 8192 -ctk q8_0 -ctv q8_0", gpus=("48GiB",), model="llama-3.1-8b-f16")
 QUIET = Example("llama-server -m MODEL -c 8192 -ctk q8_0 -ctv q8_0", gpus=("48GiB",), model="llama-3.1-8b")
-WIDE_BITS = 7.0
+WIDE_BITS, EIGHT_BITS = 7.0, 8.0
+_WIDE_FILES = (0, 1, 7, 32)
+"""`general.file_type` of files in F32, F16, Q8_0 and BF16 (llama_ftype, include/llama.h)."""
 Q4_K_M_BITS = 4.85
 """Of a whole file, by llama.cpp's own table of quantization types."""
 
@@ -42,6 +44,9 @@ def _gguf(subject: Subject) -> Outcome:
     if subject.plan is None or subject.header is None:
         return Lacks(f"the weights are unknown: {subject.plan_note}")
     bits, weights = bits_per_weight(subject.header), weight_bytes(subject.plan)
+    is_wide = subject.header.metadata.get("general.file_type", _WIDE_FILES[0]) in _WIDE_FILES
+    if bits is not None and bits < EIGHT_BITS and not is_wide:
+        return None  # a small model's embeddings weigh much, and its file has few bits already
     if bits is None or bits < WIDE_BITS or weights is None:
         return None
     plain = subject.plan_with(cache_type_k="f16", cache_type_v="f16")
