@@ -178,7 +178,8 @@ class Subject:
 def _spelled(option: LaunchOption) -> str:
     if option.origin is Origin.ARGV:
         name = option.detail or f"--{option.name}"
-        return name if option.value == "true" else f"{name} {option.value}"
+        is_negative = option.value == "false" and name.lstrip("-").startswith("n")
+        return name if option.value == "true" or is_negative else f"{name} {option.value}"
     if option.origin is Origin.ENVIRONMENT:
         return f"{option.detail}={option.value}"
     return f"{option.name} = {option.value} ({option.detail or option.origin.value})"

@@ -34,6 +34,8 @@ _WORDS_ARE_WRONG = {"start-refused", "bare-flash-attn-flag", "api-key-on-command
 _STAYS = {("device-overcommitted", "info"), ("speculative-with-quantized-cache", "info")}
 """It starts then, and says what `--fit` leaves on the host; the target's cache stays quantized."""
 _FOLLOWS = {
+    ("cache-on-host", "mixed-cache-types-slow"),  # the CPU took types that the device does not
+    ("cache-on-host", "iq4-nl-on-cuda"),
     ("flash-attention-off", "mixed-cache-types-slow"),  # then keys alone are quantized, which has a rule of its own
     ("pool-below-one-request", "fp16-cache-on-batched-serving"),  # it starts, and one request fills the pool
     ("device-overcommitted", "start-refused"),  # more ranks than the cards that were named

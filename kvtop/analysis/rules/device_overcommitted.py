@@ -99,6 +99,9 @@ def _what_fits(subject: Subject) -> tuple[str, ...]:
     """Options that were tried on the plan: eight bits for the cache, and the largest context."""
     rooms = {it.name: it.total_bytes if it.free_bytes is None else it.free_bytes for it in subject.devices}
     found = []
+    even = subject.plan_with(tensor_split=None) if subject.option("tensor-split") else None
+    if even is not None and all(room_of(part, rooms.get(part.name)).fit is Fit.FITS for part in _cards(even)):
+        found.append(left_out(subject, "tensor-split"))
     smaller = smaller_cache(subject)
     plan = subject.plan_with(cache_type_k="q8_0", cache_type_v="q8_0", flash_attn=None) if smaller else None
     if plan is not None and all(room_of(part, rooms.get(part.name)).fit is Fit.FITS for part in _cards(plan)):
@@ -190,5 +193,7 @@ def _host(subject: Subject, plan: MemoryPlan) -> Outcome:
         "the host has less memory than weights, cache and buffers take: weights are read from the disk again and again",
         evidence=f"{exact(needed)} needed, {exact(subject.host_total_bytes)} there",
         cost=f"{exact(needed - subject.host_total_bytes)} too little",
-        fix="a smaller -c, a quantized cache, or smaller weights",
+        fix="smaller weights"
+        if (part.weights_bytes or 0) > subject.host_total_bytes
+        else any_of("a smaller -c", smaller_cache(subject) if subject.engine == "llama.cpp" else "", "smaller weights"),
     )

@@ -23,7 +23,8 @@ ENGINES: tuple[str, ...] = ("vllm",)
 READS_LAUNCH = True
 FIRES = Example("vllm serve MODEL --max-num-seqs 256", gpus=("H100",), model="llama-3.1-8b")
 QUIET = Example("vllm serve MODEL --max-model-len 4096 --max-num-seqs 32", gpus=("H100",), model="llama-3.1-8b")
-FEW_REQUESTS = 4.0
+FEW_REQUESTS = 2.0
+"""Of full length: below that, without a number of sequences, one long request leaves no room for another."""
 FULL_RATIO = 0.9
 
 

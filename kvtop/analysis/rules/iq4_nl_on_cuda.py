@@ -29,7 +29,7 @@ def check(subject: Subject) -> Outcome:
     settings = subject.llama
     if "iq4_nl" not in {settings.type_k, settings.type_v} or settings.flash_attention == "off":
         return None
-    if subject.backend in {"cpu", "vulkan"}:
+    if subject.backend in {"cpu", "vulkan"} or not settings.kv_offload:
         return None
     if subject.backend is None and not subject.wants_accelerator:
         return Lacks("iq4_nl is slow on CUDA and Metal only, and the backend is unknown: say --gpu")

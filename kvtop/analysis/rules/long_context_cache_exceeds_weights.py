@@ -44,7 +44,7 @@ def check(subject: Subject) -> Outcome:
     return Found(
         "info",
         "the KV cache is larger than the model",
-        evidence=subject.said("ctx-size", "parallel", "cache-type-k", "cache-type-v"),
+        evidence=subject.said("ctx-size", "parallel", "cache-type-k", "cache-type-v") or "no -c: the trained context",
         cost=f"{exact(cache)} of cache, {exact(weights)} of weights",
         fix=any_of(_shorter(subject, plan, cache, weights), smaller_cache(subject)),
     )

@@ -34,6 +34,8 @@ def check(subject: Subject) -> Outcome:
     settings = subject.llama
     if settings.type_k == settings.type_v or settings.flash_attention == "off":
         return None
+    if not settings.kv_offload:
+        return None  # the CPU reads a cache that lies with it, and takes every pair
     if family_of(subject)[0] == "latent attention" or not subject.caches_tokens:
         return None
     pair = f"{settings.type_k}/{settings.type_v}"

@@ -55,9 +55,10 @@ def check(subject: Subject) -> Outcome:
         if any(words in answer.message for words in _NOT_THIS) and "NYI" not in answer.message:
             return None  # `mlx-group-size`
         start = subject.value("quantized-kv-start") or "5000"
+        when = "every request fails" if start == "0" else f"requests fail once a sequence reaches {start} tokens"
         return Found(
             "error",
-            f"requests fail once a sequence reaches {start} tokens, while /health stays ok: {answer.message}",
+            f"{when}, while /health stays ok: {answer.message}",
             evidence=evidence,
             cost="requests are lost",
             fix="leave --kv-bits out",

@@ -30,12 +30,11 @@ def check(subject: Subject) -> Outcome:
         return None
     option = subject.option("enable-prefix-caching")
     by_hand = option is not None and option.origin is not Origin.ENDPOINT
-    said = subject.said("enable-prefix-caching")
     return Found(
         "warning" if by_hand else "info",
         "prefix caching is off: the same system prompt is computed again for every request"
         + ("" if by_hand else " (some models and all embedding ones go without by themselves)"),
-        evidence=said.replace(" false", "") if by_hand else said,
+        evidence=subject.said("enable-prefix-caching"),
         cost="prompt tokens computed again",
         fix=f"{left_out(subject, 'enable-prefix-caching')}, unless this is a benchmark",
     )

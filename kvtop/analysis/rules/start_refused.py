@@ -13,6 +13,7 @@ Fix: follows from the words; `--help` of the engine lists what it takes.
 Fires on: an option that llama-server does not have. Quiet on: the same without it.
 """
 
+import re
 from difflib import get_close_matches
 
 from kvtop.analysis.rules import (
@@ -82,6 +83,7 @@ _HINTS = (
     ("gpu_memory_utilization: Input should", "--gpu-memory-utilization 0.92: a share from 0 to 1"),
     ("larger than the number of available GPUs", "a smaller --tensor-parallel-size, or more cards (--gpu SPEC each)"),
 )
+_DERIVED = re.compile(r"derived max_model_len \(\w+=(\d+)")
 ALIKE = 0.86
 """How near a spelling must be to be named."""
 
@@ -120,6 +122,9 @@ def _fix(subject: Subject, words: str) -> str:
     """By the words; for an option that llama-server does not know, by its name."""
     if "No valid attention backend" in words:
         return "" if subject.value("kv-cache-dtype") in SIXTEEN_BITS else "--kv-cache-dtype auto"
+    derived = _DERIVED.search(words)
+    if derived is not None:
+        return f"--max-model-len {derived[1]}"
     hint = next((fix for name, fix in _HINTS if name in words), "")
     if hint or subject.engine != "llama.cpp":
         return hint
