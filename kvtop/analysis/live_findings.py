@@ -86,6 +86,7 @@ def _subject(plans: PlanMemory, view: ServerView, sample: Sample, devices: tuple
             sequence_limit_tokens=reading.sequence_limit_tokens,
             has_metrics=True if reading.counters.prompt_tokens_total is not None else None,
             listeners=_listeners(own),
+            has_own_network=any(it.shares_network is False for it in own),
         ),
     )
     subject = replace(subject, stated=reading.stated)

@@ -40,6 +40,8 @@ class Observed:
     memory_held_bytes: int | None = None
     has_metrics: bool | None = None
     listeners: tuple[str, ...] | None = None
+    has_own_network: bool = False
+    """It lives in a network namespace of its own: a container whose ports are published, or not."""
     disagreements: tuple[Disagreement, ...] | None = None
     device_free_bytes: int | None = None
     device_total_bytes: int | None = None

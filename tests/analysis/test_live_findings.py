@@ -48,6 +48,14 @@ def test_what_a_socket_is_bound_to_wins_over_the_options() -> None:
     assert "exposed-without-key" in _slugs(_view(replace(sample, processes=(open_to_all,))))
 
 
+def test_inside_a_container_nobody_knows_who_is_let_in() -> None:
+    sample = scenario("rtx4090_llamacpp").at(8.0)
+    inside = replace(sample.processes[0], listeners=(Listener("0.0.0.0", 8080),), shares_network=False)
+    found = {it.slug: it for it in _view(replace(sample, processes=(inside,))).findings}["exposed-without-key"]
+    assert "or a port of it that is published" in found.message
+    assert "-p 127.0.0.1:PORT:PORT" in found.fix
+
+
 def test_a_full_slot_is_found_while_it_fills() -> None:
     history = History()
     late = scenario("rtx4090_llamacpp")

@@ -43,6 +43,8 @@ def check(subject: Subject) -> Outcome:
         return None
     if subject.published is not None and not observed:
         return _published(subject, subject.published)
+    if subject.observed is not None and subject.observed.has_own_network:
+        return _in_own_network(subject, reached)
     said = subject.said("host") or f"the default of {subject.engine} is {_DEFAULTS[subject.engine]}"
     key = (
         ": mlx_lm.server has no keys, so put a proxy before it" if subject.engine == "mlx" else f", or {_key(subject)}"
@@ -53,6 +55,19 @@ def check(subject: Subject) -> Outcome:
         evidence=f"listening on {', '.join(reached)}" if observed else said,
         cost="security",
         fix=f"--host 127.0.0.1{key}",
+    )
+
+
+def _in_own_network(subject: Subject, reached: list[str]) -> Outcome:
+    """A running container: whether its port is published stands nowhere that kvtop reads."""
+    key = "" if subject.engine == "mlx" else f", or {_key(subject)}"
+    return Found(
+        "warning",
+        f"listens on {', '.join(reached)} of its container without a key: whoever reaches the container, or a port of "
+        "it that is published, can use it",
+        evidence=f"listening on {', '.join(reached)} in a network of its own",
+        cost="security",
+        fix=f"publish its port on 127.0.0.1 alone (-p 127.0.0.1:PORT:PORT){key}",
     )
 
 
