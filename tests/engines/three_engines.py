@@ -54,7 +54,11 @@ def _running(command: list[str], log: Path, port: int, environ: dict[str, str]) 
         yield process.pid
     finally:
         process.terminate()
-        process.wait(timeout=60)
+        try:
+            process.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def _answers(port: int) -> bool:
@@ -73,6 +77,12 @@ def _ask(port: int, model: str, tokens: int) -> None:
     )
     with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=600) as reply:
         reply.read()
+
+
+def _keep_busy(port: int, model: str, tokens: int, is_over: threading.Event) -> None:
+    """One request after the other: a small model answers within seconds."""
+    while not is_over.is_set():
+        _ask(port, model, tokens)
 
 
 def _stand_in(directory: Path) -> dict[str, str]:
@@ -207,13 +217,22 @@ def main() -> int:
             words = [*command, "--host", "127.0.0.1", "--port", str(ports[engine])]
             stack.enter_context(_running(words, logs[engine], ports[engine], own))
         models_named = {"llama.cpp": "any", "vllm": "tiny", "mlx": "default_model"}
-        for engine, port in ports.items():
-            threading.Thread(target=_ask, args=(port, models_named[engine], 1200), daemon=True).start()
+        is_over = threading.Event()
+        stack.callback(is_over.set)
+        asking = [
+            threading.Thread(target=_keep_busy, args=(port, models_named[engine], 1200, is_over), daemon=True)
+            for engine, port in ports.items()
+        ]
+        for thread in asking:
+            thread.start()
         recording, picture = DOCS / "three-engines.kvtop", DOCS / "three-engines.svg"
         recording.unlink(missing_ok=True)
         time.sleep(3)
         _kvtop("snapshot", "--anonymize", "--format", "svg", "-o", str(picture), environ=environ)
         _kvtop("record", "--anonymize", "--duration", f"{SECONDS}s", str(recording), environ=environ)
+        is_over.set()
+        for thread in asking:
+            thread.join(timeout=300)
         time.sleep(3)  # the reporter inside mlx_lm.server writes once a second
         frame = json.loads(_kvtop("snapshot", "--format", "json", environ=environ))
         (DOCS / "three-engines.md").write_text(_page(frame, logs), encoding="utf-8")
