@@ -1,5 +1,6 @@
 """Model files and options that no engine would take: what the rules cannot read is unknown, and never a crash."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -11,6 +12,9 @@ RANKS_PLANNED = 1024
 
 LAYERS_PLANNED = 65_536
 """More layers, or experts, than any model has: rules go through each of them."""
+
+_COUNT = re.compile(r"(?:^|_)n(?:um)?_\w*(?:layer|expert)|(?:^|_)(?:layer|expert)s$")
+"""Names that count them; Gemma's `vocab_size_per_layer_input` does not."""
 
 
 @contextmanager
@@ -33,5 +37,5 @@ def refuse_endless(config: Mapping[str, object]) -> None:
     for name, value in config.items():
         if isinstance(value, Mapping):
             refuse_endless(value)
-        elif isinstance(value, int | float) and ("layer" in name or "expert" in name) and not value <= LAYERS_PLANNED:
+        elif isinstance(value, int | float) and _COUNT.search(name) and not value <= LAYERS_PLANNED:
             raise UnknownArchitectureError(f"{name} {value} is more than any model has")

@@ -13,6 +13,7 @@ from kvtop.domain.model_file import Checkpoint, GgufHeader, ModelFile
 from kvtop.domain.plan import PlanDevice, Refusal, UnknownArchitectureError
 from kvtop.planning.any_engine import plan_launch
 from kvtop.planning.llamacpp.prepared import prepare
+from kvtop.planning.unlike_files import refuse_endless
 from kvtop.planning.vllm.on_host import on_host
 from kvtop.sources.demo import SCENARIOS, scenario
 
@@ -99,3 +100,7 @@ def test_a_header_without_what_its_architecture_needs_is_unknown() -> None:
     odd = replace(model, metadata={**model.metadata, "gemma3.attention.head_count": [None]})  # type: ignore[dict-item]  # the point
     with pytest.raises(UnknownArchitectureError):
         prepare(odd)
+
+
+def test_a_vocabulary_for_each_layer_is_no_count_of_layers() -> None:
+    refuse_endless({"text_config": {"vocab_size_per_layer_input": 262144, "hidden_size_per_layer_input": 256}})

@@ -58,7 +58,8 @@ _SAME: tuple[tuple[Architecture, str], ...] = (
             "SolarForCausalLM StableLmForCausalLM TeleChat3ForCausalLM BailingMoeForCausalLM BailingMoeV2ForCausalLM "
             "ExaoneForCausalLM FlexOlmoForCausalLM HyperCLOVAXForCausalLM TeleFLMForCausalLM TeleChat2ForCausalLM "
             "DeepseekForCausalLM MiniCPMForCausalLM ChatGLMModel ChatGLMForConditionalGeneration LlamaModel "
-            "MistralModel InternLM2ForRewardModel Step3TextForCausalLM"
+            "MistralModel InternLM2ForRewardModel Step3TextForCausalLM GPTBigCodeForCausalLM Jais2ForCausalLM "
+            "PanguEmbeddedForCausalLM SarvamMoEForCausalLM"
         ),
     ),
     (
@@ -109,13 +110,14 @@ _SAME: tuple[tuple[Architecture, str], ...] = (
     (Architecture("full attention", dense.alibi), "BloomForCausalLM"),
     (Architecture("full attention", dense.minicpm3), "MiniCPM3ForCausalLM"),
     (Architecture("full attention", dense.granite), "GraniteForCausalLM"),
-    (Architecture("sliding window", dense.granite), "GraniteSWAForCausalLM"),
+    (Architecture("sliding window", dense.granite), "GraniteSWAForCausalLM GraniteMoeSWAForCausalLM"),
     (Architecture("sliding window", dense.gpt_oss), "GptOssForCausalLM"),
     (Architecture("sliding window", _dense(dense.by_type)), "LagunaForCausalLM"),
+    (Architecture("sliding window", _dense(dense.by_type_or_everywhere)), "MellumForCausalLM"),
     (Architecture("sliding window", _dense(dense.exaone_moe)), "ExaoneMoeForCausalLM ExaoneMoEForCausalLM"),
     (Architecture("sliding window", _dense(dense.cohere2_moe)), "Cohere2MoeForCausalLM"),
     (Architecture("sliding window", dense.step3p5), "Step3p5ForCausalLM"),
-    (Architecture("sliding window", _dense(dense.every(2))), "Gemma2ForCausalLM Gemma2Model"),
+    (Architecture("sliding window", _dense(dense.every(2))), "Gemma2ForCausalLM Gemma2Model VaultGemmaForCausalLM"),
     (Architecture("sliding window", _dense(dense.every(6, "sliding_window_pattern"))), "Gemma3ForCausalLM"),
     (
         Architecture("sliding window", _dense(dense.every(6, "sliding_window_pattern")), mm_prefix=True),
@@ -125,8 +127,11 @@ _SAME: tuple[tuple[Architecture, str], ...] = (
     (Architecture("sliding window", _dense(dense.every(4, "sliding_window_pattern"))), "Exaone4ForCausalLM"),
     (Architecture("sliding window", _dense(dense.every(4, "global_attn_every_n_layers"))), "AfmoeForCausalLM"),
     (Architecture("sliding window", _dense(dense.every(4))), "Olmo3ForCausalLM"),
-    (Architecture("shared KV layers", dense.gemma3n, pipeline=False), "Gemma3nForCausalLM"),
-    (Architecture("shared KV layers", dense.gemma4), "Gemma4ForCausalLM"),
+    (
+        Architecture("shared KV layers", dense.gemma3n, pipeline=False),
+        "Gemma3nForCausalLM Gemma3nForConditionalGeneration",
+    ),
+    (Architecture("shared KV layers", dense.gemma4), "Gemma4ForCausalLM Gemma4ForConditionalGeneration"),
     (Architecture("chunked attention", dense.llama4), "Llama4ForCausalLM Llama4ForConditionalGeneration"),
     (
         Architecture("encoder-decoder", dense.whisper, encoder_decoder=True, pipeline=False),
@@ -159,6 +164,18 @@ _WRAPPERS = frozenset(
         "LlavaOnevisionForConditionalGeneration",
         "PaddleOCRVLForConditionalGeneration",
         "Qwen2AudioForConditionalGeneration",
+        "Glm4vMoeForConditionalGeneration",
+        "GlmOcrForConditionalGeneration",
+        "GraniteSpeechPlusForConditionalGeneration",
+        "InternVLChatModel",
+        "KimiK25ForConditionalGeneration",
+        "KimiVLForConditionalGeneration",
+        "Lfm2VlForConditionalGeneration",
+        "MiniCPMV4_6ForConditionalGeneration",
+        "MiniCPMV4_7ForConditionalGeneration",
+        "QianfanOCRForConditionalGeneration",
+        "Qwen3ASRForConditionalGeneration",
+        "Qwen3OmniMoeForConditionalGeneration",
     }
 )
 """Multimodal classes around a text model of their own; only the text model keeps a cache."""
@@ -185,6 +202,16 @@ _TEXT_CLASSES = {
     "qwen3_moe": "Qwen3MoeForCausalLM",
     "cohere2": "Cohere2ForCausalLM",
     "glm4v_text": "Glm4ForCausalLM",
+    "glm4v_moe_text": "Glm4MoeForCausalLM",
+    "glm_ocr_text": "Glm4ForCausalLM",
+    "internlm2": "InternLM2ForCausalLM",
+    "deepseek_v2": "DeepseekV2ForCausalLM",
+    "deepseek_v3": "DeepseekV3ForCausalLM",
+    "kimi_k2": "DeepseekV3ForCausalLM",
+    "lfm2": "Lfm2ForCausalLM",
+    "qwen3_5_text": "Qwen3_5ForCausalLM",
+    "qwen3_asr_text": "Qwen3ForCausalLM",
+    "qwen3_omni_moe_text": "Qwen3MoeForCausalLM",
     "gpt_oss": "GptOssForCausalLM",
 }
 """The class that vLLM builds for a text model of that `model_type`."""

@@ -96,6 +96,8 @@ def total_kv_heads(view: ConfigView) -> int:
         if not view.flag("new_decoder_architecture") and view.flag("multi_query"):
             return 1
         return view.whole("n_head_kv", "num_kv_heads", "num_key_value_heads") or attention_heads(view)
+    if view.word("model_type") == "gpt_bigcode" and view.whole("num_key_value_heads") is None:
+        return 1 if view.raw("multi_query") in (None, True) else attention_heads(view)
     if view.word("model_type") == "dbrx":
         heads = view.part("attn_config").get("kv_n_heads")
         return heads if isinstance(heads, int) else attention_heads(view)

@@ -75,6 +75,11 @@ def by_type(view: ConfigView, layers: int) -> tuple[int | None, ...]:
     return tuple(window if kind == SLIDING else None for kind in types[:layers])
 
 
+def by_type_or_everywhere(view: ConfigView, layers: int) -> tuple[int | None, ...]:
+    """Mellum: by `layer_types`; Transformers fills in full attention where there are none."""
+    return by_type(view, layers) if view.words("layer_types") is not None else no_window(view, layers)
+
+
 def no_window(_view: ConfigView, layers: int) -> tuple[int | None, ...]:
     """All tokens on every layer."""
     return (None,) * layers

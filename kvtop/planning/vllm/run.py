@@ -134,6 +134,9 @@ def _is_packed(stored: str) -> bool:
     return stored in TURBOQUANT_BITS or stored == "ultraquant_4bit"
 
 
+_GEMMA_4 = ("Gemma4ForCausalLM", "Gemma4ForConditionalGeneration")
+
+
 def _overrides(
     name: str, settings: ServeSettings, stored: str, capability: tuple[int, int], layers: tuple[CachedLayer, ...]
 ) -> tuple[int | None, Backend | None]:
@@ -146,7 +149,7 @@ def _overrides(
     if _is_packed(stored):
         return 2, forced
     sizes = {layer.head_size for layer in layers}
-    if name == "Gemma4ForCausalLM" and len(sizes) > 1:
+    if name in _GEMMA_4 and len(sizes) > 1:
         if not is_supported(4, Card(capability)) or max(sizes) > 512:
             return settings.flash_attn_version, forced or TRITON_ATTN
         if settings.flash_attn_version is None and (forced is None or forced.name == "FLASH_ATTN"):
