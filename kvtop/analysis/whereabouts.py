@@ -8,13 +8,14 @@ from kvtop.domain.device import Device, DeviceMemory
 from kvtop.domain.figure import Basis, Figure
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.model_file import Checkpoint, ModelFile
-from kvtop.domain.process import Process
+from kvtop.domain.process import GONE_OR_BEYOND, HIDDEN_FROM_US, Process
 from kvtop.domain.server import ServerReading, ServerState
 
 HOST = "host"
 _RESIDENT_SHARE = 0.7
 """A process that holds this much of its model in host memory runs there, whatever a driver hides."""
 
+_COUNTED_ALIKE = frozenset({GONE_OR_BEYOND, HIDDEN_FROM_US})
 _PROXIES = frozenset({"ollama", "llama-swap"})
 """They hold no model themselves: each runs in a server of its own."""
 
@@ -98,11 +99,23 @@ def _may_use_accelerators(launch: LaunchOptions | None) -> bool:
 
 
 def _may_hide(device: Device, processes: Mapping[int, Process]) -> bool:
-    """Whether a device's list cannot be read, or has pids that this kernel does not know (a container, a VM)."""
+    """Whether a device's list cannot be read, or has pids that may be a server's by another number (a container, WSL).
+
+    Where the driver counts processes as kvtop does, a server would stand in the list by its own pid: a stranger there
+    is somebody else. Only in WSL does the driver list pids of its own, and then without their bytes.
+    """
     if device.processes is None:
         return True
-    rows = (processes.get(row.pid) for row in device.processes)
-    return any(it is not None and it.argv is None and it.name == "?" for it in rows)
+    for row in device.processes:
+        it = processes.get(row.pid)
+        is_stranger = it is not None and it.argv is None and it.name == "?"
+        if (
+            it is not None
+            and is_stranger
+            and (row.used_bytes is None or not _COUNTED_ALIKE.intersection(it.unreadable))
+        ):
+            return True
+    return False
 
 
 def _resident_share(reading: ServerReading, on_host: Figure | None, models: Mapping[str, ModelFile]) -> float | None:

@@ -30,6 +30,11 @@ class Container:
         return f"{self.runtime} {self.name or self.id[:12]}"
 
 
+GONE_OR_BEYOND = "not in /proc: it has just ended, or runs in another virtual machine or beyond WSL"
+HIDDEN_FROM_US = "not in /proc: it is mounted with hidepid, which hides other users' processes"
+"""Why a pid of a driver may be missing, where the driver and kvtop count processes alike."""
+
+
 @dataclass(frozen=True, slots=True)
 class Process:
     """One process. None is unreadable, and `unreadable` says what and why ("environ: permission denied").

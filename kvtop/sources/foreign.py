@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from kvtop.domain.device import Device
-from kvtop.domain.process import Process
+from kvtop.domain.process import GONE_OR_BEYOND, HIDDEN_FROM_US, Process
 from kvtop.domain.sample import Failure
 from kvtop.sources.containers import container_of
 from kvtop.sources.process_facts import argv_of, read_stat, resident_bytes, user_name
@@ -69,11 +69,11 @@ def why_unknown(proc: Path = Path("/proc")) -> tuple[str, str]:
         mounts = []
     if any(" /proc " in line and "hidepid=" in line and "hidepid=0" not in line for line in mounts):
         return (
-            "not in /proc: it is mounted with hidepid, which hides other users' processes",
+            HIDDEN_FROM_US,
             "run kvtop as root, or as a member of the group that may see them (mount option gid=)",
         )
     return (
-        "not in /proc: it has just ended, or runs in another virtual machine or beyond WSL",
+        GONE_OR_BEYOND,
         "nothing, if it is gone at the next look; otherwise run kvtop where that process lives",
     )
 

@@ -11,7 +11,7 @@ from kvtop.domain.figure import Basis
 from kvtop.domain.frame import Frame, ServerView
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.model_file import GgufHeader
-from kvtop.domain.process import Process
+from kvtop.domain.process import GONE_OR_BEYOND, HIDDEN_FROM_US, Process
 from kvtop.domain.sample import Sample
 from kvtop.domain.server import ServerReading, ServerState
 from kvtop.sources.demo import scenario
@@ -69,6 +69,15 @@ def test_pids_that_are_nobodys_here_may_be_the_server() -> None:
     rows, cards, note = find(server(), (card(0, ProcessMemory(4711, GIB)), HOST), own(GIB), STRANGER)
     assert (rows, cards) == (["gpu0", "host"], ["gpu0"])
     assert "gpu0" in note
+
+
+@pytest.mark.parametrize("why", [GONE_OR_BEYOND, HIDDEN_FROM_US])
+def test_where_pids_are_counted_alike_a_stranger_is_not_the_server(why: str) -> None:
+    """On the bare machine a server would stand in the driver's list by its own pid. WSL lists others, without bytes."""
+    stranger = replace(STRANGER, unreadable=(why,))
+    assert find(server(), (card(0, ProcessMemory(4711, GIB)), HOST), own(GIB), stranger) == (["host"], [], "")
+    rows, cards, _ = find(server(), (card(0, ProcessMemory(4711, None)), HOST), own(GIB), stranger)
+    assert (rows, cards) == (["gpu0", "host"], ["gpu0"])
 
 
 def test_among_several_such_cards_nobody_can_tell() -> None:
