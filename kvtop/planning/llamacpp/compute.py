@@ -50,7 +50,7 @@ _UNEVEN = frozenset({"deepseek32", "gemma3n", "gemma4", "mamba", "mamba2"})
 _UNTRACED = frozenset(
     {
         *("arwkv7", "cogvlm", "deepseek4", "glm5-next", "hrm_text", "hy_v4", "minicpm3", "minimax-m3", "plamo2"),
-        *("rwkv6", "rwkv6qwen2", "rwkv7", "kimi-k3", "kimi-linear"),
+        *("rwkv6qwen2", "kimi-k3", "kimi-linear"),
     }
 )
 """Their graphs are only roughly written down: the size is an order of magnitude."""

@@ -14,6 +14,7 @@ from kvtop.planning.llamacpp.compute_gemma import (
 )
 from kvtop.planning.llamacpp.compute_graph import OFFLOADED_ROWS, Graph, Resident, Tensor
 from kvtop.planning.llamacpp.compute_layers import Blocks
+from kvtop.planning.llamacpp.compute_rwkv import MIXES, write_rwkv_blocks
 from kvtop.planning.llamacpp.context import ResolvedContext
 from kvtop.planning.llamacpp.hparams import HParams
 
@@ -59,13 +60,7 @@ def write_graph(
         walk.indexer = _indexer(walk, blocks.indexed)
     if "per_layer_token_embd" in blocks.others:
         walk.per_layer = per_layer_rows(walk, blocks.others, tokens, x)
-    streams = "altup_proj" in blocks.others
-    if streams:
-        x = stacked_streams(walk, blocks.others, x)
-    for block in blocks.walked:
-        x = write_gemma3n_block(walk, block, x) if streams else write_block(walk, block, x)
-    if streams:
-        x = merged_streams(walk, blocks.others, x)
+    x = _through_blocks(walk, blocks, x)
     norm_first = hparams.arch in _NORM_BEFORE_NARROWING
     if norm_first:
         x = walk.norm(blocks.others, "output_norm", x)
@@ -82,6 +77,19 @@ def write_graph(
         return
     if "output" in blocks.others:
         walk.product(blocks.others["output"], x)
+
+
+def _through_blocks(walk: Walk, blocks: Blocks, x: Tensor) -> Tensor:
+    if walk.hparams.arch in MIXES:
+        return write_rwkv_blocks(walk, blocks.walked, x)
+    if "altup_proj" in blocks.others:
+        x = stacked_streams(walk, blocks.others, x)
+        for block in blocks.walked:
+            x = write_gemma3n_block(walk, block, x)
+        return merged_streams(walk, blocks.others, x)
+    for block in blocks.walked:
+        x = write_block(walk, block, x)
+    return x
 
 
 def _rows(context: ResolvedContext) -> int:

@@ -118,3 +118,27 @@ def test_unmeasured_architectures_have_wide_ranges(oracle_cases: ModuleType, arc
     compute = answer.devices[-1].compute
     assert 0 < compute.low_bytes < 0.75 * compute.value_bytes
     assert compute.high_bytes > 1.25 * compute.value_bytes
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "logged_mib"),
+    [
+        ("rwkv6-dense", LlamaSettings(ctx_tokens=4096), 8.76),
+        ("rwkv6-dense", LlamaSettings(ctx_tokens=8192, ubatch_tokens=2048, parallel=1), 31.16),
+        ("rwkv6-dense", LlamaSettings(ctx_tokens=2048, ubatch_tokens=64, parallel=1), 1.22),
+        ("rwkv6-dense", LlamaSettings(ctx_tokens=16384, parallel=3), 8.15),
+        ("rwkv7-dense", LlamaSettings(ctx_tokens=4096), 11.01),
+        ("rwkv7-dense", LlamaSettings(ctx_tokens=8192, ubatch_tokens=2048, parallel=1), 38.16),
+        ("rwkv7-dense", LlamaSettings(ctx_tokens=2048, ubatch_tokens=64, parallel=1), 1.44),
+        ("rwkv7-dense", LlamaSettings(ctx_tokens=16384, parallel=3), 9.90),
+    ],
+)
+def test_rwkv_reserves_what_the_server_logged(
+    oracle_cases: ModuleType, model: str, settings: LlamaSettings, logged_mib: float
+) -> None:
+    headers, _ = oracle_cases.load_architectures()
+    answer = plan(headers[model], replace(settings, fit=False), ())
+    assert isinstance(answer, MemoryPlan)
+    (host,) = answer.devices
+    assert host.compute.value_bytes / MIB == pytest.approx(logged_mib, abs=0.006)
+    assert host.compute.high_bytes < 2 * host.compute.value_bytes
