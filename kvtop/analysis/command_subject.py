@@ -32,6 +32,7 @@ class Known:
     are_devices_known: bool = True
     host_total_bytes: int | None = None
     environ: tuple[tuple[str, str], ...] = ()
+    typed_context: str = ""
     published: tuple[str, ...] | None = None
     has_unread_variables: bool = False
     version: str | None = None
@@ -56,6 +57,7 @@ def make_subject(known: Known) -> Subject:
         are_devices_known=known.are_devices_known,
         host_total_bytes=known.host_total_bytes,
         environ=known.environ,
+        typed_context=known.typed_context,
         published=known.published,
         has_unread_variables=known.has_unread_variables,
         version=known.version,

@@ -79,6 +79,8 @@ class Subject:
     are_devices_known: bool = True
     host_total_bytes: int | None = None
     environ: tuple[tuple[str, str], ...] = ()
+    typed_context: str = ""
+    """`-c` as it was typed, for a command that is not started."""
     published: tuple[str, ...] | None = None
     """Ports that a container publishes, as typed; None without a container, or on the host's network."""
     has_unread_variables: bool = False

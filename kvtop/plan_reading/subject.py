@@ -13,6 +13,7 @@ from kvtop.plan_reading.llamacpp import llamacpp_options, read_model
 from kvtop.plan_reading.question import Machine, Question, UsageError, read_machine
 from kvtop.planning.llamacpp.bare_flags import with_values
 from kvtop.planning.llamacpp.refused_types import with_meant_types
+from kvtop.planning.llamacpp.typed_context import typed_context
 from kvtop.sources.model_files.huggingface import read_checkpoint
 from kvtop.sources.redaction import MASK
 
@@ -85,6 +86,7 @@ def _llamacpp(question: Question) -> Known:
         model_note=note,
         draft=draft,
         draft_note=draft_note and f"the draft model: {draft_note}",
+        typed_context=typed_context(command.words, question.environment),
     )
 
 

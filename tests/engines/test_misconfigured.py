@@ -114,6 +114,12 @@ def test_slots_divide_the_context(places: tuple[Path, Path], llama_server: Calla
     assert f"{props['total_slots']} slots has {props['default_generation_settings']['n_ctx']} tokens" in finding.message
 
 
+def test_a_context_with_a_unit_is_its_digits_alone(places: tuple[Path, Path], llama_server: Callable[..., Any]) -> None:
+    finding = found(places, "-c", "8k")["context-shrunk"]
+    assert _reply(llama_server("-c", "8k").url, "/props")["default_generation_settings"]["n_ctx"] == 256
+    assert "8 tokens, rounded up to 256, not 8192" in finding.message
+
+
 def test_default_slots_multiply_the_window_by_the_bytes_of_the_finding(
     places: tuple[Path, Path], llama_server: Callable[..., Any]
 ) -> None:

@@ -25,6 +25,7 @@ from kvtop.planning.gpu_specs import parse_gpu_specs
 from kvtop.planning.llamacpp.bare_flags import with_values
 from kvtop.planning.llamacpp.options import parse_llama_server
 from kvtop.planning.llamacpp.refused_types import with_meant_types
+from kvtop.planning.llamacpp.typed_context import typed_context
 from kvtop.planning.mlx.options import parse_server_options
 from kvtop.planning.vllm.options import parse_serve_options
 
@@ -113,6 +114,7 @@ def subject_of(example: Example) -> Subject:
             are_devices_known=bool(example.gpus),
             host_total_bytes=example.host_total_bytes,
             environ=(*example.environ, *((name, value) for name, value in command.variables if name in _READ)),
+            typed_context=typed_context(words, environ) if command.engine == "llama.cpp" else "",
             published=None if command.container is None else command.container.published,
             has_unread_variables=command.container is not None and command.container.env_files,
             version=example.version,

@@ -4,7 +4,9 @@ Why: without `-c`, `--fit` (on by default) lowers the context until everything l
 4096 tokens, and says so only at log level 4. With `-np N` it starts from the trained context for each slot; without a
 device it fits the host's memory. The endpoint then shows the smaller figure and the command line nothing.
 
-Source: common/fit.cpp, llama.cpp b11434; run there (32768 -> 24320 in 1388 MiB).
+A number with a unit is cut as well: of `-c 8k` only the 8 is read.
+
+Source: common/fit.cpp and common/arg.cpp (std::stoi), llama.cpp b11434; run there (32768 -> 24320 in 1388 MiB).
 
 Cost: tokens of context.
 
@@ -21,6 +23,7 @@ from kvtop.analysis.subject import Observed, Subject
 from kvtop.domain.plan import MemoryPlan
 from kvtop.domain.plan_answer import Fit, room_of
 from kvtop.planning.llamacpp.largest_context import largest_context
+from kvtop.planning.llamacpp.typed_context import meant_context_tokens
 
 ENGINES: tuple[str, ...] = ("llama.cpp",)
 READS_LAUNCH = True
@@ -33,6 +36,16 @@ def check(subject: Subject) -> Outcome:
     if subject.observed is not None and subject.observed.slot_context_tokens is not None:
         return _running(subject, subject.observed)
     settings = subject.llama
+    meant = meant_context_tokens(subject.typed_context)
+    if meant is not None and settings.ctx_tokens < meant:
+        return Found(
+            "warning",
+            f"llama-server reads the digits of {subject.typed_context!r} and nothing after them: {settings.ctx_tokens} "
+            f"tokens, rounded up to 256, not {meant}",
+            evidence=f"{subject.typed_context!r} as the context",
+            cost=f"{meant - settings.ctx_tokens} tokens of context",
+            fix=f"-c {meant}",
+        )
     if settings.ctx_tokens or subject.value("ctx-size") == "0" or not settings.fit or settings.split_mode == "tensor":
         return None
     if settings.kv_unified_per_slot_tokens or not subject.caches_tokens:

@@ -83,6 +83,8 @@ _HINTS = (
     ("gpu_memory_utilization: Input should", "--gpu-memory-utilization 0.92: a share from 0 to 1"),
     ("larger than the number of available GPUs", "a smaller --tensor-parallel-size, or more cards (--gpu SPEC each)"),
 )
+_REMOVED = re.compile(r"has been removed\. use (--[\w-]+)")
+_NOT_A_NUMBER = re.compile(r'argument "(-[\w-]+)": stoi$')
 _DERIVED = re.compile(r"derived max_model_len \(\w+=(\d+)")
 ALIKE = 0.86
 """How near a spelling must be to be named."""
@@ -125,9 +127,15 @@ def _fix(subject: Subject, words: str) -> str:
     derived = _DERIVED.search(words)
     if derived is not None:
         return f"--max-model-len {derived[1]}"
+    removed = _REMOVED.search(words)
+    if removed is not None:
+        return removed[1]
     hint = next((fix for name, fix in _HINTS if name in words), "")
     if hint or subject.engine != "llama.cpp":
         return hint
+    number = _NOT_A_NUMBER.search(words)
+    if number is not None:
+        return f"{number[1]} with a whole number below 2147483648"
     unknown = words.partition("invalid argument: ")[2]
     spec = BY_SPELLING.get(unknown.replace("_", "-") if unknown.startswith("--") else unknown)
     if spec is not None:
