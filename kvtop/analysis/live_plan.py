@@ -20,6 +20,9 @@ PLANS_KEPT = 256
 _LOCAL = re.compile(r"[-+ ]")
 """Where a version ends and what a builder adds begins: "b11434-5ebf41ce", "0.32.0+cpu"."""
 
+_RULED = frozenset({"llama.cpp", "vllm", "mlx"})
+"""Engines that the planner knows (`plan_launch`)."""
+
 MLX_STEP_TOKENS = 256
 """The smallest cache an MLX sequence has: a running server is planned with one step, and says nothing of the rest."""
 
@@ -47,6 +50,8 @@ def live_plan(
         return None, "the launch options of this server are unknown, so its memory cannot be computed"
     model = models.get(reading.model_key) if reading.model_key is not None else None
     if model is None or reading.model_key is None:
+        if reading.launch.engine not in _RULED:
+            return None, f"kvtop has no memory rules for {reading.launch.engine}"
         return None, "the model file could not be read, so nothing can be computed (see Sources)"
     launch = effective_launch(reading)
     devices = for_all_ranks(launch, devices)

@@ -346,6 +346,12 @@ def test_the_version_of_an_mlx_server_is_told_by_its_report_and_not_by_its_endpo
     assert "kvtop wrap" in fact.detail
 
 
+@pytest.mark.parametrize(("engine", "words"), [("triton", "no memory rules for triton"), ("vllm", "see Sources")])
+def test_where_no_rule_would_help_no_model_file_is_blamed(engine: str, words: str) -> None:
+    reading = vllm(1, engine=engine, launch=launch(engine), model_key=None, pools=(), ranks=())
+    assert words in view_of(reading).plan_note
+
+
 @pytest.mark.parametrize("version", ["0.6.6", "0.11.2", "0.32.1rc0+cu129"])
 def test_a_server_of_another_version_is_labelled_with_the_version_of_the_rules(version: str) -> None:
     view = view_of(vllm(1, version=version), card(0, 100, 40 * GIB))
