@@ -49,7 +49,7 @@ _UNEVEN = frozenset({"deepseek32", "gemma3n", "gemma4", "mamba", "mamba2"})
 """What several devices copy of these is not all accounted for."""
 _UNTRACED = frozenset(
     {
-        *("arwkv7", "cogvlm", "deepseek4", "glm5-next", "hrm_text", "hy_v4", "minicpm3", "minimax-m3", "plamo2"),
+        *("arwkv7", "cogvlm", "deepseek4", "glm5-next", "hrm_text", "hy_v4", "minimax-m3", "plamo2"),
         *("rwkv6qwen2", "kimi-k3", "kimi-linear"),
     }
 )

@@ -27,7 +27,9 @@ def attention(walk: Walk, block: Block, x: Tensor) -> Heads:
     gate: Tensor | None = None
     key: Tensor | None = None
     value: Tensor | None = None
-    if "attn_qkv" in weights:
+    if "attn_kv_b" in weights:
+        query, key, value = _expanded(walk, block, x)
+    elif "attn_qkv" in weights:
         fused = walk.linear(weights, "attn_qkv", x)
         query = walk.graph.compute(query_bytes, (fused,))
         key = walk.graph.compute(heads_kv * head_k * walk.rows * F32, (fused,))
@@ -62,6 +64,31 @@ def attention(walk: Walk, block: Block, x: Tensor) -> Heads:
         opening = walk.alter(walk.graph.compute(out.size_bytes, (gate,)))
         return walk.graph.compute(out.size_bytes, (opening, out), 1), None
     return out, rotations[1]
+
+
+def _expanded(walk: Walk, block: Block, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Query, key and value of latent attention without absorbed matrices: every head has its own key again.
+
+    MiniCPM 3, and DeepSeek 2 in files from before key_length_mla.
+    """
+    weights, hparams, graph, layer = block.weights, walk.hparams, walk.graph, block.index
+    per_value = hparams.n_head[layer] * walk.rows * F32
+    turn_key, turn_value = _rotations(walk, layer)
+    if "attn_q_a" in weights:
+        query = walk.linear(
+            weights, "attn_q_b", walk.norm(weights, "attn_q_a_norm", walk.linear(weights, "attn_q_a", x))
+        )
+    else:
+        query = walk.linear(weights, "attn_q", x)
+    query = rotated(walk, _turned(walk, block, query, query.size_bytes, 0), turn_key)
+    both = walk.linear(weights, "attn_kv_a_mqa", x)
+    latent = walk.norm(weights, "attn_kv_a_norm", both, hparams.n_lora_kv * walk.rows * F32)
+    pairs = walk.linear(weights, "attn_kv_b", latent)
+    value = rotated(walk, graph.compute(hparams.n_embd_head_v[layer] * per_value, (pairs,)), turn_value)
+    shared = _turned(walk, block, both, hparams.n_rot * walk.rows * F32, 0)
+    shared = graph.compute(hparams.n_rot * per_value, (shared,))
+    key = graph.compute(hparams.n_embd_head_k[layer] * per_value, (pairs, shared))
+    return query, rotated(walk, key, turn_key), value
 
 
 def projected(walk: Walk, weights: Weights, heads: Heads) -> Tensor:

@@ -35,7 +35,7 @@ def write_block(walk: Walk, block: Block, x: Tensor) -> Tensor:
     heads = None
     if "attn_kv_a_mqa" in weights and "attn_k_b" in weights:
         heads = latent_attention(walk, block, normed)
-    elif "attn_q" in weights or ("attn_qkv" in weights and not recurrent):
+    elif "attn_q" in weights or "attn_kv_b" in weights or ("attn_qkv" in weights and not recurrent):
         heads = attention(walk, block, normed)
     feeds = "ffn_down" in weights or "ffn_down_exps" in weights
     if heads is not None and feeds and not recurrent and _NORMS_BETWEEN.isdisjoint(weights):

@@ -131,9 +131,13 @@ def test_unmeasured_architectures_have_wide_ranges(oracle_cases: ModuleType, arc
         ("rwkv7-dense", LlamaSettings(ctx_tokens=8192, ubatch_tokens=2048, parallel=1), 38.16),
         ("rwkv7-dense", LlamaSettings(ctx_tokens=2048, ubatch_tokens=64, parallel=1), 1.44),
         ("rwkv7-dense", LlamaSettings(ctx_tokens=16384, parallel=3), 9.90),
+        ("minicpm3-dense", LlamaSettings(ctx_tokens=4096), 9.27),
+        ("minicpm3-dense", LlamaSettings(ctx_tokens=8192, parallel=2, flash_attention="off"), 28.01),
+        ("minicpm3-dense", LlamaSettings(ctx_tokens=16384, parallel=3, type_k="q8_0", type_v="q8_0"), 10.37),
+        ("minicpm3-dense", LlamaSettings(ctx_tokens=8192, ubatch_tokens=2048, parallel=1), 53.07),
     ],
 )
-def test_rwkv_reserves_what_the_server_logged(
+def test_what_the_server_logged_is_reserved(
     oracle_cases: ModuleType, model: str, settings: LlamaSettings, logged_mib: float
 ) -> None:
     headers, _ = oracle_cases.load_architectures()
@@ -142,3 +146,35 @@ def test_rwkv_reserves_what_the_server_logged(
     (host,) = answer.devices
     assert host.compute.value_bytes / MIB == pytest.approx(logged_mib, abs=0.006)
     assert host.compute.high_bytes < 2 * host.compute.value_bytes
+
+
+@pytest.mark.parametrize(
+    ("settings", "logged_mib"),
+    [
+        (LlamaSettings(ctx_tokens=4096), 8.27),
+        (LlamaSettings(ctx_tokens=8192, parallel=2, flash_attention="off"), 18.14),
+        (LlamaSettings(ctx_tokens=8192, ubatch_tokens=2048, parallel=1), 49.07),
+    ],
+)
+def test_deepseek_from_before_absorbed_matrices(
+    oracle_cases: ModuleType, settings: LlamaSettings, logged_mib: float
+) -> None:
+    headers, _ = oracle_cases.load_architectures()
+    header = headers["deepseek2-moe"]
+    attention = "deepseek2.attention."
+    values = dict(header.metadata)
+    lengths = {name: values.pop(f"{attention}{name}_mla") for name in ("key_length", "value_length")}
+    values |= {f"{attention}{name}": length for name, length in lengths.items()}
+    values[f"{attention}head_count_kv"] = values[f"{attention}head_count"]
+    rows = 256  # of the one head: a key without its turned part, and a value
+    tensors = tuple(
+        replace(it, name=it.name.replace("k_b", "kv_b"), shape=(512, rows), size_bytes=512 * rows * 4)
+        if it.name.endswith("attn_k_b.weight")
+        else it
+        for it in header.tensors
+        if not it.name.endswith("attn_v_b.weight")
+    )
+    answer = plan(replace(header, metadata=values, tensors=tensors), replace(settings, fit=False), ())
+    assert isinstance(answer, MemoryPlan)
+    (host,) = answer.devices
+    assert host.compute.value_bytes / MIB == pytest.approx(logged_mib, abs=0.006)
