@@ -34,6 +34,7 @@ from kvtop.planning.llamacpp.placement import HOST, Placement
 from kvtop.planning.llamacpp.prepared import PreparedModel
 from kvtop.planning.llamacpp.settings import LlamaSettings
 
+_F32_BYTES = 4
 _PIPELINE_COPIES = 4
 _CONVERTED_ALIKE = dict.fromkeys(("q4_0", "q4_1", "q5_0", "q5_1"), "q8_0")
 """Cache types that make no difference: the fused kernels convert whatever is not f16."""
@@ -79,10 +80,25 @@ def estimate(
         return {name: Estimate(value, value // 50, 2 * max(value, projected[name])) for name, value in peaks.items()}
     if prepared.hparams.arch in _UNTRACED:
         most = max(peaks.values())
+        if prepared.hparams.arch == "minimax-m3":
+            most += _block_scores_bytes(prepared.hparams, context)
+            peaks = {name: most if value == max(peaks.values()) else value for name, value in peaks.items()}
         return {name: Estimate(value, value // 10, 8 * max(value, most)) for name, value in peaks.items()}
     blocks = blocks_of(prepared, layout)
     spread = _STAGED_STATES if prediction else _spread(prepared.hparams, layout.placement, blocks)
     return {name: _ranged(value, projected[name], spread) for name, value in peaks.items()}
+
+
+def _block_scores_bytes(hparams: HParams, context: ResolvedContext) -> int:
+    """What choosing blocks takes in MiniMax M3: two masks of all cells, and twice the scores of every indexer head.
+
+    Without flash attention, or with several sequences in one pool, it attends to everything instead.
+    """
+    if not context.flash_attention or (context.kv_unified and context.n_seq_max > 1):
+        return 0
+    rows = min(context.n_ctx, context.n_ubatch)
+    per_head = _F32_BYTES * context.n_ctx_seq * rows
+    return 2 * per_head + 2 * hparams.indexer_n_head * per_head // context.n_stream
 
 
 def _rows_of_a_stream(context: ResolvedContext) -> int:

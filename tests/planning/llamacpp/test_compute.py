@@ -178,3 +178,22 @@ def test_deepseek_from_before_absorbed_matrices(
     assert isinstance(answer, MemoryPlan)
     (host,) = answer.devices
     assert host.compute.value_bytes / MIB == pytest.approx(logged_mib, abs=0.006)
+
+
+@pytest.mark.parametrize(
+    ("settings", "logged_mib"),
+    [
+        (LlamaSettings(ctx_tokens=32768, parallel=1), 291.77),
+        (LlamaSettings(ctx_tokens=8192, parallel=1, ubatch_tokens=2048), 302.62),
+        (LlamaSettings(ctx_tokens=16384, parallel=3, type_k="q8_0", type_v="q8_0"), 34.53),
+    ],
+)
+def test_chosen_blocks_of_minimax_m3_are_of_the_right_order(
+    oracle_cases: ModuleType, settings: LlamaSettings, logged_mib: float
+) -> None:
+    headers, _ = oracle_cases.load_architectures()
+    answer = plan(headers["minimax-m3-moe"], replace(settings, fit=False), ())
+    assert isinstance(answer, MemoryPlan)
+    (host,) = answer.devices
+    assert 0.8 * logged_mib < host.compute.value_bytes / MIB < 1.6 * logged_mib
+    assert host.compute.low_bytes / MIB < logged_mib < host.compute.high_bytes / MIB
