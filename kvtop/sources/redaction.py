@@ -26,17 +26,33 @@ _SECRET_WORD = re.compile(r"(?i)key|token(?!s|iz)|secret|passw|cred|auth|cookie|
 _TOKEN = re.compile(
     r"hf_[A-Za-z0-9]{8,}|sk-[A-Za-z0-9_-]{8,}|nvapi-[A-Za-z0-9_-]{8,}|A(?:KIA|SIA)[A-Z0-9]{12,}|gh[pousr]_[A-Za-z0-9]{16,}"
     r"|github_pat_[A-Za-z0-9_]{16,}|glpat-[A-Za-z0-9_-]{16,}|xox[abprs]-[A-Za-z0-9-]{10,}|AIza[A-Za-z0-9_-]{30,}"
-    r"|eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*|-----BEGIN [A-Z ]+-----.*?(?:-----END [A-Z ]+-----|$)"
+    r"|npm_[A-Za-z0-9]{16,}|dckr_pat_[A-Za-z0-9_-]{8,}|r8_[A-Za-z0-9]{16,}|gsk_[A-Za-z0-9]{16,}|xai-[A-Za-z0-9]{12,}"
+    r"|pplx-[A-Za-z0-9]{12,}|SG\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}|[sr]k_live_[A-Za-z0-9]{8,}"
+    r"|eyJ[A-Za-z0-9_-]{1,1024}+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"
+    r"|-----BEGIN [A-Z ]{1,40}-----.*?(?:-----END [A-Z ]+-----|$)"
     # A long run of small, large and digits without a separator is no word of any language.
     r"|\b(?=[A-Za-z0-9]*[a-z])(?=[A-Za-z0-9]*[A-Z])(?=[A-Za-z0-9]*[0-9])[A-Za-z0-9]{32,}",
     re.DOTALL,
 )
-_USERINFO = re.compile(r"(?<=://)(?:[^/\s?#]*@|[^/\s?#@]*:[^/\s?#@]*[^\d\s/?#@][^\s@]*@)")
+_AUTHORITY_END = re.compile(r"[/?#\s]")
+_BLANK = re.compile(r"\s")
+# A megabyte of anybody's text goes through these: none may look at the same characters again from every one of them.
 _QUERY = re.compile(
-    r"(?i)\b((?:[a-z_-]*(?:token|key|secret|password|credential)|sig|x-amz-[a-z-]+|(?:x-amz-)?signature)=)[^&\s]+"
+    r"(?i)((?:token|key|secret|password|passwd|passphrase|pass|pwd|credentials?|auth|cookie"
+    r"|(?<![a-z0-9])(?:sig|signature)|x-amz-[a-z-]{1,40})=)"
+    # A typed value is an override of a model's metadata (--override-kv), not a secret.
+    r"(?!(?:bool|int|float):)[^&\s]+"
+)
+_NAMED = re.compile(
+    r"(?i)((?:password|passwd|secret|api[_-]?key|access[_-]?token|auth[_-]?token)[\"']?\s{0,8}:\s{0,8})"
+    r"(?:\"[^\"]*\"?|'[^']*'?|[^\s,;}\]]+)"
 )
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{6,}")
 _FLAG = re.compile(r"--?[A-Za-z][\w.-]{0,63}")
+_BLANKS = re.compile(r"(\s+)")
+_NUMBERS_ONLY = frozenset({"c"})
+"""-c is a length for a server and a whole program for a shell."""
+_JSON_ONLY = frozenset({"hf-overrides", "speculative-config"})
 _PLAIN_VALUE = re.compile(r"(?i)[+-]?\d{1,15}(?:\.\d{1,9})?(?:[kmgt]i?b?)?|on|off|true|false|auto|none|all|yes|no")
 
 _ENVIRONMENT = """
@@ -79,8 +95,36 @@ def is_secret_name(name: str) -> bool:
 
 
 def _masked(text: str) -> str:
-    masked = _QUERY.sub(rf"\1{MASK}", _USERINFO.sub(f"{MASK}@", text))
+    masked = _NAMED.sub(rf"\1{MASK}", _QUERY.sub(rf"\1{MASK}", _without_userinfo(text)))
     return _TOKEN.sub(MASK, _BEARER.sub(rf"\1 {MASK}", masked))
+
+
+def _without_userinfo(text: str) -> str:
+    """URLs without user and password. A password may hold a slash; what follows a colon in digits is a port."""
+    pieces, at, run_end = [], 0, -1
+    while (found := text.find("://", at)) >= 0:
+        start = found + 3
+        pieces.append(text[at:start])
+        at = start
+        if start > run_end:
+            blank = _BLANK.search(text, start)
+            run_end = len(text) if blank is None else blank.start()
+        end = _AUTHORITY_END.search(text, start, run_end)
+        stop = run_end if end is None else end.start()
+        sign = text.rfind("@", start, stop)
+        colon = text.find(":", start, stop)
+        if (
+            sign < 0
+            and colon >= 0
+            and text[start] != "["
+            and not text[colon + 1 : stop].isdecimal()
+            and colon + 1 < stop
+        ):
+            sign = text.find("@", stop, run_end)
+        if sign >= 0:
+            pieces.append(f"{MASK}@")
+            at = sign + 1
+    return "".join((*pieces, text[at:]))
 
 
 def _clean_json(text: str) -> str:
@@ -112,21 +156,23 @@ def masked_argv(argv: Sequence[str]) -> tuple[str, ...]:
 
     Other flags keep their name, and lose their values however many there are, unless a value is a plain number or
     switch. Abbreviations of secret flags count (`--api-k`, argparse accepts them), as do `=` and underscores; of those
-    the next word is masked whatever it looks like.
+    the next word is masked whatever it looks like. A word with blanks in it is looked through as a command line: it
+    may be one, of a shell or of a process that wrote its own title.
     """
     result: list[str] = []
-    is_hidden = is_secret = False
+    is_hidden = is_secret = is_json = False
     for word in argv:
         name, equals, value = word.partition("=")
         if is_secret or _FLAG.fullmatch(name) is None:
-            result.append(_shown_value(word, is_hidden=is_hidden, is_secret=is_secret))
+            result.append(_shown_value(word, is_hidden=is_hidden, is_secret=is_secret, is_json=is_json))
             is_secret = False
             continue
         is_secret = _is_secret_flag(name)
         key = name.lstrip("-").replace("_", "-")
-        is_hidden = is_secret or key not in KEPT_FLAGS
+        is_hidden = is_secret or key not in KEPT_FLAGS or key in _NUMBERS_ONLY
+        is_json = key in _JSON_ONLY
         if equals:
-            shown = _shown_value(value, is_hidden=is_hidden, is_secret=is_secret)
+            shown = _shown_value(value, is_hidden=is_hidden, is_secret=is_secret, is_json=is_json)
             result.append(f"{_masked(name)}={shown}")
             is_hidden, is_secret = False, False
         else:
@@ -137,10 +183,21 @@ def masked_argv(argv: Sequence[str]) -> tuple[str, ...]:
     return tuple(result)
 
 
-def _shown_value(word: str, *, is_hidden: bool, is_secret: bool) -> str:
+def _shown_value(word: str, *, is_hidden: bool, is_secret: bool, is_json: bool) -> str:
     if is_secret or (is_hidden and _PLAIN_VALUE.fullmatch(word) is None):
         return MASK
-    return _clean_json(word) if word.lstrip().startswith(("{", "[")) else clean(word)
+    if word.lstrip().startswith(("{", "[")):
+        return _clean_json(word)
+    if is_json and _PLAIN_VALUE.fullmatch(word) is None:
+        return MASK
+    parts = _BLANKS.split(word[:_LOOKED_AT])
+    if len(parts) > 1:
+        blanks = (*(without_controls(it) if it.isspace() and it != "\n" else " " for it in parts[1::2]), "")
+        shown = (f"{part}{blank}" for part, blank in zip(masked_argv(parts[::2]), blanks, strict=True))
+        return clean("".join(shown))
+    flag = re.match(r"--?[A-Za-z][\w-]*", word)
+    # What is glued to a flag in no way that a server knows may be its value.
+    return clean(word) if flag is None else f"{_masked(flag[0])}{MASK}"
 
 
 def _is_secret_flag(word: str) -> bool:

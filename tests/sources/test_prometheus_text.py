@@ -1,5 +1,8 @@
 """Our parser against the reference implementation."""
 
+import time
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
@@ -22,3 +25,10 @@ def test_lines_that_are_not_samples_are_skipped() -> None:
     assert [sample.labels for sample in samples] == [(("x", "}"),), ()]
     assert samples[0].value == 2.0
     assert samples[1].value != samples[1].value
+
+
+@pytest.mark.parametrize("piece", ["b", 'b="', 'b=" ', 'b="\\', "b,", "b ", " "])
+def test_a_line_that_repeats_itself_takes_no_longer_than_another(piece: str) -> None:
+    began = time.process_time()
+    parse_metrics("a{" + piece * (1_000_000 // len(piece)) + "} 1", {"a"})
+    assert time.process_time() - began < 20

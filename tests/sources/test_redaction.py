@@ -1,10 +1,12 @@
 """What must never enter."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvtop.sources.redaction import TEXT_LIMIT, allowed_environment, clean, masked_argv
+from kvtop.sources.redaction import TEXT_LIMIT, allowed_environment, clean, clean_value, masked_argv
 
 
 @pytest.mark.parametrize(
@@ -111,3 +113,69 @@ def test_clean_text_can_be_drawn(text: str) -> None:
     assert not any(ord(character) < 32 or 0x7F <= ord(character) < 0xA0 for character in shown)
     assert not set(shown) & set("\u202e\u2066\u200b\ufeff")
     shown.encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("sh", "-c", "vllm serve m --api-key canary"),
+        ("bash", "-lc", "exec vllm serve m --api-key=canary"),
+        ("vllm serve m --api-key canary --port 8000",),
+        ("vllm serve m --api-key\ncanary",),
+        ("x", "--api-key canary"),
+        ("x", "--api-key:canary"),
+        ("x", "--alias", "a --api-k canary canary"),
+        ("python", "-c", "key='canary'"),
+        ("sudo", "DB_PASS=canary", "vllm"),
+        ("env", "PGPASSWORD=canary", "vllm"),
+        ("x", "--hf-overrides", "canary"),
+        ("x", "--speculative-config=canary"),
+    ],
+)
+def test_words_that_hold_a_command_line_or_a_variable_are_looked_through(words: tuple[str, ...]) -> None:
+    assert "canary" not in " ".join(masked_argv(words))
+
+
+def test_harmless_words_with_blanks_and_numbers_stay() -> None:
+    words = ("llama-server", "-m", "/models/my best model.gguf", "-c", "32768", "--alias", "two words", "-ngl", "99")
+    assert masked_argv(words) == words
+    title = ("vllm serve m --port 8000",)
+    assert masked_argv(title) == title
+    override = "tokenizer.ggml.add_bos_token=bool:false"
+    assert clean_value("override-kv", override) == override
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("password: canary", "password: ***"),
+        ('{"api_key": "canary words"}', '{"api_key": ***}'),
+        ("passwd=canary", "passwd=***"),
+        ("COOKIE=canary;", "COOKIE=***"),
+        ("get http://u:can/ary@h/x", "get http://***@h/x"),
+        ("http://u:canary@h/ and http://v@h2/", "http://***@h/ and http://***@h2/"),
+        ("http://h:8080/a@b http://[::1]:80/a@b", "http://h:8080/a@b http://[::1]:80/a@b"),
+        ("npm_canarycanarycanary", "***"),
+        ("dckr_pat_canarycanary", "***"),
+        ("gsk_canarycanarycanary", "***"),
+        ("xai-canarycanarycanary", "***"),
+        ("SG.canarycanary.canarycanary", "***"),
+        ("monkeys and tokens: 5", "monkeys and tokens: 5"),
+    ],
+)
+def test_secrets_in_any_text(text: str, shown: str) -> None:
+    assert clean(text) == shown
+
+
+HOSTILE = ("a-", "a", "key", "a:", "://", "https://a:b", "eyJ", "bearer ", "x-amz-", "password:", "password ", "'", '"')
+
+
+@pytest.mark.parametrize("piece", HOSTILE)
+def test_a_text_that_repeats_itself_takes_no_longer_than_another(piece: str) -> None:
+    text = "https://" + piece * (60_000 // len(piece))
+    began = time.process_time()
+    clean(text)
+    clean_value("model", text)
+    masked_argv(["--alias", text])
+    # A few milliseconds; before each was read once, it was minutes to hours.
+    assert time.process_time() - began < 20
