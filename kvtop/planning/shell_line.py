@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 _SEPARATORS = (";;", "&&", "||", "|&", ";", "|", "&", "\n", "(", ")")
 _REDIRECTION = re.compile(r"\d*(?:<<<|<>|>>|>\||>&|<&|<|>)|&>>?")
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)(?::?[-=]([^{}]*))?\})")
+_ARGUMENTS = ('"$@"', '"${@}"', "$@", "$*")
+"""What a script was called with: nothing that is known here."""
 _KEYWORDS = frozenset({"{", "}", "!", "if", "then", "else", "do", "done", "fi", "while", "until"})
 _EXPORTS = frozenset({"export", "declare", "local", "readonly"})
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
@@ -49,6 +51,9 @@ class _Reader:
         if char == "\\":
             self.put(self.text[index + 1 : index + 2])
             return index + 2
+        arguments = next((it for it in _ARGUMENTS if self.text.startswith(it, index)), None)
+        if arguments is not None:
+            return index + len(arguments)
         if char in "'\"":
             return self._quoted(index, char)
         if char == "$":

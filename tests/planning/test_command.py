@@ -82,6 +82,8 @@ def test_a_command_in_quotes_is_split_as_a_shell_would() -> None:
         ("llama-server -m '$X' --api-key $(cat key)", "llama-server -m $X --api-key|$(cat key)"),
         ('llama-server -ot "blk\\.(1|2)=CPU"', "llama-server -ot blk\\.(1|2)=CPU"),
         ("llama-server -c 8192 &>/dev/null", "llama-server -c 8192"),
+        ('exec llama-server -c 8192 "$@"', "exec llama-server -c 8192"),
+        ("llama-server -c 8192 $*", "llama-server -c 8192"),
     ],
 )
 def test_a_line_of_a_script_is_read_without_what_the_shell_takes(line: str, words: str) -> None:
