@@ -90,14 +90,19 @@ def _with_models(subject: Subject, known: Known) -> Subject:
 
 
 def _with_plan(subject: Subject, known: Known) -> Subject:
-    if subject.model is None or subject.launch is None:
+    launch = subject.launch
+    if launch is None:
+        return subject
+    if subject.engine == "vllm":
+        from kvtop.planning.vllm.planner import options_refusal  # noqa: PLC0415  one engine's rules at a time
+
+        subject = replace(subject, refusal=options_refusal(launch))
+    if subject.model is None:
         return subject
     if subject.engine == "vllm" and not subject.devices and not subject.are_devices_known:
         return replace(subject, plan_note="the GPU it will run on is unknown: say --gpu")
     try:
-        answer = plan_launch(
-            subject.launch, subject.model, subject.devices, draft=subject.draft, at_tokens=known.at_tokens
-        )
+        answer = plan_launch(launch, subject.model, subject.devices, draft=subject.draft, at_tokens=known.at_tokens)
     except UnknownArchitectureError as error:
         return replace(subject, plan_note=known.draft_note or str(error))
     if isinstance(answer, Refusal):

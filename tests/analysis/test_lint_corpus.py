@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -40,3 +41,15 @@ def test_the_corpus_is_large_enough_and_names_nobody_twice() -> None:
 def test_the_review_page_is_current() -> None:
     page = REVIEW.PAGE.read_text(encoding="utf-8")
     assert page == REVIEW.renewed(page)
+
+
+def test_a_finding_whose_input_is_taken_away_is_not_passed_over() -> None:
+    """Without the model or the card a rule fires all the same, or says what it lacks; it never counts as passed."""
+    for case in CASES:
+        slugs = {it.slug for it in REVIEW.linted(case).findings}
+        for less in ({"model": "", "draft": ""}, {"gpus": ()}, {"model": "", "draft": "", "gpus": ()}):
+            if not case.example.model and "gpus" not in less:
+                continue
+            result = REVIEW.linted(replace(case, example=replace(case.example, **less)))
+            told = {it.slug for it in result.findings} | {it.slug for it in result.not_evaluated}
+            assert slugs - told <= ({"start-refused"} if "-sm row" in case.example.command else set()), (case.id, less)

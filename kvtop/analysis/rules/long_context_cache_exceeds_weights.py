@@ -28,9 +28,6 @@ QUIET = Example("llama-server -m MODEL -c 8192", gpus=("48GiB",), model="llama-3
 def check(subject: Subject) -> Outcome:
     """Needs the plan; without `-c` only where `--fit` leaves the trained context alone."""
     plan = subject.plan
-    chosen = subject.engine != "llama.cpp" or subject.llama.ctx_tokens or subject.value("ctx-size") == "0"
-    if not chosen and (plan is None or not _keeps_its_context(subject, plan)):
-        return None
     if plan is None:
         return None if subject.refusal else Lacks(f"no plan: {subject.plan_note}")
     weights = weight_bytes(plan)
@@ -39,7 +36,13 @@ def check(subject: Subject) -> Outcome:
     if subject.engine == "vllm":
         return _one_request(subject, weights)
     cache = cache_bytes(plan)
+    settings = subject.llama
     if cache <= weights:
+        return None
+    is_chosen = settings.ctx_tokens or subject.value("ctx-size") == "0" or not settings.fit
+    if not is_chosen and not subject.devices and not subject.are_devices_known:
+        return Lacks("whether --fit leaves the trained context alone depends on the device: say --gpu")
+    if not is_chosen and not _keeps_its_context(subject, plan):
         return None
     return Found(
         "info",

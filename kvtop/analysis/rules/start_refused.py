@@ -25,7 +25,7 @@ from kvtop.analysis.rules import (
     pool_below_one_request,
     quantized_v_without_flash_attention,
 )
-from kvtop.analysis.ruling import Example, Found, Outcome, RuleModule
+from kvtop.analysis.ruling import Example, Found, Lacks, Outcome, RuleModule
 from kvtop.analysis.subject import Subject
 from kvtop.analysis.vllm_pool import SIXTEEN_BITS
 from kvtop.planning.llamacpp.option_table import BY_SPELLING
@@ -34,7 +34,7 @@ from kvtop.planning.llamacpp.refused_types import WORDS as UNSUPPORTED_TYPE
 ENGINES: tuple[str, ...] = ("llama.cpp", "vllm", "mlx")
 READS_LAUNCH = False
 FIRES = Example("llama-server -m MODEL --draft-model DRAFT")
-QUIET = Example("llama-server -m MODEL -md DRAFT")
+QUIET = Example("llama-server -m MODEL -md DRAFT", gpus=("48GiB",), model="qwen3-32b", draft="qwen3-8b")
 VERSIONS = {"llama.cpp": "llama.cpp b11434", "vllm": "vLLM 0.32.0", "mlx": "mlx-lm 0.32.2"}
 TOLD_BY: tuple[tuple[str, RuleModule], ...] = (
     ("requires flash_attn to be enabled", quantized_v_without_flash_attention),
@@ -94,6 +94,8 @@ def check(subject: Subject) -> Outcome:
     """The first complaint that is not another rule's; then the refusal of options and model together."""
     own = [it for it in subject.complaints if not _complaint_told(it)]
     words = own[0] if own else subject.refusal
+    if not words and not subject.complaints and _is_unasked(subject):
+        return Lacks(f"whether the engine takes these options together is unknown: {subject.plan_note}")
     if not words or (not own and (_refusal_told(subject) or _is_about_request(subject))):
         return None
     version = VERSIONS[subject.engine]
@@ -104,6 +106,11 @@ def check(subject: Subject) -> Outcome:
         cost="the server does not start",
         fix=_fix(subject, words) or f"see the engine's --help; checked against {version}",
     )
+
+
+def _is_unasked(subject: Subject) -> bool:
+    """A running server has been asked by its own engine, and mlx_lm.server looks at no model before it starts."""
+    return subject.plan is None and subject.observed is None and subject.engine != "mlx"
 
 
 def _complaint_told(words: str) -> bool:

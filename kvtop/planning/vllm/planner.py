@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.model_file import Checkpoint
-from kvtop.domain.plan import MemoryPlan, PlanDevice, Refusal
+from kvtop.domain.plan import MemoryPlan, PlanDevice, Refusal, UnknownArchitectureError
 from kvtop.planning.vllm.assignment import Assignment, assign
 from kvtop.planning.vllm.cached_layers import CachedLayer, layer_count, partition
 from kvtop.planning.vllm.config_view import view
@@ -46,6 +46,17 @@ def plan_options(
         return _plan(settings_from(options), checkpoint, devices)
     except RefusedError as refused:
         return Refusal(ENGINE, str(refused))
+
+
+def options_refusal(options: LaunchOptions) -> str:
+    """What vLLM would refuse of the options alone, whatever the model and the card; "" for nothing."""
+    try:
+        settings_from(options)
+    except RefusedError as refused:
+        return str(refused)
+    except UnknownArchitectureError:
+        pass  # an option without a rule is the plan's to tell
+    return ""
 
 
 def _plan(settings: ServeSettings, checkpoint: Checkpoint, devices: tuple[PlanDevice, ...]) -> MemoryPlan:
