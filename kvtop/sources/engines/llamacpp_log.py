@@ -15,7 +15,7 @@ _ROUNDING_BYTES = _MIB // 100
 """Of one line: the truth is within half of a hundredth of a MiB."""
 
 _LOADING = "load_model: loading model"
-_BUFFER = re.compile(r"(\S+)\s+(model|KV|RS|compute|output) buffer size =\s*(\d+(?:\.\d+)?) MiB\s*$")
+_BUFFER = re.compile(r"(?<!\S)(\S+)\s+(model|KV|RS|compute|output) buffer size =\s*(\d{1,12}(?:\.\d{1,6})?) MiB\s*$")
 _ACCELERATOR = re.compile(r"(?:[A-Za-z]*?)(\d+)(?:_Split|_Mapped|_Private)?")
 _KINDS = {
     "model": "weights_bytes",

@@ -1,5 +1,6 @@
 """Buffer sizes from the server's own log, of recorded starts."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,15 @@ def test_a_buffer_in_an_unheard_of_place_makes_all_of_it_unknown() -> None:
 )
 def test_where_a_buffer_type_lies(buffer_type: str, name: str | None) -> None:
     assert device_of(buffer_type) == name
+
+
+@pytest.mark.parametrize("piece", ["a", "a ", " ", "KV buffer size = "])
+def test_a_line_that_repeats_itself_takes_no_longer_than_another(piece: str) -> None:
+    began = time.process_time()
+    assert memory_reports(["load_model: loading model", piece * (1_000_000 // len(piece))]) == ()
+    assert time.process_time() - began < 20
+
+
+def test_a_size_of_endless_digits_is_none() -> None:
+    line = f"llama_kv_cache:      CPU KV buffer size = {'9' * 400} MiB"
+    assert memory_reports([line, line.replace("KV buffer", "compute buffer")]) == ()
