@@ -4,7 +4,7 @@ from bisect import insort
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from kvtop.domain.frame import Frame
-from kvtop.replaying import findings_of
+from kvtop.replaying import finding_tick
 from kvtop.sources.recordings.player import Player
 from kvtop.views.tui.player import Mark
 
@@ -65,7 +65,11 @@ class ReplayControls:
 
     def to_finding(self, direction: int) -> bool:
         """To the next tick with a new finding, or the one before."""
-        return self._player.next_finding(findings_of, direction)
+        index = finding_tick(self._player.recording, self._player.index, direction)
+        if index is None:
+            return False
+        self._player.step(index - self._player.index)
+        return True
 
     def noting(self, frames: Callable[[], AsyncIterator[Frame]]) -> Callable[[], AsyncIterator[Frame]]:
         """The same frames; findings that appear from one to the next are marked."""

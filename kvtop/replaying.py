@@ -22,6 +22,9 @@ WARM_UP_TICKS = 30
 JUMP_TICKS = 1
 """The same for a person who seeks: enough for rates, and the picture is there before it can be missed."""
 
+_BLOCK_TICKS = 120
+"""Looked through at once on the way back: a stretch between two places where reading can start."""
+
 _UNEXPLAINED = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
 """What a rule may raise over values that no source of this version would hand it."""
 
@@ -98,13 +101,39 @@ def _named(sample: Sample, names: Pseudonyms | None) -> Sample:
     return sample if names is None else names.anonymised(sample)
 
 
-def findings_of(sample: Sample) -> frozenset[str]:
-    """The findings of one Sample by server and rule: what `Player.next_finding` looks for."""
-    try:
-        frame = analyse(History(), sample, __version__)
-    except _UNEXPLAINED:
-        return frozenset()  # the screen says so when it is shown
-    return frozenset(f"{server.reading.id} {it.code}" for server in frame.servers for it in server.findings)
+def finding_tick(recording: Recording, index: int, direction: int) -> int | None:
+    """The next tick after `index` (with -1 the last one before it) that has a finding its predecessor lacks."""
+    if direction > 0:
+        known: frozenset[str] = frozenset()
+        for number, now in _findings(recording, index, len(recording)):
+            if number > index and now - known:
+                return number
+            known = now
+        return None
+    for start in range(max(index - _BLOCK_TICKS, 0), -_BLOCK_TICKS, -_BLOCK_TICKS):
+        first = max(start, 0)
+        latest, known = None, frozenset()
+        for number, now in _findings(recording, max(first - 1, 0), min(start + _BLOCK_TICKS, index)):
+            if number >= first and now - known:
+                latest = number
+            known = now
+        if latest is not None:
+            return latest
+    return None
+
+
+def _findings(recording: Recording, start: int, stop: int) -> Iterator[tuple[int, frozenset[str]]]:
+    """Each tick's findings by server and rule, from `start` on: many rules need the ticks before, as in a dashboard."""
+    history = History()
+    for number in range(max(start - WARM_UP_TICKS, 0), stop):
+        try:
+            sample = recording.sample(number)
+            with explained(recording, number):
+                frame = analyse(history, sample, __version__)
+        except RecordingError:
+            continue  # the screen says so when it is shown
+        if number >= start:
+            yield number, frozenset(f"{it.reading.id} {found.code}" for it in frame.servers for found in it.findings)
 
 
 def moment(recording: Recording, text: str) -> int:

@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+from kvtop.analysis.analyse import History, analyse
 from kvtop.replay_controls import ReplayControls
 from kvtop.replaying import replayed
 from kvtop.sources.demo import scenario
@@ -47,3 +48,30 @@ async def test_frames_pass_through_and_move_with_it(tmp_path: Path) -> None:
     controls.seek(12.0)
     second = await asyncio.wait_for(anext(frames), 5)
     assert second.taken_at - first.taken_at == 12.0
+
+
+def test_it_jumps_to_findings_that_take_several_ticks_to_see_both_ways(tmp_path: Path) -> None:
+    path, chosen = tmp_path / "host.kvtop", scenario("filling_up")
+    writer = RecordingWriter(path, Info("1", 1.0))
+    for second in range(112):
+        writer.write(chosen.at(float(second)))
+    writer.close()
+    recording = Recording(path)
+    history, before, appear = History(), frozenset[str](), []
+    for index in range(112):
+        views = analyse(history, recording.sample(index), "1").servers
+        now = frozenset(f"{view.reading.id} {it.code}" for view in views for it in view.findings)
+        appear += [index] if now - before else []
+        before = now
+    assert len(appear) > 2, "growth and preemptions are seen over several ticks"
+    player = Player(recording)
+    controls, met = ReplayControls(player, "host.kvtop"), [0]
+    while controls.to_finding(1):
+        met.append(player.index)
+        assert not player.is_playing
+    assert met == appear
+    player.seek(recording.times[-1])
+    back = []
+    while controls.to_finding(-1):
+        back.append(player.index)
+    assert back == appear[::-1]

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 from kvtop.domain.sample import Sample
 from kvtop.sources.recordings.framing import RecordingError
@@ -90,27 +90,6 @@ class Player:
         """The next faster (or slower) of SPEEDS."""
         nearest = min(range(len(SPEEDS)), key=lambda at: abs(SPEEDS[at] - self.speed))
         self.set_speed(SPEEDS[min(max(nearest + steps, 0), len(SPEEDS) - 1)])
-
-    def next_finding(self, findings_of: Callable[[Sample], frozenset[str]], direction: int = 1) -> bool:
-        """Move to the next tick (or with -1 the one before) that has a finding its predecessor lacks, and pause there.
-
-        `findings_of` tells the findings of one Sample by any stable name. False when there is none; the cursor stays.
-        """
-        begin = self.index + direction
-        stop = len(self.recording) if direction > 0 else -1
-        known = findings_of(self.sample(begin - 1)) if direction > 0 or begin > 0 else frozenset()
-        for index in range(begin, stop, direction):
-            if direction > 0:
-                now = findings_of(self.sample(index))
-                has_new, known = bool(now - known), now
-            else:
-                before = findings_of(self.sample(index - 1)) if index > 0 else frozenset()
-                has_new = bool(findings_of(self.sample(index)) - before)
-            if has_new:
-                self.is_playing = False
-                self._move(index)
-                return True
-        return False
 
     def sample(self, index: int) -> Sample:
         """The tick of that number, or the nearest readable one: before it, else after it.

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from kvtop.domain.sample import Sample
 from kvtop.sources.demo import EPOCH, SCENARIOS
 from kvtop.sources.recordings.framing import layout
 from kvtop.sources.recordings.player import SPEEDS, Player
@@ -77,23 +76,6 @@ def test_speeds(record: Record) -> None:
     assert player.speed == SPEEDS[-2]
     with pytest.raises(ValueError, match="above 0"):
         player.set_speed(0.0)
-
-
-def test_it_jumps_to_findings_both_ways(record: Record) -> None:
-    player = Player(Recording(record(SCENARIOS[0], 60)))
-
-    def findings_of(sample: Sample) -> frozenset[str]:
-        second = sample.taken_at - EPOCH
-        return frozenset(["a"] if 10 <= second < 20 or second >= 40 else []) | frozenset(["b"] if second >= 15 else [])
-
-    visited = []
-    while player.next_finding(findings_of):
-        visited.append(player.index)
-    assert visited == [10, 15, 40]
-    assert not player.is_playing
-    assert player.index == 40
-    assert player.next_finding(findings_of, -1)
-    assert player.index == 15
 
 
 def test_a_damaged_tick_shows_the_one_before_and_says_so(record: Record) -> None:

@@ -13,7 +13,7 @@ import zstandard
 
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.sample import Sample
-from kvtop.replaying import findings_of, frame_at, replayed
+from kvtop.replaying import finding_tick, frame_at, replayed
 from kvtop.sources.demo import SCENARIOS
 from kvtop.sources.recordings.encoding import Info, encode_tick
 from kvtop.sources.recordings.framing import FIRST_LINE, KEY_TICK, RecordingError, layout
@@ -98,7 +98,7 @@ def test_a_tick_that_no_rule_understands_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match="what tick 1 holds cannot be explained"):
         frame_at(recording, 1)
     assert frame_at(recording, 2).servers, "it is left out of what comes before"
-    assert findings_of(bad) == frozenset()
+    assert finding_tick(recording, 0, 1) == 2, "and of what is looked for"
 
 
 async def test_playing_goes_on_after_such_a_tick(tmp_path: Path) -> None:
