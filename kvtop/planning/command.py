@@ -1,5 +1,6 @@
 """Which engine a command line starts, and where its own words begin."""
 
+import json
 import posixpath
 import re
 from collections.abc import Mapping, Sequence
@@ -34,12 +35,27 @@ def typed_words(words: Sequence[str], environ: Mapping[str, str] | None = None) 
     """
     if len(words) != 1 or not any(map(str.isspace, words[0].strip())):
         return list(words)
+    listed = _listed(words[0])
+    if listed is not None:
+        return listed
     try:
         commands = simple_commands(words[0], environ or {})
     except ValueError as error:
         raise ValueError(f"the command in quotes: {error}: {words[0]}") from error
     servers = [command for command in commands if _engine(list(unwrapped(command).words)) is not None]
     return (servers or commands or [[]])[0]
+
+
+def _listed(text: str) -> list[str] | None:
+    """`["vllm", "serve", "x"]`, as Dockerfiles and manifests write commands; None for anything else."""
+    if not text.lstrip().startswith("["):
+        return None
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    is_words = isinstance(found, list) and all(isinstance(word, str) for word in found)
+    return list(found) if is_words else None
 
 
 def parse_command(words: Sequence[str]) -> Command:

@@ -101,3 +101,9 @@ def test_a_process_around_the_server_is_not_the_server() -> None:
     assert process_command(["/bin/sh", "-c", "llama-server -m x"]) is None
     found = process_command(["/opt/llama", "serve", "-m", "x"])
     assert found == Command("llama.cpp", ("-m", "x"), (), "/opt/llama")
+
+
+def test_a_list_of_words_is_taken_as_it_stands() -> None:
+    assert typed_words(['["vllm", "serve", "a b", "--port", "1"]']) == ["vllm", "serve", "a b", "--port", "1"]
+    assert typed_words(['["vllm", 1]']) == ["[vllm,", "1]"]
+    assert typed_words(["[ -n x ] && llama-server -c 1"]) == ["llama-server", "-c", "1"]
