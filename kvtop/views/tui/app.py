@@ -1,7 +1,6 @@
 """The dashboard: an iterator of frames in, pixels out. It never polls and never waits for the iterator."""
 
 import asyncio
-import gc
 import select
 import signal
 import sys
@@ -9,9 +8,7 @@ import termios
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
-from threading import Thread
 from typing import ClassVar
 
 from textual.app import App, SystemCommand
@@ -31,6 +28,7 @@ from kvtop.views.tui.selection import Selection
 from kvtop.views.tui.terminal_pace import QUESTION, TerminalPace
 from kvtop.views.tui.theme_files import load_themes, part_colours, themes_dir
 from kvtop.views.tui.trail import Trails
+from kvtop.views.tui.warm_up import AFTER_SECONDS, warm_up
 from kvtop.views.tui.what_if_desk import WhatIfDesk
 
 Frames = Callable[[], AsyncIterator[Frame]] | AsyncIterator[Frame]
@@ -40,8 +38,6 @@ PALETTE_THEME = "terminal"
 """The terminal's own palette. With NO_COLOR too: Textual sends no colour codes at all when the theme is an ANSI one,
 and greys otherwise."""
 
-_PREPARES_AFTER_SECONDS = 2.0
-"""When the first figures have long been drawn."""
 _GRACE_SECONDS = 0.3
 """How long a stopped iterator may take to tidy up before it is left behind."""
 
@@ -129,7 +125,7 @@ class KvtopApp(KeepsFiles, App[None]):
         self.set_interval(self.interval_seconds, self._tick)
         self.run_worker(self._follow(), name="frames", exclusive=True)
         if not self.is_headless:
-            self.set_timer(_PREPARES_AFTER_SECONDS, self._prepare_for_keys)
+            self.set_timer(AFTER_SECONDS, warm_up)
         for problem in self._problems:
             self.notify(problem, title="Configuration", severity="warning", timeout=10, markup=False)
         loop = asyncio.get_running_loop()
@@ -139,15 +135,6 @@ class KvtopApp(KeepsFiles, App[None]):
             except (ValueError, RuntimeError, NotImplementedError):
                 # Not in the main thread (a test, an embedding program): its owner has the signals.
                 break
-
-    def _prepare_for_keys(self) -> None:
-        """What would make a key wait later: the plotting library, and walks through all that was imported.
-
-        A full garbage collection takes over a tenth of a second with the toolkit's objects in it; they stay for good.
-        """
-        gc.collect()
-        gc.freeze()
-        Thread(target=import_module, args=("plotext",), name="plots", daemon=True).start()
 
     async def _follow(self) -> None:
         frames = self._frames() if callable(self._frames) else self._frames
