@@ -1,9 +1,7 @@
 """The dashboard: an iterator of frames in, pixels out. It never polls and never waits for the iterator."""
 
 import asyncio
-import select
 import signal
-import sys
 import termios
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -18,6 +16,7 @@ from textual.screen import Screen
 
 from kvtop.domain.frame import Frame, ServerView
 from kvtop.views.tui.edge_lines import Pace
+from kvtop.views.tui.hang_up import is_hung_up
 from kvtop.views.tui.keeper import KeepsFiles
 from kvtop.views.tui.keys import FRONTIER, HELP, OVERVIEW, RECORDING, SERVER, WHAT_IF, check_keymap, shown_keys
 from kvtop.views.tui.palette import palette_entries
@@ -156,7 +155,7 @@ class KvtopApp(KeepsFiles, App[None]):
 
     def _tick(self) -> None:
         self.silent_seconds += self.interval_seconds
-        if not self.is_headless and _is_hung_up():
+        if not self.is_headless and is_hung_up():
             self._hang_up(signal.SIGHUP)
         elif self._is_behind or self.silent_seconds > 2 * self.interval_seconds:
             self._draw_when_ready()
@@ -318,12 +317,3 @@ class KvtopApp(KeepsFiles, App[None]):
             # A terminal that is gone cannot be given back.
             with suppress(OSError, termios.error):
                 self._driver.stop_application_mode()
-
-
-def _is_hung_up() -> bool:
-    """Is the terminal behind standard input gone? SIGHUP may never come: nohup, a lost session, a closed pipe."""
-    if sys.__stdin__ is None or sys.__stdin__.closed:
-        return True
-    poll = select.poll()
-    poll.register(sys.__stdin__.fileno(), select.POLLIN)
-    return any(what & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, what in poll.poll(0))
