@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kvtop.analysis.causes import Planned
-from kvtop.analysis.comparable import host_state, planned_state
+from kvtop.analysis.comparable import host_state, lasting, planned_state
 from kvtop.analysis.planned_server import planned_servers
 from kvtop.domain.comparison import HostState
 from kvtop.domain.launch import LaunchOptions
@@ -48,7 +48,7 @@ def side_of(word: str, args: argparse.Namespace) -> Side:
         path = Path(head)
     content = piped(path, LIMIT_BYTES + 1)
     if time is None and not _is_recording(path, content):
-        return Side(read_snapshot(path, word, content))
+        return Side(lasting(read_snapshot(path, word, content)))
     from kvtop.replaying import explained, frame_at, moment  # noqa: PLC0415  only for recordings
     from kvtop.sources.recordings.reader import Recording  # noqa: PLC0415
 

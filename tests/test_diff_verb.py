@@ -76,6 +76,20 @@ def test_a_recording_and_a_moment_of_it(tmp_path: Path) -> None:
     assert {it["topic"] for it in document["differences"]} >= {"configuration", "memory"}
 
 
+def test_a_snapshot_and_a_recording_of_one_moment_are_the_same(tmp_path: Path) -> None:
+    chosen = next(it for it in SCENARIOS if it.name == "filling_up")
+    path, snapshot, history = tmp_path / "x.kvtop", tmp_path / "a.json", History()
+    writer = RecordingWriter(path, Info("1", 1.0))
+    for second in range(6):
+        writer.write(chosen.at(float(second)))
+        frame = analyse(history, chosen.at(float(second)), "1")
+    writer.close()
+    snapshot.write_text(snapshot_text(frame), encoding="utf-8")
+    assert "KVT041" in snapshot.read_text(encoding="utf-8"), "how full a cache is at the moment is no part of it"
+    done = diff(str(snapshot), str(path), "--tolerance", "0")
+    assert (done.returncode, "no difference" in done.stdout) == (0, True), done.stdout
+
+
 def test_a_file_without_an_end_is_refused() -> None:
     done = diff("/dev/zero", "/dev/zero")
     assert done.returncode == 2

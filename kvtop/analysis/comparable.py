@@ -1,5 +1,7 @@
 """What of a Frame, or of a plan, is compared with another."""
 
+from dataclasses import replace
+
 from kvtop.analysis.rules import RULES
 from kvtop.domain.comparison import Amount, HostState, ServerState
 from kvtop.domain.frame import Frame, Segment, ServerView
@@ -17,6 +19,15 @@ def host_state(name: str, frame: Frame) -> HostState:
 
 PASSING = frozenset(rule.code for rule in RULES if rule.changes)
 """Rules about the moment: how full, how busy."""
+
+
+def lasting(state: HostState) -> HostState:
+    """A side that was read from a file, without findings about the moment."""
+    servers = (
+        replace(server, findings=tuple(it for it in server.findings if it[0] not in PASSING))
+        for server in state.servers
+    )
+    return replace(state, servers=tuple(servers))
 
 
 def server_state(view: ServerView) -> ServerState:
