@@ -9,7 +9,8 @@ from typing import cast
 from kvtop.domain.plan import UnknownArchitectureError
 from kvtop.planning.mlx.config_reading import ModelConfig
 from kvtop.planning.mlx.dense_models import RULES as DENSE_RULES
-from kvtop.planning.mlx.failures import LATENT_ATTENTION, SOFT_CAPPED_ATTENTION
+from kvtop.planning.mlx.failures import LATENT_ATTENTION, SOFT_CAPPED_ATTENTION, TILED_ATTENTION
+from kvtop.planning.mlx.further_models import RULES as FURTHER_RULES
 from kvtop.planning.mlx.layout import ModelCaches, full
 from kvtop.planning.mlx.state_models import RULES as STATE_RULES
 
@@ -53,6 +54,7 @@ TEXT_DEFAULTS: Mapping[str, Mapping[str, object]] = {
 FIELD_DEFAULTS: Mapping[str, Mapping[str, object]] = {
     "gemma3_text": {"num_hidden_layers": 26},
     "gpt_oss": {"num_hidden_layers": 36},
+    "qwen": {"num_hidden_layers": 24, "num_attention_heads": 16, "hidden_size": 2048},
     "gemma4_text": {"num_hidden_layers": 35},
     "cohere2": {"num_hidden_layers": 32},
     "afmoe": {"num_hidden_layers": 32},
@@ -66,6 +68,8 @@ AFTER_CONVERSION: Mapping[str, str] = {
     "deepseek_v3": LATENT_ATTENTION,
     "glm4_moe_lite": LATENT_ATTENTION,
     "mistral4": LATENT_ATTENTION,
+    "kimi_linear": LATENT_ATTENTION,
+    "plamo": TILED_ATTENTION,
     "phi": "AttributeError: 'list' object has no attribute 'dtype'",
     "stablelm": "AttributeError: 'list' object has no attribute 'astype'",
     "gemma2": SOFT_CAPPED_ATTENTION,
@@ -108,7 +112,7 @@ def caches_of(config: Mapping[str, object]) -> ModelCaches:
         UnknownArchitectureError: kvtop has no rule for it, or its `config.json` lacks what the rule needs.
     """
     reader, level = text_config(config)
-    rule = DENSE_RULES.get(reader) or STATE_RULES.get(reader)
+    rule = DENSE_RULES.get(reader) or STATE_RULES.get(reader) or FURTHER_RULES.get(reader)
     if rule is None:
         raise UnknownArchitectureError(f"kvtop has no rule for the caches of {reader} in mlx-lm 0.32.2")
     caches = rule(ModelConfig(reader, {**FIELD_DEFAULTS.get(reader, {}), **level}))

@@ -65,3 +65,17 @@ class ModelConfig:
         if isinstance(value, Sequence) and all(isinstance(item, int) for item in value):
             return tuple(item for item in value if isinstance(item, int))
         raise UnknownArchitectureError(f"{self.model_type}: {key!r} is no list of whole numbers in config.json")
+
+    def part(self, key: str) -> "ModelConfig":
+        """A nested object."""
+        value = self._values.get(key)
+        if not isinstance(value, Mapping):
+            raise UnknownArchitectureError(f"{self.model_type}: config.json has no object {key!r}")
+        return ModelConfig(self.model_type, value)
+
+    def parts(self, key: str) -> tuple["ModelConfig", ...]:
+        """A list of nested objects."""
+        value = self._values.get(key)
+        if not isinstance(value, Sequence) or not all(isinstance(item, Mapping) for item in value):
+            raise UnknownArchitectureError(f"{self.model_type}: config.json has no list of objects {key!r}")
+        return tuple(ModelConfig(self.model_type, item) for item in value)

@@ -14,6 +14,11 @@ SOFT_CAPPED_ATTENTION = (
     "    1. expand_dims(a: array, /, axis: int | Sequence[int], *, stream: StreamOrDevice = None) -> array\n\n"
     "Invoked with types: list, int"
 )
+TILED_ATTENTION = (
+    "TypeError: tile(): incompatible function arguments. The following argument types are supported:\n"
+    "    1. tile(a: array, reps: int | Sequence[int], /, *, stream: StreamOrDevice = None) -> array\n\n"
+    "Invoked with types: list, list"
+)
 LATENT_ATTENTION = "AttributeError: 'list' object has no attribute 'swapaxes'"
 
 
