@@ -16,7 +16,7 @@ from textual.screen import Screen
 
 from kvtop.domain.frame import Frame, ServerView
 from kvtop.views.tui.edge_lines import Pace
-from kvtop.views.tui.hang_up import is_hung_up
+from kvtop.views.tui.hang_up import is_hung_up, leave_for_certain
 from kvtop.views.tui.keeper import KeepsFiles
 from kvtop.views.tui.keys import FRONTIER, HELP, OVERVIEW, RECORDING, SERVER, WHAT_IF, check_keymap, shown_keys
 from kvtop.views.tui.palette import palette_entries
@@ -194,6 +194,7 @@ class KvtopApp(KeepsFiles, App[None]):
 
     def _hang_up(self, number: int) -> None:
         self._terminal_gone = number == signal.SIGHUP
+        leave_for_certain(128 + number)
         self.exit(return_code=128 + number)
 
     # -- the selected server -----------------------------------------------------------------------------------------

@@ -245,3 +245,13 @@ def test_suspends_and_comes_back(player: Path) -> None:
             assert time.monotonic() < ends, screen.display
             stream.feed(terminal.read(0.2))
         assert "host memory" in "".join(screen.display)
+
+
+def test_a_terminal_that_goes_as_a_shell_takes_it_along_ends_it(player: Path) -> None:
+    """A hang-up comes with SIGCONT, upon which the toolkit starts on the terminal anew."""
+    with dashboard(player, "slots") as terminal:
+        os.close(terminal.master)
+        terminal.master = -1
+        for number in (signal.SIGHUP, signal.SIGCONT):
+            os.kill(terminal.process.pid, number)
+        terminal.process.wait(PATIENCE_SECONDS)
