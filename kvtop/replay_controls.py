@@ -1,12 +1,17 @@
 """What the Recording screen moves: a recording's player, and the findings met on the way. Wiring, like `replaying`."""
 
+import asyncio
 from bisect import insort
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from kvtop.domain.frame import Frame
-from kvtop.replaying import finding_tick
+from kvtop.replaying import finding_search
 from kvtop.sources.recordings.player import Player
 from kvtop.views.tui.player import Mark
+
+_WORK_SECONDS = 0.02
+_REST_SECONDS = 0.01
+"""A search works so long and then lets keys and drawing have the loop: a key is answered within 50 ms."""
 
 
 class ReplayControls:
@@ -63,13 +68,27 @@ class ReplayControls:
         """Play this many times as fast."""
         self._player.set_speed(speed)
 
-    def to_finding(self, direction: int) -> bool:
-        """To the next tick with a new finding, or the one before."""
-        index = finding_tick(self._player.recording, self._player.index, direction)
-        if index is None:
-            return False
-        self._player.step(index - self._player.index)
-        return True
+    async def to_finding(self, direction: int, looking: Callable[[float], None]) -> bool:
+        """To the next tick with a new finding, or the one before; the screen goes on meanwhile."""
+        player, loop = self._player, asyncio.get_running_loop()
+        player.pause()
+        origin, times = player.index, player.recording.times
+        search = finding_search(player.recording, origin, direction)
+        rests_at = loop.time() + _WORK_SECONDS
+        while True:
+            try:
+                number = next(search)
+            except StopIteration as end:
+                if end.value is None:
+                    return False
+                player.step(end.value - player.index)
+                return True
+            if loop.time() >= rests_at:
+                looking(times[number] - times[0])
+                await asyncio.sleep(_REST_SECONDS)
+                if player.index != origin or player.is_playing:  # the person went elsewhere
+                    return True
+                rests_at = loop.time() + _WORK_SECONDS
 
     def noting(self, frames: Callable[[], AsyncIterator[Frame]]) -> Callable[[], AsyncIterator[Frame]]:
         """The same frames; findings that appear from one to the next are marked."""

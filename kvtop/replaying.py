@@ -1,7 +1,7 @@
 """From a recording to Frames: what `kvtop replay`, `kvtop report` and `kvtop diff` share. Wiring, like `watching`."""
 
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
@@ -103,9 +103,21 @@ def _named(sample: Sample, names: Pseudonyms | None) -> Sample:
 
 def finding_tick(recording: Recording, index: int, direction: int) -> int | None:
     """The next tick after `index` (with -1 the last one before it) that has a finding its predecessor lacks."""
+    search = finding_search(recording, index, direction)
+    while True:
+        try:
+            next(search)
+        except StopIteration as end:
+            found: int | None = end.value
+            return found
+
+
+def finding_search(recording: Recording, index: int, direction: int) -> Generator[int, None, int | None]:
+    """The same in steps: yields every tick that it has looked at, since a long recording takes minutes, and returns."""
     if direction > 0:
         known: frozenset[str] = frozenset()
         for number, now in _findings(recording, index, len(recording)):
+            yield number
             if number > index and now - known:
                 return number
             known = now
@@ -114,6 +126,7 @@ def finding_tick(recording: Recording, index: int, direction: int) -> int | None
         first = max(start, 0)
         latest, known = None, frozenset()
         for number, now in _findings(recording, max(first - 1, 0), min(start + _BLOCK_TICKS, index)):
+            yield number
             if number >= first and now - known:
                 latest = number
             known = now

@@ -1,6 +1,7 @@
 """The Recording screen's player over a real recording of a scenario."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 from kvtop.analysis.analyse import History, analyse
@@ -50,7 +51,7 @@ async def test_frames_pass_through_and_move_with_it(tmp_path: Path) -> None:
     assert second.taken_at - first.taken_at == 12.0
 
 
-def test_it_jumps_to_findings_that_take_several_ticks_to_see_both_ways(tmp_path: Path) -> None:
+async def test_it_jumps_to_findings_that_take_several_ticks_to_see_both_ways(tmp_path: Path) -> None:
     path, chosen = tmp_path / "host.kvtop", scenario("filling_up")
     writer = RecordingWriter(path, Info("1", 1.0))
     for second in range(112):
@@ -65,13 +66,37 @@ def test_it_jumps_to_findings_that_take_several_ticks_to_see_both_ways(tmp_path:
         before = now
     assert len(appear) > 2, "growth and preemptions are seen over several ticks"
     player = Player(recording)
+    seen: list[float] = []
     controls, met = ReplayControls(player, "host.kvtop"), [0]
-    while controls.to_finding(1):
+    while await controls.to_finding(1, seen.append):
         met.append(player.index)
         assert not player.is_playing
     assert met == appear
     player.seek(recording.times[-1])
     back = []
-    while controls.to_finding(-1):
+    while await controls.to_finding(-1, seen.append):
         back.append(player.index)
     assert back == appear[::-1]
+
+
+async def test_a_long_search_lets_the_screen_go_on_and_ends_with_another_move(tmp_path: Path) -> None:
+    path, chosen = tmp_path / "host.kvtop", scenario("rtx4090_llamacpp")
+    writer = RecordingWriter(path, Info("1", 1.0))
+    calm = chosen.at(0.0)
+    for second in range(3000):
+        writer.write(replace(calm, taken_at=calm.taken_at + second))
+    writer.close()
+    player = Player(Recording(path), index=10)
+    controls, looked_at = ReplayControls(player, "host.kvtop"), list[float]()
+    search = asyncio.create_task(controls.to_finding(1, looked_at.append))
+    while not looked_at:
+        await asyncio.sleep(0)
+    assert not search.done()
+    assert not player.is_playing
+    controls.seek(5.0)
+    assert await search
+    assert controls.position_seconds == 5.0
+    assert looked_at[-1] < 2999
+    assert not await controls.to_finding(1, looked_at.append), "nothing new appears in it"
+    assert looked_at == sorted(looked_at)
+    assert controls.position_seconds == 5.0

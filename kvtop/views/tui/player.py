@@ -1,6 +1,6 @@
 """What the Recording screen needs of whoever plays a recording. The verb that plays one hands it to the app."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -43,8 +43,11 @@ class Player(Protocol):
     def marks(self) -> Sequence[Mark]:
         """Places worth jumping to that are known by now, in order of time."""
 
-    def to_finding(self, direction: int) -> bool:
-        """To where the next finding appears (-1: the one before), and hold there. False when there is none."""
+    async def to_finding(self, direction: int, looking: Callable[[float], None]) -> bool:
+        """To where the next finding appears (-1: the one before), and hold there. False when there is none.
+
+        May take long: `looking` is told now and then where it looks, and any other move ends it.
+        """
 
     def toggle(self) -> None:
         """Play or hold."""

@@ -19,13 +19,15 @@ def clock_text(seconds: float) -> str:
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
-def recording_lines(player: Player | None, width: int) -> list[Line]:
-    """The seek bar, the state and the marks."""
+def recording_lines(player: Player | None, width: int, looking_at_seconds: float | None = None) -> list[Line]:
+    """The seek bar, the state and the marks; `looking_at_seconds` is where a search for the next finding is."""
     if player is None:
         told = wrap("Nothing is being played: this is the machine as it is now.", width)
         return [*((Piece(text, "strong"),) for text in told), (), *command_lines(_NEXT, width)]
     at, whole = player.position_seconds, player.duration_seconds
     state = ("▸ playing" if player.is_playing else "│ held") + f" at {player.speed:g}x"
+    if looking_at_seconds is not None:
+        state = f"looking at {clock_text(looking_at_seconds)}; any move ends it"
     marks = player.marks()
     lines: list[Line] = [
         (Piece(clip(player.name, width), "strong"),),

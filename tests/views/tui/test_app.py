@@ -265,7 +265,8 @@ class FakePlayer:
 
     problem = ""
 
-    def to_finding(self, direction: int) -> bool:
+    async def to_finding(self, direction: int, looking: Callable[[float], None]) -> bool:
+        looking(61.0)
         ahead = [mark.at_seconds for mark in self.marks() if (mark.at_seconds - self.position_seconds) * direction > 0]
         if ahead:
             self.position_seconds = min(ahead) if direction > 0 else max(ahead)
@@ -294,9 +295,9 @@ async def test_the_recording_plays_steps_seeks_and_jumps(scenes: Scenes) -> None
         await pilot.press("full_stop", "full_stop", "comma")
         assert player.position_seconds == 11.0
         await pilot.press("n")
-        assert player.position_seconds == 40.0
+        await until(pilot, lambda: player.position_seconds == 40.0)
         await pilot.press("n", "N")
-        assert player.position_seconds == 5.0
+        await until(pilot, lambda: player.position_seconds == 5.0)
         await pilot.press("right", "plus")
         assert (player.position_seconds, player.speed) == (10.0, 2.0)
         await pilot.click("#page", offset=(94, 1))

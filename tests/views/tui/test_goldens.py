@@ -64,8 +64,9 @@ class HeldPlayer:
 
     def set_speed(self, speed: float) -> None: ...
 
-    def to_finding(self, direction: int) -> bool:
-        return bool(direction)
+    async def to_finding(self, direction: int, looking: Callable[[float], None]) -> bool:
+        looking(float(direction))
+        return False
 
 
 def app_over(host: str, theme: str) -> HeldClock:

@@ -20,9 +20,13 @@ class RecordingScreen(PageScreen):
     key = RECORDING
     BINDINGS: ClassVar[list[BindingType]] = bindings_of(RECORDING)
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._looking_at_seconds: float | None = None
+
     def page(self, frame: Frame | None, width: int) -> tuple[str, list[Line]]:
         del frame
-        return "Recording", recording_lines(self.kvtop.player, width)
+        return "Recording", recording_lines(self.kvtop.player, width, self._looking_at_seconds)
 
     def works(self, action: str) -> bool:
         player = self.kvtop.player
@@ -57,9 +61,21 @@ class RecordingScreen(PageScreen):
 
     def action_mark(self, step: int) -> None:
         """To the next thing worth a look, or the one before."""
-        if not self._player().to_finding(step):
-            self.notify("There is none.", title="Finding", timeout=2)
-        self.draw()
+        self.run_worker(self._search(self._player(), step), name="search", group="search", exclusive=True)
+
+    async def _search(self, player: Player, step: int) -> None:
+        try:
+            if not await player.to_finding(step, self._show_search):
+                self.notify("There is none.", title="Finding", timeout=2)
+        finally:
+            self._looking_at_seconds = None
+            self.draw()
+
+    def _show_search(self, seconds: float) -> None:
+        """Once for each minute of the recording: a slow line has enough to carry."""
+        if self._looking_at_seconds is None or int(seconds) // 60 != int(self._looking_at_seconds) // 60:
+            self._looking_at_seconds = seconds
+            self.draw()
 
     def action_speed(self, step: int) -> None:
         """Faster or slower."""
