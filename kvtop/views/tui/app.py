@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import BindingType
 from textual.command import CommandPalette
 from textual.screen import Screen
@@ -21,6 +21,7 @@ from kvtop.views.tui.keeper import KeepsFiles
 from kvtop.views.tui.keys import FRONTIER, HELP, OVERVIEW, RECORDING, SERVER, WHAT_IF, check_keymap, shown_keys
 from kvtop.views.tui.palette import palette_entries
 from kvtop.views.tui.player import Player
+from kvtop.views.tui.prompt_screens import PromptScreens
 from kvtop.views.tui.screens import SCREENS
 from kvtop.views.tui.screens.screen import KvtopScreen, bindings_of
 from kvtop.views.tui.selection import Selection
@@ -34,14 +35,13 @@ Frames = Callable[[], AsyncIterator[Frame]] | AsyncIterator[Frame]
 
 DEFAULT_THEME = "dark"
 PALETTE_THEME = "terminal"
-"""The terminal's own palette. With NO_COLOR too: Textual sends no colour codes at all when the theme is an ANSI one,
-and greys otherwise."""
+"""The terminal's own palette. With NO_COLOR too: for an ANSI theme Textual sends no colours at all, else greys."""
 
 _GRACE_SECONDS = 0.3
 """How long a stopped iterator may take to tidy up before it is left behind."""
 
 
-class KvtopApp(KeepsFiles, App[None]):
+class KvtopApp(KeepsFiles, PromptScreens):
     """Shows frames as they come.
 
     `frames`: an async iterator of frames, or a function that makes one when the app is up.
