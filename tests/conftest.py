@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from hypothesis import HealthCheck, settings
 # Time on the wall says nothing on a machine that others use too.
 settings.register_profile("kvtop", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("kvtop")
+
+# A shell that runs the tests in the background has them ignore Ctrl-C, and what they start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _SOURCE = Path(__file__).parent / "standin_nvml" / "standin_nvml.c"
 

@@ -35,11 +35,14 @@ def check(subject: Subject) -> Outcome:
     soon = seen.seconds_to_full is not None and seen.seconds_to_full < SOON_SECONDS
     if not soon and (seen.used_ratio or 0) < FULL_RATIO:
         return None
-    when = f"full in {duration_text(seen.seconds_to_full)} ({seen.filling or 'the pool'})" if soon else "and steady"
+    when = ""
+    if seen.seconds_to_full is not None:
+        when = f"full in {duration_text(seen.seconds_to_full)} ({seen.filling or 'the pool'})"
     ratio = "" if seen.used_ratio is None else f"{seen.used_ratio:.0%} of the cache is used"
+    state = "is nearly full" if (seen.used_ratio or 0) >= FULL_RATIO else "is filling up"
     return Found(
         "warning",
-        f"the KV cache is nearly full: {', '.join(part for part in (ratio, when) if part)}",
+        f"the KV cache {state}: {', '.join(part for part in (ratio, when) if part)}",
         evidence=ratio or when,
         cost="requests that are cut or computed again",
         fix=_fix(subject, seen),
