@@ -2,10 +2,8 @@
 
 import asyncio
 import signal
-import termios
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,7 +14,7 @@ from textual.screen import Screen
 
 from kvtop.domain.frame import Frame, ServerView
 from kvtop.views.tui.edge_lines import Pace
-from kvtop.views.tui.hang_up import is_hung_up, leave_for_certain
+from kvtop.views.tui.hang_up import give_terminal_back, is_hung_up, leave_for_certain
 from kvtop.views.tui.keeper import KeepsFiles
 from kvtop.views.tui.keys import FRONTIER, HELP, OVERVIEW, RECORDING, SERVER, WHAT_IF, check_keymap, shown_keys
 from kvtop.views.tui.palette import palette_entries
@@ -302,7 +300,7 @@ class KvtopApp(KeepsFiles, PromptScreens):
             if left:
                 loop.run_until_complete(asyncio.wait(left, timeout=_GRACE_SECONDS))
         except BaseException:
-            self._give_terminal_back()
+            give_terminal_back(self._driver)
             raise
         finally:
             if not asyncio.all_tasks(loop):
@@ -311,10 +309,3 @@ class KvtopApp(KeepsFiles, PromptScreens):
             if self._on_exit is not None:
                 self._on_exit()
         return self.return_code or 0
-
-    def _give_terminal_back(self) -> None:
-        """What Textual does when it is left in order, for a way out that went past it."""
-        if self._driver is not None:
-            # A terminal that is gone cannot be given back.
-            with suppress(OSError, termios.error):
-                self._driver.stop_application_mode()
