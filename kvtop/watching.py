@@ -129,7 +129,7 @@ def first_samples(args: argparse.Namespace, config: Config, looks: int = 1) -> t
 
         taken: tuple[Sample, ...] = (take_fleet_sample(fleet_options(args, config)),)
     elif args.demo is None:
-        from kvtop.sources.poller import take_samples  # noqa: PLC0415
+        from kvtop.sources.poller import take_samples  # noqa: PLC0415  replays and demos look at no host
 
         taken = take_samples(poller_options(args, config), looks, APART_SECONDS)
     else:
