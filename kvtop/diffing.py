@@ -10,7 +10,7 @@ from kvtop.analysis.comparable import host_state, lasting, planned_state
 from kvtop.analysis.planned_server import planned_servers
 from kvtop.domain.comparison import HostState
 from kvtop.domain.launch import LaunchOptions
-from kvtop.domain.plan import MemoryPlan, Refusal, UnknownArchitectureError
+from kvtop.domain.plan import MemoryPlan, NoExactRuleError, Refusal
 from kvtop.plan_reading.opened import open_command
 from kvtop.plan_reading.question import Question, read_machine
 from kvtop.planning.command import parse_command, typed_words
@@ -62,7 +62,7 @@ def side_of(word: str, args: argparse.Namespace) -> Side:
 def planned_side(name: str, command: str, gpu_specs: tuple[str, ...]) -> Side:
     """A command line that has not been started.
 
-    Raises UsageError, ModelFileError, ValueError, UnknownArchitectureError; RefusedError where the engine would not.
+    Raises UsageError, ModelFileError, ValueError, NoExactRuleError; RefusedError where the engine would not.
     """
     question = Question(parse_command(typed_words([command], os.environ)), gpu_specs, environ=dict(os.environ))
     opened = open_command(question, read_machine(question))
@@ -75,7 +75,7 @@ def planned_side(name: str, command: str, gpu_specs: tuple[str, ...]) -> Side:
     def replan(launch: LaunchOptions) -> MemoryPlan | None:
         try:
             found = replace(opened, launch=launch).plan()
-        except UnknownArchitectureError:
+        except NoExactRuleError:
             return None
         return found if isinstance(found, MemoryPlan) else None
 

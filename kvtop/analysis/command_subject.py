@@ -7,7 +7,7 @@ from kvtop.analysis.subject import Observed, Subject
 from kvtop.analysis.vllm_pool import one_card_for_every_rank, whole
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.model_file import Checkpoint, GgufHeader
-from kvtop.domain.plan import MemoryPlan, PlanDevice, Refusal, UnknownArchitectureError
+from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.planning.any_engine import plan_launch
 from kvtop.planning.llamacpp.options import settings_of
 from kvtop.planning.llamacpp.prepared import PreparedModel, prepare
@@ -75,7 +75,7 @@ def make_subject(known: Known) -> Subject:
         subject = replace(subject, settings=settings)
     try:
         subject = _with_models(subject, known)
-    except UnknownArchitectureError as error:
+    except NoExactRuleError as error:
         note = f"kvtop has no rule for this model: {error}"
         header = known.model if isinstance(known.model, GgufHeader) else None
         return replace(subject, header=header, model_note=note, plan_note=note)
@@ -103,7 +103,7 @@ def _with_plan(subject: Subject, known: Known) -> Subject:
         return replace(subject, plan_note="the GPU it will run on is unknown: say --gpu")
     try:
         answer = plan_launch(launch, subject.model, subject.devices, draft=subject.draft, at_tokens=known.at_tokens)
-    except UnknownArchitectureError as error:
+    except NoExactRuleError as error:
         return replace(subject, plan_note=known.draft_note or str(error))
     if isinstance(answer, Refusal):
         note = f"the engine refuses: {answer.message}"
@@ -131,7 +131,7 @@ def _as_meant(refused: Subject, at_tokens: int | None) -> Subject:
         meant = replace(launch, options=(*kept, *added))
         try:
             answer = plan_launch(meant, refused.model, refused.devices, draft=refused.draft, at_tokens=at_tokens)
-        except UnknownArchitectureError:
+        except NoExactRuleError:
             continue
         if isinstance(answer, MemoryPlan):
             return replace(refused, plan=answer, effective=meant)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from kvtop.analysis.live_settings import live_launch
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.model_file import Checkpoint, GgufHeader, ModelFile
-from kvtop.domain.plan import MemoryPlan, PlanDevice, Refusal, UnknownArchitectureError
+from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.domain.server import ServerReading
 from kvtop.planning.any_engine import PlannableModel, plan_launch
 from kvtop.planning.llamacpp.options import settings_of
@@ -132,7 +132,7 @@ def _compute(
         else:
             second = prepare(draft) if isinstance(draft, GgufHeader) else None
             answer = plan_launch(launch, prepared(memory, key, model), devices, draft=second, at_tokens=MLX_STEP_TOKENS)
-    except UnknownArchitectureError as error:
+    except NoExactRuleError as error:
         return None, str(error)
     if isinstance(answer, Refusal):
         return None, f"the engine would refuse these options: {answer.message}"

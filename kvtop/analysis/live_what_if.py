@@ -11,7 +11,7 @@ from kvtop.domain.cache_speed import CacheSpeed
 from kvtop.domain.evidence import Evidence, Measurement
 from kvtop.domain.frame import ServerView
 from kvtop.domain.model_file import Checkpoint, GgufHeader
-from kvtop.domain.plan import MemoryPlan, Refusal, UnknownArchitectureError
+from kvtop.domain.plan import MemoryPlan, NoExactRuleError, Refusal
 from kvtop.domain.process import Process
 from kvtop.domain.sample import Sample
 from kvtop.domain.what_if import DialState, WhatIf, WhatIfAnswer
@@ -63,7 +63,7 @@ def standing(sample: Sample, view: ServerView, memory: PlanMemory) -> Standing |
     try:
         ready = prepared(memory, reading.model_key, model)
         draft = prepared(memory, reading.draft_key or "", draft_file) if isinstance(draft_file, GgufHeader) else None
-    except UnknownArchitectureError as error:
+    except NoExactRuleError as error:
         return str(error)
     calibrated = {on.name_of(it.device_id): it.beyond_bytes for it in view.calibration}
     rooms, held = _rooms(sample, view, where, on)

@@ -6,7 +6,7 @@ from kvtop.analysis.live_settings import live_launch
 from kvtop.analysis.placement import HOST, placed
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.model_file import Checkpoint, GgufHeader
-from kvtop.domain.plan import MemoryPlan, UnknownArchitectureError
+from kvtop.domain.plan import MemoryPlan, NoExactRuleError
 from kvtop.domain.sample import Sample
 from kvtop.domain.server import ServerReading
 from kvtop.planning.any_engine import PlannableModel, plan_launch
@@ -34,13 +34,13 @@ def _planned(sample: Sample, reading: ServerReading) -> Planned | None:
     try:
         ready: PlannableModel = model if isinstance(model, Checkpoint) else prepare(model)
         draft = prepare(draft_file) if isinstance(draft_file, GgufHeader) else None
-    except UnknownArchitectureError:
+    except NoExactRuleError:
         return None
 
     def replan(launch: LaunchOptions) -> MemoryPlan | None:
         try:
             plan = plan_launch(launch, ready, devices, draft=draft, at_tokens=MLX_STEP_TOKENS)
-        except UnknownArchitectureError:
+        except NoExactRuleError:
             return None
         return plan if isinstance(plan, MemoryPlan) else None
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from kvtop.domain.headroom import Disagreement
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.model_file import Checkpoint, GgufHeader
-from kvtop.domain.plan import MemoryPlan, PlanDevice, Refusal, UnknownArchitectureError
+from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.planning.any_engine import plan_launch
 from kvtop.planning.cache_speed import backend_of, build_number
 from kvtop.planning.llamacpp.architectures import NO_CACHE, RECURRENT
@@ -107,7 +107,7 @@ class Subject:
             return None
         try:
             return overridden_model(self.model, self.value("override-kv"))
-        except (ValueError, UnknownArchitectureError):
+        except (ValueError, NoExactRuleError):
             return self.model
 
     @property
@@ -175,7 +175,7 @@ class Subject:
         changed = replace(launch, options=(*kept, *added))
         try:
             return plan_launch(changed, self.model, self.devices, draft=self.draft)
-        except UnknownArchitectureError:
+        except NoExactRuleError:
             return None
 
 

@@ -153,5 +153,5 @@ class Refusal:
     message: str
 
 
-class UnknownArchitectureError(Exception):
+class NoExactRuleError(Exception):
     """kvtop has no rule for this model or option: no number is better than a wrong one. str() says which and why."""

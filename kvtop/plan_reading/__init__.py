@@ -11,7 +11,7 @@ def answer(question: Question) -> PlanAnswer | Refusal:
     """The plan, or the engine's refusal.
 
     Raises UsageError for what a person can mend, ModelFileError for a file that cannot be believed, ValueError for a
-    bad `--gpu`, UnknownArchitectureError where there is no exact rule.
+    bad `--gpu`, NoExactRuleError where there is no exact rule.
     """
     machine = read_machine(question)
     engine = question.command.engine

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.model_file import GgufHeader
-from kvtop.domain.plan import PlanDevice, Refusal, UnknownArchitectureError
+from kvtop.domain.plan import NoExactRuleError, PlanDevice, Refusal
 from kvtop.domain.plan_answer import Check, PlanAnswer
 from kvtop.plan_reading.question import Machine, Question, UsageError, answered
 from kvtop.planning.any_engine import plan_launch
@@ -38,7 +38,7 @@ class ReadCommand:
     assumption: str = ""
 
     def beside(self, devices: tuple[PlanDevice, ...]) -> Beside | Refusal:
-        """What is loaded beside the models. Raises UnknownArchitectureError."""
+        """What is loaded beside the models. Raises NoExactRuleError."""
         return beside(self.model, self.settings, devices, self.adapters, self.projector)
 
 
@@ -66,7 +66,7 @@ def open_llamacpp(question: Question) -> ReadCommand | Refusal:
     assumption = ""
     try:
         model = prepare(header)
-    except UnknownArchitectureError:
+    except NoExactRuleError:
         if not question.assume_full_attention:
             raise
         model = prepare(assume_full_attention(header))
@@ -106,7 +106,7 @@ def _refuse_sidecars(options: LaunchOptions, settings: LlamaSettings, model_path
     for kind in settings.speculative_types:
         found = find_sibling(model_path, _SIDECARS[kind], repository) if repository and kind in _SIDECARS else None
         if found is not None:
-            raise UnknownArchitectureError(f"kvtop has no memory rule for {Path(found).name}, which -hf brings along")
+            raise NoExactRuleError(f"kvtop has no memory rule for {Path(found).name}, which -hf brings along")
 
 
 def _projector_path(question: Question, options: LaunchOptions, model_path: str) -> str | None:

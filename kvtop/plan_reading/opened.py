@@ -25,7 +25,7 @@ class Opened:
         return WhatIf(self.launch, at_tokens=self.at_tokens)
 
     def plan(self) -> MemoryPlan | Refusal:
-        """The plan as typed. Raises UnknownArchitectureError."""
+        """The plan as typed. Raises NoExactRuleError."""
         ground = self.ground
         return plan_launch(self.launch, ground.model, ground.devices, draft=ground.draft, at_tokens=self.at_tokens)
 

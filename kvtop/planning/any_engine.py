@@ -5,7 +5,7 @@
 
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.model_file import Checkpoint, GgufHeader
-from kvtop.domain.plan import MemoryPlan, PlanDevice, Refusal, UnknownArchitectureError
+from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.planning.llamacpp.prepared import PreparedModel
 from kvtop.planning.unlike_files import as_unknown, refuse_endless
 
@@ -26,7 +26,7 @@ def plan_launch(
     `draft` is llama.cpp's second model. `at_tokens` is the length of a sequence for engines whose cache grows (MLX).
 
     Raises:
-        UnknownArchitectureError: there is no exact rule for this engine, model or option, or the model file lacks what
+        NoExactRuleError: there is no exact rule for this engine, model or option, or the model file lacks what
             its own architecture says it has.
     """
     if launch.errors:
@@ -44,10 +44,10 @@ def _planned(
 ) -> MemoryPlan | Refusal:
     if launch.engine == "llama.cpp":
         if isinstance(model, Checkpoint):
-            raise UnknownArchitectureError(f"{model.path} is no GGUF file, and llama.cpp loads nothing else")
+            raise NoExactRuleError(f"{model.path} is no GGUF file, and llama.cpp loads nothing else")
         return _llamacpp(launch, model, devices, draft)
     if not isinstance(model, Checkpoint):
-        raise UnknownArchitectureError(f"kvtop has no rules for a GGUF model under {launch.engine}")
+        raise NoExactRuleError(f"kvtop has no rules for a GGUF model under {launch.engine}")
     refuse_endless(model.config)
     # One engine's rules at a time: a plan should be there before a person looks up.
     if launch.engine == "vllm":
@@ -58,7 +58,7 @@ def _planned(
         from kvtop.planning.mlx.planner import plan_options as plan_mlx  # noqa: PLC0415  see above
 
         return plan_mlx(launch, model, at_tokens)
-    raise UnknownArchitectureError(f"kvtop has no memory rules for {launch.engine}")
+    raise NoExactRuleError(f"kvtop has no memory rules for {launch.engine}")
 
 
 def _llamacpp(
@@ -76,7 +76,7 @@ def _llamacpp(
     if isinstance(settings, Refusal):
         return settings
     if draft is None and settings.draft is not None:
-        raise UnknownArchitectureError(
+        raise NoExactRuleError(
             "a draft model is loaded too, and its file could not be read: without it the total would be wrong"
         )
 

@@ -37,7 +37,7 @@ SEQUENCES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 def frontier(ground: Ground, base: WhatIf, now: MemoryPlan, most_tokens: int) -> Frontier:
     """The grid around a configuration. `most_tokens` is the longest context worth a column (the trained one).
 
-    Raises UnknownArchitectureError never: what no rule knows is a cell whose fit is unknown.
+    Raises NoExactRuleError never: what no rule knows is a cell whose fit is unknown.
     """
     if now.engine == "llama.cpp":
         return _llamacpp(ground, base, now, most_tokens)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from kvtop.domain.plan import UnknownArchitectureError
+from kvtop.domain.plan import NoExactRuleError
 
 RANKS_PLANNED = 1024
 """More ranks than anybody has: a number from outside must not become that many devices."""
@@ -19,7 +19,7 @@ _COUNT = re.compile(r"(?:^|_)n(?:um)?_\w*(?:layer|expert)|(?:^|_)(?:layer|expert
 
 @contextmanager
 def as_unknown(engine: str) -> Iterator[None]:
-    """Turn what breaks inside into UnknownArchitectureError.
+    """Turn what breaks inside into NoExactRuleError.
 
     Rules are written for files that an engine would load: one without a tensor of its own architecture, or with a
     shape that contradicts another, has no plan. A dashboard that watches ten servers must not end over the file of one.
@@ -29,13 +29,13 @@ def as_unknown(engine: str) -> Iterator[None]:
     except (ArithmeticError, AssertionError, LookupError, TypeError, ValueError) as error:
         found = f"{type(error).__name__}: {error}"
         words = f"the model file or an option is not what the rules of {engine} expect ({found})"
-        raise UnknownArchitectureError(words) from error
+        raise NoExactRuleError(words) from error
 
 
 def refuse_endless(config: Mapping[str, object]) -> None:
-    """Raise UnknownArchitectureError for a configuration that counts more layers or experts than there can be."""
+    """Raise NoExactRuleError for a configuration that counts more layers or experts than there can be."""
     for name, value in config.items():
         if isinstance(value, Mapping):
             refuse_endless(value)
         elif isinstance(value, int | float) and _COUNT.search(name) and not value <= LAYERS_PLANNED:
-            raise UnknownArchitectureError(f"{name} {value} is more than any model has")
+            raise NoExactRuleError(f"{name} {value} is more than any model has")

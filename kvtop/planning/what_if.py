@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
-from kvtop.domain.plan import DevicePlan, Estimate, MemoryPlan, PlanDevice, Refusal, UnknownArchitectureError
+from kvtop.domain.plan import DevicePlan, Estimate, MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.domain.what_if import Comparison, DeviceChange, SegmentChange, WhatIf
 from kvtop.planning.any_engine import PlannableModel, plan_launch
 from kvtop.planning.llamacpp.prepared import PreparedModel
@@ -59,7 +59,7 @@ def compare(ground: Ground, now: MemoryPlan | None, what_if: WhatIf) -> Comparis
             draft=ground.draft,
             at_tokens=what_if.at_tokens,
         )
-    except UnknownArchitectureError as error:
+    except NoExactRuleError as error:
         return Comparison(what_if, now, None, note=str(error))
     if isinstance(then, Refusal):
         return Comparison(what_if, now, then, note=then.message)

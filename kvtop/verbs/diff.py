@@ -8,7 +8,7 @@ from kvtop.analysis.comparison import compare
 from kvtop.config import ConfigError
 from kvtop.diffing import RefusedError, Side, planned_side, side_of
 from kvtop.domain.model_file import ModelFileError
-from kvtop.domain.plan import UnknownArchitectureError
+from kvtop.domain.plan import NoExactRuleError
 from kvtop.plan_reading.question import UsageError
 from kvtop.sources.redaction import clean
 from kvtop.sources.snapshot_file import SnapshotFileError
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("--gpu: is for --plan; measured sides have their own devices")
     try:
         before, after = _sides(args)
-    except UnknownArchitectureError as error:
+    except NoExactRuleError as error:
         return _failed(f"no exact rule: {error}", EXIT_UNKNOWN)
     except RefusedError as error:
         return _failed(str(error), EXIT_REFUSED)

@@ -6,7 +6,7 @@ import sys
 from dataclasses import replace
 
 from kvtop.domain.model_file import ModelFileError
-from kvtop.domain.plan import Refusal, UnknownArchitectureError
+from kvtop.domain.plan import NoExactRuleError, Refusal
 from kvtop.domain.plan_answer import PlanAnswer
 from kvtop.plan_reading import Question, UsageError, answer
 from kvtop.planning.command import parse_command, typed_words
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         found = answer(question)
     except (UsageError, ValueError, ModelFileError, OSError) as error:
         return _no_plan(args, engine, model, str(error), str(error), EXIT_USAGE)
-    except UnknownArchitectureError as error:
+    except NoExactRuleError as error:
         return _no_plan(args, engine, model, str(error), f"no exact rule: {error}", EXIT_UNKNOWN)
     if isinstance(found, Refusal):
         words = f"{found.engine} would refuse to start: {found.message}"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from kvtop.domain.evidence import Measurement
 from kvtop.domain.model_file import ModelFileError, SkippedArray
-from kvtop.domain.plan import Refusal, UnknownArchitectureError
+from kvtop.domain.plan import NoExactRuleError, Refusal
 from kvtop.plan_reading import Question, UsageError
 from kvtop.plan_reading.llamacpp import ReadCommand, open_llamacpp
 from kvtop.plan_reading.own_evidence import add_own_evidence, read_own_evidence
@@ -103,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
         return _measure(args, question, read)
     except (UsageError, ValueError, ModelFileError) as error:
         return _fail(str(error), EXIT_USAGE)
-    except UnknownArchitectureError as error:
+    except NoExactRuleError as error:
         return _fail(f"no exact rule: {error}", EXIT_UNKNOWN)
     except (PerplexityError, OSError) as error:
         return _fail(str(error), EXIT_FAILED)

@@ -6,7 +6,7 @@ import sys
 from dataclasses import replace
 
 from kvtop.domain.model_file import Checkpoint, ModelFileError
-from kvtop.domain.plan import Refusal, UnknownArchitectureError
+from kvtop.domain.plan import NoExactRuleError, Refusal
 from kvtop.domain.recommendation import Wish
 from kvtop.plan_reading import Question, UsageError
 from kvtop.planning.command import parse_command, typed_words
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
         return _recommend(args, question, words)
     except (UsageError, ValueError, ModelFileError, OSError) as error:
         return _fail(str(error), EXIT_USAGE)
-    except UnknownArchitectureError as error:
+    except NoExactRuleError as error:
         return _fail(f"no exact rule: {error}", EXIT_UNKNOWN)
 
 

@@ -10,7 +10,7 @@ from kvtop.analysis.analyse import History, analyse
 from kvtop.analysis.planned_server import planned_servers
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.model_file import Checkpoint, GgufHeader, ModelFile
-from kvtop.domain.plan import PlanDevice, Refusal, UnknownArchitectureError
+from kvtop.domain.plan import NoExactRuleError, PlanDevice, Refusal
 from kvtop.planning.any_engine import plan_launch
 from kvtop.planning.llamacpp.prepared import prepare
 from kvtop.planning.unlike_files import refuse_endless
@@ -78,9 +78,9 @@ def test_more_layers_than_there_can_be_are_refused_at_once(name: str, nested: bo
     config: dict[str, object] = {**CONFIG, name: 10**12}
     model = replace(tiny_checkpoint(), config={"text_config": config} if nested else config)
     for engine in ("vllm", "mlx"):
-        with pytest.raises(UnknownArchitectureError, match=f"{name} 1000000000000 is more than any model has"):
+        with pytest.raises(NoExactRuleError, match=f"{name} 1000000000000 is more than any model has"):
             plan_launch(launch(engine, model="/m"), model, (PlanDevice("gpu0", 1 << 34),))
-    with pytest.raises(UnknownArchitectureError, match="more than any model has"):
+    with pytest.raises(NoExactRuleError, match="more than any model has"):
         on_host(launch("vllm", model="/m"), model)
 
 
@@ -90,7 +90,7 @@ def test_vllm_on_the_host_refuses_in_its_own_words_too() -> None:
     assert on_host(LaunchOptions("vllm", errors=("no such flag",)), tiny_checkpoint()) == Refusal(
         "vllm", "no such flag"
     )
-    with pytest.raises(UnknownArchitectureError, match="999999999 ranks are more than one machine has"):
+    with pytest.raises(NoExactRuleError, match="999999999 ranks are more than one machine has"):
         on_host(launch("vllm", model="/m", tensor_parallel_size="999999999"), tiny_checkpoint())
 
 
@@ -98,7 +98,7 @@ def test_a_header_without_what_its_architecture_needs_is_unknown() -> None:
     model = next(iter(SCENARIOS[0].at(0.0).models.values()))
     assert isinstance(model, GgufHeader)
     odd = replace(model, metadata={**model.metadata, "gemma3.attention.head_count": [None]})  # type: ignore[dict-item]  # the point
-    with pytest.raises(UnknownArchitectureError):
+    with pytest.raises(NoExactRuleError):
         prepare(odd)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from kvtop.domain.model_file import GgufHeader
-from kvtop.domain.plan import MemoryPlan, Refusal, UnknownArchitectureError
+from kvtop.domain.plan import MemoryPlan, NoExactRuleError, Refusal
 from kvtop.planning.any_engine import plan_launch
 from kvtop.planning.llamacpp.options import parse_llama_server
 from kvtop.planning.llamacpp.prepared import prepare
@@ -148,7 +148,7 @@ def test_plans_and_refusals_are_the_servers_own(seed: int, tmp_path: Path) -> No
         command = ["-m", str(path), *words]
         try:
             answer = plan_launch(parse_llama_server(command, {}), prepare(model), ())
-        except UnknownArchitectureError:
+        except NoExactRuleError:
             continue
         server = _started(command)
         told = f"{name} {' '.join(words)}"

@@ -8,7 +8,7 @@ import pytest
 from tiny_models import tiny_checkpoint
 
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
-from kvtop.domain.plan import MemoryPlan, PlanDevice, Refusal, UnknownArchitectureError
+from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.domain.plan_answer import Fit
 from kvtop.domain.what_if import WhatIf
 from kvtop.planning.any_engine import PlannableModel, plan_launch
@@ -60,7 +60,7 @@ CASES: dict[str, tuple[Callable[[list[str]], LaunchOptions], PlannableModel, lis
 def plain(launch: LaunchOptions, model: PlannableModel, at_tokens: int | None) -> MemoryPlan | Refusal | None:
     try:
         return plan_launch(launch, model, (CARD,), at_tokens=at_tokens)
-    except UnknownArchitectureError:
+    except NoExactRuleError:
         return None
 
 

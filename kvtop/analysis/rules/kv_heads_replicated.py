@@ -15,7 +15,7 @@ Fires on: 4 KV heads on 8 ranks. Quiet on: the same on 4.
 from kvtop.analysis.ruling import Example, Found, Lacks, Outcome
 from kvtop.analysis.subject import Subject
 from kvtop.analysis.vllm_pool import whole
-from kvtop.domain.plan import UnknownArchitectureError
+from kvtop.domain.plan import NoExactRuleError
 
 ENGINES: tuple[str, ...] = ("vllm",)
 READS_LAUNCH = True
@@ -38,7 +38,7 @@ def check(subject: Subject) -> Outcome:
     is_latent = config.whole("kv_lora_rank") is not None
     try:
         heads = 1 if is_latent else total_kv_heads(config)
-    except (UnknownArchitectureError, KeyError, ValueError, TypeError) as error:
+    except (NoExactRuleError, KeyError, ValueError, TypeError) as error:
         return Lacks(f"the number of KV heads is unknown: {error}")
     shards = heads * (whole(subject, "decode-context-parallel-size") or 1)
     if shards <= 0 or ranks <= shards:

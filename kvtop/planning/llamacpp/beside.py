@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kvtop.domain.model_file import GgufHeader, TensorInfo
-from kvtop.domain.plan import MemoryPlan, PlanDevice, Refusal, Step, UnknownArchitectureError
+from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal, Step
 from kvtop.planning.llamacpp.layout import Layout, layout_of
 from kvtop.planning.llamacpp.placement import HOST, chosen_devices
 from kvtop.planning.llamacpp.prepared import PreparedModel
@@ -41,7 +41,7 @@ def beside(
 ) -> Beside | Refusal:
     """All of it. `adapters` and `projector` are the headers of the files that the settings name.
 
-    Raises UnknownArchitectureError as `layout_of`, and for a tensor of unknown size.
+    Raises NoExactRuleError as `layout_of`, and for a tensor of unknown size.
     """
     layout = layout_of(model, settings, devices, settings.gpu_layers)
     if isinstance(layout, Refusal):
@@ -163,7 +163,7 @@ def _projector_device(settings: LlamaSettings, devices: tuple[PlanDevice, ...]) 
 
 def _allocated(tensor: TensorInfo, layout: Layout, device: str) -> int:
     if tensor.size_bytes is None:
-        raise UnknownArchitectureError(f"tensor {tensor.name} has a type ({tensor.type_id}) that kvtop does not know")
+        raise NoExactRuleError(f"tensor {tensor.name} has a type ({tensor.type_id}) that kvtop does not know")
     return layout.buffers[device].allocated(tensor, tensor.size_bytes)
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kvtop.domain.plan import Refusal, UnknownArchitectureError
+from kvtop.domain.plan import NoExactRuleError, Refusal
 from kvtop.planning.cache_types import CACHE_TYPES
 from kvtop.planning.llamacpp.architectures import (
     HYBRID,
@@ -112,7 +112,7 @@ def _trunk_filter(hparams: HParams) -> Callable[[int], bool]:
 def _prediction_filter(hparams: HParams) -> Callable[[int], bool]:
     # The engine itself has no graph for the prediction blocks of GLM 5 Next and Mistral 4.
     if hparams.arch not in MTP_ON_DEMAND or hparams.arch in {"nemotron_h", "glm5-next", "mistral4", "deepseek4"}:
-        raise UnknownArchitectureError(f"kvtop has no rule for a prediction context of {hparams.arch}")
+        raise NoExactRuleError(f"kvtop has no rule for a prediction context of {hparams.arch}")
     return lambda layer: layer >= hparams.n_layer
 
 

@@ -32,7 +32,7 @@ def largest_context(
 ) -> LargestContext:
     """The largest context up to the trained one of every sequence that surely fits, estimates at their high end.
 
-    `room_bytes` is what each device has for it; unknown counts as enough. Raises UnknownArchitectureError as `plan`.
+    `room_bytes` is what each device has for it; unknown counts as enough. Raises NoExactRuleError as `plan`.
     """
     step = STEP_TOKENS * sequences_apart(settings)
     most = max(model.hparams.n_ctx_train // STEP_TOKENS, 1)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kvtop.domain.plan import UnknownArchitectureError
+from kvtop.domain.plan import NoExactRuleError
 from kvtop.planning.llamacpp.architectures import (
     RECURRENT,
     RECURRENT_INTERVAL,
@@ -59,7 +59,7 @@ def _resolve(
         flags = tuple(bool(entry) for entry in listed[:n_layer_all])
         return SlidingWindow(window.kind, tokens, flags + (False,) * (n_layer_all - len(flags)))
     if window.pattern is None:
-        raise UnknownArchitectureError(f"key not found in model: {keys.arch}.{_PATTERN}")
+        raise NoExactRuleError(f"key not found in model: {keys.arch}.{_PATTERN}")
     if not window.listed:
         # DeepSeek V4: all blocks, prediction blocks included.
         return SlidingWindow(window.kind, tokens, (True,) * n_layer_all)

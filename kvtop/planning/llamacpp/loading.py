@@ -6,7 +6,7 @@ Follows `llama_model_base::load_hparams` (src/llama-model.cpp, b11434) and the p
 from dataclasses import dataclass
 
 from kvtop.domain.model_file import GgufHeader
-from kvtop.domain.plan import UnknownArchitectureError
+from kvtop.domain.plan import NoExactRuleError
 from kvtop.planning.llamacpp.architectures import (
     DELTA_ATTENTION,
     INDEXED,
@@ -39,22 +39,22 @@ class _Heads:
 def load_hparams(header: GgufHeader) -> HParams:
     """The hyperparameters of this file.
 
-    Raises UnknownArchitectureError for an architecture without a rule and for metadata the engine would refuse.
+    Raises NoExactRuleError for an architecture without a rule and for metadata the engine would refuse.
     """
     arch = header.architecture
     if arch is None:
-        raise UnknownArchitectureError("the file does not name its architecture (general.architecture)")
+        raise NoExactRuleError("the file does not name its architecture (general.architecture)")
     if arch not in SUPPORTED:
-        raise UnknownArchitectureError(f"kvtop has no memory rule for llama.cpp architecture {arch!r}")
+        raise NoExactRuleError(f"kvtop has no memory rule for llama.cpp architecture {arch!r}")
     keys = ArchitectureKeys(header, arch)
     if keys.integer("decision.block_count", 0) > 0:
-        raise UnknownArchitectureError(f"kvtop has no memory rule for {arch} models with a decision head")
+        raise NoExactRuleError(f"kvtop has no memory rule for {arch} models with a decision head")
     blocks = keys.integer("block_count")
     nextn = keys.integer("nextn_predict_layers", 0)
     if arch == "deepseek4" and not _has_prediction_head(header, blocks - nextn):
         nextn = 0
     if not 0 < blocks <= _MAX_LAYERS or not 0 <= nextn <= blocks:
-        raise UnknownArchitectureError(f"{arch}.block_count {blocks} with {nextn} prediction blocks is out of range")
+        raise NoExactRuleError(f"{arch}.block_count {blocks} with {nextn} prediction blocks is out of range")
     n_embd = keys.integer("embedding_length")
     heads = _heads(keys, blocks, n_embd)
     n_ff = keys.per_layer("feed_forward_length", blocks)
@@ -138,7 +138,7 @@ def _compress_ratios(keys: ArchitectureKeys, n_layer_all: int) -> tuple[int, ...
         return ()
     ratios = keys.array("attention.compress_ratios") or ()
     if len(ratios) < n_layer_all:
-        raise UnknownArchitectureError("DeepSeek-V4 compress_ratios is shorter than block_count")
+        raise NoExactRuleError("DeepSeek-V4 compress_ratios is shorter than block_count")
     return ratios[:n_layer_all]
 
 

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 from kvtop.domain.model_file import GgufHeader, SkippedArray
-from kvtop.domain.plan import UnknownArchitectureError
+from kvtop.domain.plan import NoExactRuleError
 
 
 @dataclass(frozen=True, slots=True)
 class ArchitectureKeys:
-    """Keys that start with the architecture's name. Every method raises UnknownArchitectureError for a value of a
+    """Keys that start with the architecture's name. Every method raises NoExactRuleError for a value of a
     type that the engine would not take, because a plan on a guessed value would be wrong."""
 
     header: GgufHeader
@@ -23,17 +23,17 @@ class ArchitectureKeys:
         value = self.header.metadata.get(f"{self.arch}.{key}")
         if value is None:
             if default is None:
-                raise UnknownArchitectureError(f"key not found in model: {self.arch}.{key}")
+                raise NoExactRuleError(f"key not found in model: {self.arch}.{key}")
             return default
         if not isinstance(value, int):
-            raise UnknownArchitectureError(f"{self.arch}.{key} is not an integer")
+            raise NoExactRuleError(f"{self.arch}.{key} is not an integer")
         return int(value)
 
     def number(self, key: str, default: float) -> float:
         """A float key."""
         value = self.header.metadata.get(f"{self.arch}.{key}", default)
         if not isinstance(value, int | float):
-            raise UnknownArchitectureError(f"{self.arch}.{key} is not a number")
+            raise NoExactRuleError(f"{self.arch}.{key} is not a number")
         return float(value)
 
     def array(self, key: str) -> tuple[int, ...] | None:
@@ -42,9 +42,9 @@ class ArchitectureKeys:
         if value is None or isinstance(value, int | float | str):
             return None
         if isinstance(value, SkippedArray):
-            raise UnknownArchitectureError(f"{self.arch}.{key} has {value.length} values, which were not read")
+            raise NoExactRuleError(f"{self.arch}.{key} has {value.length} values, which were not read")
         if not all(isinstance(entry, int) for entry in value):
-            raise UnknownArchitectureError(f"{self.arch}.{key} does not hold integers")
+            raise NoExactRuleError(f"{self.arch}.{key} does not hold integers")
         return tuple(int(entry) for entry in value)
 
     def per_layer(self, key: str, layers: int, default: int | tuple[int, ...] = 0) -> tuple[int, ...]:
@@ -56,7 +56,7 @@ class ArchitectureKeys:
             fallback = default if isinstance(default, int) else None
             return (self.integer(key, fallback),) * layers
         if len(values) != layers:
-            raise UnknownArchitectureError(
+            raise NoExactRuleError(
                 f"key {self.arch}.{key} has wrong array length; expected {layers}, got {len(values)}"
             )
         return values
@@ -71,4 +71,4 @@ def vocabulary_tokens(header: GgufHeader) -> int:
         return tokens.length
     if isinstance(tokens, tuple):
         return len(tokens)
-    raise UnknownArchitectureError("the file has no tokenizer.ggml.tokens")
+    raise NoExactRuleError("the file has no tokenizer.ggml.tokens")

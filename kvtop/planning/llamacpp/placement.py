@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kvtop.domain.plan import PlanDevice, Refusal, UnknownArchitectureError
+from kvtop.domain.plan import NoExactRuleError, PlanDevice, Refusal
 from kvtop.planning.llamacpp.settings import LlamaSettings
 
 HOST = "host"
@@ -40,11 +40,11 @@ def place(
 ) -> Placement | Refusal:
     """Device of every block and of the output layer for these options.
 
-    `gpu_layers` is separate from `settings` because a draft model has its own. Raises UnknownArchitectureError for
+    `gpu_layers` is separate from `settings` because a draft model has its own. Raises NoExactRuleError for
     tensor parallelism and for device names that are not in `devices`.
     """
     if settings.split_mode == "tensor":
-        raise UnknownArchitectureError("kvtop has no memory rule for --split-mode tensor")
+        raise NoExactRuleError("kvtop has no memory rule for --split-mode tensor")
     taking = _participating(settings, devices)
     if isinstance(taking, Refusal):
         return taking
@@ -98,7 +98,7 @@ def _participating(settings: LlamaSettings, devices: tuple[PlanDevice, ...]) -> 
 def chosen_devices(names: Sequence[str], devices: tuple[PlanDevice, ...]) -> tuple[PlanDevice, ...] | Refusal:
     """The devices of a `--device` list, by the engine's names or ours; "none" alone is none.
 
-    A Refusal for one that the engine would not know, UnknownArchitectureError where its build might.
+    A Refusal for one that the engine would not know, NoExactRuleError where its build might.
     """
     if tuple(names) == ("none",):
         return ()
@@ -109,7 +109,7 @@ def chosen_devices(names: Sequence[str], devices: tuple[PlanDevice, ...]) -> tup
     if missing and is_cuda_build(devices, missing[0]):
         return Refusal(ENGINE, f'error while handling argument "--device": invalid device: {missing[0]}')
     if missing:
-        raise UnknownArchitectureError(f"--device {missing[0]} is none of the devices to plan for")
+        raise NoExactRuleError(f"--device {missing[0]} is none of the devices to plan for")
     return tuple(known[name] for name in names)
 
 
@@ -135,7 +135,7 @@ def _split_points(tensor_split: Sequence[float], devices: tuple[PlanDevice, ...]
         free = [device.free_bytes if device.free_bytes is not None else device.total_bytes for device in devices]
         known = [amount for amount in free if amount is not None]
         if known and len(known) != len(free):
-            raise UnknownArchitectureError("the split over devices needs the free memory of all of them or of none")
+            raise NoExactRuleError("the split over devices needs the free memory of all of them or of none")
         shares = [float(amount) for amount in known] or [1.0 for _ in devices]
     total = 0.0
     points: list[float] = []

@@ -13,9 +13,9 @@ from kvtop.domain.plan import (
     DevicePlan,
     Estimate,
     MemoryPlan,
+    NoExactRuleError,
     PlanDevice,
     Refusal,
-    UnknownArchitectureError,
 )
 from kvtop.planning.cache_types import CACHE_TYPES
 from kvtop.planning.llamacpp.compute import attention_stays, estimate
@@ -63,11 +63,11 @@ def plan(
     """Memory of a llama-server with these settings on these devices, to the byte but for compute buffers.
 
     `draft` is the header of `settings.draft`. Returns a Refusal in the engine's words where it would not start.
-    Raises UnknownArchitectureError where kvtop has no exact rule for the model or an option.
+    Raises NoExactRuleError where kvtop has no exact rule for the model or an option.
     """
     prepared = prepare(model) if isinstance(model, GgufHeader) else model
     if settings.draft is not None and draft is None:
-        raise UnknownArchitectureError("the plan needs the header of the draft model")
+        raise NoExactRuleError("the plan needs the header of the draft model")
     target = _plan_model(prepared, settings, devices)
     if isinstance(target, Refusal):
         return target
@@ -173,7 +173,7 @@ def _plan_draft(
     own = settings.draft
     unknown = set(settings.speculative_types) & {"draft-mtp", "draft-eagle3", "draft-dflash", "draft-dspark"}
     if own is None or unknown:
-        raise UnknownArchitectureError(f"kvtop has no memory rule for a draft model with {', '.join(sorted(unknown))}")
+        raise NoExactRuleError(f"kvtop has no memory rule for a draft model with {', '.join(sorted(unknown))}")
     prepared = prepare(draft) if isinstance(draft, GgufHeader) else draft
     changed = replace(settings, tensor_overrides=(), cpu_moe=False, cpu_moe_layers=0, cpu_ffn_layers=0)
     layout = layout_of(prepared, replace(changed, speculative_types=()), devices, own.gpu_layers)

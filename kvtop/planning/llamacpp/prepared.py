@@ -44,7 +44,7 @@ class PreparedModel:
 
 
 def prepare(header: GgufHeader) -> PreparedModel:
-    """Read a header into hyperparameters and tensors. Raises UnknownArchitectureError where there is no exact rule."""
+    """Read a header into hyperparameters and tensors. Raises NoExactRuleError where there is no exact rule."""
     with as_unknown("llama.cpp"):
         hparams = load_hparams(header)
         return PreparedModel(header, hparams, weight_set(header, hparams))
@@ -53,7 +53,7 @@ def prepare(header: GgufHeader) -> PreparedModel:
 def overridden_model(model: PreparedModel, text: str | None) -> PreparedModel:
     """The model as the engine reads it under `--override-kv`; None: it is not given.
 
-    Raises ValueError for a text that the engine would not take, UnknownArchitectureError as `prepare`.
+    Raises ValueError for a text that the engine would not take, NoExactRuleError as `prepare`.
     """
     if text is None:
         return model

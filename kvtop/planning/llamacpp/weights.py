@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from kvtop.domain.model_file import GgufHeader, TensorInfo
-from kvtop.domain.plan import PlanDevice, Refusal, UnknownArchitectureError
+from kvtop.domain.plan import NoExactRuleError, PlanDevice, Refusal
 from kvtop.planning.llamacpp.architectures import COPIED_FIRST, MTP_NEVER, MTP_ON_DEMAND, TIED
 from kvtop.planning.llamacpp.buffers import BUFFER_RULES, HOST_BUFFER, BufferRule
 from kvtop.planning.llamacpp.gpu_operations import gpu_can_hold
@@ -84,14 +84,14 @@ class WeightSet:
 
 
 def weight_set(header: GgufHeader, hparams: HParams) -> WeightSet:
-    """Sort the tensors of a file. Raises UnknownArchitectureError for a tensor type whose size is not known."""
+    """Sort the tensors of a file. Raises NoExactRuleError for a tensor type whose size is not known."""
     if hparams.n_layer_nextn and hparams.arch not in MTP_NEVER | MTP_ON_DEMAND:
-        raise UnknownArchitectureError(f"kvtop has no rule for the prediction blocks of {hparams.arch}")
+        raise NoExactRuleError(f"kvtop has no rule for the prediction blocks of {hparams.arch}")
     blocks, others = _sorted(header, hparams)
     shared: dict[Pieces, Pieces] = {}
     pieces = {block: shared.setdefault(found, found) for block, found in ((n, tuple(w)) for n, w in blocks.items())}
     if hparams.n_layer_nextn and not any(piece.name == "attn_norm.weight" for piece in pieces.get(0, ())):
-        raise UnknownArchitectureError("kvtop has no rule for a file that holds prediction blocks only")
+        raise NoExactRuleError("kvtop has no rule for a file that holds prediction blocks only")
     named = {kind.name: kind for _, kind in others}
     copy = None
     embedding, output = named.get("token_embd.weight"), named.get("output.weight")
@@ -135,7 +135,7 @@ def _sorted(header: GgufHeader, hparams: HParams) -> tuple[dict[int, list[Weight
 def _weight(name: str, tensor: TensorInfo, hparams: HParams) -> Weight:
     size_bytes = tensor.size_bytes
     if size_bytes is None:
-        raise UnknownArchitectureError(f"tensor {tensor.name} has a type ({tensor.type_id}) that kvtop does not know")
+        raise NoExactRuleError(f"tensor {tensor.name} has a type ({tensor.type_id}) that kvtop does not know")
     shape = tensor.shape
     return Weight(
         name=name,
@@ -277,7 +277,7 @@ def overridden_tensors(
 ) -> dict[str, str] | Refusal:
     """Device of every tensor that a rule of `-ot` names; the first that matches wins.
 
-    A Refusal for a buffer type that the engine would not know; raises UnknownArchitectureError for one that another
+    A Refusal for a buffer type that the engine would not know; raises NoExactRuleError for one that another
     build might, and for a pattern that is no regular expression.
     """
     if not rules:
@@ -296,7 +296,7 @@ def overridden_tensors(
         try:
             compiled.append((re.compile("|".join(f"(?:{pattern})" for pattern in patterns)).search, device))
         except re.error as error:
-            raise UnknownArchitectureError(f"kvtop cannot read the tensor override {patterns}: {error}") from error
+            raise NoExactRuleError(f"kvtop cannot read the tensor override {patterns}: {error}") from error
     found = {}
     for name, _, _ in weight_set.named(hparams):
         for search, device in compiled:
@@ -314,4 +314,4 @@ def _buffer_device(buffer_type: str, devices: tuple[PlanDevice, ...]) -> str | R
         return known[name]
     if is_cuda_build(devices, name):
         return Refusal(ENGINE, 'error while handling argument "--override-tensor": unknown buffer type')
-    raise UnknownArchitectureError(f"kvtop does not know the buffer type {buffer_type!r} of a tensor override")
+    raise NoExactRuleError(f"kvtop does not know the buffer type {buffer_type!r} of a tensor override")

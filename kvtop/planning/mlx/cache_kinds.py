@@ -6,7 +6,7 @@ Source: mlx-lm 0.32.2 `utils.py` (MODEL_REMAPPING: the model file that reads a `
 from collections.abc import Mapping
 from typing import cast
 
-from kvtop.domain.plan import UnknownArchitectureError
+from kvtop.domain.plan import NoExactRuleError
 from kvtop.planning.mlx.config_reading import ModelConfig
 from kvtop.planning.mlx.dense_models import RULES as DENSE_RULES
 from kvtop.planning.mlx.failures import LATENT_ATTENTION, SOFT_CAPPED_ATTENTION, TILED_ATTENTION
@@ -85,18 +85,18 @@ def text_config(config: Mapping[str, object]) -> tuple[str, Mapping[str, object]
     """The model file's name and the level of `config.json` that it reads.
 
     Raises:
-        UnknownArchitectureError: no `model_type`, or no `text_config` where one is needed.
+        NoExactRuleError: no `model_type`, or no `text_config` where one is needed.
     """
     named = config.get("model_type")
     if not isinstance(named, str):
-        raise UnknownArchitectureError("config.json names no model_type")
+        raise NoExactRuleError("config.json names no model_type")
     model = REMAPPED.get(named, named)
     if model not in TEXT_MODELS:
         return model, config
     inner = config.get("text_config")
     if not isinstance(inner, Mapping):
         if model not in TEXT_CONFIG_OPTIONAL:
-            raise UnknownArchitectureError(f"{named}: config.json has no text_config")
+            raise NoExactRuleError(f"{named}: config.json has no text_config")
         return TEXT_MODELS[model], config
     level = cast("Mapping[str, object]", inner)
     reader = TEXT_MODELS[model]
@@ -109,12 +109,12 @@ def caches_of(config: Mapping[str, object]) -> ModelCaches:
     """The caches of one sequence of that model.
 
     Raises:
-        UnknownArchitectureError: kvtop has no rule for it, or its `config.json` lacks what the rule needs.
+        NoExactRuleError: kvtop has no rule for it, or its `config.json` lacks what the rule needs.
     """
     reader, level = text_config(config)
     rule = DENSE_RULES.get(reader) or STATE_RULES.get(reader) or FURTHER_RULES.get(reader)
     if rule is None:
-        raise UnknownArchitectureError(f"kvtop has no rule for the caches of {reader} in mlx-lm 0.32.2")
+        raise NoExactRuleError(f"kvtop has no rule for the caches of {reader} in mlx-lm 0.32.2")
     caches = rule(ModelConfig(reader, {**FIELD_DEFAULTS.get(reader, {}), **level}))
     if config.get("model_type") in WITHOUT_WINDOWS:
         caches = tuple(full(cache.heads, cache.key_dim, cache.value_dim) for cache in caches)

@@ -5,7 +5,7 @@ Source: `models/MODEL_TYPE.py` of mlx-lm 0.32.2 (ModelArgs defaults, Attention, 
 
 from collections.abc import Callable, Mapping
 
-from kvtop.domain.plan import UnknownArchitectureError
+from kvtop.domain.plan import NoExactRuleError
 from kvtop.planning.mlx.config_reading import ModelConfig
 from kvtop.planning.mlx.layout import LayerCache, full, sliding
 
@@ -50,7 +50,7 @@ def _kv_heads_or_heads(config: ModelConfig) -> int:
 def _uniform(config: ModelConfig) -> Caches:
     name = config.model_type
     if name == "hunyuan" and config.flag("use_cla", default=False):
-        raise UnknownArchitectureError("hunyuan: kvtop has no rule for attention shared across layers")
+        raise NoExactRuleError("hunyuan: kvtop has no rule for attention shared across layers")
     if name in HIDDEN_OVER_HEADS:
         head = _hidden_over_heads(config)
     elif name in HEAD_DIM_OR_HIDDEN:
@@ -66,11 +66,11 @@ def _uniform(config: ModelConfig) -> Caches:
 
 def _by_type(config: ModelConfig, types: tuple[str, ...], heads: int, head: int, window: int | None = None) -> Caches:
     if len(types) != config.positive("num_hidden_layers"):
-        raise UnknownArchitectureError(
+        raise NoExactRuleError(
             f"{config.model_type}: layer_types names {len(types)} layers, num_hidden_layers says otherwise"
         )
     if unknown := sorted(set(types) - {SLIDING, FULL}):
-        raise UnknownArchitectureError(f"{config.model_type}: no rule for layers of type {', '.join(unknown)}")
+        raise NoExactRuleError(f"{config.model_type}: no rule for layers of type {', '.join(unknown)}")
     width = window if window is not None or SLIDING not in types else config.positive("sliding_window")
     return tuple(sliding(heads, head, width or 0) if kind == SLIDING else full(heads, head) for kind in types)
 
@@ -119,7 +119,7 @@ def _exaone4(config: ModelConfig) -> Caches:
 def _required_types(config: ModelConfig) -> tuple[str, ...]:
     types = config.words("layer_types")
     if types is None:
-        raise UnknownArchitectureError(f"{config.model_type}: config.json has no 'layer_types'")
+        raise NoExactRuleError(f"{config.model_type}: config.json has no 'layer_types'")
     return types
 
 
@@ -151,7 +151,7 @@ def _gemma4(config: ModelConfig) -> Caches:
     if config.flag("attention_k_eq_v", default=False):
         global_heads = config.optional("num_global_key_value_heads") or heads
     if set(types) - {SLIDING, FULL} or len(types) != layers or own < 0:
-        raise UnknownArchitectureError("gemma4: no rule for this layer_types")
+        raise NoExactRuleError("gemma4: no rule for this layer_types")
     window = config.positive("sliding_window", 512)
     return tuple(
         full(global_heads, global_head) if kind == FULL else sliding(heads, head, window) for kind in types[:own]

@@ -3,7 +3,7 @@
 Source: mlx-lm 0.32.2 `generate.py` (maybe_quantize_kv_cache) and `models/cache.py`, mlx 0.32.4 `ops.cpp` (quantize).
 """
 
-from kvtop.domain.plan import UnknownArchitectureError
+from kvtop.domain.plan import NoExactRuleError
 from kvtop.planning.mlx.layout import CacheKind
 from kvtop.planning.mlx.rows import GrowingCache, Quantization
 
@@ -50,13 +50,11 @@ def check_quantize(shape: tuple[int, int, int, int], quantization: Quantization)
 
     Raises:
         EngineError: mx.quantize would raise.
-        UnknownArchitectureError: group size 0, for which there are no words.
+        NoExactRuleError: group size 0, for which there are no words.
     """
     group, bits = quantization.group_size, quantization.bits
     if group == 0:
-        raise UnknownArchitectureError(
-            "--kv-group-size 0: mlx divides by it, and what follows depends on the processor"
-        )
+        raise NoExactRuleError("--kv-group-size 0: mlx divides by it, and what follows depends on the processor")
     if shape[-1] % group:
         words = ",".join(str(extent) for extent in shape)
         raise EngineError(

@@ -5,7 +5,7 @@ Source: `models/MODEL_TYPE.py` of mlx-lm 0.32.2 (ModelArgs defaults, Attention, 
 
 from collections.abc import Callable, Mapping, Sequence
 
-from kvtop.domain.plan import UnknownArchitectureError
+from kvtop.domain.plan import NoExactRuleError
 from kvtop.planning.mlx.config_reading import ModelConfig
 from kvtop.planning.mlx.layout import LayerCache, full, recurrent, sliding
 
@@ -39,7 +39,7 @@ def _exaone(config: ModelConfig) -> Caches:
     queries, hidden = config.positive("num_attention_heads"), config.positive("hidden_size")
     head = config.optional("head_dim") or hidden // queries
     if head * queries != hidden:
-        raise UnknownArchitectureError("exaone: mlx-lm cannot run heads that do not make up hidden_size")
+        raise NoExactRuleError("exaone: mlx-lm cannot run heads that do not make up hidden_size")
     return (full(config.positive("num_key_value_heads"), head),) * config.positive("num_layers")
 
 
@@ -78,7 +78,7 @@ def _openelm(config: ModelConfig) -> Caches:
     """Each layer has a number of heads of its own."""
     head, heads = config.positive("head_dim"), config.integers("num_kv_heads") or ()
     if len(heads) != config.positive("num_transformer_layers"):
-        raise UnknownArchitectureError("openelm: num_kv_heads does not name every layer")
+        raise NoExactRuleError("openelm: num_kv_heads does not name every layer")
     return tuple(full(count, head) for count in heads)
 
 
@@ -86,7 +86,7 @@ def _mellum(config: ModelConfig) -> Caches:
     heads, head = config.positive("num_key_value_heads"), config.positive("head_dim")
     types, window = config.words("layer_types"), config.positive("sliding_window")
     if types is None or len(types) != config.positive("num_hidden_layers"):
-        raise UnknownArchitectureError("mellum: layer_types does not name every layer")
+        raise NoExactRuleError("mellum: layer_types does not name every layer")
     return tuple(full(heads, head) if kind == "full_attention" else sliding(heads, head, window) for kind in types)
 
 
@@ -100,9 +100,9 @@ def _nanbeige(config: ModelConfig) -> Caches:
     """A model that runs through its layers several times has a cache for each time."""
     for name in ("enable_double_loop_split", "loop_share_kv", "enable_depth_attention"):
         if config.flag(name, default=False):
-            raise UnknownArchitectureError(f"nanbeige: mlx-lm does not support {name}")
+            raise NoExactRuleError(f"nanbeige: mlx-lm does not support {name}")
     if config.has("loop_loss_weights"):
-        raise UnknownArchitectureError("nanbeige: kvtop has no rule for loop_loss_weights")
+        raise NoExactRuleError("nanbeige: kvtop has no rule for loop_loss_weights")
     head = config.optional("head_dim") or config.positive("hidden_size") // config.positive("num_attention_heads")
     row = full(config.positive("num_key_value_heads"), head)
     return (row,) * (config.positive("num_hidden_layers") * config.positive("num_loops", 1))
@@ -114,7 +114,7 @@ def _nemotron_nas(config: ModelConfig) -> Caches:
     head = config.positive("hidden_size", 8192) // queries
     blocks = config.parts("block_configs")
     if len(blocks) != config.positive("num_hidden_layers", 80):
-        raise UnknownArchitectureError("nemotron-nas: block_configs does not name every layer")
+        raise NoExactRuleError("nemotron-nas: block_configs does not name every layer")
     attentions = [block.part("attention") for block in blocks]
     return tuple(
         full(queries // attention.positive("n_heads_in_group"), head)

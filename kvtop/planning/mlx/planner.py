@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.model_file import Checkpoint
-from kvtop.domain.plan import CachePart, DevicePlan, Estimate, MemoryPlan, Refusal, Step, UnknownArchitectureError
+from kvtop.domain.plan import CachePart, DevicePlan, Estimate, MemoryPlan, NoExactRuleError, Refusal, Step
 from kvtop.planning.mlx.activation_type import activation_bytes
 from kvtop.planning.mlx.cache_kinds import caches_of, text_config
 from kvtop.planning.mlx.failures import EngineError, convert
@@ -44,7 +44,7 @@ def plan_command(argv: Sequence[str], checkpoint: Checkpoint, at_tokens: int | N
         The plan; or a Refusal with the engine's words where it would not start, or not serve that sequence.
 
     Raises:
-        UnknownArchitectureError: kvtop has no exact rule for this model or option.
+        NoExactRuleError: kvtop has no exact rule for this model or option.
     """
     return plan_options(parse_server_options(argv), checkpoint, at_tokens)
 
@@ -54,13 +54,13 @@ def plan_options(options: LaunchOptions, checkpoint: Checkpoint, at_tokens: int 
     if options.errors:
         return Refusal(ENGINE, options.errors[0])
     if options.value("draft-model") is not None:
-        raise UnknownArchitectureError("--draft-model: kvtop has no rule for a second model's cache in mlx_lm.server")
+        raise NoExactRuleError("--draft-model: kvtop has no rule for a second model's cache in mlx_lm.server")
     model = caches_of(checkpoint.config)
     quantization = _quantization(options)
     context = _context(checkpoint, at_tokens)
     prefill = _whole(options, "prefill-step-size", PREFILL_STEP_TOKENS)
     if prefill < 1:
-        raise UnknownArchitectureError(f"--prefill-step-size {prefill}: kvtop has no rule for it")
+        raise NoExactRuleError(f"--prefill-step-size {prefill}: kvtop has no rule for it")
     width = activation_bytes(checkpoint)
     try:
         held = _serve(model, context, prefill, width, quantization)
@@ -85,13 +85,13 @@ def _quantization(options: LaunchOptions) -> Quantization | None:
 def _context(checkpoint: Checkpoint, at_tokens: int | None) -> int:
     if at_tokens is not None:
         if at_tokens < 1:
-            raise UnknownArchitectureError(f"a sequence of {at_tokens} tokens has no cache to plan")
+            raise NoExactRuleError(f"a sequence of {at_tokens} tokens has no cache to plan")
         return at_tokens
     stated = text_config(checkpoint.config)[1].get("max_position_embeddings")
     if stated is None:
         stated = checkpoint.config.get("max_position_embeddings")
     if isinstance(stated, bool) or not isinstance(stated, int) or stated < 1:
-        raise UnknownArchitectureError("config.json has no max_position_embeddings: say a length with --at")
+        raise NoExactRuleError("config.json has no max_position_embeddings: say a length with --at")
     return stated
 
 

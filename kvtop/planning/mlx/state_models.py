@@ -6,7 +6,7 @@ Source: `models/MODEL_TYPE.py` of mlx-lm 0.32.2 (ModelArgs defaults, mixers, mak
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from kvtop.domain.plan import UnknownArchitectureError
+from kvtop.domain.plan import NoExactRuleError
 from kvtop.planning.mlx.config_reading import ModelConfig
 from kvtop.planning.mlx.layout import CacheKind, LayerCache, full, recurrent
 
@@ -90,7 +90,7 @@ def _nemotron_h(config: ModelConfig) -> Caches:
         named = config.words("layers_block_type") or config.words("layer_types") or ()
         pattern = tuple(letters.get(word, "?") for word in named)
     if not pattern or set(pattern) - set("*ME-"):
-        raise UnknownArchitectureError("nemotron_h: no rule for this stack of layers")
+        raise NoExactRuleError("nemotron_h: no rule for this stack of layers")
     head = config.optional("head_dim")
     if head is None:
         head = config.positive("hidden_size") // config.positive("num_attention_heads")
@@ -121,7 +121,7 @@ def _falcon_h1(config: ModelConfig) -> Caches:
 def _granite_hybrid(config: ModelConfig) -> Caches:
     types = config.words("layer_types")
     if not types or set(types) - {"mamba", "attention"}:
-        raise UnknownArchitectureError("granitemoehybrid: no rule for this layer_types")
+        raise NoExactRuleError("granitemoehybrid: no rule for this layer_types")
     head = config.positive("hidden_size") // config.positive("num_attention_heads")
     attention = full(config.positive("num_key_value_heads"), head)
     if "mamba" not in types:
@@ -155,7 +155,7 @@ def _lfm2(config: ModelConfig) -> Caches:
     if attended is None:
         types = config.words("layer_types") or ()
         if len(types) != layers:
-            raise UnknownArchitectureError(f"{config.model_type}: config.json does not say which layers attend")
+            raise NoExactRuleError(f"{config.model_type}: config.json does not say which layers attend")
         attended = tuple(index for index, kind in enumerate(types) if kind == "full_attention")
     heads = config.positive("num_attention_heads")
     attention = full(config.positive("num_key_value_heads", heads), hidden // heads)

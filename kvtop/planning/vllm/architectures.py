@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-from kvtop.domain.plan import UnknownArchitectureError
+from kvtop.domain.plan import NoExactRuleError
 from kvtop.planning.vllm import dense_models as dense
 from kvtop.planning.vllm import hybrid_models as hybrid
 from kvtop.planning.vllm import latent_models as latent
@@ -221,10 +221,10 @@ def architecture_of(view: ConfigView) -> tuple[str, Architecture]:
     """The first of the checkpoint's architectures that kvtop knows, with its name.
 
     Raises:
-        UnknownArchitectureError: none of them is known (the message names them), or the model is made an encoder.
+        NoExactRuleError: none of them is known (the message names them), or the model is made an encoder.
     """
     if view.raw("is_causal") is False:
-        raise UnknownArchitectureError("kvtop has no rule of vLLM for a model that attends in both directions")
+        raise NoExactRuleError("kvtop has no rule of vLLM for a model that attends in both directions")
     names = view.root.get("architectures")
     listed = [name for name in names if isinstance(name, str)] if isinstance(names, list | tuple) else []
     for name in listed:
@@ -234,6 +234,6 @@ def architecture_of(view: ConfigView) -> tuple[str, Architecture]:
         if name in _WRAPPERS and text_class is not None:
             found = ARCHITECTURES[text_class]
             return name, replace(found, pipeline=found.pipeline and name not in _ONE_STAGE)
-    raise UnknownArchitectureError(
+    raise NoExactRuleError(
         f"kvtop has no rule of vLLM for the architecture {', '.join(listed) or '(none named in config.json)'}"
     )

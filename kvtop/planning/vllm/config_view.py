@@ -7,7 +7,7 @@ Source of the defaults: Transformers 5.x configuration classes, as vLLM 0.32.0 r
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kvtop.domain.plan import UnknownArchitectureError
+from kvtop.domain.plan import NoExactRuleError
 
 _GDN = {
     "head_dim": 256,
@@ -131,11 +131,11 @@ class ConfigView:
         """As `whole`.
 
         Raises:
-            UnknownArchitectureError: none of the keys is there; no number is better than a guessed one.
+            NoExactRuleError: none of the keys is there; no number is better than a guessed one.
         """
         value = self.whole(*names)
         if value is None:
-            raise UnknownArchitectureError(f"config.json has no {' or '.join(names)}")
+            raise NoExactRuleError(f"config.json has no {' or '.join(names)}")
         return value
 
     def words(self, name: str) -> tuple[str, ...] | None:

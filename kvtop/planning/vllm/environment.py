@@ -6,7 +6,7 @@ Source: vLLM 0.32.0, `vllm/envs.py`; where each is read stands beside its rule.
 from collections.abc import Mapping
 
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
-from kvtop.domain.plan import UnknownArchitectureError
+from kvtop.domain.plan import NoExactRuleError
 
 LONG_LENGTH = "VLLM_ALLOW_LONG_MAX_MODEL_LEN"
 """`config/model.py`: a longer context than the configuration allows is a warning then."""
@@ -44,12 +44,10 @@ def stage_layers(options: LaunchOptions) -> str | None:
 
 
 def refuse_to_guess(options: LaunchOptions) -> None:
-    """Raises UnknownArchitectureError for a variable that changes the pool in ways that kvtop has no rule for."""
+    """Raises NoExactRuleError for a variable that changes the pool in ways that kvtop has no rule for."""
     for name, why in _UNPLANNED.items():
         value = options.value(name)
         if value is not None and value.strip().lower() not in ("0", "false"):
-            raise UnknownArchitectureError(f"{name}={value}: {why}, which kvtop cannot plan exactly")
+            raise NoExactRuleError(f"{name}={value}: {why}, which kvtop cannot plan exactly")
     if (options.value(_RUNNER) or "1").strip() == "0":
-        raise UnknownArchitectureError(
-            f"{_RUNNER}=0: the older model runner is chosen, which kvtop cannot plan exactly"
-        )
+        raise NoExactRuleError(f"{_RUNNER}=0: the older model runner is chosen, which kvtop cannot plan exactly")

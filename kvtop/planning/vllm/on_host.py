@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.model_file import Checkpoint
-from kvtop.domain.plan import DevicePlan, Estimate, MemoryPlan, PlanDevice, Refusal, UnknownArchitectureError
+from kvtop.domain.plan import DevicePlan, Estimate, MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.planning.unlike_files import RANKS_PLANNED, as_unknown, refuse_endless
 from kvtop.planning.vllm.planner import plan_options
 from kvtop.planning.vllm.refusals import RefusedError
@@ -22,7 +22,7 @@ _NOTHING = Estimate(0, 0, 0)
 def on_host(launch: LaunchOptions, checkpoint: Checkpoint) -> MemoryPlan | Refusal:
     """The plan of `vllm serve` on a machine without accelerators, all ranks together as "host".
 
-    Raises UnknownArchitectureError for anything but full attention with an unquantized cache.
+    Raises NoExactRuleError for anything but full attention with an unquantized cache.
     """
     try:
         with as_unknown(launch.engine):
@@ -35,13 +35,13 @@ def _planned(launch: LaunchOptions, checkpoint: Checkpoint) -> MemoryPlan | Refu
     refuse_endless(checkpoint.config)
     settings = settings_from(launch)
     if settings.cache_dtype not in {"auto", "bfloat16", "float16"}:
-        raise UnknownArchitectureError(f"kvtop does not know how vLLM's CPU build stores {settings.cache_dtype}")
+        raise NoExactRuleError(f"kvtop does not know how vLLM's CPU build stores {settings.cache_dtype}")
     if launch.get("block-size") is None:
         block = LaunchOption("block-size", str(BLOCK_TOKENS), Origin.DEFAULT, "platforms/cpu.py")
         launch = replace(launch, options=(*launch.options, block))
     ranks = settings.tp_size * settings.pp_size * settings.dp_size
     if ranks > RANKS_PLANNED:
-        raise UnknownArchitectureError(f"{ranks} ranks are more than one machine has")
+        raise NoExactRuleError(f"{ranks} ranks are more than one machine has")
     # A card that takes every type and prefers no layout of its own: what is left are the rules of all platforms. Its
     # size decides only how many tokens are in flight, which plain attention layers do not ask.
     cards = tuple(PlanDevice(f"gpu{index}", 64 << 30, compute_capability=(8, 0)) for index in range(ranks))
@@ -50,7 +50,7 @@ def _planned(launch: LaunchOptions, checkpoint: Checkpoint) -> MemoryPlan | Refu
         return found
     kinds = {part.kind for part in found.cache_parts}
     if kinds - {"full"}:
-        raise UnknownArchitectureError(f"kvtop does not know vLLM's CPU layout of {', '.join(sorted(kinds))} caches")
+        raise NoExactRuleError(f"kvtop does not know vLLM's CPU layout of {', '.join(sorted(kinds))} caches")
     if found.vllm is not None:
         found = replace(found, vllm=replace(found.vllm, pool_estimate=None))
     whole = DevicePlan(

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.model_file import Checkpoint
-from kvtop.domain.plan import MemoryPlan, PlanDevice, Refusal, UnknownArchitectureError
+from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.planning.vllm.assignment import Assignment, assign
 from kvtop.planning.vllm.cached_layers import CachedLayer, layer_count, partition
 from kvtop.planning.vllm.config_view import view
@@ -33,7 +33,7 @@ def plan_command(
         The plan; or a Refusal with vLLM's words where it would not start.
 
     Raises:
-        UnknownArchitectureError: kvtop has no exact rule for this model, option or card.
+        NoExactRuleError: kvtop has no exact rule for this model, option or card.
     """
     return plan_options(parse_serve_options(argv, config_yaml=config_yaml), checkpoint, devices)
 
@@ -54,7 +54,7 @@ def options_refusal(options: LaunchOptions) -> str:
         settings_from(options)
     except RefusedError as refused:
         return str(refused)
-    except UnknownArchitectureError:
+    except NoExactRuleError:
         pass  # an option without a rule is the plan's to tell
     return ""
 

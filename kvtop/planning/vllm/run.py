@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kvtop.domain.plan import PlanDevice, UnknownArchitectureError
+from kvtop.domain.plan import NoExactRuleError, PlanDevice
 from kvtop.planning.vllm.architectures import Architecture, architecture_of
 from kvtop.planning.vllm.assignment import AssignTerms
 from kvtop.planning.vllm.backends import CUDA_BACKENDS, TRITON_ATTN, Backend
@@ -36,14 +36,12 @@ def run_of(config: ConfigView, settings: ServeSettings, device: PlanDevice, max_
 
     Raises:
         RefusedError: vLLM would not start.
-        UnknownArchitectureError: kvtop has no rule for the model, the card or an option.
+        NoExactRuleError: kvtop has no rule for the model, the card or an option.
     """
     name, architecture = architecture_of(config)
     capability = device.compute_capability
     if device.backend != "cuda" or capability is None:
-        raise UnknownArchitectureError(
-            "kvtop knows vLLM's rules for NVIDIA cards only; give the card as cc=MAJOR.MINOR"
-        )
+        raise NoExactRuleError("kvtop knows vLLM's rules for NVIDIA cards only; give the card as cc=MAJOR.MINOR")
     if config.whole("sliding_window") == 0 or not settings.sliding_window:
         config = without_windows(config)
     stored = cache_dtype(config, settings.cache_dtype, name, capability)
@@ -144,7 +142,7 @@ def _overrides(
     forced: Backend | None = None
     if settings.attention_backend is not None:
         if settings.attention_backend not in CUDA_BACKENDS:
-            raise UnknownArchitectureError(f"--attention-backend {settings.attention_backend}: not known to kvtop")
+            raise NoExactRuleError(f"--attention-backend {settings.attention_backend}: not known to kvtop")
         forced = CUDA_BACKENDS[settings.attention_backend]
     if _is_packed(stored):
         return 2, forced

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kvtop.domain.launch import LaunchOptions
-from kvtop.domain.plan import PlanDevice, UnknownArchitectureError
+from kvtop.domain.plan import NoExactRuleError, PlanDevice
 from kvtop.planning.vllm.dtypes import CACHE_DTYPES
 from kvtop.planning.vllm.environment import allows_long, refuse_to_guess, stage_layers
 from kvtop.planning.vllm.field_bounds import refuse_out_of_bounds
@@ -111,14 +111,14 @@ def settings_from(options: LaunchOptions) -> ServeSettings:
 
     Raises:
         RefusedError: vLLM would not accept the command line.
-        UnknownArchitectureError: an option is there that kvtop cannot plan exactly.
+        NoExactRuleError: an option is there that kvtop cannot plan exactly.
     """
     if options.errors:
         raise RefusedError(options.errors[0])
     for name, why in _UNPLANNED.items():
         value = options.value(name)
         if value not in (None, "", "false", "1"):
-            raise UnknownArchitectureError(f"--{name}: {why}, which kvtop cannot plan exactly")
+            raise NoExactRuleError(f"--{name}: {why}, which kvtop cannot plan exactly")
     refuse_to_guess(options)
     length = options.value("max-model-len")
     fit = length is not None and length.strip().lower() in ("auto", "-1")
@@ -131,7 +131,7 @@ def settings_from(options: LaunchOptions) -> ServeSettings:
     refuse_out_of_bounds(lambda name: _whole(options, name), utilization)
     max_model_len = None if length is None or fit else human_whole(length, "max-model-len")
     if max_model_len == 0:
-        raise UnknownArchitectureError("--max-model-len 0: kvtop has no rule for a pool of requests without tokens")
+        raise NoExactRuleError("--max-model-len 0: kvtop has no rule for a pool of requests without tokens")
     attention = _attention_config(options)
     async_scheduling = _flag(options, "async-scheduling")
     speculation = speculation_of(options, asked_async=async_scheduling is True)
@@ -194,7 +194,7 @@ def _attention_config(options: LaunchOptions) -> Mapping[str, object]:
         raise RefusedError(f"argument --attention-config/-ac: not an object: {text!r}")
     for name in parsed:
         if name not in ("backend", "flash_attn_version"):
-            raise UnknownArchitectureError(f"--attention-config {name}: kvtop cannot plan it exactly")
+            raise NoExactRuleError(f"--attention-config {name}: kvtop cannot plan it exactly")
     return parsed
 
 
@@ -222,7 +222,7 @@ def batch_of(settings: ServeSettings, device: PlanDevice, max_model_len: int, *,
 
     Raises:
         RefusedError: sizes that contradict each other, in vLLM's words.
-        UnknownArchitectureError: a default is needed and the card's memory is unknown.
+        NoExactRuleError: a default is needed and the card's memory is unknown.
     """
     tokens, seqs = settings.max_batched_tokens, settings.max_seqs
     if tokens is None or seqs is None:
@@ -250,7 +250,7 @@ def batch_of(settings: ServeSettings, device: PlanDevice, max_model_len: int, *,
 
 def _batch_defaults(device: PlanDevice) -> tuple[int, int]:
     if device.total_bytes is None:
-        raise UnknownArchitectureError(
+        raise NoExactRuleError(
             "vLLM's default --max-num-batched-tokens and --max-num-seqs depend on the card's memory, which is unknown"
         )
     if device.total_bytes >= 160 * _GIB:

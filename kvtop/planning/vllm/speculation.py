@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kvtop.domain.launch import LaunchOptions
-from kvtop.domain.plan import UnknownArchitectureError
+from kvtop.domain.plan import NoExactRuleError
 from kvtop.planning.vllm.refusals import RefusedError
 
 _OPTION = "speculative-config"
@@ -38,14 +38,14 @@ def speculation_of(options: LaunchOptions, *, asked_async: bool) -> Speculation:
 
     Raises:
         RefusedError: vLLM would not accept it.
-        UnknownArchitectureError: a method that keeps caches of its own.
+        NoExactRuleError: a method that keeps caches of its own.
     """
     stated = _stated(options)
     if not stated:
         return Speculation()
     method, tokens = _method(stated), stated.get("num_speculative_tokens")
     if method not in _FROM_WORDS:
-        raise UnknownArchitectureError(
+        raise NoExactRuleError(
             f"speculative decoding by {method}: the draft keeps caches of its own, which kvtop cannot plan exactly"
         )
     if tokens is None:
@@ -57,7 +57,7 @@ def speculation_of(options: LaunchOptions, *, asked_async: bool) -> Speculation:
         raise RefusedError(f"num_speculative_tokens: Input should be greater than 0, not {tokens!r}")
     _check_lookup(stated)
     if unknown := sorted(set(stated) - _INERT):
-        raise UnknownArchitectureError(f"--{_OPTION} {unknown[0]}: kvtop cannot plan it exactly")
+        raise NoExactRuleError(f"--{_OPTION} {unknown[0]}: kvtop cannot plan it exactly")
     keeps_async = method == "ngram_gpu"
     if asked_async and not keeps_async:
         raise RefusedError(

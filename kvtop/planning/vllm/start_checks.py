@@ -4,7 +4,7 @@ Source: vLLM 0.32.0, `config/model.py` (`verify_with_parallel_config`, `_check_v
 `config/parallel.py`, `layers/mamba/mamba_mixer2.py`, `layers/quantization/turboquant/config.py`.
 """
 
-from kvtop.domain.plan import UnknownArchitectureError
+from kvtop.domain.plan import NoExactRuleError
 from kvtop.planning.vllm.architectures import Architecture
 from kvtop.planning.vllm.cached_layers import attention_heads, layer_count, partition, total_kv_heads
 from kvtop.planning.vllm.config_view import ConfigView
@@ -79,7 +79,7 @@ def refuse_parallel(view: ConfigView, settings: ServeSettings, architecture: Arc
 
     Raises:
         RefusedError: heads and ranks do not fit, in vLLM's words.
-        UnknownArchitectureError: a split that kvtop has no rule for.
+        NoExactRuleError: a split that kvtop has no rule for.
     """
     tp_size, dcp_size = settings.tp_size, settings.dcp_size
     if tp_size % dcp_size:
@@ -114,7 +114,7 @@ def _refuse_shared_across_stages(view: ConfigView, bounds: tuple[tuple[int, int]
     if not shared:
         return
     if types is None:
-        raise UnknownArchitectureError("layers that share a cache over pipeline stages, without layer_types")
+        raise NoExactRuleError("layers that share a cache over pipeline stages, without layer_types")
     layers = layer_count(view)
     for index in range(layers - shared, layers):
         target = max(other for other in range(layers - shared) if types[other] == types[index])

@@ -4,7 +4,7 @@ from types import ModuleType
 
 import pytest
 
-from kvtop.domain.plan import MemoryPlan, Refusal, UnknownArchitectureError
+from kvtop.domain.plan import MemoryPlan, NoExactRuleError, Refusal
 from kvtop.planning.llamacpp.architectures import (
     COPIED_FIRST,
     DELTA_ATTENTION,
@@ -90,5 +90,5 @@ def test_every_special_rule_is_for_a_supported_architecture() -> None:
 @pytest.mark.parametrize("arch", ["qwen4exp", "t5", "clip", "a-model-of-next-year"])
 def test_an_architecture_without_a_rule_is_refused_by_name(oracle_cases: ModuleType, arch: str) -> None:
     header = oracle_cases.header_of("x", {"general.architecture": ["str", arch]}, [])
-    with pytest.raises(UnknownArchitectureError, match=f"no memory rule for llama.cpp architecture '{arch}'"):
+    with pytest.raises(NoExactRuleError, match=f"no memory rule for llama.cpp architecture '{arch}'"):
         prepare(header)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from kvtop.domain.model_file import GgufHeader, MetadataValue, TensorInfo
-from kvtop.domain.plan import MemoryPlan, PlanDevice, Refusal, UnknownArchitectureError
+from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.planning.llamacpp.beside import Beside, adapter_refusal, beside, rooms_left, with_beside
 from kvtop.planning.llamacpp.options import parse_llama_server, settings_of
 from kvtop.planning.llamacpp.planner import plan
@@ -101,7 +101,7 @@ def test_what_the_engine_finds_wrong_with_an_adapter(gemma: PreparedModel) -> No
 
 def test_a_tensor_of_unknown_size_is_no_number(gemma: PreparedModel) -> None:
     odd = TensorInfo("v.odd", 99, None, (10,), None)
-    with pytest.raises(UnknownArchitectureError, match=r"v\.odd has a type \(99\)"):
+    with pytest.raises(NoExactRuleError, match=r"v\.odd has a type \(99\)"):
         beside(gemma, LlamaSettings(), (), [], _file([odd], {}))
 
 

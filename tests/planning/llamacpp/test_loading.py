@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from kvtop.domain.model_file import GgufHeader, MetadataValue, SkippedArray
-from kvtop.domain.plan import UnknownArchitectureError
+from kvtop.domain.plan import NoExactRuleError
 from kvtop.planning.llamacpp.hparams import HParams
 from kvtop.planning.llamacpp.loading import load_hparams
 from kvtop.planning.llamacpp.metadata import vocabulary_tokens
@@ -76,9 +76,9 @@ def test_windows_that_a_file_does_not_decide(oracle_cases: ModuleType) -> None:
 
 
 def test_a_window_that_must_be_listed_is_not_guessed(oracle_cases: ModuleType) -> None:
-    with pytest.raises(UnknownArchitectureError, match="sliding_window_pattern"):
+    with pytest.raises(NoExactRuleError, match="sliding_window_pattern"):
         _loaded(oracle_cases, "mimo2", attention__sliding_window=128)
-    with pytest.raises(UnknownArchitectureError, match=r"cohere2\.attention\.sliding_window"):
+    with pytest.raises(NoExactRuleError, match=r"cohere2\.attention\.sliding_window"):
         _loaded(oracle_cases, "cohere2")
 
 
@@ -135,12 +135,12 @@ def test_shared_caches(oracle_cases: ModuleType) -> None:
     ],
 )
 def test_metadata_that_the_engine_would_not_take(oracle_cases: ModuleType, changes: dict[str, Any], words: str) -> None:
-    with pytest.raises(UnknownArchitectureError, match=words):
+    with pytest.raises(NoExactRuleError, match=words):
         _loaded(oracle_cases, "llama", **changes)
 
 
 def test_a_file_without_an_architecture_is_refused() -> None:
-    with pytest.raises(UnknownArchitectureError, match="does not name its architecture"):
+    with pytest.raises(NoExactRuleError, match="does not name its architecture"):
         load_hparams(_bare())
 
 
@@ -152,10 +152,10 @@ def test_the_vocabulary_is_counted_even_when_it_was_not_read() -> None:
     stepped_over = _bare(tokenizer__ggml__model="gpt2", tokenizer__ggml__tokens=SkippedArray("string", 151936))
     assert vocabulary_tokens(stepped_over) == 151936
     assert vocabulary_tokens(_bare(tokenizer__ggml__model="gpt2", tokenizer__ggml__tokens=("a", "b"))) == 2
-    with pytest.raises(UnknownArchitectureError, match="tokens"):
+    with pytest.raises(NoExactRuleError, match="tokens"):
         vocabulary_tokens(_bare())
 
 
 def test_an_array_that_was_stepped_over_is_not_guessed(oracle_cases: ModuleType) -> None:
-    with pytest.raises(UnknownArchitectureError, match="9000 values, which were not read"):
+    with pytest.raises(NoExactRuleError, match="9000 values, which were not read"):
         _loaded(oracle_cases, "llama", attention__head_count_kv=SkippedArray("u32", 9000))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kvtop.domain.plan import PlanDevice, Refusal, UnknownArchitectureError
+from kvtop.domain.plan import NoExactRuleError, PlanDevice, Refusal
 from kvtop.planning.llamacpp.placement import Placement, override_rules, place
 from kvtop.planning.llamacpp.settings import LlamaSettings
 
@@ -56,7 +56,7 @@ def test_a_given_split_wins_and_may_leave_a_device_out() -> None:
 
 def test_partly_known_free_memory_is_not_guessed() -> None:
     half_known = (PlanDevice("gpu0", 24 * GIB), PlanDevice("gpu1", None))
-    with pytest.raises(UnknownArchitectureError, match="free memory of all of them or of none"):
+    with pytest.raises(NoExactRuleError, match="free memory of all of them or of none"):
         place(32, LlamaSettings(), half_known, None)
     nothing_known = (PlanDevice("gpu0", None), PlanDevice("gpu1", None))
     assert _placed(LlamaSettings(), nothing_known).layers.count("gpu0") == 17
@@ -71,7 +71,7 @@ def test_split_mode_none_takes_the_main_gpu() -> None:
 def test_row_split_is_refused_and_tensor_split_has_no_rule() -> None:
     answer = place(32, LlamaSettings(split_mode="row"), TWO, None)
     assert answer == Refusal("llama.cpp", "error loading model: device CUDA0 does not support split buffers")
-    with pytest.raises(UnknownArchitectureError, match="tensor"):
+    with pytest.raises(NoExactRuleError, match="tensor"):
         place(32, LlamaSettings(split_mode="tensor"), TWO, None)
 
 
@@ -82,7 +82,7 @@ def test_devices_are_chosen_by_either_name() -> None:
         words = f'error while handling argument "--device": invalid device: {name}'
         answer = place(32, LlamaSettings(devices=("CUDA0", name)), TWO, None)
         assert answer == Refusal("llama.cpp", words)
-    with pytest.raises(UnknownArchitectureError, match="Vulkan0"):
+    with pytest.raises(NoExactRuleError, match="Vulkan0"):
         place(32, LlamaSettings(devices=("Vulkan0",)), TWO, None)
 
 

@@ -5,7 +5,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from kvtop.domain.plan import MemoryPlan, PlanDevice, Refusal, UnknownArchitectureError
+from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.planning.llamacpp.planner import RULES_VERSION, plan
 from kvtop.planning.llamacpp.prepared import prepare
 from kvtop.planning.llamacpp.settings import DraftSettings, LlamaSettings
@@ -73,7 +73,7 @@ def test_a_draft_model_may_stay_on_the_host_with_other_types(oracle: SimpleNames
 
 def test_a_draft_without_its_header_cannot_be_planned(oracle: SimpleNamespace) -> None:
     settings = LlamaSettings(draft=DraftSettings("d.gguf"))
-    with pytest.raises(UnknownArchitectureError, match="header of the draft"):
+    with pytest.raises(NoExactRuleError, match="header of the draft"):
         plan(oracle.headers["qwen3-8b"], settings, CARD)
 
 

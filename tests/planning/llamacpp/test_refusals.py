@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from kvtop.domain.plan import PlanDevice, Refusal, UnknownArchitectureError
+from kvtop.domain.plan import NoExactRuleError, PlanDevice, Refusal
 from kvtop.planning.llamacpp.context import request_of
 from kvtop.planning.llamacpp.flash_attention import cuda_has_kernel, has_fused_attention, resolve_flash_attention
 from kvtop.planning.llamacpp.hparams import HParams
@@ -62,7 +62,7 @@ def test_tensor_parallelism_is_refused_where_the_engine_refuses_it(oracle: Simpl
     assert answer("llama-3.1-8b", replace(settings, flash_attention="off")) == (
         "llama_init_from_model: SPLIT_MODE_TENSOR requires flash_attn to be enabled"
     )
-    with pytest.raises(UnknownArchitectureError, match="split-mode tensor"):
+    with pytest.raises(NoExactRuleError, match="split-mode tensor"):
         plan(oracle.headers["llama-3.1-8b"], settings, CARD)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from kvtop.domain.model_file import Checkpoint, CheckpointTensor
-from kvtop.domain.plan import MemoryPlan, Refusal, UnknownArchitectureError
+from kvtop.domain.plan import MemoryPlan, NoExactRuleError, Refusal
 from kvtop.planning.mlx.planner import plan_command
 
 Oracle = Mapping[str, Any]
@@ -80,10 +80,10 @@ def test_kv_bits_below_the_start_is_said_to_do_nothing() -> None:
 
 @pytest.mark.parametrize("config", [{"model_type": "nobody"}, {}, {**LLAMA, "hidden_size": None}])
 def test_unknown_models_get_no_number(config: Mapping[str, object]) -> None:
-    with pytest.raises(UnknownArchitectureError):
+    with pytest.raises(NoExactRuleError):
         plan_command([], Checkpoint("/m", config, (), None), 100)
 
 
 def test_a_draft_model_gets_no_number() -> None:
-    with pytest.raises(UnknownArchitectureError, match="draft-model"):
+    with pytest.raises(NoExactRuleError, match="draft-model"):
         plan_command(["--draft-model", "d"], Checkpoint("/m", LLAMA, (), None), 100)

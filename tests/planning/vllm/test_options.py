@@ -3,7 +3,7 @@
 import pytest
 
 from kvtop.domain.launch import Origin
-from kvtop.domain.plan import UnknownArchitectureError
+from kvtop.domain.plan import NoExactRuleError
 from kvtop.planning.vllm.options import parse_serve_options
 from kvtop.planning.vllm.refusals import RefusedError
 from kvtop.planning.vllm.settings import human_whole, settings_from
@@ -130,5 +130,5 @@ def test_numbers_that_no_configuration_class_takes(name: str, value: str, words:
 
 
 def test_a_length_of_nothing_has_no_rule() -> None:
-    with pytest.raises(UnknownArchitectureError, match="--max-model-len 0"):
+    with pytest.raises(NoExactRuleError, match="--max-model-len 0"):
         settings_from(parse_serve_options(["m", "--max-model-len", "0"]))

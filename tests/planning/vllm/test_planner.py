@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kvtop.domain.model_file import Checkpoint
-from kvtop.domain.plan import MemoryPlan, PlanDevice, Refusal, UnknownArchitectureError
+from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.planning.vllm.planner import plan_command
 
 Ask = Callable[..., MemoryPlan | Refusal]
@@ -139,18 +139,18 @@ def test_a_case_takes_milliseconds_of_cpu(oracle: Oracle, ask: Ask, words_of: Wo
 
 
 def test_an_unknown_architecture_is_no_number_at_all(ask: Ask) -> None:
-    with pytest.raises(UnknownArchitectureError, match="NoSuchForCausalLM"):
+    with pytest.raises(NoExactRuleError, match="NoSuchForCausalLM"):
         ask({**LLAMA, "architectures": ["NoSuchForCausalLM"]}, [])
 
 
 def test_a_card_that_is_not_nvidia_is_no_number_at_all() -> None:
     card = PlanDevice("gpu0", 192 * GIB, None, None, "rocm", "MI300X")
-    with pytest.raises(UnknownArchitectureError, match="NVIDIA"):
+    with pytest.raises(NoExactRuleError, match="NVIDIA"):
         plan_command(["DIR"], Checkpoint("DIR", LLAMA, (), None), (card,))
 
 
 def test_default_batch_sizes_need_the_cards_memory(ask: Ask) -> None:
-    with pytest.raises(UnknownArchitectureError, match="card's memory"):
+    with pytest.raises(NoExactRuleError, match="card's memory"):
         ask(LLAMA, [], total_bytes=None)
 
 
@@ -205,7 +205,7 @@ def test_refusals_of_the_command_line(ask: Ask, words: list[str], message: str) 
 
 def test_a_draft_model_is_not_planned(ask: Ask) -> None:
     drafting = '{"model": "draft", "num_speculative_tokens": 3}'
-    with pytest.raises(UnknownArchitectureError, match="speculative decoding by draft_model"):
+    with pytest.raises(NoExactRuleError, match="speculative decoding by draft_model"):
         ask(LLAMA, ["--speculative-config", drafting])
 
 
@@ -287,7 +287,7 @@ def test_sizes_that_are_no_stages_are_refused(ask: Ask, stated: str, message: st
     [("VLLM_MLA_DISABLE", "1"), ("VLLM_KV_CACHE_LAYOUT", "BLHNC"), ("VLLM_USE_V2_MODEL_RUNNER", "0")],
 )
 def test_a_variable_without_a_rule_is_not_ignored(ask: Ask, name: str, value: str) -> None:
-    with pytest.raises(UnknownArchitectureError, match=name):
+    with pytest.raises(NoExactRuleError, match=name):
         ask(LLAMA, [], environ={name: value})
 
 
