@@ -10,13 +10,8 @@ from collections.abc import Sequence
 from itertools import takewhile
 
 from kvtop import __version__
-from kvtop.verbs import VERBS
+from kvtop.verbs import VERBS, exit_codes
 from kvtop.verbs.watched import add_watching
-
-EXIT_OK = 0
-EXIT_FAILED = 1
-EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
@@ -48,19 +43,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except ConfigError as error:
         print(f"kvtop: {error}", file=sys.stderr)
-        return EXIT_USAGE
+        return exit_codes.USAGE
     except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
+        return exit_codes.INTERRUPTED
     except BrokenPipeError:
         # The reader went away (`kvtop snapshot | head`): nothing is wrong, and nothing more can be said.
         sys.stderr.close()
-        return EXIT_OK
+        return exit_codes.OK
     except OSError as error:
         if error.errno not in _FULL:
             raise
         print(f"kvtop: standard output: cannot be written: {error.strerror}", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still buffered goes nowhere, without another word
-        return EXIT_FAILED
+        return exit_codes.FAILED
     return code
 
 

@@ -15,6 +15,7 @@ from kvtop.config import Config, ConfigError, config_directory, config_file, env
 from kvtop.domain.frame import Frame
 from kvtop.flags import config_of, warn
 from kvtop.text import bytes_text, visible
+from kvtop.verbs import exit_codes
 from kvtop.views.plain_lines import plain_lines
 from kvtop.views.tui.app import PALETTE_THEME, KvtopApp
 from kvtop.views.tui.keys import check_keymap
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from kvtop.keeping import Keeper
     from kvtop.what_if_desk import LiveDesk
 
-EXIT_FAILED = 1
-EXIT_NO_TERMINAL = EXIT_USAGE = 2
 
 READING_SECONDS = 4.0
 """How long the result of a look at an empty machine stays before the demo covers it."""
@@ -44,11 +43,11 @@ def run(args: argparse.Namespace) -> int:
     is_in_browser = bool(environment().get("TEXTUAL_DRIVER"))
     if not is_in_browser and not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
         warn("the dashboard needs a terminal; for a pipe or a file use `kvtop snapshot --json`")
-        return EXIT_NO_TERMINAL
+        return exit_codes.USAGE
     if not is_in_browser and not terminal_kind(environment()).can_place:
         term = visible(environment().get("TERM", ""))
         warn(f"the terminal {term!r} cannot place text; `kvtop --accessible` prints changes as lines")
-        return EXIT_NO_TERMINAL
+        return exit_codes.USAGE
     if args.or_demo and args.demo is None and _nothing_to_watch(args, config):
         args.demo = ""
     late = _Late(args, config)
@@ -56,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     status = shown_to_the_end(late.app)
     if late.problem is not None:
         warn(str(late.problem))
-        status = EXIT_USAGE
+        status = exit_codes.USAGE
     return _leave(status, late.keeper)
 
 
@@ -171,7 +170,7 @@ def shown_to_the_end(app: KvtopApp) -> int:
         with suppress(OSError):
             traceback.print_exc()
             sys.stderr.flush()
-        os._exit(EXIT_FAILED)
+        os._exit(exit_codes.FAILED)
 
 
 def _leave(status: int, keeper: "Keeper | None") -> NoReturn:

@@ -12,9 +12,8 @@ from kvtop.domain.plan import NoExactRuleError
 from kvtop.plan_reading.question import UsageError
 from kvtop.sources.redaction import clean
 from kvtop.sources.snapshot_file import SnapshotFileError
+from kvtop.verbs import exit_codes
 from kvtop.verbs.watched import add_watching
-
-EXIT_SAME, EXIT_DIFFER, EXIT_USAGE, EXIT_REFUSED, EXIT_UNKNOWN = 0, 1, 2, 3, 4
 
 _EPILOG = """\
 A and B are snapshots (kvtop snapshot --json), recordings (their last moment, or FILE@TIME), or the word live.
@@ -50,11 +49,11 @@ def run(args: argparse.Namespace) -> int:
     try:
         before, after = _sides(args)
     except NoExactRuleError as error:
-        return _failed(f"no exact rule: {error}", EXIT_UNKNOWN)
+        return _failed(f"no exact rule: {error}", exit_codes.NO_RULE)
     except RefusedError as error:
-        return _failed(str(error), EXIT_REFUSED)
+        return _failed(str(error), exit_codes.REFUSED)
     except (UsageError, SnapshotFileError, ModelFileError, ValueError, OSError) as error:
-        return _failed(str(error), EXIT_USAGE)
+        return _failed(str(error), exit_codes.USAGE)
     comparison = compare(before.state, after.state, tolerance, (before.plans, after.plans))
     if args.json:
         from kvtop.views.export.diff_json import diff_json  # noqa: PLC0415
@@ -65,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
 
         sys.stdout.write(diff_text(comparison))
     sys.stdout.flush()
-    os._exit(EXIT_DIFFER if comparison.differs else EXIT_SAME)
+    os._exit(exit_codes.FINDING if comparison.differs else exit_codes.OK)
 
 
 def _sides(args: argparse.Namespace) -> tuple[Side, Side]:

@@ -5,9 +5,8 @@ import os
 import sys
 
 from kvtop import __version__
+from kvtop.verbs import exit_codes
 from kvtop.verbs.watched import add_anonymize, add_watching
-
-EXIT_WELL, EXIT_FAILED, EXIT_NOTHING = 0, 1, 3
 
 _EPILOG = """\
 Every driver, server process, endpoint and model file that kvtop looks at, with its
@@ -48,7 +47,9 @@ def run(args: argparse.Namespace) -> int:
         discovers=config.discover or not is_here,
     )
     found = checkup(sample, around, __version__)
-    code = EXIT_FAILED if found.failed() else EXIT_WELL if found.server_count else EXIT_NOTHING
+    code = (
+        exit_codes.FINDING if found.failed() else exit_codes.OK if found.server_count else exit_codes.NOTHING_TO_CHECK
+    )
     sys.stdout.write(checkup_json(found, code) if args.json else checkup_text(found))
     sys.stdout.flush()
     # A driver call that never came back would hold the interpreter's exit; everything has been written.

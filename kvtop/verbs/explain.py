@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-EXIT_OK, EXIT_USAGE = 0, 2
+from kvtop.verbs import exit_codes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,10 +20,10 @@ def run(args: argparse.Namespace) -> int:
     if args.rule is None:
         for rule in RULES:
             print(f"{rule.code}  {rule.slug:<36}  {rule.title}")
-        return EXIT_OK
+        return exit_codes.OK
     try:
         print(page(find_rule(args.rule)))
     except KeyError as error:
         print(f"kvtop explain: {error.args[0]}", file=sys.stderr)
-        return EXIT_USAGE
-    return EXIT_OK
+        return exit_codes.USAGE
+    return exit_codes.OK

@@ -17,12 +17,12 @@ from kvtop.config import Config, ConfigError
 from kvtop.domain.frame import Frame
 from kvtop.sources.metrics_server import PATH, MetricsServer, Page
 from kvtop.sources.whole_file import write_whole
+from kvtop.verbs import exit_codes
 from kvtop.verbs.watched import add_anonymize, add_watching
 from kvtop.views.export.exposition import OPENMETRICS_TYPE, TEXT_TYPE, openmetrics, text_format
 from kvtop.views.export.metric_families import Family, collection_families, families
 from kvtop.watching import config_of, timed_samples, warn
 
-EXIT_FAILED = 1
 LISTEN = "127.0.0.1:9941"
 INTERVAL_SECONDS = 5.0
 _STALE_INTERVALS, _STALE_SECONDS = 3, 10.0
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         place = f"{args.textfile}: cannot be written: " if args.textfile is not None else ""
         warn(f"{place}{error.strerror or error}")
-        code = EXIT_FAILED
+        code = exit_codes.FAILED
     finally:
         if args.textfile is not None and latest.frame is not None:
             _remove(Path(args.textfile))
@@ -105,7 +105,7 @@ def _listen(address: str, latest: Latest) -> None:
         server = MetricsServer(host, port, lambda accept: _page(latest, accept))
     except OSError as error:
         warn(f"--listen {address}: {error.strerror or error}")
-        os._exit(EXIT_FAILED)
+        os._exit(exit_codes.FAILED)
     server.start()
     shown = f"[{host}]" if ":" in host else host
     warn(f"listening on http://{shown}:{server.port}{PATH}")

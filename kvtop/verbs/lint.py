@@ -12,11 +12,11 @@ from kvtop.config import environment, load_config
 from kvtop.plan_reading.question import Question, UsageError
 from kvtop.planning.command import parse_command, typed_words
 from kvtop.planning.shell_line import unknown_variables
+from kvtop.verbs import exit_codes
 from kvtop.verbs.watched import add_watching
 
 ANY_NUMBER = "1"
 """Stands for a variable without a value: an engine that refuses the one takes the other."""
-EXIT_OK, EXIT_FINDINGS, EXIT_USAGE, EXIT_NOTHING = 0, 1, 2, 3
 
 _EPILOG = """\
 Without a command: the servers of this machine, or of --url and --demo, looked at twice
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     words = args.command[1:] if args.command[:1] == ["--"] else args.command
     if not words and args.gpu:
         print("kvtop lint: --gpu is for a command: kvtop lint --gpu SPEC -- COMMAND", file=sys.stderr)
-        return EXIT_USAGE
+        return exit_codes.USAGE
     if not words:
         result = _of_this_machine(args)
     else:
@@ -86,12 +86,12 @@ def run(args: argparse.Namespace) -> int:
             from kvtop.sources.redaction import clean  # noqa: PLC0415
 
             print(f"kvtop lint: {clean(str(error))}", file=sys.stderr)
-            return EXIT_USAGE
+            return exit_codes.USAGE
     sys.stdout.write(_shown(args, result))
     sys.stdout.flush()
     if result.at_least(args.fail_on):
-        return EXIT_FINDINGS
-    return EXIT_OK if result.asked else EXIT_NOTHING
+        return exit_codes.FINDING
+    return exit_codes.OK if result.asked else exit_codes.NOTHING_TO_CHECK
 
 
 def _of_command(words: Sequence[str], gpus: Sequence[str], suppressions: Sequence[Suppression]) -> LintResult:

@@ -10,8 +10,7 @@ from kvtop.domain.plan import NoExactRuleError, Refusal
 from kvtop.domain.plan_answer import PlanAnswer
 from kvtop.plan_reading import Question, UsageError, answer
 from kvtop.planning.command import parse_command, typed_words
-
-EXIT_OK, EXIT_USAGE, EXIT_REFUSED, EXIT_UNKNOWN = 0, 2, 3, 4
+from kvtop.verbs import exit_codes
 
 _EPILOG = """\
 The command is taken exactly as it would be typed, with this environment and this
@@ -71,14 +70,14 @@ def run(args: argparse.Namespace) -> int:
             return _frontier(args, question)
         found = answer(question)
     except (UsageError, ValueError, ModelFileError, OSError) as error:
-        return _no_plan(args, engine, model, str(error), str(error), EXIT_USAGE)
+        return _no_plan(args, engine, model, str(error), str(error), exit_codes.USAGE)
     except NoExactRuleError as error:
-        return _no_plan(args, engine, model, str(error), f"no exact rule: {error}", EXIT_UNKNOWN)
+        return _no_plan(args, engine, model, str(error), f"no exact rule: {error}", exit_codes.NO_RULE)
     if isinstance(found, Refusal):
         words = f"{found.engine} would refuse to start: {found.message}"
-        return _no_plan(args, engine, model, found.message, words, EXIT_REFUSED)
+        return _no_plan(args, engine, model, found.message, words, exit_codes.REFUSED)
     sys.stdout.write(_shown(args, found))
-    return EXIT_OK
+    return exit_codes.OK
 
 
 def _frontier(args: argparse.Namespace, question: Question) -> int:
@@ -95,11 +94,11 @@ def _frontier(args: argparse.Namespace, question: Question) -> int:
     if isinstance(opened, Refusal) or isinstance(now, Refusal):
         message = opened.message if isinstance(opened, Refusal) else now.message if isinstance(now, Refusal) else ""
         engine, model = question.command.engine, _model_word(question.command.words)
-        return _no_plan(args, engine, model, message, f"{engine} would refuse to start: {message}", EXIT_REFUSED)
+        return _no_plan(args, engine, model, message, f"{engine} would refuse to start: {message}", exit_codes.REFUSED)
     found = frontier(opened.ground, opened.base, now, opened.trained_tokens or 131072)
     notes = tuple(map(clean, machine.notes))
     sys.stdout.write(frontier_json(found, clean(now.model), notes) if args.json else frontier_text(found, notes))
-    return EXIT_OK
+    return exit_codes.OK
 
 
 def _question(args: argparse.Namespace) -> Question:
@@ -133,7 +132,7 @@ def _no_plan(
         from kvtop.views.export.plan_json import error_text  # noqa: PLC0415
 
         sys.stdout.write(error_text(engine, None if model is None else clean(model), clean(message)))
-    if not args.json or code == EXIT_USAGE:
+    if not args.json or code == exit_codes.USAGE:
         print(f"kvtop plan: {clean(sentence)}", file=sys.stderr)
     return code
 

@@ -33,8 +33,8 @@ from kvtop.planning.llamacpp.perplexity import (
 from kvtop.sources.perplexity import TOOL, PerplexityError, find_perplexity, perplexity_version, run_perplexity
 from kvtop.sources.redaction import clean
 from kvtop.text import bytes_text
+from kvtop.verbs import exit_codes
 
-EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_UNKNOWN = 0, 1, 2, 3, 4
 DEFAULT_CONTEXT, DEFAULT_CHUNKS, DEFAULT_PAIR = 2048, 4, ("q8_0", "q8_0")
 _TEXT = "YOUR-TEXT.txt"
 _UNQUANTIZED = frozenset({"f16", "bf16", "f32"})
@@ -99,14 +99,14 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError("only llama.cpp has a tool that compares cache types: give a llama-server command")
         read = open_llamacpp(question)
         if isinstance(read, Refusal):
-            return _fail(f"llama.cpp would refuse to start: {read.message}", EXIT_REFUSED)
+            return _fail(f"llama.cpp would refuse to start: {read.message}", exit_codes.REFUSED)
         return _measure(args, question, read)
     except (UsageError, ValueError, ModelFileError) as error:
-        return _fail(str(error), EXIT_USAGE)
+        return _fail(str(error), exit_codes.USAGE)
     except NoExactRuleError as error:
-        return _fail(f"no exact rule: {error}", EXIT_UNKNOWN)
+        return _fail(f"no exact rule: {error}", exit_codes.NO_RULE)
     except (PerplexityError, OSError) as error:
-        return _fail(str(error), EXIT_FAILED)
+        return _fail(str(error), exit_codes.FAILED)
 
 
 def _measure(args: argparse.Namespace, question: Question, read: ReadCommand) -> int:
@@ -133,7 +133,7 @@ def _measure(args: argparse.Namespace, question: Question, read: ReadCommand) ->
     for it in found:
         print(f"{it.type_k}/{it.type_v}  {it.metric.replace('_', ' ')} {it.value:g} {it.unit} {it.note}")
     print(f"kept in {path}", file=sys.stderr)
-    return EXIT_OK
+    return exit_codes.OK
 
 
 def _typed_pair(read: ReadCommand) -> tuple[str, str]:
@@ -183,7 +183,7 @@ def _print(question: Question, read: ReadCommand, asked: Comparison, pairs: tupl
     print(f"{asked.scored_tokens} tokens are scored; base.kld takes {size}; --run does it", file=sys.stderr)
     if note:
         print(f"note: {note}", file=sys.stderr)
-    return EXIT_OK
+    return exit_codes.OK
 
 
 def _run_all(

@@ -10,8 +10,8 @@ from kvtop.domain.plan import NoExactRuleError, Refusal
 from kvtop.domain.recommendation import Wish
 from kvtop.plan_reading import Question, UsageError
 from kvtop.planning.command import parse_command, typed_words
+from kvtop.verbs import exit_codes
 
-EXIT_OK, EXIT_NOTHING_FITS, EXIT_USAGE, EXIT_REFUSED, EXIT_UNKNOWN = 0, 1, 2, 3, 4
 DRIVER_BYTES = 600 * 2**20
 """What the driver takes for one process on a CUDA card, at most as measured: left free."""
 
@@ -74,9 +74,9 @@ def run(args: argparse.Namespace) -> int:
         question = Question(command=command, gpu_specs=tuple(args.gpu), environ=dict(os.environ))
         return _recommend(args, question, words)
     except (UsageError, ValueError, ModelFileError, OSError) as error:
-        return _fail(str(error), EXIT_USAGE)
+        return _fail(str(error), exit_codes.USAGE)
     except NoExactRuleError as error:
-        return _fail(f"no exact rule: {error}", EXIT_UNKNOWN)
+        return _fail(f"no exact rule: {error}", exit_codes.NO_RULE)
 
 
 def _with_options_behind(args: argparse.Namespace) -> tuple[argparse.Namespace, list[str]]:
@@ -108,7 +108,7 @@ def _recommend(args: argparse.Namespace, question: Question, words: list[str]) -
     now = opened if isinstance(opened, Refusal) else opened.plan()
     if isinstance(opened, Refusal) or isinstance(now, Refusal):
         message = opened.message if isinstance(opened, Refusal) else now.message if isinstance(now, Refusal) else ""
-        return _fail(f"{question.command.engine} would refuse to start: {message}", EXIT_REFUSED)
+        return _fail(f"{question.command.engine} would refuse to start: {message}", exit_codes.REFUSED)
     cuda = {device.name for device in machine.devices if device.backend in {"cuda", "rocm"}}
     rooms = {
         name: None if room is None else room - (DRIVER_BYTES if name in cuda else 0)
@@ -141,7 +141,7 @@ def _recommend(args: argparse.Namespace, question: Question, words: list[str]) -
     notes = (*capped, *found.notes, *left, *machine.notes, *problems)
     found = replace(found, model=clean(found.model), notes=tuple(map(clean, notes)))
     sys.stdout.write(recommendations_json(found) if args.json else recommendations_text(found))
-    return EXIT_OK if found.items else EXIT_NOTHING_FITS
+    return exit_codes.OK if found.items else exit_codes.FINDING
 
 
 def _fail(message: str, code: int) -> int:

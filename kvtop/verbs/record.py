@@ -15,10 +15,10 @@ from kvtop.sources.recordings.encoding import Info
 from kvtop.sources.recordings.framing import RecordingError
 from kvtop.sources.recordings.writer import RecordingWriter
 from kvtop.text import bytes_text, parse_bytes, parse_duration
+from kvtop.verbs import exit_codes
 from kvtop.verbs.watched import add_anonymize, add_watching
 from kvtop.watching import config_of, samples_of, warn
 
-EXIT_FAILED = 1
 _SMALLEST_BYTES = 64 * 1024
 _STOPS = ("SIGTERM", "SIGINT", "SIGHUP")
 
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         code = asyncio.run(_record(samples, writer, duration_seconds))
     except RecordingError as error:
         warn(str(error))
-        os._exit(EXIT_FAILED)
+        os._exit(exit_codes.FAILED)
     warn(f"{writer.ticks} ticks in {bytes_text(writer.size_bytes)} to {writer.path}" + _why(writer))
     os._exit(code)
 

@@ -11,11 +11,10 @@ from kvtop.sources.recordings.framing import RecordingError
 from kvtop.sources.recordings.player import Player
 from kvtop.sources.recordings.reader import Recording
 from kvtop.sources.whole_file import write_whole
+from kvtop.verbs import exit_codes
 from kvtop.verbs.watched import add_anonymize
 from kvtop.views.export.formats import FORMATS, render
 from kvtop.watching import warn
-
-EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 
 _EPILOG = """\
 TIME is 90 or +1m30s from the start, --at=-30s from the end, a clock time like 14:05:30, or an ISO time. The archive of
@@ -52,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
             return _print(args, recording, len(recording) - 1 if index is None else index)
     except RecordingError as error:
         warn(str(error))
-        return EXIT_USAGE
+        return exit_codes.USAGE
     except ValueError as error:
         raise ConfigError(f"--at: {error}") from error
     return _draw(args, recording, index or 0)
@@ -62,19 +61,19 @@ def _print(args: argparse.Namespace, recording: Recording, index: int) -> int:
     text = render(frame_at(recording, index, Pseudonyms() if args.anonymize else None), args.format or "json")
     if args.output in {None, "-"}:
         sys.stdout.write(text)
-        return EXIT_OK
+        return exit_codes.OK
     try:
         write_whole(Path(args.output), text.encode())
     except OSError as error:
         warn(f"{args.output}: cannot be written: {error.strerror or error}")
-        return EXIT_FAILED
-    return EXIT_OK
+        return exit_codes.FAILED
+    return exit_codes.OK
 
 
 def _draw(args: argparse.Namespace, recording: Recording, index: int) -> int:
     if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
         warn("the dashboard needs a terminal; for a pipe or a file use `kvtop replay FILE --json`")
-        return EXIT_USAGE
+        return exit_codes.USAGE
     from kvtop.verbs.dashboard import draw  # noqa: PLC0415  textual: only when there is something to draw
 
     player = Player(recording, index=index, speed=args.speed)

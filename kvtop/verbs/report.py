@@ -23,11 +23,11 @@ from kvtop.sources.recordings.reader import MEMBER
 from kvtop.sources.recordings.writer import RecordingWriter
 from kvtop.sources.whole_file import write_whole
 from kvtop.text import bytes_text
+from kvtop.verbs import exit_codes
 from kvtop.verbs.watched import add_anonymize, add_watching
 from kvtop.views.export.formats import render
 from kvtop.watching import config_of, samples_of, warn
 
-EXIT_FAILED = 1
 SECONDS = 60.0
 _DOCUMENTS = (("snapshot.md", "markdown"), ("snapshot.json", "json"), ("overview.svg", "svg"))
 _SUFFIX = ".zip"
@@ -57,10 +57,10 @@ def run(args: argparse.Namespace) -> int:
         write_whole(output, content)
     except RecordingError as error:
         warn(str(error))
-        os._exit(EXIT_FAILED)
+        os._exit(exit_codes.FAILED)
     except OSError as error:
         warn(f"{output}: cannot be written: {error.strerror or error}")
-        os._exit(EXIT_FAILED)
+        os._exit(exit_codes.FAILED)
     note = "" if args.anonymize else "; names of users, hosts, models and containers are in it (--anonymize)"
     warn(f"{output}: {bytes_text(len(content))}, {ticks} ticks{note}")
     os._exit(0)

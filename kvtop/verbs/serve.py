@@ -6,10 +6,9 @@ import shlex
 import sys
 
 from kvtop.config import ConfigError, environment
+from kvtop.verbs import exit_codes
 from kvtop.verbs.watched import add_watching
 from kvtop.watching import config_of, poller_options, warn
-
-EXIT_FAILED, EXIT_USAGE = 1, 2
 
 DEFAULT_PORT = 8642
 
@@ -35,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
         from kvtop.verbs.guarded_server import GuardedServer, is_loopback  # noqa: PLC0415  an extra
     except ImportError as error:
         warn(f"kvtop serve needs textual-serve ({error}): pip install 'kvtop-tui[serve]'")
-        return EXIT_USAGE
+        return exit_codes.USAGE
     if not 0 < args.port < 65536:
         raise ConfigError(f"--port: must be 1 to 65535, got {args.port}")
     poller_options(args, config_of(args))
@@ -47,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
         GuardedServer(dashboard_command(args), args.host, args.port, token).serve()
     except OSError as error:
         warn(f"{args.host} port {args.port} cannot be used: {error.strerror or error}")
-        return EXIT_FAILED
+        return exit_codes.FAILED
     return 0
 
 

@@ -7,11 +7,10 @@ from pathlib import Path
 
 from kvtop.config import ConfigError
 from kvtop.sources.whole_file import write_whole
+from kvtop.verbs import exit_codes
 from kvtop.verbs.watched import add_anonymize, add_watching
 from kvtop.views.export.formats import FORMATS, SUFFIXES, render
 from kvtop.watching import config_of, one_frame, warn
-
-EXIT_FAILED = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
             write_whole(Path(args.output), text.encode())
         except OSError as error:
             warn(f"{args.output}: cannot be written: {error.strerror or error}")
-            code = EXIT_FAILED
+            code = exit_codes.FAILED
     # A driver call that never came back would hold the interpreter's exit; everything has been written.
     os._exit(code)
 

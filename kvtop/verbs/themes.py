@@ -4,9 +4,8 @@ import argparse
 import sys
 
 from kvtop.config import config_directory, environment
+from kvtop.verbs import exit_codes
 from kvtop.views.tui.theme_files import load_themes, themes_dir
-
-EXIT_BROKEN_THEME = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,4 +19,4 @@ def run(_: argparse.Namespace) -> int:
         print(theme.name)
     for problem in loaded.problems:
         print(f"kvtop: {problem}", file=sys.stderr)
-    return EXIT_BROKEN_THEME if loaded.problems else 0
+    return exit_codes.USAGE if loaded.problems else 0

@@ -7,8 +7,7 @@ import sys
 from kvtop.planning.command import interpreter_flags, parse_command
 from kvtop.sources.private_directory import private_directory
 from kvtop.sources.wrapped_command import REPORT_VARIABLE, WrapError, remove_left_over, wrapped_command
-
-EXIT_USAGE, EXIT_CANNOT_EXECUTE, EXIT_NOT_FOUND = 2, 126, 127
+from kvtop.verbs import exit_codes
 
 _EPILOG = """\
 mlx_lm.server tells nobody how much memory it holds. This starts it with a small
@@ -39,17 +38,19 @@ def run(args: argparse.Namespace) -> int:
     try:
         command = parse_command(words)
     except ValueError as error:
-        return _say(str(error), EXIT_USAGE)
+        return _say(str(error), exit_codes.USAGE)
     if command.engine != "mlx":
-        return _say(f"{command.engine} reports its memory without help; only mlx_lm.server is wrapped", EXIT_USAGE)
+        return _say(
+            f"{command.engine} reports its memory without help; only mlx_lm.server is wrapped", exit_codes.USAGE
+        )
     if command.program not in words:
-        return _say("give the server's own command, without the shell or the unit around it", EXIT_USAGE)
+        return _say("give the server's own command, without the shell or the unit around it", exit_codes.USAGE)
     environ = {**os.environ, **dict(command.variables)}
     try:
         own = words[words.index(command.program) :]
         replaced = wrapped_command(own, interpreter_flags(own[1:]), environ)
     except WrapError as error:
-        return _say(str(error), EXIT_NOT_FOUND if error.is_missing else EXIT_USAGE)
+        return _say(str(error), exit_codes.NOT_FOUND if error.is_missing else exit_codes.USAGE)
     try:
         # The process stays the same one when it becomes the server, and so does its pid.
         folder = private_directory(environ)
@@ -63,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         os.execve(replaced[0], replaced, environ)
     except OSError as error:
-        return _say(f"{replaced[0]}: {error.strerror}", EXIT_CANNOT_EXECUTE)
+        return _say(f"{replaced[0]}: {error.strerror}", exit_codes.CANNOT_EXECUTE)
 
 
 def _say(message: str, code: int) -> int:
