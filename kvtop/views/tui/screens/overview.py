@@ -46,11 +46,6 @@ class OverviewScreen(KvtopScreen):
             with VerticalScroll(id="servers-scroll", can_focus=False):
                 yield self.canvas("servers")
             yield self.canvas("preview")
-            # Its cursor must not blink: that would send bytes while nothing changes.
-            words = Input(placeholder="words that a server must have", id="filter", compact=True)
-            words.cursor_blink = False
-            words.display = False
-            yield words
 
     def draw_body(self, frame: Frame | None, width: int) -> None:
         devices: tuple[DeviceRow, ...] = () if frame is None else device_rows(frame, self.kvtop.interval_seconds)
@@ -159,12 +154,18 @@ class OverviewScreen(KvtopScreen):
         """Into the server under the cursor."""
         await self.kvtop.switch_mode(SERVER)
 
-    def action_filter(self) -> None:
+    async def action_filter(self) -> None:
         """Ask for the words."""
-        words = self.query_one("#filter", Input)
-        words.value = self.kvtop.selection.words
-        words.display = self._is_asking = True
-        words.focus()
+        if self._is_asking:
+            return
+        self._is_asking = True
+        # Only now: an Input asks for the screen in front as it is mounted. With eager tasks (Python 3.12 and newer) the
+        # parts of the first screen are mounted before that screen is on the stack.
+        words = Input(self.kvtop.selection.words, "words that a server must have", id="filter", compact=True)
+        # Its cursor must not blink: that would send bytes while nothing changes.
+        words.cursor_blink = False
+        await self.query_one("#servers-box").mount(words)
+        self.set_focus(words)
 
     def action_sort(self, column: str = "") -> None:
         """By the next column, or by the one of that title."""
@@ -176,10 +177,10 @@ class OverviewScreen(KvtopScreen):
         self.expanded = _PANELS[(_PANELS.index(self.expanded) + 1) % len(_PANELS)]
         self.draw()
 
-    def action_close(self) -> None:
+    async def action_close(self) -> None:
         """The filter first, then the expanded panel."""
         if self.kvtop.selection.words or self._is_asking:
-            self._leave_filter("")
+            await self._leave_filter("")
         else:
             self.expanded = ""
             self.draw()
@@ -193,12 +194,13 @@ class OverviewScreen(KvtopScreen):
             self._show_cursor()
 
     @on(Input.Submitted)
-    def _filter_done(self, event: Input.Submitted) -> None:
-        self._leave_filter(event.value)
+    async def _filter_done(self, event: Input.Submitted) -> None:
+        await self._leave_filter(event.value)
 
-    def _leave_filter(self, words: str) -> None:
-        self.query_one("#filter").display = self._is_asking = False
+    async def _leave_filter(self, words: str) -> None:
+        self._is_asking = False
         self.set_focus(None)
+        await self.query("#filter").remove()
         self.kvtop.selection.find(words.strip(), self.kvtop.frame)
         self._show_cursor()
 
