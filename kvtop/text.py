@@ -82,6 +82,26 @@ def duration_text(seconds: float | None) -> str:
     return f"{int(max(seconds, 0))}s"
 
 
+INT64_MAX = 2**63 - 1
+"""The largest number that a program of ours stores; Python's own have no end, and foreign texts may hold any."""
+
+PORT_MAX = 65_535
+
+
+def plain_number(text: str | None, most: int = INT64_MAX) -> int | None:
+    """The whole number that a text of ASCII digits writes; None for any other text, and for one above `most`.
+
+    For texts of strangers: `int` takes digits of every script, and raises where there are more than 4300 of them.
+    """
+    if text is None or not text.isascii() or not text.isdigit():
+        return None
+    digits = text.lstrip("0")
+    if len(digits) > len(str(most)):
+        return None
+    number = int(digits or "0")
+    return number if number <= most else None
+
+
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", re.IGNORECASE)
 
 

@@ -24,7 +24,7 @@ ALLOWED = {
     "text": set(),
     "config": set(),
     "planning": {"domain", "text", "planning"},
-    "sources": {"domain", "text", "sources"},
+    "sources": {"domain", "text", "sources", "__version__"},
     "sources/engines": {"domain", "text", "sources", "planning"},
     "reporters": set(),
     "analysis": {"domain", "text", "planning", "analysis"},

@@ -65,8 +65,8 @@ class Engine(Protocol):
     ) -> LaunchOptions:
         """Effective options. `argv` includes the program; `files` are (path, text) of the config files that exist."""
 
-    def port_of(self, options: LaunchOptions, /) -> int:
-        """The port it was told to listen on."""
+    def port_of(self, options: LaunchOptions, /) -> int | None:
+        """The port it was told to listen on; None where the number that it was told is no port's."""
 
     def answers(self, replies: Mapping[str, Reply], /) -> bool:
         """Whether these replies can only be a server of this kind: how a server named by its URL is recognised."""

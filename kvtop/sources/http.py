@@ -44,10 +44,11 @@ class HttpClient:
     ) -> Reply:
         """GET `base_url` + `path`, with `extra` headers. Never raises for what a server or a network can do."""
         # Unpacked, a small answer may have no end: servers of ours send theirs as they are.
-        headers = {"Accept": "application/json, text/plain; version=0.0.4", "Accept-Encoding": "identity"}
-        headers |= extra or {}
+        headers = {b"Accept": b"application/json, text/plain; version=0.0.4", b"Accept-Encoding": b"identity"}
+        headers |= {name.encode(): value.encode() for name, value in (extra or {}).items()}
         if api_key:
-            headers["Authorization"] = f"Bearer {api_key}"
+            # As bytes: a key may hold any character, and the client takes only ASCII for text.
+            headers[b"Authorization"] = f"Bearer {api_key}".encode()
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 return await self._get(base_url.rstrip("/") + path, path, headers)
@@ -55,10 +56,12 @@ class HttpClient:
             return Reply(path, None, error=f"no answer within {self._timeout_seconds:g} s")
         except self._module.InvalidURL as error:
             return Reply(path, None, error=f"not a usable URL: {error}")
+        except OverflowError:  # out of the socket itself
+            return Reply(path, None, error="not a usable URL: ports end at 65535")
         except self._module.HTTPError as error:
             return Reply(path, None, error=_words(error))
 
-    async def _get(self, url: str, path: str, headers: dict[str, str]) -> Reply:
+    async def _get(self, url: str, path: str, headers: Mapping[bytes, bytes]) -> Reply:
         async with self._client.stream("GET", url, headers=headers) as response:
             server = response.headers.get("server", "")
             if response.is_redirect:

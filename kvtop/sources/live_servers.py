@@ -4,11 +4,14 @@ from dataclasses import replace
 from urllib.parse import urlsplit
 
 from kvtop.domain.launch import LaunchOptions
+from kvtop.domain.process import Process
 from kvtop.domain.sample import Failure
 from kvtop.sources.config_files import config_files
-from kvtop.sources.engines import engine_of_process
+from kvtop.sources.engine import Engine
+from kvtop.sources.engines import engine_of_process, unidentified
+from kvtop.sources.fault_reports import contained
 from kvtop.sources.processes import FoundProcess, own_user
-from kvtop.sources.reach import endpoint_of
+from kvtop.sources.reach import Reach, endpoint_of
 from kvtop.sources.watched_server import WatchedServer
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1", "[::1]"})
@@ -21,6 +24,7 @@ class LiveServers:
         self._urls = urls
         self._api_key = api_key
         self._servers: dict[str, WatchedServer] = {}
+        self._stumbled: tuple[Failure, ...] = ()
         self._launches: dict[tuple[int, tuple[str, ...]], tuple[LaunchOptions, tuple[Failure, ...]]] = {}
 
     def learn(self, found: tuple[FoundProcess, ...]) -> None:
@@ -28,19 +32,30 @@ class LiveServers:
         launches = {}
         for it in found:
             key = (it.process.pid, it.argv)
-            engine = engine_of_process(it.process.name, it.argv)
-            known = self._launches.get(key)
-            if known is None and engine is not None:
-                files = config_files(it, engine)
-                known = engine.launch(it.argv, it.environ, files.texts), files.failures
+            known = self._launches.get(key) or self._launch(it)
             if known is not None:
                 launches[key] = known
         self._launches = launches
 
+    def _launch(self, it: FoundProcess) -> tuple[LaunchOptions, tuple[Failure, ...]] | None:
+        """Its options, and what is not certain of them. Where kvtop stumbles over them, the server has none."""
+        name = unidentified.NAME
+        try:
+            engine = engine_of_process(it.process.name, it.argv)
+            if engine is None:
+                return None
+            name = engine.NAME
+            files = config_files(it, engine)
+            return engine.launch(it.argv, it.environ, files.texts), files.failures
+        except Exception as error:  # noqa: BLE001  one command line must not take the other servers along
+            failure = contained(f"pid {it.process.pid} {name}", error, "reading its launch options")
+            return LaunchOptions(name), (failure,)
+
     @property
     def failures(self) -> tuple[Failure, ...]:
         """What is not certain of the options of servers: configuration files that cannot be read, or have changed."""
-        return tuple(failure for _, failures in self._launches.values() for failure in failures)
+        told = tuple(failure for _, failures in self._launches.values() for failure in failures)
+        return told + self._stumbled
 
     def match(self, found: tuple[FoundProcess, ...]) -> tuple[WatchedServer, ...]:
         """The servers now: the named endpoints, and one for each process that is none of them."""
@@ -48,20 +63,22 @@ class LiveServers:
         for url, key in self._urls:
             wanted[url] = self._servers.get(url) or WatchedServer(None, url, key)
         claims: set[str] = set()
+        stumbled = []
         claimed = {_port(url): url for url, _ in self._urls if is_loopback(url)}
         for it in found:
-            engine = engine_of_process(it.process.name, it.argv)
             known = self._launches.get((it.process.pid, it.argv))
-            if engine is None or known is None:
+            if known is None:
                 continue
             options, _ = known
-            told = engine.port_of(options)
-            process = it.process
-            if engine.OPENS_OTHER_PORTS:
-                process = replace(process, listeners=tuple(own for own in process.listeners if own.port == told))
-            reach = endpoint_of(process, told)
+            try:
+                engine, process, reach = _placed(it, options)
+            except Exception as error:  # noqa: BLE001  as in `_launch`
+                stumbled.append(contained(f"pid {it.process.pid} {options.engine}", error, "looking for its endpoint"))
+                continue
             # A port of another network namespace is another port, whatever its number.
-            place = reach.url if it.process.shares_network is False else claimed.get(reach.port, reach.url)
+            place = reach.url
+            if it.process.shares_network is not False and reach.port in claimed:
+                place = claimed[reach.port]
             note = reach.note
             if place is not None and place in claims:  # two that were told the same port: only one of them can have it
                 note = f"pid {wanted[place].processes[0].pid} has port {reach.port} already"
@@ -80,11 +97,22 @@ class LiveServers:
         for url in wanted.keys() - claims:
             wanted[url].belongs_to_nobody_here()
         self._servers = wanted
+        self._stumbled = tuple(stumbled)
         return tuple(wanted.values())
 
     def _key_for(self, found: FoundProcess) -> str | None:
         """The general key goes to this user's own servers only: anybody may call a process llama-server and listen."""
         return self._api_key if found.process.user == own_user() else None
+
+
+def _placed(it: FoundProcess, options: LaunchOptions) -> tuple[Engine, Process, Reach]:
+    """Its engine, the process with the ports that count, and where it can be asked."""
+    engine = engine_of_process(it.process.name, it.argv) or unidentified
+    told = engine.port_of(options)
+    process = it.process
+    if engine.OPENS_OTHER_PORTS:
+        process = replace(process, listeners=tuple(own for own in process.listeners if own.port == told))
+    return engine, process, endpoint_of(process, told)
 
 
 def _port(url: str) -> int:

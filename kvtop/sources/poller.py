@@ -16,6 +16,7 @@ from kvtop.sources.devices import BACKENDS
 from kvtop.sources.devices.device_thread import DeviceReader
 from kvtop.sources.devices.makers import accelerator_makers, unseen_makers
 from kvtop.sources.engines import engine_of_process, llamacpp
+from kvtop.sources.fault_reports import contained
 from kvtop.sources.foreign import foreign_failures, foreign_processes
 from kvtop.sources.http import HttpClient
 from kvtop.sources.live_models import LiveModels, ModelRequest
@@ -63,6 +64,8 @@ class Poller:
         self._logged: dict[int, tuple[MemoryReport, ...]] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._problems: dict[str, Failure] = {}
+        self._stumbled: dict[str, Failure] = {}
+        self._jobs_of_tick: set[str] = set()
         self._client: HttpClient | None = None
 
     async def samples(self) -> AsyncIterator[Sample]:
@@ -84,6 +87,7 @@ class Poller:
         read a command line while its process is busy with its own memory map. The rest has its deadline after that.
         """
         late: list[str] = []
+        self._jobs_of_tick = set()
         ends = time.monotonic() + self._options.deadline_seconds
         reading_devices = asyncio.create_task(self._devices.read(self._options.deadline_seconds))
         if self._options.discover:
@@ -122,7 +126,8 @@ class Poller:
             servers.append(replace(reading, model_key=keys[0], draft_key=keys[1]))
         foreign = foreign_processes(devices, {pid for found in self._found for pid in found.pids})
         failures += foreign_failures(devices, foreign)
-        failures += self._servers.failures
+        self._stumbled = {name: it for name, it in self._stumbled.items() if name in self._jobs_of_tick}
+        failures += (*self._table.failures, *self._servers.failures, *self._logs.failures, *self._stumbled.values())
         failures += tuple(Failure(f"server {it.id}", it.hint, _LOOK) for it in servers if it.state in _SILENT)
         unreported = [report for report in self._reports.values() if isinstance(report, Failure)]
         sample = Sample(
@@ -140,6 +145,7 @@ class Poller:
 
     async def _within(self, ends: float, jobs: dict[str, Callable[[], Coroutine[object, object, None]]]) -> list[str]:
         """Run jobs by name until `ends`. One still running from an earlier tick is waited for, never doubled."""
+        self._jobs_of_tick |= jobs.keys()
         for name, job in jobs.items():
             task = self._running.get(name)
             if task is None or task.done():
@@ -150,8 +156,18 @@ class Poller:
         for name, task in tasks.items():
             if task.done():
                 del self._running[name]
-                task.result()  # our own mistakes surface; what the world does wrong is data by then
+                self._note(name, task)
         return [name for name, task in tasks.items() if not task.done()]
+
+    def _note(self, name: str, task: "asyncio.Task[None]") -> None:
+        """A job that kvtop itself stumbled in is a line on Sources; what the world does wrong is data by then."""
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, Exception):
+            self._stumbled[name] = contained(name, error, "reading it")
+        elif error is not None:
+            raise error
+        else:
+            self._stumbled.pop(name, None)
 
     async def _look_at_processes(self) -> None:
         try:
@@ -165,8 +181,9 @@ class Poller:
     def _look(self) -> tuple[FoundProcess, ...]:
         found = self._table.look()
         self._servers.learn(found)
-        self._logged = self._logs.look(tuple(it for it in found if llamacpp.recognises(it.process.name, it.argv)))
-        self._reports = {it.process.pid: report for it in found if (report := mlx_report(it)) is not None}
+        logging = (it for it in found if engine_of_process(it.process.name, it.argv) is llamacpp)
+        self._logged = self._logs.look(tuple(logging))
+        self._reports = {it.process.pid: report for it in found if (report := _report_of(it)) is not None}
         return found
 
     async def _ask(self, server: WatchedServer) -> None:
@@ -207,6 +224,13 @@ _LOOK = "see whether it runs, and what its log says; it is asked again with ever
 """Of these nothing that was wanted could be read."""
 
 _NOT_READ: tuple[str | None, ModelFile | None, Failure | None] = (None, None, None)
+
+
+def _report_of(found: FoundProcess) -> MlxReport | Failure | None:
+    try:
+        return mlx_report(found)
+    except Exception as error:  # noqa: BLE001  a file of another user must not take the other servers along
+        return contained(f"pid {found.process.pid} mlx", error, "reading its memory report")
 
 
 def _job_name(request: ModelRequest) -> str:

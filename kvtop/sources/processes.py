@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kvtop.domain.process import Process
+from kvtop.domain.sample import Failure
+from kvtop.sources.fault_reports import contained
 from kvtop.sources.found_process import FoundProcess, ProcessReader, Recognises
 from kvtop.sources.linux_processes import LinuxReader
 from kvtop.sources.process_facts import Stat, name_of_user
@@ -34,6 +36,7 @@ class _Known:
     found: FoundProcess | None = None
     child: Process | None = None
     listened_at: float = float("-inf")
+    failure: Failure | None = None
 
 
 class ProcessTable:
@@ -55,13 +58,21 @@ class ProcessTable:
             key = (pid, stat.started_ticks, stat.name)
             known = self._known.get(key) or _Known(stat, now)
             known.stat = stat
-            if known.found is None and now - known.seen_at <= SETTLING_SECONDS:
-                known.found = self._reader.first_look(pid, stat, self._recognises)
-            if known.found is not None:
-                known.found = self._again(known, known.found, now)
+            try:
+                if known.found is None and now - known.seen_at <= SETTLING_SECONDS:
+                    known.found = self._reader.first_look(pid, stat, self._recognises)
+                if known.found is not None:
+                    known.found = self._again(known, known.found, now)
+            except Exception as error:  # noqa: BLE001  one process must not take the others along
+                known.failure = contained(_named(pid, error), error, "reading a process")
             seen[key] = known
         self._known = seen
         return self._with_children({key[0]: known for key, known in seen.items()})
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """Processes of the last look over which kvtop itself stumbled."""
+        return tuple(it.failure for it in self._known.values() if it.failure is not None)
 
     def _again(self, known: _Known, found: FoundProcess, now: float) -> FoundProcess:
         """Memory every time, ports now and then."""
@@ -80,9 +91,18 @@ class ProcessTable:
                 owner = None if pid in servers else _server_above(pid, servers, known)
                 if owner is not None:
                     it = known[pid]
-                    it.child = self._reader.child(pid, it.stat, it.child)
-                    below[owner].append(it.child)
+                    try:
+                        it.child = self._reader.child(pid, it.stat, it.child)
+                    except Exception as error:  # noqa: BLE001  as above
+                        it.failure = contained(_named(pid, error), error, "reading a process")
+                    else:
+                        below[owner].append(it.child)
         return tuple(_complete(found, below[pid]) for pid, found in sorted(servers.items()))
+
+
+def _named(pid: int, error: Exception) -> str:
+    """The process, and the engines whose recognisers were at fault."""
+    return " ".join((f"pid {pid}", *getattr(error, "__notes__", ())))
 
 
 def _complete(found: FoundProcess, children: list[Process]) -> FoundProcess:

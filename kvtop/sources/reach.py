@@ -14,16 +14,16 @@ _ANY = frozenset({"0.0.0.0", "::", "::ffff:0.0.0.0"})
 class Reach:
     """`url` is None where the server cannot be asked from here, and `note` says why and what to do.
 
-    `port` is the one it listens on, or was told to.
+    `port` is the one it listens on, or was told to; None where it was told a number that no port has.
     """
 
     url: str | None
-    port: int
+    port: int | None
     note: str = ""
 
 
-def endpoint_of(process: Process, told_port: int, routable: Callable[[str], bool] = is_routable) -> Reach:
-    """The endpoint of a process that was told to listen on `told_port`.
+def endpoint_of(process: Process, told_port: int | None, routable: Callable[[str], bool] = is_routable) -> Reach:
+    """The endpoint of a process that was told to listen on `told_port`; None: on a number that no port has.
 
     Of its ports the told one is preferred; before it listens, that is where it will be. Where only candidates are known
     (another user's process) no port but the told one counts: the others may be somebody else's.
@@ -32,6 +32,8 @@ def endpoint_of(process: Process, told_port: int, routable: Callable[[str], bool
     if not listeners and process.listeners_certain:
         listeners = [it for it in process.listeners if it.port == min(other.port for other in process.listeners)]
     port = listeners[0].port if listeners else told_port
+    if port is None:
+        return Reach(None, None, "told to listen on a port that does not exist: ports end at 65535")
     if process.shares_network is False:
         return _elsewhere(process, listeners, port, routable)
     addresses = [_asked_at(it) for it in listeners] or ["127.0.0.1"]

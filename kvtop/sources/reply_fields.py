@@ -1,11 +1,11 @@
 """Fields out of the replies of servers: whatever they hold, the answer is a value of the right type or None."""
 
 import json
-import math
 from collections.abc import Mapping
 
 from kvtop.sources.http import Reply
 from kvtop.sources.redaction import clean
+from kvtop.text import INT64_MAX
 
 
 def json_of(reply: Reply | None) -> object:
@@ -33,19 +33,29 @@ def list_of(value: object) -> list[object]:
 
 
 def whole(value: object) -> int | None:
-    """`value` if it is a whole number of 0 or more."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    """`value` if it is a whole number of 0 or more that fits in 64 bits: no server counts further."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= INT64_MAX else None
 
 
 def real(value: object) -> float | None:
-    """`value` if it is a finite number of 0 or more."""
+    """`value` if it is a finite number of 0 or more that a 64-bit counter could hold."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
         number = float(value)
     except OverflowError:
         return None
-    return number if math.isfinite(number) and number >= 0 else None
+    return number if 0 <= number < INT64_MAX else None  # false for NaN as well
+
+
+def whole_product(*factors: float | None) -> int | None:
+    """The product of numbers of a reply as a whole number; None where one of them is unknown or 0, or it is too big."""
+    product = 1.0
+    for factor in factors:
+        if not factor:
+            return None
+        product *= factor
+    return whole(int(product)) if product < INT64_MAX else None
 
 
 def text(value: object) -> str | None:

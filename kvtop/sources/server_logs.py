@@ -5,12 +5,14 @@ import os
 import stat
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kvtop.domain.engine_report import MemoryReport
 from kvtop.domain.model_file import ModelFileError
+from kvtop.domain.sample import Failure
 from kvtop.sources.engines.llamacpp_log import memory_reports
+from kvtop.sources.fault_reports import contained
 from kvtop.sources.model_files.regular_file import open_regular
 from kvtop.sources.model_files.vantage import ModelNotFoundError, Vantage
 from kvtop.sources.processes import FoundProcess
@@ -31,6 +33,7 @@ class _Known:
     looked_at: float
     size_bytes: int = -1
     reports: tuple[MemoryReport, ...] = ()
+    failure: Failure | None = None
 
 
 class ServerLogs:
@@ -50,10 +53,19 @@ class ServerLogs:
             if before is None or before.started_at != started_at:
                 before = _Known(started_at, self._clock() - LOOK_SECONDS)
             if not before.reports and self._clock() - before.looked_at >= LOOK_SECONDS:
-                before = self._read(it, before.size_bytes)
+                try:
+                    before = self._read(it, before.size_bytes)
+                except Exception as error:  # noqa: BLE001  one log must not take the other servers along
+                    failure = contained(f"pid {pid} log", error, "reading what it said of its memory")
+                    before = replace(before, looked_at=self._clock(), failure=failure)
             known[pid] = before
         self._known = known
         return {pid: it.reports for pid, it in known.items() if it.reports}
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """Logs of the last look over which kvtop itself stumbled."""
+        return tuple(it.failure for it in self._known.values() if it.failure is not None)
 
     def _read(self, found: FoundProcess, size_before: int) -> _Known:
         answer = _Known(found.process.started_at, self._clock(), size_before)

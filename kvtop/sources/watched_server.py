@@ -8,6 +8,7 @@ from kvtop.domain.process import Process
 from kvtop.domain.server import ServerReading, ServerState
 from kvtop.sources.engine import Engine, Known
 from kvtop.sources.engines import engine_of_replies, unidentified
+from kvtop.sources.fault_reports import contained
 from kvtop.sources.http import HttpClient, Reply
 
 
@@ -74,8 +75,21 @@ class WatchedServer:
         return await client.get(self.url, path, self.api_key)
 
     def reading(self) -> ServerReading:
-        """What is known now."""
+        """What is known now. Where kvtop stumbles over the replies, the server is there without what they say."""
         known = Known(
             self.id, self.url, self._replies, self.options, self.processes, self.reach_note, self.is_listening
         )
-        return self.engine.read(known)
+        try:
+            return self.engine.read(known)
+        except Exception as error:  # noqa: BLE001  one server's replies must not take the other servers along
+            failure = contained(self.id, error, f"reading the replies of {self.engine.NAME}")
+            return ServerReading(
+                id=known.id,
+                engine=self.engine.NAME,
+                state=ServerState.ERROR,
+                url=known.url,
+                hint=f"{failure.message}; {failure.remedy}",
+                pids=known.pids,
+                launch=known.options,
+                is_remote=not known.processes,
+            )

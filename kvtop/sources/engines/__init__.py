@@ -27,8 +27,22 @@ ENGINES: tuple[Engine, ...] = (
 
 
 def engine_of_process(comm: str, argv: Sequence[str]) -> Engine | None:
-    """The engine whose server this process is, or None."""
-    return next((engine for engine in ENGINES if engine.recognises(comm, argv)), None)
+    """The engine whose server this process is, or None.
+
+    A recogniser at fault does not keep the others from being asked; where none of them takes the process, what it
+    raised is raised, with a note that names it.
+    """
+    fault: Exception | None = None
+    for engine in ENGINES:
+        try:
+            if engine.recognises(comm, argv):
+                return engine
+        except Exception as error:  # noqa: BLE001  whatever a command line may hold, other engines are asked
+            error.add_note(engine.NAME)
+            fault = fault or error
+    if fault is not None:
+        raise fault
+    return None
 
 
 def engine_of_replies(replies: Mapping[str, Reply]) -> Engine | None:

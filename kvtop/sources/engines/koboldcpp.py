@@ -73,7 +73,7 @@ def _settings(path: str, content: str) -> list[LaunchOption]:
     return found
 
 
-def port_of(options: LaunchOptions) -> int:
+def port_of(options: LaunchOptions) -> int | None:
     """The port it was told to listen on."""
     return port_in(options, DEFAULT_PORT)
 

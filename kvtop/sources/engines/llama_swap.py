@@ -15,6 +15,7 @@ from kvtop.sources.engine import Known
 from kvtop.sources.engines.named_flags import parse_named
 from kvtop.sources.http import Reply
 from kvtop.sources.reply_fields import first_model, json_of, list_of, object_of, text
+from kvtop.text import PORT_MAX, plain_number
 
 NAME = "llama-swap"
 DEFAULT_PORT = 8080
@@ -45,10 +46,10 @@ def launch(argv: Sequence[str], environ: Mapping[str, str], files: Sequence[tupl
     return parse_named(NAME, argv[1:], _OPTIONS)
 
 
-def port_of(options: LaunchOptions) -> int:
+def port_of(options: LaunchOptions) -> int | None:
     """The port of `--listen HOST:PORT`."""
     port = (options.value("listen") or "").rpartition(":")[2]
-    return int(port) if port.isdecimal() and int(port) < 65536 else DEFAULT_PORT
+    return plain_number(port, PORT_MAX) if port.isascii() and port.isdigit() else DEFAULT_PORT
 
 
 def answers(replies: Mapping[str, Reply]) -> bool:

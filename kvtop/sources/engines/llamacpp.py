@@ -14,9 +14,10 @@ from kvtop.domain.server import Counters, ModelFacts, ServerReading, ServerState
 from kvtop.planning.command import process_command
 from kvtop.planning.llamacpp.options import config_paths, parse_llama_server
 from kvtop.sources.engine import Known
+from kvtop.sources.engines.named_flags import port_in
 from kvtop.sources.http import Reply
 from kvtop.sources.prometheus_text import parse_metrics
-from kvtop.sources.reply_fields import first_model, json_of, list_of, object_of, parsed, text, whole
+from kvtop.sources.reply_fields import first_model, json_of, list_of, object_of, parsed, real, text, whole
 
 NAME = "llama.cpp"
 DEFAULT_PORT = 8080
@@ -68,10 +69,9 @@ def launch(argv: Sequence[str], environ: Mapping[str, str], files: Sequence[tupl
     return parse_llama_server(argv[1:] if words is None else words, environ, files)
 
 
-def port_of(options: LaunchOptions) -> int:
+def port_of(options: LaunchOptions) -> int | None:
     """The port a server was told to listen on."""
-    value = options.value("port")
-    return int(value) if value is not None and value.isdigit() else DEFAULT_PORT
+    return port_in(options, DEFAULT_PORT)
 
 
 def answers(replies: Mapping[str, Reply]) -> bool:
@@ -213,7 +213,7 @@ def _counters(reply: Reply | None) -> Counters:
     if reply is None or reply.status != 200:
         return Counters()
     found = {
-        _METRIC_FIELDS[sample.name]: sample.value
+        _METRIC_FIELDS[sample.name]: real(sample.value)
         for sample in parse_metrics(reply.body.decode("utf-8", "replace"), _METRIC_FIELDS)
     }
     return Counters(**found)

@@ -56,7 +56,7 @@ def launch(argv: Sequence[str], environ: Mapping[str, str], files: Sequence[tupl
     return parse_named(NAME, argv[1:], _OPTIONS)
 
 
-def port_of(options: LaunchOptions) -> int:
+def port_of(options: LaunchOptions) -> int | None:
     """The port it was told to listen on."""
     return port_in(options, DEFAULT_PORT)
 

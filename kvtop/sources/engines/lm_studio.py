@@ -45,7 +45,7 @@ def launch(argv: Sequence[str], environ: Mapping[str, str], files: Sequence[tupl
     return parse_named(NAME, argv[1:], {"--port": "port"})
 
 
-def port_of(options: LaunchOptions) -> int:
+def port_of(options: LaunchOptions) -> int | None:
     """Its port is set inside the application; this is the default."""
     return port_in(options, DEFAULT_PORT)
 

@@ -13,6 +13,7 @@ from kvtop.domain.server import ModelFacts, ServerReading, ServerState
 from kvtop.planning.command import Command, interpreter_flags, process_command
 from kvtop.planning.mlx.options import ENGINE, parse_server_options
 from kvtop.sources.engine import Known
+from kvtop.sources.engines.named_flags import port_in
 from kvtop.sources.http import Reply
 from kvtop.sources.redaction import clean
 from kvtop.sources.reply_fields import object_of, parsed, text
@@ -57,10 +58,9 @@ def launch(argv: Sequence[str], environ: Mapping[str, str], files: Sequence[tupl
     return parse_server_options(command.words if command is not None else argv[1:])
 
 
-def port_of(options: LaunchOptions) -> int:
+def port_of(options: LaunchOptions) -> int | None:
     """The port it was told to listen on."""
-    value = options.value("port")
-    return int(value) if value is not None and value.isdigit() else DEFAULT_PORT
+    return port_in(options, DEFAULT_PORT)
 
 
 def answers(replies: Mapping[str, Reply]) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.sources.redaction import clean_value
+from kvtop.text import PORT_MAX, plain_number
 
 
 def parse_named(
@@ -32,7 +33,12 @@ def parse_named(
     return LaunchOptions(engine, tuple(found.values()), tuple(unknown))
 
 
-def port_in(options: LaunchOptions, default: int) -> int:
-    """The port that the options name, or the engine's default."""
-    value = options.value("port")
-    return int(value) if value is not None and value.isdecimal() and int(value) < 65536 else default
+def port_in(options: LaunchOptions, default: int, name: str = "port") -> int | None:
+    """The port that the option says, or the engine's default; None for a number that no port has.
+
+    A text that is no number is left to the engine, which does not start with it.
+    """
+    value = options.value(name)
+    if value is None or not value.isascii() or not value.isdigit():
+        return default
+    return plain_number(value, PORT_MAX)

@@ -17,6 +17,7 @@ from kvtop.sources.engine import Known
 from kvtop.sources.http import Reply
 from kvtop.sources.redaction import clean
 from kvtop.sources.reply_fields import json_of, list_of, object_of, text, whole
+from kvtop.text import PORT_MAX, plain_number
 
 NAME = "ollama"
 DEFAULT_PORT = 11434
@@ -64,9 +65,8 @@ def port_of(options: LaunchOptions) -> int:
     if not separator:
         scheme, rest = "", host
     port = rest.split("/", 1)[0].rpartition(":")[2] if ":" in rest.rpartition("]")[2] else ""
-    if port.isdecimal() and int(port) < 65536:
-        return int(port)
-    return {"http": 80, "https": 443}.get(scheme, DEFAULT_PORT)
+    number = plain_number(port, PORT_MAX)
+    return {"http": 80, "https": 443}.get(scheme, DEFAULT_PORT) if number is None else number
 
 
 def answers(replies: Mapping[str, Reply]) -> bool:

@@ -18,6 +18,7 @@ from kvtop.sources.engines.named_flags import parse_named, port_in
 from kvtop.sources.engines.sglang_metrics import SglangMetrics, read_metrics
 from kvtop.sources.http import Reply
 from kvtop.sources.reply_fields import first_model, json_of, list_of, object_of, real, text, whole
+from kvtop.text import plain_number
 
 NAME = "sglang"
 DEFAULT_PORT = 30000
@@ -84,7 +85,7 @@ def launch(argv: Sequence[str], environ: Mapping[str, str], files: Sequence[tupl
     return parse_named(NAME, _words(argv) or (), _OPTIONS, _SWITCHES)
 
 
-def port_of(options: LaunchOptions) -> int:
+def port_of(options: LaunchOptions) -> int | None:
     """The port it was told to listen on."""
     return port_in(options, DEFAULT_PORT)
 
@@ -219,6 +220,6 @@ def rank_of(process: Process) -> Rank | None:
     title = _TITLE.match(process.argv[0].strip()) if process.argv else None
     if title is None:
         return Rank(process.pid, "api server") if _words(process.argv or ()) is not None else None
-    indices = {name: int(number) for name, number in _INDEX.findall(title[2])}
+    indices = {name: plain_number(number) for name, number in _INDEX.findall(title[2])}
     role = title[1].replace("_", " ")
     return Rank(process.pid, role, indices.get("DP"), indices.get("PP"), indices.get("TP"))

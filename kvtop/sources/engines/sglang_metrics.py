@@ -12,6 +12,7 @@ from kvtop.domain.server import Counters
 from kvtop.sources.http import Reply
 from kvtop.sources.prometheus_text import MetricSample, parse_metrics
 from kvtop.sources.reply_fields import real
+from kvtop.text import plain_number
 
 _GAUGES: Mapping[str, str] = {
     "sglang:token_usage": "used_ratio",
@@ -78,8 +79,7 @@ def _is_first_rank(sample: MetricSample) -> bool:
 
 
 def _engine(sample: MetricSample) -> int:
-    index = dict(sample.labels).get("dp_rank", "0")
-    return int(index) if index.isdecimal() and len(index) < 6 else 0
+    return plain_number(dict(sample.labels).get("dp_rank"), 99_999) or 0
 
 
 def _pool(index: int, gauges: Mapping[str, float]) -> PoolReport:

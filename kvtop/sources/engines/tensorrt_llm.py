@@ -16,7 +16,7 @@ from kvtop.sources.engines.named_flags import parse_named, port_in
 from kvtop.sources.http import Reply
 from kvtop.sources.prometheus_text import parse_metrics
 from kvtop.sources.redaction import clean_value
-from kvtop.sources.reply_fields import first_model, json_of, object_of, real, text
+from kvtop.sources.reply_fields import first_model, json_of, object_of, real, text, whole_product
 
 NAME = "tensorrt-llm"
 DEFAULT_PORT = 8000
@@ -70,7 +70,7 @@ def launch(argv: Sequence[str], environ: Mapping[str, str], files: Sequence[tupl
     return LaunchOptions(NAME, (model, *options.options), options.unknown)
 
 
-def port_of(options: LaunchOptions) -> int:
+def port_of(options: LaunchOptions) -> int | None:
     """The port it was told to listen on."""
     return port_in(options, DEFAULT_PORT)
 
@@ -112,9 +112,9 @@ def read(known: Known) -> ServerReading:
 def _pool(gauges: Mapping[str, float]) -> PoolReport:
     blocks, tokens, ratio = gauges.get(_BLOCKS), gauges.get(_BLOCK_TOKENS), gauges.get(_USE)
     return PoolReport(
-        capacity_tokens=int(blocks * tokens) if blocks and tokens else None,
-        block_count=int(blocks) if blocks else None,
-        block_size_tokens=int(tokens) if tokens else None,
+        capacity_tokens=whole_product(blocks, tokens),
+        block_count=whole_product(blocks),
+        block_size_tokens=whole_product(tokens),
         used_ratio=ratio if ratio is not None and ratio <= 1 else None,
         requests_running=gauges.get(_RUNNING),
         requests_waiting=gauges.get(_WAITING),

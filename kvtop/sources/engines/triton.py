@@ -10,10 +10,10 @@ from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.server import Counters, ModelFacts, ServerReading
 from kvtop.sources.endpoint_state import state_of
 from kvtop.sources.engine import Known
-from kvtop.sources.engines.named_flags import parse_named
+from kvtop.sources.engines.named_flags import parse_named, port_in
 from kvtop.sources.http import Reply
 from kvtop.sources.prometheus_text import parse_metrics
-from kvtop.sources.reply_fields import real, text
+from kvtop.sources.reply_fields import real, text, whole_product
 
 NAME = "triton"
 DEFAULT_PORT = 8002
@@ -43,10 +43,9 @@ def launch(argv: Sequence[str], environ: Mapping[str, str], files: Sequence[tupl
     return parse_named(NAME, argv[1:], {"--metrics-port": "metrics-port", "--http-port": "http-port"})
 
 
-def port_of(options: LaunchOptions) -> int:
+def port_of(options: LaunchOptions) -> int | None:
     """The metrics port: nothing else is asked."""
-    value = options.value("metrics-port") or ""
-    return int(value) if value.isdecimal() and int(value) < 65536 else DEFAULT_PORT
+    return port_in(options, DEFAULT_PORT, "metrics-port")
 
 
 def answers(replies: Mapping[str, Reply]) -> bool:
@@ -108,9 +107,9 @@ def _pool(index: int, gauges: Mapping[str, float]) -> PoolReport:
     blocks, used, tokens = gauges.get("block max"), gauges.get("block used"), gauges.get("block tokens_per")
     return PoolReport(
         engine_index=index,
-        capacity_tokens=int(blocks * tokens) if blocks and tokens else None,
-        block_count=int(blocks) if blocks else None,
-        block_size_tokens=int(tokens) if tokens else None,
+        capacity_tokens=whole_product(blocks, tokens),
+        block_count=whole_product(blocks),
+        block_size_tokens=whole_product(tokens),
         used_ratio=min(1.0, used / blocks) if blocks and used is not None else None,
         requests_running=gauges.get("request active"),
         requests_waiting=gauges.get("request waiting"),

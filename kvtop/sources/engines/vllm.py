@@ -16,9 +16,11 @@ from kvtop.domain.server import ModelFacts, ServerReading, ServerState
 from kvtop.planning.command import process_command
 from kvtop.planning.vllm.options import parse_serve_options
 from kvtop.sources.engine import Known
+from kvtop.sources.engines.named_flags import port_in
 from kvtop.sources.engines.vllm_metrics import VllmMetrics, read_metrics
 from kvtop.sources.http import Reply
 from kvtop.sources.reply_fields import first_model, json_of, object_of, real, text, whole
+from kvtop.text import plain_number
 
 NAME = "vllm"
 DEFAULT_PORT = 8000
@@ -56,10 +58,9 @@ def launch(argv: Sequence[str], environ: Mapping[str, str], files: Sequence[tupl
     return parse_serve_options(_words(argv) or (), config_yaml=files[0][1] if files else None, environ=environ)
 
 
-def port_of(options: LaunchOptions) -> int:
+def port_of(options: LaunchOptions) -> int | None:
     """The port it was told to listen on."""
-    value = options.value("port")
-    return int(value) if value is not None and value.isdecimal() else DEFAULT_PORT
+    return port_in(options, DEFAULT_PORT)
 
 
 def answers(replies: Mapping[str, Reply]) -> bool:
@@ -143,7 +144,7 @@ def rank_of(process: Process) -> Rank | None:
     title = _TITLE.fullmatch(process.argv[0].strip())
     if title is None:
         return Rank(process.pid, "api server") if _words(process.argv) is not None else None
-    indices = {name: int(number) for name, number in _INDEX.findall(title[2])}
+    indices = {name: plain_number(number) for name, number in _INDEX.findall(title[2])}
     return Rank(process.pid, _ROLES[title[1]], indices.get("DP"), indices.get("PP"), indices.get("TP"))
 
 
@@ -204,5 +205,4 @@ def _completed(options: LaunchOptions | None, limit_tokens: int | None, root: st
 
 
 def _sequence_limit(options: LaunchOptions | None) -> int | None:
-    value = None if options is None else options.value("max-num-seqs")
-    return int(value) if value is not None and value.isdecimal() else None
+    return None if options is None else plain_number(options.value("max-num-seqs"))

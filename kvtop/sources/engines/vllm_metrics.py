@@ -15,6 +15,7 @@ from kvtop.sources.engines.vllm_stated import stated_options
 from kvtop.sources.http import Reply
 from kvtop.sources.prometheus_text import MetricSample, parse_metrics
 from kvtop.sources.reply_fields import real, text
+from kvtop.text import plain_number
 
 CACHE_CONFIG = "vllm:cache_config_info"
 USAGE = ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc")
@@ -152,8 +153,7 @@ def _by_engine(samples: Iterable[MetricSample]) -> dict[int, float | None]:
 
 def _engine(sample: MetricSample) -> int:
     """The data-parallel index; versions with one engine only have no such label."""
-    index = dict(sample.labels).get("engine", "0")
-    return int(index) if index.isdecimal() and len(index) < 6 else 0
+    return plain_number(dict(sample.labels).get("engine"), 99_999) or 0
 
 
 def _sum(samples: Iterable[MetricSample]) -> float | None:
@@ -165,7 +165,7 @@ def _sum(samples: Iterable[MetricSample]) -> float | None:
 def _number(labels: Mapping[str, str], name: str) -> int | None:
     """A label that holds a number; unset ones hold "None"."""
     value = labels.get(name, "")
-    return int(value) if value.isdecimal() and len(value) < 20 else None
+    return plain_number(value)
 
 
 def _real(value: str) -> float | None:

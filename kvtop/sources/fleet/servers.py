@@ -15,6 +15,7 @@ from kvtop.sources.engines.vllm_metrics import blocks_of_one, null_blocks
 from kvtop.sources.engines.vllm_stated import stated_options
 from kvtop.sources.fleet.cards import STALE_SECONDS, StandIns, server_id
 from kvtop.sources.fleet.series import Series
+from kvtop.text import plain_number
 
 CACHE = "vllm:cache_config_info"
 USED = ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc")
@@ -200,8 +201,7 @@ def _pools(owner: str, series: Mapping[str, Sequence[Series]]) -> Iterable[PoolR
 
 
 def _label_number(it: Series | None, name: str) -> int | None:
-    text = it.labels.get(name, "") if it is not None else ""
-    return int(text) if text.isdecimal() and len(text) < 19 else None
+    return None if it is None else plain_number(it.labels.get(name))
 
 
 def _product(one: int | None, other: int | None) -> int | None:
