@@ -90,7 +90,7 @@ def _parser(words: frozenset[str]) -> argparse.ArgumentParser:
         if listed.name in words:
             module = listed.load()
             module.add_arguments(own)
-            own.set_defaults(run=module.run)
+            own.set_defaults(run=module.run, parser=own)
     return parser
 
 

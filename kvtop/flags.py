@@ -5,6 +5,7 @@ import math
 import sys
 from dataclasses import replace
 
+from kvtop.analysis.lint_result import Suppression
 from kvtop.config import Config, ConfigError, environment, load_config
 
 
@@ -16,6 +17,18 @@ def config_of(args: argparse.Namespace) -> Config:
             raise ConfigError(f"--interval: must be 0.5 or more, got {args.interval:g}")
         config = replace(config, interval_seconds=args.interval)
     return config
+
+
+def suppressions_of(config: Config) -> tuple[Suppression, ...]:
+    """The `[[suppress]]` entries. Raises ConfigError for a rule that is none."""
+    found = tuple(Suppression(it.rule, it.reason, it.server) for it in config.suppress)
+    if not found:
+        return ()
+    from kvtop.analysis.linting import unknown_rules  # noqa: PLC0415  the rules: only to look for their names
+
+    for name in unknown_rules(found):
+        raise ConfigError(f"suppress.rule: no rule {name!r} (`kvtop explain` lists them)")
+    return found
 
 
 def warn(message: str) -> None:

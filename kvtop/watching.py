@@ -13,7 +13,7 @@ from kvtop.analysis.lint_result import Suppression
 from kvtop.config import Config, ConfigError, api_key, check_url, environment
 from kvtop.domain.frame import Frame
 from kvtop.domain.sample import Sample
-from kvtop.flags import config_of, warn
+from kvtop.flags import config_of, suppressions_of, warn
 from kvtop.sources.poller import Poller, PollerOptions
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from kvtop.sources.demo import Scenario
     from kvtop.sources.fleet import Fleet, FleetOptions
 
-__all__ = ["config_of", "warn"]  # what every verb needs, from its light place
+__all__ = ["config_of", "suppressions_of", "warn"]  # what every verb needs, from its light place
 
 WARM_UP_SECONDS = 8.0
 """The second of a scenario that a snapshot shows: requests are running and rates exist."""
@@ -150,18 +150,6 @@ def scenario_samples(args: argparse.Namespace, config: Config, seconds: float) -
 def one_frame(args: argparse.Namespace, config: Config, looks: int = 1) -> Frame:
     """One frame of this host, or second 8 of a scenario."""
     return last_frame(first_samples(args, config, looks), suppressions_of(config))
-
-
-def suppressions_of(config: Config) -> tuple[Suppression, ...]:
-    """The `[[suppress]]` entries. Raises ConfigError for a rule that is none."""
-    found = tuple(Suppression(it.rule, it.reason, it.server) for it in config.suppress)
-    if not found:
-        return ()
-    from kvtop.analysis.linting import unknown_rules  # noqa: PLC0415  the rules: only to look for their names
-
-    for name in unknown_rules(found):
-        raise ConfigError(f"suppress.rule: no rule {name!r} (`kvtop explain` lists them)")
-    return found
 
 
 def last_frame(samples: Iterable[Sample], suppressions: tuple[Suppression, ...] = ()) -> Frame:

@@ -5,6 +5,7 @@ import math
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ import numpy as np
 import pytest
 
 from kvtop.cli import main
+from kvtop.domain.plan import DevicePlan, Estimate, MemoryPlan
+from kvtop.domain.plan_answer import PlanAnswer, room_of
+from kvtop.verbs.plan_gate import gate
 
 BYTES_PER_TOKEN = 2 * 2 * 2 * 16 * 2  # layers, K and V, heads, head length, f16
 
@@ -59,9 +63,9 @@ def plan(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str
     return code, captured.out, captured.err
 
 
-def plan_json(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
+def plan_json(capsys: pytest.CaptureFixture[str], *words: str, exits: int = 0) -> dict[str, Any]:
     code, out, _ = plan(capsys, "--json", *words)
-    assert code == 0
+    assert code == exits
     document: dict[str, Any] = json.loads(out)
     return document
 
@@ -113,10 +117,11 @@ def test_text_fits_a_terminal_and_says_who_says_so(model: Path, capsys: pytest.C
 
 def test_a_plan_that_does_not_fit_says_by_how_much(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ("--gpu", "1MiB", "--", "llama-server", "-m", str(model), "-c", "4096")
-    _, text, _ = plan(capsys, *words)
+    code, text, err = plan(capsys, *words)
+    assert (code, err) == (1, "")
     assert "does not fit, " in text
     assert "no context fits" in text
-    found = plan_json(capsys, *words)
+    found = plan_json(capsys, *words, exits=1)
     assert found["devices"][0]["fit"] == "does not fit"
     assert found["largest_context_tokens"] == 0
 
@@ -374,7 +379,8 @@ def test_mlx_is_planned_for_one_sequence(start: list[str], tmp_path: Path, capsy
 
 def test_mlx_tells_the_longest_sequence_that_fits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     directory = str(_with_weights(_vllm_model(tmp_path / "model")))
-    found = plan_json(capsys, "--gpu", "14MiB,backend=metal", "--", "mlx_lm.server", "--model", directory)
+    words = ("--gpu", "14MiB,backend=metal", "--", "mlx_lm.server", "--model", directory)
+    found = plan_json(capsys, *words, exits=1)
     assert 0 < found["largest_context_tokens"] < 4096
     assert found["largest_context_tokens"] % 256 == 0
 
@@ -482,3 +488,92 @@ def test_a_repository_brings_its_projector_and_wins_over_a_path(
     (snapshot / "mtp-tiny.gguf").symlink_to(model)
     code, _, err = plan(capsys, *command, "--spec-type", "draft-mtp")
     assert (code, "no memory rule for mtp-tiny.gguf" in err) == (4, True)
+
+
+def _tight_size(found: dict[str, Any]) -> int:
+    """A memory size between the likely need of gpu0 and the high end of the estimate."""
+    part = found["devices"][0]
+    exact = sum(part[key] for key in ("weights_bytes", "kv_cache_bytes", "recurrent_state_bytes", "output_bytes"))
+    compute = part["compute_bytes"]
+    assert compute["value"] < compute["high"]
+    return int(exact + (compute["value"] + compute["high"]) // 2)
+
+
+def test_a_plan_is_a_gate(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """0 fits, 1 does not, 1 too at the low end of the estimate unless that is allowed."""
+    command = ("--", "llama-server", "-m", str(model), "-c", "4096")
+    found = plan_json(capsys, "--gpu", "24GiB", *command)
+    tight = f"{_tight_size(found)}B"
+    code, text, _ = plan(capsys, "--gpu", tight, *command)
+    assert code == 1
+    assert "fits unless the estimate is at its high end" in text
+    assert plan(capsys, "--gpu", tight, "--allow-tight", *command)[0] == 0
+    assert plan(capsys, "--gpu", "1MiB", "--allow-tight", *command)[0] == 1
+
+
+def test_the_grid_of_contexts_is_a_gate_too(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ("--", "llama-server", "-m", str(model), "-c", "4096")
+    assert plan(capsys, "--frontier", "--gpu", "24GiB", *command)[0] == 0
+    code, text, _ = plan(capsys, "--frontier", "--gpu", "1MiB", *command)
+    assert (code, "no" in text) == (1, True)
+
+
+def test_a_pool_that_is_too_small_is_a_refusal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    directory = str(_with_weights(_vllm_model(tmp_path / "model")))
+    words = ("--gpu", "24GiB", "--", "vllm", "serve", directory, "--gpu-memory-utilization")
+    assert plan(capsys, *words, "0.01")[0] == 3
+    assert plan(capsys, *words, "0.5")[0] == 0
+
+
+def test_memory_that_nobody_stated_opens_no_gate() -> None:
+    """A driver that names a card and not its memory; the host of another machine is not judged."""
+    part = DevicePlan("gpu0", 1, 1, 0, Estimate(1, 1, 1), 0)
+    planned = MemoryPlan("llama.cpp", "", "", "", (part, replace(part, name="host")), 1.0, ())
+    host = room_of(replace(part, name="host"), None)
+    code, sentence = gate(PlanAnswer(planned, (room_of(part, None), host)), allow_tight=True)
+    assert code == 1
+    assert sentence.startswith("whether it fits is not known: ")
+    assert gate(PlanAnswer(planned, (room_of(part, 100), host)), allow_tight=False) == (0, "")
+    assert gate(PlanAnswer(planned, (room_of(part, 1), host)), allow_tight=False) == (1, "")
+    assert gate(PlanAnswer(planned, (host,)), allow_tight=False)[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("ollama serve", "Ollama"),
+        ("ollama run llama3.1:8b", "Ollama"),
+        ("docker run -d ollama/ollama", "Ollama"),
+        ("python3 -m sglang.launch_server --model-path x", "SGLang"),
+        ("docker run --gpus all lmsysorg/sglang:latest python3 -m sglang.launch_server --model-path x", "SGLang"),
+        ("sglang serve x", "SGLang"),
+        ("sudo ./llama-cli -m x.gguf", "llama-cli"),
+        ("llama cli -m x.gguf", "llama cli"),
+        ("python -m llama_cpp.server --model x", "llama-cpp-python"),
+        ("./model.llamafile --server", "llamafile"),
+        ("python koboldcpp.py --model x", "koboldcpp"),
+        ("text-generation-launcher --model-id x", "text-generation-inference"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["plan", "lint", "recommend", "quality"])
+def test_a_known_engine_without_rules_is_no_rule(
+    verb: str, command: str, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([verb, "--", *command.split()]) == 4
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f"kvtop {verb}: no ")
+    assert f"kvtop has no memory rules for {name} (it plans llama-server" in captured.err
+    assert captured.err.count("\n") == 1
+
+
+def test_an_option_of_kvtop_behind_the_dashes_is_named(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hint = "(--json is an option of kvtop: put it before the --)"
+    code, _, err = plan(capsys, "--gpu", "none", "--", "llama-server", "-m", str(model), "--json")
+    assert (code, hint in err) == (3, True)
+    directory = str(_with_weights(_vllm_model(tmp_path / "model")))
+    code, _, err = plan(capsys, "--gpu", "24GiB", "--", "vllm", "serve", directory, "--json")
+    assert (code, hint in err) == (3, True)
+    assert main(["recommend", "--gpu", "4GiB", "--", "llama-server", "-m", str(model), "--users", "2"]) == 3
+    assert "(--users is an option of kvtop" in capsys.readouterr().err

@@ -6,12 +6,24 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from kvtop.domain.plan import NoExactRuleError
+from kvtop.planning.container_run import PROGRAMS as CONTAINER_PROGRAMS
 from kvtop.planning.container_run import ContainerRun
 from kvtop.planning.shell_line import simple_commands
+from kvtop.planning.unplanned_engines import unplanned_engine
 from kvtop.planning.wrappers import unwrapped
+
+_UNDERSTOOD = (
+    "llama-server …, llama serve …, vllm serve MODEL …, python -m vllm.entrypoints.openai.api_server …, "
+    "mlx_lm.server …, mlx_lm server …, python -m mlx_lm.server …"
+)
 
 _LLAMA = re.compile(r"llama-server(?:-[\w.-]+)?(?:\.exe)?")
 _PYTHON = re.compile(r"(?:[Pp]ython|pypy)[\d.]*(?:\.exe)?")
+
+
+class UnplannedEngineError(NoExactRuleError, ValueError):
+    """The command starts an engine that kvtop knows and has no memory rules for. str() names it and what is planned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +55,8 @@ def typed_words(words: Sequence[str], environ: Mapping[str, str] | None = None) 
     except ValueError as error:
         raise ValueError(f"the command in quotes: {error}: {words[0]}") from error
     servers = [command for command in commands if _engine(list(unwrapped(command).words)) is not None]
-    return (servers or commands or [[]])[0]
+    known = [command for command in commands if _unplanned(command) is not None]
+    return (servers or known or commands or [[]])[0]
 
 
 def _listed(text: str) -> list[str] | None:
@@ -59,18 +72,25 @@ def _listed(text: str) -> list[str] | None:
 
 
 def parse_command(words: Sequence[str]) -> Command:
-    """Recognise a server's command line. Raises ValueError naming what is understood."""
+    """Recognise a server's command line.
+
+    Raises ValueError naming what is understood; UnplannedEngineError, which is one, for an engine without rules.
+    """
     found = unwrapped(words)
     engine_and_words = _engine(list(found.words))
     if engine_and_words is None:
-        shown = " ".join(words[:3]) or "nothing"
-        raise ValueError(
-            f"not a command kvtop can plan: {shown!r} (understood: llama-server …, llama serve …, vllm serve MODEL …, "
-            "python -m vllm.entrypoints.openai.api_server …, mlx_lm.server …, mlx_lm server …, "
-            "python -m mlx_lm.server …)"
-        )
+        engine = _unplanned(words)
+        if engine is not None:
+            raise UnplannedEngineError(f"kvtop has no memory rules for {engine} (it plans {_UNDERSTOOD})")
+        shown = repr(" ".join(words[:3])) if words else "no command was given"
+        raise ValueError(f"not a command kvtop can plan: {shown} (understood: {_UNDERSTOOD})")
     engine, own = engine_and_words
     return Command(engine, tuple(own), found.variables, found.words[0], found.container)
+
+
+def _unplanned(words: Sequence[str]) -> str | None:
+    inner = unwrapped(words).words
+    return unplanned_engine(inner, in_container=bool(inner) and posixpath.basename(inner[0]) in CONTAINER_PROGRAMS)
 
 
 def process_command(argv: Sequence[str]) -> Command | None:

@@ -9,6 +9,8 @@ from dataclasses import replace
 from kvtop.analysis.lint_result import SEVERITIES, LintResult, Suppression
 from kvtop.analysis.linting import lint
 from kvtop.config import environment, load_config
+from kvtop.domain.plan import NoExactRuleError
+from kvtop.flags import suppressions_of
 from kvtop.plan_reading.question import Question, UsageError
 from kvtop.planning.command import parse_command, typed_words
 from kvtop.planning.shell_line import unknown_variables
@@ -25,7 +27,7 @@ would start here, or on the devices of --gpu. A model file that is missing only 
 the rules that need it unasked; nothing is started, and only local files are read.
 
 exit codes: 0 no finding at or above --fail-on; 1 there are some; 2 bad usage;
-3 nothing could be evaluated. A rule that lacks an input is listed as not evaluated
+3 nothing could be evaluated; 4 no rules for this engine. A rule that lacks an input is listed as not evaluated
 and never counts as passed. `kvtop explain RULE` tells what a rule is about.
 
   kvtop lint
@@ -70,8 +72,6 @@ def _script(text: str) -> tuple[str, int]:
 def run(args: argparse.Namespace) -> int:
     """Lint and print. Raises ConfigError."""
     config = load_config(environment(), args.config)
-    from kvtop.watching import suppressions_of  # noqa: PLC0415
-
     suppressions = suppressions_of(config)
     words = args.command[1:] if args.command[:1] == ["--"] else args.command
     if not words and args.gpu:
@@ -82,16 +82,22 @@ def run(args: argparse.Namespace) -> int:
     else:
         try:
             result = _of_command(words, args.gpu, suppressions)
+        except NoExactRuleError as error:
+            return _failed(f"no rules: {error}", exit_codes.NO_RULE)
         except (UsageError, ValueError, OSError) as error:
-            from kvtop.sources.redaction import clean  # noqa: PLC0415
-
-            print(f"kvtop lint: {clean(str(error))}", file=sys.stderr)
-            return exit_codes.USAGE
+            return _failed(str(error), exit_codes.USAGE)
     sys.stdout.write(_shown(args, result))
     sys.stdout.flush()
     if result.at_least(args.fail_on):
         return exit_codes.FINDING
     return exit_codes.OK if result.asked else exit_codes.NOTHING_TO_CHECK
+
+
+def _failed(message: str, code: int) -> int:
+    from kvtop.sources.redaction import clean  # noqa: PLC0415
+
+    print(f"kvtop lint: {clean(message)}", file=sys.stderr)
+    return code
 
 
 def _of_command(words: Sequence[str], gpus: Sequence[str], suppressions: Sequence[Suppression]) -> LintResult:

@@ -11,13 +11,22 @@ from kvtop.domain.plan_answer import PlanAnswer
 from kvtop.plan_reading import Question, UsageError, answer
 from kvtop.planning.command import parse_command, typed_words
 from kvtop.verbs import exit_codes
+from kvtop.verbs.misplaced_options import misplaced_options
+from kvtop.verbs.plan_gate import frontier_gate, gate
 
 _EPILOG = """\
 The command is taken exactly as it would be typed, with this environment and this
-machine's llama.cpp configuration files; only local files are read.
+machine's llama.cpp configuration files; only local files are read. The exit code is
+a gate: kvtop plan -- COMMAND && COMMAND starts nothing that does not fit.
 
-exit codes: 0 planned; 2 bad usage or an unreadable model file; 3 the engine would
-refuse to start (its own words); 4 no exact rule for this model or option.
+Without --gpu and without an accelerator on this machine, llama-server and
+mlx_lm.server are planned for the host and its free memory; vLLM would refuse to
+start (3). With --gpu the host is another machine's and is not judged.
+
+exit codes: 0 it fits; 1 it does not, it fits only at the low end of the estimate
+(--allow-tight lets that pass), or the memory of a device is not known; 2 bad usage
+or an unreadable model file; 3 the engine would refuse to start; 4 no exact rule for
+this engine, model or option.
 
   kvtop plan --gpu 24GiB -- llama-server -m model.gguf -c 32768 -ctk q8_0 -fa on
   kvtop plan --gpu H100 --gpu H100 -- vllm serve ./model --tensor-parallel-size 2
@@ -47,6 +56,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--frontier", action="store_true", help="which contexts fit with which cache types (--json: kvtop.frontier/1)"
     )
+    parser.add_argument(
+        "--allow-tight",
+        action="store_true",
+        help="exit with 0 too where it fits unless the estimate is at its high end",
+    )
     parser.add_argument("--verify", action="store_true", help="hold the plan against llama-fit-params, if installed")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="the server's command line")
 
@@ -69,15 +83,20 @@ def run(args: argparse.Namespace) -> int:
         if args.frontier:
             return _frontier(args, question)
         found = answer(question)
+    except NoExactRuleError as error:
+        # Before ValueError: an engine without rules is both.
+        return _no_plan(args, engine, model, str(error), f"no exact rule: {error}", exit_codes.NO_RULE)
     except (UsageError, ValueError, ModelFileError, OSError) as error:
         return _no_plan(args, engine, model, str(error), str(error), exit_codes.USAGE)
-    except NoExactRuleError as error:
-        return _no_plan(args, engine, model, str(error), f"no exact rule: {error}", exit_codes.NO_RULE)
     if isinstance(found, Refusal):
-        words = f"{found.engine} would refuse to start: {found.message}"
+        hint = misplaced_options(args.parser, question.command.words, found.message)
+        words = f"{found.engine} would refuse to start: {found.message}{hint}"
         return _no_plan(args, engine, model, found.message, words, exit_codes.REFUSED)
     sys.stdout.write(_shown(args, found))
-    return exit_codes.OK
+    code, sentence = gate(found, allow_tight=args.allow_tight)
+    if sentence:
+        print(f"kvtop plan: {sentence}", file=sys.stderr)
+    return code
 
 
 def _frontier(args: argparse.Namespace, question: Question) -> int:
@@ -94,11 +113,13 @@ def _frontier(args: argparse.Namespace, question: Question) -> int:
     if isinstance(opened, Refusal) or isinstance(now, Refusal):
         message = opened.message if isinstance(opened, Refusal) else now.message if isinstance(now, Refusal) else ""
         engine, model = question.command.engine, _model_word(question.command.words)
-        return _no_plan(args, engine, model, message, f"{engine} would refuse to start: {message}", exit_codes.REFUSED)
+        hint = misplaced_options(args.parser, question.command.words, message)
+        sentence = f"{engine} would refuse to start: {message}{hint}"
+        return _no_plan(args, engine, model, message, sentence, exit_codes.REFUSED)
     found = frontier(opened.ground, opened.base, now, opened.trained_tokens or 131072)
     notes = tuple(map(clean, machine.notes))
     sys.stdout.write(frontier_json(found, clean(now.model), notes) if args.json else frontier_text(found, notes))
-    return exit_codes.OK
+    return frontier_gate(found, allow_tight=args.allow_tight)
 
 
 def _question(args: argparse.Namespace) -> Question:
@@ -133,7 +154,8 @@ def _no_plan(
 
         sys.stdout.write(error_text(engine, None if model is None else clean(model), clean(message)))
     if not args.json or code == exit_codes.USAGE:
-        print(f"kvtop plan: {clean(sentence)}", file=sys.stderr)
+        # Engines complain in several lines.
+        print(f"kvtop plan: {clean(' '.join(sentence.split()))}", file=sys.stderr)
     return code
 
 

@@ -101,10 +101,10 @@ def run(args: argparse.Namespace) -> int:
         if isinstance(read, Refusal):
             return _fail(f"llama.cpp would refuse to start: {read.message}", exit_codes.REFUSED)
         return _measure(args, question, read)
-    except (UsageError, ValueError, ModelFileError) as error:
-        return _fail(str(error), exit_codes.USAGE)
     except NoExactRuleError as error:
         return _fail(f"no exact rule: {error}", exit_codes.NO_RULE)
+    except (UsageError, ValueError, ModelFileError) as error:
+        return _fail(str(error), exit_codes.USAGE)
     except (PerplexityError, OSError) as error:
         return _fail(str(error), exit_codes.FAILED)
 

@@ -11,6 +11,7 @@ from kvtop.domain.recommendation import Wish
 from kvtop.plan_reading import Question, UsageError
 from kvtop.planning.command import parse_command, typed_words
 from kvtop.verbs import exit_codes
+from kvtop.verbs.misplaced_options import misplaced_options
 
 DRIVER_BYTES = 600 * 2**20
 """What the driver takes for one process on a CUDA card, at most as measured: left free."""
@@ -73,10 +74,10 @@ def run(args: argparse.Namespace) -> int:
         command = parse_command(words)
         question = Question(command=command, gpu_specs=tuple(args.gpu), environ=dict(os.environ))
         return _recommend(args, question, words)
-    except (UsageError, ValueError, ModelFileError, OSError) as error:
-        return _fail(str(error), exit_codes.USAGE)
     except NoExactRuleError as error:
         return _fail(f"no exact rule: {error}", exit_codes.NO_RULE)
+    except (UsageError, ValueError, ModelFileError, OSError) as error:
+        return _fail(str(error), exit_codes.USAGE)
 
 
 def _with_options_behind(args: argparse.Namespace) -> tuple[argparse.Namespace, list[str]]:
@@ -108,7 +109,8 @@ def _recommend(args: argparse.Namespace, question: Question, words: list[str]) -
     now = opened if isinstance(opened, Refusal) else opened.plan()
     if isinstance(opened, Refusal) or isinstance(now, Refusal):
         message = opened.message if isinstance(opened, Refusal) else now.message if isinstance(now, Refusal) else ""
-        return _fail(f"{question.command.engine} would refuse to start: {message}", exit_codes.REFUSED)
+        hint = misplaced_options(args.parser, question.command.words, message)
+        return _fail(f"{question.command.engine} would refuse to start: {message}{hint}", exit_codes.REFUSED)
     cuda = {device.name for device in machine.devices if device.backend in {"cuda", "rocm"}}
     rooms = {
         name: None if room is None else room - (DRIVER_BYTES if name in cuda else 0)
@@ -147,5 +149,6 @@ def _recommend(args: argparse.Namespace, question: Question, words: list[str]) -
 def _fail(message: str, code: int) -> int:
     from kvtop.sources.redaction import clean  # noqa: PLC0415
 
-    print(f"kvtop recommend: {clean(message)}", file=sys.stderr)
+    # Engines complain in several lines.
+    print(f"kvtop recommend: {clean(' '.join(message.split()))}", file=sys.stderr)
     return code
