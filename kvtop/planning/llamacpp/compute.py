@@ -64,14 +64,16 @@ def estimate(
     layout: Layout,
     *,
     prediction: bool = False,
+    as_projected: bool = False,
 ) -> dict[str, Estimate]:
     """Compute buffers in bytes by device name, "host" included, each with a range meant to hold 95 % of cases.
 
-    `prediction`: of the second context that draft-mtp opens, whose graph is one block.
+    `prediction`: of the second context that draft-mtp opens, whose graph is one block. `as_projected`: the engine's own
+    projection is the value, where it differs from what the server reserves.
     """
-    peaks = buffer_bytes(prepared, context, settings, layout, prediction=prediction)
+    peaks = buffer_bytes(prepared, context, settings, layout, prediction=prediction, as_projected=as_projected)
     projected = peaks
-    if layout.placement.kv_on_host and layout.placement.devices and not context.flash_attention:
+    if not as_projected and layout.placement.kv_on_host and layout.placement.devices and not context.flash_attention:
         # The engine's own projection (`--fit`, llama-fit-params) forgets that it puts attention over a cache in host
         # memory on the CPU (`ggml_backend_sched_reserve_size` resets the assignment first); the server does not.
         projected = buffer_bytes(prepared, context, settings, layout, prediction=prediction, as_projected=True)

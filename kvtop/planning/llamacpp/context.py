@@ -60,12 +60,9 @@ class ContextRequest:
 def request_of(settings: LlamaSettings, hparams: HParams) -> ContextRequest:
     """The target model's context. Automatic slots are four over one unified cache."""
     automatic = settings.parallel is None or settings.parallel < 0
-    parallel = _AUTO_PARALLEL if automatic else settings.parallel or 0
+    parallel = _slots(settings)
     unified = True if automatic else bool(settings.kv_unified)
-    ctx_tokens = settings.ctx_tokens
-    per_slot = settings.kv_unified_per_slot_tokens or 0
-    if per_slot > 0 and ctx_tokens == 0 and settings.fit_ctx_tokens != PINNED_CONTEXT:
-        ctx_tokens = parallel * per_slot
+    ctx_tokens = context_given(settings)
     if ctx_tokens == 0 and settings.fit and not unified and settings.split_mode != "tensor":
         # `--fit` starts from the trained context for every stream; without it all of them share one (common/fit.cpp).
         ctx_tokens = min(hparams.n_ctx_train * sequences_apart(settings), _WORD - 1)
@@ -91,6 +88,19 @@ def request_of(settings: LlamaSettings, hparams: HParams) -> ContextRequest:
         type_v=settings.type_v,
         embeddings=settings.embeddings,
     )
+
+
+def _slots(settings: LlamaSettings) -> int:
+    automatic = settings.parallel is None or settings.parallel < 0
+    return _AUTO_PARALLEL if automatic else settings.parallel or 0
+
+
+def context_given(settings: LlamaSettings) -> int:
+    """`-c`, or what `--kv-unified-per-slot` makes of all slots; 0 where neither was given (tools/server/server.cpp)."""
+    per_slot = settings.kv_unified_per_slot_tokens or 0
+    if per_slot > 0 and settings.ctx_tokens == 0 and settings.fit_ctx_tokens != PINNED_CONTEXT:
+        return _slots(settings) * per_slot
+    return settings.ctx_tokens
 
 
 def sequences_apart(settings: LlamaSettings) -> int:

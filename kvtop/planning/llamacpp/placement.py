@@ -45,7 +45,7 @@ def place(
     """
     if settings.split_mode == "tensor":
         raise NoExactRuleError("kvtop has no memory rule for --split-mode tensor")
-    taking = _participating(settings, devices)
+    taking = participating(settings, devices)
     if isinstance(taking, Refusal):
         return taking
     if settings.split_mode == "row" and taking:
@@ -82,7 +82,8 @@ def place(
     )
 
 
-def _participating(settings: LlamaSettings, devices: tuple[PlanDevice, ...]) -> tuple[PlanDevice, ...] | Refusal:
+def participating(settings: LlamaSettings, devices: tuple[PlanDevice, ...]) -> tuple[PlanDevice, ...] | Refusal:
+    """The devices of the model, in the engine's order, after `--device`, `--split-mode none` and `--main-gpu`."""
     chosen = chosen_devices(settings.devices, devices) if settings.devices else devices
     if isinstance(chosen, Refusal):
         return chosen
@@ -136,7 +137,7 @@ def _split_points(tensor_split: Sequence[float], devices: tuple[PlanDevice, ...]
         known = [amount for amount in free if amount is not None]
         if known and len(known) != len(free):
             raise NoExactRuleError("the split over devices needs the free memory of all of them or of none")
-        shares = [float(amount) for amount in known] or [1.0 for _ in devices]
+        shares = [float(amount) for amount in known] if any(known) else [1.0 for _ in devices]
     total = 0.0
     points: list[float] = []
     for share in shares:

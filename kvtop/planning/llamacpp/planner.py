@@ -68,22 +68,19 @@ def plan(
     prepared = prepare(model) if isinstance(model, GgufHeader) else model
     if settings.draft is not None and draft is None:
         raise NoExactRuleError("the plan needs the header of the draft model")
-    target = _plan_model(prepared, settings, devices)
+    target = plan_model(prepared, settings, devices)
     if isinstance(target, Refusal):
         return target
-    second: ModelPlan | Refusal | None = None
-    if settings.draft is not None and draft is not None:
-        second = _plan_draft(draft, settings, devices, target.context)
-    elif "draft-mtp" in settings.speculative_types:
-        second = _plan_prediction(prepared, settings, target)
+    second = plan_second(target, settings, devices, draft)
     if isinstance(second, Refusal):
         return second
     return _assemble(settings, devices, target, second)
 
 
-def _plan_model(
+def plan_model(
     prepared: PreparedModel, settings: LlamaSettings, devices: tuple[PlanDevice, ...]
 ) -> ModelPlan | Refusal:
+    """The target model with its context, without a draft. Raises as `plan`."""
     hparams = prepared.hparams
     refusal = tensor_split_refusal(hparams, settings, bool(devices) and settings.devices != ("none",))
     if refusal is not None:
@@ -94,6 +91,20 @@ def _plan_model(
         return layout
     embeddings = hparams.n_embd_out if settings.embeddings else 0
     return _plan_context(prepared, request, layout, devices, settings, embeddings)
+
+
+def plan_second(
+    target: ModelPlan,
+    settings: LlamaSettings,
+    devices: tuple[PlanDevice, ...],
+    draft: GgufHeader | PreparedModel | None,
+) -> ModelPlan | Refusal | None:
+    """The draft model, or the second context of draft-mtp; None where there is neither. Raises as `plan`."""
+    if settings.draft is not None and draft is not None:
+        return _plan_draft(draft, settings, devices, target.context)
+    if "draft-mtp" in settings.speculative_types:
+        return _plan_prediction(target.prepared, settings, target)
+    return None
 
 
 def _plan_context(
@@ -175,7 +186,16 @@ def _plan_draft(
     if own is None or unknown:
         raise NoExactRuleError(f"kvtop has no memory rule for a draft model with {', '.join(sorted(unknown))}")
     prepared = prepare(draft) if isinstance(draft, GgufHeader) else draft
-    changed = replace(settings, tensor_overrides=(), cpu_moe=False, cpu_moe_layers=0, cpu_ffn_layers=0)
+    changed = replace(
+        settings,
+        tensor_overrides=own.tensor_overrides,
+        cpu_moe=own.cpu_moe,
+        cpu_moe_layers=own.cpu_moe_layers,
+        cpu_ffn_layers=0,
+        devices=own.devices or settings.devices,
+        # A draft on a device of its own needs no split.
+        split_mode="layer" if len(own.devices) == 1 and own.devices != ("none",) else settings.split_mode,
+    )
     layout = layout_of(prepared, replace(changed, speculative_types=()), devices, own.gpu_layers)
     if isinstance(layout, Refusal):
         return layout
@@ -216,6 +236,19 @@ def _plan_prediction(prepared: PreparedModel, settings: LlamaSettings, target: M
     return ModelPlan(prepared, context, own, caches, nothing, parts, layout.prediction_caches, output_bytes)
 
 
+def compute_of(
+    found: ModelPlan, settings: LlamaSettings, *, is_second: bool = False, as_projected: bool = False
+) -> dict[str, Estimate]:
+    """Compute buffers by device name. `is_second`: of the draft model, or of the second context of draft-mtp.
+
+    `as_projected`: what the engine's own measuring (`--fit`, llama-fit-params) says of them.
+    """
+    prediction = is_second and settings.draft is None
+    return estimate(
+        found.prepared, found.context, settings, found.layout, prediction=prediction, as_projected=as_projected
+    )
+
+
 def _assemble(
     settings: LlamaSettings,
     devices: tuple[PlanDevice, ...],
@@ -223,19 +256,9 @@ def _assemble(
     second: ModelPlan | None,
 ) -> MemoryPlan:
     both = [target] if second is None else [target, second]
-    buffers = [estimate(target.prepared, target.context, settings, target.layout)]
+    buffers = [compute_of(target, settings)]
     if second is not None:
-        own = replace(settings, tensor_overrides=(), cpu_moe=False, cpu_moe_layers=0, cpu_ffn_layers=0)
-        prediction = second.prepared is target.prepared and settings.draft is None
-        buffers.append(
-            estimate(
-                second.prepared,
-                second.context,
-                settings if prediction else own,
-                second.layout,
-                prediction=prediction,
-            )
-        )
+        buffers.append(compute_of(second, settings, is_second=True))
     by_device = []
     for name in (*(device.name for device in devices), HOST):
         by_device.append(

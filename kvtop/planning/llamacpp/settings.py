@@ -17,6 +17,11 @@ class DraftSettings:
     type_k: CacheType = "f16"
     type_v: CacheType = "f16"
     gpu_layers: int | None = None
+    devices: tuple[str, ...] = ()
+    """`-devd`; empty takes those of the target model, ("none",) takes no accelerator."""
+    tensor_overrides: tuple[tuple[str, str], ...] = ()
+    cpu_moe: bool = False
+    cpu_moe_layers: int = 0
 
 
 @dataclass(frozen=True, slots=True)

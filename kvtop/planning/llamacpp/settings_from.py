@@ -2,6 +2,7 @@
 
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import Refusal
+from kvtop.planning.llamacpp.context import PINNED_CONTEXT
 from kvtop.planning.llamacpp.option_values import real, split_list, whole
 from kvtop.planning.llamacpp.overrides import csv_fields
 from kvtop.planning.llamacpp.settings import DraftSettings, LlamaSettings
@@ -25,6 +26,9 @@ def settings_of(options: LaunchOptions) -> LlamaSettings | Refusal:
     if isinstance(overrides, Refusal):
         return overrides
     gpu_layers = _layers(value("gpu-layers"))
+    draft = _draft(options)
+    if isinstance(draft, Refusal):
+        return draft
     return LlamaSettings(
         model_path=value("model"),
         ctx_tokens=_integer(value("ctx-size")) or 0,
@@ -48,8 +52,7 @@ def settings_of(options: LaunchOptions) -> LlamaSettings | Refusal:
         cpu_ffn_layers=_integer(value("n-cpu-ffn")) or 0,
         fit=value("fit") != "off",
         fit_target_bytes=fit_target,
-        # An explicit `-c 0` asks for the whole trained context and forbids `--fit` to shrink it (common/arg.cpp).
-        fit_ctx_tokens=2**32 - 1 if value("ctx-size") == "0" else _integer(value("fit-ctx")) or 4096,
+        fit_ctx_tokens=_fit_context(options),
         embeddings=_switch(value("embedding")) or _switch(value("rerank")) or False,
         is_pooled=value("pooling") not in {None, "none"},
         repack=_switch(value("repack")) is not False,
@@ -61,7 +64,7 @@ def settings_of(options: LaunchOptions) -> LlamaSettings | Refusal:
         draft_max_tokens=_integer(value("spec-draft-n-max")) or 3,
         draft_type_k=value("spec-draft-type-k") or "f16",
         draft_type_v=value("spec-draft-type-v") or "f16",
-        draft=_draft(options),
+        draft=draft,
         mmproj_path=value("mmproj"),
         mmproj_offload=_switch(value("mmproj-offload")) is not False,
         mmproj_device=value("mmproj-device"),
@@ -70,15 +73,32 @@ def settings_of(options: LaunchOptions) -> LlamaSettings | Refusal:
     )
 
 
-def _draft(options: LaunchOptions) -> DraftSettings | None:
+def _fit_context(options: LaunchOptions) -> int:
+    """`--fit-ctx`. A `-c 0` behind it forbids to shrink the context: of the two, the later counts (common/arg.cpp)."""
+    order = [option.name for option in options.options if option.name in {"ctx-size", "fit-ctx"}]
+    if options.value("ctx-size") == "0" and order[-1] == "ctx-size":
+        return PINNED_CONTEXT
+    least = _integer(options.value("fit-ctx"))
+    return 4096 if least is None else least % 2**32
+
+
+def _draft(options: LaunchOptions) -> DraftSettings | Refusal | None:
     path = options.value("spec-draft-model")
     if path is None:
         return None
+    overrides = _overrides(options.value("spec-draft-override-tensor"))
+    if isinstance(overrides, Refusal):
+        return overrides
+    devices = options.value("spec-draft-device")
     return DraftSettings(
         model_path=path,
         type_k=options.value("spec-draft-type-k") or "f16",
         type_v=options.value("spec-draft-type-v") or "f16",
         gpu_layers=_layers(options.value("spec-draft-ngl")),
+        devices=() if devices is None else tuple(devices.split(",")),
+        tensor_overrides=overrides,
+        cpu_moe=_switch(options.value("spec-draft-cpu-moe")) or False,
+        cpu_moe_layers=_integer(options.value("spec-draft-n-cpu-moe")) or 0,
     )
 
 

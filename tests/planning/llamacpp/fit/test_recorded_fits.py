@@ -1,0 +1,117 @@
+"""Every recorded answer of `--fit`: the context, the layers, the split and the overrides that b11434 itself chose."""
+
+import gzip
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from kvtop.domain.plan import MemoryPlan, PlanDevice, Refusal
+from kvtop.planning.llamacpp.fit.answer import FitAnswer
+from kvtop.planning.llamacpp.fit.fitted import fit
+from kvtop.planning.llamacpp.fit.measuring import settings_with
+from kvtop.planning.llamacpp.options import parse_llama_server, settings_of
+from kvtop.planning.llamacpp.planner import plan
+from kvtop.planning.llamacpp.prepared import PreparedModel, prepare
+from kvtop.planning.llamacpp.settings import LlamaSettings
+
+_MIB = 2**20
+_RECORDED: dict[str, Any] = json.loads(
+    gzip.decompress((Path(__file__).parents[3] / "fixtures" / "fit" / "b11434.json.gz").read_bytes())
+)
+_OFF_BY_A_LITTLE = {
+    "deepseek-v2-lite/fit-015": "the estimate of compute is 40 MiB too high",
+    "deepseek-v2-lite/fit-026": "the estimate of compute is 24 MiB too high",
+    "qwen3-30b-a3b/fit-047": "the estimate of compute is 36 MiB too high",
+    "qwen3.5-9b/fit-033": "the estimate of compute is too low",
+}
+_CASES = [
+    pytest.param(
+        case,
+        id=case["id"],
+        marks=pytest.mark.xfail(strict=True, reason=_OFF_BY_A_LITTLE[case["id"]])
+        if case["id"] in _OFF_BY_A_LITTLE
+        else (),
+    )
+    for case in _RECORDED["cases"]
+    if case["expected"]["status"] != "off"
+]
+
+
+@pytest.fixture(scope="module")
+def models(oracle: SimpleNamespace) -> dict[str, PreparedModel]:
+    return {name: prepare(header) for name, header in oracle.headers.items()}
+
+
+def _question(
+    case: dict[str, Any], models: dict[str, PreparedModel]
+) -> tuple[LlamaSettings, tuple[PlanDevice, ...], PreparedModel | None]:
+    drafts = [word[7:-1] for word in case["flags"] if word.startswith("{MODEL:")]
+    words = ["draft.gguf" if word.startswith("{MODEL:") else word for word in case["flags"]]
+    settings = settings_of(parse_llama_server(["-m", "model.gguf", *words], {}, []))
+    assert isinstance(settings, LlamaSettings)
+    devices = tuple(
+        PlanDevice(f"gpu{index}", total * _MIB, free * _MIB) for index, (total, free) in enumerate(case["devices"])
+    )
+    return settings, devices, models[drafts[0]] if drafts else None
+
+
+def _without_end(split: tuple[float, ...]) -> list[float]:
+    """The recording stops at the last device that has layers."""
+    used = [index for index, share in enumerate(split) if share]
+    return list(split[: used[-1] + 1]) if used else []
+
+
+@pytest.mark.parametrize("case", _CASES)
+def test_the_answer_of_the_engine(case: dict[str, Any], models: dict[str, PreparedModel]) -> None:
+    settings, devices, draft = _question(case, models)
+    expected = case["expected"]
+    model = models[case["model"]]
+    found = fit(model, settings, devices, draft, host_total_bytes=_RECORDED["host_total_bytes"])
+    assert isinstance(found, FitAnswer)
+    chosen = found.parameters
+    assert found.status.value == expected["status"]
+    if "message" in expected:
+        assert expected["message"] == f"{found.message}, abort"
+    assert (chosen.n_ctx, chosen.gpu_layers) == (expected["chosen_c"], expected["n_gpu_layers"])
+    assert _without_end(chosen.tensor_split) == expected["tensor_split"]
+    assert [list(override) for override in chosen.overrides] == expected["overrides"]
+    if not expected["starts"] or settings.split_mode == "tensor":
+        return
+    planned = plan(model, settings_with(settings, chosen), devices, draft)
+    assert isinstance(planned, MemoryPlan)
+    assert planned.context is not None
+    assert (planned.context.n_ctx, planned.context.n_ctx_seq) == (expected["n_ctx"], expected["n_ctx_seq"])
+    _assert_bytes(planned, expected, settings, devices)
+
+
+def _assert_bytes(
+    planned: MemoryPlan, expected: dict[str, Any], settings: LlamaSettings, devices: tuple[PlanDevice, ...]
+) -> None:
+    """Weights and caches to the byte, whatever the order that `--device` puts the cards in."""
+    weights = dict.fromkeys((part.name for part in planned.devices), 0)
+    caches = dict(weights)
+    for source in ("by_device", "draft_by_device"):
+        order = _order(settings, devices, is_draft=source == "draft_by_device")
+        for name, amounts in expected.get(source, {}).items():
+            weights[order[name]] += amounts["weights"]
+            caches[order[name]] += amounts["kv"]
+    assert {part.name: part.weights_bytes for part in planned.devices} == weights
+    assert {part.name: (part.kv_cache_bytes or 0) + part.recurrent_state_bytes for part in planned.devices} == caches
+
+
+def _order(settings: LlamaSettings, devices: tuple[PlanDevice, ...], *, is_draft: bool) -> dict[str, str]:
+    """The recording counts the devices of a model; here they keep their names."""
+    chosen = settings.draft.devices if is_draft and settings.draft and settings.draft.devices else settings.devices
+    named = [name.replace("CUDA", "gpu") for name in chosen] or [device.name for device in devices]
+    if settings.split_mode == "none":
+        named = [named[settings.main_gpu]]
+    return {f"gpu{index}": name for index, name in enumerate(named)} | {"host": "host", "CPU_REPACK": "host"}
+
+
+def test_a_row_split_cannot_be_measured_and_does_not_start(models: dict[str, PreparedModel]) -> None:
+    case = next(case for case in _RECORDED["cases"] if case["expected"]["status"] == "error")
+    settings, devices, _ = _question(case, models)
+    assert isinstance(plan(models[case["model"]], settings, devices), Refusal)
