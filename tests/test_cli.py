@@ -10,11 +10,11 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from kvtop.app.frames import config_of, one_frame
 from kvtop.cli import _parser, main
 from kvtop.config import DEFAULT_TEXT
 from kvtop.sources.demo import SCENARIOS
-from kvtop.views.export.formats import render
-from kvtop.watching import config_of, one_frame
+from kvtop.views.export.snapshot.formats import render
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -92,7 +92,7 @@ def test_dashboard_without_a_terminal_is_one_plain_sentence() -> None:
 def test_snapshot_never_imports_the_dashboard() -> None:
     command = [sys.executable, "-X", "importtime", "-m", "kvtop", "snapshot", "--demo"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=True)
-    assert "kvtop.watching" in done.stderr
+    assert "kvtop.app.frames" in done.stderr
     assert "textual" not in done.stderr
     assert "pydantic" not in done.stderr
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from kvtop.analysis.analyse import History, analyse
-from kvtop.analysis.comparable import host_state
+from kvtop.analysis.diff.comparable import host_state
 from kvtop.sources.demo import SCENARIOS
 from kvtop.sources.recordings.encoding import Info
+from kvtop.sources.recordings.snapshot_file import read_snapshot
 from kvtop.sources.recordings.writer import RecordingWriter
-from kvtop.sources.snapshot_file import read_snapshot
-from kvtop.views.export.snapshot_json import snapshot_text
+from kvtop.views.export.snapshot.as_json import snapshot_text
 
 
 def diff(*words: str) -> subprocess.CompletedProcess[str]:

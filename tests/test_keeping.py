@@ -6,11 +6,12 @@ import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from kvtop.app.capture import Keeper
+from kvtop.app.frames import last_frame
 from kvtop.domain.sample import Sample
-from kvtop.keeping import Keeper
 from kvtop.sources.demo import EPOCH, SCENARIOS
 from kvtop.sources.recordings.reader import Recording
-from kvtop.watching import last_frame
+from kvtop.views.export.snapshot.formats import render
 
 
 async def seconds(count: int) -> AsyncIterator[Sample]:
@@ -19,7 +20,7 @@ async def seconds(count: int) -> AsyncIterator[Sample]:
 
 
 async def test_a_recording_has_the_samples_between_start_and_end(tmp_path: Path) -> None:
-    keeper = Keeper(tmp_path, 1.0)
+    keeper = Keeper(tmp_path, 1.0, render)
     passed = 0
     async for _ in keeper.watched(lambda: seconds(40))():
         passed += 1
@@ -37,7 +38,7 @@ async def test_a_recording_has_the_samples_between_start_and_end(tmp_path: Path)
 
 
 async def test_a_full_disk_ends_the_recording_and_not_the_dashboard(tmp_path: Path) -> None:
-    keeper = Keeper(tmp_path, 1.0)
+    keeper = Keeper(tmp_path, 1.0, render)
     keeper.toggle_recording()
     path = keeper.path
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -57,11 +58,11 @@ async def test_a_full_disk_ends_the_recording_and_not_the_dashboard(tmp_path: Pa
 
 def test_a_snapshot_is_three_files_or_a_sentence(tmp_path: Path) -> None:
     frame = last_frame([SCENARIOS[0].at(8.0)])
-    said = Keeper(tmp_path, 1.0).save_snapshot(frame)
+    said = Keeper(tmp_path, 1.0, render).save_snapshot(frame)
     assert said.startswith(f"snapshot in {tmp_path}")
     files = {path.suffix: path for path in tmp_path.iterdir()}
     assert set(files) == {".json", ".md", ".svg"}
     assert json.loads(files[".json"].read_text(encoding="utf-8"))["host"] == "workstation"
     missing = tmp_path / "none"
-    assert Keeper(missing, 1.0).save_snapshot(frame) == f"no snapshot: {missing}: No such file or directory"
-    assert "no recording" in Keeper(missing, 1.0).toggle_recording()
+    assert Keeper(missing, 1.0, render).save_snapshot(frame) == f"no snapshot: {missing}: No such file or directory"
+    assert "no recording" in Keeper(missing, 1.0, render).toggle_recording()

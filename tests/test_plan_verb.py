@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from kvtop.cli import main
+from kvtop.domain.answers.plan_answer import PlanAnswer, room_of
 from kvtop.domain.plan import DevicePlan, Estimate, MemoryPlan
-from kvtop.domain.plan_answer import PlanAnswer, room_of
 from kvtop.verbs.plan_gate import gate
 
 BYTES_PER_TOKEN = 2 * 2 * 2 * 16 * 2  # layers, K and V, heads, head length, f16

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from tiny_gguf import write_tiny_gguf
 
+from kvtop.app.plan.own_evidence import evidence_path
 from kvtop.cli import main
-from kvtop.plan_reading.own_evidence import evidence_path
 from kvtop.planning.llamacpp.perplexity import Comparison, chunks_done, rotation_of
 
 FIXTURES = Path(__file__).parent / "fixtures" / "llama_perplexity"

@@ -12,7 +12,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from kvtop.replaying import moment
+from kvtop.app.replay import moment
 from kvtop.sources.demo import EPOCH, SCENARIOS
 from kvtop.sources.recordings.encoding import Info
 from kvtop.sources.recordings.reader import Recording

@@ -5,14 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from kvtop.analysis.analyse import History, analyse
-from kvtop.replay_controls import ReplayControls
-from kvtop.replaying import replayed
+from kvtop.app.replay import replayed
+from kvtop.app.replay_player import ReplayControls
 from kvtop.sources.demo import scenario
 from kvtop.sources.recordings.encoding import Info
 from kvtop.sources.recordings.player import Player
 from kvtop.sources.recordings.reader import Recording
 from kvtop.sources.recordings.writer import RecordingWriter
-from kvtop.views.tui.player import Player as WhatTheScreenNeeds
+from kvtop.views.tui.state.player import Player as WhatTheScreenNeeds
 
 
 def controls_of(tmp_path: Path) -> tuple[ReplayControls, Player]:

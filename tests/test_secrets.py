@@ -25,7 +25,7 @@ from pathlib import Path
 import pytest
 
 from kvtop.sources.recordings.reader import Recording
-from kvtop.views.export.formats import FORMATS
+from kvtop.views.export.snapshot.formats import FORMATS
 
 HERE = Path(__file__).parent
 KVTOP = [sys.executable, "-m", "kvtop"]

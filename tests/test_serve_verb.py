@@ -19,7 +19,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from kvtop.verbs.guarded_server import is_loopback
+from kvtop.app.authenticated_server import is_loopback
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 

@@ -14,7 +14,7 @@ from termios import TIOCSWINSZ
 
 import pytest
 
-from kvtop.views.tui.terminal_kind import TerminalKind, terminal_kind
+from kvtop.views.tui.terminal.kind import TerminalKind, terminal_kind
 
 PATIENCE_SECONDS = 90.0
 COLOUR = re.compile(rb"\x1b\[(?:\d+;)*(?:3[0-8]|4[0-8]|9\d|10\d)(?:;\d+)*m")

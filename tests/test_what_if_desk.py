@@ -6,13 +6,13 @@ import time
 import pytest
 
 from kvtop.analysis.analyse import History, analyse
+from kvtop.app.what_if_session import LiveDesk
+from kvtop.domain.answers.plan_answer import Fit
+from kvtop.domain.answers.what_if import WhatIfAnswer
 from kvtop.domain.plan import MemoryPlan, Refusal
-from kvtop.domain.plan_answer import Fit
-from kvtop.domain.what_if import WhatIfAnswer
-from kvtop.planning.any_engine import plan_launch
-from kvtop.planning.moves import Dial
+from kvtop.planning.adjustments import Dial
+from kvtop.planning.registry import plan_launch
 from kvtop.sources.demo import SCENARIOS, Scenario
-from kvtop.what_if_desk import LiveDesk
 
 
 def scenario_named(name: str) -> Scenario:

@@ -2,23 +2,23 @@
 
 from dataclasses import dataclass, field
 
-from kvtop.analysis.attribution import CacheUse, cache_use, split_on
-from kvtop.analysis.cache_view import cache_view
-from kvtop.analysis.calibration import Calibrations
-from kvtop.analysis.device_views import device_views
-from kvtop.analysis.disagreements import disagreements
+from kvtop.analysis.attribution.attributed_parts import present_parts
+from kvtop.analysis.attribution.calibration import Calibrations
+from kvtop.analysis.attribution.device_assignment import Whereabouts, whereabouts
+from kvtop.analysis.attribution.device_views import device_views
+from kvtop.analysis.attribution.disagreements import disagreements
+from kvtop.analysis.attribution.mlx_counters import MLX, divided, on_its_card
+from kvtop.analysis.attribution.observation import Measured
+from kvtop.analysis.attribution.segments import Parts, merged, pool_used_bytes, reported_parts
+from kvtop.analysis.attribution.splits import CacheUse, cache_use, split_on
 from kvtop.analysis.facts import facts
-from kvtop.analysis.finding_memory import FindingMemory
-from kvtop.analysis.growth import Watched, held_memory, held_tokens, memory_to_full, time_to_full
-from kvtop.analysis.live_plan import PlanMemory, live_plan
-from kvtop.analysis.measured import Measured
-from kvtop.analysis.mlx_counters import MLX, divided, on_its_card
-from kvtop.analysis.placement import VISIBLE_DEVICES, Placed, placed
-from kvtop.analysis.present_parts import present_parts
-from kvtop.analysis.rates import generated_per_second, prompt_per_second
-from kvtop.analysis.segments import Parts, merged, pool_used_bytes, reported_parts
-from kvtop.analysis.verdict import verdict
-from kvtop.analysis.whereabouts import Whereabouts, whereabouts
+from kvtop.analysis.lint.finding_memory import FindingMemory
+from kvtop.analysis.planned.live_plan import PlanMemory, live_plan
+from kvtop.analysis.planned.placement import VISIBLE_DEVICES, Placed, placed
+from kvtop.analysis.usage.cache_view import cache_view
+from kvtop.analysis.usage.growth import Watched, held_memory, held_tokens, memory_to_full, time_to_full
+from kvtop.analysis.usage.rates import generated_per_second, prompt_per_second
+from kvtop.analysis.usage.verdict import verdict
 from kvtop.domain.engine_report import MemoryReport
 from kvtop.domain.figure import UNKNOWN
 from kvtop.domain.frame import Frame, ServerView, Split
@@ -91,7 +91,7 @@ def _server_view(history: History, reading: ServerReading, sample: Sample, proce
     )
     before = history.readings.get(reading.id)
     # The rules are half of what there is to import, and a host without servers needs none.
-    from kvtop.analysis.live_findings import with_findings  # noqa: PLC0415
+    from kvtop.analysis.lint.live_findings import with_findings  # noqa: PLC0415
 
     return with_findings(history.findings, history.plans, view, before, sample, on.plan_devices)
 

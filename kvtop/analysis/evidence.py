@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from importlib.resources import files
 
-from kvtop.domain.evidence import Evidence, Match, Measurement, Tier
+from kvtop.domain.answers.evidence import Evidence, Match, Measurement, Tier
 
 METRICS = (
     "kl_divergence",

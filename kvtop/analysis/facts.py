@@ -1,6 +1,6 @@
 """Everything known of a server, each with the place where it was learnt."""
 
-from kvtop.analysis.mlx_counters import MLX
+from kvtop.analysis.attribution.mlx_counters import MLX
 from kvtop.domain.frame import Fact, KvCacheView, Split
 from kvtop.domain.launch import Origin
 from kvtop.domain.plan import MemoryPlan

@@ -18,7 +18,7 @@ _FROM_QUOTE_TO_QUOTE = re.compile(r"['\"].*['\"]", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`kind` is the exception's type. `places` are "kvtop/sources/http.py:64 in get", the innermost last.
+    """`kind` is the exception's type. `places` are "kvtop/sources/endpoints/http.py:64 in get", the innermost last.
 
     `message` is what the interpreter says of it, without the values that it quotes; "" where Python code wrote it: that
     may hold anything, and its place says what it is. `causes` are the exceptions that led to it, the nearest first.
@@ -31,7 +31,7 @@ class Fault:
 
     @property
     def title(self) -> str:
-        """The fault in one line: "ValueError at kvtop/sources/http.py:64"."""
+        """The fault in one line: "ValueError at kvtop/sources/endpoints/http.py:64"."""
         return f"{self.kind} at {self.places[-1].partition(' in ')[0]}" if self.places else self.kind
 
     @property

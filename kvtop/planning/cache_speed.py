@@ -1,10 +1,10 @@
 """One question for every engine: what do these launch options' cache types do to speed?"""
 
-from kvtop.domain.cache_speed import CacheSpeed, Speed
+from kvtop.domain.answers.cache_speed import CacheSpeed, Speed
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import MemoryPlan, PlanDevice
-from kvtop.planning.llamacpp.hparams import HParams
 from kvtop.planning.llamacpp.kernel_pairs import Attending, pair_speed
+from kvtop.planning.llamacpp.model.hparams import HParams
 
 _VLLM = "vLLM 0.32.0, v1/attention/backends"
 _VLLM_PLAIN = frozenset({"auto", "float16", "bfloat16"})

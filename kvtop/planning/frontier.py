@@ -6,12 +6,12 @@ sequence x bits of the cache.
 
 from collections.abc import Callable, Sequence
 
-from kvtop.domain.frontier import Cell, Frontier, Row
+from kvtop.domain.answers.frontier import Cell, Frontier, Row
+from kvtop.domain.answers.plan_answer import Fit
+from kvtop.domain.answers.what_if import Comparison, WhatIf
 from kvtop.domain.plan import MemoryPlan, Refusal
-from kvtop.domain.plan_answer import Fit
-from kvtop.domain.what_if import Comparison, WhatIf
+from kvtop.planning.adjustments.defaults import settled
 from kvtop.planning.bisection import largest
-from kvtop.planning.moves.defaults import settled
 from kvtop.planning.what_if import Ground, compare, replace_length
 
 PAIRS = (

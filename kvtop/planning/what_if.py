@@ -7,12 +7,12 @@ and added to both sides.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from kvtop.domain.answers.what_if import Comparison, DeviceChange, SegmentChange, WhatIf
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.plan import DevicePlan, Estimate, MemoryPlan, NoExactRuleError, PlanDevice, Refusal
-from kvtop.domain.what_if import Comparison, DeviceChange, SegmentChange, WhatIf
-from kvtop.planning.any_engine import PlannableModel, plan_launch
-from kvtop.planning.llamacpp.prepared import PreparedModel
-from kvtop.planning.vllm.settings import DEFAULT_UTILIZATION
+from kvtop.planning.llamacpp.model.prepared import PreparedModel
+from kvtop.planning.registry import PlannableModel, plan_launch
+from kvtop.planning.vllm.options.settings import DEFAULT_UTILIZATION
 
 UTILIZATION = "gpu-memory-utilization"
 _SEGMENTS = ("weights", "kv_cache", "recurrent_state", "compute", "output")

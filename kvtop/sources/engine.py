@@ -7,7 +7,7 @@ from typing import Protocol
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.process import Process
 from kvtop.domain.server import ServerReading
-from kvtop.sources.http import Reply
+from kvtop.sources.endpoints.http import Reply
 
 
 @dataclass(frozen=True, slots=True)

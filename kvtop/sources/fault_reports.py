@@ -12,7 +12,7 @@ from pathlib import Path
 from kvtop import __version__
 from kvtop.domain.fault import Fault, fault_of
 from kvtop.domain.sample import Failure
-from kvtop.sources.private_directory import private_directory
+from kvtop.io.private_directory import private_directory
 
 REPORTS_KEPT = 20
 """Older reports are removed: a fault that comes with every tick is one file, and a folder must not grow for ever."""

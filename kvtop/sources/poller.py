@@ -11,23 +11,23 @@ from kvtop.domain.engine_report import MemoryReport
 from kvtop.domain.model_file import ModelFile
 from kvtop.domain.sample import Failure, Sample
 from kvtop.domain.server import ServerReading, ServerState
-from kvtop.sources.daemon_thread import in_daemon_thread
+from kvtop.io.daemon_thread import in_daemon_thread
 from kvtop.sources.devices import BACKENDS
 from kvtop.sources.devices.device_thread import DeviceReader
 from kvtop.sources.devices.makers import accelerator_makers, unseen_makers
+from kvtop.sources.endpoints.http import HttpClient
+from kvtop.sources.endpoints.watched_server import WatchedServer
 from kvtop.sources.engines import engine_of_process, llamacpp
 from kvtop.sources.fault_reports import contained
-from kvtop.sources.foreign import foreign_failures, foreign_processes
-from kvtop.sources.http import HttpClient
-from kvtop.sources.live_models import LiveModels, ModelRequest
 from kvtop.sources.live_servers import LiveServers, is_loopback
-from kvtop.sources.mlx_reports import MlxReport, mlx_report, with_report
-from kvtop.sources.model_requests import model_requests
-from kvtop.sources.ollama_models import OllamaModels
-from kvtop.sources.processes import FoundProcess, ProcessTable
-from kvtop.sources.sealing import sealed
-from kvtop.sources.server_logs import ServerLogs
-from kvtop.sources.watched_server import WatchedServer
+from kvtop.sources.models.live_models import LiveModels, ModelRequest
+from kvtop.sources.models.model_requests import model_requests
+from kvtop.sources.models.ollama_models import OllamaModels
+from kvtop.sources.processes.discovery import FoundProcess, ProcessTable
+from kvtop.sources.processes.foreign import foreign_failures, foreign_processes
+from kvtop.sources.redaction.sanitize import sealed
+from kvtop.sources.server_files.mlx_reports import MlxReport, mlx_report, with_report
+from kvtop.sources.server_files.server_logs import ServerLogs
 
 PATIENCE_SECONDS = 12.0
 """How much longer than its deadline a single look waits for processes: without them it shows nothing at all."""

@@ -39,6 +39,6 @@ def _lines(table: Mapping[str, object]) -> list[str]:
 
 
 def _value(value: object) -> str:
-    from kvtop.sources.redaction import clean  # noqa: PLC0415  a URL may carry a password
+    from kvtop.sources.redaction.redact import clean  # noqa: PLC0415  a URL may carry a password
 
     return json.dumps(clean(value) if isinstance(value, str) else value, ensure_ascii=False)

@@ -11,21 +11,22 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from kvtop.app.flags import config_of, warn
 from kvtop.config import Config, ConfigError, config_directory, config_file, environment
 from kvtop.domain.frame import Frame
-from kvtop.flags import config_of, warn
 from kvtop.text import bytes_text, visible
 from kvtop.verbs import exit_codes
-from kvtop.views.plain_lines import plain_lines
+from kvtop.views.export.snapshot.formats import render
+from kvtop.views.text.plain_lines import plain_lines
 from kvtop.views.tui.app import PALETTE_THEME, KvtopApp
 from kvtop.views.tui.keys import check_keymap
-from kvtop.views.tui.player import Player
-from kvtop.views.tui.terminal_kind import TerminalKind, tell_of_colours, terminal_kind
-from kvtop.views.tui.terminal_size import forget_exported_size
+from kvtop.views.tui.state.player import Player
+from kvtop.views.tui.terminal.kind import TerminalKind, tell_of_colours, terminal_kind
+from kvtop.views.tui.terminal.size import forget_exported_size
 
 if TYPE_CHECKING:
-    from kvtop.keeping import Keeper
-    from kvtop.what_if_desk import LiveDesk
+    from kvtop.app.capture import Keeper
+    from kvtop.app.what_if_session import LiveDesk
 
 
 READING_SECONDS = 4.0
@@ -36,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     """Draw until the person leaves. Never returns to a thread that hangs inside a driver."""
     config = config_of(args)
     if args.accessible:
-        from kvtop.watching import frames, samples_of  # noqa: PLC0415  see _Late
+        from kvtop.app.frames import frames, samples_of  # noqa: PLC0415  see _Late
 
         return _speak(frames(samples_of(args, config)))
     # Textual draws on stderr; without a terminal there it would write escape codes into somebody's log.
@@ -83,12 +84,12 @@ class _Late:
             yield frame
 
     def _wired(self) -> Callable[[], AsyncIterator[Frame]]:
-        from kvtop.keeping import Keeper  # noqa: PLC0415
-        from kvtop.watching import frames, samples_of, suppressions_of  # noqa: PLC0415
-        from kvtop.what_if_desk import LiveDesk  # noqa: PLC0415
+        from kvtop.app.capture import Keeper  # noqa: PLC0415
+        from kvtop.app.frames import frames, samples_of, suppressions_of  # noqa: PLC0415
+        from kvtop.app.what_if_session import LiveDesk  # noqa: PLC0415
 
         assert self.app is not None, "the app runs before anybody asks for frames"
-        self.keeper = self.app.keeper = Keeper(Path.cwd(), self._config.interval_seconds)
+        self.keeper = self.app.keeper = Keeper(Path.cwd(), self._config.interval_seconds, render)
         self.keeper.tell = self.app.say
         desk = self.app.desk = LiveDesk(environment())
         samples = self.keeper.watched(samples_of(self._args, self._config))
@@ -184,7 +185,7 @@ def _leave(status: int, keeper: "Keeper | None") -> NoReturn:
 
 def _nothing_to_watch(args: argparse.Namespace, config: Config) -> bool:
     """Look once; where no server is, say what was probed and give a person time to read it."""
-    from kvtop.watching import one_frame  # noqa: PLC0415  see _Late
+    from kvtop.app.frames import one_frame  # noqa: PLC0415  see _Late
 
     frame = one_frame(args, config)
     if frame.servers:

@@ -4,14 +4,14 @@ import argparse
 import os
 import sys
 
-from kvtop.analysis.comparison import compare
+from kvtop.analysis.diff.compare import compare
+from kvtop.app.diff_sides import RefusedError, Side, planned_side, side_of
+from kvtop.app.plan.request import UsageError
 from kvtop.config import ConfigError
-from kvtop.diffing import RefusedError, Side, planned_side, side_of
 from kvtop.domain.model_file import ModelFileError
 from kvtop.domain.plan import NoExactRuleError
-from kvtop.plan_reading.question import UsageError
-from kvtop.sources.redaction import clean
-from kvtop.sources.snapshot_file import SnapshotFileError
+from kvtop.sources.recordings.snapshot_file import SnapshotFileError
+from kvtop.sources.redaction.redact import clean
 from kvtop.verbs import exit_codes
 from kvtop.verbs.watched import add_watching
 
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
 
         sys.stdout.write(diff_json(comparison))
     else:
-        from kvtop.views.export.diff_text import diff_text  # noqa: PLC0415
+        from kvtop.views.text.diff_text import diff_text  # noqa: PLC0415
 
         sys.stdout.write(diff_text(comparison))
     sys.stdout.flush()

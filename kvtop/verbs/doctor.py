@@ -28,13 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the checkup. Returns never: the exit code of the module's help is that of the process."""
-    from kvtop.analysis.checkup import checkup  # noqa: PLC0415
-    from kvtop.domain.checkup import Surroundings  # noqa: PLC0415
+    from kvtop.analysis.doctor import checkup  # noqa: PLC0415
+    from kvtop.app.frames import config_of, first_samples  # noqa: PLC0415
+    from kvtop.domain.answers.checkup import Surroundings  # noqa: PLC0415
     from kvtop.sources.devices import BACKENDS  # noqa: PLC0415
     from kvtop.sources.devices.makers import accelerator_makers  # noqa: PLC0415
     from kvtop.sources.engines import ENGINES  # noqa: PLC0415
-    from kvtop.views.export.checkup_text import checkup_json, checkup_text  # noqa: PLC0415
-    from kvtop.watching import config_of, first_samples  # noqa: PLC0415
+    from kvtop.views.text.checkup_text import checkup_json, checkup_text  # noqa: PLC0415
 
     config = config_of(args)
     sample = first_samples(args, config)[-1]

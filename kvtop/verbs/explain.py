@@ -13,8 +13,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the page of a rule, or the list."""
-    from kvtop.analysis.linting import find_rule  # noqa: PLC0415  the rules, only for this verb
-    from kvtop.analysis.rules import RULES  # noqa: PLC0415
+    from kvtop.analysis.lint.linting import find_rule  # noqa: PLC0415  the rules, only for this verb
+    from kvtop.analysis.lint.rules import RULES  # noqa: PLC0415
     from kvtop.verbs.rule_pages import page  # noqa: PLC0415
 
     if args.rule is None:

@@ -13,15 +13,15 @@ from pathlib import Path
 
 from kvtop import __version__
 from kvtop.analysis.analyse import History, analyse
+from kvtop.app.frames import config_of, timed_samples, warn
 from kvtop.config import Config, ConfigError
 from kvtop.domain.frame import Frame
-from kvtop.sources.metrics_server import PATH, MetricsServer, Page
-from kvtop.sources.whole_file import write_whole
+from kvtop.io.atomic_write import write_whole
+from kvtop.io.metrics_server import PATH, MetricsServer, Page
 from kvtop.verbs import exit_codes
 from kvtop.verbs.watched import add_anonymize, add_watching
-from kvtop.views.export.exposition import OPENMETRICS_TYPE, TEXT_TYPE, openmetrics, text_format
-from kvtop.views.export.metric_families import Family, collection_families, families
-from kvtop.watching import config_of, timed_samples, warn
+from kvtop.views.export.metrics.exposition import OPENMETRICS_TYPE, TEXT_TYPE, openmetrics, text_format
+from kvtop.views.export.metrics.families import Family, collection_families, families
 
 LISTEN = "127.0.0.1:9941"
 INTERVAL_SECONDS = 5.0

@@ -6,14 +6,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
-from kvtop.analysis.lint_result import SEVERITIES, LintResult, Suppression
-from kvtop.analysis.linting import lint
+from kvtop.analysis.lint.linting import lint
+from kvtop.analysis.lint.result import SEVERITIES, LintResult, Suppression
+from kvtop.app.flags import suppressions_of
+from kvtop.app.plan.request import Question, UsageError
 from kvtop.config import environment, load_config
 from kvtop.domain.plan import NoExactRuleError
-from kvtop.flags import suppressions_of
-from kvtop.plan_reading.question import Question, UsageError
-from kvtop.planning.command import parse_command, typed_words
-from kvtop.planning.shell_line import unknown_variables
+from kvtop.planning.commands.command import parse_command, typed_words
+from kvtop.planning.commands.shell_line import unknown_variables
 from kvtop.verbs import exit_codes
 from kvtop.verbs.watched import add_watching
 
@@ -94,14 +94,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _failed(message: str, code: int) -> int:
-    from kvtop.sources.redaction import clean  # noqa: PLC0415
+    from kvtop.sources.redaction.redact import clean  # noqa: PLC0415
 
     print(f"kvtop lint: {clean(message)}", file=sys.stderr)
     return code
 
 
 def _of_command(words: Sequence[str], gpus: Sequence[str], suppressions: Sequence[Suppression]) -> LintResult:
-    from kvtop.plan_reading.subject import read_subject  # noqa: PLC0415  model readers, only for a command
+    from kvtop.app.plan.lint_target import read_subject  # noqa: PLC0415  model readers, only for a command
 
     typed = typed_words(words, os.environ)
     question = Question(command=parse_command(typed), gpu_specs=tuple(gpus), environ=dict(os.environ))
@@ -114,7 +114,7 @@ def _of_command(words: Sequence[str], gpus: Sequence[str], suppressions: Sequenc
 
 
 def _of_this_machine(args: argparse.Namespace) -> LintResult:
-    from kvtop.watching import config_of, one_frame, warn  # noqa: PLC0415  sources, only for live servers
+    from kvtop.app.frames import config_of, one_frame, warn  # noqa: PLC0415  sources, only for live servers
 
     frame = one_frame(args, config_of(args), looks=2)
     if not frame.servers:
@@ -128,7 +128,7 @@ def _of_this_machine(args: argparse.Namespace) -> LintResult:
 
 
 def _shown(args: argparse.Namespace, result: LintResult) -> str:
-    from kvtop.sources.redaction import clean  # noqa: PLC0415
+    from kvtop.sources.redaction.redact import clean  # noqa: PLC0415
     from kvtop.views.export.findings import findings_json, findings_text  # noqa: PLC0415
 
     if args.json:

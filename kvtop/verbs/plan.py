@@ -5,11 +5,11 @@ import os
 import sys
 from dataclasses import replace
 
+from kvtop.app.plan import Question, UsageError, answer
+from kvtop.domain.answers.plan_answer import PlanAnswer
 from kvtop.domain.model_file import ModelFileError
 from kvtop.domain.plan import NoExactRuleError, Refusal
-from kvtop.domain.plan_answer import PlanAnswer
-from kvtop.plan_reading import Question, UsageError, answer
-from kvtop.planning.command import parse_command, typed_words
+from kvtop.planning.commands.command import parse_command, typed_words
 from kvtop.verbs import exit_codes
 from kvtop.verbs.misplaced_options import misplaced_options
 from kvtop.verbs.plan_gate import frontier_gate, gate
@@ -101,11 +101,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _frontier(args: argparse.Namespace, question: Question) -> int:
     """The grid instead of one plan. Raises as `answer`."""
-    from kvtop.plan_reading.opened import open_command  # noqa: PLC0415  only with --frontier
-    from kvtop.plan_reading.question import read_machine  # noqa: PLC0415
+    from kvtop.app.plan.loaded import open_command  # noqa: PLC0415  only with --frontier
+    from kvtop.app.plan.request import read_machine  # noqa: PLC0415
     from kvtop.planning.frontier import frontier  # noqa: PLC0415
-    from kvtop.sources.redaction import clean  # noqa: PLC0415
-    from kvtop.views.export.frontier_text import frontier_json, frontier_text  # noqa: PLC0415
+    from kvtop.sources.redaction.redact import clean  # noqa: PLC0415
+    from kvtop.views.text.frontier_text import frontier_json, frontier_text  # noqa: PLC0415
 
     machine = read_machine(question)
     opened = open_command(question, machine)
@@ -147,7 +147,7 @@ def _no_plan(
     args: argparse.Namespace, engine: str | None, model: str | None, message: str, sentence: str, code: int
 ) -> int:
     """No plan and no number: a document for programs, a sentence for people."""
-    from kvtop.sources.redaction import clean  # noqa: PLC0415
+    from kvtop.sources.redaction.redact import clean  # noqa: PLC0415
 
     if args.json:
         from kvtop.views.export.plan_json import error_text  # noqa: PLC0415
@@ -160,7 +160,7 @@ def _no_plan(
 
 
 def _shown(args: argparse.Namespace, found: PlanAnswer) -> str:
-    from kvtop.sources.redaction import clean  # noqa: PLC0415
+    from kvtop.sources.redaction.redact import clean  # noqa: PLC0415
 
     # The file names its model and its architecture itself: what it says must not drive a terminal.
     safe = replace(found.plan, model=clean(found.plan.model), architecture=clean(found.plan.architecture))
@@ -169,7 +169,7 @@ def _shown(args: argparse.Namespace, found: PlanAnswer) -> str:
         from kvtop.views.export.plan_json import plan_text  # noqa: PLC0415
 
         return plan_text(shown, explain=args.explain)
-    from kvtop.views.export.plan_tree import plan_tree  # noqa: PLC0415
+    from kvtop.views.text.plan_tree import plan_tree  # noqa: PLC0415
 
     encoding = (sys.stdout.encoding or "ascii").lower().replace("-", "")
     return plan_tree(shown, explain=args.explain, ascii_only=not encoding.startswith("utf"))

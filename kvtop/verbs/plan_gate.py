@@ -1,7 +1,7 @@
 """What a plan means for a gate: `kvtop plan -- CMD && CMD` must not start what will not fit, nor refuse what will."""
 
-from kvtop.domain.frontier import Frontier
-from kvtop.domain.plan_answer import Fit, PlanAnswer
+from kvtop.domain.answers.frontier import Frontier
+from kvtop.domain.answers.plan_answer import Fit, PlanAnswer
 from kvtop.verbs import exit_codes
 
 _HOST = "host"

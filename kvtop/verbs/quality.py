@@ -11,14 +11,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from kvtop.domain.evidence import Measurement
+from kvtop.app.plan import Question, UsageError
+from kvtop.app.plan.llamacpp import ReadCommand, open_llamacpp
+from kvtop.app.plan.own_evidence import add_own_evidence, read_own_evidence
+from kvtop.domain.answers.evidence import Measurement
 from kvtop.domain.model_file import ModelFileError, SkippedArray
 from kvtop.domain.plan import NoExactRuleError, Refusal
-from kvtop.plan_reading import Question, UsageError
-from kvtop.plan_reading.llamacpp import ReadCommand, open_llamacpp
-from kvtop.plan_reading.own_evidence import add_own_evidence, read_own_evidence
 from kvtop.planning.cache_types import CACHE_TYPES
-from kvtop.planning.command import parse_command, typed_words
+from kvtop.planning.commands.command import parse_command, typed_words
 from kvtop.planning.llamacpp.flash_attention import shapes_of_model
 from kvtop.planning.llamacpp.perplexity import (
     LEAST_TOKENS,
@@ -30,8 +30,8 @@ from kvtop.planning.llamacpp.perplexity import (
     pair_arguments,
     rotation_of,
 )
-from kvtop.sources.perplexity import TOOL, PerplexityError, find_perplexity, perplexity_version, run_perplexity
-from kvtop.sources.redaction import clean
+from kvtop.sources.redaction.redact import clean
+from kvtop.sources.tools.perplexity import TOOL, PerplexityError, find_perplexity, perplexity_version, run_perplexity
 from kvtop.text import bytes_text
 from kvtop.verbs import exit_codes
 

@@ -5,11 +5,11 @@ import os
 import sys
 from dataclasses import replace
 
+from kvtop.app.plan import Question, UsageError
+from kvtop.domain.answers.recommendation import Wish
 from kvtop.domain.model_file import Checkpoint, ModelFileError
 from kvtop.domain.plan import NoExactRuleError, Refusal
-from kvtop.domain.recommendation import Wish
-from kvtop.plan_reading import Question, UsageError
-from kvtop.planning.command import parse_command, typed_words
+from kvtop.planning.commands.command import parse_command, typed_words
 from kvtop.verbs import exit_codes
 from kvtop.verbs.misplaced_options import misplaced_options
 
@@ -95,11 +95,11 @@ def _with_options_behind(args: argparse.Namespace) -> tuple[argparse.Namespace, 
 
 def _recommend(args: argparse.Namespace, question: Question, words: list[str]) -> int:
     from kvtop.analysis.recommending import Asked, recommend  # noqa: PLC0415  rules only when they are needed
-    from kvtop.plan_reading.opened import open_command  # noqa: PLC0415
-    from kvtop.plan_reading.own_evidence import read_own_evidence  # noqa: PLC0415
-    from kvtop.plan_reading.question import read_machine  # noqa: PLC0415
-    from kvtop.sources.redaction import clean, masked_argv  # noqa: PLC0415
-    from kvtop.views.export.recommendation_text import (  # noqa: PLC0415
+    from kvtop.app.plan.loaded import open_command  # noqa: PLC0415
+    from kvtop.app.plan.own_evidence import read_own_evidence  # noqa: PLC0415
+    from kvtop.app.plan.request import read_machine  # noqa: PLC0415
+    from kvtop.sources.redaction.redact import clean, masked_argv  # noqa: PLC0415
+    from kvtop.views.text.recommendation_text import (  # noqa: PLC0415
         recommendations_json,
         recommendations_text,
     )
@@ -147,7 +147,7 @@ def _recommend(args: argparse.Namespace, question: Question, words: list[str]) -
 
 
 def _fail(message: str, code: int) -> int:
-    from kvtop.sources.redaction import clean  # noqa: PLC0415
+    from kvtop.sources.redaction.redact import clean  # noqa: PLC0415
 
     # Engines complain in several lines.
     print(f"kvtop recommend: {clean(' '.join(message.split()))}", file=sys.stderr)

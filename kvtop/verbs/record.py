@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from kvtop import __version__
+from kvtop.app.frames import config_of, samples_of, warn
 from kvtop.config import ConfigError
 from kvtop.domain.sample import Sample
 from kvtop.sources.recordings.encoding import Info
@@ -17,7 +18,6 @@ from kvtop.sources.recordings.writer import RecordingWriter
 from kvtop.text import bytes_text, parse_bytes, parse_duration
 from kvtop.verbs import exit_codes
 from kvtop.verbs.watched import add_anonymize, add_watching
-from kvtop.watching import config_of, samples_of, warn
 
 _SMALLEST_BYTES = 64 * 1024
 _STOPS = ("SIGTERM", "SIGINT", "SIGHUP")

@@ -4,17 +4,17 @@ import argparse
 import sys
 from pathlib import Path
 
-from kvtop.analysis.pseudonyms import Pseudonyms
+from kvtop.analysis.anonymize import Pseudonyms
+from kvtop.app.frames import warn
+from kvtop.app.replay import frame_at, moment, replayed
 from kvtop.config import ConfigError, environment, load_config
-from kvtop.replaying import frame_at, moment, replayed
+from kvtop.io.atomic_write import write_whole
 from kvtop.sources.recordings.framing import RecordingError
 from kvtop.sources.recordings.player import Player
 from kvtop.sources.recordings.reader import Recording
-from kvtop.sources.whole_file import write_whole
 from kvtop.verbs import exit_codes
 from kvtop.verbs.watched import add_anonymize
-from kvtop.views.export.formats import FORMATS, render
-from kvtop.watching import warn
+from kvtop.views.export.snapshot.formats import FORMATS, render
 
 _EPILOG = """\
 TIME is 90 or +1m30s from the start, --at=-30s from the end, a clock time like 14:05:30, or an ISO time. The archive of
@@ -78,8 +78,8 @@ def _draw(args: argparse.Namespace, recording: Recording, index: int) -> int:
 
     player = Player(recording, index=index, speed=args.speed)
     names = Pseudonyms() if args.anonymize else None
-    from kvtop.replay_controls import ReplayControls  # noqa: PLC0415  textual too
-    from kvtop.what_if_desk import LiveDesk  # noqa: PLC0415  only with a screen
+    from kvtop.app.replay_player import ReplayControls  # noqa: PLC0415  textual too
+    from kvtop.app.what_if_session import LiveDesk  # noqa: PLC0415  only with a screen
 
     controls = ReplayControls(player, args.file)
     desk = LiveDesk(environment())

@@ -14,19 +14,19 @@ from pathlib import Path
 
 from kvtop import __version__
 from kvtop.analysis.analyse import History, analyse
+from kvtop.app.frames import config_of, samples_of, warn
 from kvtop.config import Config, ConfigError
 from kvtop.domain.frame import Frame
 from kvtop.domain.sample import Sample
+from kvtop.io.atomic_write import write_whole
 from kvtop.sources.recordings.encoding import Info
 from kvtop.sources.recordings.framing import RecordingError
 from kvtop.sources.recordings.reader import MEMBER
 from kvtop.sources.recordings.writer import RecordingWriter
-from kvtop.sources.whole_file import write_whole
 from kvtop.text import bytes_text
 from kvtop.verbs import exit_codes
 from kvtop.verbs.watched import add_anonymize, add_watching
-from kvtop.views.export.formats import render
-from kvtop.watching import config_of, samples_of, warn
+from kvtop.views.export.snapshot.formats import render
 
 SECONDS = 60.0
 _DOCUMENTS = (("snapshot.md", "markdown"), ("snapshot.json", "json"), ("overview.svg", "svg"))
@@ -92,7 +92,7 @@ def _zipped(frame: Frame, recording: Path) -> bytes:
 async def _until_over(args: argparse.Namespace, config: Config) -> AsyncIterator[Sample]:
     """Samples until the time is over or somebody says stop; a scenario is not waited for."""
     if args.demo is not None:
-        from kvtop.watching import scenario_samples  # noqa: PLC0415
+        from kvtop.app.frames import scenario_samples  # noqa: PLC0415
 
         for sample in scenario_samples(args, config, args.seconds):
             yield sample

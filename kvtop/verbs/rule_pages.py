@@ -1,7 +1,7 @@
 """The pages of the rules as text, and docs/rules.md as a whole: `python -m kvtop.verbs.rule_pages > docs/rules.md`."""
 
-from kvtop.analysis.rules import RULES
-from kvtop.analysis.ruling import Example, Rule
+from kvtop.analysis.lint.rule import Example, Rule
+from kvtop.analysis.lint.rules import RULES
 from kvtop.views.export.sarif import Descriptor
 
 _HEADER = """\

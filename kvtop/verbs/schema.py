@@ -2,7 +2,7 @@
 
 import argparse
 
-from kvtop.views.export.json_schema import snapshot_schema_text
+from kvtop.views.export.snapshot.json_schema import snapshot_schema_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

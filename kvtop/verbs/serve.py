@@ -5,10 +5,10 @@ import secrets
 import shlex
 import sys
 
+from kvtop.app.frames import config_of, poller_options, warn
 from kvtop.config import ConfigError, environment
 from kvtop.verbs import exit_codes
 from kvtop.verbs.watched import add_watching
-from kvtop.watching import config_of, poller_options, warn
 
 DEFAULT_PORT = 8642
 
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Serve until interrupted. Raises ConfigError for options that the dashboard would refuse."""
     try:
-        from kvtop.verbs.guarded_server import GuardedServer, is_loopback  # noqa: PLC0415  an extra
+        from kvtop.app.authenticated_server import GuardedServer, is_loopback  # noqa: PLC0415  an extra
     except ImportError as error:
         warn(f"kvtop serve needs textual-serve ({error}): pip install 'kvtop-tui[serve]'")
         return exit_codes.USAGE

@@ -5,12 +5,12 @@ import os
 import sys
 from pathlib import Path
 
+from kvtop.app.frames import config_of, one_frame, warn
 from kvtop.config import ConfigError
-from kvtop.sources.whole_file import write_whole
+from kvtop.io.atomic_write import write_whole
 from kvtop.verbs import exit_codes
 from kvtop.verbs.watched import add_anonymize, add_watching
-from kvtop.views.export.formats import FORMATS, SUFFIXES, render
-from kvtop.watching import config_of, one_frame, warn
+from kvtop.views.export.snapshot.formats import FORMATS, SUFFIXES, render
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ import sys
 
 from kvtop.config import config_directory, environment
 from kvtop.verbs import exit_codes
-from kvtop.views.tui.theme_files import load_themes, themes_dir
+from kvtop.views.tui.themes.theme_files import load_themes, themes_dir
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

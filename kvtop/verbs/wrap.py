@@ -4,9 +4,9 @@ import argparse
 import os
 import sys
 
-from kvtop.planning.command import interpreter_flags, parse_command
-from kvtop.sources.private_directory import private_directory
-from kvtop.sources.wrapped_command import REPORT_VARIABLE, WrapError, remove_left_over, wrapped_command
+from kvtop.io.private_directory import private_directory
+from kvtop.planning.commands.command import interpreter_flags, parse_command
+from kvtop.sources.tools.wrapped_command import REPORT_VARIABLE, WrapError, remove_left_over, wrapped_command
 from kvtop.verbs import exit_codes
 
 _EPILOG = """\
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _say(message: str, code: int) -> int:
-    from kvtop.sources.redaction import clean  # noqa: PLC0415
+    from kvtop.sources.redaction.redact import clean  # noqa: PLC0415
 
     print(f"kvtop wrap: {clean(message)}", file=sys.stderr)
     return code

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from kvtop.analysis.ruling import Example
-from kvtop.analysis.subject import Subject
+from kvtop.analysis.lint.rule import Example
+from kvtop.analysis.lint.target import Subject
 
 
 @pytest.fixture(scope="session")

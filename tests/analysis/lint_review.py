@@ -16,9 +16,9 @@ sys.path.insert(0, str(HERE.parent / "models"))
 
 import rule_models  # noqa: E402  its folder is on the path only now
 
-from kvtop.analysis.lint_result import LintResult  # noqa: E402
-from kvtop.analysis.linting import lint  # noqa: E402
-from kvtop.analysis.ruling import Example  # noqa: E402
+from kvtop.analysis.lint.linting import lint  # noqa: E402
+from kvtop.analysis.lint.result import LintResult  # noqa: E402
+from kvtop.analysis.lint.rule import Example  # noqa: E402
 
 PAGE = ROOT / "docs" / "lint-review.md"
 BEGIN, END = "<!-- lint_review.py -->\n", "<!-- end of lint_review.py -->\n"

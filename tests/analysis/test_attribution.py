@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvtop.analysis.attribution import cache_use, driver_bytes, split_on
-from kvtop.analysis.segments import planned_parts
+from kvtop.analysis.attribution.segments import planned_parts
+from kvtop.analysis.attribution.splits import cache_use, driver_bytes, split_on
 from kvtop.domain.device import Device, DeviceMemory, ProcessMemory
 from kvtop.domain.figure import UNKNOWN, Basis, Figure
 from kvtop.domain.frame import Split

@@ -2,15 +2,15 @@
 
 import pytest
 
-from kvtop.analysis.checkup import checkup
-from kvtop.domain.checkup import Area, Checkup, Outcome, Probe, Surroundings
+from kvtop.analysis.doctor import checkup
+from kvtop.domain.answers.checkup import Area, Checkup, Outcome, Probe, Surroundings
 from kvtop.domain.device import Device, DeviceMemory, DeviceState, ProcessMemory
 from kvtop.domain.model_file import Checkpoint, GgufHeader
 from kvtop.domain.process import Container, Listener, Process
 from kvtop.domain.sample import Failure, Sample
 from kvtop.domain.server import ModelFacts, ServerReading, ServerState
 from kvtop.sources.devices.nvml_errors import DRIVER_NOT_LOADED, LIBRARY_NOT_FOUND, DriverError, driver_failure
-from kvtop.views.export.checkup_text import checkup_text
+from kvtop.views.text.checkup_text import checkup_text
 
 GIB = 2**30
 AROUND = Surroundings(("nvml", "host"), ("llama.cpp", "vllm", "mlx"), frozenset({"NVIDIA"}))

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from kvtop.analysis.analyse import History, analyse
-from kvtop.analysis.comparable import host_state
-from kvtop.analysis.comparison import compare, pairs
-from kvtop.analysis.planned_server import planned_servers
-from kvtop.domain.comparison import Comparison, Difference, HostState, Topic
+from kvtop.analysis.diff.comparable import host_state
+from kvtop.analysis.diff.compare import compare, pairs
+from kvtop.analysis.diff.planned_server import planned_servers
+from kvtop.domain.answers.comparison import Comparison, Difference, HostState, Topic
 from kvtop.domain.frame import Finding, Frame
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.sample import Sample

@@ -5,9 +5,9 @@ import itertools
 import pytest
 
 from kvtop.analysis.evidence import METRICS, evidence_for, library, measurements_of
-from kvtop.domain.evidence import Match, Measurement, Tier
+from kvtop.domain.answers.evidence import Match, Measurement, Tier
 from kvtop.planning.cache_types import CACHE_TYPES
-from kvtop.views.export.recommendation_text import quality_lines
+from kvtop.views.text.recommendation_text import quality_lines
 
 
 def test_every_figure_says_where_it_is_from() -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from kvtop.analysis.growth import WINDOW_SECONDS, Watched, held_memory, held_tokens, memory_to_full, time_to_full
+from kvtop.analysis.usage.growth import WINDOW_SECONDS, Watched, held_memory, held_tokens, memory_to_full, time_to_full
 from kvtop.domain.device import Device, DeviceMemory
 from kvtop.domain.engine_report import PoolReport
 from kvtop.domain.figure import Basis, Figure

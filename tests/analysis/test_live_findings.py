@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from kvtop.analysis.analyse import History, analyse
-from kvtop.analysis.finding_memory import FindingMemory
-from kvtop.analysis.lint_result import Suppression
+from kvtop.analysis.lint.finding_memory import FindingMemory
+from kvtop.analysis.lint.result import Suppression
 from kvtop.domain.frame import ServerView
 from kvtop.domain.launch import LaunchOption, Origin
 from kvtop.domain.process import Listener

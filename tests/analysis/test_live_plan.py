@@ -6,12 +6,12 @@ import pytest
 from tiny_models import tiny_checkpoint
 
 from kvtop.analysis.analyse import History, analyse
-from kvtop.analysis.calibration import Calibrations
-from kvtop.analysis.disagreements import disagreements
-from kvtop.analysis.live_plan import PlanMemory, live_plan
-from kvtop.analysis.measured import Measured
-from kvtop.analysis.placement import placed
-from kvtop.analysis.segments import Parts, merged
+from kvtop.analysis.attribution.calibration import Calibrations
+from kvtop.analysis.attribution.disagreements import disagreements
+from kvtop.analysis.attribution.observation import Measured
+from kvtop.analysis.attribution.segments import Parts, merged
+from kvtop.analysis.planned.live_plan import PlanMemory, live_plan
+from kvtop.analysis.planned.placement import placed
 from kvtop.domain.device import Device, DeviceMemory, DeviceState, ProcessMemory
 from kvtop.domain.engine_report import HostedModel, MemoryReport, PoolReport, Rank
 from kvtop.domain.figure import Basis, Figure

@@ -1,8 +1,8 @@
 """MLX's counters, divided by the weights of the model file. The numbers are those of a real mlx_lm.server 0.32.2."""
 
-from kvtop.analysis.attribution import RUNTIME_PRIORS, split_on
-from kvtop.analysis.mlx_counters import divided
-from kvtop.analysis.segments import Parts
+from kvtop.analysis.attribution.mlx_counters import divided
+from kvtop.analysis.attribution.segments import Parts
+from kvtop.analysis.attribution.splits import RUNTIME_PRIORS, split_on
 from kvtop.domain.engine_report import MemoryReport
 from kvtop.domain.figure import UNKNOWN, Basis, Figure
 from kvtop.domain.plan import DevicePlan, Estimate, MemoryPlan

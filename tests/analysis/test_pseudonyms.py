@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from kvtop.analysis.analyse import History, analyse
-from kvtop.analysis.pseudonyms import Pseudonyms
+from kvtop.analysis.anonymize import Pseudonyms
 from kvtop.domain.engine_report import HostedModel
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.model_file import GgufHeader

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kvtop.analysis.rates import generated_per_second, prompt_per_second
+from kvtop.analysis.usage.rates import generated_per_second, prompt_per_second
 from kvtop.domain.server import Counters, ServerReading, ServerState, Slot
 
 

@@ -7,23 +7,23 @@ import pytest
 from tiny_models import tiny_checkpoint
 
 from kvtop.analysis.recommending import Asked, recommend
-from kvtop.domain.cache_speed import Speed
-from kvtop.domain.evidence import Measurement, Tier
+from kvtop.domain.answers.cache_speed import Speed
+from kvtop.domain.answers.evidence import Measurement, Tier
+from kvtop.domain.answers.plan_answer import Fit
+from kvtop.domain.answers.recommendation import Recommendation, Recommendations, Wish
+from kvtop.domain.answers.what_if import WhatIf
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import MemoryPlan, PlanDevice
-from kvtop.domain.plan_answer import Fit
-from kvtop.domain.recommendation import Recommendation, Recommendations, Wish
-from kvtop.domain.what_if import WhatIf
-from kvtop.planning.any_engine import PlannableModel, plan_launch
 from kvtop.planning.cache_types import CACHE_TYPES
-from kvtop.planning.command import parse_command
-from kvtop.planning.llamacpp.options import parse_llama_server
-from kvtop.planning.llamacpp.prepared import prepare
+from kvtop.planning.commands.command import parse_command
+from kvtop.planning.llamacpp.model.prepared import prepare
+from kvtop.planning.llamacpp.options.parse import parse_llama_server
 from kvtop.planning.mlx.options import parse_server_options
-from kvtop.planning.vllm.options import parse_serve_options
+from kvtop.planning.registry import PlannableModel, plan_launch
+from kvtop.planning.vllm.options.parse import parse_serve_options
 from kvtop.planning.what_if import Ground
 from kvtop.sources.demo.gguf_models import gemma3_27b, llama31_8b
-from kvtop.views.export.recommendation_text import recommendations_json, recommendations_text
+from kvtop.views.text.recommendation_text import recommendations_json, recommendations_text
 
 GIB = 2**30
 LLAMA, GEMMA = prepare(llama31_8b("/m.gguf")), prepare(gemma3_27b("/g.gguf"))

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from kvtop.analysis.lint_result import SEVERITIES, Suppression
-from kvtop.analysis.linting import find_rule, lint, unknown_rules
-from kvtop.analysis.rules import RULES
-from kvtop.analysis.ruling import Example, Found, Rule
-from kvtop.analysis.subject import Subject
+from kvtop.analysis.lint.linting import find_rule, lint, unknown_rules
+from kvtop.analysis.lint.result import SEVERITIES, Suppression
+from kvtop.analysis.lint.rule import Example, Found, Rule
+from kvtop.analysis.lint.rules import RULES
+from kvtop.analysis.lint.target import Subject
 from kvtop.verbs.rule_pages import page, rules_page
 
 ROOT = Path(__file__).parents[2]
 SubjectOf = Callable[[Example], Subject]
-RULE_FILES = ROOT / "kvtop" / "analysis" / "rules"
+RULE_FILES = ROOT / "kvtop" / "analysis" / "lint" / "rules"
 
 
 def _name(rule: Rule) -> str:

@@ -7,13 +7,13 @@ import pytest
 from tiny_models import CONFIG, tiny_checkpoint
 
 from kvtop.analysis.analyse import History, analyse
-from kvtop.analysis.planned_server import planned_servers
+from kvtop.analysis.diff.planned_server import planned_servers
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.model_file import Checkpoint, GgufHeader, ModelFile
 from kvtop.domain.plan import NoExactRuleError, PlanDevice, Refusal
-from kvtop.planning.any_engine import plan_launch
-from kvtop.planning.llamacpp.prepared import prepare
-from kvtop.planning.unlike_files import refuse_endless
+from kvtop.planning.guards import refuse_endless
+from kvtop.planning.llamacpp.model.prepared import prepare
+from kvtop.planning.registry import plan_launch
 from kvtop.planning.vllm.on_host import on_host
 from kvtop.sources.demo import SCENARIOS, scenario
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from kvtop.analysis.analyse import History, analyse
-from kvtop.analysis.whereabouts import whereabouts
+from kvtop.analysis.attribution.device_assignment import whereabouts
 from kvtop.domain.device import Device, DeviceMemory, ProcessMemory
 from kvtop.domain.figure import Basis
 from kvtop.domain.frame import Frame, ServerView

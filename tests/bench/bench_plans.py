@@ -12,9 +12,9 @@ from pathlib import Path
 
 from kvtop.domain.plan import PlanDevice
 from kvtop.planning.cache_types import CACHE_TYPES
+from kvtop.planning.llamacpp.model.prepared import prepare
+from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
-from kvtop.planning.llamacpp.prepared import prepare
-from kvtop.planning.llamacpp.settings import LlamaSettings
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "oracle"))
 from cases import load_oracle

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from kvtop.domain.plan import MemoryPlan
-from kvtop.planning.any_engine import plan_launch
-from kvtop.planning.llamacpp.options import parse_llama_server
+from kvtop.planning.llamacpp.options.parse import parse_llama_server
+from kvtop.planning.registry import plan_launch
 from kvtop.sources.model_files.gguf import read_gguf
 
 from .conftest import MODEL, LlamaServer

@@ -18,9 +18,9 @@ import pytest
 
 from kvtop.domain.model_file import GgufHeader
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, Refusal
-from kvtop.planning.any_engine import plan_launch
-from kvtop.planning.llamacpp.options import parse_llama_server
-from kvtop.planning.llamacpp.prepared import prepare
+from kvtop.planning.llamacpp.model.prepared import prepare
+from kvtop.planning.llamacpp.options.parse import parse_llama_server
+from kvtop.planning.registry import plan_launch
 from kvtop.sources.model_files.gguf import read_gguf
 
 from .conftest import SERVER

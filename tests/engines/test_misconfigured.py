@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from kvtop.analysis.linting import lint
+from kvtop.analysis.lint.linting import lint
+from kvtop.app.plan.lint_target import read_subject
+from kvtop.app.plan.request import Question
 from kvtop.domain.frame import Finding
-from kvtop.plan_reading.question import Question
-from kvtop.plan_reading.subject import read_subject
-from kvtop.planning.command import parse_command
+from kvtop.planning.commands.command import parse_command
 
 pytestmark = pytest.mark.engines
 MIB = 1024 * 1024

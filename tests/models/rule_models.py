@@ -15,19 +15,19 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "oracle"))
 
 import cases as oracle_cases
 
-from kvtop.analysis.command_subject import Known, make_subject
-from kvtop.analysis.ruling import Example
-from kvtop.analysis.subject import Subject
+from kvtop.analysis.lint.command_target import Known, make_subject
+from kvtop.analysis.lint.rule import Example
+from kvtop.analysis.lint.target import Subject
 from kvtop.domain.launch import LaunchOption, Origin
 from kvtop.domain.model_file import Checkpoint, CheckpointTensor, GgufHeader
-from kvtop.planning.command import parse_command
-from kvtop.planning.gpu_specs import parse_gpu_specs
-from kvtop.planning.llamacpp.bare_flags import with_values
-from kvtop.planning.llamacpp.options import parse_llama_server
-from kvtop.planning.llamacpp.refused_types import with_meant_types
-from kvtop.planning.llamacpp.typed_context import typed_context
+from kvtop.planning.commands.command import parse_command
+from kvtop.planning.gpus.specs import parse_gpu_specs
+from kvtop.planning.llamacpp.options.bare_flags import with_values
+from kvtop.planning.llamacpp.options.parse import parse_llama_server
+from kvtop.planning.llamacpp.options.refused_types import with_meant_types
+from kvtop.planning.llamacpp.options.typed_context import typed_context
 from kvtop.planning.mlx.options import parse_server_options
-from kvtop.planning.vllm.options import parse_serve_options
+from kvtop.planning.vllm.options.parse import parse_serve_options
 
 _FIXTURES = Path(__file__).parents[1] / "fixtures" / "oracle"
 

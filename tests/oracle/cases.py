@@ -9,7 +9,7 @@ from typing import Any
 
 from kvtop.domain.model_file import GgufHeader, MetadataValue, SkippedArray, TensorInfo
 from kvtop.domain.plan import PlanDevice
-from kvtop.planning.llamacpp.settings import LlamaSettings
+from kvtop.planning.llamacpp.options.settings import LlamaSettings
 
 FIXTURE = Path(__file__).parent.parent / "fixtures" / "oracle" / "llamacpp.json.gz"
 ARCHITECTURES = FIXTURE.with_name("llamacpp_architectures.json.gz")

@@ -15,8 +15,8 @@ from pathlib import Path
 from cases import FIXTURE, MORE_MODELS, Case, load_architectures, load_oracle, load_placements
 
 from kvtop.domain.plan import MemoryPlan, Refusal
+from kvtop.planning.llamacpp.model.prepared import PreparedModel, prepare
 from kvtop.planning.llamacpp.planner import plan
-from kvtop.planning.llamacpp.prepared import PreparedModel, prepare
 
 
 @dataclass(slots=True)

@@ -17,8 +17,8 @@ from typing import Any
 
 from kvtop.domain.model_file import Checkpoint
 from kvtop.domain.plan import MemoryPlan, PlanDevice, Refusal
-from kvtop.planning.vllm.architectures import architecture_of
-from kvtop.planning.vllm.config_view import view
+from kvtop.planning.vllm.models.architectures import architecture_of
+from kvtop.planning.vllm.models.config_view import view
 from kvtop.planning.vllm.planner import plan_command
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "oracle"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kvtop.planning.command import Command, parse_command, process_command, typed_words
+from kvtop.planning.commands.command import Command, parse_command, process_command, typed_words
 
 
 @pytest.mark.parametrize(

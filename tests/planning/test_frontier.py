@@ -5,15 +5,15 @@ from dataclasses import replace
 import pytest
 from tiny_models import tiny_checkpoint
 
+from kvtop.domain.answers.plan_answer import Fit
+from kvtop.domain.answers.what_if import WhatIf
 from kvtop.domain.plan import MemoryPlan, PlanDevice
-from kvtop.domain.plan_answer import Fit
-from kvtop.domain.what_if import WhatIf
-from kvtop.planning.any_engine import PlannableModel, plan_launch
 from kvtop.planning.frontier import PAIRS, SEQUENCES, columns, frontier
-from kvtop.planning.llamacpp.options import parse_llama_server
-from kvtop.planning.llamacpp.prepared import prepare
+from kvtop.planning.llamacpp.model.prepared import prepare
+from kvtop.planning.llamacpp.options.parse import parse_llama_server
 from kvtop.planning.mlx.options import parse_server_options
-from kvtop.planning.vllm.options import parse_serve_options
+from kvtop.planning.registry import PlannableModel, plan_launch
+from kvtop.planning.vllm.options.parse import parse_serve_options
 from kvtop.planning.what_if import Ground, compare
 from kvtop.sources.demo.gguf_models import llama31_8b
 

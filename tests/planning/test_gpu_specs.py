@@ -3,8 +3,8 @@
 import pytest
 
 from kvtop.domain.device import Device, DeviceMemory
-from kvtop.planning.gpu_products import PRODUCTS
-from kvtop.planning.gpu_specs import chosen_specs, find_product, parse_gpu_specs, visible_devices
+from kvtop.planning.gpus.products import PRODUCTS
+from kvtop.planning.gpus.specs import chosen_specs, find_product, parse_gpu_specs, visible_devices
 
 GIB = 1024**3
 MIB = 1024**2

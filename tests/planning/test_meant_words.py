@@ -1,7 +1,7 @@
 """One refused option hides no other."""
 
 from kvtop.planning.mlx.options import parse_server_options
-from kvtop.planning.vllm.options import parse_serve_options
+from kvtop.planning.vllm.options.parse import parse_serve_options
 
 
 def test_what_follows_a_refused_option_of_vllm_is_read() -> None:

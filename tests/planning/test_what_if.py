@@ -7,19 +7,19 @@ from dataclasses import replace
 import pytest
 from tiny_models import tiny_checkpoint
 
+from kvtop.domain.answers.plan_answer import Fit
+from kvtop.domain.answers.what_if import WhatIf
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
-from kvtop.domain.plan_answer import Fit
-from kvtop.domain.what_if import WhatIf
-from kvtop.planning.any_engine import PlannableModel, plan_launch
-from kvtop.planning.command import parse_command
-from kvtop.planning.launch_command import Host, command_words, host_of, instruction, option_words
-from kvtop.planning.llamacpp.options import parse_llama_server
-from kvtop.planning.llamacpp.prepared import prepare
+from kvtop.planning.adjustments import ENGINES, Dial, turn
+from kvtop.planning.adjustments.steps import around, finer
+from kvtop.planning.commands.command import parse_command
+from kvtop.planning.commands.launch_command import Host, command_words, host_of, instruction, option_words
+from kvtop.planning.llamacpp.model.prepared import prepare
+from kvtop.planning.llamacpp.options.parse import parse_llama_server
 from kvtop.planning.mlx.options import parse_server_options
-from kvtop.planning.moves import ENGINES, Dial, turn
-from kvtop.planning.moves.steps import around, finer
-from kvtop.planning.vllm.options import parse_serve_options
+from kvtop.planning.registry import PlannableModel, plan_launch
+from kvtop.planning.vllm.options.parse import parse_serve_options
 from kvtop.planning.what_if import Ground, compare, running
 from kvtop.sources.demo.gguf_models import gemma3_27b, llama31_8b
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from kvtop.planning.command import parse_command
-from kvtop.planning.wrappers import unwrapped
+from kvtop.planning.commands.command import parse_command
+from kvtop.planning.commands.wrappers import unwrapped
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def test_a_real_prometheus_scrapes_it_and_evaluates_rules_and_panels(
 
 
 def test_every_series_of_the_rules_and_panels_exists() -> None:
-    source = (ROOT / "kvtop" / "views" / "export" / "metric_families.py").read_text(encoding="utf-8")
+    source = (ROOT / "kvtop" / "views" / "export" / "metrics" / "families.py").read_text(encoding="utf-8")
     used = set(re.findall(r"kvtop_(\w+)", RULES.read_text(encoding="utf-8") + DASHBOARD.read_text(encoding="utf-8")))
     for name in used - {"build_info", "server_info"}:
         assert f'"{name}"' in source, name

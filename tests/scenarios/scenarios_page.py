@@ -8,16 +8,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from kvtop.analysis.recommending import Asked, recommend
+from kvtop.domain.answers.plan_answer import Fit
+from kvtop.domain.answers.recommendation import Recommendation, Recommendations, Wish
+from kvtop.domain.answers.what_if import WhatIf
 from kvtop.domain.plan import MemoryPlan, PlanDevice
-from kvtop.domain.plan_answer import Fit
-from kvtop.domain.recommendation import Recommendation, Recommendations, Wish
-from kvtop.domain.what_if import WhatIf
-from kvtop.planning.any_engine import PlannableModel, plan_launch
-from kvtop.planning.command import parse_command
+from kvtop.planning.commands.command import parse_command
 from kvtop.planning.frontier import frontier
-from kvtop.planning.llamacpp.options import parse_llama_server
-from kvtop.planning.llamacpp.prepared import prepare
-from kvtop.planning.vllm.options import parse_serve_options
+from kvtop.planning.llamacpp.model.prepared import prepare
+from kvtop.planning.llamacpp.options.parse import parse_llama_server
+from kvtop.planning.registry import PlannableModel, plan_launch
+from kvtop.planning.vllm.options.parse import parse_serve_options
 from kvtop.planning.what_if import Ground
 from kvtop.sources.demo.checkpoints import Shape, bf16
 from kvtop.sources.demo.gguf_models import gemma3_27b, llama31_8b

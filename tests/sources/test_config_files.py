@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from kvtop.domain.process import Container, Process
-from kvtop.sources.config_files import CONFIG_FILE_BYTES, config_files
 from kvtop.sources.engines import llamacpp, vllm
-from kvtop.sources.processes import FoundProcess
+from kvtop.sources.processes.discovery import FoundProcess
+from kvtop.sources.server_files.config_files import CONFIG_FILE_BYTES, config_files
 
 GONE = 1 << 30
 """No process has such a pid: what it would see cannot be reached."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kvtop.domain.process import Container
-from kvtop.sources.containers import container_in, container_of
+from kvtop.sources.processes.containers import container_in, container_of
 
 ID = "3f2a1b4c5d6e7f80" * 4
 OTHER = "0123456789abcdef" * 4

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kvtop.domain.device import Device, DeviceMemory, ProcessMemory
-from kvtop.sources.foreign import foreign_failures, foreign_processes, why_unknown
+from kvtop.sources.processes.foreign import foreign_failures, foreign_processes, why_unknown
 
 NOBODY = 2**22 + 17
 """Above pid_max: no process can have it."""
@@ -71,7 +71,7 @@ def test_the_reason(tmp_path: Path, namespace: str, mount: str, reason: str, rem
 
 
 def test_in_a_pid_namespace_of_its_own_the_reason_is_the_container() -> None:
-    code = "from kvtop.sources.foreign import why_unknown; print(why_unknown()[0])"
+    code = "from kvtop.sources.processes.foreign import why_unknown; print(why_unknown()[0])"
     command = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

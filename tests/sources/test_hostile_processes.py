@@ -17,11 +17,11 @@ from kvtop.domain.server import ServerState
 from kvtop.sources import fault_reports
 from kvtop.sources.devices.device_thread import DeviceReader
 from kvtop.sources.engines import engine_of_process, llamacpp
-from kvtop.sources.found_process import FoundProcess, Recognises
 from kvtop.sources.live_servers import LiveServers
 from kvtop.sources.poller import Poller, PollerOptions
-from kvtop.sources.process_facts import Stat
-from kvtop.sources.processes import ProcessTable, own_user
+from kvtop.sources.processes.discovery import ProcessTable, own_user
+from kvtop.sources.processes.found_process import FoundProcess, Recognises
+from kvtop.sources.processes.process_facts import Stat
 
 LONG = "1" * 5000
 COMMANDS = [

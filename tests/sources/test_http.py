@@ -4,7 +4,7 @@ import socket
 import time
 from http.server import ThreadingHTTPServer
 
-from kvtop.sources.http import HttpClient, Reply
+from kvtop.sources.endpoints.http import HttpClient, Reply
 
 
 async def ask(

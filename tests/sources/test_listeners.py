@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from kvtop.domain.process import Listener
-from kvtop.sources.listeners import listeners_of, listening, listening_as
-from kvtop.sources.network_namespace import addresses_of, is_routable, shares_network
+from kvtop.sources.processes.listeners import listeners_of, listening, listening_as
+from kvtop.sources.processes.network_namespace import addresses_of, is_routable, shares_network
 
 from .network_lab import NetworkLab, network_lab
 
@@ -76,8 +76,8 @@ def test_closed_descriptors_leave_candidates(tmp_path: Path) -> None:
 def test_as_nobody_a_real_process_has_candidates() -> None:
     code = (
         "import os, sys\n"
-        "from kvtop.sources.listeners import listeners_of\n"
-        "from kvtop.sources.network_namespace import shares_network\n"
+        "from kvtop.sources.processes.listeners import listeners_of\n"
+        "from kvtop.sources.processes.network_namespace import shares_network\n"
         "listeners_of(os.getpid())  # every module is loaded while it may be read\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "found = listeners_of(int(sys.argv[1]), uid=0)\n"

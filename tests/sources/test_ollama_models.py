@@ -6,8 +6,8 @@ from pathlib import Path
 from kvtop.domain.engine_report import HostedModel
 from kvtop.domain.process import Process
 from kvtop.domain.server import ModelFacts, ServerReading, ServerState
-from kvtop.sources.ollama_models import OllamaModels
-from kvtop.sources.processes import FoundProcess
+from kvtop.sources.models.ollama_models import OllamaModels
+from kvtop.sources.processes.discovery import FoundProcess
 
 A, B = "a" * 64, "b" * 64
 BOTH = (HostedModel("llama3.2:3b", "loaded", expires_at=100.0), HostedModel("qwen3:8b", "loaded"))

@@ -16,7 +16,7 @@ from kvtop.domain.server import ServerState
 from kvtop.sources.devices.device_thread import DeviceReader
 from kvtop.sources.engines import engine_of_process
 from kvtop.sources.poller import Poller, PollerOptions
-from kvtop.sources.processes import FoundProcess, ProcessTable
+from kvtop.sources.processes.discovery import FoundProcess, ProcessTable
 
 PROPS = (
     b'{"default_generation_settings":{"n_ctx":4096},"total_slots":1,"model_path":"none","endpoint_slots":false,'

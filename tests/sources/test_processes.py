@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from kvtop.sources.linux_processes import DESCRIPTORS_NOTE
-from kvtop.sources.portable_processes import PortableReader
-from kvtop.sources.processes import FoundProcess, ProcessTable, own_user
+from kvtop.sources.processes.discovery import FoundProcess, ProcessTable, own_user
+from kvtop.sources.processes.linux import DESCRIPTORS_NOTE
+from kvtop.sources.processes.portable import PortableReader
 
 MARK = "kvtop-test-server"
 SLEEP = "import time; time.sleep(60)"
@@ -149,7 +149,7 @@ def test_a_process_that_ends_is_gone() -> None:
 def test_what_another_user_may_not_read_is_told() -> None:
     code = f"""
 import os, sys
-from kvtop.sources.processes import ProcessTable
+from kvtop.sources.processes.discovery import ProcessTable
 ProcessTable(lambda *_: True).look()  # every module is loaded while it may be read
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 table = ProcessTable(lambda _, argv: {MARK!r} in argv)

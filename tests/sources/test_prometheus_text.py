@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
-from kvtop.sources.prometheus_text import parse_metrics
+from kvtop.sources.endpoints.prometheus_text import parse_metrics
 
 
 @given(st.text(max_size=30), st.floats(allow_nan=False))

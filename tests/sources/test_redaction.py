@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvtop.sources.redaction import TEXT_LIMIT, allowed_environment, clean, clean_value, masked_argv
+from kvtop.sources.redaction.redact import TEXT_LIMIT, allowed_environment, clean, clean_value, masked_argv
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from dataclasses import replace
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.sample import Failure
 from kvtop.sources.demo import SCENARIOS
-from kvtop.sources.sealing import sealed
+from kvtop.sources.redaction.sanitize import sealed
 
 TOKEN = "hf_abcdefghij0123456789"
 

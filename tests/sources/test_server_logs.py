@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from kvtop.domain.process import Process
-from kvtop.sources.processes import FoundProcess
-from kvtop.sources.server_logs import LOOK_SECONDS, READ_BYTES, ServerLogs
+from kvtop.sources.processes.discovery import FoundProcess
+from kvtop.sources.server_files.server_logs import LOOK_SECONDS, READ_BYTES, ServerLogs
 
 LOADED = """I srv    load_model: loading model 'm.gguf'
 I load_tensors:        CPU model buffer size =   100.00 MiB

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kvtop.sources.whole_file import write_whole
+from kvtop.io.atomic_write import write_whole
 
 
 def test_replaces_what_was_there(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_a_link_stays_a_link_and_a_device_is_written_to(tmp_path: Path) -> None:
 
 
 def test_a_pipe_is_written_to() -> None:
-    code = "from pathlib import Path; from kvtop.sources.whole_file import write_whole; "
+    code = "from pathlib import Path; from kvtop.io.atomic_write import write_whole; "
     command = [sys.executable, "-c", code + "write_whole(Path('/dev/stdout'), b'whole')"]
     done = subprocess.run(command, capture_output=True, check=True, timeout=240)
     assert done.stdout == b"whole"

@@ -20,11 +20,11 @@ import pytest
 from kvtop.domain.process import Process
 from kvtop.domain.sample import Failure
 from kvtop.domain.server import ServerReading, ServerState
+from kvtop.io.private_directory import private_directory
 from kvtop.sources.engines.mlx import UNWRAPPED
-from kvtop.sources.mlx_reports import MlxReport, mlx_report, with_report
-from kvtop.sources.private_directory import private_directory
-from kvtop.sources.processes import FoundProcess, ProcessTable, own_user
-from kvtop.sources.wrapped_command import REPORT_VARIABLE, WrapError, interpreter_of, remove_left_over
+from kvtop.sources.processes.discovery import FoundProcess, ProcessTable, own_user
+from kvtop.sources.server_files.mlx_reports import MlxReport, mlx_report, with_report
+from kvtop.sources.tools.wrapped_command import REPORT_VARIABLE, WrapError, interpreter_of, remove_left_over
 
 ROOT = Path(__file__).resolve().parents[2]
 CORE = """

@@ -4,7 +4,7 @@ from itertools import pairwise
 from kvtop.analysis.analyse import History, analyse
 from kvtop.domain.frame import Frame
 from kvtop.sources.demo import scenario
-from kvtop.views.plain_lines import plain_lines
+from kvtop.views.text.plain_lines import plain_lines
 
 
 def frames(name: str, *seconds: int) -> list[Frame]:

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from kvtop.domain.evidence import Measurement
+from kvtop.domain.answers.evidence import Measurement
+from kvtop.domain.answers.recommendation import Wish
+from kvtop.domain.answers.what_if import WhatIf
 from kvtop.domain.plan import MemoryPlan
-from kvtop.domain.recommendation import Wish
-from kvtop.domain.what_if import WhatIf
-from kvtop.planning.moves.defaults import unset
+from kvtop.planning.adjustments.defaults import unset
 from kvtop.planning.what_if import Ground, replace_length
 
 STEP_TOKENS = 256

@@ -6,17 +6,17 @@ from dataclasses import replace
 
 from kvtop.analysis.evidence import DISTANCES, evidence_for
 from kvtop.analysis.recommending.candidates import STEP_TOKENS, Asked, Candidate, candidates
-from kvtop.domain.cache_speed import CacheSpeed, Speed
-from kvtop.domain.evidence import Evidence, Match, Tier
+from kvtop.domain.answers.cache_speed import CacheSpeed, Speed
+from kvtop.domain.answers.evidence import Evidence, Match, Tier
+from kvtop.domain.answers.plan_answer import Fit, Room
+from kvtop.domain.answers.recommendation import Recommendation, Recommendations
+from kvtop.domain.answers.what_if import Comparison, DeviceChange
 from kvtop.domain.plan import Estimate, MemoryPlan, Refusal
-from kvtop.domain.plan_answer import Fit, Room
-from kvtop.domain.recommendation import Recommendation, Recommendations
-from kvtop.domain.what_if import Comparison, DeviceChange
 from kvtop.planning.bisection import largest
 from kvtop.planning.cache_speed import cache_speed
+from kvtop.planning.commands.launch_command import command_words
 from kvtop.planning.frontier import concurrency, holds
-from kvtop.planning.launch_command import command_words
-from kvtop.planning.llamacpp.prepared import PreparedModel
+from kvtop.planning.llamacpp.model.prepared import PreparedModel
 from kvtop.planning.what_if import compare
 from kvtop.text import bytes_text, tokens_text
 

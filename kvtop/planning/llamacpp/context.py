@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from kvtop.planning.llamacpp.architectures import ROLLBACK
-from kvtop.planning.llamacpp.hparams import HParams
-from kvtop.planning.llamacpp.settings import LlamaSettings
+from kvtop.planning.llamacpp.model.hparams import HParams
+from kvtop.planning.llamacpp.options.settings import LlamaSettings
+from kvtop.planning.llamacpp.rules.architectures import ROLLBACK
 
 _PAD_TOKENS = 256
 PINNED_CONTEXT = 2**32 - 1

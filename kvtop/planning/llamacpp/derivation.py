@@ -1,15 +1,15 @@
 """The derivation of a plan in words, and what a person should know before trusting it."""
 
 from kvtop.domain.plan import PlanDevice, Step
-from kvtop.planning.llamacpp.beside import left_out
-from kvtop.planning.llamacpp.buffers import is_exact
 from kvtop.planning.llamacpp.context import PINNED_CONTEXT, ResolvedContext
-from kvtop.planning.llamacpp.hparams import HParams
-from kvtop.planning.llamacpp.kv_cache import COMPRESSED, INDEXER, SLIDING_WINDOW, CacheGroup, group_cells
-from kvtop.planning.llamacpp.layout import Layout
-from kvtop.planning.llamacpp.placement import HOST
-from kvtop.planning.llamacpp.recurrent import RecurrentGroup
-from kvtop.planning.llamacpp.settings import LlamaSettings
+from kvtop.planning.llamacpp.memory.auxiliary_models import left_out
+from kvtop.planning.llamacpp.memory.buffers import is_exact
+from kvtop.planning.llamacpp.memory.kv_cache import COMPRESSED, INDEXER, SLIDING_WINDOW, CacheGroup, group_cells
+from kvtop.planning.llamacpp.memory.layout import Layout
+from kvtop.planning.llamacpp.memory.placement import HOST
+from kvtop.planning.llamacpp.memory.recurrent import RecurrentGroup
+from kvtop.planning.llamacpp.model.hparams import HParams
+from kvtop.planning.llamacpp.options.settings import LlamaSettings
 
 FIT_IS_ON = "--fit is on"
 """How the note on it begins."""

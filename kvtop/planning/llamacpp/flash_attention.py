@@ -5,9 +5,9 @@ CUDA it does when a kernel exists for the head lengths and cache types (ggml-cud
 """
 
 from kvtop.domain.plan import PlanDevice
-from kvtop.planning.llamacpp.architectures import NO_CACHE, RECURRENT
-from kvtop.planning.llamacpp.hparams import HParams
-from kvtop.planning.llamacpp.placement import Placement
+from kvtop.planning.llamacpp.memory.placement import Placement
+from kvtop.planning.llamacpp.model.hparams import HParams
+from kvtop.planning.llamacpp.rules.architectures import NO_CACHE, RECURRENT
 
 _KERNEL_TYPES = frozenset({"f32", "f16", "bf16", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0"})
 _EQUAL_LENGTHS = frozenset({40, 64, 72, 80, 96, 112, 128, 256})

@@ -7,10 +7,10 @@ kernel, which generates, is compiled for some pairs only. The f16 copy of a laye
 
 from dataclasses import dataclass
 
-from kvtop.domain.cache_speed import CacheSpeed, Speed
-from kvtop.planning.llamacpp.architectures import NO_CACHE
+from kvtop.domain.answers.cache_speed import CacheSpeed, Speed
 from kvtop.planning.llamacpp.flash_attention import cuda_has_kernel, shapes_of_model
-from kvtop.planning.llamacpp.hparams import HParams
+from kvtop.planning.llamacpp.model.hparams import HParams
+from kvtop.planning.llamacpp.rules.architectures import NO_CACHE
 
 DEFAULT_PAIRS = frozenset({("f16", "f16"), ("bf16", "bf16"), ("q8_0", "q8_0"), ("q4_0", "q4_0")})
 """`GGML_CUDA_FA_QUANTS` of a stock build (ggml/CMakeLists.txt)."""

@@ -7,9 +7,9 @@ every chunk in a file, and once with other cache types, comparing with that file
 import re
 from dataclasses import dataclass
 
-from kvtop.domain.evidence import Measurement, Tier
+from kvtop.domain.answers.evidence import Measurement, Tier
 from kvtop.domain.launch import LaunchOptions
-from kvtop.planning.llamacpp.option_table import OPTIONS
+from kvtop.planning.llamacpp.options.table import OPTIONS
 
 _SHARED = (
     *("swa-full", "kv-offload", "device", "override-tensor", "cpu-moe", "n-cpu-moe", "n-cpu-ffn", "gpu-layers"),

@@ -18,22 +18,22 @@ from kvtop.domain.plan import (
     Refusal,
 )
 from kvtop.planning.cache_types import CACHE_TYPES
-from kvtop.planning.llamacpp.compute import attention_stays, estimate
 from kvtop.planning.llamacpp.context import ContextRequest, ResolvedContext, request_of, resolve_context
 from kvtop.planning.llamacpp.derivation import derive, warnings_of
 from kvtop.planning.llamacpp.flash_attention import has_fused_attention, resolve_flash_attention
-from kvtop.planning.llamacpp.kv_cache import (
+from kvtop.planning.llamacpp.graph.compute_buffers import attention_stays, estimate
+from kvtop.planning.llamacpp.memory.kv_cache import (
     CacheGroup,
     bytes_per_token,
     group_bytes,
     group_cells,
 )
-from kvtop.planning.llamacpp.layout import Layout, layout_of
-from kvtop.planning.llamacpp.placement import HOST
-from kvtop.planning.llamacpp.prepared import PreparedModel, prepare
-from kvtop.planning.llamacpp.recurrent import recurrent_bytes
+from kvtop.planning.llamacpp.memory.layout import Layout, layout_of
+from kvtop.planning.llamacpp.memory.placement import HOST
+from kvtop.planning.llamacpp.memory.recurrent import recurrent_bytes
+from kvtop.planning.llamacpp.model.prepared import PreparedModel, prepare
+from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.refusals import context_refusal, tensor_split_refusal
-from kvtop.planning.llamacpp.settings import LlamaSettings
 
 RULES_VERSION = "llama.cpp b11434"
 _F32_BYTES = 4

@@ -2,10 +2,10 @@
 
 from kvtop.domain.plan import Refusal
 from kvtop.planning.cache_types import CACHE_TYPES
-from kvtop.planning.llamacpp.architectures import NOT_TENSOR_SPLIT
 from kvtop.planning.llamacpp.context import ContextRequest, padded
-from kvtop.planning.llamacpp.hparams import HParams
-from kvtop.planning.llamacpp.settings import LlamaSettings
+from kvtop.planning.llamacpp.model.hparams import HParams
+from kvtop.planning.llamacpp.options.settings import LlamaSettings
+from kvtop.planning.llamacpp.rules.architectures import NOT_TENSOR_SPLIT
 
 _ENGINE = "llama.cpp"
 _MAX_SEQUENCES = 256

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import NoReturn
 
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
-from kvtop.planning.meant_words import CommandLineError, parsed_as_meant
+from kvtop.planning.commands.tolerant_argparse import CommandLineError, parsed_as_meant
 
 ENGINE = "mlx"
 WORDS = ("model", "adapter-path", "host", "allowed-origins", "draft-model", "chat-template")

@@ -13,9 +13,9 @@ from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.model_file import Checkpoint
 from kvtop.domain.plan import CachePart, DevicePlan, Estimate, MemoryPlan, NoExactRuleError, Refusal, Step
 from kvtop.planning.mlx.activation_type import activation_bytes
-from kvtop.planning.mlx.cache_kinds import caches_of, text_config
 from kvtop.planning.mlx.failures import EngineError, convert
 from kvtop.planning.mlx.layout import CacheKind, ModelCaches
+from kvtop.planning.mlx.models.cache_kinds import caches_of, text_config
 from kvtop.planning.mlx.options import ENGINE, parse_server_options
 from kvtop.planning.mlx.rows import GrowingCache, Quantization, portions
 from kvtop.text import bytes_text

@@ -10,10 +10,10 @@ from dataclasses import replace
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.model_file import Checkpoint
 from kvtop.domain.plan import DevicePlan, Estimate, MemoryPlan, NoExactRuleError, PlanDevice, Refusal
-from kvtop.planning.unlike_files import RANKS_PLANNED, as_unknown, refuse_endless
+from kvtop.planning.guards import RANKS_PLANNED, as_unknown, refuse_endless
+from kvtop.planning.vllm.options.settings import settings_from
 from kvtop.planning.vllm.planner import plan_options
 from kvtop.planning.vllm.refusals import RefusedError
-from kvtop.planning.vllm.settings import settings_from
 
 BLOCK_TOKENS = 128
 _NOTHING = Estimate(0, 0, 0)

@@ -6,19 +6,19 @@ from dataclasses import replace
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.model_file import Checkpoint
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
-from kvtop.planning.vllm.assignment import Assignment, assign
-from kvtop.planning.vllm.cached_layers import CachedLayer, layer_count, partition
-from kvtop.planning.vllm.config_view import view
-from kvtop.planning.vllm.groups import group_layers
-from kvtop.planning.vllm.model_facts import model_length
-from kvtop.planning.vllm.options import ENGINE, parse_serve_options
-from kvtop.planning.vllm.overrides import overridden
-from kvtop.planning.vllm.pool import Stage, size_pool
+from kvtop.planning.vllm.models.config_view import view
+from kvtop.planning.vllm.models.model_facts import model_length
+from kvtop.planning.vllm.options.overrides import overridden
+from kvtop.planning.vllm.options.parse import ENGINE, parse_serve_options
+from kvtop.planning.vllm.options.settings import ServeSettings, batch_of, settings_from
+from kvtop.planning.vllm.pool.pool import Stage, size_pool
 from kvtop.planning.vllm.refusals import RefusedError
 from kvtop.planning.vllm.report import Findings, plan_of
 from kvtop.planning.vllm.run import Run, run_of
-from kvtop.planning.vllm.settings import ServeSettings, batch_of, settings_from
-from kvtop.planning.vllm.specs import RequestTerms, SpecKind
+from kvtop.planning.vllm.specs.assignment import Assignment, assign
+from kvtop.planning.vllm.specs.cached_layers import CachedLayer, layer_count, partition
+from kvtop.planning.vllm.specs.groups import group_layers
+from kvtop.planning.vllm.specs.layer_specs import RequestTerms, SpecKind
 from kvtop.planning.vllm.start_checks import refuse_e5m2
 
 

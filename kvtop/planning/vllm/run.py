@@ -3,18 +3,30 @@
 from dataclasses import dataclass
 
 from kvtop.domain.plan import NoExactRuleError, PlanDevice
-from kvtop.planning.vllm.architectures import Architecture, architecture_of
-from kvtop.planning.vllm.assignment import AssignTerms
-from kvtop.planning.vllm.backends import CUDA_BACKENDS, TRITON_ATTN, Backend
-from kvtop.planning.vllm.block_size import RankShape
-from kvtop.planning.vllm.cached_layers import BuildTerms, CachedLayer, attention_heads, layer_count, total_kv_heads
-from kvtop.planning.vllm.config_view import ConfigView
-from kvtop.planning.vllm.dtypes import TURBOQUANT_BITS
-from kvtop.planning.vllm.flash_attention import Card, is_supported
-from kvtop.planning.vllm.model_facts import cache_dtype, model_dtype, per_head_scales, rank_head_size, without_windows
-from kvtop.planning.vllm.question import MlaShape
-from kvtop.planning.vllm.settings import ServeSettings
-from kvtop.planning.vllm.specs import SpecKind
+from kvtop.planning.vllm.backends.cuda import CUDA_BACKENDS, TRITON_ATTN, Backend
+from kvtop.planning.vllm.backends.flash_attention import Card, is_supported
+from kvtop.planning.vllm.backends.layer_question import MlaShape
+from kvtop.planning.vllm.models.architectures import Architecture, architecture_of
+from kvtop.planning.vllm.models.config_view import ConfigView
+from kvtop.planning.vllm.models.model_facts import (
+    cache_dtype,
+    model_dtype,
+    per_head_scales,
+    rank_head_size,
+    without_windows,
+)
+from kvtop.planning.vllm.options.settings import ServeSettings
+from kvtop.planning.vllm.specs.assignment import AssignTerms
+from kvtop.planning.vllm.specs.block_size import RankShape
+from kvtop.planning.vllm.specs.cached_layers import (
+    BuildTerms,
+    CachedLayer,
+    attention_heads,
+    layer_count,
+    total_kv_heads,
+)
+from kvtop.planning.vllm.specs.dtypes import TURBOQUANT_BITS
+from kvtop.planning.vllm.specs.layer_specs import SpecKind
 from kvtop.planning.vllm.start_checks import refuse_cache_dtype, refuse_dtype, refuse_parallel
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from kvtop.sources.endpoints.http import Reply
 from kvtop.sources.engine import Engine
 from kvtop.sources.engines import (
     koboldcpp,
@@ -17,7 +18,6 @@ from kvtop.sources.engines import (
     triton,
     vllm,
 )
-from kvtop.sources.http import Reply
 
 ENGINES: tuple[Engine, ...] = (
     *(llamacpp, vllm, mlx, sglang, ollama),

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from kvtop.domain.engine_report import HostedModel
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.server import ServerReading, ServerState
-from kvtop.sources.endpoint_state import state_of
+from kvtop.sources.endpoints.endpoint_state import state_of
+from kvtop.sources.endpoints.http import Reply
+from kvtop.sources.endpoints.reply_fields import first_model, json_of, list_of, object_of, text
 from kvtop.sources.engine import Known
 from kvtop.sources.engines.named_flags import parse_named
-from kvtop.sources.http import Reply
-from kvtop.sources.reply_fields import first_model, json_of, list_of, object_of, text
 from kvtop.text import PORT_MAX, plain_number
 
 NAME = "llama-swap"

@@ -9,10 +9,10 @@ from dataclasses import replace
 
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.server import ServerReading
+from kvtop.sources.endpoints.http import Reply
 from kvtop.sources.engine import Known
 from kvtop.sources.engines import llamacpp
 from kvtop.sources.engines.named_flags import parse_named, port_in
-from kvtop.sources.http import Reply
 
 NAME = "llamafile"
 DEFAULT_PORT = 8080

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from kvtop.domain.engine_report import HostedModel
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.server import ServerReading, ServerState
-from kvtop.sources.endpoint_state import state_of
+from kvtop.sources.endpoints.endpoint_state import state_of
+from kvtop.sources.endpoints.http import Reply
+from kvtop.sources.endpoints.reply_fields import first_model, json_of, list_of, object_of, text, whole
 from kvtop.sources.engine import Known
 from kvtop.sources.engines.named_flags import parse_named, port_in
-from kvtop.sources.http import Reply
-from kvtop.sources.reply_fields import first_model, json_of, list_of, object_of, text, whole
 
 NAME = "lm-studio"
 DEFAULT_PORT = 1234

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
-from kvtop.sources.redaction import clean_value
+from kvtop.sources.redaction.redact import clean_value
 from kvtop.text import PORT_MAX, plain_number
 
 

@@ -1,7 +1,7 @@
 """Ollama: which models it holds, for how long, and where they lie. No I/O here.
 
 Its models run in children: `llama-server` since it stopped bundling runners of its own (kvtop's llama.cpp adapter reads
-those, see `kvtop.sources.ollama_models`), `ollama runner` or `ollama_llama_server` before. Source: v0.33.0-rc2,
+those, see `kvtop.sources.models.ollama_models`), `ollama runner` or `ollama_llama_server` before. Source: v0.33.0-rc2,
 `server/routes.go`, `envconfig/config.go`. It logs every request, so it is asked every few seconds only.
 """
 
@@ -12,11 +12,11 @@ from kvtop.domain.engine_report import HostedModel, Rank
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.process import Process
 from kvtop.domain.server import ServerReading, ServerState
-from kvtop.sources.endpoint_state import state_of
+from kvtop.sources.endpoints.endpoint_state import state_of
+from kvtop.sources.endpoints.http import Reply
+from kvtop.sources.endpoints.reply_fields import json_of, list_of, object_of, text, whole
 from kvtop.sources.engine import Known
-from kvtop.sources.http import Reply
-from kvtop.sources.redaction import clean
-from kvtop.sources.reply_fields import json_of, list_of, object_of, text, whole
+from kvtop.sources.redaction.redact import clean
 from kvtop.text import PORT_MAX, plain_number
 
 NAME = "ollama"

@@ -11,13 +11,13 @@ from kvtop.domain.engine_report import MemoryReport, PoolReport, Rank
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.process import Process
 from kvtop.domain.server import ModelFacts, ServerReading
-from kvtop.planning.command import after_interpreter_flags, is_python
-from kvtop.sources.endpoint_state import state_of
+from kvtop.planning.commands.command import after_interpreter_flags, is_python
+from kvtop.sources.endpoints.endpoint_state import state_of
+from kvtop.sources.endpoints.http import Reply
+from kvtop.sources.endpoints.reply_fields import first_model, json_of, list_of, object_of, real, text, whole
 from kvtop.sources.engine import Known
 from kvtop.sources.engines.named_flags import parse_named, port_in
 from kvtop.sources.engines.sglang_metrics import SglangMetrics, read_metrics
-from kvtop.sources.http import Reply
-from kvtop.sources.reply_fields import first_model, json_of, list_of, object_of, real, text, whole
 from kvtop.text import plain_number
 
 NAME = "sglang"

@@ -9,9 +9,9 @@ from functools import lru_cache
 
 from kvtop.domain.engine_report import PoolReport
 from kvtop.domain.server import Counters
-from kvtop.sources.http import Reply
-from kvtop.sources.prometheus_text import MetricSample, parse_metrics
-from kvtop.sources.reply_fields import real
+from kvtop.sources.endpoints.http import Reply
+from kvtop.sources.endpoints.prometheus_text import MetricSample, parse_metrics
+from kvtop.sources.endpoints.reply_fields import real
 from kvtop.text import plain_number
 
 _GAUGES: Mapping[str, str] = {

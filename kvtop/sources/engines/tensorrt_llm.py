@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from kvtop.domain.engine_report import PoolReport
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.server import Counters, ModelFacts, ServerReading
-from kvtop.planning.command import after_interpreter_flags, is_python
-from kvtop.sources.endpoint_state import state_of
+from kvtop.planning.commands.command import after_interpreter_flags, is_python
+from kvtop.sources.endpoints.endpoint_state import state_of
+from kvtop.sources.endpoints.http import Reply
+from kvtop.sources.endpoints.prometheus_text import parse_metrics
+from kvtop.sources.endpoints.reply_fields import first_model, json_of, object_of, real, text, whole_product
 from kvtop.sources.engine import Known
 from kvtop.sources.engines.named_flags import parse_named, port_in
-from kvtop.sources.http import Reply
-from kvtop.sources.prometheus_text import parse_metrics
-from kvtop.sources.redaction import clean_value
-from kvtop.sources.reply_fields import first_model, json_of, object_of, real, text, whole_product
+from kvtop.sources.redaction.redact import clean_value
 
 NAME = "tensorrt-llm"
 DEFAULT_PORT = 8000

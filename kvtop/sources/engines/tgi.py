@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from kvtop.domain.engine_report import PoolReport
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.server import Counters, ModelFacts, ServerReading
-from kvtop.sources.endpoint_state import state_of
+from kvtop.sources.endpoints.endpoint_state import state_of
+from kvtop.sources.endpoints.http import Reply
+from kvtop.sources.endpoints.prometheus_text import parse_metrics
+from kvtop.sources.endpoints.reply_fields import json_of, object_of, real, text, whole
 from kvtop.sources.engine import Known
 from kvtop.sources.engines.named_flags import parse_named, port_in
-from kvtop.sources.http import Reply
-from kvtop.sources.prometheus_text import parse_metrics
-from kvtop.sources.reply_fields import json_of, object_of, real, text, whole
 
 NAME = "tgi"
 DEFAULT_PORT = 3000

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.server import ServerReading, ServerState
+from kvtop.sources.endpoints.http import Reply
 from kvtop.sources.engine import Known
-from kvtop.sources.http import Reply
 
 NAME = "unknown"
 DEFAULT_PORT = 80

@@ -11,10 +11,10 @@ from functools import lru_cache
 from kvtop.domain.engine_report import PoolReport
 from kvtop.domain.launch import LaunchOption
 from kvtop.domain.server import Counters
+from kvtop.sources.endpoints.http import Reply
+from kvtop.sources.endpoints.prometheus_text import MetricSample, parse_metrics
+from kvtop.sources.endpoints.reply_fields import real, text
 from kvtop.sources.engines.vllm_stated import stated_options
-from kvtop.sources.http import Reply
-from kvtop.sources.prometheus_text import MetricSample, parse_metrics
-from kvtop.sources.reply_fields import real, text
 from kvtop.text import plain_number
 
 CACHE_CONFIG = "vllm:cache_config_info"

@@ -14,12 +14,12 @@ from urllib.parse import quote, urlsplit
 from kvtop.domain.model_file import ModelFile
 from kvtop.domain.sample import Failure, Sample
 from kvtop.domain.server import ServerReading
-from kvtop.sources.daemon_thread import in_daemon_thread
+from kvtop.io.daemon_thread import in_daemon_thread
+from kvtop.sources.endpoints.http import HttpClient
 from kvtop.sources.fleet import cards, servers
 from kvtop.sources.fleet.series import UP, Series, by_name, finite, scrape_errors, vector
-from kvtop.sources.http import HttpClient
-from kvtop.sources.live_models import LiveModels, ModelKind, ModelRequest
-from kvtop.sources.sealing import sealed
+from kvtop.sources.models.live_models import LiveModels, ModelKind, ModelRequest
+from kvtop.sources.redaction.sanitize import sealed
 
 QUERY, TARGETS = "/api/v1/query", "/api/v1/targets?state=active"
 REFRESH_SECONDS = 5.0

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from kvtop.sources.redaction import clean
+from kvtop.sources.redaction.redact import clean
 
 UP = "up"
 _COLLECTOR = frozenset({"job", "service", "endpoint", "prometheus", "monitor"})

@@ -14,7 +14,7 @@ from kvtop.domain.model_file import ModelFileError
 from kvtop.sources.model_files.gguf_parts import part_paths
 from kvtop.sources.model_files.hub_cache import find_snapshot, hub_directory, is_repository, llama_branch
 from kvtop.sources.model_files.json_object import read_object
-from kvtop.sources.model_files.vantage import ModelNotFoundError, Vantage
+from kvtop.sources.model_files.process_filesystem import ModelNotFoundError, Vantage
 
 __all__ = ["Located", "ModelNotFoundError", "Vantage", "locate_checkpoint", "locate_file", "locate_hf", "locate_ollama"]
 

@@ -13,10 +13,10 @@ import zstandard
 
 from kvtop.domain.model_file import ModelFile
 from kvtop.domain.sample import Sample
+from kvtop.io.atomic_write import piped
 from kvtop.sources.recordings.encoding import Info, decode_info, decode_model, decode_tick
 from kvtop.sources.recordings.framing import Layout, RecordingError, layout
-from kvtop.sources.sealing import sealed
-from kvtop.sources.whole_file import piped
+from kvtop.sources.redaction.sanitize import sealed
 
 MEMBER = "recording.kvtop"
 """The recording within the archive of `kvtop report`."""

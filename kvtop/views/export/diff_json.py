@@ -3,7 +3,7 @@
 import json
 from datetime import UTC, datetime
 
-from kvtop.domain.comparison import Comparison, HostState
+from kvtop.domain.answers.comparison import Comparison, HostState
 
 SCHEMA = "kvtop.diff/1"
 

@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterable
 from typing import TypedDict
 
+from kvtop.domain.answers.plan_answer import PlanAnswer, Room
 from kvtop.domain.plan import DevicePlan, Estimate, PoolEstimate
-from kvtop.domain.plan_answer import PlanAnswer, Room
 
 SCHEMA = "kvtop.plan/1"
 

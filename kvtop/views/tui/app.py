@@ -13,21 +13,21 @@ from textual.command import CommandPalette
 from textual.screen import Screen
 
 from kvtop.domain.frame import Frame, ServerView
-from kvtop.views.tui.edge_lines import Pace
-from kvtop.views.tui.hang_up import give_terminal_back, is_hung_up, leave_for_certain
-from kvtop.views.tui.keeper import KeepsFiles
+from kvtop.views.tui.input.palette import palette_entries
 from kvtop.views.tui.keys import FRONTIER, HELP, OVERVIEW, RECORDING, SERVER, WHAT_IF, check_keymap, shown_keys
-from kvtop.views.tui.palette import palette_entries
-from kvtop.views.tui.player import Player
 from kvtop.views.tui.prompt_screens import PromptScreens
 from kvtop.views.tui.screens import SCREENS
 from kvtop.views.tui.screens.screen import KvtopScreen, bindings_of
-from kvtop.views.tui.selection import Selection
-from kvtop.views.tui.terminal_pace import QUESTION, TerminalPace
-from kvtop.views.tui.theme_files import load_themes, part_colours, themes_dir
-from kvtop.views.tui.trail import Trails
+from kvtop.views.tui.state.history import Trails
+from kvtop.views.tui.state.player import Player
+from kvtop.views.tui.state.recorder import KeepsFiles
+from kvtop.views.tui.state.selection import Selection
+from kvtop.views.tui.state.what_if_session import WhatIfDesk
+from kvtop.views.tui.terminal.hangup import give_terminal_back, is_hung_up, leave_for_certain
+from kvtop.views.tui.terminal.pace import QUESTION, TerminalPace
+from kvtop.views.tui.themes.theme_files import load_themes, part_colours, themes_dir
 from kvtop.views.tui.warm_up import AFTER_SECONDS, warm_up
-from kvtop.views.tui.what_if_desk import WhatIfDesk
+from kvtop.views.tui.widgets.header_footer import Pace
 
 Frames = Callable[[], AsyncIterator[Frame]] | AsyncIterator[Frame]
 

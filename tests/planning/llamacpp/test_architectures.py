@@ -5,7 +5,9 @@ from types import ModuleType
 import pytest
 
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, Refusal
-from kvtop.planning.llamacpp.architectures import (
+from kvtop.planning.llamacpp.model.prepared import prepare
+from kvtop.planning.llamacpp.planner import plan
+from kvtop.planning.llamacpp.rules.architectures import (
     COPIED_FIRST,
     DELTA_ATTENTION,
     HYBRID,
@@ -23,8 +25,6 @@ from kvtop.planning.llamacpp.architectures import (
     UNTIED,
     WINDOWS,
 )
-from kvtop.planning.llamacpp.planner import plan
-from kvtop.planning.llamacpp.prepared import prepare
 
 
 def test_tiny_models_of_all_architectures_are_exact(oracle_cases: ModuleType) -> None:

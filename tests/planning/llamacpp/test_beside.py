@@ -7,11 +7,11 @@ import pytest
 
 from kvtop.domain.model_file import GgufHeader, MetadataValue, TensorInfo
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
-from kvtop.planning.llamacpp.beside import Beside, adapter_refusal, beside, rooms_left, with_beside
-from kvtop.planning.llamacpp.options import parse_llama_server, settings_of
+from kvtop.planning.llamacpp.memory.auxiliary_models import Beside, adapter_refusal, beside, rooms_left, with_beside
+from kvtop.planning.llamacpp.model.prepared import PreparedModel, prepare
+from kvtop.planning.llamacpp.options.parse import parse_llama_server, settings_of
+from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
-from kvtop.planning.llamacpp.prepared import PreparedModel, prepare
-from kvtop.planning.llamacpp.settings import LlamaSettings
 
 CARDS = (PlanDevice("gpu0", 80 * 2**30), PlanDevice("gpu1", 80 * 2**30))
 RANK = 8

@@ -7,9 +7,9 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from kvtop.domain.plan import MemoryPlan
+from kvtop.planning.llamacpp.model.prepared import prepare
+from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
-from kvtop.planning.llamacpp.prepared import prepare
-from kvtop.planning.llamacpp.settings import LlamaSettings
 
 MIB = 2**20
 

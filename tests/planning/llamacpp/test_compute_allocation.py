@@ -1,8 +1,8 @@
 """The replay of ggml's graph allocator and scheduler, rule by rule."""
 
-from kvtop.planning.llamacpp.compute_allocation import peak_bytes
-from kvtop.planning.llamacpp.compute_graph import Graph, Resident, Tensor
-from kvtop.planning.llamacpp.compute_schedule import schedule
+from kvtop.planning.llamacpp.graph.allocation import peak_bytes
+from kvtop.planning.llamacpp.graph.graph import Graph, Resident, Tensor
+from kvtop.planning.llamacpp.graph.schedule import schedule
 
 GPU, HOST = 0, 1
 ALIGNMENTS = (128, 32)

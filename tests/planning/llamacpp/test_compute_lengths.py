@@ -5,13 +5,13 @@ from types import SimpleNamespace
 import pytest
 
 from kvtop.domain.plan import MemoryPlan, PlanDevice
-from kvtop.planning.llamacpp.compute_allocation import Script, script_of
-from kvtop.planning.llamacpp.compute_graph import Graph, Resident
-from kvtop.planning.llamacpp.compute_lengths import Lengths
-from kvtop.planning.llamacpp.compute_schedule import schedule
+from kvtop.planning.llamacpp.graph.allocation import Script, script_of
+from kvtop.planning.llamacpp.graph.graph import Graph, Resident
+from kvtop.planning.llamacpp.graph.lengths import Lengths
+from kvtop.planning.llamacpp.graph.schedule import schedule
+from kvtop.planning.llamacpp.model.prepared import prepare
+from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
-from kvtop.planning.llamacpp.prepared import prepare
-from kvtop.planning.llamacpp.settings import LlamaSettings
 
 CARD = (PlanDevice("gpu0", 80 * 2**30),)
 CONTEXTS = (131072, 2048, 512, 4096, 8192, 300, 12345, 24576, 98304)

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvtop.planning.llamacpp.context import ResolvedContext, request_of, resolve_context
-from kvtop.planning.llamacpp.hparams import HParams
-from kvtop.planning.llamacpp.loading import load_hparams
-from kvtop.planning.llamacpp.settings import DraftSettings, LlamaSettings
+from kvtop.planning.llamacpp.model.hparams import HParams
+from kvtop.planning.llamacpp.model.loading import load_hparams
+from kvtop.planning.llamacpp.options.settings import DraftSettings, LlamaSettings
 
 
 @pytest.fixture(scope="module")

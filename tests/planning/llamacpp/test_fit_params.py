@@ -5,10 +5,10 @@ from types import SimpleNamespace
 import pytest
 
 from kvtop.domain.plan import MemoryPlan, PlanDevice
-from kvtop.planning.llamacpp.fit_params import ToolRow, comparable, compare, parse_tool_output, tool_arguments
-from kvtop.planning.llamacpp.options import parse_llama_server, settings_of
+from kvtop.planning.llamacpp.fit.fit_params import ToolRow, comparable, compare, parse_tool_output, tool_arguments
+from kvtop.planning.llamacpp.options.parse import parse_llama_server, settings_of
+from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
-from kvtop.planning.llamacpp.settings import LlamaSettings
 
 
 def test_only_what_both_know_is_passed_on() -> None:

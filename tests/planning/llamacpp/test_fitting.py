@@ -5,11 +5,11 @@ from types import SimpleNamespace
 import pytest
 
 from kvtop.domain.plan import MemoryPlan, PlanDevice
-from kvtop.planning.llamacpp.fitting import with_fit_told
-from kvtop.planning.llamacpp.options import parse_llama_server, settings_of
+from kvtop.planning.llamacpp.fit.fitting import with_fit_told
+from kvtop.planning.llamacpp.model.prepared import prepare
+from kvtop.planning.llamacpp.options.parse import parse_llama_server, settings_of
+from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
-from kvtop.planning.llamacpp.prepared import prepare
-from kvtop.planning.llamacpp.settings import LlamaSettings
 
 MIB = 2**20
 

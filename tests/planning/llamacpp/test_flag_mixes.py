@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from kvtop.domain.plan import MemoryPlan, PlanDevice, Refusal
-from kvtop.planning.llamacpp.options import parse_llama_server, settings_of
+from kvtop.planning.llamacpp.model.prepared import prepare
+from kvtop.planning.llamacpp.options.parse import parse_llama_server, settings_of
 from kvtop.planning.llamacpp.planner import plan
-from kvtop.planning.llamacpp.prepared import prepare
 
 Row = tuple[str, int, list[str], Any]
 Answers = list[tuple[Row, MemoryPlan | Refusal]]

@@ -4,16 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from kvtop.domain.cache_speed import Speed
+from kvtop.domain.answers.cache_speed import Speed
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.plan import MemoryPlan, PlanDevice
 from kvtop.planning.cache_speed import backend_of, build_number, cache_speed
 from kvtop.planning.cache_types import CACHE_TYPES
 from kvtop.planning.llamacpp.kernel_pairs import DEFAULT_PAIRS, Attending, pair_speed
-from kvtop.planning.llamacpp.options import parse_llama_server
+from kvtop.planning.llamacpp.model.prepared import prepare
+from kvtop.planning.llamacpp.options.parse import parse_llama_server
+from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
-from kvtop.planning.llamacpp.prepared import prepare
-from kvtop.planning.llamacpp.settings import LlamaSettings
 from kvtop.sources.demo.gguf_models import llama31_8b
 
 MODEL = prepare(llama31_8b("/m.gguf"))

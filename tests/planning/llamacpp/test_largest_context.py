@@ -5,12 +5,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from kvtop.domain.answers.plan_answer import Fit, room_of
 from kvtop.domain.plan import MemoryPlan, PlanDevice
-from kvtop.domain.plan_answer import Fit, room_of
-from kvtop.planning.llamacpp.largest_context import STEP_TOKENS, largest_context
+from kvtop.planning.llamacpp.fit.largest_context import STEP_TOKENS, largest_context
+from kvtop.planning.llamacpp.model.prepared import PreparedModel, prepare
+from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
-from kvtop.planning.llamacpp.prepared import PreparedModel, prepare
-from kvtop.planning.llamacpp.settings import LlamaSettings
 
 GIB = 1024**3
 

@@ -7,9 +7,9 @@ import pytest
 
 from kvtop.domain.model_file import GgufHeader, MetadataValue, SkippedArray
 from kvtop.domain.plan import NoExactRuleError
-from kvtop.planning.llamacpp.hparams import HParams
-from kvtop.planning.llamacpp.loading import load_hparams
-from kvtop.planning.llamacpp.metadata import vocabulary_tokens
+from kvtop.planning.llamacpp.model.hparams import HParams
+from kvtop.planning.llamacpp.model.loading import load_hparams
+from kvtop.planning.llamacpp.model.metadata import vocabulary_tokens
 
 BASE: dict[str, Any] = {
     "context_length": 8192,

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from kvtop.domain.launch import LaunchOptions, Origin
 from kvtop.domain.plan import Refusal
-from kvtop.planning.llamacpp.option_table import BY_SPELLING, OPTIONS
-from kvtop.planning.llamacpp.options import parse_llama_server, settings_of
-from kvtop.planning.llamacpp.settings import LlamaSettings
+from kvtop.planning.llamacpp.options.parse import parse_llama_server, settings_of
+from kvtop.planning.llamacpp.options.settings import LlamaSettings
+from kvtop.planning.llamacpp.options.table import BY_SPELLING, OPTIONS
 
 ARGV: dict[str, list[str]] = json.loads(
     (Path(__file__).parents[2] / "fixtures" / "llamacpp" / "argv.json").read_text(encoding="utf-8")

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 from kvtop.domain.plan import MemoryPlan, Refusal
 from kvtop.planning.cache_types import CACHE_TYPES
 from kvtop.planning.llamacpp.context import request_of, resolve_context
+from kvtop.planning.llamacpp.model.prepared import PreparedModel, prepare
+from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
-from kvtop.planning.llamacpp.prepared import PreparedModel, prepare
-from kvtop.planning.llamacpp.settings import LlamaSettings
 
 
 def _prepared(oracle: SimpleNamespace) -> dict[str, PreparedModel]:

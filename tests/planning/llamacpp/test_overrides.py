@@ -5,10 +5,10 @@ from types import SimpleNamespace
 import pytest
 
 from kvtop.domain.plan import MemoryPlan, Refusal
-from kvtop.planning.any_engine import plan_launch
-from kvtop.planning.llamacpp.options import parse_llama_server, settings_of
-from kvtop.planning.llamacpp.overrides import overridden_header, overrides_of
-from kvtop.planning.llamacpp.prepared import prepare
+from kvtop.planning.llamacpp.model.prepared import prepare
+from kvtop.planning.llamacpp.options.overrides import overridden_header, overrides_of
+from kvtop.planning.llamacpp.options.parse import parse_llama_server, settings_of
+from kvtop.planning.registry import plan_launch
 
 WINDOW = "gemma3.attention.sliding_window"
 

@@ -3,8 +3,8 @@
 import pytest
 
 from kvtop.domain.plan import NoExactRuleError, PlanDevice, Refusal
-from kvtop.planning.llamacpp.placement import Placement, override_rules, place
-from kvtop.planning.llamacpp.settings import LlamaSettings
+from kvtop.planning.llamacpp.memory.placement import Placement, override_rules, place
+from kvtop.planning.llamacpp.options.settings import LlamaSettings
 
 GIB = 2**30
 ONE = (PlanDevice("gpu0", 24 * GIB),)

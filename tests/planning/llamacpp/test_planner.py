@@ -6,9 +6,9 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
+from kvtop.planning.llamacpp.model.prepared import prepare
+from kvtop.planning.llamacpp.options.settings import DraftSettings, LlamaSettings
 from kvtop.planning.llamacpp.planner import RULES_VERSION, plan
-from kvtop.planning.llamacpp.prepared import prepare
-from kvtop.planning.llamacpp.settings import DraftSettings, LlamaSettings
 
 CARD = (PlanDevice("gpu0", 80 * 2**30),)
 MIB = 2**20

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from kvtop.domain.launch import Origin
-from kvtop.planning.llamacpp.options import parse_llama_server
+from kvtop.planning.llamacpp.options.parse import parse_llama_server
 
 RECORDED = Path(__file__).parents[2] / "fixtures" / "options" / "refusals.jsonl"
 

@@ -8,12 +8,12 @@ import pytest
 from kvtop.domain.plan import NoExactRuleError, PlanDevice, Refusal
 from kvtop.planning.llamacpp.context import request_of
 from kvtop.planning.llamacpp.flash_attention import cuda_has_kernel, has_fused_attention, resolve_flash_attention
-from kvtop.planning.llamacpp.hparams import HParams
-from kvtop.planning.llamacpp.loading import load_hparams
-from kvtop.planning.llamacpp.placement import Placement, place
+from kvtop.planning.llamacpp.memory.placement import Placement, place
+from kvtop.planning.llamacpp.model.hparams import HParams
+from kvtop.planning.llamacpp.model.loading import load_hparams
+from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
 from kvtop.planning.llamacpp.refusals import context_refusal
-from kvtop.planning.llamacpp.settings import LlamaSettings
 
 CARD = (PlanDevice("gpu0", 80 * 2**30),)
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from kvtop.planning.llamacpp.options import parse_llama_server
-from kvtop.planning.llamacpp.refused_types import refused_types, with_meant_types
+from kvtop.planning.llamacpp.options.parse import parse_llama_server
+from kvtop.planning.llamacpp.options.refused_types import refused_types, with_meant_types
 
 
 @pytest.mark.parametrize(

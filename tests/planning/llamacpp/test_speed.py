@@ -8,9 +8,9 @@ from types import SimpleNamespace
 from kvtop.domain.model_file import GgufHeader
 from kvtop.domain.plan import MemoryPlan, PlanDevice
 from kvtop.planning.cache_types import CACHE_TYPES
+from kvtop.planning.llamacpp.model.prepared import prepare
+from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
-from kvtop.planning.llamacpp.prepared import prepare
-from kvtop.planning.llamacpp.settings import LlamaSettings
 
 CARD = (PlanDevice("gpu0", 80 * 2**30),)
 CONTEXTS = (2048, 4096, 8192, 12288, 16384, 24576, 32768, 49152, 65536, 98304, 114688, 131072)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kvtop.planning.llamacpp.typed_context import meant_context_tokens, typed_context
+from kvtop.planning.llamacpp.options.typed_context import meant_context_tokens, typed_context
 
 
 @pytest.mark.parametrize(

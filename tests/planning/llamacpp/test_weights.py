@@ -8,11 +8,11 @@ import pytest
 from kvtop.domain.model_file import GgufHeader, TensorInfo
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.planning.cache_types import CACHE_TYPES
-from kvtop.planning.llamacpp.buffers import HOST_BUFFER, device_buffer
-from kvtop.planning.llamacpp.gpu_operations import gpu_can_hold
-from kvtop.planning.llamacpp.loading import load_hparams
+from kvtop.planning.llamacpp.memory.buffers import HOST_BUFFER, device_buffer
+from kvtop.planning.llamacpp.memory.gpu_operations import gpu_can_hold
+from kvtop.planning.llamacpp.model.loading import load_hparams
+from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
-from kvtop.planning.llamacpp.settings import LlamaSettings
 
 CARD = PlanDevice("gpu0", 80 * 2**30)
 CUDA = device_buffer(CARD)

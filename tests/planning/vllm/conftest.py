@@ -10,7 +10,7 @@ import pytest
 
 from kvtop.domain.model_file import Checkpoint
 from kvtop.domain.plan import MemoryPlan, PlanDevice, Refusal
-from kvtop.planning.vllm.options import parse_serve_options
+from kvtop.planning.vllm.options.parse import parse_serve_options
 from kvtop.planning.vllm.planner import plan_options
 
 GIB = 1024**3

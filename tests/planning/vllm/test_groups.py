@@ -2,10 +2,10 @@
 
 import pytest
 
-from kvtop.planning.vllm.groups import group_layers
-from kvtop.planning.vllm.pool import Stage, size_pool
+from kvtop.planning.vllm.pool.pool import Stage, size_pool
 from kvtop.planning.vllm.refusals import RefusedError
-from kvtop.planning.vllm.specs import LayerSpec, RequestTerms, SpecKind, blocks_per_request
+from kvtop.planning.vllm.specs.groups import group_layers
+from kvtop.planning.vllm.specs.layer_specs import LayerSpec, RequestTerms, SpecKind, blocks_per_request
 
 FULL = LayerSpec(SpecKind.FULL, 16, 512, 8, 8, 128, 128, "bfloat16")
 WINDOW = LayerSpec(SpecKind.SLIDING, 16, 512, 8, 8, 128, 128, "bfloat16", window=1024)

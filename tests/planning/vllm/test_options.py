@@ -4,9 +4,9 @@ import pytest
 
 from kvtop.domain.launch import Origin
 from kvtop.domain.plan import NoExactRuleError
-from kvtop.planning.vllm.options import parse_serve_options
+from kvtop.planning.vllm.options.parse import parse_serve_options
+from kvtop.planning.vllm.options.settings import human_whole, settings_from
 from kvtop.planning.vllm.refusals import RefusedError
-from kvtop.planning.vllm.settings import human_whole, settings_from
 
 
 @pytest.mark.parametrize(

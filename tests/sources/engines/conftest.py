@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kvtop.sources.http import Reply
+from kvtop.sources.endpoints.http import Reply
 
 _FIXTURES = Path(__file__).parents[2] / "fixtures"
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from kvtop.domain.engine_report import HostedModel
 from kvtop.domain.process import Process
 from kvtop.domain.server import Counters, ServerReading, ServerState
+from kvtop.sources.endpoints.http import Reply
 from kvtop.sources.engine import Known
 from kvtop.sources.engines import llamacpp
-from kvtop.sources.http import Reply
 
 Recorded = Callable[[str, str], Reply]
 ARGV: dict[str, list[str]] = json.loads(

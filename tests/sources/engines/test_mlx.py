@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from kvtop.domain.process import Process
 from kvtop.domain.server import ServerReading, ServerState
+from kvtop.sources.endpoints.http import Reply
 from kvtop.sources.engine import Known
 from kvtop.sources.engines import engine_of_process, engine_of_replies, mlx
-from kvtop.sources.http import Reply
 
 PLAIN = "BaseHTTP/0.6 Python/3.11.7"
 HEALTH = Reply("/health", 200, b'{"status": "ok"}', PLAIN)

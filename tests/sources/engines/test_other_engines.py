@@ -9,6 +9,7 @@ import pytest
 from kvtop.domain.engine_report import HostedModel, MemoryReport, PoolReport, Rank
 from kvtop.domain.process import Process
 from kvtop.domain.server import ServerReading, ServerState
+from kvtop.sources.endpoints.http import Reply
 from kvtop.sources.engine import Known
 from kvtop.sources.engines import (
     engine_of_process,
@@ -24,7 +25,6 @@ from kvtop.sources.engines import (
     tgi,
     triton,
 )
-from kvtop.sources.http import Reply
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 GIB = 2**30

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.server import ServerState
+from kvtop.sources.endpoints.http import Reply
 from kvtop.sources.engine import Engine, Known
 from kvtop.sources.engines import ENGINES, engine_of_process, unidentified
-from kvtop.sources.http import Reply
 
 ALL: tuple[Engine, ...] = (*ENGINES, unidentified)
 DANGEROUS = re.compile(

@@ -3,9 +3,9 @@
 import pytest
 
 from kvtop.domain.server import ServerState
+from kvtop.sources.endpoints.http import Reply
 from kvtop.sources.engine import Known
 from kvtop.sources.engines import engine_of_replies, unidentified
-from kvtop.sources.http import Reply
 
 
 def test_one_more_question_at_a_time_and_none_into_the_void() -> None:

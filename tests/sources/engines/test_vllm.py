@@ -9,9 +9,9 @@ from kvtop.domain.engine_report import PoolReport, Rank
 from kvtop.domain.launch import LaunchOptions, Origin
 from kvtop.domain.process import Listener, Process
 from kvtop.domain.server import Counters, ServerReading, ServerState
+from kvtop.sources.endpoints.http import Reply
 from kvtop.sources.engine import Known
 from kvtop.sources.engines import engine_of_replies, vllm
-from kvtop.sources.http import Reply
 
 Recorded = Callable[[str, str], Reply]
 NAMES = ("metrics", "v1_models", "version", "health")

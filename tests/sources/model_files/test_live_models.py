@@ -16,9 +16,9 @@ from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.model_file import Checkpoint, GgufHeader
 from kvtop.domain.process import Container, Process
 from kvtop.domain.server import ModelFacts, ServerReading, ServerState
-from kvtop.sources.live_models import LiveModels, ModelKind, ModelRequest
-from kvtop.sources.model_requests import model_requests
-from kvtop.sources.processes import FoundProcess
+from kvtop.sources.models.live_models import LiveModels, ModelKind, ModelRequest
+from kvtop.sources.models.model_requests import model_requests
+from kvtop.sources.processes.discovery import FoundProcess
 
 Writer = Callable[..., bytes]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

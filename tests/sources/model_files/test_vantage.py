@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kvtop.sources.model_files.vantage import ModelNotFoundError, Vantage
+from kvtop.sources.model_files.process_filesystem import ModelNotFoundError, Vantage
 
 
 @pytest.fixture

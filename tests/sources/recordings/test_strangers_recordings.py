@@ -11,9 +11,9 @@ import msgspec
 import pytest
 import zstandard
 
+from kvtop.app.replay import finding_tick, frame_at, replayed
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.sample import Sample
-from kvtop.replaying import finding_tick, frame_at, replayed
 from kvtop.sources.demo import SCENARIOS
 from kvtop.sources.recordings.encoding import Info, encode_tick
 from kvtop.sources.recordings.framing import FIRST_LINE, KEY_TICK, RecordingError, layout
@@ -21,7 +21,7 @@ from kvtop.sources.recordings.framing import record as framed
 from kvtop.sources.recordings.player import Player
 from kvtop.sources.recordings.reader import MEMBER, Recording
 from kvtop.sources.recordings.writer import KEY_EVERY_TICKS, RecordingWriter
-from kvtop.views.export.formats import FORMATS, render
+from kvtop.views.export.snapshot.formats import FORMATS, render
 
 Record = Callable[..., Path]
 

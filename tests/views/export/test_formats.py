@@ -19,9 +19,9 @@ from kvtop.analysis.analyse import History, analyse
 from kvtop.domain.frame import Frame
 from kvtop.domain.headroom import Disagreement
 from kvtop.sources.demo import SCENARIOS, Scenario
-from kvtop.views.export.exposition import openmetrics, prometheus_text
-from kvtop.views.export.formats import FORMATS, render
-from kvtop.views.export.metric_families import families
+from kvtop.views.export.metrics.exposition import openmetrics, prometheus_text
+from kvtop.views.export.metrics.families import families
+from kvtop.views.export.snapshot.formats import FORMATS, render
 
 
 def parse_openmetrics(text: str) -> list[Metric]:

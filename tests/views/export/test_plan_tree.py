@@ -2,9 +2,9 @@
 
 import pytest
 
+from kvtop.domain.answers.plan_answer import Check, Fit, PlanAnswer, Room, room_of
 from kvtop.domain.plan import CachePart, DevicePlan, Estimate, MemoryPlan, Step, VllmPlan
-from kvtop.domain.plan_answer import Check, Fit, PlanAnswer, Room, room_of
-from kvtop.views.export.plan_tree import plan_tree
+from kvtop.views.text.plan_tree import plan_tree
 
 MIB = 1024**2
 PART = DevicePlan("gpu0", 100 * MIB, 50 * MIB, 0, Estimate(20 * MIB, 10 * MIB, 40 * MIB), 0)

@@ -8,14 +8,14 @@ from textual import events
 from textual.command import CommandList
 from textual.pilot import Pilot
 
+from kvtop.domain.answers.mark import Mark
 from kvtop.domain.frame import Frame
 from kvtop.views.tui.app import KvtopApp
-from kvtop.views.tui.canvas import Canvas
 from kvtop.views.tui.keys import KEYS
-from kvtop.views.tui.player import Mark
 from kvtop.views.tui.screens.screen import KvtopScreen
-from kvtop.views.tui.server_order import ORDERS
-from kvtop.views.tui.theme_files import load_themes, themes_dir
+from kvtop.views.tui.state.server_order import ORDERS
+from kvtop.views.tui.themes.theme_files import load_themes, themes_dir
+from kvtop.views.tui.widgets.canvas import Canvas
 
 Scenes = dict[str, Callable[[], Frame]]
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from kvtop.analysis.analyse import History, analyse
+from kvtop.app.what_if_session import LiveDesk
+from kvtop.domain.answers.mark import Mark
 from kvtop.domain.frame import Frame
 from kvtop.sources.demo import scenario
 from kvtop.views.tui.app import KvtopApp
-from kvtop.views.tui.player import Mark
-from kvtop.what_if_desk import LiveDesk
 
 Scenes = dict[str, Callable[[], Frame]]
 Golden = Callable[[Path, str], None]

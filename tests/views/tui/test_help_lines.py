@@ -1,7 +1,7 @@
 import pytest
 
-from kvtop.views.tui.help_lines import help_lines
 from kvtop.views.tui.keys import HELP, KEYS, SCREEN_NAMES, shown_keys
+from kvtop.views.tui.screens.help.page import help_lines
 
 
 @pytest.mark.parametrize("width", [55, 75, 125, 245])

@@ -3,7 +3,7 @@
 from kvtop.domain.engine_report import HostedModel
 from kvtop.domain.frame import KvCacheView, ServerView
 from kvtop.domain.server import ModelFacts, ServerReading, ServerState
-from kvtop.views.tui.hosted_lines import hosted_lines
+from kvtop.views.tui.screens.server.hosted import hosted_lines
 
 GIB = 2**30
 

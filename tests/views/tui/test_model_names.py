@@ -1,6 +1,6 @@
 import pytest
 
-from kvtop.views.tui.model_names import model_text
+from kvtop.views.tui.widgets.model_names import model_text
 
 
 @pytest.mark.parametrize(

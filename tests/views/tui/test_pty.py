@@ -18,7 +18,7 @@ from termios import TIOCSWINSZ
 import pyte
 import pytest
 
-from kvtop.views.tui.terminal_pace import QUESTION
+from kvtop.views.tui.terminal.pace import QUESTION
 
 LEAVES_ALTERNATE_SCREEN = b"\x1b[?1049l"
 PATIENCE_SECONDS = 60.0

@@ -1,4 +1,4 @@
-from kvtop.views.tui.terminal_pace import HELD_SECONDS, PATIENCE_SECONDS, TerminalPace
+from kvtop.views.tui.terminal.pace import HELD_SECONDS, PATIENCE_SECONDS, TerminalPace
 
 
 def test_a_quick_terminal_is_never_held() -> None:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from kvtop.views.tui.theme_files import ThemeFileError, load_themes, read_theme, themes_dir
+from kvtop.views.tui.themes.theme_files import ThemeFileError, load_themes, read_theme, themes_dir
 
 OURS = {"dark", "light", "high-contrast", "colour-blind-safe", "amber", "green", "solarized", "terminal"}
 

@@ -3,8 +3,8 @@ from dataclasses import replace
 
 from kvtop.domain.frame import Frame, ServerView
 from kvtop.domain.headroom import Headroom
-from kvtop.views.tui.plot_lines import nice_top, plot_lines
-from kvtop.views.tui.trail import RECENT_SECONDS, Trail, Trails
+from kvtop.views.tui.state.history import RECENT_SECONDS, Trail, Trails
+from kvtop.views.tui.widgets.plot_lines import nice_top, plot_lines
 
 Scenes = dict[str, Callable[[], Frame]]
 

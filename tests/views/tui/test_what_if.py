@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from kvtop.analysis.analyse import History, analyse
+from kvtop.app.what_if_session import LiveDesk
+from kvtop.domain.answers.what_if import WhatIfAnswer
 from kvtop.domain.frame import Frame
-from kvtop.domain.what_if import WhatIfAnswer
 from kvtop.sources.demo import scenario
 from kvtop.views.tui.app import KvtopApp
-from kvtop.views.tui.canvas import Canvas
 from kvtop.views.tui.keys import FRONTIER, KEYS, WHAT_IF
-from kvtop.what_if_desk import LiveDesk
+from kvtop.views.tui.widgets.canvas import Canvas
 
 GOLDENS = Path(__file__).parent / "goldens"
 

@@ -6,9 +6,9 @@ from kvtop.planning.llamacpp.fit.answer import FitAnswer
 from kvtop.planning.llamacpp.fit.measuring import End, PlannedMemory, given_parameters
 from kvtop.planning.llamacpp.fit.replay import replay
 from kvtop.planning.llamacpp.fit.trial import FitModel, FitRequest
-from kvtop.planning.llamacpp.placement import engine_devices, participating
-from kvtop.planning.llamacpp.prepared import PreparedModel
-from kvtop.planning.llamacpp.settings import LlamaSettings
+from kvtop.planning.llamacpp.memory.placement import engine_devices, participating
+from kvtop.planning.llamacpp.model.prepared import PreparedModel
+from kvtop.planning.llamacpp.options.settings import LlamaSettings
 
 DEFAULT_MARGIN_BYTES = 1024 * 1024 * 1024
 

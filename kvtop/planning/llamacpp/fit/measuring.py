@@ -11,10 +11,10 @@ from enum import Enum
 from kvtop.domain.plan import Estimate, PlanDevice, Refusal
 from kvtop.planning.llamacpp.context import context_given
 from kvtop.planning.llamacpp.fit.trial import Measured, MeasuringError, Parameters
-from kvtop.planning.llamacpp.placement import HOST, override_rules
+from kvtop.planning.llamacpp.memory.placement import HOST, override_rules
+from kvtop.planning.llamacpp.model.prepared import PreparedModel
+from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import ModelPlan, compute_of, plan_model, plan_second
-from kvtop.planning.llamacpp.prepared import PreparedModel
-from kvtop.planning.llamacpp.settings import LlamaSettings
 
 _PAGE_BYTES = 2 * 1024 * 1024
 """What cudaMalloc rounds an allocation to."""

@@ -13,11 +13,11 @@ from textual.screen import Screen
 from textual.scrollbar import ScrollBarRender
 
 from kvtop.domain.frame import Frame
-from kvtop.views.tui.canvas import Canvas
-from kvtop.views.tui.edge_lines import footer_line, header_line
 from kvtop.views.tui.keys import KEYS, OVERVIEW, Key
-from kvtop.views.tui.lines import Line
-from kvtop.views.tui.terminal_size import mend_size
+from kvtop.views.tui.terminal.size import mend_size
+from kvtop.views.tui.widgets.canvas import Canvas
+from kvtop.views.tui.widgets.header_footer import footer_line, header_line
+from kvtop.views.tui.widgets.lines import Line
 
 if TYPE_CHECKING:
     from kvtop.views.tui.app import KvtopApp

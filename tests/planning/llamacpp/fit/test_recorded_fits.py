@@ -12,10 +12,10 @@ from kvtop.domain.plan import MemoryPlan, PlanDevice, Refusal
 from kvtop.planning.llamacpp.fit.answer import FitAnswer
 from kvtop.planning.llamacpp.fit.fitted import fit
 from kvtop.planning.llamacpp.fit.measuring import settings_with
-from kvtop.planning.llamacpp.options import parse_llama_server, settings_of
+from kvtop.planning.llamacpp.model.prepared import PreparedModel, prepare
+from kvtop.planning.llamacpp.options.parse import parse_llama_server, settings_of
+from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
-from kvtop.planning.llamacpp.prepared import PreparedModel, prepare
-from kvtop.planning.llamacpp.settings import LlamaSettings
 
 _MIB = 2**20
 _RECORDED: dict[str, Any] = json.loads(

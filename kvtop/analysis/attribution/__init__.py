@@ -1,0 +1,1 @@
+"""Who holds which bytes: measured memory divided into segments, device by device."""

@@ -1,0 +1,127 @@
+"""Which devices a server is on, by what their drivers list; and what to make of a driver that does not say."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from kvtop.analysis.attribution.splits import driver_bytes
+from kvtop.domain.device import Device, DeviceMemory
+from kvtop.domain.figure import Basis, Figure
+from kvtop.domain.launch import LaunchOptions
+from kvtop.domain.model_file import Checkpoint, ModelFile
+from kvtop.domain.process import GONE_OR_BEYOND, HIDDEN_FROM_US, Process
+from kvtop.domain.server import ServerReading, ServerState
+
+HOST = "host"
+_RESIDENT_SHARE = 0.7
+"""A process that holds this much of its model in host memory runs there, whatever a driver hides."""
+
+_COUNTED_ALIKE = frozenset({GONE_OR_BEYOND, HIDDEN_FROM_US})
+_PROXIES = frozenset({"ollama", "llama-swap"})
+"""They hold no model themselves: each runs in a server of its own."""
+
+_HIDDEN = Figure(None, Basis.UNKNOWN, source="the driver does not list this process: it may count it by another pid")
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """`rows` are the devices a server is on with the measured total on each; `accelerators` are those to plan for.
+
+    `is_placed` False: it is on some of `accelerators`, and nobody can tell which, so they have no rows. `is_shared`:
+    the one row stands for host memory too, because the machine has one memory and nobody lists shares in it.
+    `is_settled` False: it is too early to plan it. `note` says what was assumed, or "".
+    """
+
+    rows: tuple[tuple[Device, Figure], ...]
+    accelerators: tuple[Device, ...]
+    is_placed: bool = True
+    is_shared: bool = False
+    is_settled: bool = True
+    note: str = ""
+
+
+def whereabouts(
+    reading: ServerReading,
+    devices: tuple[Device, ...],
+    processes: Mapping[int, Process],
+    models: Mapping[str, ModelFile],
+    unseen_makers: tuple[str, ...] = (),
+) -> Whereabouts:
+    """Where a server is. A device that lists its processes is certain; the rest is told as what it is: assumed.
+
+    `unseen_makers` are those of cards that no driver shows: what is not resident in host memory may lie there.
+    """
+    pids = frozenset(reading.pids)
+    totals = ((device, driver_bytes(device, pids, processes)) for device in devices)
+    rows = tuple((device, driver) for device, driver in totals if driver is not None)
+    listed = tuple(device for device, _ in rows if device.backend != HOST)
+    if listed or not pids or reading.is_remote or not _may_use_accelerators(reading.launch):
+        return Whereabouts(rows, listed)
+    on_host = next((figure for device, figure in rows if device.backend == HOST), None)
+    shared = next((it for it in devices if it.unified_memory and it.processes is None), None)
+    if shared is not None and on_host is not None:
+        source = f"{on_host.source}; the machine has one memory, and nobody lists shares of {shared.id}"
+        return Whereabouts(((shared, replace(on_host, source=source)),), (shared,), is_shared=True)
+    if reading.state is ServerState.LOADING and any(device.backend != HOST for device in devices):
+        return Whereabouts(rows, (), is_settled=False, note="still loading: where it will lie is not known yet")
+    hiding = tuple(it for it in devices if it.backend != HOST and _may_hide(it, processes))
+    resident_share = _resident_share(reading, on_host, models)
+    if resident_share is not None and resident_share >= _RESIDENT_SHARE:
+        return Whereabouts(rows, ())
+    if not hiding and unseen_makers and resident_share is not None and reading.state is ServerState.READY:
+        return _on_an_unseen_card(rows, unseen_makers)
+    if not hiding:
+        return Whereabouts(rows, ())
+    if len(hiding) == 1:
+        note = f"no driver lists its process; taken to be on {hiding[0].id}, {_why(hiding[0])}"
+        return Whereabouts(((hiding[0], _HIDDEN), *rows), hiding, note=note)
+    ids = ", ".join(device.id for device in hiding)
+    note = f"no driver lists its process; planned for {ids}, which list pids that are nobody's here, or no list at all"
+    return Whereabouts(rows, hiding, is_placed=False, note=note)
+
+
+def _why(device: Device) -> str:
+    return "whose list cannot be read" if device.processes is None else "which lists pids that are nobody's here"
+
+
+def _on_an_unseen_card(rows: tuple[tuple[Device, Figure], ...], makers: tuple[str, ...]) -> Whereabouts:
+    """A plan for one card that nobody measures: host memory does not hold the model."""
+    name = " or ".join(makers)
+    card = Device(f"a card of {name}", name, "unseen", DeviceMemory(), None, 0.0)
+    note = f"most of the model is not resident in host memory: taken to be on a card of {name}, which kvtop cannot see"
+    return Whereabouts(rows, (card,), is_placed=False, note=note)
+
+
+def _may_use_accelerators(launch: LaunchOptions | None) -> bool:
+    """Whether these options leave a server free to use a card, if it has one."""
+    if launch is None or launch.engine in _PROXIES:
+        return False
+    return launch.value("gpu-layers") != "0" and launch.value("device") not in {"none", "cpu"}
+
+
+def _may_hide(device: Device, processes: Mapping[int, Process]) -> bool:
+    """Whether a device's list cannot be read, or has pids that may be a server's by another number (a container, WSL).
+
+    Where the driver counts processes as kvtop does, a server would stand in the list by its own pid: a stranger there
+    is somebody else. Only in WSL does the driver list pids of its own, and then without their bytes.
+    """
+    if device.processes is None:
+        return True
+    for row in device.processes:
+        it = processes.get(row.pid)
+        is_stranger = it is not None and it.argv is None and it.name == "?"
+        if (
+            it is not None
+            and is_stranger
+            and (row.used_bytes is None or not _COUNTED_ALIKE.intersection(it.unreadable))
+        ):
+            return True
+    return False
+
+
+def _resident_share(reading: ServerReading, on_host: Figure | None, models: Mapping[str, ModelFile]) -> float | None:
+    """How much of its model a process can hold in host memory at most; None where its size is not known."""
+    model = models.get(reading.model_key) if reading.model_key is not None else None
+    if model is None or on_host is None or on_host.value_bytes is None:
+        return None
+    size_bytes = model.tensor_bytes if isinstance(model, Checkpoint) else model.file_size_bytes
+    return on_host.value_bytes / size_bytes if size_bytes else None

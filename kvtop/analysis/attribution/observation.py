@@ -1,0 +1,25 @@
+"""One server on one device, before it is divided: what was measured, what was computed, what the engine reports."""
+
+from dataclasses import dataclass
+
+from kvtop.analysis.attribution.segments import Parts
+from kvtop.domain.device import DeviceState
+from kvtop.domain.figure import Figure
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """`name` is what the plan calls the device; `state` None: nobody measures it.
+
+    `engine_index` is the engine of a data-parallel server whose rank is here, None where no accelerator is. `planned`
+    and `reported` are None where nothing was computed, and where the engine says nothing.
+    """
+
+    device_id: str
+    backend: str
+    name: str
+    driver: Figure
+    planned: Parts | None
+    reported: Parts | None
+    state: DeviceState | None
+    engine_index: int | None = None

@@ -1,0 +1,1 @@
+"""Misconfigurations: the target that rules look at, the rules, and their findings."""

@@ -1,0 +1,35 @@
+"""The measurement nearest to a subject's model and cache types, as one sentence for a finding's evidence."""
+
+from kvtop.analysis.evidence import evidence_for
+from kvtop.analysis.lint.target import Subject
+from kvtop.domain.answers.evidence import Match, Measurement, Tier
+
+_SCALE_ONLY = (Tier.PRIMARY, Tier.VIA, Tier.COMMUNITY)
+"""Whose figures of another model are worth showing for scale: not those of a tiny model."""
+
+
+def nearest_figure(subject: Subject, type_k: str, type_v: str) -> str:
+    """What was measured for this pair, with model, source and year; "" where nobody measured it."""
+    architecture = subject.header.architecture if subject.header is not None else ""
+    named = subject.header.metadata.get("general.name") if subject.header is not None else None
+    name = named if isinstance(named, str) else subject.model_name
+    found = evidence_for(name, architecture or "", type_k, type_v)
+    near = next(iter(found.measurements), None)
+    if near is not None and near.tier is not Tier.PROJECT:
+        what = "measured on this model" if found.match is Match.THIS_MODEL else "nearest measured model"
+        return f"{what}: {_figure(near)}"
+    if near is not None and found.match is Match.THIS_MODEL:
+        return f"measured on this model, which is tiny (for the order of types, not the amount): {_figure(near)}"
+    other = next((it for it in found.elsewhere if it.tier in _SCALE_ONLY), None)
+    if other is None:
+        return ""
+    return f"no measurement of this model; for scale: {_figure(other)}" + (
+        f"; {found.conflict}" if found.conflict else ""
+    )
+
+
+def _figure(it: Measurement) -> str:
+    value = it.text or ("" if it.value is None else f"{it.value:g}{' ' + it.unit if it.unit else ''}")
+    metric = it.metric.replace("_", " ")
+    rotation = f", rotation {it.rotation}" if it.rotation in {"on", "off"} else ""
+    return f"{metric} {value} on {it.model} ({it.source}, {it.year}{rotation})"

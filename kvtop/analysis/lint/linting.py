@@ -1,0 +1,93 @@
+"""Asks every rule about a subject. Pure: what was suppressed, and why, is a value too."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from kvtop.analysis.lint.result import SEVERITIES, LintResult, Suppression
+from kvtop.analysis.lint.rule import Found, Lacks, Rule
+from kvtop.analysis.lint.rules import RULES
+from kvtop.analysis.lint.target import Subject
+from kvtop.domain.frame import Finding, NotEvaluated
+from kvtop.domain.launch import LaunchOptions
+
+
+def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """The worst first, else in the order of their codes."""
+    return tuple(sorted(findings, key=lambda it: (-SEVERITIES.index(it.severity), it.code)))
+
+
+def lint(subject: Subject, suppressions: Sequence[Suppression] = (), *, changing: bool | None = None) -> LintResult:
+    """Ask every rule that concerns the subject's engine; findings with the worst first.
+
+    `changing`: only the rules that read what moves from tick to tick (True), or only the others (False).
+    """
+    findings: list[Finding] = []
+    missing: list[NotEvaluated] = []
+    suppressed: list[tuple[Finding, str]] = []
+    asked = 0
+    for rule in RULES:
+        module = rule.module
+        if (module.ENGINES and subject.engine not in module.ENGINES) or changing is (not rule.changes):
+            continue
+        outcome: Found | Lacks | None
+        if module.READS_LAUNCH and (subject.launch is None or _lacks_settings(rule, subject)):
+            told = _as_stated(rule, subject)
+            outcome = Lacks("the launch options of this server are unknown") if told is None else module.check(told)
+        else:
+            outcome = module.check(subject)
+        if isinstance(outcome, Lacks):
+            missing.append(NotEvaluated(rule.code, rule.slug, subject.name, _one_line(outcome.reason)))
+            continue
+        asked += 1
+        if outcome is None:
+            continue
+        finding = _finding(rule, subject, outcome)
+        reason = next((it.reason for it in suppressions if it.covers(rule, subject.name)), None)
+        if reason is None:
+            findings.append(finding)
+        else:
+            suppressed.append((finding, reason))
+    return LintResult(ordered(findings), tuple(missing), tuple(suppressed), asked)
+
+
+def _as_stated(rule: Rule, subject: Subject) -> Subject | None:
+    """With what the endpoint states for its launch, where that is all that the rule needs."""
+    if not rule.enough or subject.launch is not None or not rule.enough <= {it.name for it in subject.stated}:
+        return None
+    return replace(subject, launch=LaunchOptions(subject.engine, subject.stated))
+
+
+def _lacks_settings(rule: Rule, subject: Subject) -> bool:
+    return rule.module.ENGINES == ("llama.cpp",) and subject.settings is None
+
+
+def _finding(rule: Rule, subject: Subject, found: Found) -> Finding:
+    return Finding(
+        code=rule.code,
+        slug=rule.slug,
+        severity=found.severity,
+        subject=subject.name,
+        message=_one_line(found.message),
+        evidence=_one_line(found.evidence),
+        fix=_one_line(found.fix),
+        cost=_one_line(found.cost),
+    )
+
+
+def _one_line(text: str) -> str:
+    """Engines complain in several lines."""
+    return " ".join(text.split())
+
+
+def find_rule(name: str) -> Rule:
+    """The rule of that code or slug. Raises KeyError whose text lists what there is."""
+    for rule in RULES:
+        if name.lower() in {rule.code.lower(), rule.slug}:
+            return rule
+    raise KeyError(f"no rule {name!r}; there are: {', '.join(f'{rule.code} {rule.slug}' for rule in RULES)}")
+
+
+def unknown_rules(suppressions: Iterable[Suppression]) -> tuple[str, ...]:
+    """Names in suppressions that are no rule's."""
+    known = {name for rule in RULES for name in (rule.code, rule.slug)}
+    return tuple(it.rule for it in suppressions if it.rule is not None and it.rule not in known)

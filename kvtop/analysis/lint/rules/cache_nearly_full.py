@@ -1,0 +1,57 @@
+"""The KV cache is nearly full, or will be within minutes.
+
+Why: a full slot of llama-server ends its request (or shifts the context, if that is on); a full pool of vLLM preempts
+requests. The time is extrapolated from the last seconds.
+
+Source: tools/server/server-context.cpp, llama.cpp b11434; vLLM 0.32.0 docs configuration/optimization.
+
+Cost: requests that are cut or computed again.
+
+Fix: a larger context or pool, fewer requests at once, or a quantized cache.
+
+Fires on: a pool that is 97 % full. Quiet on: one that is half full and steady.
+"""
+
+from kvtop.analysis.lint.capacity_fixes import roomier_context, roomier_pool
+from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
+from kvtop.analysis.lint.target import Observed, Subject
+from kvtop.text import duration_text
+
+ENGINES: tuple[str, ...] = ()
+READS_LAUNCH = False
+FIRES = Example("llama-server -m MODEL", observed=Observed(used_ratio=0.97, seconds_to_full=90.0, filling="slot 2"))
+QUIET = Example("llama-server -m MODEL", observed=Observed(used_ratio=0.5))
+FULL_RATIO = 0.9
+SOON_SECONDS = 300.0
+
+
+def check(subject: Subject) -> Outcome:
+    """Needs a running server that says how full it is."""
+    seen = subject.observed
+    if seen is None:
+        return Lacks("needs a running server")
+    if seen.used_ratio is None and seen.seconds_to_full is None:
+        return Lacks("how full the cache is, is unknown")
+    soon = seen.seconds_to_full is not None and seen.seconds_to_full < SOON_SECONDS
+    if not soon and (seen.used_ratio or 0) < FULL_RATIO:
+        return None
+    when = ""
+    if seen.seconds_to_full is not None:
+        when = f"full in {duration_text(seen.seconds_to_full)} ({seen.filling or 'the pool'})"
+    ratio = "" if seen.used_ratio is None else f"{seen.used_ratio:.0%} of the cache is used"
+    state = "is nearly full" if (seen.used_ratio or 0) >= FULL_RATIO else "is filling up"
+    return Found(
+        "warning",
+        f"the KV cache {state}: {', '.join(part for part in (ratio, when) if part)}",
+        evidence=ratio or when,
+        cost="requests that are cut or computed again",
+        fix=_fix(subject, seen),
+    )
+
+
+def _fix(subject: Subject, seen: Observed) -> str:
+    if subject.engine == "vllm":
+        return roomier_pool(subject, seen)
+    if subject.engine == "llama.cpp" and subject.settings is not None:
+        return roomier_context(subject)
+    return "a larger context or pool, or fewer requests at once"

@@ -1,0 +1,94 @@
+"""The KV cache, or a part of it, lies in host memory though the device has room.
+
+Why: `--no-kv-offload` keeps all of it there, and with `-ngl N` the cache of every layer that is not offloaded stays
+with its layer. Each generated token then reads it over the bus.
+
+Source: `llama_model::dev_layer` and `llama_kv_cache`, llama.cpp b11434.
+
+Cost: computed: cache bytes on the host.
+
+Fix: leave `--no-kv-offload` out; leave `-ngl` out (all that fits is the default) or `-ngl all`.
+
+Fires on: `-ngl 10` on a card with room for all. Quiet on: no `-ngl`, and `-ngl 10` where more does not fit.
+"""
+
+from dataclasses import replace
+
+from kvtop.analysis.lint.advice import left_out
+from kvtop.analysis.lint.amounts import exact
+from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
+from kvtop.analysis.lint.target import Subject
+from kvtop.domain.answers.plan_answer import Fit, room_of
+from kvtop.domain.plan import DevicePlan, MemoryPlan
+from kvtop.planning.llamacpp.fit.largest_context import largest_context
+
+ENGINES: tuple[str, ...] = ("llama.cpp",)
+READS_LAUNCH = True
+FIRES = Example("llama-server -m MODEL -c 16384 -ngl 10", gpus=("24GiB",), model="llama-3.1-8b")
+QUIET = Example("llama-server -m MODEL -c 16384", gpus=("24GiB",), model="llama-3.1-8b")
+_SURELY_ALL = 150
+"""More layers than any model has."""
+
+
+def check(subject: Subject) -> Outcome:
+    """`--no-kv-offload` needs nothing; a partial offload needs the plan and the device's room."""
+    settings = subject.llama
+    if settings.devices == ("none",) or (not subject.devices and subject.are_devices_known):
+        return None
+    plan = subject.plan
+    if not settings.kv_offload and settings.gpu_layers != 0:
+        return Found(
+            "warning",
+            "--no-kv-offload keeps the whole cache in host memory: every token reads it from there",
+            evidence=subject.said("kv-offload"),
+            cost="" if plan is None else f"{exact(_host_cache(plan))} on the host",
+            fix=_on_device(subject),
+        )
+    layers = settings.gpu_layers
+    if layers is None or layers < 0 or layers >= _SURELY_ALL:
+        return None
+    hparams = subject.hparams
+    if hparams is None or plan is None:
+        if layers >= 90:
+            return None  # the customary 99: only the largest models have as many
+        return Lacks(f"whether -ngl {layers} is all layers is unknown: {subject.plan_note}")
+    if layers >= hparams.n_layer_all + 1 or _host_cache(plan) == 0:
+        return None
+    if not subject.devices:
+        return Lacks("whether the device has room for more layers is unknown: say --gpu")
+    whole = subject.plan_with(gpu_layers="all")
+    rooms = {it.name: it.total_bytes if it.free_bytes is None else it.free_bytes for it in subject.devices}
+    if whole is None or any(room_of(part, rooms.get(part.name)).fit is not Fit.FITS for part in _accelerators(whole)):
+        return None
+    return Found(
+        "warning",
+        f"-ngl {layers} leaves {hparams.n_layer_all + 1 - layers} layers and their cache on the host, though the "
+        "device has room for all",
+        evidence=subject.said("gpu-layers"),
+        cost=f"{exact(_host_cache(plan))} of cache on the host",
+        fix=f"{left_out(subject, 'gpu-layers')} (all that fits), or -ngl all",
+    )
+
+
+def _on_device(subject: Subject) -> str:
+    """Where the cache has no room beside the rest, with the largest context that has."""
+    left = left_out(subject, "kv-offload")
+    whole = subject.plan_with(kv_offload=None)
+    model = subject.prepared
+    if whole is None or model is None or not subject.devices:
+        return f"{left}; if the device is full, a smaller -c or a quantized cache first"
+    rooms = {it.name: it.total_bytes if it.free_bytes is None else it.free_bytes for it in subject.devices}
+    if all(room_of(part, rooms.get(part.name)).fit in {Fit.FITS, Fit.UNKNOWN} for part in _accelerators(whole)):
+        return left
+    settings = replace(subject.llama, kv_offload=True)
+    most = largest_context(model, settings, subject.devices, rooms, subject.draft).tokens
+    return f"{left}, with -c {most}" if most else "smaller weights first: the device has no room for the cache"
+
+
+def _accelerators(plan: MemoryPlan) -> list[DevicePlan]:
+    return [part for part in plan.devices if part.name != "host"]
+
+
+def _host_cache(plan: MemoryPlan) -> int:
+    host = plan.device("host")
+    return 0 if host is None else (host.kv_cache_bytes or 0) + host.recurrent_state_bytes

@@ -1,0 +1,199 @@
+"""The plan needs more memory than a device has.
+
+Why: llama-server moves layers to the host or shortens the context only for what was not given (`--fit`): with both `-c`
+and `-ngl` on the command line it fails instead. vLLM fails when weights leave no room for a pool. MLX swaps.
+
+Source: common/fit.cpp, llama.cpp b11434; vLLM 0.32.0 `v1/worker/gpu_worker.py`.
+
+Cost: computed: what is missing.
+
+Fix: a shorter context, a quantized cache, smaller weights, fewer layers on the device; the finding names the gap.
+
+Fires on: `-c 131072 -ngl 99` of Llama 3.1 8B on 12 GiB. Quiet on: the same with `-c 16384`.
+"""
+
+import math
+from dataclasses import replace
+
+from kvtop.analysis.lint.advice import any_of, left_out, smaller_cache
+from kvtop.analysis.lint.amounts import device_bytes, exact, weight_bytes
+from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
+from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.vllm_pool import one_card_for_every_rank, utilization_of, whole
+from kvtop.domain.answers.plan_answer import Fit, room_of
+from kvtop.domain.plan import DevicePlan, MemoryPlan, PlanDevice
+from kvtop.planning.llamacpp.context import sequences_apart
+from kvtop.planning.llamacpp.fit.largest_context import largest_context
+
+ENGINES: tuple[str, ...] = ("llama.cpp", "vllm", "mlx")
+READS_LAUNCH = True
+FIRES = Example("llama-server -m MODEL -c 131072 -ngl 99", gpus=("12GiB",), model="llama-3.1-8b")
+QUIET = Example("llama-server -m MODEL -c 16384 -ngl 99", gpus=("12GiB",), model="llama-3.1-8b")
+MOST_RANKS = 16
+
+
+def check(subject: Subject) -> Outcome:
+    """Needs the plan and the devices; a server that runs has its memory already."""
+    if subject.observed is not None:
+        return None
+    plan = subject.plan
+    if plan is None:
+        return None if subject.refusal else Lacks(f"no plan: {subject.plan_note}")
+    if subject.engine == "mlx":
+        return _mlx(subject, plan)
+    if not subject.devices:
+        return _host(subject, plan) if subject.are_devices_known else Lacks("the devices are unknown: say --gpu")
+    if subject.engine == "vllm":
+        return _vllm(subject, plan)
+    return _llamacpp(subject)
+
+
+def _llamacpp(subject: Subject) -> Outcome:
+    """After what `--fit` may still change: the context if it was not given, layers if they were not."""
+    settings = subject.llama
+    by_hand = settings.cpu_moe or settings.cpu_moe_layers or settings.cpu_ffn_layers or settings.tensor_overrides
+    placed = bool(settings.gpu_layers is not None or settings.tensor_split or by_hand)
+    plan: MemoryPlan | None = subject.plan
+    if settings.fit and not settings.ctx_tokens and subject.value("ctx-size") != "0":
+        plan = subject.plan_with(ctx_size=str(settings.fit_ctx_tokens * sequences_apart(settings)))
+    for device in subject.devices if plan is not None else ():
+        part = None if plan is None else plan.device(device.name)
+        room = device.total_bytes if device.free_bytes is None else device.free_bytes
+        if part is None or room is None:
+            continue
+        fit = room_of(part, room).fit
+        if fit in {Fit.TOO_LARGE, Fit.TIGHT}:
+            if settings.fit and not placed:
+                return _spilled(subject, device.name, device_bytes(part), room) if fit is Fit.TOO_LARGE else None
+            return _short(subject, device.name, device_bytes(part), room, sure=fit is Fit.TOO_LARGE)
+    return None
+
+
+def _spilled(subject: Subject, name: str, needed: int, room: int) -> Found:
+    """It starts: `--fit` leaves layers, or the experts of a mixture, on the host."""
+    return Found(
+        "info",
+        f"{name} cannot hold all of it, so --fit will leave layers, or experts, on the host, which is slower",
+        evidence=f"{subject.said('ctx-size') or 'no -c'}, no -ngl; {exact(needed)} needed, {exact(room)} there",
+        cost=f"{exact(needed - room)} too little",
+        fix=any_of(*_what_fits(subject), "smaller weights"),
+    )
+
+
+def _short(subject: Subject, name: str, needed: int, room: int, *, sure: bool) -> Found:
+    gap = (
+        f"{exact(needed - room)} too little"
+        if needed > room
+        else f"{exact(room - needed)} left, by the likeliest figure"
+    )
+    return Found(
+        "error" if sure else "warning",
+        f"{name} {'cannot' if sure else 'may not'} hold what the command asks for, and --fit may not change it",
+        evidence=f"{subject.said('ctx-size', 'gpu-layers', 'fit')}; {exact(needed)} needed, {exact(room)} there",
+        cost=gap,
+        fix=any_of(*_what_fits(subject), _placed_by_fit(subject)),
+    )
+
+
+def _what_fits(subject: Subject) -> tuple[str, ...]:
+    """Options that were tried on the plan: eight bits for the cache, and the largest context."""
+    rooms = {it.name: it.total_bytes if it.free_bytes is None else it.free_bytes for it in subject.devices}
+    found = []
+    even = subject.plan_with(tensor_split=None) if subject.option("tensor-split") else None
+    if even is not None and all(room_of(part, rooms.get(part.name)).fit is Fit.FITS for part in _cards(even)):
+        found.append(left_out(subject, "tensor-split"))
+    smaller = smaller_cache(subject)
+    plan = subject.plan_with(cache_type_k="q8_0", cache_type_v="q8_0", flash_attn=None) if smaller else None
+    if plan is not None and all(room_of(part, rooms.get(part.name)).fit is Fit.FITS for part in _cards(plan)):
+        found.append(smaller)
+    if subject.prepared is not None:
+        most = largest_context(subject.prepared, subject.llama, subject.devices, rooms, subject.draft)
+        now = subject.plan.context.n_ctx if subject.plan is not None and subject.plan.context is not None else 0
+        if 0 < most.tokens < now:
+            found.append(f"-c {most.tokens}")
+    return tuple(found)
+
+
+def _cards(plan: MemoryPlan) -> list[DevicePlan]:
+    return [part for part in plan.devices if part.name != "host"]
+
+
+def _placed_by_fit(subject: Subject) -> str:
+    names = [name for name in ("gpu-layers", "tensor-split", "override-tensor", "cpu-moe") if subject.option(name)]
+    left = " and ".join(left_out(subject, name) for name in names)
+    return f"{left}, and --fit places what fits" if left and subject.llama.fit else "fewer layers on the device (-ngl)"
+
+
+def _vllm(subject: Subject, plan: MemoryPlan) -> Outcome:
+    utilization = utilization_of(subject)
+    for device in subject.devices:
+        part = plan.device(device.name)
+        if part is None or device.total_bytes is None:
+            continue
+        if part.weights_bytes is None:
+            return Lacks("the weights on the card are unknown")
+        share = math.ceil(device.total_bytes * utilization)
+        least = part.weights_bytes + part.compute.low_bytes
+        if least > share:
+            return Found(
+                "error",
+                f"weights alone fill the {utilization:.0%} of {device.name} that vLLM may take: no room for a KV pool",
+                evidence=f"{exact(part.weights_bytes)} of weights a rank; {exact(share)} is vLLM's share",
+                cost=f"{exact(least - share)} too little",
+                fix=any_of(_more_cards(subject), "a quantized checkpoint", "a larger card"),
+            )
+    return None
+
+
+def _more_cards(subject: Subject) -> str:
+    """The fewest ranks of this card whose share of the weights leaves room, if they are 16 at most."""
+    ranks = whole(subject, "tensor-parallel-size") or 1
+    for more in (ranks * 2, ranks * 4, ranks * 8, ranks * 16):
+        if more > MOST_RANKS or not subject.devices:
+            break
+        cards = one_card_for_every_rank(subject.devices[:1], more)
+        plan = replace(subject, devices=cards).plan_with(tensor_parallel_size=str(more))
+        if plan is not None and all(_has_room(part, cards[0], utilization_of(subject)) for part in _cards(plan)):
+            return f"--tensor-parallel-size {more} with {more} such cards"
+    return "more cards (--tensor-parallel-size)"
+
+
+def _has_room(part: DevicePlan, card: PlanDevice, utilization: float) -> bool:
+    if part.weights_bytes is None or card.total_bytes is None:
+        return False
+    return part.weights_bytes + part.compute.high_bytes < math.ceil(card.total_bytes * utilization)
+
+
+def _mlx(subject: Subject, plan: MemoryPlan) -> Outcome:
+    rooms = [device.total_bytes for device in subject.devices if device.total_bytes is not None]
+    room = sum(rooms) if rooms else None
+    weights = weight_bytes(plan)
+    if room is None or weights is None:
+        return Lacks("the memory of the machine, or the weights, are unknown: say --gpu SIZE,backend=metal")
+    if weights <= room:
+        return None
+    return Found(
+        "error",
+        "the weights alone are larger than the memory",
+        evidence=f"{exact(weights)} of weights, {exact(room)} of memory",
+        cost=f"{exact(weights - room)} too little",
+        fix="a checkpoint with fewer bits",
+    )
+
+
+def _host(subject: Subject, plan: MemoryPlan) -> Outcome:
+    part = plan.device("host")
+    if part is None or subject.host_total_bytes is None:
+        return Lacks("the host's memory is unknown")
+    needed = device_bytes(part)
+    if needed <= subject.host_total_bytes:
+        return None
+    return Found(
+        "warning",
+        "the host has less memory than weights, cache and buffers take: weights are read from the disk again and again",
+        evidence=f"{exact(needed)} needed, {exact(subject.host_total_bytes)} there",
+        cost=f"{exact(needed - subject.host_total_bytes)} too little",
+        fix="smaller weights"
+        if (part.weights_bytes or 0) > subject.host_total_bytes
+        else any_of("a smaller -c", smaller_cache(subject) if subject.engine == "llama.cpp" else "", "smaller weights"),
+    )

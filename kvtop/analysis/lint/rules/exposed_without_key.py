@@ -1,0 +1,100 @@
+"""The server listens beyond this machine and asks nobody for a key.
+
+Why: whoever reaches the port can use the model, read slots and metrics and fill the cache. llama-server and
+mlx_lm.server listen on 127.0.0.1 unless told otherwise; vLLM listens on every address unless told otherwise.
+mlx_lm.server has no keys.
+
+Source: tools/server/server-http.cpp of llama.cpp b11434; `setup_server` of vLLM 0.32.0; mlx-lm 0.32.2 server.py.
+
+In a container the address inside says nothing: `-p 8080:8080` publishes on every address, `-p 127.0.0.1:8080:8080` here
+alone.
+
+Cost: security, and memory that strangers fill.
+
+Fix: `--host 127.0.0.1` behind a proxy (a container: `-p 127.0.0.1:PORT:PORT`), or a key from a file or the environment.
+
+Fires on: `--host 0.0.0.0` without a key. Quiet on: the default of llama-server, and 0.0.0.0 with `--api-key-file`.
+"""
+
+from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
+from kvtop.analysis.lint.target import Subject
+
+ENGINES: tuple[str, ...] = ("llama.cpp", "vllm", "mlx")
+READS_LAUNCH = True
+FIRES = Example("llama-server -m MODEL --host 0.0.0.0")
+QUIET = Example("llama-server -m MODEL --host 0.0.0.0 --api-key-file /run/keys/llama")
+_DEFAULTS = {"llama.cpp": "127.0.0.1", "vllm": "0.0.0.0", "mlx": "127.0.0.1"}
+_LOOPBACK = ("127.", "localhost", "::1", "[::1]")
+
+
+def check(subject: Subject) -> Outcome:
+    """A running server's own sockets win over what the options say; a container's ports over its own address."""
+    if subject.option("api-key") is not None or subject.option("api-key-file") is not None:
+        return None
+    if subject.engine == "vllm" and (subject.variable("VLLM_API_KEY") or subject.option("uds")):
+        return None
+    if subject.engine == "llama.cpp" and subject.variable("LLAMA_API_KEY"):
+        return None
+    observed = None if subject.observed is None else subject.observed.listeners
+    host = subject.value("host")
+    addresses = observed if observed else tuple((host or _DEFAULTS[subject.engine]).split(","))
+    reached = [it for it in map(str.strip, addresses) if not it.startswith(_LOOPBACK) and not it.endswith(".sock")]
+    if not reached:
+        return None
+    if subject.published is not None and not observed:
+        return _published(subject, subject.published)
+    if subject.observed is not None and subject.observed.has_own_network:
+        return _in_own_network(subject, reached)
+    said = subject.said("host") or f"the default of {subject.engine} is {_DEFAULTS[subject.engine]}"
+    key = (
+        ": mlx_lm.server has no keys, so put a proxy before it" if subject.engine == "mlx" else f", or {_key(subject)}"
+    )
+    return Found(
+        "warning",
+        f"listens on {', '.join(reached)} without a key: whoever reaches the port can use it",
+        evidence=f"listening on {', '.join(reached)}" if observed else said,
+        cost="security",
+        fix=f"--host 127.0.0.1{key}",
+    )
+
+
+def _in_own_network(subject: Subject, reached: list[str]) -> Outcome:
+    """A running container: whether its port is published stands nowhere that kvtop reads."""
+    key = "" if subject.engine == "mlx" else f", or {_key(subject)}"
+    return Found(
+        "warning",
+        f"listens on {', '.join(reached)} of its container without a key: whoever reaches the container, or a port of "
+        "it that is published, can use it",
+        evidence=f"listening on {', '.join(reached)} in a network of its own",
+        cost="security",
+        fix=f"publish its port on 127.0.0.1 alone (-p 127.0.0.1:PORT:PORT){key}",
+    )
+
+
+def _published(subject: Subject, ports: tuple[str, ...]) -> Outcome:
+    """Inside a container every address is right; what counts is where its ports are published."""
+    open_ports = [it for it in ports if not it.startswith(_LOOPBACK)]
+    if not open_ports:
+        return None
+    if subject.has_unread_variables:
+        return Lacks("the variables of --env-file were not read: a key may be among them")
+    narrow = " ".join(f"-p 127.0.0.1:{_without_address(it)}" for it in open_ports)
+    key = "" if subject.engine == "mlx" else f", or {_key(subject)}"
+    return Found(
+        "warning",
+        f"its port is published on every address (-p {' -p '.join(open_ports)}) without a key: whoever reaches it can "
+        "use it",
+        evidence=f"-p {' -p '.join(open_ports)}",
+        cost="security",
+        fix=f"{narrow}{key}",
+    )
+
+
+def _without_address(port: str) -> str:
+    """`0.0.0.0:8080:8080` and `8080:8080` alike; a port alone is the container's, the host's is then any."""
+    parts = port.rsplit(":", 2) if port.count(":") > 1 else ["", *port.split(":")]
+    return ":".join(parts[1:]) if len(parts) > 2 else f":{parts[-1]}"
+
+
+def _key(subject: Subject) -> str:
+    return {"llama.cpp": "--api-key-file FILE", "vllm": "VLLM_API_KEY in the environment"}[subject.engine]

@@ -1,0 +1,48 @@
+"""An FP8 KV cache without calibrated scales: all of them are 1.0.
+
+Why: e4m3 has 3 bits of mantissa and reaches to 448; values beyond are clipped. A checkpoint calibrated with
+llm-compressor or ModelOpt brings a scale for each layer; without it vLLM takes 1.0, which mostly works and is
+nobody's measurement. `--calculate-kv-scales` is gone.
+
+Source: vLLM 0.32.0 docs features/quantization/quantized_kvcache, config/cache.py.
+
+Cost: quality, by model.
+
+Fix: a checkpoint with `kv_cache_scheme`, or measure yours with and without.
+
+Fires on: fp8 on a plain checkpoint. Quiet on: no fp8, and per-token-head types, which carry their scales.
+"""
+
+from collections.abc import Mapping
+
+from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
+from kvtop.analysis.lint.target import Subject
+
+ENGINES: tuple[str, ...] = ("vllm",)
+READS_LAUNCH = True
+FIRES = Example("vllm serve MODEL --kv-cache-dtype fp8", gpus=("H100",), model="llama-3.1-8b")
+QUIET = Example("vllm serve MODEL", gpus=("H100",), model="llama-3.1-8b")
+_SCALED_BY_TENSOR = frozenset({"fp8", "fp8_e4m3"})
+_KEYS = ("kv_cache_scheme", "kv_cache_quant_algo")
+
+
+def check(subject: Subject) -> Outcome:
+    """Needs the checkpoint."""
+    if subject.value("kv-cache-dtype") not in _SCALED_BY_TENSOR or subject.refusal:
+        return None
+    checkpoint = subject.checkpoint
+    if checkpoint is None:
+        return Lacks(f"whether the checkpoint has KV scales is unknown: {subject.model_note}")
+    config = checkpoint.config.get("quantization_config")
+    inner = config if isinstance(config, Mapping) else {}
+    stated = any(inner.get(key) for key in _KEYS)
+    scaled = any(tensor.name.endswith((".k_scale", ".v_scale", ".kv_scale")) for tensor in checkpoint.tensors)
+    if stated or scaled:
+        return None
+    return Found(
+        "info",
+        "the checkpoint has no scales for an FP8 cache, so vLLM takes 1.0 for every layer",
+        evidence=f"{subject.said('kv-cache-dtype')}; no kv_cache_scheme in config.json and no k_scale tensors",
+        cost="quality, by model; no bytes",
+        fix="a checkpoint calibrated with llm-compressor, or a comparison on your own prompts",
+    )

@@ -1,0 +1,98 @@
+"""The KV cache is larger than the model.
+
+Why: a cache grows with the context and with every slot that has one of its own. Beyond some length it is the larger
+part of the memory, and then the context, not the model, is what to look at.
+
+Source: the plan of this command (docs/accuracy.md says how exact it is).
+
+Cost: computed: both.
+
+Fix: a shorter context, fewer slots, q8_0 for both caches.
+
+Fires on: Llama 3.1 8B at its 131072 tokens. Quiet on: the same at 8192.
+"""
+
+from kvtop.analysis.lint.advice import any_of, smaller_cache
+from kvtop.analysis.lint.amounts import cache_bytes, exact, weight_bytes
+from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
+from kvtop.analysis.lint.target import Subject
+from kvtop.domain.answers.plan_answer import Fit, room_of
+from kvtop.domain.plan import MemoryPlan
+
+ENGINES: tuple[str, ...] = ("llama.cpp", "vllm")
+READS_LAUNCH = True
+FIRES = Example("llama-server -m MODEL -c 131072", gpus=("48GiB",), model="llama-3.1-8b")
+QUIET = Example("llama-server -m MODEL -c 8192", gpus=("48GiB",), model="llama-3.1-8b")
+
+
+def check(subject: Subject) -> Outcome:
+    """Needs the plan; without `-c` only where `--fit` leaves the trained context alone."""
+    plan = subject.plan
+    if plan is None:
+        return None if subject.refusal else Lacks(f"no plan: {subject.plan_note}")
+    weights = weight_bytes(plan)
+    if weights is None:
+        return Lacks("the weights on the device are unknown")
+    if subject.engine == "vllm":
+        return _one_request(subject, weights)
+    cache = cache_bytes(plan)
+    settings = subject.llama
+    if cache <= weights:
+        return None
+    is_chosen = settings.ctx_tokens or subject.value("ctx-size") == "0" or not settings.fit
+    if not is_chosen and not subject.devices and not subject.are_devices_known:
+        return Lacks("whether --fit leaves the trained context alone depends on the device: say --gpu")
+    if not is_chosen and not _keeps_its_context(subject, plan):
+        return None
+    return Found(
+        "info",
+        "the KV cache is larger than the model",
+        evidence=subject.said("ctx-size", "parallel", "cache-type-k", "cache-type-v") or "no -c: the trained context",
+        cost=f"{exact(cache)} of cache, {exact(weights)} of weights",
+        fix=any_of(_shorter(subject, plan, cache, weights), smaller_cache(subject)),
+    )
+
+
+def _shorter(subject: Subject, plan: MemoryPlan, cache: int, weights: int) -> str:
+    """The context, in thousands, whose cache is no larger than the weights; words where states or windows are."""
+    if plan.context is not None:
+        tokens = plan.context.n_ctx * weights // cache // 1024 * 1024
+        if subject.hparams is not None and subject.hparams.n_ctx_train > 0:
+            tokens = min(tokens, subject.hparams.n_ctx_train * plan.context.n_seq_max)
+        while tokens >= 1024:
+            shorter = subject.plan_with(ctx_size=str(tokens))
+            if shorter is None:
+                break
+            if cache_bytes(shorter) <= weights:
+                is_split = not plan.context.kv_unified and plan.context.n_seq_max > 1
+                return f"-c {tokens}{' --kv-unified' if is_split else ''}"
+            tokens = tokens * 3 // 4 // 1024 * 1024
+    return "a smaller -c or fewer slots (-np)"
+
+
+def _keeps_its_context(subject: Subject, plan: MemoryPlan) -> bool:
+    """Whether `--fit` will leave the trained context alone: on the CPU always, on a card where all of it has room."""
+    if not subject.devices:
+        return subject.are_devices_known
+    rooms = {it.name: it.total_bytes if it.free_bytes is None else it.free_bytes for it in subject.devices}
+    margin = subject.llama.fit_target_bytes[0]
+    return all(
+        (room := rooms.get(part.name)) is None or room_of(part, room - margin).fit is Fit.FITS for part in plan.devices
+    )
+
+
+def _one_request(subject: Subject, weights: int) -> Outcome:
+    """vLLM fills the card anyway: what counts is one request of the longest length."""
+    plan = subject.plan
+    if plan is None or plan.vllm is None or plan.bytes_per_token is None or subject.value("max-model-len") is None:
+        return None
+    length = plan.vllm.max_model_len_tokens
+    if length is None or plan.bytes_per_token * length <= weights:
+        return None
+    return Found(
+        "info",
+        f"one request of {length} tokens takes more cache than the model has weights",
+        evidence=subject.said("max-model-len"),
+        cost=f"{exact(int(plan.bytes_per_token * length))} of cache, {exact(weights)} of weights, over all ranks",
+        fix="a shorter --max-model-len, or --kv-cache-dtype fp8 where the card takes it",
+    )

@@ -1,0 +1,51 @@
+"""`--gpu-memory-utilization` leaves much of the card unused.
+
+Why: vLLM takes that share of the card (0.92 by default) and no more; what weights and activations leave of it is the
+pool. A low value is right where another process shares the card, or where an embedding model needs no pool.
+
+Source: vLLM 0.32.0 `v1/worker/utils.py` (request_memory).
+
+Cost: computed: the share up to the default.
+
+Fix: leave the option out, or state the pool with `--kv-cache-memory-bytes`.
+
+Fires on: 0.5 on a card of its own. Quiet on: the default, and a card that others use.
+"""
+
+from kvtop.analysis.lint.amounts import GIB, exact
+from kvtop.analysis.lint.rule import Example, Found, Outcome
+from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.vllm_pool import DEFAULT_UTILIZATION, serves_text, utilization_of
+
+ENGINES: tuple[str, ...] = ("vllm",)
+READS_LAUNCH = True
+FIRES = Example("vllm serve MODEL --gpu-memory-utilization 0.5 --max-model-len 8192", gpus=("H100",))
+QUIET = Example("vllm serve MODEL --max-model-len 8192", gpus=("H100",))
+LOW = 0.85
+SHARED = 0.95
+LITTLE_BYTES = 4 * GIB
+"""What a card may keep without a word: CUDA graphs and other processes live there."""
+
+
+def check(subject: Subject) -> Outcome:
+    """Needs only the option; the card gives the bytes and tells whether it is shared."""
+    utilization = utilization_of(subject)
+    if utilization >= LOW or subject.value("kv-cache-memory-bytes") is not None or not serves_text(subject):
+        return None
+    cost = ""
+    if subject.devices:
+        card = subject.devices[0]
+        if card.total_bytes is not None:
+            unused = int(card.total_bytes * (DEFAULT_UTILIZATION - utilization))
+            # A running server's own bytes count as free here, so what is missing is others'.
+            is_shared = card.free_bytes is not None and card.free_bytes < card.total_bytes * SHARED
+            if is_shared or card.total_bytes * (1 - utilization) < LITTLE_BYTES:
+                return None
+            cost = f"{exact(unused)} of each card"
+    return Found(
+        "warning",
+        f"only {utilization:.0%} of the card is taken: the rest of it can hold no token",
+        evidence=subject.said("gpu-memory-utilization"),
+        cost=cost,
+        fix="leave --gpu-memory-utilization out (0.92), unless something else uses the card",
+    )

@@ -1,0 +1,35 @@
+"""`--kv-bits` disables batching: requests are served one after the other.
+
+Why: only plain caches can be batched, so with `--kv-bits` the server takes its sequential path and
+`--decode-concurrency` does nothing. A draft model does the same.
+
+Source: mlx-lm 0.32.2 server.py (`_is_batchable`).
+
+Cost: throughput with more than one user; none with one.
+
+Fix: leave `--kv-bits` out where several requests run at once.
+
+Fires on: `--kv-bits 8`. Quiet on: the same without it.
+"""
+
+from kvtop.analysis.lint.rule import Example, Found, Outcome
+from kvtop.analysis.lint.target import Subject
+
+ENGINES: tuple[str, ...] = ("mlx",)
+READS_LAUNCH = True
+FIRES = Example("mlx_lm.server --model MODEL --kv-bits 8")
+QUIET = Example("mlx_lm.server --model MODEL")
+
+
+def check(subject: Subject) -> Outcome:
+    """Needs only the options; asked-for concurrency makes it a warning."""
+    if subject.value("kv-bits") is None:
+        return None
+    asked = subject.said("decode-concurrency", "prompt-concurrency")
+    return Found(
+        "warning" if asked else "info",
+        "--kv-bits makes the server take one request at a time" + (f", so {asked} does nothing" if asked else ""),
+        evidence=f"{subject.said('kv-bits')}{', ' + asked if asked else ''}",
+        cost="throughput with more than one request at a time",
+        fix="leave --kv-bits out where several requests run at once",
+    )

@@ -1,0 +1,40 @@
+"""Prefix caching is switched off: shared beginnings are computed again for every request.
+
+Why: it is on by default and free: cached blocks count as free and are given up first. Chats, agents and system prompts
+live on it. For a benchmark it is off on purpose.
+
+Source: vLLM 0.32.0 `config/cache.py` (enable_prefix_caching), `v1/core/kv_cache_manager.py`.
+
+Cost: prompt tokens computed again.
+
+Fix: leave `--no-enable-prefix-caching` out.
+
+Fires on: `--no-enable-prefix-caching`. Quiet on: the default.
+"""
+
+from kvtop.analysis.lint.advice import left_out
+from kvtop.analysis.lint.rule import Example, Found, Outcome
+from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.vllm_pool import serves_text
+from kvtop.domain.launch import Origin
+
+ENGINES: tuple[str, ...] = ("vllm",)
+READS_LAUNCH = True
+FIRES = Example("vllm serve MODEL --no-enable-prefix-caching")
+QUIET = Example("vllm serve MODEL")
+
+
+def check(subject: Subject) -> Outcome:
+    """Needs only the option; embedding models have no use for it."""
+    if subject.value("enable-prefix-caching") != "false" or not serves_text(subject):
+        return None
+    option = subject.option("enable-prefix-caching")
+    by_hand = option is not None and option.origin is not Origin.ENDPOINT
+    return Found(
+        "warning" if by_hand else "info",
+        "prefix caching is off: the same system prompt is computed again for every request"
+        + ("" if by_hand else " (some models and all embedding ones go without by themselves)"),
+        evidence=subject.said("enable-prefix-caching"),
+        cost="prompt tokens computed again",
+        fix=f"{left_out(subject, 'enable-prefix-caching')}, unless this is a benchmark",
+    )

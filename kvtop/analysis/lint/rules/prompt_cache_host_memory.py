@@ -1,0 +1,72 @@
+"""The host prompt cache may grow beyond what the machine has.
+
+Why: llama-server keeps the caches of finished prompts in host memory, up to 8192 MiB by default (`--cache-ram`),
+besides weights and caches that already are on the host, and up to 32 context checkpoints a slot.
+
+Source: common/common.h (`cache_ram_mib`), tools/server/server-task.cpp, llama.cpp b11434.
+
+Cost: up to `--cache-ram` MiB of host memory.
+
+Fix: `--cache-ram N` with what can be spared, 0 to switch it off.
+
+Fires on: no limit (`--cache-ram -1`), or more than the machine's memory. Quiet on: a limit that fits.
+"""
+
+from kvtop.analysis.lint.amounts import MIB, device_bytes, exact
+from kvtop.analysis.lint.rule import Example, Found, Outcome
+from kvtop.analysis.lint.target import Subject
+
+ENGINES: tuple[str, ...] = ("llama.cpp",)
+READS_LAUNCH = True
+FIRES = Example("llama-server -m MODEL -c 8192 --cache-ram -1")
+QUIET = Example("llama-server -m MODEL -c 8192 --cache-ram 1024", host_total_bytes=64 << 30)
+DEFAULT_MIB = 8192
+
+
+def check(subject: Subject) -> Outcome:
+    """Needs the host's memory, unless there is no limit at all."""
+    given = subject.value("cache-ram")
+    limit_mib = DEFAULT_MIB if given is None else int(given)
+    if limit_mib == 0:
+        return None
+    fix = _fix(subject)
+    if limit_mib < 0:
+        return Found(
+            "warning",
+            "the prompt cache in host memory has no limit",
+            subject.said("cache-ram"),
+            "all host memory in time",
+            fix,
+        )
+    if subject.host_total_bytes is None:
+        if limit_mib <= DEFAULT_MIB:
+            return None
+        return Found(
+            "info",
+            "the prompt cache in host memory may grow far beyond its default of 8192 MiB",
+            evidence=f"{subject.said('cache-ram')}; the host's memory is unknown",
+            cost=f"up to {exact(limit_mib * MIB)} of host memory",
+            fix=fix,
+        )
+    host = None if subject.plan is None else subject.plan.device("host")
+    needed = (0 if host is None else device_bytes(host)) + limit_mib * MIB
+    if needed <= subject.host_total_bytes:
+        return None
+    return Found(
+        "info" if given is None else "warning",
+        "the prompt cache in host memory may grow to more than the host has, together with what the plan puts there",
+        evidence=f"{subject.said('cache-ram') or 'default --cache-ram 8192'}; host {exact(subject.host_total_bytes)}",
+        cost=f"up to {exact(limit_mib * MIB)} of host memory",
+        fix=fix,
+    )
+
+
+def _fix(subject: Subject) -> str:
+    """The default where it fits, else half of what is left beside the plan."""
+    limit_mib = DEFAULT_MIB
+    if subject.host_total_bytes is not None:
+        host = None if subject.plan is None else subject.plan.device("host")
+        left = subject.host_total_bytes - (0 if host is None else device_bytes(host))
+        if left < DEFAULT_MIB * MIB:
+            limit_mib = max(left // (2 * MIB) // 256 * 256, 0)
+    return f"--cache-ram {limit_mib}" + (", or --cache-ram 0 to switch it off" if limit_mib else "")

@@ -1,0 +1,43 @@
+"""`-np N` divides `-c` between slots: a request gets a part of the context that was asked for.
+
+Why: with an explicit `-np` each slot has a stream of `-c / N` cells of its own. (Without `-np` four slots share one
+pool, and each may use all of it.)
+
+Source: `llama_context::llama_context`, src/llama-context.cpp, and tools/server/server.cpp, llama.cpp b11434.
+
+Cost: requests longer than a slot are refused or cut.
+
+Fix: `--kv-unified` to share one pool; or `-c` times the slots, which takes that many times the memory.
+
+Fires on: `-c 32768 -np 4`. Quiet on: `-c 32768 -np 4 -kvu`, and where a slot still has the trained context.
+"""
+
+from kvtop.analysis.lint.rule import Example, Found, Outcome
+from kvtop.analysis.lint.target import Subject
+
+ENGINES: tuple[str, ...] = ("llama.cpp",)
+READS_LAUNCH = True
+FIRES = Example("llama-server -m MODEL -c 32768 -np 4")
+QUIET = Example("llama-server -m MODEL -c 32768 -np 4 --kv-unified")
+_PAD = 256
+
+
+def check(subject: Subject) -> Outcome:
+    """Needs only the options; the model tells when a slot still has all it was trained for."""
+    settings = subject.llama
+    slots = settings.parallel or 0
+    if not subject.caches_tokens or slots < 2 or settings.kv_unified or settings.ctx_tokens <= 0:
+        return None
+    per_slot = -(-(-(-settings.ctx_tokens // _PAD) * _PAD // slots) // _PAD) * _PAD
+    hparams = subject.hparams
+    # More than it was trained for, a slot would not be given anyway.
+    wanted = settings.ctx_tokens if hparams is None else min(settings.ctx_tokens, hparams.n_ctx_train)
+    if per_slot >= wanted:
+        return None
+    return Found(
+        "warning",
+        f"-np divides the context: each of {slots} slots has {per_slot} tokens, not {wanted}",
+        evidence=subject.said("ctx-size", "parallel"),
+        cost=f"{wanted - per_slot} tokens of every request's context",
+        fix=f"--kv-unified (one pool for all), or -c {wanted * slots} for {wanted} each",
+    )

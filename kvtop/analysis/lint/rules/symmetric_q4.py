@@ -1,0 +1,63 @@
+"""Four bits for keys and values: a last resort, to be measured on this model first.
+
+Why: what it costs spans three orders of magnitude: divergence 0.005 on Qwen3.5 9B, 1.09 on Gemma 4 26B, 5.5 (nonsense)
+on Qwen2.5 7B. Long documents and tool calls fail first.
+
+Source: llama.cpp discussion 23470 and PR 21038, localbench, LMDeploy issue 4743; figures with the rotation that is on
+by default since April 2026.
+
+Cost: quality. It saves 72 % of the cache, q8_0 saves 47 %.
+
+Fix: q8_0 for both; before that less context, fewer slots or smaller weights. Measure with `llama-perplexity
+--kl-divergence` on your own prompts.
+
+Fires on: q4_0 for both (a warning; for hybrids with few attention layers an info). Quiet on: q8_0 for both.
+"""
+
+from kvtop.analysis.lint.advice import cache_types, safe_type
+from kvtop.analysis.lint.amounts import bits, cache_bytes, exact
+from kvtop.analysis.lint.evidence_text import nearest_figure
+from kvtop.analysis.lint.rule import Example, Found, Outcome
+from kvtop.analysis.lint.target import Subject
+from kvtop.planning.llamacpp.rules.architectures import HYBRID
+
+ENGINES: tuple[str, ...] = ("llama.cpp",)
+READS_LAUNCH = True
+FIRES = Example("llama-server -m MODEL -c 32768 -ctk q4_0 -ctv q4_0", gpus=("24GiB",), model="llama-3.1-8b")
+QUIET = Example("llama-server -m MODEL -c 32768 -ctk q8_0 -ctv q8_0", gpus=("24GiB",), model="llama-3.1-8b")
+FEW_BITS = 5.0
+
+
+def check(subject: Subject) -> Outcome:
+    """Needs only the types; the model makes it milder or gives the bytes."""
+    settings = subject.llama
+    if max(bits(settings.type_k), bits(settings.type_v)) > FEW_BITS:
+        return None
+    arch = "" if subject.hparams is None else subject.hparams.arch
+    if not subject.caches_tokens:
+        return None
+    cost = "quality"
+    wider = subject.plan_with(cache_type_k="q8_0", cache_type_v="q8_0")
+    if wider is not None and subject.plan is not None:
+        saved = cache_bytes(wider) - cache_bytes(subject.plan)
+        cost = f"quality, for {exact(saved)} less than q8_0 for both"
+    mild = arch in HYBRID
+    spread = (
+        "hybrids with few attention layers lost little where it was measured"
+        if mild
+        else "what it costs goes from nothing to nonsense with the model"
+    )
+    return Found(
+        "info" if mild else "warning",
+        f"keys and values both have about 4 bits: {spread}, so measure it on this model first",
+        evidence="; ".join(
+            part
+            for part in (
+                subject.said("cache-type-k", "cache-type-v"),
+                nearest_figure(subject, settings.type_k, settings.type_v),
+            )
+            if part
+        ),
+        cost=cost,
+        fix=cache_types(safe_type(subject)),
+    )

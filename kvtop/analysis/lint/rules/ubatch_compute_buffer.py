@@ -1,0 +1,65 @@
+"""A large micro-batch: the compute buffer grows with it.
+
+Why: activations and masks are sized for `-ub` tokens at a time, 512 by default; 2048 takes four times as much and makes
+prompt processing faster, up to a point. With embeddings or reranking the whole input must fit in one micro-batch, so
+there it is right.
+
+Source: `graph_reserve`, src/llama-context.cpp, llama.cpp b11434.
+
+Cost: estimated: compute at this `-ub`, less at 512.
+
+Fix: `-ub 512` where memory is short.
+
+Fires on: `-ub 4096` with a long context. Quiet on: the default, and on embeddings.
+"""
+
+from kvtop.analysis.lint.amounts import MIB, all_bytes, exact
+from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
+from kvtop.analysis.lint.target import Subject
+from kvtop.domain.answers.plan_answer import Fit, room_of
+from kvtop.domain.plan import MemoryPlan
+from kvtop.planning.llamacpp.rules.architectures import NO_CACHE
+
+ENGINES: tuple[str, ...] = ("llama.cpp",)
+READS_LAUNCH = True
+FIRES = Example("llama-server -m MODEL -c 65536 -b 4096 -ub 4096", gpus=("24GiB",), model="llama-3.1-8b")
+QUIET = Example("llama-server -m MODEL -c 65536", gpus=("24GiB",), model="llama-3.1-8b")
+DEFAULT_TOKENS = 512
+MUCH_BYTES = 256 * MIB
+LARGE_RATIO = 0.1
+
+
+def check(subject: Subject) -> Outcome:
+    """Needs the plan."""
+    settings = subject.llama
+    if min(settings.ubatch_tokens, settings.batch_tokens) <= DEFAULT_TOKENS or settings.embeddings:
+        return None
+    plan = subject.plan
+    if plan is None:
+        return Lacks(f"the compute buffer is unknown: {subject.plan_note}")
+    if subject.hparams is not None and subject.hparams.arch in NO_CACHE:
+        return None
+    usual = subject.plan_with(ubatch_size=str(DEFAULT_TOKENS))
+    if usual is None:
+        return None
+    extra = _compute(plan) - _compute(usual)
+    if extra < MUCH_BYTES and extra < all_bytes(plan) * LARGE_RATIO:
+        return None
+    decisive = _has_room(subject, usual) and not _has_room(subject, plan)
+    return Found(
+        "warning" if decisive else "info",
+        f"-ub {settings.ubatch_tokens} makes the compute buffer larger"
+        + (", and with the default of 512 everything would fit" if decisive else ""),
+        evidence=subject.said("batch-size", "ubatch-size"),
+        cost=f"about {exact(extra)} more than -ub 512",
+        fix="-ub 512, or 1024, where memory is short",
+    )
+
+
+def _compute(plan: MemoryPlan) -> int:
+    return sum(part.compute.value_bytes for part in plan.devices)
+
+
+def _has_room(subject: Subject, plan: MemoryPlan) -> bool:
+    rooms = {it.name: it.total_bytes if it.free_bytes is None else it.free_bytes for it in subject.devices}
+    return all(room_of(part, rooms.get(part.name)).fit is not Fit.TOO_LARGE for part in plan.devices)

@@ -1,0 +1,1 @@
+"""Plans of running servers, and what-ifs on them."""

@@ -1,0 +1,218 @@
+"""A running server as something that what-ifs can be asked of: its options, model and devices, its measured rest."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from kvtop.analysis.attribution.device_assignment import Whereabouts, whereabouts
+from kvtop.analysis.evidence import evidence_for
+from kvtop.analysis.planned.live_plan import PlanMemory, effective_launch, for_all_ranks, prepared
+from kvtop.analysis.planned.placement import HOST, VISIBLE_DEVICES, Placed, placed
+from kvtop.domain.answers.cache_speed import CacheSpeed
+from kvtop.domain.answers.evidence import Evidence, Measurement
+from kvtop.domain.answers.what_if import DialState, WhatIf, WhatIfAnswer
+from kvtop.domain.frame import ServerView
+from kvtop.domain.model_file import Checkpoint, GgufHeader
+from kvtop.domain.plan import MemoryPlan, NoExactRuleError, Refusal
+from kvtop.domain.process import Process
+from kvtop.domain.sample import Sample
+from kvtop.planning.adjustments import ENGINES
+from kvtop.planning.adjustments.values import dial_values
+from kvtop.planning.cache_speed import cache_speed
+from kvtop.planning.commands.launch_command import Host, host_of, instruction, option_words
+from kvtop.planning.llamacpp.model.prepared import PreparedModel
+from kvtop.planning.registry import plan_launch
+from kvtop.planning.what_if import Ground, compare, running
+
+MLX_TOKENS = 32768
+"""The length of a sequence that an MLX what-if starts with, or the trained one where that is less."""
+_STEP = 64 * 2**20
+"""Rooms are rounded down to it: other processes breathe, and an answer must not flicker with them."""
+_PROGRAMS = {"llama.cpp": ("llama-server",), "vllm": ("vllm", "serve"), "mlx": ("mlx_lm.server",)}
+_REFERENCE = frozenset({"f16", "bf16", "f32", "auto", "16"})
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """`words` is the present command with secrets masked, `host` what started it. `now` is the plan of `base`."""
+
+    server_id: str
+    ground: Ground
+    base: WhatIf
+    now: MemoryPlan
+    words: tuple[str, ...]
+    host: Host
+    model: str
+    version: str | None
+    trained_tokens: int | None
+
+
+def standing(sample: Sample, view: ServerView, memory: PlanMemory) -> Standing | str:
+    """The server of this view, or the reason why nothing can be asked of it."""
+    reading = view.reading
+    model = sample.models.get(reading.model_key) if reading.model_key is not None else None
+    if view.plan is None or model is None or reading.model_key is None or reading.launch is None:
+        return view.plan_note or "this server has no plan"
+    processes = {process.pid: process for process in sample.processes}
+    where = whereabouts(reading, sample.devices, processes, sample.models, sample.unseen_makers)
+    own = processes.get(reading.pids[0]) if reading.pids else None
+    environ = dict((own.environ or ()) if own is not None else ())
+    on = placed(reading, where.accelerators, environ.get(VISIBLE_DEVICES))
+    launch = effective_launch(reading)
+    devices = for_all_ranks(launch, on.plan_devices)
+    draft_file = sample.models.get(reading.draft_key) if reading.draft_key is not None else None
+    try:
+        ready = prepared(memory, reading.model_key, model)
+        draft = prepared(memory, reading.draft_key or "", draft_file) if isinstance(draft_file, GgufHeader) else None
+    except NoExactRuleError as error:
+        return str(error)
+    calibrated = {on.name_of(it.device_id): it.beyond_bytes for it in view.calibration}
+    rooms, held = _rooms(sample, view, where, on)
+    ground = Ground(
+        ready,
+        devices,
+        rooms,
+        calibrated,
+        draft if isinstance(draft, PreparedModel) else None,
+        held | calibrated.keys(),
+    )
+    trained = _trained(ready)
+    at_tokens = min(trained or MLX_TOKENS, MLX_TOKENS) if launch.engine == "mlx" else None
+    now = view.plan
+    if at_tokens is not None:
+        longer = plan_launch(launch, ready, devices, at_tokens=at_tokens)
+        if isinstance(longer, Refusal):
+            return longer.message
+        now = longer
+    return Standing(
+        reading.id,
+        ground,
+        running(launch, view.plan, at_tokens),
+        now,
+        _words(own, launch.engine, [(it.name, it.value) for it in launch.options]),
+        host_of(own.argv if own is not None else None, _parent_argv(own, processes)),
+        now.model,
+        reading.version,
+        trained,
+    )
+
+
+def answer(standing: Standing, what_if: WhatIf, own: tuple[Measurement, ...] = ()) -> WhatIfAnswer:
+    """Plan it, and say what it does to quality and speed and how to get it."""
+    compared = compare(standing.ground, standing.now, what_if)
+    then = compared.then if isinstance(compared.then, MemoryPlan) else None
+    told = instruction(standing.host, what_if.base, what_if.changes, standing.words)
+    return WhatIfAnswer(
+        standing.server_id,
+        standing.model,
+        compared,
+        _dials(standing, what_if, then),
+        _evidence(standing, what_if, then, own),
+        _speed(standing, what_if, then),
+        told.where,
+        told.text,
+        told.notes,
+        what_if != standing.base,
+    )
+
+
+def _dials(standing: Standing, what_if: WhatIf, then: MemoryPlan | None) -> tuple[DialState, ...]:
+    engine = ENGINES.get(what_if.base.engine)
+    now_at = dial_values(standing.base, standing.now)
+    then_at = dial_values(what_if, then)
+    return tuple(
+        DialState(dial, engine.turns[dial][0], now_at[dial], then_at[dial])
+        for dial in then_at
+        if engine is not None and dial in engine.turns
+    )
+
+
+def _evidence(
+    standing: Standing, what_if: WhatIf, then: MemoryPlan | None, own: tuple[Measurement, ...]
+) -> Evidence | None:
+    pair = cache_pair(what_if, then)
+    if set(pair) <= _REFERENCE:
+        return None
+    return evidence_for(standing.model, standing.now.architecture, *pair, own)
+
+
+def cache_pair(what_if: WhatIf, then: MemoryPlan | None) -> tuple[str, str]:
+    """The cache types as evidence names them."""
+    engine = what_if.base.engine
+    if engine == "vllm":
+        dtype = what_if.value("kv-cache-dtype") or "auto"
+        named = "fp8_e4m3" if dtype == "fp8" else dtype
+        return named, named
+    if engine == "mlx":
+        bits = what_if.value("kv-bits")
+        named = "16" if bits is None else f"mlx {bits}-bit g{what_if.value('kv-group-size') or '64'}"
+        return named, named
+    typed = what_if.value("cache-type-k") or "f16", what_if.value("cache-type-v") or "f16"
+    return typed if then is None or then.type_k is None else (then.type_k, then.type_v or then.type_k)
+
+
+def _speed(standing: Standing, what_if: WhatIf, then: MemoryPlan | None) -> CacheSpeed | None:
+    if then is None:
+        return None
+    model = standing.ground.model
+    return cache_speed(
+        what_if.launch,
+        then,
+        model.hparams if isinstance(model, PreparedModel) else None,
+        standing.ground.devices,
+        version=standing.version,
+    )
+
+
+def _rooms(
+    sample: Sample, view: ServerView, where: Whereabouts, on: Placed
+) -> tuple[dict[str, int | None], frozenset[str]]:
+    """What each part of the plan could have: what is free, and what this server holds there itself.
+
+    A driver that hides what the server holds (WSL, containers) does not make that nothing: its plan stands in. What it
+    holds beyond the plan is then missing on both sides, in the room and in the need. The second answer names those
+    parts. On a machine with one memory what it holds is in all of them, and the scarcest one counts.
+    """
+    splits = {split.device_id: split.driver.value_bytes for split in view.splits}
+    found: dict[str, list[int | None]] = {}
+    planned: set[str] = set()
+    for device in sample.devices:
+        if device.id not in splits and device.backend != HOST:
+            continue
+        name, free_bytes = on.name_of(device.id), device.memory.free_bytes
+        held_bytes = splits.get(device.id)
+        if held_bytes is None and where.is_shared:
+            held_bytes = next(iter(splits.values()), None)
+        elif held_bytes is None and view.plan is not None and view.plan.device(name) is not None:
+            held_bytes = _planned_bytes(view.plan, name)
+            planned.add(name)
+        whole = None if free_bytes is None or held_bytes is None else (free_bytes + held_bytes) // _STEP * _STEP
+        found.setdefault(name, []).append(whole)
+    rooms = {name: min((it for it in amounts if it is not None), default=None) for name, amounts in found.items()}
+    return rooms, frozenset(planned)
+
+
+def _planned_bytes(plan: MemoryPlan, name: str) -> int | None:
+    part = plan.device(name)
+    if part is None or part.weights_bytes is None or part.kv_cache_bytes is None or not plan.is_compute_known:
+        return None
+    exact_bytes = part.weights_bytes + part.kv_cache_bytes + part.recurrent_state_bytes + part.output_bytes
+    return exact_bytes + part.compute.value_bytes
+
+
+def _trained(model: object) -> int | None:
+    if isinstance(model, PreparedModel):
+        return model.hparams.n_ctx_train
+    said = model.config.get("max_position_embeddings") if isinstance(model, Checkpoint) else None
+    return said if isinstance(said, int) else None
+
+
+def _words(own: Process | None, engine: str, options: list[tuple[str, str | None]]) -> tuple[str, ...]:
+    """The command as it was typed; without it the options that are known."""
+    if own is not None and own.argv:
+        return own.argv
+    return (*_PROGRAMS.get(engine, (engine,)), *option_words(engine, options))
+
+
+def _parent_argv(own: Process | None, processes: Mapping[int, Process]) -> tuple[str, ...] | None:
+    parent = processes.get(own.ppid) if own is not None and own.ppid is not None else None
+    return None if parent is None else parent.argv

@@ -1,0 +1,1 @@
+"""How a server is used: rates, growth, cache use, and its state in a word."""

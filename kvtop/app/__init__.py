@@ -1,0 +1,1 @@
+"""The wiring: sessions that join sources, analysis and planning for the commands."""

@@ -1,0 +1,229 @@
+"""llama-server: its options as it would read them here, its model files, its rules and its own tool."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kvtop.app.plan.request import Machine, Question, UsageError, answered
+from kvtop.domain.answers.plan_answer import Check, PlanAnswer
+from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
+from kvtop.domain.model_file import GgufHeader
+from kvtop.domain.plan import NoExactRuleError, PlanDevice, Refusal
+from kvtop.planning.llamacpp.fit import fit_params as tool_rules
+from kvtop.planning.llamacpp.fit.fitting import with_fit_told
+from kvtop.planning.llamacpp.fit.largest_context import largest_context
+from kvtop.planning.llamacpp.memory.auxiliary_models import Beside, adapter_refusal, beside, rooms_left, with_beside
+from kvtop.planning.llamacpp.model.assumed import assume_full_attention
+from kvtop.planning.llamacpp.model.prepared import PreparedModel, prepare
+from kvtop.planning.llamacpp.options.overrides import overridden_header
+from kvtop.planning.llamacpp.options.parse import config_paths, parse_llama_server, settings_of
+from kvtop.planning.llamacpp.options.settings import LlamaSettings
+from kvtop.planning.llamacpp.planner import plan
+from kvtop.planning.registry import plan_launch
+from kvtop.sources.model_files.gguf import read_gguf
+from kvtop.sources.model_files.locate import find_sibling, locate_file, locate_hf
+from kvtop.sources.model_files.process_filesystem import ModelNotFoundError, Vantage
+
+
+@dataclass(frozen=True, slots=True)
+class ReadCommand:
+    """A llama-server command with its files read. `assumption` is "" or what stands in for a missing rule."""
+
+    options: LaunchOptions
+    settings: LlamaSettings
+    header: GgufHeader
+    model: PreparedModel
+    draft: PreparedModel | None
+    adapters: tuple[GgufHeader, ...] = ()
+    projector: GgufHeader | None = None
+    assumption: str = ""
+
+    def beside(self, devices: tuple[PlanDevice, ...]) -> Beside | Refusal:
+        """What is loaded beside the models. Raises NoExactRuleError."""
+        return beside(self.model, self.settings, devices, self.adapters, self.projector)
+
+
+def open_llamacpp(question: Question) -> ReadCommand | Refusal:
+    """Options as the server would read them, then the files they name. Raises as `answer`."""
+    options = llamacpp_options(question)
+    settings = settings_of(options)
+    if isinstance(settings, Refusal):
+        return settings
+    header = read_model(question, options.value("model"), options.value("hf-repo"), options.value("hf-file"))
+    draft_path, draft_repository = options.value("spec-draft-model"), options.value("spec-draft-hf")
+    draft = None
+    if draft_path is not None or draft_repository is not None:
+        draft = read_model(question, draft_path, None if draft_path is not None else draft_repository, None)
+    else:
+        _refuse_sidecars(options, settings, header.path)
+    if draft is not None and settings.draft is None:
+        named = LaunchOption("spec-draft-model", draft.path, Origin.ARGV, "spec-draft-hf")
+        options = replace(options, options=(*options.options, named))
+        again = settings_of(options)
+        settings = again if not isinstance(again, Refusal) else settings
+    overrides = options.value("override-kv")
+    header = overridden_header(header, overrides)
+    draft = None if draft is None else overridden_header(draft, overrides)
+    assumption = ""
+    try:
+        model = prepare(header)
+    except NoExactRuleError:
+        if not question.assume_full_attention:
+            raise
+        model = prepare(assume_full_attention(header))
+        assumption = "every layer is plain full attention"
+    adapters = tuple(read_gguf(_file(question, path)) for path in settings.lora_paths)
+    refusal = next(filter(None, (adapter_refusal(adapter, model) for adapter in adapters)), None)
+    if refusal is not None:
+        return refusal
+    projector_path = _projector_path(question, options, header.path)
+    if projector_path is not None:
+        settings = replace(settings, mmproj_path=projector_path)
+    return ReadCommand(
+        options,
+        settings,
+        header,
+        model,
+        None if draft is None else prepare(draft),
+        adapters,
+        None if projector_path is None else read_gguf(projector_path),
+        assumption,
+    )
+
+
+def _file(question: Question, path: str) -> str:
+    try:
+        return locate_file(question.path_here(path), Vantage(cwd=str(Path.cwd()), environ=question.environment)).path
+    except ModelNotFoundError as error:
+        raise UsageError(str(error)) from error
+
+
+_SIDECARS = {"draft-mtp": "mtp-", "draft-eagle3": "eagle3-", "draft-dflash": "dflash-", "draft-dspark": "dspark-"}
+"""Words in the name of the draft that `-hf` brings along for a kind of speculation."""
+
+
+def _refuse_sidecars(options: LaunchOptions, settings: LlamaSettings, model_path: str) -> None:
+    repository = options.value("hf-repo")
+    for kind in settings.speculative_types:
+        found = find_sibling(model_path, _SIDECARS[kind], repository) if repository and kind in _SIDECARS else None
+        if found is not None:
+            raise NoExactRuleError(f"kvtop has no memory rule for {Path(found).name}, which -hf brings along")
+
+
+def _projector_path(question: Question, options: LaunchOptions, model_path: str) -> str | None:
+    """The projector that is named, or the one that `-hf` brings along with its model."""
+    named = options.value("mmproj")
+    if named is not None:
+        return _file(question, named)
+    if options.value("mmproj-url") is not None:
+        raise UsageError("--mmproj-url: give the file with --mmproj, nothing is downloaded here")
+    repository = options.value("hf-repo")
+    if repository is None or options.value("mmproj-auto") == "false":
+        return None
+    return find_sibling(model_path, "mmproj", repository)
+
+
+def answer_llamacpp(question: Question, machine: Machine) -> PlanAnswer | Refusal:
+    """The plan of a llama-server, or its refusal. Raises as `answer`."""
+    read = open_llamacpp(question)
+    if isinstance(read, Refusal):
+        return read
+    options, settings, header, model, second = read.options, read.settings, read.header, read.model, read.draft
+    assumption = read.assumption
+    planned = plan_launch(options, model, machine.devices, draft=second)
+    if isinstance(planned, Refusal):
+        return planned
+    others = read.beside(machine.devices)
+    if isinstance(others, Refusal):
+        return others
+    planned = with_beside(planned, others)
+    if assumption:
+        planned = replace(planned, architecture=header.architecture or "?")
+    rooms = rooms_left(machine.room_bytes(), others)
+    planned = with_fit_told(planned, model, settings, machine.devices, rooms, second)
+    largest = largest_context(model, settings, machine.devices, rooms, second)
+    known = any(room is not None for room in machine.room_bytes().values())
+    found = replace(
+        answered(planned, machine),
+        largest_context_tokens=largest.tokens if known else None,
+        is_trained_limit=largest.is_trained_limit,
+        assumption=assumption,
+    )
+    found = replace(found, notes=(*_set_elsewhere(options), *found.notes, *_at_note(question)))
+    if not question.verify:
+        return found
+    checks, note = _verified(question, options, header, machine)
+    return replace(found, checks=checks, check_note=note)
+
+
+def llamacpp_options(question: Question) -> LaunchOptions:
+    """As the server would read them here: config.ini, environment, command."""
+    files = []
+    for path in config_paths(question.environment):
+        try:
+            files.append((path, Path(path).read_text(encoding="utf-8", errors="replace")))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise UsageError(f"{path}: {error.strerror}, and llama-server would read it") from error
+    return parse_llama_server(question.command.words, question.environment, files, strict=True)
+
+
+def _set_elsewhere(options: LaunchOptions) -> list[str]:
+    """Options that the command itself does not show."""
+    where = {Origin.ENVIRONMENT: "from the environment", Origin.FILE: "from a file"}
+    return [
+        f"{where[it.origin]}: {it.detail}{' ' + it.name if it.origin is Origin.FILE else ''} = {it.value}"
+        for it in options.options
+        if it.origin in where and it.value != "***"
+    ]
+
+
+def _at_note(question: Question) -> list[str]:
+    if question.at_tokens is None:
+        return []
+    return ["--at changes nothing: llama-server takes its whole cache when it starts"]
+
+
+def read_model(question: Question, path: str | None, repository: str | None, file: str | None) -> GgufHeader:
+    """The header of the model that the command names; a repository wins over a path, as in the engine.
+
+    Raises UsageError where none is found, ModelFileError.
+    """
+    here = Vantage(cwd=str(Path.cwd()), environ=question.environment)
+    try:
+        if repository is not None:
+            located = locate_hf(repository, here, file=file)
+        elif path is not None:
+            located = locate_file(question.path_here(path), here)
+        else:
+            raise UsageError("the command names no model: give llama-server -m FILE or -hf USER/REPO")
+    except ModelNotFoundError as error:
+        raise UsageError(str(error)) from error
+    return read_gguf(located.path, parts=located.parts)
+
+
+def _verified(
+    question: Question, options: LaunchOptions, header: GgufHeader, machine: Machine
+) -> tuple[tuple[Check, ...], str]:
+    """The plan beside llama.cpp's own tool, on this machine's devices only."""
+    from kvtop.sources.tools.fit_params import FitParamsError, find_tool, run_tool  # noqa: PLC0415
+
+    if machine.devices and question.gpu_specs:
+        return (), "not compared: llama-fit-params looks at this machine's devices, not at those of --gpu"
+    settings = settings_of(options)
+    if isinstance(settings, Refusal):
+        raise AssertionError("unreachable: the plan was made from the same options")
+    try:
+        tool = find_tool(question.command.program, question.environment)
+        arguments = tool_rules.tool_arguments(options, header.path, without_devices=not machine.devices)
+        rows = tool_rules.parse_tool_output(run_tool(tool, arguments, question.environment))
+        planned = plan(header, tool_rules.comparable(settings), machine.devices)
+        if isinstance(planned, Refusal):
+            return (), f"not compared: {planned.message}"
+        checks = tool_rules.compare(planned, rows)
+    except (FitParamsError, ValueError) as error:
+        return (), f"not compared: {error}"
+    return checks, (
+        f"{tool} was asked about one slot without repacked weights, which is all it knows, and so were these rules; "
+        "compute is left out, because the tool sizes it for every output of a batch and the server for one a slot"
+    )

@@ -1,0 +1,97 @@
+"""What was asked, and the machine that it is about."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from kvtop.domain.answers.plan_answer import PlanAnswer, room_of
+from kvtop.domain.plan import MemoryPlan, PlanDevice
+from kvtop.planning.commands.command import Command
+from kvtop.planning.gpus.specs import chosen_specs, parse_gpu_specs, visible_devices
+
+DRIVER_SECONDS = 5.0
+"""How long a driver may take to answer before it counts as absent."""
+
+_CONTEXT_NOTE = "what the driver itself takes for each process on a card (0.3 to 0.6 GiB with CUDA) comes on top"
+
+
+class UsageError(Exception):
+    """str() is one line for a person: what is wrong and what would be accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What was asked. `environ` is this process's; the command's own variables come on top."""
+
+    command: Command
+    gpu_specs: tuple[str, ...] = ()
+    at_tokens: int | None = None
+    assume_full_attention: bool = False
+    verify: bool = False
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+    def path_here(self, path: str) -> str:
+        """A path of the command as it is known here: inside a container it may be a mounted one."""
+        container = self.command.container
+        found = path if container is None else container.outside(path)
+        home = self.environ.get("HOME")
+        return f"{home}{found[1:]}" if found != path and found.startswith("~") and home else found
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the server would see."""
+        return {**self.environ, **dict(self.command.variables)}
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What to plan for. `host_bytes` None: the host is another one, or cannot be read."""
+
+    devices: tuple[PlanDevice, ...]
+    host_bytes: int | None
+    notes: tuple[str, ...] = ()
+
+    def room_bytes(self) -> dict[str, int | None]:
+        """Memory that is there by device: free now, else all of it."""
+        rooms = {it.name: it.total_bytes if it.free_bytes is None else it.free_bytes for it in self.devices}
+        return {**rooms, "host": self.host_bytes}
+
+
+def read_machine(question: Question) -> Machine:
+    """The devices of `--gpu`, or this machine's as the server would see them."""
+    if question.gpu_specs:
+        devices = parse_gpu_specs(question.gpu_specs)
+        if devices:
+            # Of this process's own environment nothing is meant: --gpu is another machine.
+            return Machine(chosen_specs(devices, dict(question.command.variables).get("CUDA_VISIBLE_DEVICES")), None)
+        from kvtop.sources.devices.host import host_memory  # noqa: PLC0415  psutil, only when it is asked for
+
+        return Machine((), host_memory().free_bytes)
+    from kvtop.sources.devices import device_reader  # noqa: PLC0415  the driver, only when nothing was said
+
+    found, failures = device_reader().read_once(DRIVER_SECONDS)
+    host = next((device for device in found if device.backend == "host"), None)
+    return Machine(
+        visible_devices(found, question.environment.get("CUDA_VISIBLE_DEVICES")),
+        None if host is None else host.memory.free_bytes,
+        tuple(f"{failure.source}: {failure.message}" for failure in failures),
+    )
+
+
+def answered(plan: MemoryPlan, machine: Machine) -> PlanAnswer:
+    """The plan with the room that each device has for it."""
+    rooms = machine.room_bytes()
+    products = {device.name: device.product for device in machine.devices}
+    on_cards = any(device.backend == "cuda" for device in machine.devices)
+    return PlanAnswer(
+        plan,
+        tuple(
+            room_of(
+                part,
+                rooms.get(part.name),
+                products.get(part.name, ""),
+                is_compute_known=plan.is_compute_known,
+            )
+            for part in plan.devices
+        ),
+        notes=(*machine.notes, *((_CONTEXT_NOTE,) if on_cards else ())),
+    )

@@ -1,0 +1,54 @@
+"""Configurations worth trying, in order, each with what it takes, what it costs and how to get it."""
+
+from dataclasses import dataclass
+
+from kvtop.domain.answers.cache_speed import CacheSpeed
+from kvtop.domain.answers.evidence import Evidence
+from kvtop.domain.answers.plan_answer import Fit, Room
+from kvtop.domain.plan import MemoryPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What was asked for. None: as the command has it. `prefer`: "quality" or "memory"."""
+
+    context_tokens: int | None = None
+    users: int | None = None
+    prefer: str = "quality"
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """One configuration that fits; `fit` unknown: what is known of it fits, and the rest is not known.
+
+    `changes` are (canonical name, value), None for an option that goes.
+
+    `rooms` hold each device against its memory, `total_bytes` sums what is known of them.
+    `sequence_tokens` is the longest sequence, `sequences` how many of that length fit at once. `evidence` None: the
+    cache is not quantized.
+    """
+
+    cache: str
+    fit: Fit
+    sequence_tokens: int | None
+    sequences: float | None
+    plan: MemoryPlan
+    rooms: tuple[Room, ...]
+    total_bytes: int
+    evidence: Evidence | None
+    speed: CacheSpeed
+    why: str
+    command: str
+    changes: tuple[tuple[str, str | None], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendations:
+    """At most three, the best first. `left_out` are configurations that were not offered, each with the reason."""
+
+    engine: str
+    model: str
+    wish: Wish
+    items: tuple[Recommendation, ...]
+    left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,154 @@
+"""What would change if a server were started with other options, as values that views may show."""
+
+from dataclasses import dataclass, replace
+
+from kvtop.domain.answers.cache_speed import CacheSpeed
+from kvtop.domain.answers.evidence import Evidence
+from kvtop.domain.answers.plan_answer import Fit
+from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
+from kvtop.domain.plan import Estimate, MemoryPlan, Refusal
+
+DETAIL = "what if"
+
+
+@dataclass(frozen=True, slots=True)
+class WhatIf:
+    """Launch options with some replaced. `changes` are (canonical name, value); None takes an option away.
+
+    `at_tokens` is the length of a sequence for engines whose cache grows (MLX); None is the engine's own way.
+    `measured_pool_bytes` is the pool a rank that a running vLLM found room for with `base`: other options that leave
+    weights and activations alone find the same, and another share of the card just so much more or less.
+    """
+
+    base: LaunchOptions
+    changes: tuple[tuple[str, str | None], ...] = ()
+    at_tokens: int | None = None
+    measured_pool_bytes: int | None = None
+
+    @property
+    def launch(self) -> LaunchOptions:
+        """The options with the changes in them."""
+        names = {name for name, _ in self.changes}
+        kept = tuple(option for option in self.base.options if option.name not in names)
+        added = tuple(
+            LaunchOption(name, value, Origin.ARGV, DETAIL) for name, value in self.changes if value is not None
+        )
+        return replace(self.base, options=(*kept, *added))
+
+    def value(self, name: str) -> str | None:
+        """The value of an option as changed."""
+        changed = dict(self.changes)
+        return changed[name] if name in changed else self.base.value(name)
+
+    def with_changes(self, **options: str | None) -> "WhatIf":
+        """More options replaced; names with underscores for dashes. A value that the base has already is no change."""
+        changed = dict(self.changes)
+        for word, value in options.items():
+            name = word.replace("_", "-")
+            changed.pop(name, None)
+            if self.base.value(name) != value:
+                changed[name] = value
+        return replace(self, changes=tuple(changed.items()))
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentChange:
+    """Bytes of one segment now and then; None is unknown."""
+
+    segment: str
+    now_bytes: int | None
+    then_bytes: int | None
+
+    @property
+    def delta_bytes(self) -> int | None:
+        """Then less now; None where either is unknown."""
+        if self.now_bytes is None or self.then_bytes is None:
+            return None
+        return self.then_bytes - self.now_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceChange:
+    """One device now and then.
+
+    `needed` is the whole total then, with the range of the estimate and `beyond_bytes` in it; None where a part of it
+    is unknown. `room_bytes` is what the server could have: free memory and what it holds itself.
+    """
+
+    name: str
+    segments: tuple[SegmentChange, ...]
+    beyond_bytes: int
+    needed: Estimate | None
+    room_bytes: int | None
+
+    @property
+    def fit(self) -> Fit:
+        """Fits, fits unless the estimate is at its high end, or does not fit.
+
+        Where a part of the need is unknown, what is known of it may be too much already.
+        """
+        if self.room_bytes is None:
+            return Fit.UNKNOWN
+        if self.needed is None:
+            known_bytes = sum(it.then_bytes or 0 for it in self.segments) + self.beyond_bytes
+            return Fit.TOO_LARGE if known_bytes > self.room_bytes else Fit.UNKNOWN
+        if self.needed.high_bytes <= self.room_bytes:
+            return Fit.FITS
+        return Fit.TIGHT if self.needed.value_bytes <= self.room_bytes else Fit.TOO_LARGE
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Now beside then. `then` is a Refusal where the engine would not start, None where no exact rule is known.
+
+    `note` has the words of either; `devices` is empty without a plan for then.
+    """
+
+    what_if: WhatIf
+    now: MemoryPlan | None
+    then: MemoryPlan | Refusal | None
+    devices: tuple[DeviceChange, ...] = ()
+    note: str = ""
+
+    @property
+    def fit(self) -> Fit:
+        """The worst verdict of the devices whose room is known; unknown where that is none, or a part is unknown."""
+        order = (Fit.TOO_LARGE, Fit.UNKNOWN, Fit.TIGHT, Fit.FITS)
+        fits = {device.fit for device in self.devices if device.room_bytes is not None}
+        return next((fit for fit in order if fit in fits), Fit.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class DialState:
+    """One thing that can be turned: what it is called for this engine, and where it stands now and then."""
+
+    dial: str
+    name: str
+    now: str
+    then: str
+
+
+@dataclass(frozen=True, slots=True)
+class WhatIfAnswer:
+    """Everything that a screen shows of one what-if.
+
+    `speed` and `evidence` are of the changed cache types; `evidence` None: not quantized, or nothing is planned.
+    `where` says what `command` is (a command line, an environment, a line of a preset); `command_notes` what it cannot.
+    `is_turned`: anything is turned, be it only the length that is looked at.
+    """
+
+    server_id: str
+    model: str
+    comparison: Comparison
+    dials: tuple[DialState, ...]
+    evidence: Evidence | None
+    speed: CacheSpeed | None
+    where: str
+    command: str
+    command_notes: tuple[str, ...] = ()
+    is_turned: bool = False
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether the server would be started with other options."""
+        return bool(self.comparison.what_if.changes)

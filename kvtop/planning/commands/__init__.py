@@ -1,0 +1,1 @@
+"""Command lines: which engine one starts, what wraps it, and how a changed one is spelled."""

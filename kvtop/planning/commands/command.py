@@ -1,0 +1,155 @@
+"""Which engine a command line starts, and where its own words begin."""
+
+import json
+import posixpath
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from kvtop.domain.plan import NoExactRuleError
+from kvtop.planning.commands.container_run import PROGRAMS as CONTAINER_PROGRAMS
+from kvtop.planning.commands.container_run import ContainerRun
+from kvtop.planning.commands.shell_line import simple_commands
+from kvtop.planning.commands.unplanned_engines import unplanned_engine
+from kvtop.planning.commands.wrappers import unwrapped
+
+_UNDERSTOOD = (
+    "llama-server …, llama serve …, vllm serve MODEL …, python -m vllm.entrypoints.openai.api_server …, "
+    "mlx_lm.server …, mlx_lm server …, python -m mlx_lm.server …"
+)
+
+_LLAMA = re.compile(r"llama-server(?:-[\w.-]+)?(?:\.exe)?")
+_PYTHON = re.compile(r"(?:[Pp]ython|pypy)[\d.]*(?:\.exe)?")
+
+
+class UnplannedEngineError(NoExactRuleError, ValueError):
+    """The command starts an engine that kvtop knows and has no memory rules for. str() names it and what is planned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """`engine` is "llama.cpp", "vllm" or "mlx"; `words` follow the program; `variables` stood before it (A=b cmd)."""
+
+    engine: str
+    words: tuple[str, ...]
+    variables: tuple[tuple[str, str], ...] = ()
+    program: str = ""
+    """As typed: a name or a path."""
+    container: ContainerRun | None = None
+    """What it runs in, where the command line says so."""
+
+
+def typed_words(words: Sequence[str], environ: Mapping[str, str] | None = None) -> list[str]:
+    """The words of a command that was given as such, or whole in quotes: then what a shell would make of the text.
+
+    Of several commands in the text it is the one that starts a server. Raises ValueError for a quotation that is not
+    closed.
+    """
+    if len(words) != 1 or not any(map(str.isspace, words[0].strip())):
+        return list(words)
+    listed = _listed(words[0])
+    if listed is not None:
+        return listed
+    try:
+        commands = simple_commands(words[0], environ or {})
+    except ValueError as error:
+        raise ValueError(f"the command in quotes: {error}: {words[0]}") from error
+    servers = [command for command in commands if _engine(list(unwrapped(command).words)) is not None]
+    known = [command for command in commands if _unplanned(command) is not None]
+    return (servers or known or commands or [[]])[0]
+
+
+def _listed(text: str) -> list[str] | None:
+    """`["vllm", "serve", "x"]`, as Dockerfiles and manifests write commands; None for anything else."""
+    if not text.lstrip().startswith("["):
+        return None
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    is_words = isinstance(found, list) and all(isinstance(word, str) for word in found)
+    return list(found) if is_words else None
+
+
+def parse_command(words: Sequence[str]) -> Command:
+    """Recognise a server's command line.
+
+    Raises ValueError naming what is understood; UnplannedEngineError, which is one, for an engine without rules.
+    """
+    found = unwrapped(words)
+    engine_and_words = _engine(list(found.words))
+    if engine_and_words is None:
+        engine = _unplanned(words)
+        if engine is not None:
+            raise UnplannedEngineError(f"kvtop has no memory rules for {engine} (it plans {_UNDERSTOOD})")
+        shown = repr(" ".join(words[:3])) if words else "no command was given"
+        raise ValueError(f"not a command kvtop can plan: {shown} (understood: {_UNDERSTOOD})")
+    engine, own = engine_and_words
+    return Command(engine, tuple(own), found.variables, found.words[0], found.container)
+
+
+def _unplanned(words: Sequence[str]) -> str | None:
+    inner = unwrapped(words).words
+    return unplanned_engine(inner, in_container=bool(inner) and posixpath.basename(inner[0]) in CONTAINER_PROGRAMS)
+
+
+def process_command(argv: Sequence[str]) -> Command | None:
+    """What a process itself is: a wrapper's process (sudo, uv run, docker run, a shell) is not the server inside."""
+    engine_and_words = _engine(list(argv))
+    return None if engine_and_words is None else Command(engine_and_words[0], tuple(engine_and_words[1]), (), argv[0])
+
+
+def _engine(words: list[str]) -> tuple[str, list[str]] | None:
+    if not words:
+        return None
+    program = posixpath.basename(words[0])
+    following = words[1:2]
+    if _LLAMA.fullmatch(program):
+        return "llama.cpp", words[1:]
+    if program in {"llama", "llama.exe"} and following in (["serve"], ["server"]):
+        return "llama.cpp", words[2:]
+    if program == "vllm" and following == ["serve"]:
+        return "vllm", words[2:]
+    if program == "mlx_lm.server":
+        return "mlx", words[1:]
+    if program == "mlx_lm" and following == ["server"]:
+        return "mlx", words[2:]
+    if is_python(program):
+        script = after_interpreter_flags(words[1:])
+        if script[:1] == ["-m"] and len(script) > 1:
+            return _module(script[1], script[2:])
+        # As process lists show it: python /usr/local/bin/vllm serve …
+        return _engine(script) if script and script[0].endswith(("/vllm", "/mlx_lm", "/mlx_lm.server")) else None
+    return None
+
+
+def interpreter_flags(words: Sequence[str]) -> list[str]:
+    """Python's own flags at the start of the words after it."""
+    return list(words[: len(words) - len(after_interpreter_flags(list(words)))])
+
+
+def is_python(program: str) -> bool:
+    """Whether a program (a name or a path) is a Python interpreter."""
+    return _PYTHON.fullmatch(posixpath.basename(program)) is not None
+
+
+def after_interpreter_flags(words: list[str]) -> list[str]:
+    """What follows Python's own flags (`python -u -X dev -m module`)."""
+    rest = list(words)
+    while rest and rest[0].startswith("-") and rest[0] not in {"-m", "-c", "-"}:
+        flag = rest.pop(0)
+        if flag in {"-X", "-W"} and rest:
+            rest.pop(0)
+    return rest
+
+
+def _module(module: str, words: list[str]) -> tuple[str, list[str]] | None:
+    if module == "vllm.entrypoints.openai.api_server":
+        return "vllm", words
+    if module == "vllm.entrypoints.cli.main" and words[:1] == ["serve"]:
+        return "vllm", words[1:]
+    if module == "mlx_lm.server":
+        return "mlx", words
+    if module == "mlx_lm" and words[:1] == ["server"]:
+        return "mlx", words[1:]
+    return None

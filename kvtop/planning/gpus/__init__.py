@@ -1,0 +1,1 @@
+"""Accelerators by name or size: what `--gpu` accepts."""

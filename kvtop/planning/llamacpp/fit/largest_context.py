@@ -1,0 +1,50 @@
+"""The largest `-c` for which everything has room: a binary search over `plan`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from kvtop.domain.answers.plan_answer import Fit, room_of
+from kvtop.domain.plan import MemoryPlan, PlanDevice
+from kvtop.planning.bisection import largest
+from kvtop.planning.llamacpp.context import sequences_apart
+from kvtop.planning.llamacpp.model.prepared import PreparedModel
+from kvtop.planning.llamacpp.options.settings import LlamaSettings
+from kvtop.planning.llamacpp.planner import plan
+
+STEP_TOKENS = 256
+"""llama.cpp rounds the context of every sequence to this (GGML_PAD, src/llama-context.cpp)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LargestContext:
+    """`tokens` for `-c`; 0 where not even the smallest context fits. `is_trained_limit`: memory is not the limit."""
+
+    tokens: int
+    is_trained_limit: bool
+
+
+def largest_context(
+    model: PreparedModel,
+    settings: LlamaSettings,
+    devices: tuple[PlanDevice, ...],
+    room_bytes: Mapping[str, int | None],
+    draft: PreparedModel | None = None,
+) -> LargestContext:
+    """The largest context up to the trained one of every sequence that surely fits, estimates at their high end.
+
+    `room_bytes` is what each device has for it; unknown counts as enough. Raises NoExactRuleError as `plan`.
+    """
+    step = STEP_TOKENS * sequences_apart(settings)
+    most = max(model.hparams.n_ctx_train // STEP_TOKENS, 1)
+
+    def fits(steps: int) -> bool:
+        answer = plan(
+            model, replace(settings, ctx_tokens=steps * step, kv_unified_per_slot_tokens=None), devices, draft
+        )
+        if not isinstance(answer, MemoryPlan):
+            return False
+        rooms = (room_of(part, room_bytes.get(part.name)) for part in answer.devices)
+        return all(room.fit in {Fit.FITS, Fit.UNKNOWN} for room in rooms)
+
+    steps = largest(fits, most)
+    return LargestContext(steps * step, steps == most)

@@ -1,0 +1,229 @@
+"""A model's whole graph: inputs, blocks, output (`build_graph` of src/models/*.cpp, b11434)."""
+
+from collections.abc import Mapping
+
+from kvtop.planning.cache_types import CACHE_TYPES
+from kvtop.planning.llamacpp.context import ResolvedContext
+from kvtop.planning.llamacpp.graph.block import narrowed, write_block
+from kvtop.planning.llamacpp.graph.gemma import (
+    merged_streams,
+    per_layer_rows,
+    stacked_streams,
+    write_gemma3n_block,
+)
+from kvtop.planning.llamacpp.graph.graph import OFFLOADED_ROWS, Graph, Resident, Tensor
+from kvtop.planning.llamacpp.graph.model_blocks import Blocks
+from kvtop.planning.llamacpp.graph.rwkv import MIXES, write_rwkv_blocks
+from kvtop.planning.llamacpp.graph.walk import F32, Indexer, Inputs, Walk, Weights
+from kvtop.planning.llamacpp.model.hparams import HParams
+from kvtop.planning.llamacpp.rules.architectures import ATTENDS_UNCACHED, NO_CACHE, RECURRENT
+
+_I32 = 4
+_I64 = 8
+_NO_MIXED_BATCH = frozenset({"cogvlm", "deepseek4"})
+_FOUR_POSITIONS = frozenset({"qwen2vl", "qwen3vl", "qwen3vlmoe", "qwen35", "qwen35moe", "paddleocr", "hunyuan_vl"})
+_NORM_BEFORE_NARROWING = frozenset(
+    {
+        *("bailingmoe3", "cohere2moe", "gemma4", "glm5-next", "hy_v3", "nemotron_h", "nemotron_h_moe"),
+        *("qwen35", "qwen35moe", "qwen3next"),
+    }
+)
+_ENCODERS = NO_CACHE - {"dream", "llada", "llada-moe", "rnd1"} | {"llama-embed"}
+"""No logits: what they give is the last block's rows."""
+_NO_LOGITS_WITH_EMBEDDINGS = frozenset({"lfm2", "lfm2moe"})
+_NORM_AT_THE_END = frozenset({"lfm2", "lfm2moe"})
+_SCALED_TOKENS = frozenset({"gemma", "gemma3", "gemma3n", "gemma4", "gemma-embedding"})
+_SCALED_EMBEDDINGS = frozenset({"gemma2", "granite", "granitemoe", "granitehybrid", "grok", "minicpm", "minicpm3"})
+
+
+def write_graph(
+    graph: Graph,
+    hparams: HParams,
+    blocks: Blocks,
+    context: ResolvedContext,
+    *,
+    value_transposed: bool,
+    cache_on_host: bool,
+) -> None:
+    """Write the graph of one full micro-batch."""
+    rows = graph.rows = _rows(context)
+    positions = graph.input(rows * _I32 * (4 if hparams.arch in _FOUR_POSITIONS else 1))
+    positions.lasting = True
+    tokens, x = _embedded(graph, hparams, blocks, rows)
+    embedding_inputs = len(graph.inputs)
+    walk = Walk(graph, rows, hparams, context, _inputs(graph, hparams, context, positions, value_transposed))
+    x = _placed(walk, blocks.others, x)
+    walk.value_transposed, walk.cache_on_host = value_transposed, cache_on_host
+    for tensor in graph.inputs[embedding_inputs:]:
+        tensor.lasting = True
+    if blocks.indexed:
+        walk.indexer = _indexer(walk, blocks.indexed)
+    if "per_layer_token_embd" in blocks.others:
+        walk.per_layer = per_layer_rows(walk, blocks.others, tokens, x)
+    x = _through_blocks(walk, blocks, x)
+    norm_first = hparams.arch in _NORM_BEFORE_NARROWING
+    if norm_first:
+        x = walk.norm(blocks.others, "output_norm", x)
+        # Kept for a prediction head (`t_h_nextn`).
+        x.lasting = True
+    if not walk.narrowed:
+        (x,) = narrowed(walk, x)
+    last_norm = next((name for name in ("output_norm", "enc.output_norm") if name in blocks.others), None)
+    if last_norm is not None and not norm_first:
+        x = walk.norm(blocks.others, last_norm, x)
+    if hparams.arch in _ENCODERS:
+        return
+    if context.embeddings and hparams.arch in _NO_LOGITS_WITH_EMBEDDINGS:
+        return
+    if "output" in blocks.others:
+        walk.product(blocks.others["output"], x)
+
+
+def _through_blocks(walk: Walk, blocks: Blocks, x: Tensor) -> Tensor:
+    if walk.hparams.arch in MIXES:
+        return write_rwkv_blocks(walk, blocks.walked, x)
+    if "altup_proj" in blocks.others:
+        x = stacked_streams(walk, blocks.others, x)
+        for block in blocks.walked:
+            x = write_gemma3n_block(walk, block, x)
+        return merged_streams(walk, blocks.others, x)
+    for block in blocks.walked:
+        x = write_block(walk, block, x)
+    return x
+
+
+def _rows(context: ResolvedContext) -> int:
+    """Tokens of a full micro-batch: a whole number for every sequence."""
+    return -(-min(context.n_ctx, context.n_ubatch) // context.n_seq_max) * context.n_seq_max
+
+
+def _placed(walk: Walk, others: Weights, x: Tensor) -> Tensor:
+    """Embeddings of token types and positions, and a norm over the sum, in older models and encoders."""
+    graph = walk.graph
+    places = None
+    if "position_embd" in others:
+        table = others["position_embd"]
+        places = graph.weighted(x.size_bytes, table, (walk.inputs.positions,))
+        places.device = table.home
+    if "token_types" in others:
+        # Through a view of its first row, which nothing takes for a weight: it runs where its neighbours do.
+        table = others["token_types"]
+        x = graph.read(x.size_bytes, (Resident(x.size_bytes // walk.rows, table.home),), (x,))
+        x.reuse, x.host_only = 1, not table.on_gpu
+    if places is not None:
+        x = walk.add(places, x) if "token_types" in others else walk.add(x, places)
+    if "token_embd_norm" in others and walk.hparams.arch not in _NORM_AT_THE_END:
+        x = walk.norm(others, "token_embd_norm", x)
+    return x
+
+
+def _embedded(graph: Graph, hparams: HParams, blocks: Blocks, rows: int) -> tuple[Tensor, Tensor]:
+    """Token rows, and the unused ways in: embeddings given from outside, and batches that mix both."""
+    size_bytes = hparams.n_embd * rows * F32
+    tokens = graph.input(rows * _I32)
+    graph.input(size_bytes)
+    table = blocks.others["token_embd"]
+    x = graph.weighted(size_bytes, table, (tokens,))
+    x.device = table.home
+    if hparams.arch not in _NO_MIXED_BATCH:
+        given = graph.input(size_bytes)
+        slots = graph.input(rows * _I64)
+        more = graph.weighted(size_bytes, table, (graph.input(rows * _I32),))
+        more.device = table.home
+        # Nothing reads the mixed rows, so that they are never freed.
+        graph.compute(size_bytes, (given,))
+        graph.compute(0, (more, slots))
+    if hparams.arch in _SCALED_TOKENS:
+        x = graph.compute(size_bytes, (x, graph.input(rows * F32)), 1)
+    elif hparams.arch in _SCALED_EMBEDDINGS:
+        x = graph.compute(size_bytes, (x,), 1)
+    graph.expand()
+    return tokens, x
+
+
+def _inputs(
+    graph: Graph, hparams: HParams, context: ResolvedContext, positions: Tensor, value_transposed: bool
+) -> Inputs:
+    rows = _rows(context)
+    cached = hparams.arch not in ATTENDS_UNCACHED
+    attends = hparams.arch not in RECURRENT
+    per_cell = 2 if context.flash_attention else F32
+    key_slots = value_slots = mask = window = None
+    window_slots: tuple[Tensor, Tensor] | None = None
+    if attends and cached:
+        key_slots = graph.input(rows * _I64)
+        width = hparams.n_embd_v_gqa_max if value_transposed else 1
+        value_slots = graph.input(rows * _I64 * width) if not hparams.is_mla else key_slots
+        if any(hparams.is_swa):
+            window = graph.input(context.swa_cells * rows * per_cell)
+            window_slots = graph.input(rows * _I64), graph.input(rows * _I64 * width)
+        if not _slides_only(hparams):
+            mask = graph.input(context.n_ctx_seq * rows * per_cell)
+    elif attends:
+        mask = graph.input(rows * rows * per_cell)
+        if hparams.swa_type != "none":
+            window = graph.input(rows * rows * per_cell)
+    recurrent = any(hparams.is_recurrent)
+    return Inputs(
+        positions,
+        key_slots,
+        value_slots,
+        mask,
+        window,
+        window_slots,
+        graph.input(context.n_seq_max * _I32) if recurrent else None,
+        _rotations(graph, hparams, context) if key_slots is not None else (None, None),
+        _rotations(graph, hparams, context, window=True) if window_slots is not None else (None, None),
+        graph.input(min(rows, context.n_outputs_max) * _I32),
+    )
+
+
+def _slides_only(hparams: HParams) -> bool:
+    """Whether every layer that attends slides a window: nothing reads the whole cache's mask then."""
+    return any(hparams.is_swa) and not any(
+        heads and not hparams.is_swa[layer] and not hparams.is_recurrent[layer]
+        for layer, heads in enumerate(hparams.n_head_kv[: hparams.n_layer])
+    )
+
+
+def _rotations(
+    graph: Graph, hparams: HParams, context: ResolvedContext, window: bool = False
+) -> tuple[Tensor | None, Tensor | None]:
+    if hparams.is_mla:
+        return None, None
+    keys = {
+        length
+        for layer, length in enumerate(hparams.n_embd_head_k)
+        if length and hparams.is_swa[layer] == window and hparams.n_head_kv[layer]
+    }
+    values = {length for layer, length in enumerate(hparams.n_embd_head_v) if length}
+    return (
+        _rotation(graph, context.type_k, max(keys, default=0)),
+        _rotation(graph, context.type_v, 64 if all(length % 64 == 0 for length in values) else 1),
+    )
+
+
+def _rotation(graph: Graph, cache_type: str, length: int) -> Tensor | None:
+    """Quantised caches are turned by a Hadamard matrix: the largest power of two that divides the head length."""
+    if not CACHE_TYPES[cache_type].is_quantized or length % 64:
+        return None
+    side = length & -length
+    if not side:
+        return None
+    return graph.input(side * side * F32)
+
+
+def _indexer(walk: Walk, homes: Mapping[int, int]) -> Indexer:
+    hparams, graph = walk.hparams, walk.graph
+    side = hparams.indexer_head_size & -hparams.indexer_head_size
+    cells = walk.context.n_ctx_seq
+    fill = min(hparams.indexer_top_k, cells) * walk.rows * F32
+    # The indexer's mask is f16 even where attention is not fused.
+    mask = graph.input(cells * walk.rows * 2)
+    constants = {
+        layer: graph.constant(
+            fill, 0 if home == graph.host and graph.offloads and walk.rows >= OFFLOADED_ROWS else home
+        )
+        for layer, home in homes.items()
+    }
+    return Indexer(graph.input(side * side * F32), graph.input(walk.rows * _I64), mask, constants)

@@ -1,0 +1,218 @@
+"""From the metadata of a GGUF file to the hyperparameters that llama.cpp would hold.
+
+Follows `llama_model_base::load_hparams` (src/llama-model.cpp, b11434) and the per-architecture functions behind it.
+"""
+
+from dataclasses import dataclass
+
+from kvtop.domain.model_file import GgufHeader
+from kvtop.domain.plan import NoExactRuleError
+from kvtop.planning.llamacpp.model.hparams import HParams
+from kvtop.planning.llamacpp.model.layers import recurrent_layers, sliding_window
+from kvtop.planning.llamacpp.model.metadata import ArchitectureKeys, vocabulary_tokens
+from kvtop.planning.llamacpp.rules.architectures import (
+    DELTA_ATTENTION,
+    INDEXED,
+    LATENT,
+    NOT_CAUSAL,
+    RWKV,
+    SUPPORTED,
+)
+
+_MAX_LAYERS = 512
+_GEMMA3N_LAYERS_WITH_CACHE = 20
+_FULL_INDEXERS_FROM_CONTEXT = 1048576
+
+
+@dataclass(frozen=True, slots=True)
+class _Heads:
+    """Head counts and lengths per layer."""
+
+    n_head: tuple[int, ...]
+    n_head_kv: tuple[int, ...]
+    length_k: int
+    length_v: int
+    length_k_swa: int
+    length_v_swa: int
+
+
+def load_hparams(header: GgufHeader) -> HParams:
+    """The hyperparameters of this file.
+
+    Raises NoExactRuleError for an architecture without a rule and for metadata the engine would refuse.
+    """
+    arch = header.architecture
+    if arch is None:
+        raise NoExactRuleError("the file does not name its architecture (general.architecture)")
+    if arch not in SUPPORTED:
+        raise NoExactRuleError(f"kvtop has no memory rule for llama.cpp architecture {arch!r}")
+    keys = ArchitectureKeys(header, arch)
+    if keys.integer("decision.block_count", 0) > 0:
+        raise NoExactRuleError(f"kvtop has no memory rule for {arch} models with a decision head")
+    blocks = keys.integer("block_count")
+    nextn = keys.integer("nextn_predict_layers", 0)
+    if arch == "deepseek4" and not _has_prediction_head(header, blocks - nextn):
+        nextn = 0
+    if not 0 < blocks <= _MAX_LAYERS or not 0 <= nextn <= blocks:
+        raise NoExactRuleError(f"{arch}.block_count {blocks} with {nextn} prediction blocks is out of range")
+    n_embd = keys.integer("embedding_length")
+    heads = _heads(keys, blocks, n_embd)
+    n_ff = keys.per_layer("feed_forward_length", blocks)
+    loops = keys.integer("num_loops", 1) if arch == "nanbeige" else 1
+    n_layer_all = blocks * loops
+    heads_kv, counts, n_ff = heads.n_head_kv * loops, heads.n_head * loops, n_ff * loops
+    n_layer = n_layer_all - nextn
+    recurrent = recurrent_layers(keys, n_layer, n_layer_all, heads_kv, n_ff)
+    window = sliding_window(keys, n_layer, n_layer_all, recurrent)
+    conv, inner, state, groups = (
+        keys.integer(f"ssm.{name}", 0) for name in ("conv_kernel", "inner_size", "state_size", "group_count")
+    )
+    rolling, matrix = _recurrent_state(keys, n_embd, counts[0], heads.length_k)
+    alibi = _has_alibi(keys, n_layer)
+    pool = keys.integer("attention.indexer.kpool", 0) if arch == "glm5-next" else 0
+    return HParams(
+        arch=arch,
+        n_vocab=vocabulary_tokens(header),
+        n_ctx_train=keys.integer("context_length"),
+        n_embd=n_embd,
+        n_embd_out=_output_length(keys, n_embd),
+        n_layer_all=n_layer_all,
+        n_weight_layers=blocks,
+        n_layer_nextn=nextn,
+        n_head=counts,
+        n_head_kv=heads_kv,
+        n_ff=n_ff,
+        n_ff_exp=keys.per_layer("expert_feed_forward_length", blocks) * loops,
+        n_expert=keys.integer("expert_count", 0),
+        n_expert_used=keys.per_layer("expert_used_count", blocks) * loops,
+        n_embd_head_k=tuple(heads.length_k_swa if swa else heads.length_k for swa in window.layers),
+        n_embd_head_v=tuple(heads.length_v_swa if swa else heads.length_v for swa in window.layers),
+        is_swa=window.layers,
+        is_recurrent=recurrent,
+        n_swa=window.tokens,
+        swa_type=window.kind,
+        n_layer_kv_from_start=_layers_with_cache(keys, n_layer_all),
+        n_embd_head_k_mla=keys.integer("attention.key_length_mla", 0) if arch in LATENT else 0,
+        n_embd_head_v_mla=keys.integer("attention.value_length_mla", 0) if arch in LATENT else 0,
+        n_lora_q=keys.integer("attention.q_lora_rank", 0),
+        n_lora_kv=keys.integer("attention.kv_lora_rank", 0),
+        n_rot=keys.integer("rope.dimension_count", heads.length_k),
+        n_ff_shexp=keys.integer("expert_shared_feed_forward_length", 0),
+        n_expert_shared=keys.integer("expert_shared_count", 0),
+        n_layer_dense_lead=keys.integer("leading_dense_block_count", 0),
+        n_embd_r=rolling,
+        n_embd_s=matrix,
+        ssm_d_conv=conv,
+        ssm_d_inner=inner,
+        ssm_d_state=state,
+        ssm_dt_rank=keys.integer("ssm.time_step_rank", 0),
+        ssm_n_group=groups,
+        indexer_n_head=keys.integer("attention.indexer.head_count", 0),
+        indexer_head_size=keys.integer("attention.indexer.key_length", 0),
+        indexer_top_k=keys.integer("attention.indexer.top_k", 0),
+        indexer_row_slots=3 if pool > 0 else 1,
+        is_indexer_full=_indexer_layers(keys, n_layer, n_layer_all),
+        compress_ratios=_compress_ratios(keys, n_layer_all),
+        n_embd_per_layer=keys.integer("embedding_length_per_layer_input", 0),
+        causal_attn=arch not in NOT_CAUSAL and bool(keys.integer("attention.causal", 1)),
+        use_alibi=alibi,
+        f_attn_logit_softcapping=keys.number("attn_logit_softcapping", 50.0) if arch == "gemma2" else 0.0,
+        pooling_type=keys.integer("pooling_type", 0),
+    )
+
+
+def _has_prediction_head(header: GgufHeader, first: int) -> bool:
+    """DeepSeek V4 counts prediction blocks only when the file holds them."""
+    probe = f"blk.{first}.nextn.eh_proj.weight"
+    return any(tensor.name == probe for tensor in header.tensors)
+
+
+def _output_length(keys: ArchitectureKeys, n_embd: int) -> int:
+    if keys.arch == "deepseek4":
+        return keys.integer("hyper_connection.count") * n_embd
+    return keys.integer("embedding_length_out", n_embd) or n_embd
+
+
+def _compress_ratios(keys: ArchitectureKeys, n_layer_all: int) -> tuple[int, ...]:
+    if keys.arch != "deepseek4":
+        return ()
+    ratios = keys.array("attention.compress_ratios") or ()
+    if len(ratios) < n_layer_all:
+        raise NoExactRuleError("DeepSeek-V4 compress_ratios is shorter than block_count")
+    return ratios[:n_layer_all]
+
+
+def _heads(keys: ArchitectureKeys, blocks: int, n_embd: int) -> _Heads:
+    n_head = keys.per_layer("attention.head_count", blocks)
+    n_head_kv = keys.per_layer("attention.head_count_kv", blocks, default=n_head)
+    if n_head[0] > 0:
+        length_k = keys.integer("attention.key_length", n_embd // n_head[0])
+        length_v = keys.integer("attention.value_length", n_embd // n_head[0])
+    else:
+        # Models without attention have no head length whatever the file says; PLaMo 2 reads it again afterwards.
+        rereads = keys.arch == "plamo2"
+        length_k = keys.integer("attention.key_length", 0) if rereads else 0
+        length_v = keys.integer("attention.value_length", 0) if rereads else 0
+    if keys.arch in {"glm5-next", "kimi-k3"}:
+        length_v = keys.integer("attention.kv_lora_rank")
+    return _Heads(
+        n_head,
+        n_head_kv,
+        length_k,
+        length_v,
+        keys.integer("attention.key_length_swa", length_k),
+        keys.integer("attention.value_length_swa", length_v),
+    )
+
+
+def _recurrent_state(keys: ArchitectureKeys, n_embd: int, n_head: int, length_k: int) -> tuple[int, int]:
+    """`n_embd_r()` and `n_embd_s()` (src/llama-hparams.cpp): elements per recurrent layer and row."""
+    conv = keys.integer("ssm.conv_kernel", 0)
+    if keys.arch in RWKV:
+        size = keys.integer("wkv.head_size")
+        return keys.integer("token_shift_count", 2) * n_embd, n_embd * size
+    inner, state = keys.integer("ssm.inner_size", 0), keys.integer("ssm.state_size", 0)
+    if keys.arch in {"lfm2", "lfm2moe"}:
+        return n_embd * (keys.integer("shortconv.l_cache") - 1), state * inner
+    if keys.arch in DELTA_ATTENTION:
+        head = keys.integer("kda.head_dim")
+        return 3 * (conv - 1 if conv > 0 else 3) * n_head * head, head * head * n_head
+    if keys.arch == "minimax-01":
+        return 0, length_k * length_k * n_head
+    # Mamba 1 and Jamba do not read the group count.
+    groups = 0 if keys.arch in {"mamba", "jamba"} else keys.integer("ssm.group_count", 0)
+    return max(conv - 1, 0) * (inner + 2 * groups * state), state * inner
+
+
+def _layers_with_cache(keys: ArchitectureKeys, n_layer_all: int) -> int:
+    if keys.arch == "gemma3n":
+        return _GEMMA3N_LAYERS_WITH_CACHE
+    if keys.arch == "gemma4":
+        return n_layer_all - keys.integer("attention.shared_kv_layers", 0)
+    return -1
+
+
+def _indexer_layers(keys: ArchitectureKeys, n_layer: int, n_layer_all: int) -> tuple[bool, ...]:
+    if keys.arch not in INDEXED and keys.arch != "glm5-next":
+        return ()
+    listed = "attention.indexer.types"
+    if keys.arch == "deepseek32":
+        flags = (True,) * n_layer
+    elif keys.arch == "dots3note":
+        flags = tuple(bool(entry) for entry in (keys.array(listed) or ())[:n_layer])
+    elif keys.has(listed):
+        flags = tuple(bool(entry) for entry in keys.per_layer(listed, n_layer))
+    elif keys.arch == "glm-dsa" and keys.integer("context_length") >= _FULL_INDEXERS_FROM_CONTEXT:
+        # GLM 5.2 without the key: the first two layers, then one in four.
+        flags = tuple(layer < 2 or (layer - 2) % 4 == 0 for layer in range(n_layer))
+    else:
+        flags = (keys.arch != "hy_v4",) * n_layer
+    return flags + (False,) * (n_layer_all - len(flags))
+
+
+def _has_alibi(keys: ArchitectureKeys, n_layer: int) -> bool:
+    if keys.arch in {"bloom", "jina-bert-v2", "refact"}:
+        return True
+    if keys.arch == "baichuan":
+        return n_layer == 40
+    return keys.arch in {"mpt", "jais"} and keys.number("attention.max_alibi_bias", 0.0) > 0

@@ -1,0 +1,63 @@
+"""A model file made ready for planning: what depends on the file alone is worked out once."""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import TypeVar, cast
+
+from kvtop.domain.model_file import GgufHeader
+from kvtop.planning.guards import as_unknown
+from kvtop.planning.llamacpp.memory.weights import WeightSet, weight_set
+from kvtop.planning.llamacpp.model.hparams import HParams
+from kvtop.planning.llamacpp.model.loading import load_hparams
+from kvtop.planning.llamacpp.options.overrides import overridden_header
+
+_Found = TypeVar("_Found")
+_MOST_REMEMBERED = 4096
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedModel:
+    """Hyperparameters and sorted tensors of one file.
+
+    It remembers what was worked out for it: many plans of one model differ in a context or a cache type only.
+    """
+
+    header: GgufHeader
+    hparams: HParams
+    weights: WeightSet
+    _remembered: dict[Hashable, object] = field(default_factory=dict, init=False, repr=False)
+
+    def remember(self, key: Hashable, make: Callable[[], _Found]) -> _Found:
+        """What `make` gave for this key before, or gives now. `make` depends on the model and the key alone."""
+        found = self._remembered.get(key)
+        if found is None:
+            if len(self._remembered) >= _MOST_REMEMBERED:
+                self._remembered.clear()
+            found = self._remembered[key] = make()
+        return cast("_Found", found)
+
+    @property
+    def name(self) -> str:
+        """What the file calls itself, or its path."""
+        name = self.header.metadata.get("general.name")
+        return name if isinstance(name, str) and name else self.header.path
+
+
+def prepare(header: GgufHeader) -> PreparedModel:
+    """Read a header into hyperparameters and tensors. Raises NoExactRuleError where there is no exact rule."""
+    with as_unknown("llama.cpp"):
+        hparams = load_hparams(header)
+        return PreparedModel(header, hparams, weight_set(header, hparams))
+
+
+def overridden_model(model: PreparedModel, text: str | None) -> PreparedModel:
+    """The model as the engine reads it under `--override-kv`; None: it is not given.
+
+    Raises ValueError for a text that the engine would not take, NoExactRuleError as `prepare`.
+    """
+    if text is None:
+        return model
+    header = overridden_header(model.header, text)
+    if header.metadata == model.header.metadata:
+        return model
+    return model.remember(("override-kv", text), lambda: prepare(header))

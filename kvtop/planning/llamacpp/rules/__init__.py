@@ -1,0 +1,1 @@
+"""What differs between architectures and builds of llama.cpp."""

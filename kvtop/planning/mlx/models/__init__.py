@@ -1,0 +1,1 @@
+"""Model classes of mlx-lm, and the caches that each makes."""

@@ -1,0 +1,1 @@
+"""Attention backends of vLLM, and how one is selected."""

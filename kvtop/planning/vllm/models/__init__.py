@@ -1,0 +1,1 @@
+"""Model classes of vLLM, and what its configuration concludes from config.json."""

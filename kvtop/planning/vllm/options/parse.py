@@ -1,0 +1,161 @@
+"""The command line of `vllm serve` 0.32.0, with argparse's own semantics.
+
+Source: vLLM 0.32.0, `utils/argparse_utils.py` (FlexibleArgumentParser): underscores count as dashes, prefixes that name
+one option are enough, `--a.b value` is a part of the JSON of `--a`, a `--config` file comes before the command line.
+"""
+
+import argparse
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import NoReturn
+
+from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
+from kvtop.planning.commands.tolerant_argparse import CommandLineError, parsed_as_meant
+from kvtop.planning.vllm.options.config_file import arguments_of
+from kvtop.planning.vllm.options.environment import with_environment
+from kvtop.planning.vllm.options.table import FLAGS, LISTS, OPTIONAL, SPELLINGS, TOGGLES, VALUES
+
+ENGINE = "vllm"
+SECRET_OPTIONS = frozenset({"api-key", "hf-token", "ssl-keyfile"})
+"""Never kept: their values are, or lead to, keys."""
+MASK = "***"
+"""Stands for such a value: that it was given is no secret."""
+
+_DEST = "recorded"
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise CommandLineError(message)
+
+
+class _Record(argparse.Action):
+    """Keeps the last value of each option with the spelling it was given by."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[object] | None,
+        option_string: str | None = None,
+    ) -> None:
+        del parser
+        spelled = option_string or ""
+        if self.const == "toggle":
+            text = "false" if spelled.startswith("--no-") else "true"
+        elif values is None or (self.nargs == 0 and not values):
+            text = "true"
+        else:
+            text = values if isinstance(values, str) else " ".join(str(value) for value in values)
+        getattr(namespace, _DEST)[self.metavar] = (text, spelled)
+
+
+@lru_cache(maxsize=1)
+def _parser() -> _Parser:
+    parser = _Parser(prog="vllm serve", add_help=False)
+    parser.add_argument("model_tag", nargs="?", default=None)
+    kinds: tuple[tuple[Iterable[str], str | int | None, str | None], ...] = (
+        (FLAGS, 0, None),
+        (TOGGLES, 0, "toggle"),
+        (VALUES, None, None),
+        (LISTS, "+", None),
+        (OPTIONAL, "?", None),
+    )
+    for names, nargs, const in kinds:
+        for name in names:
+            spellings = SPELLINGS.get(name, (f"--{name}",))
+            if const == "toggle":
+                spellings += tuple(f"--no-{word[2:]}" for word in spellings if word.startswith("--"))
+            parser.add_argument(
+                *spellings, action=_Record, nargs=nargs, const=const, metavar=name, dest=f"_{name}", default=None
+            )
+    return parser
+
+
+def parse_serve_options(
+    argv: Sequence[str], *, config_yaml: str | None = None, environ: Mapping[str, str] | None = None
+) -> LaunchOptions:
+    """The options after `vllm serve`; values of secret options are dropped.
+
+    `config_yaml`: the text of the `--config` file, which the command line overrides.
+    `environ`: the server's environment, of which the variables that decide memory are taken.
+    Complaints land in `errors` in argparse's words, words nobody knows in `unknown`.
+    """
+    options: dict[str, LaunchOption] = {}
+    unknown: list[str] = []
+    errors: list[str] = []
+    if config_yaml is not None:
+        _collect(arguments_of(config_yaml), Origin.FILE, options, unknown, errors)
+    _collect(list(argv), Origin.ARGV, options, unknown, errors)
+    found = LaunchOptions(ENGINE, tuple(options.values()), tuple(unknown), tuple(errors))
+    return with_environment(found, environ or {})
+
+
+def _collect(
+    words: list[str], origin: Origin, options: dict[str, LaunchOption], unknown: list[str], errors: list[str]
+) -> None:
+    found, complaints = parsed_as_meant(_parsed, _normalise(words))
+    errors.extend(complaints)
+    if found is None:
+        return
+    known, rest = found
+    unknown.extend(word.split("=", 1)[0] for word in rest if word.startswith("-"))
+    if any(word.startswith("-") for word in rest) and not complaints:
+        errors.append(f"unrecognized arguments: {' '.join(word.split('=', 1)[0] for word in rest)}")
+    recorded: dict[str, tuple[str, str]] = getattr(known, _DEST)
+    for name, (value, spelled) in recorded.items():
+        options[name] = LaunchOption(name, MASK if name in SECRET_OPTIONS else value, origin, spelled)
+    if known.model_tag is not None:
+        options["model"] = LaunchOption("model", known.model_tag, origin, "")
+
+
+def _parsed(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    return _parser().parse_known_args(words, argparse.Namespace(**{_DEST: {}}))
+
+
+def _normalise(words: list[str]) -> list[str]:
+    """Dashes for underscores in names, `-O3` spelled out, dotted parts gathered into one JSON value."""
+    plain: list[str] = []
+    nested: dict[str, dict[str, object]] = {}
+    position = 0
+    while position < len(words):
+        word = words[position]
+        position += 1
+        if word.startswith("--"):
+            name, equals, value = word.partition("=")
+            head, dot, path = name.partition(".")
+            head = head.replace("_", "-")
+            if not dot:
+                plain.append(head + equals + value)
+                continue
+            if not equals and position < len(words):
+                value = words[position]
+                position += 1
+            _put(nested.setdefault(head, {}), path, value)
+        elif re.fullmatch(r"-O=?\w+", word):
+            plain += ["--optimization-level", word[2:].lstrip("=")]
+        else:
+            plain.append(word)
+    for head, tree in nested.items():
+        plain += [head, json.dumps(tree)]
+    return plain
+
+
+def _put(tree: dict[str, object], path: str, text: str) -> None:
+    if path.endswith("+"):
+        path, value = path[:-1], [*text.split(",")]
+        leaf: object = value
+    else:
+        try:
+            leaf = json.loads(text)
+        except ValueError:
+            leaf = text
+    *parents, last = path.split(".")
+    for parent in parents:
+        deeper = tree.setdefault(parent, {})
+        if not isinstance(deeper, dict):
+            return
+        tree = deeper
+    tree[last] = leaf

@@ -1,0 +1,262 @@
+"""The effective settings of `vllm serve` that decide memory, typed, with the defaults of vLLM 0.32.0.
+
+Source: `engine/arg_utils.py` (`get_batch_defaults`, `_set_default_max_num_seqs_and_batched_tokens_args`),
+`config/vllm.py` (`max_concurrent_batches`), `utils/argparse_utils.py` (`human_readable_int`).
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from kvtop.domain.launch import LaunchOptions
+from kvtop.domain.plan import NoExactRuleError, PlanDevice
+from kvtop.planning.vllm.options.environment import allows_long, refuse_to_guess, stage_layers
+from kvtop.planning.vllm.options.field_bounds import refuse_out_of_bounds
+from kvtop.planning.vllm.options.overrides import overrides_of
+from kvtop.planning.vllm.options.speculation import speculation_of
+from kvtop.planning.vllm.refusals import RefusedError
+from kvtop.planning.vllm.specs.dtypes import CACHE_DTYPES
+
+DEFAULT_UTILIZATION = 0.92
+_GIB = 1024**3
+_SUFFIXES = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+@dataclass(frozen=True, slots=True)
+class ServeSettings:
+    """None is "not given": vLLM then decides, and so do the rules."""
+
+    model: str = ""
+    tp_size: int = 1
+    pp_size: int = 1
+    dcp_size: int = 1
+    dp_size: int = 1
+    """Engines side by side, each with ranks and a pool of its own."""
+    dtype: str = "auto"
+    cache_dtype: str = "auto"
+    skip_layers: tuple[str, ...] = ()
+    block_size: int | None = None
+    max_model_len: int | None = None
+    fit_length: bool = False
+    """`--max-model-len auto`: the longest that fits."""
+    max_batched_tokens: int | None = None
+    max_seqs: int | None = None
+    kv_cache_bytes: int | None = None
+    """`--kv-cache-memory-bytes`, per rank."""
+    blocks_override: int | None = None
+    utilization: float = DEFAULT_UTILIZATION
+    async_scheduling: bool = True
+    prefix_caching: bool | None = None
+    chunked_prefill: bool | None = None
+    hybrid_manager: bool = True
+    sliding_window: bool = True
+    attention_backend: str | None = None
+    flash_attn_version: int | None = None
+    mamba_cache_dtype: str = "auto"
+    mamba_ssm_cache_dtype: str = "auto"
+    throughput_mode: bool = False
+    language_model_only: bool = False
+    draft_tokens: int = 0
+    """Tokens that speculative decoding drafts a step."""
+    config_overrides: Mapping[str, object] = field(default_factory=dict)
+    """`--hf-overrides`: values in place of those of config.json."""
+    allows_long: bool = False
+    """A context beyond the configuration's is no error (VLLM_ALLOW_LONG_MAX_MODEL_LEN)."""
+    stage_layers: str | None = None
+    """Layers of each pipeline stage as written (VLLM_PP_LAYER_PARTITION)."""
+    weights_changed_by: str = ""
+    """The option after which the weights on the card are not those of the file."""
+
+
+def human_whole(text: str, option: str) -> int:
+    """vLLM's numbers: "32k" is 32 000, "32K" is 32 768.
+
+    Raises:
+        RefusedError: not a number, in argparse's words.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([kKmMgGtT])?", text.strip())
+    if found is None:
+        raise RefusedError(f"argument --{option}: invalid int value: {text!r}")
+    number, suffix = found.groups()
+    if suffix is not None and (suffix.islower() or "." not in number):
+        return int(float(number) * _SUFFIXES[suffix]) if "." in number else int(number) * _SUFFIXES[suffix]
+    if "." in number:
+        raise RefusedError(f"argument --{option}: invalid int value: {text!r}")
+    return int(number)
+
+
+_UNPLANNED = {
+    "kv-transfer-config": "a KV connector may change the layout of the pool",
+    "prefill-context-parallel-size": "prefill context parallelism",
+    "use-replayssm": "the replay buffers of Mamba state",
+    "enable-return-routed-experts": "extra buffers",
+    "hf-config-path": "another config.json is read",
+}
+"""Options that change the pool in ways that kvtop has no exact rule for."""
+
+
+_CHANGES_WEIGHTS = (
+    "quantization",
+    "cpu-offload-gb",
+    "offload-params",
+    "enable-lora",
+    "enable-expert-parallel",
+    "data-parallel-size",
+)
+
+
+def settings_from(options: LaunchOptions) -> ServeSettings:
+    """The settings of a command line.
+
+    Raises:
+        RefusedError: vLLM would not accept the command line.
+        NoExactRuleError: an option is there that kvtop cannot plan exactly.
+    """
+    if options.errors:
+        raise RefusedError(options.errors[0])
+    for name, why in _UNPLANNED.items():
+        value = options.value(name)
+        if value not in (None, "", "false", "1"):
+            raise NoExactRuleError(f"--{name}: {why}, which kvtop cannot plan exactly")
+    refuse_to_guess(options)
+    length = options.value("max-model-len")
+    fit = length is not None and length.strip().lower() in ("auto", "-1")
+    cache_dtype = options.value("kv-cache-dtype") or "auto"
+    if cache_dtype not in CACHE_DTYPES:
+        listed = ", ".join(sorted(CACHE_DTYPES))
+        raise RefusedError(f"argument --kv-cache-dtype: invalid choice: {cache_dtype!r} (choose from {listed})")
+    given = options.value("gpu-memory-utilization")
+    utilization = DEFAULT_UTILIZATION if given is None else float(given)
+    refuse_out_of_bounds(lambda name: _whole(options, name), utilization)
+    max_model_len = None if length is None or fit else human_whole(length, "max-model-len")
+    if max_model_len == 0:
+        raise NoExactRuleError("--max-model-len 0: kvtop has no rule for a pool of requests without tokens")
+    attention = _attention_config(options)
+    async_scheduling = _flag(options, "async-scheduling")
+    speculation = speculation_of(options, asked_async=async_scheduling is True)
+    return ServeSettings(
+        model=options.value("model") or "",
+        tp_size=_whole(options, "tensor-parallel-size") or 1,
+        pp_size=_whole(options, "pipeline-parallel-size") or 1,
+        dcp_size=_whole(options, "decode-context-parallel-size") or 1,
+        dp_size=_whole(options, "data-parallel-size") or 1,
+        dtype=options.value("dtype") or "auto",
+        cache_dtype=cache_dtype,
+        skip_layers=tuple((options.value("kv-cache-dtype-skip-layers") or "").split()),
+        block_size=_whole(options, "block-size"),
+        max_model_len=max_model_len,
+        fit_length=fit,
+        max_batched_tokens=_whole(options, "max-num-batched-tokens"),
+        max_seqs=_whole(options, "max-num-seqs"),
+        kv_cache_bytes=_whole(options, "kv-cache-memory-bytes"),
+        blocks_override=_whole(options, "num-gpu-blocks-override"),
+        utilization=utilization,
+        async_scheduling=async_scheduling is not False and speculation.keeps_async,
+        draft_tokens=speculation.draft_tokens,
+        prefix_caching=_flag(options, "enable-prefix-caching"),
+        chunked_prefill=_flag(options, "enable-chunked-prefill"),
+        hybrid_manager=not _flag(options, "disable-hybrid-kv-cache-manager"),
+        sliding_window=not _flag(options, "disable-sliding-window"),
+        attention_backend=_backend(options, attention),
+        flash_attn_version=_version(attention),
+        mamba_cache_dtype=options.value("mamba-cache-dtype") or "auto",
+        mamba_ssm_cache_dtype=options.value("mamba-ssm-cache-dtype") or "auto",
+        throughput_mode=options.value("performance-mode") == "throughput",
+        language_model_only=bool(_flag(options, "language-model-only")),
+        config_overrides=overrides_of(options.value("hf-overrides")),
+        allows_long=allows_long(options),
+        stage_layers=stage_layers(options),
+        weights_changed_by=next((name for name in _CHANGES_WEIGHTS if options.value(name) is not None), ""),
+    )
+
+
+def _whole(options: LaunchOptions, name: str) -> int | None:
+    value = options.value(name)
+    return None if value is None else human_whole(value, name)
+
+
+def _flag(options: LaunchOptions, name: str) -> bool | None:
+    value = options.value(name)
+    return None if value is None else value == "true"
+
+
+def _attention_config(options: LaunchOptions) -> Mapping[str, object]:
+    """`--attention-config`, of which kvtop knows the backend and the FlashAttention version."""
+    text = options.value("attention-config")
+    if text is None:
+        return {}
+    try:
+        parsed = json.loads(text)
+    except ValueError as error:
+        raise RefusedError(f"argument --attention-config/-ac: {error}") from None
+    if not isinstance(parsed, Mapping):
+        raise RefusedError(f"argument --attention-config/-ac: not an object: {text!r}")
+    for name in parsed:
+        if name not in ("backend", "flash_attn_version"):
+            raise NoExactRuleError(f"--attention-config {name}: kvtop cannot plan it exactly")
+    return parsed
+
+
+def _backend(options: LaunchOptions, attention: Mapping[str, object]) -> str | None:
+    value = options.value("attention-backend") or attention.get("backend")
+    return value.upper() if isinstance(value, str) and value.lower() != "auto" else None
+
+
+def _version(attention: Mapping[str, object]) -> int | None:
+    value = attention.get("flash_attn_version")
+    return value if isinstance(value, int) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Scheduler sizes after vLLM's defaults. `in_flight_tokens`: scheduled and not settled."""
+
+    max_batched_tokens: int
+    max_seqs: int
+    in_flight_tokens: int
+
+
+def batch_of(settings: ServeSettings, device: PlanDevice, max_model_len: int, *, chunked_prefill: bool = True) -> Batch:
+    """Scheduler sizes; vLLM's defaults depend on the first card's memory and name.
+
+    Raises:
+        RefusedError: sizes that contradict each other, in vLLM's words.
+        NoExactRuleError: a default is needed and the card's memory is unknown.
+    """
+    tokens, seqs = settings.max_batched_tokens, settings.max_seqs
+    if tokens is None or seqs is None:
+        default_tokens, default_seqs = _batch_defaults(device)
+        factor = 2 if settings.throughput_mode else 1
+        seqs = default_seqs * factor if seqs is None else seqs
+        if tokens is None:
+            tokens = default_tokens * factor
+            if not chunked_prefill:
+                tokens = max(max_model_len, tokens)
+            tokens = min(seqs * max_model_len, tokens)
+        if settings.max_seqs is None:
+            seqs = min(seqs, tokens)
+    if tokens < max_model_len and not chunked_prefill:
+        raise RefusedError(
+            f"max_num_batched_tokens ({tokens}) is smaller than max_model_len ({max_model_len}). This effectively "
+            "limits the maximum sequence length to max_num_batched_tokens and makes vLLM reject longer sequences. "
+            "Please increase max_num_batched_tokens or decrease max_model_len."
+        )
+    if tokens < seqs:
+        raise RefusedError(f"max_num_batched_tokens ({tokens}) must be greater than or equal to max_num_seqs ({seqs}).")
+    batches = settings.pp_size + 1 if settings.async_scheduling else settings.pp_size
+    return Batch(tokens, seqs, batches * tokens)
+
+
+def _batch_defaults(device: PlanDevice) -> tuple[int, int]:
+    if device.total_bytes is None:
+        raise NoExactRuleError(
+            "vLLM's default --max-num-batched-tokens and --max-num-seqs depend on the card's memory, which is unknown"
+        )
+    if device.total_bytes >= 160 * _GIB:
+        return 16384, 1024
+    # vLLM looks at the card's name; a card that is given by its capability alone is an A100 at 8.0.
+    product = device.product.lower() or ("a100" if device.compute_capability == (8, 0) else "")
+    if device.total_bytes >= 70 * _GIB and "a100" not in product:
+        return 8192, 1024
+    return 2048, 256

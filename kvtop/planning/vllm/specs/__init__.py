@@ -1,0 +1,1 @@
+"""What each layer keeps in the pool: its spec, its block size, its group."""

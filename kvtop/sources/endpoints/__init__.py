@@ -1,0 +1,1 @@
+"""Servers over HTTP: where to ask, what was answered, and when to ask again."""

@@ -1,0 +1,1 @@
+"""Which model files the running servers hold, and what their headers say."""

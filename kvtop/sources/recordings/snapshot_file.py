@@ -1,0 +1,119 @@
+"""A snapshot read back: the part of a `kvtop.snapshot/1` file that is compared with another."""
+
+import json
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from kvtop.domain.answers.comparison import Amount, HostState, ServerState
+from kvtop.sources.redaction.redact import clean
+
+SCHEMA = "kvtop.snapshot/1"
+LIMIT_BYTES = 64 * 1024 * 1024
+_LARGEST = 2**63
+"""What is larger is no count of bytes or tokens, and no float can be divided by it."""
+
+
+class SnapshotFileError(Exception):
+    """A file that is no snapshot. str() names it and says what is wrong."""
+
+
+def read_snapshot(path: Path, name: str, content: bytes | None = None) -> HostState:
+    """The comparable part of a snapshot file. Fields that it lacks are unknown. Raises SnapshotFileError.
+
+    `content`: what has been read of it already, where it is a pipe.
+    """
+    try:
+        if content is None:
+            with path.open("rb") as file:
+                content = file.read(LIMIT_BYTES + 1)  # not its size: a device has none, and no end
+        if len(content) > LIMIT_BYTES:
+            raise SnapshotFileError(f"{name}: more than {LIMIT_BYTES} bytes, so no snapshot of kvtop")
+        document = json.loads(content.decode("utf-8"))
+    except OSError as error:
+        raise SnapshotFileError(f"{name}: cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise SnapshotFileError(f"{name}: neither a recording nor JSON ({error})") from error
+    found = document.get("schema") if isinstance(document, dict) else None
+    if found != SCHEMA:
+        raise SnapshotFileError(f"{name}: schema {found!r}; this kvtop reads {SCHEMA}")
+    return HostState(
+        name=name,
+        host=_text(document.get("host")) or "?",
+        servers=tuple(_server(_object(it)) for it in _list(document.get("servers"))),
+        free=tuple(_free(_object(it)) for it in _list(document.get("devices"))),
+        taken_at=_time(document.get("taken_at")),
+    )
+
+
+def _server(fields: Mapping[str, object]) -> ServerState:
+    model, cache = _object(fields.get("model")), _object(fields.get("kv_cache"))
+    launch = fields.get("launch")
+    slots = fields.get("slots")
+    contexts = [_int(_object(slot).get("context_tokens")) for slot in _list(slots)]
+    return ServerState(
+        id=_text(fields.get("id")) or "?",
+        engine=_text(fields.get("engine")) or "?",
+        version=_text(fields.get("version")),
+        model=_text(model.get("name")) or _text(model.get("path")),
+        options=_options(launch) if isinstance(launch, dict) else None,
+        type_k=_text(cache.get("type_k")),
+        type_v=_text(cache.get("type_v")),
+        capacity_tokens=_int(cache.get("capacity_tokens")),
+        bytes_per_token=_number(cache.get("bytes_per_token")),
+        slots=len(contexts) if isinstance(slots, list) else None,
+        slot_context_tokens=contexts[0] if contexts else None,
+        amounts=tuple(amount for split in _list(fields.get("memory")) for amount in _amounts(_object(split))),
+        findings=tuple(
+            (_text(it.get("code")) or "?", _text(it.get("message")) or "")
+            for it in map(_object, _list(fields.get("findings")))
+        ),
+    )
+
+
+def _amounts(split: Mapping[str, object]) -> list[Amount]:
+    device = _text(split.get("device")) or "?"
+    segments = _object(split.get("segments"))
+    return [
+        Amount(device, "total", _int(split.get("driver_bytes"))),
+        *(Amount(device, clean(name), _int(_object(segments[name]).get("bytes"))) for name in segments),
+    ]
+
+
+def _options(launch: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
+    return tuple((clean(str(name)), _text(_object(option).get("value")) or "") for name, option in launch.items())
+
+
+def _free(device: Mapping[str, object]) -> tuple[str, int | None]:
+    return _text(device.get("id")) or "?", _int(_object(device.get("memory")).get("free_bytes"))
+
+
+def _time(value: object) -> float | None:
+    try:
+        time = datetime.fromisoformat(value).timestamp() if isinstance(value, str) else None
+        return None if time is None else datetime.fromtimestamp(time, UTC).timestamp()  # it can be written again
+    except (ValueError, OverflowError):
+        return None
+
+
+def _object(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
+
+def _text(value: object) -> str | None:
+    return clean(value) if isinstance(value, str) else None
+
+
+def _int(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < _LARGEST else None
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if abs(value) < _LARGEST and math.isfinite(value) else None

@@ -1,0 +1,1 @@
+"""What may enter kvtop: secrets are masked, control characters removed."""

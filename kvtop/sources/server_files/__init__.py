@@ -1,0 +1,1 @@
+"""Files that running servers read or write: configuration, logs, memory reports."""

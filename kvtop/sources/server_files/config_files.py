@@ -1,0 +1,85 @@
+"""Configuration files of running servers, as the servers see them, read when a server is first seen."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from kvtop.domain.sample import Failure
+from kvtop.sources.engine import Engine
+from kvtop.sources.model_files.process_filesystem import ModelNotFoundError, Vantage
+from kvtop.sources.processes.found_process import FoundProcess
+from kvtop.sources.redaction.redact import clean
+
+CONFIG_FILE_BYTES = 1 << 20
+"""More than any configuration of a server; a longer file is as good as unreadable."""
+_CHANGE_SECONDS = 2.0
+"""Clocks of file systems and of processes are not the same one."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigFiles:
+    """`texts` are (path, text) of those that exist, by the server's own paths; `failures` is what is not certain."""
+
+    texts: tuple[tuple[str, str], ...] = ()
+    failures: tuple[Failure, ...] = ()
+
+
+def config_files(found: FoundProcess, engine: Engine) -> ConfigFiles:
+    """What a server's options stand in beside its command line. Reads files, which may hang: call from a thread.
+
+    A file that is named on the command line is there; those of the default places mostly are not.
+    """
+    texts, failures = [], []
+    source = f"pid {found.process.pid} configuration"
+    for path in engine.config_files(found.argv, found.environ):
+        try:
+            text, changed_at = _text(path, found)
+        except (OSError, UnicodeDecodeError, ModelNotFoundError) as error:
+            if not isinstance(error, FileNotFoundError | NotADirectoryError) or _is_named(path, found.argv):
+                message = f"{clean(path)}: {_reason(error)}: the options in it are unknown"
+                failures.append(Failure(source, message, "run kvtop as the server's user or as root"))
+            continue
+        texts.append((path, text))
+        started_at = found.process.started_at
+        if started_at is not None and changed_at > started_at + _CHANGE_SECONDS:
+            message = f"{clean(path)} changed since the server started: its options are taken from what is there now"
+            failures.append(Failure(source, message, "restart the server to be sure that it has these options"))
+    return ConfigFiles(tuple(texts), tuple(failures))
+
+
+def _text(path: str, found: FoundProcess) -> tuple[str, float]:
+    """The text and when it last changed. As the server sees it; the same path here only where its root is closed to us.
+
+    Not for a container: this machine's /etc/llama.cpp/config.ini is not the container's.
+    """
+    root = Path(f"/proc/{found.process.pid}/root")
+    theirs = Vantage(root=str(root), cwd=found.process.cwd)
+    try:
+        return _read(theirs.ours(theirs.absolute(path)))
+    except OSError:
+        if found.process.container is not None or os.access(root, os.X_OK):
+            raise
+    here = Vantage(cwd=found.process.cwd)
+    return _read(here.ours(here.absolute(path)))
+
+
+def _read(path: str) -> tuple[str, float]:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as stream:
+        raw = stream.read(CONFIG_FILE_BYTES + 1)
+        changed_at = os.fstat(stream.fileno()).st_ctime
+    if len(raw) > CONFIG_FILE_BYTES:
+        raise OSError("too long")
+    return raw.decode("utf-8"), changed_at
+
+
+def _reason(error: OSError | UnicodeDecodeError | ModelNotFoundError) -> str:
+    if isinstance(error, ModelNotFoundError):
+        return error.reason
+    if isinstance(error, UnicodeDecodeError):
+        return "not UTF-8"
+    return (error.strerror or str(error)).lower()
+
+
+def _is_named(path: str, argv: tuple[str, ...]) -> bool:
+    return any(word == path or word.endswith(f"={path}") for word in argv)

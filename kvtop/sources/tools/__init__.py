@@ -1,0 +1,1 @@
+"""Programs that kvtop runs for the user."""

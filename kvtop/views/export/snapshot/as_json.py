@@ -1,0 +1,320 @@
+"""One Frame as JSON, schema `kvtop.snapshot/1`. Names are a contract: within a version they are only added to."""
+
+import json
+import sys
+from datetime import UTC, datetime
+
+from kvtop.domain.figure import Figure
+from kvtop.domain.frame import DeviceView, Finding, Frame, ServerView, Split
+from kvtop.domain.server import Slot
+from kvtop.text import visible
+from kvtop.views.export.snapshot.engine_json import EngineJson, engine_parts
+from kvtop.views.export.snapshot.outlook_json import OutlookJson, outlook
+
+if sys.version_info >= (3, 12):
+    from typing import TypedDict
+else:  # pydantic makes the schema, and needs what Python 3.12 keeps of a TypedDict
+    from typing_extensions import TypedDict
+
+SCHEMA = "kvtop.snapshot/1"
+
+
+class MemoryJson(TypedDict):
+    """Bytes of a device as its driver reports them; null is unknown."""
+
+    total_bytes: int | None
+    used_bytes: int | None
+    free_bytes: int | None
+    reserved_bytes: int | None
+
+
+class DeviceJson(TypedDict):
+    """One device. `state` is "ok", "stale", "lost" or "error"; `age_seconds` is how old the reading is."""
+
+    id: str
+    name: str
+    backend: str
+    uuid: str | None
+    parent_id: str | None
+    state: str
+    note: str
+    age_seconds: float
+    memory: MemoryJson
+    other_bytes: int | None
+    utilization_ratio: float | None
+    temperature_celsius: float | None
+    power_watts: float | None
+
+
+class SegmentJson(TypedDict):
+    """One segment. `low_bytes` and `high_bytes` are set when `basis` is "estimated", and may bound an "unknown" one."""
+
+    bytes: int | None
+    basis: str
+    low_bytes: int | None
+    high_bytes: int | None
+    source: str
+
+
+class CacheSegmentJson(SegmentJson):
+    """The KV cache: `used_bytes` of `bytes` hold tokens now."""
+
+    used_bytes: int | None
+
+
+class SegmentsJson(TypedDict):
+    """All segments of a split; they add up to `driver_bytes` where the driver gave one."""
+
+    weights: SegmentJson
+    kv_cache: CacheSegmentJson
+    recurrent_state: SegmentJson
+    compute: SegmentJson
+    runtime: SegmentJson
+    unattributed: SegmentJson
+
+
+class SplitJson(TypedDict):
+    """A server's memory on one device."""
+
+    device: str
+    driver_bytes: int | None
+    driver_basis: str
+    segments: SegmentsJson
+
+
+class SlotJson(TypedDict):
+    """A slot and what it holds."""
+
+    id: int
+    context_tokens: int | None
+    used_tokens: int | None
+    is_processing: bool | None
+
+
+class ModelJson(TypedDict):
+    """What the endpoint and the model file say."""
+
+    name: str | None
+    path: str | None
+    architecture: str | None
+    quantization: str | None
+    parameters: int | None
+    tensor_bytes: int | None
+    trained_context_tokens: int | None
+
+
+class OptionJson(TypedDict):
+    """One effective launch option and where it was learnt."""
+
+    value: str
+    origin: str
+    detail: str
+
+
+class CacheJson(TypedDict):
+    """The KV cache in tokens."""
+
+    type_k: str | None
+    type_v: str | None
+    types_source: str
+    capacity_tokens: int | None
+    used_tokens: int | None
+    used_ratio: float | None
+    used_is_upper_bound: bool
+    bytes_per_token: float | None
+
+
+class FindingJson(TypedDict):
+    """One finding."""
+
+    code: str
+    slug: str
+    severity: str
+    subject: str
+    message: str
+    evidence: str
+    cost: str
+    fix: str
+
+
+class ServerJson(OutlookJson, EngineJson):
+    """One server, explained."""
+
+    id: str
+    engine: str
+    version: str | None
+    url: str | None
+    state: str
+    hint: str
+    pids: list[int]
+    is_remote: bool
+    model: ModelJson
+    launch: dict[str, OptionJson] | None
+    kv_cache: CacheJson
+    slots: list[SlotJson] | None
+    memory: list[SplitJson]
+    plan_note: str
+    findings: list[FindingJson]
+
+
+class FailureJson(TypedDict):
+    """Something that could not be read, and the one thing to do about it."""
+
+    source: str
+    message: str
+    remedy: str
+
+
+class SnapshotJson(TypedDict):
+    """One frame of kvtop."""
+
+    schema: str
+    taken_at: str
+    kvtop_version: str
+    host: str
+    devices: list[DeviceJson]
+    servers: list[ServerJson]
+    failures: list[FailureJson]
+
+
+def snapshot(frame: Frame) -> SnapshotJson:
+    """The Frame as plain values, ready for `json.dumps`."""
+    return SnapshotJson(
+        schema=SCHEMA,
+        taken_at=datetime.fromtimestamp(frame.taken_at, UTC).isoformat(timespec="milliseconds"),
+        kvtop_version=frame.kvtop_version,
+        host=frame.host,
+        devices=[_device(view) for view in frame.devices],
+        servers=[_server(view) for view in frame.servers],
+        failures=[FailureJson(source=it.source, message=it.message, remedy=it.remedy) for it in frame.failures],
+    )
+
+
+def snapshot_text(frame: Frame) -> str:
+    """The Frame as indented JSON with a final newline."""
+    return json.dumps(_visible(snapshot(frame)), indent=2, ensure_ascii=False) + "\n"
+
+
+def _visible(value: object) -> object:
+    """Texts from outside, made harmless to print: `cat` shows a snapshot in a terminal too."""
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, dict):
+        return {visible(str(key)): _visible(item) for key, item in value.items()}
+    return [_visible(item) for item in value] if isinstance(value, list) else value
+
+
+def _device(view: DeviceView) -> DeviceJson:
+    device, memory = view.device, view.device.memory
+    return DeviceJson(
+        id=device.id,
+        name=device.name,
+        backend=device.backend,
+        uuid=device.uuid,
+        parent_id=device.parent_id,
+        state=device.state.value,
+        note=device.note,
+        age_seconds=view.age_seconds,
+        memory=MemoryJson(
+            total_bytes=memory.total_bytes,
+            used_bytes=memory.used_bytes,
+            free_bytes=memory.free_bytes,
+            reserved_bytes=memory.reserved_bytes,
+        ),
+        other_bytes=view.other_bytes,
+        utilization_ratio=device.utilization_ratio,
+        temperature_celsius=device.temperature_celsius,
+        power_watts=device.power_watts,
+    )
+
+
+def _server(view: ServerView) -> ServerJson:
+    reading = view.reading
+    launch = reading.launch
+    return ServerJson(
+        **outlook(view),
+        **engine_parts(reading),
+        id=reading.id,
+        engine=reading.engine,
+        version=reading.version,
+        url=reading.url,
+        state=reading.state.value,
+        hint=reading.hint,
+        pids=list(reading.pids),
+        is_remote=reading.is_remote,
+        model=ModelJson(
+            name=reading.model.name,
+            path=reading.model.path,
+            architecture=view.plan.architecture if view.plan is not None else None,
+            quantization=reading.model.quantization,
+            parameters=reading.model.parameters,
+            tensor_bytes=reading.model.tensor_bytes,
+            trained_context_tokens=reading.model.trained_context_tokens,
+        ),
+        launch=None
+        if launch is None
+        else {it.name: OptionJson(value=it.value, origin=it.origin.value, detail=it.detail) for it in launch.options},
+        kv_cache=CacheJson(
+            type_k=view.kv_cache.type_k,
+            type_v=view.kv_cache.type_v,
+            types_source=view.kv_cache.types_source,
+            capacity_tokens=view.kv_cache.capacity_tokens,
+            used_tokens=view.kv_cache.used_tokens,
+            used_ratio=view.kv_cache.used_ratio,
+            used_is_upper_bound=view.kv_cache.used_is_upper_bound,
+            bytes_per_token=view.kv_cache.bytes_per_token,
+        ),
+        slots=None if reading.slots is None else [_slot(slot) for slot in reading.slots],
+        memory=[_split(split) for split in view.splits],
+        plan_note=view.plan_note,
+        findings=[_finding(finding) for finding in view.findings],
+    )
+
+
+def _slot(slot: Slot) -> SlotJson:
+    return SlotJson(
+        id=slot.id,
+        context_tokens=slot.context_tokens,
+        used_tokens=slot.used_tokens,
+        is_processing=slot.is_processing,
+    )
+
+
+def _split(split: Split) -> SplitJson:
+    cache = _segment(split.kv_cache)
+    return SplitJson(
+        device=split.device_id,
+        driver_bytes=split.driver.value_bytes,
+        driver_basis=split.driver.basis.value,
+        segments=SegmentsJson(
+            weights=_segment(split.weights),
+            kv_cache=CacheSegmentJson(**cache, used_bytes=split.kv_used_bytes),
+            recurrent_state=_segment(split.recurrent),
+            compute=_segment(split.compute),
+            runtime=_segment(split.runtime),
+            unattributed=_segment(split.unattributed),
+        ),
+    )
+
+
+def _segment(figure: Figure) -> SegmentJson:
+    return SegmentJson(
+        bytes=figure.value_bytes,
+        basis=figure.basis.value,
+        low_bytes=figure.low_bytes,
+        high_bytes=figure.high_bytes,
+        source=figure.source,
+    )
+
+
+def _finding(finding: Finding) -> FindingJson:
+    return FindingJson(
+        code=finding.code,
+        slug=finding.slug,
+        severity=finding.severity,
+        subject=finding.subject,
+        message=finding.message,
+        evidence=finding.evidence,
+        cost=finding.cost,
+        fix=finding.fix,
+    )

@@ -1,0 +1,122 @@
+"""One Frame as a picture: a bar a device, a bar a server, and what the colours mean. Drawn here, with no toolkit."""
+
+from datetime import UTC, datetime
+
+from kvtop.domain.device import DeviceState
+from kvtop.domain.frame import DeviceView, Frame, ServerView
+from kvtop.text import bytes_text, ratio_text, tokens_text
+from kvtop.views.export.snapshot.bar_parts import PAINTS, PaintedPart, device_parts, split_parts
+from kvtop.views.export.untrusted import xml_text
+
+WIDTH = 960
+_LEFT, _BAR_WIDTH, _BAR_HEIGHT, _ROW = 24, 912, 22, 74
+_NAME_LIMIT = 64
+
+
+def svg_text(frame: Frame) -> str:
+    """A standalone SVG document with a final newline."""
+    return picture(frame) + "\n"
+
+
+def picture(frame: Frame) -> str:
+    """The `<svg>` element; HTML embeds it as it is."""
+    taken_at = datetime.fromtimestamp(frame.taken_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    body = [
+        _words(_LEFT, 36, f"kvtop on {frame.host}", "head"),
+        _words(WIDTH - 24, 36, taken_at, "faint", anchor="end"),
+    ]
+    top = 64
+    for device in frame.devices:
+        body.extend(_device_row(device, top))
+        top += _ROW
+    if frame.servers:
+        body.append(_words(_LEFT, top + 8, "servers", "faint"))
+        top += 24
+    whole = max((_measured(server) or 0 for server in frame.servers), default=0)
+    for server in frame.servers:
+        body.extend(_server_row(server, top, whole))
+        top += _ROW
+    if not frame.servers:
+        body.append(_words(_LEFT, top + 8, "no servers", "faint"))
+        top += 24
+    body.extend(_legend(top + 8))
+    height = top + 48
+    title = xml_text(f"Accelerator memory on {frame.host} at {taken_at}")
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" '
+        f'role="img" font-family="ui-monospace, Menlo, Consolas, monospace" font-size="14">\n<title>{title}</title>\n'
+        f'<rect width="{WIDTH}" height="{height}" rx="10" fill="#12151c"/>\n' + "\n".join(body) + "\n</svg>"
+    )
+
+
+def _device_row(view: DeviceView, top: int) -> list[str]:
+    device, memory = view.device, view.device.memory
+    state = "" if device.state is DeviceState.OK else f"  [{device.state.value}: {device.note or 'no reason given'}]"
+    right = f"{bytes_text(memory.used_bytes)} of {bytes_text(memory.total_bytes)}"
+    return [
+        _words(_LEFT, top + 12, _short(f"{device.id}  {device.name}{state}"), "plain"),
+        _words(WIDTH - 24, top + 12, right, "plain", anchor="end"),
+        *_bar(device_parts(view), top + 22, memory.total_bytes),
+    ]
+
+
+def _server_row(view: ServerView, top: int, whole_bytes: int) -> list[str]:
+    reading, cache = view.reading, view.kv_cache
+    types = cache.type_k or "?" if cache.type_k == cache.type_v else f"{cache.type_k or '?'}/{cache.type_v or '?'}"
+    bound = "≤" if cache.used_is_upper_bound and cache.used_ratio is not None else ""
+    right = f"KV {types}, {bound}{ratio_text(cache.used_ratio)} of {tokens_text(cache.capacity_tokens)} tokens"
+    name = reading.model.name or reading.model.path or "model unknown"
+    parts = split_parts(view.splits)
+    total = sum(part.size_bytes for part in parts)
+    return [
+        _words(_LEFT, top + 12, _short(f"{reading.id}  {reading.engine}  {name.rsplit('/', 1)[-1]}"), "plain"),
+        _words(WIDTH - 24, top + 12, f"{bytes_text(_measured(view))}  {right}", "plain", anchor="end"),
+        *_bar(parts, top + 22, max(whole_bytes, total)),
+    ]
+
+
+def _measured(view: ServerView) -> int | None:
+    known = [split.driver.value_bytes for split in view.splits if split.driver.value_bytes is not None]
+    return sum(known) if known and len(known) == len(view.splits) else None
+
+
+def _bar(parts: tuple[PaintedPart, ...], top: int, whole_bytes: int | None) -> list[str]:
+    sizes = sum(part.size_bytes for part in parts)
+    whole = max(whole_bytes or 0, sizes)
+    if whole == 0:
+        return [_words(_LEFT, top + 16, "? nothing is known of this memory", "faint")]
+    drawn, left = [], float(_LEFT)
+    for part in parts:
+        width = part.size_bytes * _BAR_WIDTH / whole
+        label = f"{part.paint.word} {bytes_text(part.size_bytes)}"
+        drawn.append(
+            f'<rect x="{left:.2f}" y="{top}" width="{width:.2f}" height="{_BAR_HEIGHT}" fill="{part.paint.colour}">'
+            f"<title>{xml_text(label)}</title></rect>"
+        )
+        if width > 8.6 * len(label) + 8:
+            ink = "#12151c" if part.paint is not PAINTS[-1] else "#9aa4b8"
+            drawn.append(
+                f'<text x="{left + 6:.2f}" y="{top + 16}" font-size="13" fill="{ink}">{xml_text(label)}</text>'
+            )
+        left += width
+    return drawn
+
+
+def _legend(top: int) -> list[str]:
+    drawn, left = [], _LEFT
+    for paint in PAINTS:
+        drawn.append(f'<rect x="{left}" y="{top}" width="12" height="12" fill="{paint.colour}" stroke="#586174"/>')
+        drawn.append(_words(left + 17, top + 11, paint.word, "faint", size=12))
+        left += 17 + 8 * len(paint.word) + 18
+    return drawn
+
+
+def _words(left: int, top: int, text: str, kind: str, *, anchor: str = "start", size: int = 0) -> str:
+    colour = {"head": "#c8d0e0", "plain": "#c8d0e0", "faint": "#7f899c"}[kind]
+    points = size or (17 if kind == "head" else 14)
+    place = f'x="{left}" y="{top}" fill="{colour}" font-size="{points}" text-anchor="{anchor}"'
+    return f"<text {place}>{xml_text(text)}</text>"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _NAME_LIMIT else f"{text[: _NAME_LIMIT - 1]}…"

@@ -1,0 +1,54 @@
+"""A checkup as text for a person, and as JSON, schema `kvtop.doctor/1`."""
+
+import json
+from datetime import UTC, datetime
+
+from kvtop.domain.answers.checkup import Area, Checkup, Outcome, Probe
+
+SCHEMA = "kvtop.doctor/1"
+_MARKS = {Outcome.OK: "ok", Outcome.NOTE: "note", Outcome.FAILED: "FAILED"}
+
+
+def checkup_text(found: Checkup) -> str:
+    """One block an area; below a probe what to do about it. The last line says how it went. Plain ASCII marks."""
+    lines = [f"kvtop {found.kvtop_version} on {found.host}"]
+    for area in Area:
+        probes = [probe for probe in found.probes if probe.area is area]
+        lines += ["", area.value]
+        lines += [line for probe in probes for line in _lines(probe)] or ["  nothing to look at"]
+    return "\n".join([*lines, "", _verdict(found), ""])
+
+
+def _lines(probe: Probe) -> list[str]:
+    first = f"  {_MARKS[probe.outcome]:<7}{probe.subject}: {probe.answer}"
+    return [first, f"         do: {probe.remedy}"] if probe.remedy else [first]
+
+
+def _verdict(found: Checkup) -> str:
+    failed = len(found.failed())
+    if failed:
+        return f"{failed} of {len(found.probes)} probes failed"
+    servers = "1 server" if found.server_count == 1 else f"{found.server_count} servers"
+    return f"all well: {servers}" if found.server_count else "nothing failed, and there is no server to watch"
+
+
+def checkup_json(found: Checkup, exit_code: int) -> str:
+    """The same as JSON with a final newline. Names are a contract: within a version they are only added to."""
+    document = {
+        "schema": SCHEMA,
+        "taken_at": datetime.fromtimestamp(found.taken_at, UTC).isoformat(timespec="milliseconds"),
+        "kvtop_version": found.kvtop_version,
+        "host": found.host,
+        "exit_code": exit_code,
+        "probes": [
+            {
+                "area": probe.area.value,
+                "subject": probe.subject,
+                "outcome": probe.outcome.value,
+                "answer": probe.answer,
+                "remedy": probe.remedy,
+            }
+            for probe in found.probes
+        ],
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"

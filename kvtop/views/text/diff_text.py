@@ -1,0 +1,58 @@
+"""A Comparison for people: by server and topic, each number with its change and its cause."""
+
+from datetime import UTC, datetime
+from itertools import groupby
+
+from kvtop.domain.answers.comparison import Comparison, Difference, HostState, Topic
+from kvtop.text import bytes_text, visible
+
+_INDENT = "    "
+
+
+def diff_text(comparison: Comparison) -> str:
+    """Lines with a final newline."""
+    lines = [f"A  {_side(comparison.before)}", f"B  {_side(comparison.after)}", ""]
+    for (subject, topic), group in groupby(comparison.differences, key=lambda it: (it.subject, it.topic)):
+        lines.append(f"{visible(subject)}: {topic.value}")
+        listed = list(group)
+        width = max(len(visible(it.what)) for it in listed)
+        for it in listed:
+            lines.append(_INDENT + _line(it, width))
+            if it.cause:
+                lines.append(f"{_INDENT}{'':{width}}  {visible(it.cause, 2000)}")
+        lines.append("")
+    within = f"within {comparison.tolerance_ratio * 100:g} %"
+    if not comparison.differences:
+        lines.append("no difference")
+    elif not comparison.differs:
+        lines.append(f"no difference that counts: everything is {within}")
+    return "\n".join(lines) + "\n"
+
+
+def _side(side: HostState) -> str:
+    when = (
+        "" if side.taken_at is None else datetime.fromtimestamp(side.taken_at, UTC).strftime("  %Y-%m-%d %H:%M:%S UTC")
+    )
+    return visible(f"{side.name}  {side.host}{when}")
+
+
+def _line(it: Difference, width: int) -> str:
+    what = f"{visible(it.what):{width}}"
+    if it.topic in {Topic.FINDING, Topic.SERVER, Topic.DEVICE}:
+        sign, words = ("-", it.before) if it.after is None else ("+", it.after)
+        return f"{sign} {what}  {visible(str(words))}"
+    change = "" if it.ratio is None else f"  ({it.ratio * 100:+.3g} %)"
+    small = "" if it.counts else "  within the tolerance" if None not in {it.before, it.after} else "  not known"
+    return f"{what}  {_value(it.before, it)} → {_value(it.after, it)}{change}{small}"
+
+
+def _value(value: str | float | None, it: Difference) -> str:
+    if value is None:
+        return "(not set)" if it.topic is Topic.CONFIGURATION and it.what.startswith("--") else "?"
+    if isinstance(value, str):
+        return visible(value)
+    if it.unit == "bytes":
+        return bytes_text(round(value))
+    if it.unit == "bytes per token":
+        return f"{bytes_text(round(value))} a token"
+    return f"{value:g} {it.unit}".strip() if value != int(value) else f"{int(value)} {it.unit}".strip()

@@ -1,0 +1,76 @@
+"""A frontier as text for a terminal and as JSON, schema `kvtop.frontier/1` (names are only added to)."""
+
+import json
+
+from kvtop.domain.answers.frontier import Cell, Frontier, Row
+from kvtop.domain.answers.plan_answer import Fit
+from kvtop.text import tokens_text
+
+SCHEMA = "kvtop.frontier/1"
+_MARKS = {Fit.FITS: "fits", Fit.TIGHT: "tight", Fit.TOO_LARGE: "no", Fit.UNKNOWN: "?"}
+_LABEL_COLUMNS, _COLUMN = 13, 6
+
+
+def frontier_text(found: Frontier, notes: tuple[str, ...] = ()) -> str:
+    """A table: a row a cache type, a column an amount; the present configuration in brackets."""
+    head = "".join(f"{_amount(found, amount):>{_COLUMN}}" for amount in found.amounts)
+    lines = [f"{found.column}, by cache type", "", f"{'':{_LABEL_COLUMNS}}{head}   at most"]
+    for number, row in enumerate(found.rows):
+        lines.append(_row(found, number, row))
+    refusals = [f"{row.label}: {row.refusal}" for row in found.rows if row.refusal]
+    lines += ["", "fits: also at the high end of the estimate; tight: unless it is at its high end; [ ]: as it is now"]
+    return "\n".join([*lines, *refusals, *(f"note: {note}" for note in notes)]) + "\n"
+
+
+def _row(found: Frontier, number: int, row: Row) -> str:
+    words = []
+    for column, cell in enumerate(row.cells):
+        mark = "no" if row.refusal and cell.fit is Fit.UNKNOWN else _MARKS[cell.fit]
+        words.append(f"[{mark}]" if found.current == (number, column) else f"{mark} ")
+    most = "?" if row.largest is None else _amount(found, row.largest, exact=True)
+    if row.refusal:
+        most = "refused"
+    return f"{row.label:{_LABEL_COLUMNS}}{''.join(f'{word:>{_COLUMN}}' for word in words)}   {most}"
+
+
+def _amount(found: Frontier, amount: int, *, exact: bool = False) -> str:
+    if found.engine == "vllm":
+        return str(amount)
+    return f"{amount} ({tokens_text(amount)})" if exact else tokens_text(amount)
+
+
+def frontier_json(found: Frontier, model: str, notes: tuple[str, ...] = ()) -> str:
+    """The same for programs. `fit` is "fits", "tight", "does not fit" or "unknown"; null is unknown."""
+    document = {
+        "schema": SCHEMA,
+        "engine": found.engine,
+        "model": model,
+        "column": found.column,
+        "amounts": list(found.amounts),
+        "current": None
+        if found.current is None
+        else {"cache_type": found.rows[found.current[0]].label, "amount": found.amounts[found.current[1]]},
+        "rows": [
+            {
+                "cache_type": row.label,
+                "largest": row.largest,
+                "refusal": row.refusal or None,
+                "cells": [_cell(cell) for cell in row.cells],
+            }
+            for row in found.rows
+        ],
+        "notes": list(notes),
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def _cell(cell: Cell) -> dict[str, object]:
+    needed = cell.needed
+    return {
+        "amount": cell.amount,
+        "fit": cell.fit.value,
+        "needed_bytes": None
+        if needed is None
+        else {"value": needed.value_bytes, "low": needed.low_bytes, "high": needed.high_bytes},
+        "changes": dict(cell.changes),
+    }

@@ -1,0 +1,141 @@
+"""A plan as a tree that mirrors memory: device, segment, kind of cache; then what fits. Plain text, 80 columns."""
+
+import textwrap
+
+from kvtop.domain.answers.plan_answer import Fit, PlanAnswer, Room
+from kvtop.domain.plan import DevicePlan, MemoryPlan, PoolEstimate
+from kvtop.text import bytes_text, tokens_text
+
+_WIDTH = 80
+_ASCII = str.maketrans({"├": "|", "└": "`", "─": "-", "…": ".", "≥": ">"})
+
+
+def plan_tree(answer: PlanAnswer, *, explain: bool, ascii_only: bool = False) -> str:
+    """The plan in at most 80 columns, with a final newline. `explain` adds exact bytes and the derivation."""
+    plan = answer.plan
+    lines = [*_wrapped(f"{plan.model}  ({plan.architecture}, {plan.rules_version})"), *_context(plan), ""]
+    if answer.assumption:
+        lines += [*_wrapped(f"a guess, not a plan: kvtop has no rule here and assumes that {answer.assumption}"), ""]
+    basis = "assumed" if answer.assumption else "computed"
+    for part, room in zip(plan.devices, answer.rooms, strict=True):
+        lines += _device(part, room, basis, exact=explain)
+    lines += _cache(plan)
+    if answer.largest_context_tokens is not None:
+        lines += ["", *_largest(answer, answer.largest_context_tokens)]
+    lines += _checks(answer)
+    for note in (*plan.warnings, *answer.notes):
+        lines += _wrapped(f"note: {note}", "      ")
+    if explain:
+        lines += ["", "how this follows"]
+        for step in plan.steps:
+            lines += [*_wrapped(f"  {step.text}", "    "), *_wrapped(f"      {step.rule}", "      ")]
+    text = "\n".join(lines) + "\n"
+    return text.translate(_ASCII).encode("ascii", "replace").decode("ascii") if ascii_only else text
+
+
+def _context(plan: MemoryPlan) -> list[str]:
+    lines = []
+    context, vllm = plan.context, plan.vllm
+    if context is not None:
+        pool = "one pool for all" if context.kv_unified else f"{context.n_ctx_seq} each"
+        sequences = "1 sequence" if context.n_seq_max == 1 else f"{context.n_seq_max} sequences, {pool}"
+        types = f"K {plan.type_k}, V {plan.type_v}"
+        attention = (
+            "" if plan.flash_attention is None else f", flash attention {'on' if plan.flash_attention else 'off'}"
+        )
+        lines += _wrapped(f"{context.n_ctx} cells, {sequences}; {types}{attention}")
+    if vllm is not None:
+        blocks = "?" if vllm.num_gpu_blocks is None else str(vllm.num_gpu_blocks)
+        concurrency = "?" if vllm.max_concurrency is None else f"{vllm.max_concurrency:.2f}x"
+        lines += _wrapped(
+            f"{blocks} blocks of {vllm.block_size_tokens} tokens; {tokens_text(vllm.kv_cache_tokens)} tokens; "
+            f"maximum concurrency {concurrency}"
+        )
+        lines += _likely_pool(vllm.pool_estimate)
+    return lines
+
+
+def _likely_pool(found: PoolEstimate | None) -> list[str]:
+    """What vLLM will probably find room for, where nobody states the pool."""
+    if found is None:
+        return []
+    if found.tokens_high == 0:
+        return _wrapped("likely pool: too small for one request of full length; vLLM would refuse to start")
+    low = "" if found.tokens_low else "; at the low end vLLM would refuse to start"
+    return _wrapped(
+        f"likely pool a rank: {bytes_text(found.pool.value_bytes)}, estimated, {bytes_text(found.pool.low_bytes)} to "
+        f"{bytes_text(found.pool.high_bytes)}: {tokens_text(found.tokens)} tokens ({tokens_text(found.tokens_low)} to "
+        f"{tokens_text(found.tokens_high)}), maximum concurrency {found.concurrency:.2f}x{low}"
+    )
+
+
+def _device(part: DevicePlan, room: Room, basis: str, *, exact: bool) -> list[str]:
+    """One device: its segments, their sum and whether it fits."""
+    rows = [
+        ("weights", part.weights_bytes, True),
+        ("KV cache", part.kv_cache_bytes, True),
+        ("recurrent", part.recurrent_state_bytes, False),
+        ("output", part.output_bytes, False),
+    ]
+    lines = _wrapped(f"{part.name} {room.product}".rstrip())
+    for name, size, is_always_shown in rows:
+        if size is None:
+            lines.append(_row(f"├─ {name}", "?", "unknown"))
+        elif size or is_always_shown:
+            lines.append(_row(f"├─ {name}", bytes_text(size), f"{basis}, {size} bytes" if exact else basis))
+    compute = part.compute
+    spread = f"estimated, {bytes_text(compute.low_bytes)} to {bytes_text(compute.high_bytes)}"
+    shown = (bytes_text(compute.value_bytes), spread) if room.is_compute_known else ("?", "unknown")
+    lines.append(_row("├─ compute", *shown))
+    least = "" if room.is_whole else "≥ "
+    lines.append(_row("└─ total", least + bytes_text(room.needed.value_bytes), _verdict(room)))
+    if room.fit is Fit.TIGHT:
+        lines.append("   fits unless the estimate is at its high end")
+    return lines
+
+
+def _verdict(room: Room) -> str:
+    if room.room_bytes is None:
+        return ""
+    left = bytes_text(abs(room.room_bytes - room.needed.value_bytes))
+    if room.fit is Fit.TOO_LARGE:
+        return f"does not fit, {left} too much"
+    if room.fit is Fit.UNKNOWN:
+        return f"at least; {left} left for the rest"
+    return f"fits, {left} left" if room.fit is Fit.FITS else f"{left} left"
+
+
+def _cache(plan: MemoryPlan) -> list[str]:
+    lines = ["cache by kind"]
+    for part in plan.cache_parts:
+        cells = "does not grow" if part.cells is None else f"{part.layers} layers x {part.cells} cells"
+        lines.append(_row(f"├─ {part.kind.replace('_', ' ')}", bytes_text(part.size_bytes), cells))
+    per_token = "?" if plan.bytes_per_token is None else bytes_text(round(plan.bytes_per_token))
+    return [*lines, _row("└─ per token", per_token, "of context, all devices")]
+
+
+def _largest(answer: PlanAnswer, tokens: int) -> list[str]:
+    if tokens == 0:
+        return ["no context fits"]
+    limit = ", all that the model was trained for" if answer.is_trained_limit else ""
+    known = all(room.is_compute_known for room in answer.rooms)
+    uncounted = "" if known else "; at most, since compute memory is not counted"
+    return _wrapped(f"largest context that fits: {tokens} tokens ({tokens_text(tokens)}){limit}{uncounted}")
+
+
+def _checks(answer: PlanAnswer) -> list[str]:
+    if answer.checks is None:
+        return []
+    lines = ["", "beside llama-fit-params"]
+    for check in answer.checks:
+        verdict = "agrees" if check.agrees else f"it says {check.reported_mib} MiB"
+        lines.append(_row(f"├─ {check.device} {check.what}", f"{check.planned_mib} MiB", verdict))
+    return [*lines, *_wrapped(f"└─ {answer.check_note}", "   ")]
+
+
+def _wrapped(text: str, following: str = "  ") -> list[str]:
+    return textwrap.wrap(text, _WIDTH, subsequent_indent=following, break_on_hyphens=False) or [""]
+
+
+def _row(name: str, size: str, remark: str) -> str:
+    return f"{name:<28.28}{size:>12}  {remark}"[:_WIDTH].rstrip()

@@ -1,0 +1,176 @@
+"""Recommendations as text for a terminal and as JSON, schema `kvtop.recommend/1` (names are only added to)."""
+
+import json
+from collections.abc import Sequence
+
+from kvtop.domain.answers.cache_speed import CacheSpeed, Speed
+from kvtop.domain.answers.evidence import Evidence, Match, Measurement, Tier
+from kvtop.domain.answers.plan_answer import Fit, Room
+from kvtop.domain.answers.recommendation import Recommendation, Recommendations
+from kvtop.text import bytes_text, tokens_text
+
+SCHEMA = "kvtop.recommend/1"
+_MARKS = {
+    Fit.FITS: "fits",
+    Fit.TIGHT: "fits unless the estimate is at its high end",
+    Fit.UNKNOWN: "what is known of it fits",
+}
+
+
+def recommendations_text(found: Recommendations) -> str:
+    """Numbered, the best first; then what was left out and why."""
+    lines = [f"{found.model}  ({found.engine}; {_wish(found)})", ""]
+    for number, item in enumerate(found.items, 1):
+        lines += [*_item(number, item), ""]
+    if not found.items:
+        lines += ["no configuration fits", ""]
+    lines += [f"left out: {line}" for line in found.left_out]
+    lines += [f"note: {line}" for line in found.notes]
+    if found.engine == "llama.cpp":
+        lines.append("`kvtop quality -- COMMAND` measures a pair of cache types on this model and your own text")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _wish(found: Recommendations) -> str:
+    wish = found.wish
+    tokens = "context as it is" if wish.context_tokens is None else f"context {tokens_text(wish.context_tokens)}"
+    users = "" if wish.users is None else f", {wish.users} at once"
+    return f"{tokens}{users}, {wish.prefer} first"
+
+
+def _item(number: int, item: Recommendation) -> list[str]:
+    count = "" if item.sequences is None else f", {_count(item)} at once"
+    head = f"{number}. {item.cache}, sequences of {tokens_text(item.sequence_tokens)}{count}: {_MARKS[item.fit]}"
+    lines = [head, f"   why      {item.why}"]
+    lines += [f"   {_device(room)}" for room in item.rooms]
+    lines += [f"   quality  {line}" for line in quality_lines(item.evidence)]
+    lines.append(f"   speed    {speed_line(item.speed)}")
+    lines.append(f"   command  {item.command}")
+    return lines
+
+
+def _count(item: Recommendation) -> str:
+    """How many sequences: set by an option, or what a pool holds, which is likely where vLLM has yet to measure it."""
+    sequences = item.sequences or 0
+    text = f"{sequences:.0f}" if sequences == int(sequences) or sequences >= 100 else f"{sequences:.1f}"
+    vllm = item.plan.vllm
+    return f"about {text}" if vllm is not None and vllm.max_concurrency is None else text
+
+
+def _device(room: Room) -> str:
+    needed = room.needed
+    least = "" if room.is_whole else "at least "
+    span = ""
+    if bytes_text(needed.low_bytes) != bytes_text(needed.high_bytes):
+        span = f", {bytes_text(needed.low_bytes)} to {bytes_text(needed.high_bytes)}"
+    of = "" if room.room_bytes is None else f" of {bytes_text(room.room_bytes)}"
+    return f"{room.name:8} {least}{bytes_text(needed.value_bytes)}{of}{span}"
+
+
+def speed_line(speed: CacheSpeed) -> str:
+    """The caveat, or that there is none."""
+    if speed.speed is Speed.FINE:
+        return speed.note or "read as it is stored, on the device"
+    return f"{speed.speed.value}: {speed.note}"
+
+
+def quality_lines(evidence: Evidence | None) -> list[str]:
+    """What is known, of which model and from whom; never a bare figure."""
+    if evidence is None:
+        return ["the reference: nothing is quantized"]
+    if evidence.match is Match.NONE:
+        lines = ["no measurement for this model"]
+        lines += _elsewhere(evidence.elsewhere)
+    else:
+        label = "this model" if evidence.match is Match.THIS_MODEL else "nearest measured model"
+        lines = [f"{label}: {figure_line(evidence.measurements[0])}"]
+        if not evidence.measurements[0].is_telling:
+            lines += _elsewhere([it for it in evidence.elsewhere if it.is_telling])
+    if evidence.conflict:
+        lines.append(f"sources differ: {evidence.conflict}")
+    return lines
+
+
+def _elsewhere(figures: Sequence[Measurement]) -> list[str]:
+    """One figure of another model for scale: of one that people use, where there is one."""
+    ordered = sorted(figures, key=lambda it: it.tier is Tier.PROJECT)
+    return [f"elsewhere: {figure_line(it)}" for it in ordered[:1]]
+
+
+def figure_line(figure: Measurement) -> str:
+    """One figure with all that belongs to it."""
+    value = figure.text if figure.value is None else f"{figure.value:g} {figure.unit}"
+    if figure.is_score:
+        value += f" (unquantized: {figure.baseline})"
+    words = f"{figure.metric.replace('_', ' ')} {value}, {figure.type_k}/{figure.type_v} on {figure.model}"
+    against = f"; contradicted: {figure.contradicted}" if figure.contradicted else ""
+    tiny = "; a tiny model: good for the order of types, not for the amount" if figure.tier is Tier.PROJECT else ""
+    return f"{words}, rotation {figure.rotation} ({figure.source}, {figure.year}, {figure.tier.value}){tiny}{against}"
+
+
+def recommendations_json(found: Recommendations) -> str:
+    """The same for programs; null is unknown."""
+    wish = found.wish
+    document = {
+        "schema": SCHEMA,
+        "engine": found.engine,
+        "model": found.model,
+        "wish": {"context_tokens": wish.context_tokens, "users": wish.users, "prefer": wish.prefer},
+        "recommendations": [_as_json(item) for item in found.items],
+        "left_out": list(found.left_out),
+        "notes": list(found.notes),
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def _as_json(item: Recommendation) -> dict[str, object]:
+    return {
+        "cache": item.cache,
+        "fit": item.fit.value,
+        "sequence_tokens": item.sequence_tokens,
+        "sequences": item.sequences,
+        "total_bytes": item.total_bytes,
+        "devices": [_room_json(room) for room in item.rooms],
+        "quality": None if item.evidence is None else _evidence_json(item.evidence),
+        "speed": {"verdict": item.speed.speed.value, "note": item.speed.note or None},
+        "why": item.why,
+        "changes": dict(item.changes),
+        "command": item.command,
+    }
+
+
+def _room_json(room: Room) -> dict[str, object]:
+    needed = room.needed
+    return {
+        "name": room.name,
+        "needed_bytes": {"value": needed.value_bytes, "low": needed.low_bytes, "high": needed.high_bytes},
+        "is_whole": room.is_whole,
+        "room_bytes": room.room_bytes,
+    }
+
+
+def _evidence_json(evidence: Evidence) -> dict[str, object]:
+    return {
+        "match": evidence.match.value,
+        "model": evidence.model or None,
+        "measurements": [_figure_json(it) for it in evidence.measurements],
+        "conflict": evidence.conflict or None,
+        "claims": [_figure_json(it) for it in evidence.claims],
+    }
+
+
+def _figure_json(figure: Measurement) -> dict[str, object]:
+    return {
+        "model": figure.model,
+        "cache_types": [figure.type_k, figure.type_v],
+        "rotation": figure.rotation,
+        "metric": figure.metric,
+        "value": figure.value,
+        "text": figure.text or None,
+        "unit": figure.unit,
+        "source": figure.source,
+        "url": figure.url or None,
+        "year": figure.year,
+        "tier": figure.tier.value,
+        "contradicted": figure.contradicted or None,
+    }

@@ -1,0 +1,1 @@
+"""Names of keys, and the command palette."""

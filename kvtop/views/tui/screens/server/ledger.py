@@ -1,0 +1,112 @@
+"""The ledger: every byte of a server on a device, each figure with its basis and who says so."""
+
+from dataclasses import replace
+
+from kvtop.domain.figure import Basis, Figure
+from kvtop.domain.frame import Frame, Segment, ServerView, Split
+from kvtop.text import bytes_text, tokens_text
+from kvtop.views.tui.widgets.lines import Line, Piece, right, rule, wrap
+from kvtop.views.tui.widgets.segments import KV_USED, OF_SEGMENT, bar, split_parts
+
+_ONE_LINE = 96
+"""From this width on a figure and who says so stand in one line."""
+_WORDS = {Segment.KV_CACHE: "KV cache"}
+
+
+def ledgers(view: ServerView, frame: Frame, width: int) -> list[Line]:
+    """One ledger a device, and where two sources disagree."""
+    lines: list[Line] = []
+    for section in device_ledgers(view, frame, width):
+        lines += [(), *section] if lines else section
+    for odd in view.disagreements:
+        number = tokens_text if odd.segment == "kv_cache_tokens" else bytes_text
+        said = (
+            f"▲ {odd.segment.replace('_', ' ')} on {odd.device_id or 'this server'}: computed {number(odd.computed)}, "
+        )
+        said += f"but {odd.source} says {number(odd.reported)} (rounding explains {number(odd.tolerance)})"
+        lines += [(Piece(text, "warning"),) for text in wrap(said, width)]
+    return lines
+
+
+def device_ledgers(view: ServerView, frame: Frame, width: int, *, brief: bool = False) -> list[list[Line]]:
+    """A section a device, ranks that hold the same share one; where no device is known, one that says why.
+
+    `brief`: each figure in one line, so without who says so where that would take a second one.
+    """
+    groups: list[tuple[list[str], Split]] = []
+    for split in view.splits:
+        same = next((ids for ids, first in groups if replace(split, device_id=first.device_id) == first), None)
+        if same is None:
+            groups.append(([split.device_id], split))
+        else:
+            same.append(split.device_id)
+    brief = brief and width < _ONE_LINE
+    return [_ledger(ids, split, frame, width, brief=brief) for ids, split in groups] or [_no_split(view, width)]
+
+
+def _each_of(ids: list[str]) -> str:
+    """ "gpu0", "each of gpu0 and gpu2", "each of gpu0 to gpu7": a run of numbers is told by its ends."""
+    if len(ids) == 1:
+        return ids[0]
+    stem = ids[0].rstrip("0123456789")
+    first = ids[0].removeprefix(stem)
+    if len(ids) > 2 and first and ids == [f"{stem}{int(first) + place}" for place in range(len(ids))]:
+        return f"each of {ids[0]} to {ids[-1]}"
+    return f"each of {', '.join(ids[:-1])} and {ids[-1]}"
+
+
+def basis_text(figure: Figure) -> str:
+    """The basis as a word, with the range where there is one: "estimated ±24.0 MiB"."""
+    if figure.basis is Basis.ESTIMATED and figure.low_bytes is not None and figure.high_bytes is not None:
+        return f"estimated ±{bytes_text((figure.high_bytes - figure.low_bytes + 1) // 2)}"
+    if figure.basis is Basis.UNKNOWN and figure.high_bytes is not None:
+        return f"unknown, at most {bytes_text(figure.high_bytes)}"
+    return figure.basis.value
+
+
+def _no_split(view: ServerView, width: int) -> list[Line]:
+    why = view.plan_note or "No device lists this server's processes."
+    return [rule("Memory", width), *((Piece(text),) for text in wrap(why, width))]
+
+
+def _ledger(ids: list[str], split: Split, frame: Frame, width: int, *, brief: bool) -> list[Line]:
+    device = next((row.device for row in frame.devices if row.device.id == split.device_id), None)
+    title = f"Memory on {_each_of(ids)}" + (f" · {device.name}" if device is not None else "")
+    parts = split_parts((split,))
+    lines = [rule(title, width), bar(parts, width)]
+    figures = [figure.value_bytes for _, figure in split.segments()]
+    known = [size for size in figures if size is not None]
+    total = sum(known)
+    for segment, figure in split.segments():
+        look = OF_SEGMENT[segment]
+        lines += _row(look.glyph, look.role, _WORDS.get(segment, look.word), figure, width, brief=brief)
+        if segment is Segment.KV_CACHE:
+            used = f"{KV_USED.glyph} {bytes_text(split.kv_used_bytes)} of it holds tokens now"
+            lines.append((Piece("    "), Piece(used[0], KV_USED.role), Piece(used[1:], "faint")))
+    lines.append((Piece("  " + "─" * 24, "faint"),))
+    lines += _row("=", "strong", "total", split.driver, width, brief=brief)
+    if not known:
+        lines.append((Piece("  no part of it is known", "faint"),))
+    elif split.driver.value_bytes is None:
+        lines.append((Piece(f"  {'known parts':<14}{bytes_text(total):>9}", "faint"),))
+    elif len(known) < len(figures) and total != split.driver.value_bytes:
+        lines.append((Piece(f"  {'parts known':<14}{bytes_text(total):>9}  the rest is unknown", "faint"),))
+    elif total != split.driver.value_bytes:
+        lines.append((Piece(f"  the parts add up to {bytes_text(total)}", "warning"),))
+    return lines
+
+
+def _row(glyph: str, role: str, word: str, figure: Figure, width: int, *, brief: bool) -> list[Line]:
+    basis = basis_text(figure)
+    head = (
+        Piece(f"{glyph} ", role),
+        Piece(f"{word:<14}", "strong" if glyph == "=" else ""),
+        Piece(right(bytes_text(figure.value_bytes), 9), "strong"),
+        Piece(f"  {basis:<20}", "warning" if figure.basis is Basis.UNKNOWN else ""),
+    )
+    if not figure.source or brief:
+        return [head]
+    if width < _ONE_LINE:
+        return [head, *((Piece(f"    {text}", "faint"),) for text in wrap(figure.source, width - 4))]
+    first, *rest = wrap(figure.source, width - 48)
+    return [(*head, Piece(f" {first}", "faint")), *((Piece(" " * 48 + text, "faint"),) for text in rest)]

@@ -1,0 +1,257 @@
+"""One server as a page: its state, its ledger, who uses it, how it went, how it was started, and who says so."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from rich.cells import cell_len
+
+from kvtop.domain.frame import Frame, ServerView
+from kvtop.domain.headroom import Filling
+from kvtop.text import bytes_text, duration_text, rate_text, ratio_text, tokens_text
+from kvtop.views.tui.screens.findings.page import finding_lines
+from kvtop.views.tui.screens.overview.servers import cache_types_text, engine_text, headroom_text, verdict_text
+from kvtop.views.tui.screens.server.history import history_lines
+from kvtop.views.tui.screens.server.hosted import hosted_lines
+from kvtop.views.tui.screens.server.ledger import device_ledgers, ledgers
+from kvtop.views.tui.screens.server.slots import slot_lines
+from kvtop.views.tui.state.history import Trail
+from kvtop.views.tui.widgets.empty_lines import unasked_lines
+from kvtop.views.tui.widgets.lines import Line, Piece, beside, left, rule, wrap
+
+_PREVIEW_SECONDS = 300.0
+_PREVIEW_PLOTS = 16
+"""Lines of the plots in it."""
+_TWO_COLUMNS = 150
+"""From this width on the page stands in two columns."""
+
+
+class Panel(StrEnum):
+    """What `e` goes around on the Server screen."""
+
+    ALL = "all"
+    LEDGER = "ledger"
+    USE = "slots"
+    HISTORY = "history"
+    LAUNCH = "launch options"
+    DERIVATION = "derivation"
+
+
+EXPANDABLE = (Panel.ALL, Panel.LEDGER, Panel.USE, Panel.HISTORY, Panel.LAUNCH)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How the page is looked at: which panel, the time of the plots, and the room there is."""
+
+    panel: Panel
+    span_seconds: float
+    width: int
+    height: int
+
+
+def detail_lines(view: ServerView | None, frame: Frame, trail: Trail, look: Look) -> list[Line]:
+    """The whole page, or one panel of it, to be scrolled."""
+    width = look.width
+    if view is None:
+        return unasked_lines("No server is selected: the filter hides them all.", frame, width)
+    if look.panel is Panel.DERIVATION:
+        return derivation_lines(view, width)
+    if look.panel is Panel.LEDGER:
+        return ledgers(view, frame, width)
+    if look.panel is Panel.USE:
+        hosted = hosted_lines(view, frame.taken_at, width)
+        return slot_lines(view, width) + hosted or [(Piece("This server tells of no slots and no pool.", "faint"),)]
+    if look.panel is Panel.HISTORY:
+        return history_lines(view, trail, look.span_seconds, width, look.height)
+    if look.panel is Panel.LAUNCH:
+        return _launch(view, width)
+    is_wide = width >= _TWO_COLUMNS
+    half = (width - 3) // 2 if is_wide else width
+    numbers = [_findings(view, half), ledgers(view, frame, half), _cache(view, half), _model(view, half)]
+    plots = history_lines(view, trail, look.span_seconds, half, 21)
+    use = _stacked([slot_lines(view, half), hosted_lines(view, frame.taken_at, half)])
+    doings = [use, plots, _launch(view, half), _known(view, half)]
+    if is_wide:
+        return [*_state(view, width), (), *beside(_stacked(numbers), _stacked(doings), half)]
+    return _stacked([_state(view, width), *numbers[:2], *doings[:2], *numbers[2:], *doings[2:]])
+
+
+def preview_lines(view: ServerView, frame: Frame, trail: Trail, width: int, height: int) -> list[Line]:
+    """The page in little, for the room below a short table: headroom, and as many whole sections as there is room."""
+    if height < 2:
+        return []
+    is_wide = width >= _TWO_COLUMNS
+    half = (width - 3) // 2 if is_wide else width
+    numbers, slots = device_ledgers(view, frame, half, brief=True), slot_lines(view, half)
+    groups = [numbers, [slots]] if is_wide else [[slots, *numbers]]
+    room = height - 2
+    columns = [_stacked(_fitting(group, room)) for group in groups]
+    if len(columns[-1]) + 1 + _PREVIEW_PLOTS <= room:
+        # Only when they fit: drawing them takes its time.
+        plots = history_lines(view, trail, _PREVIEW_SECONDS, half, _PREVIEW_PLOTS - 1)
+        columns[-1] = _stacked([columns[-1], plots])
+    body = beside(columns[0], columns[1], half) if is_wide else columns[0]
+    room_told = " · ".join(_as_many(_room(view), width - 2))
+    return [(), (Piece("▸ ", "key"), Piece(left(room_told, width - 2).rstrip(), "strong")), *body]
+
+
+def _as_many(words: list[str], width: int) -> list[str]:
+    """The first of them that stand in a line of that width, joined by " · "; the first always."""
+    count = len(words)
+    while count > 1 and cell_len(" · ".join(words[:count])) > width:
+        count -= 1
+    return words[:count]
+
+
+def _fitting(sections: list[list[Line]], height: int) -> list[list[Line]]:
+    taken: list[list[Line]] = []
+    for section in filter(None, sections):
+        if sum(len(one) + 1 for one in taken) + len(section) <= height:
+            taken.append(section)
+    return taken
+
+
+def _stacked(sections: list[list[Line]]) -> list[Line]:
+    lines: list[Line] = []
+    for section in filter(None, sections):
+        lines += [(), *section] if lines else section
+    return lines
+
+
+def derivation_lines(view: ServerView, width: int) -> list[Line]:
+    """Every step from the model file and the options to the bytes, with the engine's rule behind it."""
+    plan = view.plan
+    if plan is None:
+        why = view.plan_note or "nothing was computed for this server"
+        return [rule("Derivation", width), *((Piece(text),) for text in wrap(f"There is none: {why}.", width))]
+    lines = [rule(f"Derivation · {plan.architecture} · {plan.rules_version}", width)]
+    for number, step in enumerate(plan.steps, 1):
+        first, *rest = wrap(step.text, width - 5)
+        lines += [(Piece(f"{number:>3}  ", "key"), Piece(first)), *((Piece("     " + text),) for text in rest)]
+        lines += [(Piece("     " + text, "faint"),) for text in (wrap(step.rule, width - 5) if step.rule else ())]
+    for warning in plan.warnings:
+        lines += [(Piece(text, "warning"),) for text in wrap(f"▲ {warning}", width)]
+    return lines
+
+
+def _state(view: ServerView, width: int) -> list[Line]:
+    reading = view.reading
+    words, role = verdict_text(view)
+    told = (
+        f"{engine_text(reading.engine)} {reading.version or ''}".strip(),
+        reading.url or reading.id,
+        _pids(reading.pids),
+        "on another machine: nothing is measured" if reading.is_remote else "",
+    )
+    where = [text for text in told if text]
+    near = _as_many(where, width - cell_len(words) - 2)
+    first = left(" · ".join(near), width - cell_len(words) - 2).rstrip()
+    lines: list[Line] = [(Piece(f"{words}  ", role or "strong"), Piece(first))]
+    lines += [(Piece(text),) for text in wrap(" · ".join(where[len(near) :]), width) if text]
+    lines += [(Piece(text),) for text in wrap(" · ".join(_room(view)), width)]
+    if reading.hint:
+        lines += [(Piece(text, "warning"),) for text in wrap(f"→ {reading.hint}", width)]
+    return lines
+
+
+def _room(view: ServerView) -> list[str]:
+    """Headroom, and when it will be used up as things go; the least important last."""
+    filling = view.time_to_full
+    words = {
+        Filling.STEADY: "nothing grows",
+        Filling.BOUNDED: f"{filling.cause} has room for every request that may run at once",
+        Filling.FULL: f"full: {filling.cause}",
+        Filling.UNKNOWN: "not known yet whether it grows",
+    }.get(filling.state, "")
+    if filling.state is Filling.GROWING:
+        words = f"{filling.cause} full in {duration_text(filling.seconds)} at this pace"
+        if filling.tokens_per_second is not None:
+            words += f" ({rate_text(filling.tokens_per_second)} tokens/s)"
+    return [f"headroom {headroom_text(view)}", words, *_free(view)]
+
+
+def _free(view: ServerView) -> list[str]:
+    free = view.headroom.device_free_bytes
+    sizes = [size for _, size in free if size is not None]
+    if len(free) > 2 and len(sizes) == len(free):
+        low, high = bytes_text(min(sizes)), bytes_text(max(sizes))
+        return [f"free on each of {len(free)} devices: {low if low == high else f'{low} to {high}'}"]
+    return [f"free on {device}: {bytes_text(size)}" for device, size in free]
+
+
+def _pids(pids: tuple[int, ...]) -> str:
+    more = f" and {len(pids) - 1} more" if len(pids) > 1 else ""
+    return f"pid {pids[0]}{more}" if pids else ""
+
+
+def _findings(view: ServerView, width: int) -> list[Line]:
+    lines: list[Line] = []
+    for finding in view.findings:
+        lines += finding_lines(finding, width)
+    return [rule("Findings", width), *lines] if lines else []
+
+
+def _cache(view: ServerView, width: int) -> list[Line]:
+    cache = view.kv_cache
+    amount = f"{tokens_text(cache.used_tokens)} of {tokens_text(cache.capacity_tokens)} tokens"
+    used = f"{amount} ({ratio_text(cache.used_ratio)})"
+    waiting = view.reading.counters.requests_waiting
+    per_token = None if cache.bytes_per_token is None else round(cache.bytes_per_token)
+    facts = (
+        ("types", cache_types_text(cache.type_k, cache.type_v), cache.types_source),
+        ("used", used, "at most: slots may share cells" if cache.used_is_upper_bound else ""),
+        ("per token", bytes_text(per_token), "all devices"),
+        ("generating", f"{rate_text(view.generated_tokens_per_second)} tokens/s", ""),
+        ("reading", f"{rate_text(view.prompt_tokens_per_second)} tokens/s", "prompt"),
+        ("waiting", "?" if waiting is None else f"{waiting:.0f} requests", ""),
+    )
+    return [rule("KV cache and speed", width), *_facts(facts, width)]
+
+
+def _model(view: ServerView, width: int) -> list[Line]:
+    model, plan = view.reading.model, view.plan
+    parameters = "?" if model.parameters is None else f"{model.parameters / 1e9:.1f} billion"
+    facts = [
+        ("name", model.name or "?", ""),
+        ("file", model.path or "?", ""),
+        ("weights", f"{bytes_text(model.tensor_bytes)}, {model.quantization or '?'}", ""),
+        ("parameters", parameters, ""),
+        ("trained for", f"{tokens_text(model.trained_context_tokens)} tokens", ""),
+    ]
+    if plan is not None:
+        facts.append(("planned by", plan.rules_version, plan.architecture))
+    lines = [rule("Model", width), *_facts(tuple(facts), width)]
+    if view.plan_note and view.splits:
+        lines += [(Piece(text, "warning"),) for text in wrap(f"plan: {view.plan_note}", width)]
+    return lines
+
+
+def _launch(view: ServerView, width: int) -> list[Line]:
+    launch = view.reading.launch
+    if launch is None:
+        return [rule("Launch options", width), (Piece("The command line could not be read.", "faint"),)]
+    facts = tuple((option.name, option.value, f"{option.origin.value} {option.detail}") for option in launch.options)
+    lines = [rule("Launch options, and where each was learnt", width), *_facts(facts, width, 22)]
+    for text in launch.errors:
+        lines += [(Piece(part, "error"),) for part in wrap(f"■ {text}", width)]
+    if launch.unknown:
+        lines += [(Piece(part, "warning"),) for part in wrap(f"not recognised: {' '.join(launch.unknown)}", width)]
+    return lines
+
+
+def _known(view: ServerView, width: int) -> list[Line]:
+    facts = tuple((fact.name, fact.value, f"{fact.origin.value} {fact.detail}".strip()) for fact in view.facts)
+    return [rule("Facts, and where each was learnt", width), *_facts(facts, width, 22)] if facts else []
+
+
+def _facts(facts: tuple[tuple[str, str, str], ...], width: int, label: int = 14) -> list[Line]:
+    lines: list[Line] = []
+    for name, value, note in facts:
+        room = width - label
+        first, *rest = wrap(value, room)
+        tail = (Piece(f"  {note}", "faint"),) if note and not rest and len(first) + len(note) + 2 <= room else ()
+        lines.append((Piece(left(name, label - 1) + " ", "faint"), Piece(first), *tail))
+        lines += [(Piece(" " * label + text),) for text in rest]
+        if note and not tail:
+            lines += [(Piece(" " * label + text, "faint"),) for text in wrap(note, room)]
+    return lines

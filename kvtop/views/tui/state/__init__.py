@@ -1,0 +1,1 @@
+"""What the dashboard remembers between frames, and what it asks of the wiring."""

@@ -1,0 +1,1 @@
+"""What the terminal can do, how fast it is, and whether it is still there."""

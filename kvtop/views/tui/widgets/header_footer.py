@@ -1,0 +1,81 @@
+"""The first line and the last of every screen."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from kvtop.domain.frame import Frame
+from kvtop.text import duration_text
+from kvtop.views.tui.keys import Key
+from kvtop.views.tui.screens.sources.page import unread_of
+from kvtop.views.tui.widgets.lines import Line, Piece, fold, width_of
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" + ("" if number == 1 else "s")
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How frames come. `silent_seconds` is the time since the last one; `slowed_seconds` how often it is drawn now
+    because the terminal does not keep up, 0 while it does."""
+
+    interval_seconds: float
+    silent_seconds: float = 0.0
+    is_paused: bool = False
+    slowed_seconds: float = 0.0
+
+    @property
+    def is_stale(self) -> bool:
+        """Two frames have not come."""
+        return self.silent_seconds > 2 * self.interval_seconds
+
+
+def header_line(frame: Frame | None, pace: Pace, width: int) -> Line:
+    """Who and how many; at the right what needs attention. What does not fit goes, least important first.
+
+    A click on a count goes to the screen that tells more of it.
+    """
+    if frame is None:
+        return (Piece(" kvtop ", "title"), Piece(" starting …", "faint"))
+    severities = [finding.severity for server in frame.servers for finding in server.findings]
+    alarms: list[Line] = []
+    if pace.is_paused:
+        alarms.append((Piece("│ paused", "warning", "app.pause"),))
+    if pace.slowed_seconds:
+        alarms.append((Piece(f"slow terminal: every {duration_text(pace.slowed_seconds)}", "faint"),))
+    if pace.is_stale:
+        alarms.append((Piece(f"▲ {duration_text(pace.silent_seconds)} old", "warning"),))
+    if severities:
+        mark, role = ("•", "faint") if set(severities) == {"info"} else ("▲", "warning")
+        alarms.append((Piece(f"{mark} {_count(len(severities), 'finding')}", role, "app.show('findings')"),))
+    if unread := unread_of(frame):
+        alarms.append((Piece(f"■ {len(unread)} unread", "error", "app.show('sources')"),))
+    facts: list[Line] = [
+        (Piece(frame.host, "strong", "app.show('overview')"),),
+        (Piece(_count(len(frame.devices), "device"), "", "app.show('devices')"),),
+        (Piece(_count(len(frame.servers), "server"), "", "app.show('overview')"),),
+    ]
+    if frame.pending:
+        facts.append((Piece(f"{len(frame.pending)} pending", "faint", "app.show('sources')"),))
+    room = width - 9
+    tail = _joined(alarms)
+    while facts and width_of(_joined(facts)) + width_of(tail) + 2 > room:
+        facts.pop()
+    head = (Piece(" kvtop ", "title"), Piece(" "), *_joined(facts))
+    return (*head, Piece(" " * max(width - width_of(head) - width_of(tail) - 1, 0)), *tail, Piece(" "))
+
+
+def _joined(words: list[Line]) -> Line:
+    pieces: list[Piece] = []
+    for word in words:
+        pieces += [Piece(" · ", "faint"), *word] if pieces else word
+    return tuple(pieces)
+
+
+def footer_line(useful: Iterable[Key], shown: Mapping[str, str], width: int) -> Line:
+    """The keys that do something here and now, as many as fit, quit and help always first."""
+    words = [
+        (Piece(f"{shown[key.id].split()[0]} ", "key", key.target), Piece(key.footer, "faint", key.target))
+        for key in useful
+    ]
+    return (Piece(" "), *fold(words, width - 2)[0])
