@@ -15,6 +15,7 @@ import pytest
 
 from kvtop.domain.device import Device, DeviceMemory
 from kvtop.sources.devices.makers import accelerator_makers, unseen_makers
+from kvtop.sources.devices.nvml import NVML
 
 from .sources.network_lab import NetworkLab, network_lab
 
@@ -136,7 +137,7 @@ def test_whose_cards_are_on_the_buses(tmp_path: Path) -> None:
     (tmp_path / "dev").mkdir()
     (tmp_path / "dev/dxg").touch()
     assert accelerator_makers(tmp_path) == frozenset({"AMD", "Intel", "NVIDIA"})
-    seen = Device("gpu0", "card", "nvml", DeviceMemory(), (), 0.0)
+    seen = Device("gpu0", "card", NVML, DeviceMemory(), (), 0.0)
     assert unseen_makers(frozenset({"AMD", "NVIDIA"}), (seen,)) == ("AMD",)
     assert unseen_makers(frozenset({"AMD", "NVIDIA"}), ()) == ("AMD", "NVIDIA")
     assert unseen_makers(None, ()) == ()

@@ -126,7 +126,7 @@ def test_where_a_driver_hides_what_a_server_holds_its_plan_stands_in() -> None:
 def test_on_one_memory_what_a_server_holds_is_room_of_its_own() -> None:
     desk, (server_id, *_) = desk_of("mac_mlx")
     sample = scenario_named("mac_mlx").at(8.0)
-    host = next(it for it in sample.devices if it.backend == "host")
+    host = next(it for it in sample.devices if it.is_host)
     (part,) = asked(desk, server_id).comparison.devices
     assert part.room_bytes is not None
     assert part.room_bytes > (host.memory.free_bytes or 0)

@@ -10,15 +10,16 @@ from kvtop.analysis.attribution.disagreements import disagreements
 from kvtop.analysis.attribution.mlx_counters import MLX, divided, on_its_card
 from kvtop.analysis.attribution.observation import Measured
 from kvtop.analysis.attribution.segments import Parts, merged, pool_used_bytes, reported_parts
-from kvtop.analysis.attribution.splits import CacheUse, cache_use, split_on
+from kvtop.analysis.attribution.splits import NO_RUNTIME, RESIDENT_PRIOR, CacheUse, Runtime, cache_use, split_on
 from kvtop.analysis.facts import facts
 from kvtop.analysis.lint.finding_memory import FindingMemory
 from kvtop.analysis.planned.live_plan import PlanMemory, live_plan
-from kvtop.analysis.planned.placement import VISIBLE_DEVICES, Placed, placed
+from kvtop.analysis.planned.placement import Placed, compute_api_of, placed
 from kvtop.analysis.usage.cache_view import cache_view
 from kvtop.analysis.usage.growth import Watched, held_memory, held_tokens, memory_to_full, time_to_full
 from kvtop.analysis.usage.rates import generated_per_second, prompt_per_second
 from kvtop.analysis.usage.verdict import verdict
+from kvtop.domain.device import Device
 from kvtop.domain.engine_report import MemoryReport
 from kvtop.domain.figure import UNKNOWN
 from kvtop.domain.frame import Frame, ServerView, Split
@@ -57,7 +58,7 @@ def analyse(history: History, sample: Sample, version: str) -> Frame:
 def _server_view(history: History, reading: ServerReading, sample: Sample, processes: dict[int, Process]) -> ServerView:
     where = whereabouts(reading, sample.devices, processes, sample.models, sample.unseen_makers)
     environ = _environ(reading, processes)
-    on = placed(reading, where.accelerators, environ.get(VISIBLE_DEVICES))
+    on = placed(reading, where.accelerators, sample.devices, environ)
     plan, note = None, ""
     if where.is_settled:
         plan, note = live_plan(history.plans, reading, sample.models, on.plan_devices)
@@ -112,27 +113,38 @@ def _unread(reading: ServerReading, plan: MemoryPlan | None, processes: dict[int
 
 def _measured(reading: ServerReading, plan: MemoryPlan | None, on: Placed, where: Whereabouts) -> tuple[Measured, ...]:
     """A row for each device the server is on, then one for each part of the plan that no driver measures."""
-    rows = [(device.id, device.backend, driver, on.name_of(device.id)) for device, driver in where.rows]
+    rows = [
+        (device.id, _runtime(reading, device, where), driver, on.name_of(device.id)) for device, driver in where.rows
+    ]
     if plan is not None:
         seen = {name for _, _, _, name in rows} | ({"host"} if rows else set())
         rows += [
-            (f"{part.name} (not measured)", "", UNKNOWN, part.name) for part in plan.devices if part.name not in seen
+            (f"{part.name} (not measured)", NO_RUNTIME, UNKNOWN, part.name)
+            for part in plan.devices
+            if part.name not in seen
         ]
     current = {device.id: device.state for device, _ in where.rows}
     is_awake = reading.state not in {ServerState.LOADING, ServerState.SLEEPING}  # the others report what they will hold
     card = on.devices[0].id if on.devices else None
     reports = divided(reading.memory_reports, plan, card) if is_awake else ()
     found = []
-    for device_id, backend, driver, name in rows:
+    for device_id, runtime, driver, name in rows:
         planned = None if plan is None else present_parts(reading, plan, name, is_shared=where.is_shared)
         engine = on.engine_of(device_id)
         if engine is None and _runs_on_host(reading):
             engine = 0
         reported = reported_parts(reports, device_id, name, engine)
-        found.append(Measured(device_id, backend, name, driver, planned, reported, current.get(device_id), engine))
+        found.append(Measured(device_id, runtime, name, driver, planned, reported, current.get(device_id), engine))
     if not on.devices and not _runs_on_host(reading):
         found += [_of_ranks(report, len(reports)) for report in reports if report.device_id is None]
     return tuple(found)
+
+
+def _runtime(reading: ServerReading, device: Device, where: Whereabouts) -> Runtime:
+    """What a process of this server takes on the device by itself: a prior of its API, or of a resident set."""
+    if device.is_host:
+        return Runtime(RESIDENT_PRIOR, is_resident_set=True)
+    return Runtime(compute_api_of(reading, device).runtime_prior, is_resident_set=where.is_shared)
 
 
 def _runs_on_host(reading: ServerReading) -> bool:
@@ -145,12 +157,12 @@ def _of_ranks(report: MemoryReport, engines: int) -> Measured:
     whose = f"each rank of engine {report.engine_index}" if engines > 1 else "each rank"
     name = f"{whose} (not measured)"
     reported = reported_parts((report,), name, engine_index=report.engine_index)
-    return Measured(name, "", name, UNKNOWN, None, reported, None, report.engine_index)
+    return Measured(name, NO_RUNTIME, name, UNKNOWN, None, reported, None, report.engine_index)
 
 
 def _split(reading: ServerReading, plan: MemoryPlan | None, use: CacheUse | None, it: Measured) -> Split:
     parts = merged(it.planned, it.reported)
-    return split_on(it.device_id, it.backend, it.driver, parts, _used_bytes(reading, plan, use, it, parts))
+    return split_on(it.device_id, it.driver, parts, it.runtime, _used_bytes(reading, plan, use, it, parts))
 
 
 def _used_bytes(

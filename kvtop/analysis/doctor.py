@@ -8,10 +8,7 @@ from kvtop.domain.sample import Failure, Sample
 from kvtop.domain.server import ServerReading, ServerState
 from kvtop.text import bytes_text
 
-_MAKER_OF = {"nvml": "NVIDIA", "amdsmi": "AMD", "amd": "AMD", "rocm": "AMD", "intel": "Intel"}
 _MODEL_SOURCE = "model file "
-_NO_DRIVER = ("no NVIDIA driver library", "the NVIDIA driver is not loaded")
-"""No failure on a machine without such a card. Any other answer came from a driver, card on a bus or not (WSL)."""
 _WELL = {ServerState.READY: Outcome.OK, ServerState.LOADING: Outcome.NOTE, ServerState.SLEEPING: Outcome.NOTE}
 
 
@@ -39,21 +36,22 @@ def _taken(left: list[Failure], *sources: str) -> list[Failure]:
 
 def _drivers(sample: Sample, around: Surroundings, left: list[Failure]) -> list[Probe]:
     probes = []
-    for backend in around.backends:
-        devices = [device for device in sample.devices if device.backend == backend]
+    for driver in around.drivers:
+        backend, maker = driver.name, driver.maker
+        devices = [device for device in sample.devices if device.driver == driver]
         failures = _taken(left, backend)
         probes += [_device(device) for device in devices]
-        maker = _MAKER_OF.get(backend)
-        is_missed = around.makers is None or maker is None or maker in around.makers or bool(devices)
+        is_missed = around.makers is None or not maker or maker in around.makers or bool(devices)
         for failure in failures:
-            if is_missed or not failure.message.startswith(_NO_DRIVER):
+            # What a driver answers else came from a driver, card on a bus or not (WSL).
+            if is_missed or not failure.message.startswith(driver.absences):
                 probes.append(Probe(Area.DRIVERS, backend, Outcome.FAILED, failure.message, failure.remedy))
             else:
                 answer = f"{failure.message}; no {maker} card on this machine's buses either"
                 probes.append(Probe(Area.DRIVERS, backend, Outcome.NOTE, answer))
         if not devices and not failures:
             probes.append(Probe(Area.DRIVERS, backend, Outcome.NOTE, "no device of this kind"))
-    known = {_MAKER_OF.get(backend) for backend in around.backends}
+    known = {driver.maker for driver in around.drivers}
     for maker in sorted((around.makers or frozenset()) - known):
         answer = f"a card of {maker} is on this machine's buses, and this version of kvtop has no driver for it"
         remedy = "its servers are still explained, without a measured total"
@@ -67,7 +65,7 @@ def _device(device: Device) -> Probe:
     if device.state is not DeviceState.OK:
         remedy = "look for driver errors in the kernel log (dmesg)"
         return Probe(Area.DRIVERS, device.id, Outcome.FAILED, f"{answer}; {device.state.value}: {device.note}", remedy)
-    if device.backend == "host":
+    if device.is_host:
         return Probe(Area.DRIVERS, device.id, Outcome.OK, answer)
     if device.processes is None:
         answer += "; the list of its processes could not be read"

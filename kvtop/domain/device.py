@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from kvtop.domain.driver import HOST_DRIVER, Driver
+
 
 class DeviceState(StrEnum):
     """How far the driver's word can be trusted now."""
@@ -37,6 +39,8 @@ class ProcessMemory:
     used_bytes: int | None
     contexts: tuple[str, ...] = ()
     """Of "compute", "graphics", "mps"."""
+    compute_api: str = ""
+    """The name of the API by which the process uses the device, where its driver distinguishes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ class Device:
 
     id: str
     name: str
-    backend: str
+    driver: Driver
     memory: DeviceMemory
     processes: tuple[ProcessMemory, ...] | None
     measured_at: float
@@ -69,3 +73,10 @@ class Device:
     clock_mhz: float | None = None
     """Of the streaming multiprocessors, now; `clock_limit_mhz` is the highest that the card may take."""
     clock_limit_mhz: float | None = None
+    pci_address: str | None = None
+    """Where the card sits ("0000:03:00.0", lower case): two drivers that report one address report one card."""
+
+    @property
+    def is_host(self) -> bool:
+        """Whether this is this machine's own memory and no accelerator."""
+        return self.driver.name == HOST_DRIVER.name

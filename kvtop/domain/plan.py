@@ -9,14 +9,14 @@ class PlanDevice:
 
     `name` is "gpu0", "gpu1" …; `free_bytes` None: unknown, taken as enough. `compute_capability` None: not NVIDIA
     or unknown. Host memory is always there besides and is not listed.
-    `backend`: "cuda" | "metal" | "vulkan" | "rocm" | "unknown".
+    `compute_api`: a name of `COMPUTE_APIS`, or "unknown".
     """
 
     name: str
     total_bytes: int | None
     free_bytes: int | None = None
     compute_capability: tuple[int, int] | None = (8, 9)
-    backend: str = "cuda"
+    compute_api: str = "cuda"
     product: str = ""
 
 

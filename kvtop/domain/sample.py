@@ -13,12 +13,14 @@ from kvtop.domain.server import ServerReading
 class Failure:
     """Something that could not be read. `source` is where ("nvml", "http://127.0.0.1:8080/slots", "pid 12 environ").
 
-    `remedy` is the one thing to do about it, or "".
+    `remedy` is the one thing to do about it, or "". `is_of_driver`: `source` is a driver's name, and the driver as a
+    whole cannot be read.
     """
 
     source: str
     message: str
     remedy: str = ""
+    is_of_driver: bool = False
 
 
 @dataclass(frozen=True, slots=True)

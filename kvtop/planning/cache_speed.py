@@ -22,7 +22,7 @@ def backend_of(launch: LaunchOptions, devices: tuple[PlanDevice, ...], *, are_kn
     if launch.value("device") == "none" or launch.value("gpu-layers") == "0":
         return "cpu"
     if devices:
-        named = devices[0].backend
+        named = devices[0].compute_api
         return None if named == "unknown" else named
     return "cpu" if are_known else None
 

@@ -13,7 +13,7 @@ from kvtop.domain.sample import Failure, Sample
 from kvtop.domain.server import ServerReading, ServerState
 from kvtop.io.daemon_thread import in_daemon_thread
 from kvtop.sources.devices import BACKENDS
-from kvtop.sources.devices.device_thread import DeviceReader
+from kvtop.sources.devices.device_reader import DeviceReader
 from kvtop.sources.devices.makers import accelerator_makers, unseen_makers
 from kvtop.sources.endpoints.http import HttpClient
 from kvtop.sources.endpoints.watched_server import WatchedServer

@@ -39,9 +39,9 @@ def run(args: argparse.Namespace) -> int:
     config = config_of(args)
     sample = first_samples(args, config)[-1]
     is_here = args.demo is None
-    backends = tuple(entry.name for entry in BACKENDS)
+    drivers = tuple(entry.driver for entry in BACKENDS)
     around = Surroundings(
-        backends=backends if is_here else tuple(dict.fromkeys(device.backend for device in sample.devices)),
+        drivers=drivers if is_here else tuple(dict.fromkeys(device.driver for device in sample.devices)),
         engines=tuple(engine.NAME for engine in ENGINES),
         makers=accelerator_makers() if is_here else None,
         discovers=config.discover or not is_here,

@@ -16,6 +16,7 @@ from kvtop.analysis.analyse import History, analyse
 from kvtop.app.frames import config_of, timed_samples, warn
 from kvtop.config import Config, ConfigError
 from kvtop.domain.frame import Frame
+from kvtop.domain.sample import Failure
 from kvtop.io.atomic_write import write_whole
 from kvtop.io.metrics_server import PATH, MetricsServer, Page
 from kvtop.verbs import exit_codes
@@ -50,7 +51,7 @@ class Latest:
         """A new frame."""
         with self.lock:
             self.frame, self.at, self.duration_seconds = frame, time.monotonic(), duration_seconds
-            self.errors.update(_source(failure.source) for failure in frame.failures)
+            self.errors.update(_source(failure) for failure in frame.failures)
 
     def families(self) -> tuple[Family, ...] | None:
         """All families of it; None where there is no frame, or only an old one."""
@@ -149,10 +150,11 @@ def _address(text: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
-def _source(name: str) -> str:
+def _source(failure: Failure) -> str:
     """The kind of source behind a failure: never its pid or its address, which would be new series for ever."""
+    name = failure.source
     first = name.partition(" ")[0]
-    if first in {"nvml", "rocm", "metal", "docker"}:
+    if failure.is_of_driver or first == "docker":
         return first
     if first in {"pid", "processes"}:
         return "proc"

@@ -7,14 +7,12 @@ from dataclasses import replace
 
 from kvtop.app.plan import Question, UsageError
 from kvtop.domain.answers.recommendation import Wish
+from kvtop.domain.compute_api import api_named
 from kvtop.domain.model_file import Checkpoint, ModelFileError
 from kvtop.domain.plan import NoExactRuleError, Refusal
 from kvtop.planning.commands.command import parse_command, typed_words
 from kvtop.verbs import exit_codes
 from kvtop.verbs.misplaced_options import misplaced_options
-
-DRIVER_BYTES = 600 * 2**20
-"""What the driver takes for one process on a CUDA card, at most as measured: left free."""
 
 _EPILOG = """\
 Up to three configurations, each with its bytes, what is known of its quality and from whom, what it does to speed,
@@ -111,10 +109,11 @@ def _recommend(args: argparse.Namespace, question: Question, words: list[str]) -
         message = opened.message if isinstance(opened, Refusal) else now.message if isinstance(now, Refusal) else ""
         hint = misplaced_options(args.parser, question.command.words, message)
         return _fail(f"{question.command.engine} would refuse to start: {message}{hint}", exit_codes.REFUSED)
-    cuda = {device.name for device in machine.devices if device.backend in {"cuda", "rocm"}}
+    # What the driver takes for one process on a card, at most as measured, stays free.
+    priors = {device.name: api_named(device.compute_api).runtime_prior for device in machine.devices}
+    driver_bytes = {name: prior.high_bytes for name, prior in priors.items() if prior is not None}
     rooms = {
-        name: None if room is None else room - (DRIVER_BYTES if name in cuda else 0)
-        for name, room in opened.ground.rooms.items()
+        name: None if room is None else room - driver_bytes.get(name, 0) for name, room in opened.ground.rooms.items()
     }
     own, problems = read_own_evidence(os.environ)
     at_tokens = args.context or opened.at_tokens
@@ -139,7 +138,8 @@ def _recommend(args: argparse.Namespace, question: Question, words: list[str]) -
             own=own,
         )
     )
-    left = ("0.6 GiB of each card are left to the driver for the process itself",) if cuda else ()
+    most = max(driver_bytes.values(), default=0) / 2**30
+    left = (f"{most:.1f} GiB of each card are left to the driver for the process itself",) if most else ()
     notes = (*capped, *found.notes, *left, *machine.notes, *problems)
     found = replace(found, model=clean(found.model), notes=tuple(map(clean, notes)))
     sys.stdout.write(recommendations_json(found) if args.json else recommendations_text(found))

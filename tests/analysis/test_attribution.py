@@ -4,15 +4,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvtop.analysis.attribution.segments import planned_parts
-from kvtop.analysis.attribution.splits import cache_use, driver_bytes, split_on
+from kvtop.analysis.attribution.splits import NO_RUNTIME, RESIDENT_PRIOR, Runtime, cache_use, driver_bytes, split_on
+from kvtop.domain.compute_api import CUDA
 from kvtop.domain.device import Device, DeviceMemory, ProcessMemory
+from kvtop.domain.driver import HOST_DRIVER
 from kvtop.domain.figure import UNKNOWN, Basis, Figure
 from kvtop.domain.frame import Split
 from kvtop.domain.plan import CachePart, ContextPlan, DevicePlan, Estimate, MemoryPlan
 from kvtop.domain.process import Process
 from kvtop.domain.server import Slot
+from kvtop.sources.devices.nvml import NVML
 
 GIB = 2**30
+ON_A_CARD = Runtime(CUDA.runtime_prior)
 SIZES = st.integers(0, 80 * GIB)
 
 
@@ -35,30 +39,30 @@ def test_segments_add_up_to_the_driver(
 ) -> None:
     estimate = Estimate(compute, max(compute - spread, 0), compute + spread)
     part = DevicePlan("gpu0", weights, cache, 0, estimate, 0)
-    for backend in ("nvml", "host", "unheard of"):
-        split = split_on("gpu0", backend, measured(driver), planned_parts(plan_of(part), part))
+    for runtime in (ON_A_CARD, Runtime(RESIDENT_PRIOR, is_resident_set=True), NO_RUNTIME):
+        split = split_on("gpu0", measured(driver), planned_parts(plan_of(part), part), runtime)
         assert total(split) == driver
         assert (split.weights.value_bytes is None) == (weights is None)
-        runtime = split.runtime
-        assert runtime.value_bytes is None or 0 <= (runtime.low_bytes or 0) <= runtime.value_bytes
+        overhead = split.runtime
+        assert overhead.value_bytes is None or 0 <= (overhead.low_bytes or 0) <= overhead.value_bytes
 
 
 def test_without_a_plan_everything_is_unattributed() -> None:
-    split = split_on("gpu0", "nvml", measured(GIB), None)
+    split = split_on("gpu0", measured(GIB), None, ON_A_CARD)
     assert split.unattributed == Figure(GIB, Basis.RESIDUAL, source="measured total; nothing in it could be explained")
     assert split.weights is UNKNOWN
 
 
 def test_without_a_total_nothing_is_left_over() -> None:
     part = DevicePlan("gpu0", GIB, GIB, 0, Estimate(1, 1, 1), 0)
-    split = split_on("gpu0", "nvml", UNKNOWN, planned_parts(plan_of(part), part))
+    split = split_on("gpu0", UNKNOWN, planned_parts(plan_of(part), part), ON_A_CARD)
     assert split.unattributed.value_bytes is None
     assert split.runtime.basis is Basis.ESTIMATED
 
 
 def test_more_computed_than_resident_is_shown_as_less_than_nothing() -> None:
     part = DevicePlan("host", 2 * GIB, 0, 0, Estimate(0, 0, 0), 0)
-    split = split_on("host", "host", measured(GIB), planned_parts(plan_of(part), part))
+    split = split_on("host", measured(GIB), planned_parts(plan_of(part), part), Runtime(RESIDENT_PRIOR, True))
     assert split.unattributed.value_bytes == -GIB
     assert "not resident" in split.unattributed.source
     assert split.runtime.value_bytes == 0
@@ -67,22 +71,22 @@ def test_more_computed_than_resident_is_shown_as_less_than_nothing() -> None:
 def test_an_estimate_is_cut_to_what_the_measurement_leaves() -> None:
     wide = Estimate(8 * GIB, GIB, 16 * GIB)
     part = DevicePlan("gpu0", 10 * GIB, 20 * GIB, 0, wide, 0)
-    roomy = split_on("gpu0", "nvml", measured(60 * GIB), planned_parts(plan_of(part), part))
+    roomy = split_on("gpu0", measured(60 * GIB), planned_parts(plan_of(part), part), ON_A_CARD)
     assert (roomy.compute.value_bytes, roomy.compute.high_bytes) == (8 * GIB, 16 * GIB)
-    tight = split_on("gpu0", "nvml", measured(33 * GIB), planned_parts(plan_of(part), part))
+    tight = split_on("gpu0", measured(33 * GIB), planned_parts(plan_of(part), part), ON_A_CARD)
     assert tight.compute.value_bytes is not None
     assert GIB < tight.compute.value_bytes < 3 * GIB
     assert tight.compute.high_bytes == 3 * GIB
     assert tight.unattributed.value_bytes == 0
     assert "cut to" in tight.compute.source
-    short = split_on("gpu0", "nvml", measured(30 * GIB), planned_parts(plan_of(part), part))
+    short = split_on("gpu0", measured(30 * GIB), planned_parts(plan_of(part), part), ON_A_CARD)
     assert short.compute.value_bytes == GIB
     assert short.unattributed.value_bytes == -GIB
 
 
 def test_a_driver_that_lists_a_process_without_its_bytes_makes_the_total_unknown() -> None:
     rows = (ProcessMemory(1, 100), ProcessMemory(2, None), ProcessMemory(3, 7))
-    device = Device("gpu0", "card", "nvml", DeviceMemory(), rows, 0.0)
+    device = Device("gpu0", "card", NVML, DeviceMemory(), rows, 0.0)
     figure = driver_bytes(device, frozenset({1, 2}), {})
     assert figure is not None
     assert figure.value_bytes is None
@@ -91,7 +95,7 @@ def test_a_driver_that_lists_a_process_without_its_bytes_makes_the_total_unknown
 
 
 def test_host_total_is_the_resident_set() -> None:
-    host = Device("host", "host memory", "host", DeviceMemory(), (), 0.0)
+    host = Device("host", "host memory", HOST_DRIVER, DeviceMemory(), (), 0.0)
     known = {5: Process(5, 1, "llama-server", (), rss_bytes=11), 6: Process(6, 5, "child", (), rss_bytes=None)}
     figure = driver_bytes(host, frozenset({5, 6}), known)
     assert figure is not None

@@ -11,6 +11,7 @@ from kvtop.domain.figure import Basis, Figure
 from kvtop.domain.headroom import Filling, TimeToFull
 from kvtop.domain.plan import ContextPlan, MemoryPlan
 from kvtop.domain.server import ServerReading, ServerState, Slot
+from kvtop.sources.devices.apple import APPLE
 
 GIB = 2**30
 SERVER = ServerReading("127.0.0.1:8080", "llama.cpp", ServerState.READY)
@@ -124,7 +125,7 @@ def memory_after(used_bytes: list[int], engine: str = "mlx") -> TimeToFull:
     reading = replace(SERVER, engine=engine)
     watched = Watched()
     for second, size in enumerate(used_bytes):
-        gpu = Device("gpu0", "M4", "apple", DeviceMemory(32 * GIB, size, 32 * GIB - size), None, 0.0)
+        gpu = Device("gpu0", "M4", APPLE, DeviceMemory(32 * GIB, size, 32 * GIB - size), None, 0.0)
         watched.add(float(second), held_memory(reading, [(gpu, Figure(size, Basis.MEASURED))]))
     plan = replace(plan_of(0, unified=False), bytes_per_token=float(GIB // 8192))
     return memory_to_full(watched, reading, plan, [gpu])

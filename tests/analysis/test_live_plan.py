@@ -10,9 +10,12 @@ from kvtop.analysis.attribution.calibration import Calibrations
 from kvtop.analysis.attribution.disagreements import disagreements
 from kvtop.analysis.attribution.observation import Measured
 from kvtop.analysis.attribution.segments import Parts, merged
+from kvtop.analysis.attribution.splits import Runtime
 from kvtop.analysis.planned.live_plan import PlanMemory, live_plan
 from kvtop.analysis.planned.placement import placed
+from kvtop.domain.compute_api import CUDA
 from kvtop.domain.device import Device, DeviceMemory, DeviceState, ProcessMemory
+from kvtop.domain.driver import HOST_DRIVER
 from kvtop.domain.engine_report import HostedModel, MemoryReport, PoolReport, Rank
 from kvtop.domain.figure import Basis, Figure
 from kvtop.domain.frame import ServerView
@@ -20,6 +23,7 @@ from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.process import Process
 from kvtop.domain.sample import Sample
 from kvtop.domain.server import ServerReading, ServerState
+from kvtop.sources.devices.nvml import NVML
 
 GIB = 2**30
 
@@ -32,11 +36,11 @@ def launch(engine: str, **options: str) -> LaunchOptions:
 def card(index: int, pid: int, used_bytes: int) -> Device:
     memory = DeviceMemory(80 * GIB, used_bytes, 80 * GIB - used_bytes)
     rows = (ProcessMemory(pid, used_bytes),)
-    return Device(f"gpu{index}", "NVIDIA H100", "nvml", memory, rows, 0.0, compute_capability=(9, 0))
+    return Device(f"gpu{index}", "NVIDIA H100", NVML, memory, rows, 0.0, compute_capability=(9, 0))
 
 
 def host() -> Device:
-    return Device("host", "host memory", "host", DeviceMemory(64 * GIB, GIB, 63 * GIB), (), 0.0)
+    return Device("host", "host memory", HOST_DRIVER, DeviceMemory(64 * GIB, GIB, 63 * GIB), (), 0.0)
 
 
 def vllm(tp: int, *, blocks: int = 5000, **changes: object) -> ServerReading:
@@ -92,14 +96,15 @@ def test_ranks_are_planned_on_the_devices_that_list_their_processes() -> None:
         (None, ["gpu0", "gpu1", "gpu2"]),
         ("2,0", ["gpu2", "gpu0", "gpu1"]),
         ("GPU-b,0", ["gpu1", "gpu0", "gpu2"]),
-        ("nonsense,,1", ["gpu1", "gpu0", "gpu2"]),
+        ("1,nonsense,0", ["gpu1", "gpu0", "gpu2"]),
+        ("nonsense,,1", ["gpu0", "gpu1", "gpu2"]),
     ],
 )
 def test_devices_without_ranks_are_in_the_order_that_the_server_sees(visible: str | None, order: list[str]) -> None:
     uuids = ("GPU-aaaa", "GPU-bbbb", "GPU-cccc")
     devices = tuple(replace(card(index, 100, GIB), uuid=uuid) for index, uuid in enumerate(uuids))
     reading = vllm(1, engine="llama.cpp", ranks=())
-    on = placed(reading, devices, visible)
+    on = placed(reading, devices, devices, {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible})
     assert [device.id for device in on.devices] == order
     assert on.name_of(order[0]) == "gpu0"
 
@@ -268,7 +273,9 @@ def test_a_reported_figure_stands_for_an_estimate_and_differs_only_outside_its_r
 def measured_on_card(total_bytes: int, **changes: object) -> Measured:
     exact = Figure(GIB, Basis.COMPUTED)
     parts = Parts(exact, exact, Figure(0, Basis.COMPUTED), exact)
-    row = Measured("gpu0", "nvml", "gpu0", Figure(total_bytes, Basis.MEASURED), parts, None, DeviceState.OK)
+    row = Measured(
+        "gpu0", Runtime(CUDA.runtime_prior), "gpu0", Figure(total_bytes, Basis.MEASURED), parts, None, DeviceState.OK
+    )
     return replace(row, **changes)  # type: ignore[arg-type]  # names of fields, each with its own type
 
 

@@ -2,13 +2,14 @@
 
 from kvtop.analysis.attribution.mlx_counters import divided
 from kvtop.analysis.attribution.segments import Parts
-from kvtop.analysis.attribution.splits import RUNTIME_PRIORS, split_on
+from kvtop.analysis.attribution.splits import PYTHON_PRIOR, RESIDENT_PRIOR, Runtime, split_on
 from kvtop.domain.engine_report import MemoryReport
 from kvtop.domain.figure import UNKNOWN, Basis, Figure
 from kvtop.domain.plan import DevicePlan, Estimate, MemoryPlan
 
 NOTHING = Estimate(0, 0, 0)
 WEIGHTS = 14_821_888
+ON_HOST = Runtime(RESIDENT_PRIOR, is_resident_set=True)
 
 
 def plan(engine: str = "mlx", weights: int | None = WEIGHTS, state: int = 0) -> MemoryPlan:
@@ -55,10 +56,10 @@ def test_a_cache_that_nobody_reports_is_a_range_and_never_a_number() -> None:
     weights = Figure(WEIGHTS, Basis.COMPUTED)
     unseen = Figure(None, Basis.UNKNOWN, low_bytes=0)
     parts = Parts(weights, unseen, Figure(0, Basis.COMPUTED), UNKNOWN, is_python=True)
-    split = split_on("host", "host", driver, parts)
+    split = split_on("host", driver, parts, ON_HOST)
     cache = split.kv_cache
     assert (cache.value_bytes, cache.low_bytes) == (None, 0)
-    assert cache.high_bytes == 136_495_104 - WEIGHTS - RUNTIME_PRIORS["python"].low_bytes
+    assert cache.high_bytes == 136_495_104 - WEIGHTS - PYTHON_PRIOR.low_bytes
     assert sum(figure.value_bytes or 0 for _, figure in split.segments()) == 136_495_104
-    assert split_on("x", "", UNKNOWN, parts).kv_cache == unseen
-    assert split_on("host", "host", Figure(1, Basis.MEASURED), parts).kv_cache.high_bytes == 0
+    assert split_on("x", UNKNOWN, parts).kv_cache == unseen
+    assert split_on("host", Figure(1, Basis.MEASURED), parts, ON_HOST).kv_cache.high_bytes == 0

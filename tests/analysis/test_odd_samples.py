@@ -21,7 +21,7 @@ SMALL = [it for it in SCENARIOS if it.name not in {"busy_32", "nothing"}]
 def odd_device(random: Random, device: Device) -> Device:
     memory, rows = device.memory, device.processes
     sizes = (memory.total_bytes, memory.used_bytes, memory.free_bytes, memory.reserved_bytes)
-    is_host = device.backend == "host"
+    is_host = device.is_host
     if rows is not None and not is_host:
         kept = [(row, random.choice(("as it is", "no bytes", "gone"))) for row in rows]
         rows = tuple(

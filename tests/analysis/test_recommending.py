@@ -50,7 +50,7 @@ def asked(
     words = shlex.split(command)
     launch = parsed(words)
     size = int(gib * GIB)
-    devices = tuple(PlanDevice(f"gpu{index}", size, size, backend=backend) for index in range(cards))
+    devices = tuple(PlanDevice(f"gpu{index}", size, size, compute_api=backend) for index in range(cards))
     at_tokens = (wish.context_tokens or 4096) if launch.engine == "mlx" else None
     now = plan_launch(launch, model, devices, at_tokens=at_tokens)
     assert isinstance(now, MemoryPlan)

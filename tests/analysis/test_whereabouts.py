@@ -7,6 +7,7 @@ import pytest
 from kvtop.analysis.analyse import History, analyse
 from kvtop.analysis.attribution.device_assignment import whereabouts
 from kvtop.domain.device import Device, DeviceMemory, ProcessMemory
+from kvtop.domain.driver import HOST_DRIVER, Driver
 from kvtop.domain.figure import Basis
 from kvtop.domain.frame import Frame, ServerView
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
@@ -15,15 +16,17 @@ from kvtop.domain.process import GONE_OR_BEYOND, HIDDEN_FROM_US, Process
 from kvtop.domain.sample import Sample
 from kvtop.domain.server import ServerReading, ServerState
 from kvtop.sources.demo import scenario
+from kvtop.sources.devices.apple import APPLE
+from kvtop.sources.devices.nvml import NVML
 
 GIB = 2**30
 MODEL = GgufHeader("/m.gguf", 3, False, {}, (), 4 * GIB)
 STRANGER = Process(4711, None, "?", None, unreadable=("not in /proc",))
-HOST = Device("host", "host memory", "host", DeviceMemory(64 * GIB, 9 * GIB, 55 * GIB), (), 0.0)
+HOST = Device("host", "host memory", HOST_DRIVER, DeviceMemory(64 * GIB, 9 * GIB, 55 * GIB), (), 0.0)
 
 
-def card(index: int, *rows: ProcessMemory, backend: str = "nvml") -> Device:
-    return Device(f"gpu{index}", "card", backend, DeviceMemory(24 * GIB, 8 * GIB, 16 * GIB), rows, 0.0)
+def card(index: int, *rows: ProcessMemory, driver: Driver = NVML) -> Device:
+    return Device(f"gpu{index}", "card", driver, DeviceMemory(24 * GIB, 8 * GIB, 16 * GIB), rows, 0.0)
 
 
 def server(**options: str) -> ServerReading:
@@ -164,7 +167,7 @@ def test_a_mac_shows_a_server_once_on_the_memory_that_all_share() -> None:
 
 
 def test_llama_cpp_on_a_mac_has_all_its_parts_in_the_one_memory() -> None:
-    apple = replace(card(0, backend="apple"), processes=None, unified_memory=True)
+    apple = replace(card(0, driver=APPLE), processes=None, unified_memory=True)
     sample = scenario("magic_combo_trap").at(8.0)
     whole = analyse(History(), sample, "1").servers[0]
     view = analyse(History(), replace(sample, devices=(apple, sample.devices[1])), "1").servers[0]
@@ -201,7 +204,7 @@ def test_what_host_memory_does_not_hold_may_be_on_a_card_that_no_driver_shows() 
     (reading,) = sample.servers
     model = sample.models[reading.model_key or ""]
     assert isinstance(model, GgufHeader)
-    hosts = tuple(device for device in sample.devices if device.backend == "host")
+    hosts = tuple(device for device in sample.devices if device.is_host)
     small, large = (
         tuple(replace(it, rss_bytes=int(model.file_size_bytes * share)) for it in sample.processes)
         for share in (0.1, 1.2)

@@ -2,9 +2,14 @@
 
 import pytest
 
+from kvtop.domain.compute_api import CUDA
 from kvtop.domain.device import Device, DeviceMemory
+from kvtop.domain.driver import HOST_DRIVER
+from kvtop.domain.plan import PlanDevice
 from kvtop.planning.gpus.products import PRODUCTS
-from kvtop.planning.gpus.specs import chosen_specs, find_product, parse_gpu_specs, visible_devices
+from kvtop.planning.gpus.specs import find_product, parse_gpu_specs
+from kvtop.planning.gpus.visible_devices import chosen_specs, plan_device, visible_devices
+from kvtop.sources.devices.nvml import NVML
 
 GIB = 1024**3
 MIB = 1024**2
@@ -13,14 +18,14 @@ MIB = 1024**2
 def test_a_bare_size_is_a_card_of_the_ada_generation() -> None:
     (device,) = parse_gpu_specs(["24GiB"])
     assert (device.name, device.total_bytes, device.free_bytes) == ("gpu0", 24 * GIB, 24 * GIB)
-    assert (device.compute_capability, device.backend, device.product) == ((8, 9), "cuda", "")
+    assert (device.compute_capability, device.compute_api, device.product) == ((8, 9), "cuda", "")
 
 
 def test_specs_are_numbered_in_order() -> None:
     devices = parse_gpu_specs(["80GiB,cc=9.0", "RTX 4090", "64GiB, backend=metal", "RX 7900 XTX"])
     assert [device.name for device in devices] == ["gpu0", "gpu1", "gpu2", "gpu3"]
     assert [device.compute_capability for device in devices] == [(9, 0), (8, 9), None, None]
-    assert [device.backend for device in devices] == ["cuda", "cuda", "metal", "rocm"]
+    assert [device.compute_api for device in devices] == ["cuda", "cuda", "metal", "rocm"]
     assert devices[1].product == "RTX 4090"
 
 
@@ -54,7 +59,7 @@ def test_products_by_everyday_name_and_by_the_drivers(name: str, mib: int, capab
 def test_every_product_is_found_by_its_own_name() -> None:
     for name, product in PRODUCTS.items():
         assert find_product(name) == product
-        assert (product.compute_capability is None) == (product.backend != "cuda")
+        assert (product.compute_capability is None) == (product.compute_api != "cuda")
 
 
 @pytest.mark.parametrize("spec", ["RTX 9999", "", "24", "x,cc=9.0", "24GiB,cc=9", "24GiB,backend=abacus", "24GiB,"])
@@ -64,19 +69,28 @@ def test_a_bad_spec_is_named(spec: str) -> None:
     assert repr(spec) in str(caught.value)
 
 
-def card(number: int, **changes: str) -> Device:
+def card(number: int, **changes: object) -> Device:
     memory = DeviceMemory(total_bytes=24 * GIB, free_bytes=(20 + number) * GIB)
     identity = {
         "id": f"gpu{number}",
         "name": f"card {number}",
-        "backend": "nvml",
+        "driver": NVML,
         "uuid": f"GPU-{number}abc",
         **changes,
     }
-    return Device(memory=memory, processes=(), measured_at=0.0, **identity)  # type: ignore[arg-type]  # all are text
+    return Device(memory=memory, processes=(), measured_at=0.0, **identity)  # type: ignore[arg-type]  # names of fields, each with its own type
 
 
-CARDS = (card(0), card(1), card(2), card(9, id="host", backend="host"))
+def environ_of(setting: str | None) -> dict[str, str]:
+    return {} if setting is None else {"CUDA_VISIBLE_DEVICES": setting}
+
+
+def seen(devices: tuple[Device, ...], setting: str | None) -> list[PlanDevice]:
+    found = visible_devices(devices, CUDA, environ_of(setting))
+    return [plan_device(f"gpu{at}", it, CUDA, it.memory.free_bytes) for at, it in enumerate(found)]
+
+
+CARDS = (card(0), card(1), card(2), card(9, id="host", driver=HOST_DRIVER))
 
 
 @pytest.mark.parametrize(
@@ -92,14 +106,14 @@ CARDS = (card(0), card(1), card(2), card(9, id="host", backend="host"))
     ],
 )
 def test_cards_are_those_that_cuda_would_show(setting: str | None, names: list[str]) -> None:
-    devices = visible_devices(CARDS, setting)
+    devices = seen(CARDS, setting)
     assert [device.product for device in devices] == names
     assert [device.name for device in devices] == [f"gpu{index}" for index in range(len(names))]
-    assert all(device.backend == "cuda" for device in devices)
+    assert all(device.compute_api == "cuda" for device in devices)
 
 
 def test_a_card_cut_into_slices_is_none_itself() -> None:
-    devices = visible_devices((card(0), card(1, id="gpu0:mig0", parent_id="gpu0")), None)
+    devices = seen((card(0), card(1, id="gpu0:mig0", parent_id="gpu0")), None)
     assert [device.product for device in devices] == ["card 1"]
     assert devices[0].free_bytes == 21 * GIB
 
@@ -118,6 +132,6 @@ def test_a_card_cut_into_slices_is_none_itself() -> None:
     ],
 )
 def test_visible_devices_choose_among_given_ones(setting: str | None, expected: list[int]) -> None:
-    devices = chosen_specs(parse_gpu_specs(["24GiB", "48GiB", "80GiB"]), setting)
+    devices = chosen_specs(parse_gpu_specs(["24GiB", "48GiB", "80GiB"]), environ_of(setting))
     assert [(device.total_bytes or 0) >> 30 for device in devices] == expected
     assert [device.name for device in devices] == [f"gpu{index}" for index in range(len(expected))]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from kvtop.domain.device import Device, DeviceMemory, ProcessMemory
+from kvtop.sources.devices.nvml import NVML
 from kvtop.sources.processes.foreign import foreign_failures, foreign_processes, why_unknown
 
 NOBODY = 2**22 + 17
@@ -16,7 +17,7 @@ NOBODY = 2**22 + 17
 
 def device(*rows: tuple[int, int | None], name: str = "gpu0") -> Device:
     listed = tuple(ProcessMemory(pid, used) for pid, used in rows)
-    return Device(name, "RTX", "nvml", DeviceMemory(), listed, 0.0)
+    return Device(name, "RTX", NVML, DeviceMemory(), listed, 0.0)
 
 
 def test_a_process_of_this_machine_has_its_name() -> None:
@@ -47,7 +48,7 @@ def test_a_pid_that_nobody_knows_says_why() -> None:
 
 
 def test_a_list_that_could_not_be_read_holds_nobody() -> None:
-    silent = Device("gpu0", "RTX", "nvml", DeviceMemory(), None, 0.0)
+    silent = Device("gpu0", "RTX", NVML, DeviceMemory(), None, 0.0)
     assert foreign_processes([silent], ()) == ()
     assert foreign_failures([silent], ()) == ()
 

@@ -13,7 +13,7 @@ import pytest
 
 from kvtop.domain.sample import Sample
 from kvtop.domain.server import ServerState
-from kvtop.sources.devices.device_thread import DeviceReader
+from kvtop.sources.devices.device_reader import DeviceReader
 from kvtop.sources.engines import engine_of_process
 from kvtop.sources.poller import Poller, PollerOptions
 from kvtop.sources.processes.discovery import FoundProcess, ProcessTable

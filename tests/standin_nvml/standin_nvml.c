@@ -22,7 +22,7 @@ enum { MAX_DEVICES = 64, MAX_PROCESSES = 8192, MAX_RULES = 64, TEXT = 128 };
 static const uint64_t NOT_AVAILABLE = 0xFFFFFFFFFFFFFFFFull;
 
 typedef struct Device {
-    char id[TEXT], name[TEXT], uuid[TEXT];
+    char id[TEXT], name[TEXT], uuid[TEXT], pci[TEXT];
     uint64_t total, used, reserved;
     int major, minor, lost, slots, is_slice;
     unsigned util, temperature, power, power_limit, clock, clock_limit;
@@ -94,6 +94,7 @@ static void parse_line(World *w, const char *line) {
     if (!d) return;
     if (!strcmp(verb, "name")) unescape(d->name, line + at);
     else if (!strcmp(verb, "uuid")) snprintf(d->uuid, TEXT, "%s", b);
+    else if (!strcmp(verb, "pci")) snprintf(d->pci, TEXT, "%s", b);
     else if (!strcmp(verb, "total")) d->total = amount(b);
     else if (!strcmp(verb, "used")) d->used = amount(b);
     else if (!strcmp(verb, "reserved")) d->reserved = amount(b);
@@ -246,6 +247,18 @@ int nvmlDeviceGetCudaComputeCapability(void *h, int *major, int *minor) {
     Device *d; int code = enter("nvmlDeviceGetCudaComputeCapability", h, &d);
     if (!code) *major = d->major, *minor = d->minor;
     return code;
+}
+
+/* nvmlPciInfo_t of API 9.0 and later. */
+typedef struct { char legacy[16]; unsigned domain, bus, device, id, subsystem; char bus_id[32]; } PciInfo;
+int nvmlDeviceGetPciInfo_v3(void *h, PciInfo *info) {
+    Device *d; int code = enter("nvmlDeviceGetPciInfo", h, &d);
+    if (code) return code;
+    if (!d->pci[0]) return NOT_SUPPORTED;
+    memset(info, 0, sizeof *info);
+    if (sscanf(d->pci, "%x:%x:%x", &info->domain, &info->bus, &info->device) != 3) return 999;
+    snprintf(info->bus_id, sizeof info->bus_id, "%08X:%02X:%02X.0", info->domain, info->bus, info->device);
+    return OK;
 }
 
 typedef struct { unsigned long long total, free, used; } Memory;

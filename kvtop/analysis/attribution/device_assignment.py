@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from kvtop.analysis.attribution.splits import driver_bytes
 from kvtop.domain.device import Device, DeviceMemory
+from kvtop.domain.driver import Driver
 from kvtop.domain.figure import Basis, Figure
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.model_file import Checkpoint, ModelFile
@@ -19,6 +20,7 @@ _COUNTED_ALIKE = frozenset({GONE_OR_BEYOND, HIDDEN_FROM_US})
 _PROXIES = frozenset({"ollama", "llama-swap"})
 """They hold no model themselves: each runs in a server of its own."""
 
+_UNSEEN = Driver("unseen")
 _HIDDEN = Figure(None, Basis.UNKNOWN, source="the driver does not list this process: it may count it by another pid")
 
 
@@ -53,17 +55,17 @@ def whereabouts(
     pids = frozenset(reading.pids)
     totals = ((device, driver_bytes(device, pids, processes)) for device in devices)
     rows = tuple((device, driver) for device, driver in totals if driver is not None)
-    listed = tuple(device for device, _ in rows if device.backend != HOST)
+    listed = tuple(device for device, _ in rows if not device.is_host)
     if listed or not pids or reading.is_remote or not _may_use_accelerators(reading.launch):
         return Whereabouts(rows, listed)
-    on_host = next((figure for device, figure in rows if device.backend == HOST), None)
+    on_host = next((figure for device, figure in rows if device.is_host), None)
     shared = next((it for it in devices if it.unified_memory and it.processes is None), None)
     if shared is not None and on_host is not None:
         source = f"{on_host.source}; the machine has one memory, and nobody lists shares of {shared.id}"
         return Whereabouts(((shared, replace(on_host, source=source)),), (shared,), is_shared=True)
-    if reading.state is ServerState.LOADING and any(device.backend != HOST for device in devices):
+    if reading.state is ServerState.LOADING and any(not device.is_host for device in devices):
         return Whereabouts(rows, (), is_settled=False, note="still loading: where it will lie is not known yet")
-    hiding = tuple(it for it in devices if it.backend != HOST and _may_hide(it, processes))
+    hiding = tuple(it for it in devices if not it.is_host and _may_hide(it, processes))
     resident_share = _resident_share(reading, on_host, models)
     if resident_share is not None and resident_share >= _RESIDENT_SHARE:
         return Whereabouts(rows, ())
@@ -86,7 +88,7 @@ def _why(device: Device) -> str:
 def _on_an_unseen_card(rows: tuple[tuple[Device, Figure], ...], makers: tuple[str, ...]) -> Whereabouts:
     """A plan for one card that nobody measures: host memory does not hold the model."""
     name = " or ".join(makers)
-    card = Device(f"a card of {name}", name, "unseen", DeviceMemory(), None, 0.0)
+    card = Device(f"a card of {name}", name, _UNSEEN, DeviceMemory(), None, 0.0)
     note = f"most of the model is not resident in host memory: taken to be on a card of {name}, which kvtop cannot see"
     return Whereabouts(rows, (card,), is_placed=False, note=note)
 

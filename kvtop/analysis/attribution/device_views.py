@@ -51,7 +51,7 @@ def _other_bytes(
         known = [size for size in used if size is not None]
         return max(used_bytes - sum(known), 0) if len(known) == len(used) else None
     held = _held(by_device[device.id])
-    if device.backend != "host":
+    if not device.is_host:
         lists_all = device.processes is not None and all(row.used_bytes is not None for row in device.processes)
         return max(used_bytes - held, 0) if lists_all and held is not None else None
     for other in devices:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from kvtop.analysis.attribution.segments import Parts
+from kvtop.analysis.attribution.splits import Runtime
 from kvtop.domain.device import DeviceState
 from kvtop.domain.figure import Figure
 
@@ -16,7 +17,7 @@ class Measured:
     """
 
     device_id: str
-    backend: str
+    runtime: Runtime
     name: str
     driver: Figure
     planned: Parts | None

@@ -13,16 +13,25 @@ from kvtop.domain.server import Slot
 
 _MIB = 1024 * 1024
 
-RUNTIME_PRIORS: Mapping[str, Estimate] = {
-    # CUDA context without any allocation: 107 MiB on an RTX 4060 Ti, 555 MiB on an RTX PRO 6000 (llama.cpp PR 23604).
-    "nvml": Estimate(300 * _MIB, 100 * _MIB, 600 * _MIB),
-    # Code, libraries and allocator of a llama-server process on Linux: RssFile beyond the mapped model plus thread
-    # stacks, 20 to 60 MiB in the recorded processes of b11434.
-    "host": Estimate(40 * _MIB, 15 * _MIB, 80 * _MIB),
-    # A Python engine in host memory: mlx_lm.server 0.32.2 on Linux has 94 MB resident with 12 MB of weights.
-    "python": Estimate(80 * _MIB, 60 * _MIB, 200 * _MIB),
-}
-"""What a process takes before it holds a model, by device backend; "python" for such an engine in host memory."""
+RESIDENT_PRIOR = Estimate(40 * _MIB, 15 * _MIB, 80 * _MIB)
+"""Code, libraries and allocator of a llama-server process on Linux: RssFile beyond the mapped model plus thread stacks,
+20 to 60 MiB in the recorded processes of b11434."""
+PYTHON_PRIOR = Estimate(80 * _MIB, 60 * _MIB, 200 * _MIB)
+"""A Python engine in host memory: mlx_lm.server 0.32.2 on Linux has 94 MB resident with 12 MB of weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What a process takes on a device before it holds a model; None where nobody knows or nobody measures.
+
+    `is_resident_set`: the measured total is a resident set in host memory, interpreter and libraries included.
+    """
+
+    prior: Estimate | None = None
+    is_resident_set: bool = False
+
+
+NO_RUNTIME = Runtime()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +83,7 @@ def driver_bytes(device: Device, pids: frozenset[int], processes: Mapping[int, P
     For host memory that is the resident set (PSS where the kernel offers it would split shared pages, but costs a walk
     of all mappings, so RSS is the figure). An N/A from the driver makes the total unknown, never smaller.
     """
-    if device.backend == "host":
+    if device.is_host:
         known = [processes[pid].rss_bytes for pid in pids if pid in processes]
         resident = [size for size in known if size is not None]
         if not resident:
@@ -89,31 +98,33 @@ def driver_bytes(device: Device, pids: frozenset[int], processes: Mapping[int, P
     sizes = [row.used_bytes for row in rows]
     if any(size is None for size in sizes):
         return Figure(None, Basis.UNKNOWN, source="the driver lists the process but not its memory")
-    if device.backend == "dcgm":
-        # DCGM counts cards, not processes; a fleet lists a pod with bytes only where it is alone on its card.
-        return Figure(sum(size for size in sizes if size is not None), Basis.MEASURED, source="DCGM, the whole card")
-    said_by = "NVML" if device.backend == "nvml" else device.backend
-    return Figure(sum(size for size in sizes if size is not None), Basis.MEASURED, source=f"{said_by}, per process")
+    # An exporter of whole cards lists a pod with bytes only where it is alone on its card.
+    share = "per process" if device.driver.lists_processes else "the whole card"
+    used_bytes = sum(size for size in sizes if size is not None)
+    return Figure(used_bytes, Basis.MEASURED, source=f"{device.driver.said_by}, {share}")
 
 
 def split_on(
-    device_id: str, backend: str, driver: Figure, parts: Parts | None, kv_used_bytes: int | None = None
+    device_id: str,
+    driver: Figure,
+    parts: Parts | None,
+    runtime: Runtime = NO_RUNTIME,
+    kv_used_bytes: int | None = None,
 ) -> Split:
     """Divide `driver` into segments. What cannot be explained stays in `unattributed`, never spread around.
 
-    `backend` is the device's ("nvml", "host" …); "" for a server that nobody measures, which gets no runtime prior.
     `parts` None: nothing in it could be explained.
     """
     if parts is None:
         return Split(device_id, driver, unattributed=_residual(driver, ()))
-    prior = RUNTIME_PRIORS.get("python" if parts.is_python and backend not in {"nvml", ""} else backend)
+    prior = PYTHON_PRIOR if parts.is_python and runtime.is_resident_set else runtime.prior
     exact = (parts.weights, parts.kv_cache, parts.recurrent)
     compute = _within(parts.compute, _left(driver, exact), prior)
     known = (*exact, compute)
-    if parts.is_idle_host and backend == "host":
-        runtime = _host_of_a_card(_left(driver, known))
+    if parts.is_idle_host and runtime.is_resident_set:
+        overhead = _host_of_a_card(_left(driver, known))
     else:
-        runtime = _runtime(prior, _left(driver, known))
+        overhead = _runtime(prior, _left(driver, known))
     return Split(
         device_id=device_id,
         driver=driver,
@@ -122,8 +133,8 @@ def split_on(
         kv_used_bytes=kv_used_bytes,
         recurrent=parts.recurrent,
         compute=compute,
-        runtime=runtime,
-        unattributed=_residual(driver, (*known, runtime)),
+        runtime=overhead,
+        unattributed=_residual(driver, (*known, overhead)),
     )
 
 

@@ -3,7 +3,7 @@
 from kvtop.analysis.diff.causes import Planned
 from kvtop.analysis.planned.live_plan import MLX_STEP_TOKENS
 from kvtop.analysis.planned.live_settings import live_launch
-from kvtop.analysis.planned.placement import HOST, placed
+from kvtop.analysis.planned.placement import placed
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.model_file import Checkpoint, GgufHeader
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError
@@ -27,9 +27,9 @@ def _planned(sample: Sample, reading: ServerReading) -> Planned | None:
     present = tuple(
         device
         for device in sample.devices
-        if device.backend != HOST and any(row.pid in pids for row in device.processes or ())
+        if not device.is_host and any(row.pid in pids for row in device.processes or ())
     )
-    devices = placed(reading, present).plan_devices
+    devices = placed(reading, present, sample.devices).plan_devices
     draft_file = sample.models.get(reading.draft_key) if reading.draft_key is not None else None
     try:
         ready: PlannableModel = model if isinstance(model, Checkpoint) else prepare(model)

@@ -7,6 +7,7 @@ from kvtop.analysis.lint.linting import lint, ordered
 from kvtop.analysis.lint.target import Observed, Subject
 from kvtop.analysis.planned.live_plan import PlanMemory
 from kvtop.analysis.planned.live_settings import live_launch
+from kvtop.domain.compute_api import VISIBILITY_VARIABLES
 from kvtop.domain.device import Device
 from kvtop.domain.frame import ServerView
 from kvtop.domain.model_file import Checkpoint, GgufHeader
@@ -18,7 +19,7 @@ from kvtop.planning.llamacpp.model.prepared import PreparedModel
 from kvtop.planning.llamacpp.options.parse import settings_of
 
 HOST = "host"
-VARIABLES = ("LLAMA_ATTN_ROT_DISABLE", "CUDA_VISIBLE_DEVICES")
+VARIABLES = ("LLAMA_ATTN_ROT_DISABLE", *VISIBILITY_VARIABLES)
 
 
 def with_findings(
@@ -169,4 +170,4 @@ def _environ(processes: list[Process]) -> tuple[tuple[str, str], ...]:
 
 
 def _host_total(devices: tuple[Device, ...]) -> int | None:
-    return next((it.memory.total_bytes for it in devices if it.backend == HOST), None)
+    return next((it.memory.total_bytes for it in devices if it.is_host), None)

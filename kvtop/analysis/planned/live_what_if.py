@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from kvtop.analysis.attribution.device_assignment import Whereabouts, whereabouts
 from kvtop.analysis.evidence import evidence_for
 from kvtop.analysis.planned.live_plan import PlanMemory, effective_launch, for_all_ranks, prepared
-from kvtop.analysis.planned.placement import HOST, VISIBLE_DEVICES, Placed, placed
+from kvtop.analysis.planned.placement import Placed, placed
 from kvtop.domain.answers.cache_speed import CacheSpeed
 from kvtop.domain.answers.evidence import Evidence, Measurement
 from kvtop.domain.answers.what_if import DialState, WhatIf, WhatIfAnswer
@@ -56,7 +56,7 @@ def standing(sample: Sample, view: ServerView, memory: PlanMemory) -> Standing |
     where = whereabouts(reading, sample.devices, processes, sample.models, sample.unseen_makers)
     own = processes.get(reading.pids[0]) if reading.pids else None
     environ = dict((own.environ or ()) if own is not None else ())
-    on = placed(reading, where.accelerators, environ.get(VISIBLE_DEVICES))
+    on = placed(reading, where.accelerators, sample.devices, environ)
     launch = effective_launch(reading)
     devices = for_all_ranks(launch, on.plan_devices)
     draft_file = sample.models.get(reading.draft_key) if reading.draft_key is not None else None
@@ -176,7 +176,7 @@ def _rooms(
     found: dict[str, list[int | None]] = {}
     planned: set[str] = set()
     for device in sample.devices:
-        if device.id not in splits and device.backend != HOST:
+        if device.id not in splits and not device.is_host:
             continue
         name, free_bytes = on.name_of(device.id), device.memory.free_bytes
         held_bytes = splits.get(device.id)

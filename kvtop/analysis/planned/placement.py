@@ -1,11 +1,15 @@
 """Devices in the order in which an engine counts them, as its plan wants them."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
+from kvtop.domain.compute_api import ComputeApi, api_named
 from kvtop.domain.device import Device
 from kvtop.domain.plan import PlanDevice
 from kvtop.domain.server import ServerReading
-from kvtop.planning.gpus.specs import find_product
+from kvtop.planning.gpus.visible_devices import plan_device, visible_devices
+from kvtop.planning.llamacpp.memory.placement import api_of_device_names
 
 HOST = "host"
 _UNNAMED = 1 << 30
@@ -38,13 +42,15 @@ class Placed:
         return None
 
 
-VISIBLE_DEVICES = "CUDA_VISIBLE_DEVICES"
+def placed(
+    reading: ServerReading,
+    accelerators: tuple[Device, ...],
+    devices: Sequence[Device] = (),
+    environ: Mapping[str, str] = MappingProxyType({}),
+) -> Placed:
+    """Accelerators in the engine's order: by rank where its processes have one, else as its environment orders them.
 
-
-def placed(reading: ServerReading, accelerators: tuple[Device, ...], visible: str | None = None) -> Placed:
-    """Accelerators in the engine's order: by rank where its processes have one, else as `visible` names them.
-
-    `visible` is its CUDA_VISIBLE_DEVICES; numbers are taken as the driver's own, and what it does not name comes last.
+    `devices` are all of the host, which numbers in `environ` count; what is not named there comes last.
     """
     pids = frozenset(reading.pids)
     order = {
@@ -57,44 +63,36 @@ def placed(reading: ServerReading, accelerators: tuple[Device, ...], visible: st
         held = [order[row.pid] for row in device.processes or () if row.pid in order]
         return min(held, default=_NO_RANK if order else (0, 0, 0))
 
-    named = _places(accelerators, visible)
+    apis = {device.id: compute_api_of(reading, device) for device in accelerators}
+    named = {
+        seen.id: index
+        for api in dict.fromkeys(apis.values())
+        for index, seen in enumerate(visible_devices(devices or accelerators, api, environ))
+    }
     devices = tuple(sorted(accelerators, key=lambda device: (rank_of(device), named.get(device.id, _UNNAMED))))
     names = tuple(f"gpu{index}" for index in range(len(devices)))
-    plan_devices = tuple(_plan_device(name, it, pids) for name, it in zip(names, devices, strict=True))
+    plan_devices = tuple(_plan_device(name, it, apis[it.id], pids) for name, it in zip(names, devices, strict=True))
     engines = tuple(rank[0] if (rank := rank_of(it)) != _NO_RANK else 0 for it in devices)
     return Placed(devices, names, plan_devices, engines)
 
 
-def _places(devices: tuple[Device, ...], visible: str | None) -> dict[str, int]:
-    """The place of each device in a list of numbers and starts of UUIDs."""
-    places: dict[str, int] = {}
-    for place, entry in enumerate((visible or "").split(",")):
-        word = entry.strip()
-        for device in devices:
-            is_meant = device.id == f"gpu{word}" or (
-                word.startswith(("GPU-", "MIG-")) and (device.uuid or "").startswith(word)
-            )
-            if is_meant:
-                places.setdefault(device.id, place)
-    return places
+def compute_api_of(reading: ServerReading, device: Device) -> ComputeApi:
+    """What a server uses on a device: as its driver lists it, else as it was told, else the device's usual API."""
+    pids = frozenset(reading.pids)
+    listed = {row.compute_api for row in device.processes or () if row.pid in pids and row.compute_api}
+    told = api_of_device_names(reading.launch.value("device")) if reading.launch is not None else None
+    if len(listed) == 1:
+        return api_named(listed.pop())
+    return device.driver.compute_api if told is None else api_named(told)
 
 
-def _plan_device(name: str, device: Device, pids: frozenset[int]) -> PlanDevice:
+def _plan_device(name: str, device: Device, api: ComputeApi, pids: frozenset[int]) -> PlanDevice:
     """A device as the server saw it when it started: what is free now, and what it holds itself."""
     own = [row.used_bytes for row in device.processes or () if row.pid in pids]
     known = [size for size in own if size is not None]
     # A driver that lists the process without its bytes (WSL) leaves unknown what was free before it came.
     free_bytes = device.memory.free_bytes if len(known) == len(own) else None
-    # A metrics server tells of a card by its name alone.
-    product = find_product(device.name) if device.backend == "dcgm" else None
-    return PlanDevice(
-        name=name,
-        total_bytes=device.memory.total_bytes,
-        free_bytes=None if free_bytes is None else _rounded(free_bytes + sum(known)),
-        compute_capability=device.compute_capability or (product.compute_capability if product is not None else None),
-        backend={"nvml": "cuda", "dcgm": "cuda", "apple": "metal"}.get(device.backend, "unknown"),
-        product=device.name,
-    )
+    return plan_device(name, device, api, None if free_bytes is None else _rounded(free_bytes + sum(known)))
 
 
 def _rounded(size_bytes: int) -> int:

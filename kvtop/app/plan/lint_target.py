@@ -9,6 +9,7 @@ from kvtop.analysis.lint.target import Subject
 from kvtop.app.plan.checkpoints import checkpoint_directory, config_yaml
 from kvtop.app.plan.llamacpp import llamacpp_options, read_model
 from kvtop.app.plan.request import Machine, Question, UsageError, read_machine
+from kvtop.domain.compute_api import VISIBILITY_VARIABLES
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.model_file import Checkpoint, GgufHeader, ModelFileError
 from kvtop.planning.llamacpp.options.bare_flags import with_values
@@ -17,7 +18,7 @@ from kvtop.planning.llamacpp.options.typed_context import typed_context
 from kvtop.sources.model_files.huggingface import read_checkpoint
 from kvtop.sources.redaction.redact import MASK
 
-READ_VARIABLES = ("LLAMA_ATTN_ROT_DISABLE", "CUDA_VISIBLE_DEVICES")
+READ_VARIABLES = ("LLAMA_ATTN_ROT_DISABLE", *VISIBILITY_VARIABLES)
 SECRET_VARIABLES = ("VLLM_API_KEY", "LLAMA_API_KEY")
 """That they are set is kept, what they are is not."""
 

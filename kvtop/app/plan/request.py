@@ -4,14 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kvtop.domain.answers.plan_answer import PlanAnswer, room_of
+from kvtop.domain.compute_api import UNKNOWN_API, ComputeApi, api_named
+from kvtop.domain.device import Device
 from kvtop.domain.plan import MemoryPlan, PlanDevice
 from kvtop.planning.commands.command import Command
-from kvtop.planning.gpus.specs import chosen_specs, parse_gpu_specs, visible_devices
+from kvtop.planning.gpus.specs import parse_gpu_specs
+from kvtop.planning.gpus.visible_devices import chosen_specs, plan_device, usable_devices, visible_devices
 
 DRIVER_SECONDS = 5.0
 """How long a driver may take to answer before it counts as absent."""
-
-_CONTEXT_NOTE = "what the driver itself takes for each process on a card (0.3 to 0.6 GiB with CUDA) comes on top"
 
 
 class UsageError(Exception):
@@ -62,26 +63,45 @@ def read_machine(question: Question) -> Machine:
         devices = parse_gpu_specs(question.gpu_specs)
         if devices:
             # Of this process's own environment nothing is meant: --gpu is another machine.
-            return Machine(chosen_specs(devices, dict(question.command.variables).get("CUDA_VISIBLE_DEVICES")), None)
+            return Machine(chosen_specs(devices, dict(question.command.variables)), None)
         from kvtop.sources.devices.host import host_memory  # noqa: PLC0415  psutil, only when it is asked for
 
         return Machine((), host_memory().free_bytes)
     from kvtop.sources.devices import device_reader  # noqa: PLC0415  the driver, only when nothing was said
 
     found, failures = device_reader().read_once(DRIVER_SECONDS)
-    host = next((device for device in found if device.backend == "host"), None)
+    host = next((device for device in found if device.is_host), None)
+    devices, left_out = _seen_by_the_server(found, question.environment)
     return Machine(
-        visible_devices(found, question.environment.get("CUDA_VISIBLE_DEVICES")),
+        devices,
         None if host is None else host.memory.free_bytes,
-        tuple(f"{failure.source}: {failure.message}" for failure in failures),
+        (*(f"{failure.source}: {failure.message}" for failure in failures), *left_out),
     )
+
+
+def _seen_by_the_server(
+    found: tuple[Device, ...], environ: Mapping[str, str]
+) -> tuple[tuple[PlanDevice, ...], tuple[str, ...]]:
+    """This machine's devices as the server numbers them, and a note on cards that its API does not reach.
+
+    The command does not say for which API its engine was built: it is taken as the usual one of the first card.
+    """
+    cards = [device for device in found if not device.is_host]
+    api = cards[0].driver.compute_api if cards else UNKNOWN_API
+    seen = visible_devices(found, api, environ)
+    within_reach = {device.id for device in usable_devices(found, api)}
+    parents = {device.parent_id for device in cards}
+    beyond = [device for device in cards if device.id not in within_reach | parents]
+    notes = [f"{device.id} ({device.name}) is left out: a build for {api.title} does not use it" for device in beyond]
+    devices = (plan_device(f"gpu{at}", device, api, device.memory.free_bytes) for at, device in enumerate(seen))
+    return tuple(devices), tuple(notes)
 
 
 def answered(plan: MemoryPlan, machine: Machine) -> PlanAnswer:
     """The plan with the room that each device has for it."""
     rooms = machine.room_bytes()
     products = {device.name: device.product for device in machine.devices}
-    on_cards = any(device.backend == "cuda" for device in machine.devices)
+    apis = dict.fromkeys(api_named(device.compute_api) for device in machine.devices)
     return PlanAnswer(
         plan,
         tuple(
@@ -93,5 +113,15 @@ def answered(plan: MemoryPlan, machine: Machine) -> PlanAnswer:
             )
             for part in plan.devices
         ),
-        notes=(*machine.notes, *((_CONTEXT_NOTE,) if on_cards else ())),
+        notes=(*machine.notes, *(note for api in apis for note in _context_note(api))),
     )
+
+
+def _context_note(api: ComputeApi) -> tuple[str, ...]:
+    """What a plan leaves out where an API takes memory for each process."""
+    prior = api.runtime_prior
+    if prior is None:
+        return ()
+    low, high = (f"{size_bytes / 2**30:.1f}" for size_bytes in (prior.value_bytes, prior.high_bytes))
+    taken = f"{low} to {high} GiB with {api.title}"
+    return (f"what the driver itself takes for each process on a card ({taken}) comes on top",)

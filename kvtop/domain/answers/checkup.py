@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from kvtop.domain.driver import Driver
+
 
 class Outcome(StrEnum):
     """How one probe went."""
@@ -38,12 +40,12 @@ class Probe:
 class Surroundings:
     """What the machine has, apart from what its drivers say.
 
-    `backends` are the kinds of device that kvtop knows here, `engines` the servers that it recognises. `makers` are the
+    `drivers` are those that kvtop asks here, `engines` the servers that it recognises. `makers` are the
     makers of the accelerators on its buses ("NVIDIA", "AMD", "Intel"); None: that cannot be told here.
     `discovers`: processes are looked through.
     """
 
-    backends: tuple[str, ...]
+    drivers: tuple[Driver, ...]
     engines: tuple[str, ...]
     makers: frozenset[str] | None = None
     discovers: bool = True

@@ -1,4 +1,4 @@
-"""Memory, compute capability and backend of common accelerators, as data.
+"""Memory, compute capability and usual compute API of common accelerators, as data.
 
 Totals of NVIDIA cards are what their driver reports where that is known, else the size on the data sheet.
 """
@@ -11,11 +11,11 @@ _MIB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """`compute_capability` is None where there is no such thing. `backend`: "cuda", "rocm" or "metal"."""
+    """`compute_capability` is None where there is no such thing. `compute_api` is the usual one."""
 
     total_bytes: int
     compute_capability: tuple[int, int] | None
-    backend: str
+    compute_api: str
 
 
 _TABLE = """\

@@ -118,7 +118,7 @@ def warnings_of(
     for device in devices:
         if not is_exact(device):
             found.append(
-                f"{device.name}: how {device.backend} buffers round tensor sizes is not known; bytes may be off"
+                f"{device.name}: how {device.compute_api} buffers round tensor sizes is not known; bytes may be off"
             )
     found.extend(left_out(settings))
     found.extend(_fit_warnings(settings, devices, layout))

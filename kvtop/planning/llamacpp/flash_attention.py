@@ -41,7 +41,7 @@ def attention_shapes(
     hparams: HParams, placement: Placement, devices: tuple[PlanDevice, ...]
 ) -> frozenset[tuple[int, int, int]]:
     """Key length, value length and query heads per key head of the layers that attend on CUDA devices."""
-    cuda = {device.name for device in devices if device.backend in {"cuda", "rocm"}}
+    cuda = {device.name for device in devices if device.compute_api in {"cuda", "rocm"}}
     return frozenset(
         _shape(hparams, layer)
         for layer in range(hparams.n_layer)

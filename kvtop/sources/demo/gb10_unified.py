@@ -8,6 +8,7 @@ from kvtop.sources.demo.hardware import GIB, MIB, host_memory
 from kvtop.sources.demo.llama_servers import LlamaServer
 from kvtop.sources.demo.timeline import EPOCH
 from kvtop.sources.demo.vllm_servers import VllmServer
+from kvtop.sources.devices.nvml import NVML
 
 GEMMA = LlamaServer(
     pid=2100,
@@ -45,7 +46,7 @@ def at(second: float) -> Sample:
     gpu = Device(
         id="gpu0",
         name="NVIDIA GB10",
-        backend="nvml",
+        driver=NVML,
         memory=DeviceMemory(host.memory.total_bytes, sum(row.used_bytes or 0 for row in rows), host.memory.free_bytes),
         processes=rows,
         measured_at=EPOCH + second,

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from kvtop.domain.device import Device, DeviceMemory, ProcessMemory
+from kvtop.domain.driver import HOST_DRIVER
 from kvtop.sources.demo.timeline import EPOCH
+from kvtop.sources.devices.nvml import NVML
 
 GIB = 1024**3
 MIB = 1024**2
@@ -46,7 +48,7 @@ def card(
     return Device(
         id=f"gpu{index}",
         name=product.name,
-        backend="nvml",
+        driver=NVML,
         memory=memory,
         processes=tuple(rows),
         measured_at=EPOCH + second,
@@ -71,5 +73,5 @@ def host_memory(second: float, total_gib: float, used_gib: float) -> Device:
     """The memory of the machine."""
     total, used = round(total_gib * GIB), round(used_gib * GIB)
     return Device(
-        "host", "host memory", "host", DeviceMemory(total, used, total - used), (), measured_at=EPOCH + second
+        "host", "host memory", HOST_DRIVER, DeviceMemory(total, used, total - used), (), measured_at=EPOCH + second
     )

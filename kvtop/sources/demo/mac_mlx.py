@@ -6,6 +6,7 @@ from kvtop.sources.demo.checkpoints import QWEN3_14B, mlx_4bit
 from kvtop.sources.demo.hardware import GIB, host_memory
 from kvtop.sources.demo.mlx_servers import MlxServer
 from kvtop.sources.demo.timeline import EPOCH
+from kvtop.sources.devices.apple import APPLE
 
 QWEN = MlxServer(
     pid=5120,
@@ -36,7 +37,7 @@ def _gpu(second: float, rss_mib: int) -> Device:
     return Device(
         id="gpu0",
         name="Apple M4 Pro",
-        backend="apple",
+        driver=APPLE,
         memory=DeviceMemory(WIRED_LIMIT_BYTES, used, WIRED_LIMIT_BYTES - used),
         processes=None,
         measured_at=EPOCH + second,

@@ -10,6 +10,7 @@ from kvtop.sources.demo.hardware import H100, MIB, card, host_memory
 from kvtop.sources.demo.llama_servers import LlamaServer
 from kvtop.sources.demo.timeline import EPOCH
 from kvtop.sources.demo.vllm_servers import VllmServer
+from kvtop.sources.devices.nvml import NVML
 
 VLLM = VllmServer(
     pid=7100,
@@ -59,7 +60,7 @@ def _slice(second: float, index: int) -> Device:
     return Device(
         id=f"gpu0:mig{index}",
         name=f"{H100.name} MIG {profile}",
-        backend="nvml",
+        driver=NVML,
         memory=memory,
         processes=(ProcessMemory(pid, held_mib * MIB, ("compute",)),) if pid else (),
         measured_at=EPOCH + second,

@@ -8,6 +8,8 @@ import time
 import psutil
 
 from kvtop.domain.device import Device, DeviceMemory, DeviceState
+from kvtop.domain.driver import HOST_DRIVER
+from kvtop.sources.devices.backend import BackendDescriptor
 
 HOST_ID = "host"
 
@@ -41,7 +43,7 @@ class HostBackend:
         return Device(
             id=HOST_ID,
             name="host memory",
-            backend="host",
+            driver=HOST_DRIVER,
             memory=memory,
             processes=(),
             measured_at=time.time(),
@@ -53,3 +55,6 @@ class HostBackend:
 def open_backend() -> HostBackend:
     """There is always a host."""
     return HostBackend()
+
+
+BACKEND = BackendDescriptor(HOST_DRIVER, open_backend, may_hang=False)

@@ -4,9 +4,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from kvtop.domain.device import Device
+from kvtop.sources.devices import BACKENDS
 
-_MAKER_OF_BACKEND = {"nvml": "NVIDIA"}
-_MAKERS = {"0x10de": "NVIDIA", "0x1002": "AMD", "0x8086": "Intel"}
+_WITHOUT_BACKEND = {"0x1002": "AMD", "0x8086": "Intel"}
+"""Makers whose cards are recognised on a bus, and of which no backend reads a device yet."""
+_MAKERS = _WITHOUT_BACKEND | {vendor: it.driver.maker for it in BACKENDS for vendor in it.pci_vendors}
 _DISPLAY, _ACCELERATOR = "0x03", "0x12"
 """PCI base classes: display controllers, processing accelerators. Graphics on a processor's die count too."""
 
@@ -14,7 +16,7 @@ _DISPLAY, _ACCELERATOR = "0x03", "0x12"
 def accelerator_makers(root: Path = Path("/")) -> frozenset[str] | None:
     """The makers of PCI cards that could hold a model; None where there is no list of them (no Linux, a bare VM).
 
-    NVIDIA's also where its device files are: under WSL no card is on a bus.
+    A maker's also where a device file of its driver is: not every machine shows its card on a bus.
     """
     found = set()
     try:
@@ -28,11 +30,12 @@ def accelerator_makers(root: Path = Path("/")) -> frozenset[str] | None:
             continue
         if kind.startswith((_DISPLAY, _ACCELERATOR)) and vendor in _MAKERS:
             found.add(_MAKERS[vendor])
-    if (root / "dev/nvidiactl").exists() or (root / "dev/dxg").exists():
-        found.add("NVIDIA")
+    for backend in BACKENDS:
+        if any((root / name).exists() for name in backend.device_files):
+            found.add(backend.driver.maker)
     return frozenset(found) if slots or found else None
 
 
 def unseen_makers(makers: frozenset[str] | None, devices: Iterable[Device]) -> tuple[str, ...]:
     """Those of whose cards no driver shows a device: a server may be on one of them."""
-    return tuple(sorted((makers or frozenset()) - {_MAKER_OF_BACKEND.get(device.backend, "") for device in devices}))
+    return tuple(sorted((makers or frozenset()) - {device.driver.maker for device in devices}))

@@ -7,6 +7,9 @@ pod is named for a card (time slices, MPS), nobody can divide it and the shares 
 from collections.abc import Mapping, Sequence
 
 from kvtop.domain.device import Device, DeviceMemory, DeviceState, ProcessMemory
+from kvtop.domain.driver import HOST_DRIVER, REMOTE_HOST_DRIVER
+from kvtop.sources.devices import driver_named
+from kvtop.sources.devices.dcgm import DCGM
 from kvtop.sources.fleet.series import Series
 
 _MIB = 1024 * 1024
@@ -14,8 +17,6 @@ USED, FREE, RESERVED = "DCGM_FI_DEV_FB_USED", "DCGM_FI_DEV_FB_FREE", "DCGM_FI_DE
 EXTRAS = ("DCGM_FI_DEV_GPU_UTIL", "DCGM_FI_DEV_GPU_TEMP", "DCGM_FI_DEV_POWER_USAGE")
 KVTOP_TOTAL, KVTOP_USED = "kvtop_device_memory_total_bytes", "kvtop_device_memory_used_bytes"
 KVTOP_RESERVED = "kvtop_device_memory_reserved_bytes"
-REMOTE_HOST = "remote host"
-"""The backend of another machine's memory: "host" is this machine's, whose processes are looked at here."""
 
 STALE_SECONDS = 90.0
 """Older than three scrapes at the usual 30 s."""
@@ -49,7 +50,7 @@ def dcgm_cards(
             Device(
                 id=card,
                 name=first.label("modelName", "model") or "GPU",
-                backend="dcgm",
+                driver=DCGM,
                 memory=DeviceMemory(total, used, free, reserved),
                 processes=shares if pods else None,
                 measured_at=(scraped or {}).get(first.target, taken_at),
@@ -88,7 +89,7 @@ def kvtop_cards(
             Device(
                 id=device,
                 name=it.label("name") or it.label("device") or "device",
-                backend=REMOTE_HOST if backend == "host" else backend,
+                driver=REMOTE_HOST_DRIVER if backend == HOST_DRIVER.name else driver_named(backend),
                 memory=DeviceMemory(total, taken, free, kept),
                 processes=tuple(shares.get(device, ())),
                 measured_at=at,

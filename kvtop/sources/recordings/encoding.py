@@ -14,6 +14,7 @@ import msgspec
 
 from kvtop.domain.model_file import Checkpoint, CheckpointTensor, GgufHeader, ModelFile
 from kvtop.domain.sample import Sample
+from kvtop.sources.recordings.device_record import DEVICES, device_of, record_of
 from kvtop.sources.recordings.framing import LAST_TIME, RecordingError
 
 _TEMPLATES = "tokenizer.chat_template"
@@ -49,12 +50,14 @@ class _Model:
 
 
 def _tick_type() -> type:
-    """The shape of a tick: every field of Sample as it is, but models by number."""
+    """The shape of a tick: every field of Sample as it is, but models by number, and devices by names of the format."""
     hints = get_type_hints(Sample)
-    shape: list[tuple[str, type] | tuple[str, type, object]] = []
+    shape: list[tuple[str, object] | tuple[str, object, object]] = []
     for each in fields(Sample):
         if each.name == "models":
             shape.append(("models", dict[str, int], msgspec.field(default_factory=dict)))
+        elif each.name == "devices":
+            shape.append(("devices", DEVICES, ()))
         elif each.default is MISSING:
             shape.append((each.name, hints[each.name]))
         else:
@@ -74,6 +77,7 @@ def encode_tick(sample: Sample, models: Mapping[str, int]) -> bytes:
     """One tick; `models` are the numbers of the model records."""
     known: dict[str, object] = {name: getattr(sample, name) for name in _NAMES}
     known["models"] = dict(models)
+    known["devices"] = tuple(record_of(device) for device in sample.devices)
     return _encoder.encode(known)
 
 
@@ -85,6 +89,7 @@ def decode_tick(content: bytes, models: Mapping[int, ModelFile], name: str) -> S
         raise RecordingError(f"{name}: a tick cannot be understood: {error}") from error
     if not 0 <= tick.taken_at <= LAST_TIME:
         raise RecordingError(f"{name}: a tick cannot be understood: it was taken at no time of any calendar")
+    tick.devices = tuple(device_of(record) for record in tick.devices)
     if not _are_finite(getattr(tick, field) for field in _NAMES):
         raise RecordingError(f"{name}: a tick cannot be understood: a number in it is not finite")
     found = {key: models[number] for key, number in tick.models.items() if number in models}

@@ -100,7 +100,7 @@ def test_the_converted_copy_of_one_layer_is_in_the_plan() -> None:
 
 
 def test_backend_and_build_of_a_launch() -> None:
-    card = PlanDevice("gpu0", 2**34, backend="metal", compute_capability=None)
+    card = PlanDevice("gpu0", 2**34, compute_api="metal", compute_capability=None)
     assert backend_of(parse_llama_server(["-m", "x"], {}), (card,)) == "metal"
     assert backend_of(parse_llama_server(["-m", "x", "-ngl", "0"], {}), (card,)) == "cpu"
     assert backend_of(parse_llama_server(["-m", "x"], {}), (), are_known=False) is None

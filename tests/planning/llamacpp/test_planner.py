@@ -129,7 +129,7 @@ def test_fit_is_pointed_out_where_it_could_change_something(oracle: SimpleNamesp
 def test_silent_costs_are_pointed_out(oracle: SimpleNamespace) -> None:
     header = oracle.headers["llama-3.1-8b"]
     settings = LlamaSettings(ctx_tokens=4096, type_v="iq4_nl", mmproj_path="mmproj.gguf", fit=False)
-    vulkan = (PlanDevice("gpu0", 8 * 2**30, compute_capability=None, backend="vulkan"),)
+    vulkan = (PlanDevice("gpu0", 8 * 2**30, compute_capability=None, compute_api="vulkan"),)
     warnings = " ".join(_planned(plan(header, settings, CARD)).warnings)
     assert "no flash attention for iq4_nl" in warnings
     assert "--mmproj" in warnings

@@ -41,8 +41,8 @@ def test_cache_rows_are_padded_like_matrices() -> None:
 
 
 def test_other_backends_do_not_pad_rows() -> None:
-    assert device_buffer(PlanDevice("gpu0", None, backend="metal")) == HOST_BUFFER
-    assert device_buffer(PlanDevice("gpu0", None, backend="rocm")) == CUDA
+    assert device_buffer(PlanDevice("gpu0", None, compute_api="metal")) == HOST_BUFFER
+    assert device_buffer(PlanDevice("gpu0", None, compute_api="rocm")) == CUDA
 
 
 def test_a_tied_embedding_is_held_twice_with_a_gpu(oracle: SimpleNamespace) -> None:

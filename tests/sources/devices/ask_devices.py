@@ -11,7 +11,7 @@ import time
 from dataclasses import asdict
 
 from kvtop.sources.devices import BACKENDS
-from kvtop.sources.devices.device_thread import DeviceReader
+from kvtop.sources.devices.device_reader import DeviceReader
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
         else:
             devices, failures = reader.read_once(float(argument))
         answer = {
-            "devices": {device.id: asdict(device) for device in devices},
+            "devices": {device.id: asdict(device) | {"driver": device.driver.name} for device in devices},
             "failures": [asdict(failure) for failure in failures],
             "seconds": time.monotonic() - started,
         }

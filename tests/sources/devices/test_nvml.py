@@ -37,7 +37,8 @@ def _only(answer: dict[str, Any], device_id: str = "gpu0") -> dict[str, Any]:
 
 def test_a_card_with_processes(standin_nvml: Standin, ask_devices: StartReader) -> None:
     standin_nvml.write_scenario(
-        f"device gpu0\nname gpu0 NVIDIA RTX 4090\nuuid gpu0 GPU-12\ntotal gpu0 {24 * GIB}\nused gpu0 {9 * GIB}\n"
+        f"device gpu0\nname gpu0 NVIDIA RTX 4090\nuuid gpu0 GPU-12\npci gpu0 0000:01:00\n"
+        f"total gpu0 {24 * GIB}\nused gpu0 {9 * GIB}\n"
         f"reserved gpu0 {GIB}\ncc gpu0 8 9\nutil gpu0 73\ntemp gpu0 61\npower gpu0 312500\npower_limit gpu0 450000\n"
         "clock gpu0 2520\nclock_limit gpu0 3105\n"
         f"process gpu0 compute 4711 {8 * GIB}\n"
@@ -51,14 +52,14 @@ def test_a_card_with_processes(standin_nvml: Standin, ask_devices: StartReader) 
     assert card == {
         "id": "gpu0",
         "name": "NVIDIA RTX 4090",
-        "backend": "nvml",
+        "driver": "nvml",
         "memory": {
             "total_bytes": 24 * GIB,
             "used_bytes": 9 * GIB,
             "free_bytes": 14 * GIB,
             "reserved_bytes": GIB,
         },
-        "processes": [{"pid": 4711, "used_bytes": 8 * GIB, "contexts": ["compute"]}],
+        "processes": [{"pid": 4711, "used_bytes": 8 * GIB, "contexts": ["compute"], "compute_api": ""}],
         "state": "ok",
         "note": "",
         "uuid": "GPU-12",
@@ -70,6 +71,7 @@ def test_a_card_with_processes(standin_nvml: Standin, ask_devices: StartReader) 
         "power_watts": 312.5,
         "power_limit_watts": 450.0,
         "clock_mhz": 2520.0,
+        "pci_address": "0000:01:00.0",
         "clock_limit_mhz": 3105.0,
     }
     assert _only(answer, "gpu1")["processes"] == []
@@ -84,17 +86,19 @@ def test_a_process_in_several_lists_counts_once_with_its_largest_figure(
     )
     answer = ask_devices(standin_nvml).read()
     assert _only(answer)["processes"] == [
-        {"pid": 7, "used_bytes": 5000, "contexts": ["compute", "graphics", "mps"]},
-        {"pid": 8, "used_bytes": 1, "contexts": ["mps"]},
+        {"pid": 7, "used_bytes": 5000, "contexts": ["compute", "graphics", "mps"], "compute_api": ""},
+        {"pid": 8, "used_bytes": 1, "contexts": ["mps"], "compute_api": ""},
     ]
-    assert _only(answer, "gpu1")["processes"] == [{"pid": 7, "used_bytes": 20, "contexts": ["compute"]}]
+    assert _only(answer, "gpu1")["processes"] == [
+        {"pid": 7, "used_bytes": 20, "contexts": ["compute"], "compute_api": ""}
+    ]
 
 
 def test_unknown_figures_stay_unknown(standin_nvml: Standin, ask_devices: StartReader) -> None:
     standin_nvml.write_scenario("device gpu0\nfree gpu0 na\nreserved gpu0 na\nprocess gpu0 compute 7 na\n")
     card = _only(ask_devices(standin_nvml).read())
     assert card["memory"]["reserved_bytes"] is None
-    assert card["processes"] == [{"pid": 7, "used_bytes": None, "contexts": ["compute"]}]
+    assert card["processes"] == [{"pid": 7, "used_bytes": None, "contexts": ["compute"], "compute_api": ""}]
 
 
 def test_nonsense_of_a_driver_becomes_unknown(standin_nvml: Standin, ask_devices: StartReader) -> None:
@@ -129,7 +133,7 @@ def test_slices_are_devices_and_slots_have_holes(standin_nvml: Standin, ask_devi
     assert one["name"] == "A100 MIG 3g.20gb"
     assert one["uuid"] == "MIG-gpu0:mig1"
     assert one["memory"]["total_bytes"] == 20 * GIB
-    assert one["processes"] == [{"pid": 8, "used_bytes": 4096, "contexts": ["compute"]}]
+    assert one["processes"] == [{"pid": 8, "used_bytes": 4096, "contexts": ["compute"], "compute_api": ""}]
     assert one["utilization_ratio"] is None
     # The positions of devices stand for handles, so the world changes only at its end.
     standin_nvml.write_scenario(cut + first + second + "device gpu1\ndevice gpu0:mig6\n")

@@ -3,11 +3,13 @@
 from dataclasses import replace
 
 from kvtop.domain.device import Device, DeviceMemory, DeviceState, ProcessMemory
+from kvtop.domain.driver import HOST_DRIVER
 from kvtop.domain.figure import UNKNOWN, Basis, Figure
 from kvtop.domain.frame import DeviceView, Finding, Frame, KvCacheView, ServerView, Split
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.sample import Failure
 from kvtop.domain.server import Counters, ModelFacts, ServerReading, ServerState, Slot
+from kvtop.sources.devices.nvml import NVML
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -38,7 +40,7 @@ def _gpu(name: str, index: int, total: int, used: int, **more: object) -> Device
     device = Device(
         id=f"gpu{index}",
         name=name,
-        backend="nvml",
+        driver=NVML,
         memory=DeviceMemory(total, used, total - used - 400 * MIB, 400 * MIB),
         processes=(ProcessMemory(4711, used - 600 * MIB, ("compute",)),),
         measured_at=NOW,
@@ -53,7 +55,7 @@ def _gpu(name: str, index: int, total: int, used: int, **more: object) -> Device
 
 def _host(used: int = 21 * GIB, total: int = 64 * GIB) -> DeviceView:
     memory = DeviceMemory(total, used, total - used)
-    return DeviceView(Device("host", "host memory", "host", memory, (), NOW), (), used, 0.0)
+    return DeviceView(Device("host", "host memory", HOST_DRIVER, memory, (), NOW), (), used, 0.0)
 
 
 def _frame(devices: tuple[DeviceView, ...], servers: tuple[ServerView, ...], **more: object) -> Frame:

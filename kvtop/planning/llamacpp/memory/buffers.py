@@ -53,9 +53,9 @@ BUFFER_RULES = (HOST_BUFFER, _CUDA_BUFFER)
 
 def device_buffer(device: PlanDevice) -> BufferRule:
     """The rule of a device's backend. Vulkan's alignment belongs to the driver; 32 bytes stand in for it."""
-    return _DEVICE_BUFFERS.get(device.backend, HOST_BUFFER)
+    return _DEVICE_BUFFERS.get(device.compute_api, HOST_BUFFER)
 
 
 def is_exact(device: PlanDevice) -> bool:
     """Whether the rounding of this backend is known."""
-    return device.backend in _DEVICE_BUFFERS
+    return device.compute_api in _DEVICE_BUFFERS

@@ -15,6 +15,9 @@ _OTHER_BACKEND = re.compile(
     r"Vulkan|SYCL|RPC|OpenCL|GPUOpenCL|CANN|MTL|Metal|ROCm|HIP|MUSA|WebGPU|HTP|Hexagon|BLAS|ZDNN"
 )
 
+_API_NAMES = {"cuda": "CUDA", "rocm": "ROCm", "vulkan": "Vulkan", "sycl": "SYCL", "metal": "MTL"}
+"""What the engine calls the devices of an API, before their number (`GGML_CUDA_NAME` and its like, ggml)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Placement:
@@ -116,7 +119,7 @@ def chosen_devices(names: Sequence[str], devices: tuple[PlanDevice, ...]) -> tup
 
 def is_cuda_build(devices: tuple[PlanDevice, ...], name: str) -> bool:
     """Whether the engine that runs there has CUDA's names alone, so that `name` cannot be one of another backend."""
-    return all(device.backend == "cuda" for device in devices) and not _OTHER_BACKEND.match(name)
+    return all(device.compute_api == "cuda" for device in devices) and not _OTHER_BACKEND.match(name)
 
 
 def engine_devices(devices: tuple[PlanDevice, ...]) -> dict[str, str]:
@@ -126,7 +129,16 @@ def engine_devices(devices: tuple[PlanDevice, ...]) -> dict[str, str]:
 
 def _engine_name(device: PlanDevice, index: int) -> str:
     """llama.cpp's own name of a device: CUDA0, ROCm1, Vulkan0; a Mac has one and calls it MTL0."""
-    return {"cuda": "CUDA", "rocm": "ROCm", "vulkan": "Vulkan", "metal": "MTL"}.get(device.backend, "GPU") + str(index)
+    return {"cuda": "CUDA", "rocm": "ROCm", "vulkan": "Vulkan", "metal": "MTL"}.get(device.compute_api, "GPU") + str(
+        index
+    )
+
+
+def api_of_device_names(names: str | None) -> str | None:
+    """The compute API of a `--device` list in the engine's names ("Vulkan0,Vulkan1"); None where it does not say."""
+    words = {name.strip().rstrip("0123456789") for name in (names or "").split(",")}
+    found = [api for api, name in _API_NAMES.items() if words == {name}]
+    return found[0] if found else None
 
 
 def _split_points(tensor_split: Sequence[float], devices: tuple[PlanDevice, ...]) -> list[float]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from kvtop.domain.device import DeviceState
+from kvtop.domain.driver import REMOTE_HOST_DRIVER
 from kvtop.domain.figure import Basis
 from kvtop.domain.frame import Frame, Segment, ServerView
 from kvtop.domain.server import ServerState
@@ -88,7 +89,7 @@ def _gauge(name: str, unit: str, text: str, rows: Iterable[tuple[Labels, float |
 
 def _of_devices(frame: Frame) -> Iterable[Family]:
     devices = [view.device for view in frame.devices]
-    keys = [(("device", it.id), ("uuid", it.uuid or ""), ("backend", it.backend)) for it in devices]
+    keys = [(("device", it.id), ("uuid", it.uuid or ""), ("backend", it.driver.name)) for it in devices]
     # Figures of a device that no longer answers are old: a scrape has no way to say so, so they are left out.
     memories = [it.memory if it.state is DeviceState.OK else None for it in devices]
     yield _gauge(
@@ -279,17 +280,17 @@ def _format(view: ServerView) -> str | None:
 def _sources(frame: Frame) -> list[tuple[Labels, int]]:
     up: dict[str, int] = {}
     for view in frame.devices:
-        backend, fine = view.device.backend, int(view.device.state is DeviceState.OK)
-        if backend == "host":
+        device, fine = view.device, int(view.device.state is DeviceState.OK)
+        if device.is_host:
             up.setdefault("proc", 1)
-        elif backend != "remote host":
-            up[backend] = min(up.get(backend, 1), fine)
+        elif device.driver != REMOTE_HOST_DRIVER:
+            up[device.driver.name] = min(up.get(device.driver.name, 1), fine)
     if frame.servers and "proc" not in up and all(view.reading.is_remote for view in frame.servers):
         up["prometheus"] = 1  # a cluster: no memory of this machine is among its devices
     for failure in frame.failures:
         if failure.source == frame.host:
             up["prometheus"] = 0
-        if failure.source in {"nvml", "rocm", "metal"}:
+        if failure.is_of_driver:
             up[failure.source] = 0
         if failure.source == "processes":
             up["proc"] = 0

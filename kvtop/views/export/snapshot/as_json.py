@@ -209,7 +209,7 @@ def _device(view: DeviceView) -> DeviceJson:
     return DeviceJson(
         id=device.id,
         name=device.name,
-        backend=device.backend,
+        backend=device.driver.name,
         uuid=device.uuid,
         parent_id=device.parent_id,
         state=device.state.value,

@@ -43,7 +43,7 @@ def _summary(frame: Frame, width: int) -> list[Line]:
 def _cells(view: DeviceView) -> dict[str, str]:
     device, memory = view.device, view.device.memory
     # A slice has no heat of its own, and the host tells none.
-    is_bare = device.backend == "host" or device.parent_id is not None
+    is_bare = device.is_host or device.parent_id is not None
     watts, limit = device.power_watts, device.power_limit_watts
     return {
         "device": device.id,
@@ -80,7 +80,7 @@ def _facts(device: Device) -> list[tuple[str, str]]:
     capability = device.compute_capability
     power = "?" if watts is None else f"{watts:.0f} W" + (f" of {limit:.0f} W" if limit is not None else "")
     clocks = "?" if clock is None else f"{clock:.0f} MHz" + (f" of {highest:.0f} MHz" if highest is not None else "")
-    if device.backend == "host":
+    if device.is_host:
         return [("reserved", bytes_text(device.memory.reserved_bytes))] if device.memory.reserved_bytes else []
     if device.parent_id is not None:
         return [

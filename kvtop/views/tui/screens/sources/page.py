@@ -66,7 +66,7 @@ def _answered(frame: Frame, width: int) -> list[Line]:
     for row in devices:
         mark, role = ("●", "") if row.device.state is DeviceState.OK else ("▲", "warning")
         age = f", {duration_text(row.age_seconds)} ago" if row.age_seconds >= 1 else ""
-        told = f"{row.device.id}  {row.device.name} by {row.device.backend}{age}"
+        told = f"{row.device.id}  {row.device.name} by {row.device.driver.name}{age}"
         lines.append((Piece(f"{mark} ", role), Piece(left(told, width - 2).rstrip())))
     for server in servers:
         reading = server.reading

@@ -6,6 +6,7 @@ Codes and their meaning: nvml.h, enum nvmlReturn_t (API 13).
 from dataclasses import dataclass
 
 from kvtop.domain.sample import Failure
+from kvtop.sources.devices.nvml import NVML
 
 SUCCESS = 0
 UNINITIALIZED = 1
@@ -90,7 +91,7 @@ def driver_failure(error: DriverError) -> Failure:
     """One line for a driver that cannot be used at all, with the one thing to do."""
     if error.code in _REMEDIES:
         message, remedy = _REMEDIES[error.code]
-        return Failure("nvml", f"{message} (NVML error {error.code})", remedy)
+        return Failure(NVML.name, f"{message} (NVML error {error.code})", remedy)
     return Failure(
-        "nvml", f"the NVIDIA driver cannot be used: {error.words}", "run nvidia-smi: it asks the same driver"
+        NVML.name, f"the NVIDIA driver cannot be used: {error.words}", "run nvidia-smi: it asks the same driver"
     )

@@ -1,7 +1,7 @@
 """One NVIDIA device (a card or a MIG slice): what to ask it and what to make of the answers.
 
 A refresh asks memory, three process lists and utilisation, and one of the slow facts in turn: at most
-`CALLS_PER_REFRESH` driver calls. Names, UUIDs and the compute capability are asked once.
+`CALLS_PER_REFRESH` driver calls. Names, UUIDs, the PCI address and the compute capability are asked once.
 """
 
 import time
@@ -10,7 +10,8 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from kvtop.domain.device import Device, DeviceMemory, DeviceState, ProcessMemory
-from kvtop.sources.devices.nvml_errors import (
+from kvtop.sources.devices.nvml import NVML
+from kvtop.sources.devices.nvml.errors import (
     ABSENT_CODES,
     DRIVER_GONE_CODES,
     LOST_CODES,
@@ -18,8 +19,8 @@ from kvtop.sources.devices.nvml_errors import (
     NOT_SUPPORTED,
     DriverError,
 )
-from kvtop.sources.devices.nvml_lists import KINDS, NOT_AVAILABLE, Entry, ProcessLists, merge
-from kvtop.sources.devices.nvml_slow import Question, SlowFacts
+from kvtop.sources.devices.nvml.lists import KINDS, NOT_AVAILABLE, Entry, ProcessLists, merge
+from kvtop.sources.devices.nvml.slow import Question, SlowFacts
 
 CALLS_PER_REFRESH = 6
 _MEMORY_V2 = 0x02000028  # sizeof(nvmlMemory_v2_t) | 2 << 24, nvml.h
@@ -80,13 +81,14 @@ class Card:
         self._device = Device(
             id=device_id,
             name=name if isinstance(name, str) and name else "unknown name",
-            backend="nvml",
+            driver=NVML,
             memory=DeviceMemory(),
             processes=None,
             measured_at=time.time(),
             uuid=self.current_uuid(),
             parent_id=parent_id,
             compute_capability=None if isinstance(capability, DriverError) else (capability[0], capability[1]),
+            pci_address=None if parent_id is not None else _address(driver.ask("nvmlDeviceGetPciInfo", handle)),
         )
 
     @property
@@ -244,3 +246,10 @@ class Card:
 
 def _known(figure: int) -> int | None:
     return None if figure == NOT_AVAILABLE else int(figure)
+
+
+def _address(info: Any) -> str | None:  # noqa: ANN401  a struct of the binding, or a DriverError
+    """As sysfs writes it. GPUs are function 0 of their slot; all zeros is no answer."""
+    if isinstance(info, DriverError) or not (info.domain or info.bus or info.device):
+        return None
+    return f"{info.domain:04x}:{info.bus:02x}:{info.device:02x}.0"

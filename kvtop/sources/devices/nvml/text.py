@@ -7,7 +7,7 @@ bytes are read through the C interface.
 import ctypes
 import re
 
-from kvtop.sources.devices.nvml_errors import FUNCTION_NOT_FOUND, SUCCESS, DriverError
+from kvtop.sources.devices.nvml.errors import FUNCTION_NOT_FOUND, SUCCESS, DriverError
 
 _BUFFER_BYTES = 96  # NVML_DEVICE_NAME_V2_BUFFER_SIZE and NVML_DEVICE_UUID_V2_BUFFER_SIZE
 _ESCAPE_SEQUENCE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-Z\\^_])")

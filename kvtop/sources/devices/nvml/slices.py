@@ -4,8 +4,8 @@ import time
 
 from kvtop.domain.device import Device, DeviceState
 from kvtop.sources.devices.host import host_memory
-from kvtop.sources.devices.nvml_card import Card, Driver
-from kvtop.sources.devices.nvml_errors import DriverError
+from kvtop.sources.devices.nvml.card import Card, Driver
+from kvtop.sources.devices.nvml.errors import DriverError
 
 _SLOTS = 7  # the most instances that any part has, where nvmlDeviceGetMaxMigDeviceCount does not say
 _UUID_SECONDS = 5.0

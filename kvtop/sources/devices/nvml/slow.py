@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from kvtop.sources.devices.nvml_errors import ABSENT_CODES, DriverError
+from kvtop.sources.devices.nvml.errors import ABSENT_CODES, DriverError
 
 COUNT = "nvmlDeviceGetCount"
 MIG_MODE = "nvmlDeviceGetMigMode"

@@ -12,20 +12,21 @@ from typing import Any
 
 from kvtop.domain.device import Device, DeviceMemory, DeviceState
 from kvtop.domain.sample import Failure
-from kvtop.sources.devices.device_thread import DriverGoneError
+from kvtop.sources.devices.backend import DriverGoneError
 from kvtop.sources.devices.host import host_memory
-from kvtop.sources.devices.nvml_card import Card, DriverLostError
-from kvtop.sources.devices.nvml_errors import (
+from kvtop.sources.devices.nvml import NVML
+from kvtop.sources.devices.nvml.card import Card, DriverLostError
+from kvtop.sources.devices.nvml.errors import (
     DRIVER_GONE_CODES,
     FUNCTION_NOT_FOUND,
     LOST_CODES,
     DriverError,
     driver_failure,
 )
-from kvtop.sources.devices.nvml_lists import ProcessLists
-from kvtop.sources.devices.nvml_slices import Slices
-from kvtop.sources.devices.nvml_slow import CARD_QUESTIONS, COUNT, Question
-from kvtop.sources.devices.nvml_text import read_text
+from kvtop.sources.devices.nvml.lists import ProcessLists
+from kvtop.sources.devices.nvml.slices import Slices
+from kvtop.sources.devices.nvml.slow import CARD_QUESTIONS, COUNT, Question
+from kvtop.sources.devices.nvml.text import read_text
 
 with warnings.catch_warnings():
     # A distribution named pynvml beside ours prints a FutureWarning here, into whatever is on the screen.
@@ -91,7 +92,7 @@ class _MissingCard:
         self.device = Device(
             id=device_id,
             name="unknown name",
-            backend="nvml",
+            driver=NVML,
             memory=DeviceMemory(),
             processes=None,
             measured_at=time.time(),
@@ -122,7 +123,7 @@ class NvmlBackend:
         if now_counted is not None and now_counted != self._count:
             # Handles are fixed when the driver is initialised, so a card that came or went needs a new start.
             counted = f"the driver now counts {now_counted} devices instead of {self._count}"
-            changed = Failure("nvml", counted, "nothing: they are read anew")
+            changed = Failure(NVML.name, counted, "nothing: they are read anew")
             raise DriverGoneError(changed, reopen_now=True)
         return tuple(devices)
 

@@ -7,8 +7,12 @@ import time
 import pytest
 
 from kvtop.domain.device import Device, DeviceMemory, DeviceState
+from kvtop.domain.driver import Driver
 from kvtop.domain.sample import Failure
-from kvtop.sources.devices.device_thread import BackendEntry, DeviceReader, DriverGoneError
+from kvtop.sources.devices.backend import BackendDescriptor, DriverGoneError
+from kvtop.sources.devices.device_reader import DeviceReader
+
+FAKE = Driver("fake")
 
 
 class _Driver:
@@ -32,16 +36,14 @@ class _Driver:
         if fault is not None:
             raise fault
         self.reads += 1
-        return (
-            Device("gpu0", "a card", "fake", DeviceMemory(used_bytes=self.reads), (), measured_at=float(self.reads)),
-        )
+        return (Device("gpu0", "a card", FAKE, DeviceMemory(used_bytes=self.reads), (), measured_at=float(self.reads)),)
 
     def close(self) -> None:
         self.closed += 1
 
 
 def _reader(driver: _Driver, retry_seconds: float = 30.0) -> DeviceReader:
-    return DeviceReader([BackendEntry("fake", driver.open)], retry_seconds=retry_seconds)
+    return DeviceReader([BackendDescriptor(FAKE, driver.open)], retry_seconds=retry_seconds)
 
 
 async def test_each_read_asks_once_and_gets_the_new_figures() -> None:
@@ -94,7 +96,7 @@ def test_a_backend_that_cannot_exist_here_is_silent() -> None:
         nonlocal asked
         asked += 1
 
-    reader = DeviceReader([BackendEntry("fake", no_driver)], retry_seconds=0.0)
+    reader = DeviceReader([BackendDescriptor(FAKE, no_driver)], retry_seconds=0.0)
     assert reader.read_once(60) == ((), ())
     assert reader.read_once(60) == ((), ())
     assert asked == 1
@@ -103,10 +105,10 @@ def test_a_backend_that_cannot_exist_here_is_silent() -> None:
 def test_a_driver_that_does_not_open_is_tried_again_when_due() -> None:
     answers = [Failure("fake", "not yet")]
     driver = _Driver()
-    reader = DeviceReader([BackendEntry("fake", lambda: answers[0] if answers else driver)], retry_seconds=2.0)
-    assert reader.read_once(60) == ((), (Failure("fake", "not yet"),))
+    reader = DeviceReader([BackendDescriptor(FAKE, lambda: answers[0] if answers else driver)], retry_seconds=2.0)
+    assert reader.read_once(60) == ((), (Failure("fake", "not yet", is_of_driver=True),))
     answers.clear()
-    assert reader.read_once(60)[1] == (Failure("fake", "not yet"),)
+    assert reader.read_once(60)[1] == (Failure("fake", "not yet", is_of_driver=True),)
     ends = time.monotonic() + 60
     while not (told := reader.read_once(60))[0] and time.monotonic() < ends:
         time.sleep(0.1)
@@ -119,14 +121,18 @@ def test_a_driver_that_goes_is_closed_and_opened_again(reopen_now: bool) -> None
     driver = _Driver()
     reader = _reader(driver)
     reader.read_once(60)
-    gone = Failure("fake", "gone")
+    gone = Failure("fake", "gone", is_of_driver=True)
     driver.fault = DriverGoneError(gone, reopen_now=reopen_now)
     devices, failures = reader.read_once(60)
     assert driver.closed == 1
     if reopen_now:
         assert (driver.opened, devices[0].state, failures) == (2, DeviceState.OK, ())
     else:
-        assert (driver.opened, devices[0].state, failures) == (1, DeviceState.STALE, (gone,))
+        assert (driver.opened, devices[0].state, failures) == (
+            1,
+            DeviceState.STALE,
+            (gone,),
+        )
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

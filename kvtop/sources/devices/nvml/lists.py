@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kvtop.domain.device import ProcessMemory
-from kvtop.sources.devices.nvml_errors import (
+from kvtop.sources.devices.nvml.errors import (
     FUNCTION_NOT_FOUND,
     INSUFFICIENT_SIZE,
     SUCCESS,

@@ -1,0 +1,63 @@
+"""Compute APIs: how an engine's kernels reach a card. A driver tells of a card; an engine is built for an API of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from kvtop.domain.plan import Estimate
+
+_MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ComputeApi:
+    """One API, with what every program that uses it has in common.
+
+    `variables` are the environment variables that choose and order its devices. Each step is a tuple of names of which
+    the first that is set counts, and chooses among what the step before it left. `uuid_prefixes` are what an entry that
+    is no number begins with. `runtime_prior` is what one process takes on a card before it allocates anything; None
+    where nobody has measured it.
+    """
+
+    name: str
+    title: str
+    variables: tuple[tuple[str, ...], ...] = ()
+    uuid_prefixes: tuple[str, ...] = ()
+    runtime_prior: Estimate | None = None
+
+
+CUDA = ComputeApi(
+    "cuda",
+    "CUDA",
+    variables=(("CUDA_VISIBLE_DEVICES",),),
+    uuid_prefixes=("GPU-", "MIG-"),
+    # A context without any allocation: 107 MiB on an RTX 4060 Ti, 555 MiB on an RTX PRO 6000 (llama.cpp PR 23604).
+    runtime_prior=Estimate(300 * _MIB, 100 * _MIB, 600 * _MIB),
+)
+ROCM = ComputeApi(
+    "rocm",
+    "ROCm",
+    # The ROCr runtime chooses first, and HIP numbers what it left (ROCm documentation, "GPU isolation techniques").
+    variables=(("ROCR_VISIBLE_DEVICES",), ("HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES")),
+    uuid_prefixes=("GPU-",),
+    # About 0.4 GiB unexplained beside llama-server's own buffers, twice on an RX 7900 XTX (Quartermaster PR 24).
+    runtime_prior=Estimate(400 * _MIB, 150 * _MIB, 700 * _MIB),
+)
+VULKAN = ComputeApi("vulkan", "Vulkan", variables=(("GGML_VK_VISIBLE_DEVICES",),))
+SYCL = ComputeApi("sycl", "SYCL", variables=(("ZE_AFFINITY_MASK",),))
+METAL = ComputeApi("metal", "Metal")
+UNKNOWN_API = ComputeApi("unknown", "an unknown API")
+"""Of a device whose driver no backend of this kvtop describes."""
+
+COMPUTE_APIS: Mapping[str, ComputeApi] = {api.name: api for api in (CUDA, ROCM, METAL, VULKAN, SYCL)}
+"""By the word that `--gpu SIZE,backend=` takes."""
+
+
+def api_named(name: str) -> ComputeApi:
+    """The API of that name, or UNKNOWN_API."""
+    return COMPUTE_APIS.get(name, UNKNOWN_API)
+
+
+VISIBILITY_VARIABLES = tuple(
+    dict.fromkeys(name for api in COMPUTE_APIS.values() for step in api.variables for name in step)
+)
+"""Every environment variable that chooses devices, for whoever reads environments."""
