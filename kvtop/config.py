@@ -43,6 +43,12 @@ DEFAULT_TEXT = """\
 #rule = "metrics-disabled"
 #server = "127.0.0.1:8080"
 #reason = "this one is scraped through the proxy"
+
+# What `kvtop lint` asks, by code or name: only these rules (none named: all of them), and never those.
+# --select and --ignore take the place of these lists.
+#[lint]
+#select = []
+#ignore = ["metrics-disabled"]
 """
 
 
@@ -73,6 +79,14 @@ class SuppressConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class LintConfig:
+    """The `[lint]` table: rules by code or name; no `select` means all."""
+
+    select: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """What a person may set. Times in seconds; `ascii` is "auto", "always" or "never"."""
 
@@ -82,6 +96,7 @@ class Config:
     ascii: str = "auto"
     servers: tuple[ServerConfig, ...] = field(default=())
     suppress: tuple[SuppressConfig, ...] = field(default=())
+    lint: LintConfig = LintConfig()
     keys: Mapping[str, str] = field(default_factory=dict)
     """Id of a key of the dashboard -> other keys; the dashboard checks both."""
 
@@ -149,9 +164,13 @@ def _checked(table: Mapping[str, object], where: str) -> Config:
     return _in_range(config, where)
 
 
-def _table_of(key: str) -> type[ServerConfig | SuppressConfig | Config]:
+def _table_of(key: str) -> type[ServerConfig | SuppressConfig | LintConfig | Config]:
     """The table that a key belongs to."""
-    tables: dict[str, type[ServerConfig | SuppressConfig]] = {"servers": ServerConfig, "suppress": SuppressConfig}
+    tables: dict[str, type[ServerConfig | SuppressConfig | LintConfig]] = {
+        "servers": ServerConfig,
+        "suppress": SuppressConfig,
+        "lint": LintConfig,
+    }
     name, dot, _ = key.partition(".")
     return tables.get(name, Config) if dot else Config
 

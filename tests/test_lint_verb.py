@@ -229,3 +229,51 @@ def test_explain_lists_all_rules_and_tells_unknown_ones(capsys: pytest.CaptureFi
     assert len(capsys.readouterr().out.splitlines()) == 49
     assert main(["explain", "KVT999"]) == 2
     assert "KVT999" in capsys.readouterr().err
+
+
+def test_rules_are_chosen_by_code_or_name(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ("--gpu", "24GiB", "--", *COMMAND)
+    _, everything = lint_json(capsys, *command)
+    code, only = lint_json(capsys, "--select", "KVT009,mixed-cache-types-slow", *command)
+    assert (code, {it["slug"] for it in only["findings"]}) == (1, {"low-bit-keys", "mixed-cache-types-slow"})
+    assert only["not_evaluated"] == []
+    _, rest = lint_json(capsys, "--ignore", "low-bit-keys", "--ignore", "kvt048", *command)
+    gone = {it["code"] for it in everything["findings"]} - {it["code"] for it in rest["findings"]}
+    assert "KVT009" in gone <= {"KVT009", "KVT048"}
+    code, none = lint_json(capsys, "--select", "KVT009", "--ignore", "KVT009", *command)
+    assert (code, none["findings"], none["not_evaluated"]) == (3, [], [])
+
+
+def test_a_chosen_rule_that_could_not_be_asked_is_no_pass(capsys: pytest.CaptureFixture[str]) -> None:
+    code, document = lint_json(capsys, "--select", "mla-cache-types-differ", "--gpu", "24GiB", "--", *COMMAND)
+    assert code == 3
+    assert [it["slug"] for it in document["not_evaluated"]] == ["mla-cache-types-differ"]
+
+
+def test_the_configuration_chooses_rules_and_the_flags_win(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text('[lint]\nselect = ["low-bit-keys", "KVT011"]\nignore = ["low-bit-keys"]\n')
+    command = ("--config", str(config), "--gpu", "24GiB", "--", *COMMAND)
+    code, document = lint_json(capsys, *command)
+    assert not {it["slug"] for it in document["findings"]} & {"low-bit-keys", "mixed-cache-types-slow"}
+    _, document = lint_json(capsys, "--select", "mixed-cache-types-slow", *command)
+    assert {it["slug"] for it in document["findings"]} == {"mixed-cache-types-slow"}
+    for text, words in (('select = ["KVT999"]', "lint: no rule 'KVT999'"), ('ignored = ["x"]', "select, ignore")):
+        config.write_text(f"[lint]\n{text}\n")
+        code, _, err = lint(capsys, *command)
+        assert (code, words in err) == (2, True)
+
+
+def test_only_the_named_server_is_linted(capsys: pytest.CaptureFixture[str]) -> None:
+    _, everything = lint_json(capsys, "--demo", "mixed_host")
+    subjects = {it["subject"] for it in everything["findings"]}
+    assert len(subjects) > 1
+    for subject in subjects:
+        _, document = lint_json(capsys, "--demo", "mixed_host", "--server", subject)
+        assert {it["subject"] for it in document["findings"] + document["not_evaluated"]} == {subject}
+    code, out, err = lint(capsys, "--demo", "mixed_host", "--server", "127.0.0.1:1")
+    assert code == 1
+    assert "no server '127.0.0.1:1' is here (there are: " in err
+    assert out.startswith("0 errors")
+    code, _, err = lint(capsys, "--server", "x", "--", *COMMAND)
+    assert (code, err) == (2, "kvtop lint: --server is for running servers, not for a command\n")

@@ -4,7 +4,7 @@ from kvtop.domain.answers.checkup import Area, Checkup, Outcome, Probe, Surround
 from kvtop.domain.device import Device, DeviceState
 from kvtop.domain.model_file import Checkpoint, ModelFile
 from kvtop.domain.process import Process
-from kvtop.domain.sample import Failure, Sample
+from kvtop.domain.sample import PROCESSES, Failure, Sample
 from kvtop.domain.server import ServerReading, ServerState
 from kvtop.text import bytes_text
 
@@ -82,8 +82,9 @@ def _processes(sample: Sample, around: Surroundings, left: list[Failure]) -> lis
     mains = [by_pid[reading.pids[0]] for reading in sample.servers if reading.pids and reading.pids[0] in by_pid]
     probes = [_process(process, left) for process in mains]
     if not around.discovers:
-        probes.append(Probe(Area.PROCESSES, "discovery", Outcome.NOTE, "switched off in the configuration"))
-    elif not mains and not any(it.source == "processes" for it in left):
+        answer = "switched off in the configuration or by --no-discover"
+        probes.append(Probe(Area.PROCESSES, "discovery", Outcome.NOTE, answer))
+    elif not mains and PROCESSES not in sample.pending and not any(it.source == PROCESSES for it in left):
         answer = f"no server among this machine's processes (looked for {', '.join(around.engines)})"
         remedy = "start one, or name an endpoint with --url"
         probes.append(Probe(Area.PROCESSES, "discovery", Outcome.NOTE, answer, remedy))

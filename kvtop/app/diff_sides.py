@@ -11,6 +11,7 @@ from kvtop.analysis.diff.planned_server import planned_servers
 from kvtop.app.frames import config_of, first_samples, last_frame
 from kvtop.app.plan.loaded import open_command
 from kvtop.app.plan.request import Question, read_machine
+from kvtop.app.unanswered import unanswered
 from kvtop.domain.answers.comparison import HostState
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, Refusal
@@ -28,6 +29,8 @@ class Side:
 
     state: HostState
     plans: dict[str, Planned] = field(default_factory=dict)
+    silent: tuple[str, ...] = ()
+    """A sentence for each endpoint that was named and did not answer."""
 
 
 class RefusedError(Exception):
@@ -41,7 +44,9 @@ def side_of(word: str, args: argparse.Namespace) -> Side:
     """
     if word == "live":
         samples = first_samples(args, config_of(args))
-        return Side(host_state("live", last_frame(samples)), planned_servers(samples[-1]))
+        last = samples[-1]
+        silent = unanswered(args, last.servers, last.failures, last.pending)
+        return Side(host_state("live", last_frame(samples)), planned_servers(last), silent)
     path, time = Path(word), None
     if not path.exists() and "@" in word:
         head, _, time = word.rpartition("@")

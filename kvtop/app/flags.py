@@ -3,10 +3,15 @@
 import argparse
 import math
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from kvtop.analysis.lint.result import Suppression
 from kvtop.config import Config, ConfigError, environment, load_config
+
+if TYPE_CHECKING:
+    from kvtop.analysis.lint.rule_choice import RuleChoice
 
 
 def config_of(args: argparse.Namespace) -> Config:
@@ -16,7 +21,7 @@ def config_of(args: argparse.Namespace) -> Config:
         if not 0.5 <= args.interval < math.inf:  # float() takes nan and inf
             raise ConfigError(f"--interval: must be 0.5 or more, got {args.interval:g}")
         config = replace(config, interval_seconds=args.interval)
-    return config
+    return replace(config, discover=False) if args.no_discover else config
 
 
 def suppressions_of(config: Config) -> tuple[Suppression, ...]:
@@ -29,6 +34,17 @@ def suppressions_of(config: Config) -> tuple[Suppression, ...]:
     for name in unknown_rules(found):
         raise ConfigError(f"suppress.rule: no rule {name!r} (`kvtop explain` lists them)")
     return found
+
+
+def lint_choice(config: Config, select: Sequence[str], ignore: Sequence[str]) -> "RuleChoice":
+    """What `kvtop lint` asks: the words of the command line, else the `[lint]` table. Raises ConfigError."""
+    from kvtop.analysis.lint.rule_choice import rule_choice  # noqa: PLC0415  the rules: only to look for their names
+
+    try:
+        return rule_choice(select or config.lint.select, ignore or config.lint.ignore)
+    except KeyError as error:
+        flag = "--select" if select else "--ignore" if ignore else "lint"
+        raise ConfigError(f"{flag}: {error.args[0]}") from error
 
 
 def warn(message: str) -> None:

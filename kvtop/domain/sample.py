@@ -8,6 +8,9 @@ from kvtop.domain.model_file import ModelFile
 from kvtop.domain.process import Process
 from kvtop.domain.server import ServerReading
 
+PROCESSES = "processes"
+"""The probe of this machine's processes, as `Sample.pending` names it: until it answers, no server is not "none"."""
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:

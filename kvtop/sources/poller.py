@@ -9,7 +9,7 @@ from functools import partial
 
 from kvtop.domain.engine_report import MemoryReport
 from kvtop.domain.model_file import ModelFile
-from kvtop.domain.sample import Failure, Sample
+from kvtop.domain.sample import PROCESSES, Failure, Sample
 from kvtop.domain.server import ServerReading, ServerState
 from kvtop.io.daemon_thread import in_daemon_thread
 from kvtop.sources.devices import BACKENDS
@@ -91,7 +91,7 @@ class Poller:
         ends = time.monotonic() + self._options.deadline_seconds
         reading_devices = asyncio.create_task(self._devices.read(self._options.deadline_seconds))
         if self._options.discover:
-            late += await self._within(ends + patience_seconds, {"processes": self._look_at_processes})
+            late += await self._within(ends + patience_seconds, {PROCESSES: self._look_at_processes})
             if patience_seconds:
                 ends = time.monotonic() + self._options.deadline_seconds
         watched = self._servers.match(self._found)

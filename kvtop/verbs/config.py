@@ -22,11 +22,12 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(environment(), args.config)
     print(f"# file: {config_file(environment(), args.config)}")
     tables = asdict(config)
-    print(
-        "\n".join(_lines({key: value for key, value in tables.items() if key not in {"keys", "servers", "suppress"}}))
-    )
-    if config.keys:
-        print("\n".join(["", "[keys]", *_lines(tables["keys"])]))
+    inner = {"keys", "lint", "servers", "suppress"}
+    print("\n".join(_lines({key: value for key, value in tables.items() if key not in inner})))
+    for name in ("keys", "lint"):
+        lines = _lines({key: value for key, value in tables[name].items() if value})
+        if lines:
+            print("\n".join(["", f"[{name}]", *lines]))
     for name in ("servers", "suppress"):
         for entry in tables[name]:
             print("\n".join(["", f"[[{name}]]", *_lines(entry)]))

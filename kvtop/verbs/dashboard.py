@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 from kvtop.app.flags import config_of, warn
 from kvtop.config import Config, ConfigError, config_directory, config_file, environment
 from kvtop.domain.frame import Frame
+from kvtop.domain.sample import PROCESSES
 from kvtop.text import bytes_text, visible
 from kvtop.verbs import exit_codes
 from kvtop.views.export.snapshot.formats import render
@@ -194,7 +195,10 @@ def _nothing_to_watch(args: argparse.Namespace, config: Config) -> bool:
         warn(f"found {view.device.id}: {view.device.name}, {bytes_text(view.device.memory.total_bytes)}")
     for failure in frame.failures:
         warn(f"{failure.source}: {failure.message}")
-    warn("looked for model servers among the processes of this machine: none runs; add endpoints with --url")
+    if PROCESSES in frame.pending:
+        warn("the processes of this machine have not been looked at yet: a server may run and be missing")
+    else:
+        warn("looked for model servers among the processes of this machine: none runs; add endpoints with --url")
     warn(f"playing the demo in {READING_SECONDS:.0f} seconds")
     time.sleep(READING_SECONDS)
     return True

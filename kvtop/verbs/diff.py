@@ -7,6 +7,7 @@ import sys
 from kvtop.analysis.diff.compare import compare
 from kvtop.app.diff_sides import RefusedError, Side, planned_side, side_of
 from kvtop.app.plan.request import UsageError
+from kvtop.app.unanswered import warn_of
 from kvtop.config import ConfigError
 from kvtop.domain.model_file import ModelFileError
 from kvtop.domain.plan import NoExactRuleError
@@ -19,7 +20,10 @@ _EPILOG = """\
 A and B are snapshots (kvtop snapshot --json), recordings (their last moment, or FILE@TIME), or the word live.
 With --plan they are command lines, each in quotes.
 
-exit codes: 0 no difference beyond the tolerance; 1 they differ; 2 bad usage, or a file that cannot be read;
+The free memory of the host moves by itself: it is listed, and counts with --all.
+
+exit codes: 0 no difference beyond the tolerance; 1 they differ, or an endpoint that was named did not answer; 2 bad
+usage, or a file that cannot be read;
 3 the engine would refuse a command (--plan); 4 no exact rule for a model or option (--plan).
 
   kvtop diff before.json live
@@ -37,6 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gpu", action="append", default=[], metavar="SPEC", help="for --plan, as in kvtop plan")
     words = "numbers this close do not count: 1%% or 0.01 (default: 1%%)"
     parser.add_argument("--tolerance", default="1%", metavar="RATIO", help=words)
+    parser.add_argument(
+        "--all", action="store_true", help="count what moves by itself too: the free memory of the host"
+    )
     parser.add_argument("--json", action="store_true", help="as JSON, schema kvtop.diff/1")
     add_watching(parser)
 
@@ -54,7 +61,8 @@ def run(args: argparse.Namespace) -> int:
         return _failed(str(error), exit_codes.REFUSED)
     except (UsageError, SnapshotFileError, ModelFileError, ValueError, OSError) as error:
         return _failed(str(error), exit_codes.USAGE)
-    comparison = compare(before.state, after.state, tolerance, (before.plans, after.plans))
+    plans = (before.plans, after.plans)
+    comparison = compare(before.state, after.state, tolerance, plans, everything=args.all)
     if args.json:
         from kvtop.views.export.diff_json import diff_json  # noqa: PLC0415
 
@@ -64,7 +72,9 @@ def run(args: argparse.Namespace) -> int:
 
         sys.stdout.write(diff_text(comparison))
     sys.stdout.flush()
-    os._exit(exit_codes.FINDING if comparison.differs else exit_codes.OK)
+    silent = before.silent + after.silent
+    warn_of(silent)
+    os._exit(exit_codes.FINDING if comparison.differs or silent else exit_codes.OK)
 
 
 def _sides(args: argparse.Namespace) -> tuple[Side, Side]:

@@ -5,6 +5,7 @@ import os
 import sys
 
 from kvtop import __version__
+from kvtop.app.unanswered import unanswered, warn_of
 from kvtop.verbs import exit_codes
 from kvtop.verbs.watched import add_anonymize, add_watching
 
@@ -47,10 +48,12 @@ def run(args: argparse.Namespace) -> int:
         discovers=config.discover or not is_here,
     )
     found = checkup(sample, around, __version__)
-    code = (
-        exit_codes.FINDING if found.failed() else exit_codes.OK if found.server_count else exit_codes.NOTHING_TO_CHECK
-    )
+    silent = unanswered(args, sample.servers, sample.failures, sample.pending)
+    code = exit_codes.OK if found.server_count else exit_codes.NOTHING_TO_CHECK
+    if found.failed() or silent:
+        code = exit_codes.FINDING
     sys.stdout.write(checkup_json(found, code) if args.json else checkup_text(found))
     sys.stdout.flush()
+    warn_of(silent)
     # A driver call that never came back would hold the interpreter's exit; everything has been written.
     os._exit(code)

@@ -8,9 +8,11 @@ from dataclasses import replace
 
 from kvtop.analysis.lint.linting import lint
 from kvtop.analysis.lint.result import SEVERITIES, LintResult, Suppression
-from kvtop.app.flags import suppressions_of
+from kvtop.app.flags import lint_choice, suppressions_of
 from kvtop.app.plan.request import Question, UsageError
+from kvtop.app.unanswered import unanswered, warn_of
 from kvtop.config import environment, load_config
+from kvtop.domain.frame import ServerView
 from kvtop.domain.plan import NoExactRuleError
 from kvtop.planning.commands.command import parse_command, typed_words
 from kvtop.planning.commands.shell_line import unknown_variables
@@ -26,8 +28,9 @@ within three seconds, so that what moves is told. With one: as it
 would start here, or on the devices of --gpu. A model file that is missing only leaves
 the rules that need it unasked; nothing is started, and only local files are read.
 
-exit codes: 0 no finding at or above --fail-on; 1 there are some; 2 bad usage;
-3 nothing could be evaluated; 4 no rules for this engine. A rule that lacks an input is listed as not evaluated
+exit codes: 0 no finding at or above --fail-on; 1 there are some, or what was named
+with --url or --server is not there; 2 bad usage; 3 nothing could be evaluated;
+4 no rules for this engine. A rule that lacks an input is listed as not evaluated
 and never counts as passed. `kvtop explain RULE` tells what a rule is about.
 
   kvtop lint
@@ -55,6 +58,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a device for COMMAND, as in `kvtop plan`; repeatable",
     )
     parser.add_argument(
+        "--select",
+        action="append",
+        default=[],
+        metavar="CODE",
+        help="only these rules, by code or name; repeatable",
+    )
+    parser.add_argument(
+        "--ignore", action="append", default=[], metavar="CODE", help="do not ask these rules; repeatable"
+    )
+    parser.add_argument(
+        "--server", action="append", default=[], metavar="ID", help="only this running server (host:port); repeatable"
+    )
+    parser.add_argument(
         "--script", type=_script, metavar="FILE[:LINE]", help="where COMMAND stands, for the results of --sarif"
     )
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="a server's command line")
@@ -77,18 +93,26 @@ def run(args: argparse.Namespace) -> int:
     if not words and args.gpu:
         print("kvtop lint: --gpu is for a command: kvtop lint --gpu SPEC -- COMMAND", file=sys.stderr)
         return exit_codes.USAGE
+    if words and args.server:
+        return _failed("--server is for running servers, not for a command", exit_codes.USAGE)
+    choice = lint_choice(config, args.select, args.ignore)
+    silent: tuple[str, ...] = ()
     if not words:
-        result = _of_this_machine(args)
+        views, silent = _of_this_machine(args)
+        engines = tuple(view.reading.engine for view in views)
+        result = choice.of(_said_of(views), engines)
     else:
         try:
-            result = _of_command(words, args.gpu, suppressions)
+            engine, found = _of_command(words, args.gpu, suppressions)
         except NoExactRuleError as error:
             return _failed(f"no rules: {error}", exit_codes.NO_RULE)
         except (UsageError, ValueError, OSError) as error:
             return _failed(str(error), exit_codes.USAGE)
+        result = choice.of(found, (engine,))
     sys.stdout.write(_shown(args, result))
     sys.stdout.flush()
-    if result.at_least(args.fail_on):
+    warn_of(silent)
+    if silent or result.at_least(args.fail_on):
         return exit_codes.FINDING
     return exit_codes.OK if result.asked else exit_codes.NOTHING_TO_CHECK
 
@@ -100,7 +124,10 @@ def _failed(message: str, code: int) -> int:
     return code
 
 
-def _of_command(words: Sequence[str], gpus: Sequence[str], suppressions: Sequence[Suppression]) -> LintResult:
+def _of_command(
+    words: Sequence[str], gpus: Sequence[str], suppressions: Sequence[Suppression]
+) -> tuple[str, LintResult]:
+    """The engine of the command, and what the rules say of it."""
     from kvtop.app.plan.lint_target import read_subject  # noqa: PLC0415  model readers, only for a command
 
     typed = typed_words(words, os.environ)
@@ -110,20 +137,29 @@ def _of_command(words: Sequence[str], gpus: Sequence[str], suppressions: Sequenc
         filled = parse_command([word.replace(variable, ANY_NUMBER) for word in typed])
         if set(subject.complaints) - set(read_subject(replace(question, command=filled)).complaints):
             raise UsageError(f"{variable} has no value here: put the value into the command, or export it before")
-    return lint(subject, suppressions)
+    return subject.engine, lint(subject, suppressions)
 
 
-def _of_this_machine(args: argparse.Namespace) -> LintResult:
+def _of_this_machine(args: argparse.Namespace) -> tuple[Sequence[ServerView], tuple[str, ...]]:
+    """The servers that are meant, and a sentence for everything that was named and could not be read."""
     from kvtop.app.frames import config_of, one_frame, warn  # noqa: PLC0415  sources, only for live servers
 
     frame = one_frame(args, config_of(args), looks=2)
-    if not frame.servers:
+    silent = unanswered(args, [view.reading for view in frame.servers], frame.failures, frame.pending)
+    if not frame.servers and not silent:
         warn("no server found to lint; add endpoints with --url, or give a command: kvtop lint -- COMMAND")
+    there = [view.reading.id for view in frame.servers]
+    absent = [name for name in args.server if name not in there]
+    silent += tuple(f"no server {name!r} is here (there are: {', '.join(there) or 'none'})" for name in absent)
+    return [view for view in frame.servers if not args.server or view.reading.id in args.server], silent
+
+
+def _said_of(views: Sequence[ServerView]) -> LintResult:
     return LintResult(
-        findings=tuple(it for view in frame.servers for it in view.findings),
-        not_evaluated=tuple(it for view in frame.servers for it in view.not_evaluated),
-        suppressed=tuple(it for view in frame.servers for it in view.suppressed),
-        asked=sum(view.rules_asked for view in frame.servers),
+        findings=tuple(it for view in views for it in view.findings),
+        not_evaluated=tuple(it for view in views for it in view.not_evaluated),
+        suppressed=tuple(it for view in views for it in view.suppressed),
+        asked=sum(view.rules_asked for view in views),
     )
 
 

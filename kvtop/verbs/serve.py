@@ -55,6 +55,8 @@ def dashboard_command(args: argparse.Namespace) -> str:
     words = [sys.executable, "-m", "kvtop"]
     for url in args.url:
         words += ["--url", url]
+    if args.no_discover:
+        words.append("--no-discover")
     if args.demo is not None:
         words.append(f"--demo={args.demo}" if args.demo else "--demo")
     for flag, value in (("--interval", args.interval), ("--config", args.config), ("--theme", args.theme)):

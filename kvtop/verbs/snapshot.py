@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from kvtop.app.frames import config_of, one_frame, warn
+from kvtop.app.unanswered import unanswered, warn_of
 from kvtop.config import ConfigError
 from kvtop.io.atomic_write import write_whole
 from kvtop.verbs import exit_codes
@@ -23,10 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print one frame. Exit code 0: an empty host is an answer too; 1: the file could not be written."""
+    """Print one frame. Exit code 0: an empty host is an answer too; 1: not written, or a named endpoint is silent."""
     wanted = _format(args)
-    text = render(one_frame(args, config_of(args)), wanted)
-    code = 0
+    frame = one_frame(args, config_of(args))
+    text = render(frame, wanted)
+    silent = unanswered(args, [view.reading for view in frame.servers], frame.failures, frame.pending)
+    code = exit_codes.FINDING if silent else exit_codes.OK
     if args.output in {None, "-"}:
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -36,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
         except OSError as error:
             warn(f"{args.output}: cannot be written: {error.strerror or error}")
             code = exit_codes.FAILED
+    warn_of(silent)
     # A driver call that never came back would hold the interpreter's exit; everything has been written.
     os._exit(code)
 

@@ -4,11 +4,14 @@ import argparse
 
 
 def add_watching(parser: argparse.ArgumentParser) -> None:
-    """Add `--url`, `--demo`, `--interval` and `--config`."""
+    """Add `--url`, `--demo`, `--no-discover`, `--prometheus`, `--interval` and `--config`."""
     group = parser.add_argument_group("what to watch")
     group.add_argument("--url", action="append", default=[], metavar="URL", help="an endpoint besides; repeatable")
     group.add_argument(
         "--demo", nargs="?", const="", type=_scenario, metavar="NAME", help="an invented host instead of this one"
+    )
+    group.add_argument(
+        "--no-discover", action="store_true", help="only the endpoints that are named, not this machine's processes"
     )
     group.add_argument("--prometheus", metavar="URL", help="all servers of a cluster, from its metrics server")
     group.add_argument("--interval", type=float, metavar="SECONDS", help="between two refreshes, 0.5 or more")

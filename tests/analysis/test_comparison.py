@@ -13,6 +13,7 @@ from kvtop.domain.frame import Finding, Frame
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.sample import Sample
 from kvtop.sources.demo import SCENARIOS
+from kvtop.views.text.diff_text import diff_text
 
 
 def frame_of(sample: Sample) -> Frame:
@@ -145,3 +146,15 @@ def test_findings_that_came_and_went() -> None:
         ("K1", "message K1", None),
         ("K2", None, "message K2"),
     ]
+
+
+def test_free_memory_of_the_host_moves_by_itself() -> None:
+    """Every program of the machine moves it: it is listed, and counts where that is asked for."""
+    before = HostState("a", "h", (), (("gpu0", 100), ("host", 100)))
+    after = HostState("b", "h", (), (("gpu0", 100), ("host", 50)))
+    quiet, asked = compare(before, after, 0.01), compare(before, after, 0.01, everything=True)
+    (it,) = quiet.differences
+    assert (it.subject, it.counts, it.moves_by_itself, quiet.differs) == ("host", False, True, False)
+    assert asked.differs
+    assert compare(before, HostState("b", "h", (), (("gpu0", 50), ("host", 100))), 0.01).differs
+    assert "moves by itself (--all counts it)" in diff_text(quiet)

@@ -2,6 +2,7 @@
 
 import posixpath
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
 from kvtop.analysis.diff.causes import Planned, cause_of
 from kvtop.domain.answers.comparison import Comparison, Difference, HostState, ServerState, Topic
@@ -19,10 +20,22 @@ _SAME: tuple[_Same, ...] = (
 )
 
 
+HOST = "host"
+"""The device whose free memory moves by itself: every program of the machine takes from it and gives back."""
+
+
 def compare(
-    before: HostState, after: HostState, tolerance_ratio: float, plans: tuple[Plans, Plans] = ({}, {})
+    before: HostState,
+    after: HostState,
+    tolerance_ratio: float,
+    plans: tuple[Plans, Plans] = ({}, {}),
+    *,
+    everything: bool = False,
 ) -> Comparison:
-    """Everything that differs. Numbers within `tolerance_ratio` of each other are listed but do not count."""
+    """Everything that differs. Numbers within `tolerance_ratio` of each other are listed but do not count.
+
+    Nor does what moves by itself, the free memory of the host, unless `everything` is asked for.
+    """
     differences: list[Difference] = []
     for first, second in pairs(before.servers, after.servers):
         if first is not None and second is not None:
@@ -32,7 +45,9 @@ def compare(
             differences.append(Difference(Topic.SERVER, first.id, "server", _words(first), None))
         elif second is not None:
             differences.append(Difference(Topic.SERVER, second.id, "server", None, _words(second)))
-    differences += _headroom(before, after, tolerance_ratio)
+    for it in _headroom(before, after, tolerance_ratio):
+        moves = it.topic is Topic.HEADROOM and it.subject == HOST and it.counts and not everything
+        differences.append(replace(it, counts=False, moves_by_itself=True) if moves else it)
     return Comparison(before, after, tolerance_ratio, tuple(differences))
 
 

@@ -33,7 +33,7 @@ class Opened:
 def open_command(question: Question, machine: Machine) -> Opened | Refusal:
     """Read everything the command names. A refusal of the options themselves comes before any file is read.
 
-    Raises as `plan_reading.answer`.
+    Raises as `app.plan.answer`.
     """
     engine = question.command.engine
     rooms = machine.room_bytes()

@@ -85,6 +85,8 @@ class Difference:
     ratio: float | None = None
     counts: bool = True
     cause: str = ""
+    moves_by_itself: bool = False
+    """It is no change of a server's: free memory of the host. Then `counts` is False."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ def diff_json(comparison: Comparison) -> str:
                 "unit": it.unit,
                 "ratio": it.ratio,
                 "counts": it.counts,
+                "moves_by_itself": it.moves_by_itself,
                 "cause": it.cause,
             }
             for it in comparison.differences

@@ -50,3 +50,12 @@ def label_text(text: str | None) -> str:
     if text is None:
         return ""
     return visible(text).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def visible_values(value: object) -> object:
+    """Texts from outside, made harmless to print: `cat` shows a snapshot in a terminal too."""
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, dict):
+        return {visible(str(key)): visible_values(item) for key, item in value.items()}
+    return [visible_values(item) for item in value] if isinstance(value, list) else value

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from kvtop.domain.device import DeviceState
 from kvtop.domain.frame import DeviceView, Finding, Frame, ServerView
 from kvtop.domain.headroom import NO_VERDICT
+from kvtop.domain.sample import PROCESSES
 from kvtop.domain.server import ServerState
 from kvtop.text import bytes_text, ratio_text, tokens_text
 
@@ -19,7 +20,9 @@ MEMORY_STEP = 0.05
 def plain_lines(before: Frame | None, now: Frame) -> Iterator[str]:
     """The sentences that are new since `before`; all of them when that is None."""
     if before is None:
-        yield f"Host {now.host}: {_count(len(now.devices), 'device')}, {_count(len(now.servers), 'server')}."
+        is_known = bool(now.servers) or PROCESSES not in now.pending
+        servers = _count(len(now.servers), "server") if is_known else "servers not looked for yet"
+        yield f"Host {now.host}: {_count(len(now.devices), 'device')}, {servers}."
     yield from _devices(before, now)
     yield from _servers(before, now)
     yield from _failures(before, now)

@@ -37,6 +37,8 @@ def html_document(frame: Frame) -> str:
         _devices(frame),
         *(_server(view) for view in frame.servers),
     ]
+    if frame.pending:
+        parts.append(f"<p>Not looked at yet: {words(', '.join(frame.pending))}.</p>")
     if frame.failures:
         rows = [(it.source, it.message, it.remedy) for it in frame.failures]
         parts.append("<h2>What could not be read</h2>" + _table(("where", "what", "what to do"), rows, "failures"))

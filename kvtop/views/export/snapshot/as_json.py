@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from kvtop.domain.figure import Figure
 from kvtop.domain.frame import DeviceView, Finding, Frame, ServerView, Split
 from kvtop.domain.server import Slot
-from kvtop.text import visible
 from kvtop.views.export.snapshot.engine_json import EngineJson, engine_parts
 from kvtop.views.export.snapshot.outlook_json import OutlookJson, outlook
+from kvtop.views.export.untrusted import visible_values
 
 if sys.version_info >= (3, 12):
     from typing import TypedDict
@@ -175,6 +175,8 @@ class SnapshotJson(TypedDict):
     devices: list[DeviceJson]
     servers: list[ServerJson]
     failures: list[FailureJson]
+    pending: list[str]
+    """What had not answered in time: an empty list of servers is no proof while "processes" is among them."""
 
 
 def snapshot(frame: Frame) -> SnapshotJson:
@@ -187,21 +189,13 @@ def snapshot(frame: Frame) -> SnapshotJson:
         devices=[_device(view) for view in frame.devices],
         servers=[_server(view) for view in frame.servers],
         failures=[FailureJson(source=it.source, message=it.message, remedy=it.remedy) for it in frame.failures],
+        pending=list(frame.pending),
     )
 
 
 def snapshot_text(frame: Frame) -> str:
     """The Frame as indented JSON with a final newline."""
-    return json.dumps(_visible(snapshot(frame)), indent=2, ensure_ascii=False) + "\n"
-
-
-def _visible(value: object) -> object:
-    """Texts from outside, made harmless to print: `cat` shows a snapshot in a terminal too."""
-    if isinstance(value, str):
-        return visible(value)
-    if isinstance(value, dict):
-        return {visible(str(key)): _visible(item) for key, item in value.items()}
-    return [_visible(item) for item in value] if isinstance(value, list) else value
+    return json.dumps(visible_values(snapshot(frame)), indent=2, ensure_ascii=False) + "\n"
 
 
 def _device(view: DeviceView) -> DeviceJson:

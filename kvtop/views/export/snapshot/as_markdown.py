@@ -28,7 +28,9 @@ def markdown_document(frame: Frame) -> str:
     lines += _devices(frame.devices)
     for view in frame.servers:
         lines += _server(view)
-    if not frame.servers:
+    if frame.pending:
+        lines += [f"Not looked at yet: {', '.join(map(words, frame.pending))}.", ""]
+    elif not frame.servers:
         lines += ["No servers were found.", ""]
     if frame.failures:
         lines += ["## What could not be read", ""]
