@@ -1,7 +1,9 @@
 """Scenes for the dashboard's tests, and the golden files. KVTOP_ACCEPT=1 rewrites them."""
 
+import asyncio
 import importlib.util
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +12,13 @@ import pytest
 from kvtop.domain.frame import Frame
 
 HERE = Path(__file__).parent
+
+
+@pytest.fixture(autouse=True)
+async def eager_tasks() -> None:
+    """Tasks begin at once, as they do in the dashboard from Python 3.12 on; `run_test` leaves the loop as it is."""
+    if sys.version_info >= (3, 12):
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
 
 
 @pytest.fixture(scope="session")
