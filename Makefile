@@ -23,21 +23,21 @@ check: $(VENV)/ready  ## what the machine can say without running a test
 	$(BIN)/mypy
 
 test-engines: $(VENV)/ready  ## real engines, built or installed once under ~/.cache/kvtop
-	$(BIN)/python tests/engines/install.py
+	$(BIN)/python -m tests.engines.install
 	$(BIN)/pytest -q -m engines
 
 bench: $(VENV)/ready  ## measures the budgets of docs/performance.md
-	$(BIN)/python tests/bench/budgets.py
-	$(BIN)/python tests/bench/bench_plans.py
+	$(BIN)/python -m tests.bench.budgets
+	$(BIN)/python -m tests.bench.bench_plans
 
 oracle: $(VENV)/ready  ## how plans compare with the engines' own allocators (docs/accuracy.md)
-	@$(BIN)/python tests/oracle/table.py
-	@$(BIN)/python tests/oracle/vllm_table.py
-	@$(BIN)/python tests/oracle/mlx_table.py
+	@$(BIN)/python -m tests.oracle.table
+	@$(BIN)/python -m tests.oracle.vllm_table
+	@$(BIN)/python -m tests.oracle.mlx_table
 
 accept: $(VENV)/ready  ## rewrites the golden screens after a wanted change
 	KVTOP_ACCEPT=1 $(BIN)/pytest -q tests/views
-	$(BIN)/python tests/views/tui/pictures.py
+	$(BIN)/python -m tests.views.tui.pictures
 
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

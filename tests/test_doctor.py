@@ -16,8 +16,7 @@ import pytest
 from kvtop.domain.device import Device, DeviceMemory
 from kvtop.sources.devices.makers import accelerator_makers, unseen_makers
 from kvtop.sources.devices.nvml import NVML
-
-from .sources.network_lab import NetworkLab, network_lab
+from tests.sources.network_lab import NetworkLab, network_lab
 
 ROOT = Path(__file__).resolve().parents[1]
 SERVER = """

@@ -6,11 +6,11 @@ import stat
 from pathlib import Path
 
 import pytest
-from tiny_gguf import write_tiny_gguf
 
 from kvtop.app.plan.own_evidence import evidence_path
 from kvtop.cli import main
 from kvtop.planning.llamacpp.perplexity import Comparison, chunks_done, rotation_of
+from tests.models.tiny_gguf import write_tiny_gguf
 
 FIXTURES = Path(__file__).parent / "fixtures" / "llama_perplexity"
 

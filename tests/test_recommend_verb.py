@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_gguf import write_tiny_gguf
 
 from kvtop.cli import main
+from tests.models.tiny_gguf import write_tiny_gguf
 
 
 @pytest.fixture

@@ -1,25 +1,20 @@
 """The table of docs/lint-review.md: what kvtop says of every command line of the corpus, and what a person expected.
 
-    python tests/analysis/lint_review.py
+    python -m tests.analysis.lint_review
 
 rewrites it; `test_lint_corpus.py` fails when the page is not current.
 """
 
-import sys
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
-sys.path.insert(0, str(HERE.parent / "models"))
+from kvtop.analysis.lint.linting import lint
+from kvtop.analysis.lint.result import LintResult
+from kvtop.analysis.lint.rule import Example
+from tests.models.rule_models import subject_of
 
-import rule_models  # noqa: E402  its folder is on the path only now
-
-from kvtop.analysis.lint.linting import lint  # noqa: E402
-from kvtop.analysis.lint.result import LintResult  # noqa: E402
-from kvtop.analysis.lint.rule import Example  # noqa: E402
-
+ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "lint-review.md"
 BEGIN, END = "<!-- lint_review.py -->\n", "<!-- end of lint_review.py -->\n"
 EVERYWHERE = "metrics-disabled"
@@ -63,7 +58,7 @@ def _metrics(command: str) -> frozenset[str]:
 
 def linted(case: Case) -> LintResult:
     """What kvtop says of it."""
-    return lint(rule_models.subject_of(case.example))
+    return lint(subject_of(case.example))
 
 
 def table() -> str:

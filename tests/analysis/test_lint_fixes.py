@@ -1,30 +1,13 @@
 """Every fix of the corpus that is an option to type is typed: the finding is gone, and no worse one has come."""
 
-import importlib.util
 import re
-import sys
 from dataclasses import replace
-from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import pytest
 
 from kvtop.domain.frame import Finding
+from tests.analysis import lint_review
 
-
-def _review() -> ModuleType:
-    path = Path(__file__).with_name("lint_review.py")
-    spec = importlib.util.spec_from_file_location("lint_review", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["lint_review"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-REVIEW = _review()
 _FIRST = re.compile(
     r"(?P<words>--?[a-z][\w-]*(?: (?!-)[\w./:+-]+)?(?: --?[a-z][\w-]*(?: (?!-)[\w./:+-]+)?)*)(?=$|[,;:(]| )"
 )
@@ -67,26 +50,28 @@ def _fixed(command: str, finding: Finding) -> str | None:
     return f"{command} {fix}"
 
 
-CASES = [case for case in REVIEW.cases() if "sh -c" not in case.example.command]
+CASES = [case for case in lint_review.cases() if "sh -c" not in case.example.command]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: str(case.id))
-def test_a_fix_takes_its_finding_away_and_brings_no_worse_one(case: Any) -> None:  # noqa: ANN401  the module is loaded by path
+def test_a_fix_takes_its_finding_away_and_brings_no_worse_one(case: lint_review.Case) -> None:
     example = case.example
-    before = {it.slug: it for it in REVIEW.linted(case).findings}
+    before = {it.slug: it for it in lint_review.linted(case).findings}
     for slug, finding in before.items():
         fixed = None if slug in _WORDS_ARE_WRONG else _fixed(example.command, finding)
         if fixed is None:
             continue
         assert fixed != example.command, finding.fix
         changed = replace(case, example=replace(example, command=fixed))
-        after = {it.slug: it for it in REVIEW.linted(changed).findings}
+        after = {it.slug: it for it in lint_review.linted(changed).findings}
         assert slug not in after or (slug, after[slug].severity) in _STAYS, (finding.fix, after[slug].message)
         worse = [it.slug for it in after.values() if it.slug not in before and it.severity != "info"]
         assert all((slug, other) in _FOLLOWS for other in worse), (finding.fix, worse)
 
 
 def test_most_fixes_are_options() -> None:
-    fixes = [(case, it) for case in CASES for it in REVIEW.linted(case).findings if it.slug not in _WORDS_ARE_WRONG]
+    fixes = [
+        (case, it) for case in CASES for it in lint_review.linted(case).findings if it.slug not in _WORDS_ARE_WRONG
+    ]
     typed = [it for case, it in fixes if _fixed(case.example.command, it) is not None]
     assert len(typed) > len(fixes) * 0.8

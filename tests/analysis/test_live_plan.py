@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import pytest
-from tiny_models import tiny_checkpoint
 
 from kvtop.analysis.analyse import History, analyse
 from kvtop.analysis.attribution.calibration import Calibrations
@@ -24,6 +23,7 @@ from kvtop.domain.process import Process
 from kvtop.domain.sample import Sample
 from kvtop.domain.server import ServerReading, ServerState
 from kvtop.sources.devices.nvml import NVML
+from tests.models.tiny_models import tiny_checkpoint
 
 GIB = 2**30
 

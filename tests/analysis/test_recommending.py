@@ -4,7 +4,6 @@ import shlex
 from dataclasses import replace
 
 import pytest
-from tiny_models import tiny_checkpoint
 
 from kvtop.analysis.recommending import Asked, recommend
 from kvtop.domain.answers.cache_speed import Speed
@@ -24,6 +23,7 @@ from kvtop.planning.vllm.options.parse import parse_serve_options
 from kvtop.planning.what_if import Ground
 from kvtop.sources.demo.gguf_models import gemma3_27b, llama31_8b
 from kvtop.views.text.recommendation_text import recommendations_json, recommendations_text
+from tests.models.tiny_models import tiny_checkpoint
 
 GIB = 2**30
 LLAMA, GEMMA = prepare(llama31_8b("/m.gguf")), prepare(gemma3_27b("/g.gguf"))

@@ -4,7 +4,6 @@ from dataclasses import replace
 from random import Random
 
 import pytest
-from tiny_models import CONFIG, tiny_checkpoint
 
 from kvtop.analysis.analyse import History, analyse
 from kvtop.analysis.diff.planned_server import planned_servers
@@ -16,6 +15,7 @@ from kvtop.planning.llamacpp.model.prepared import prepare
 from kvtop.planning.registry import plan_launch
 from kvtop.planning.vllm.on_host import on_host
 from kvtop.sources.demo import SCENARIOS, scenario
+from tests.models.tiny_models import CONFIG, tiny_checkpoint
 
 VALUES: tuple[object, ...] = (
     *(None, "x", "", -1, 0, 1, 2**31, 2**63, 2**70, 10**12, 1.5, float("nan"), float("inf"), [], {}, [1, "a"], True),

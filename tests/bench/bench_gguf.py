@@ -1,4 +1,4 @@
-"""Compares reading a GGUF header with the `gguf` package: `python tests/bench/bench_gguf.py [FILE]`.
+"""Compares reading a GGUF header with the `gguf` package: `python -m tests.bench.bench_gguf [FILE]`.
 
 Without a file it makes one with 262144 tokens, their scores and types, and 340 tensors (about what Gemma 3 has).
 CPU milliseconds of this process, the best of the runs. Exits with 1 when a budget is missed: 20 ms, a tenth of theirs.

@@ -1,4 +1,4 @@
-"""CPU time of llama.cpp plans with their compute buffers: `python tests/bench/bench_plans.py`, part of `make bench`.
+"""CPU time of llama.cpp plans with their compute buffers: `python -m tests.bench.bench_plans`, part of `make bench`.
 
 One case from a parsed header (best of 20), and a grid of 9 x 9 cache types x 12 contexts on a model (best of 3),
 for models of the recorded answers. CPU milliseconds of this process. Exits with 1 when a budget is missed.
@@ -8,16 +8,13 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 from kvtop.domain.plan import PlanDevice
 from kvtop.planning.cache_types import CACHE_TYPES
 from kvtop.planning.llamacpp.model.prepared import prepare
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "oracle"))
-from cases import load_oracle
+from tests.oracle.cases import load_oracle
 
 MODELS = ("llama-3.1-8b", "qwen3-30b-a3b", "gemma-3-27b", "qwen3.5-9b")
 CONTEXTS = (2048, 4096, 8192, 12288, 16384, 24576, 32768, 49152, 65536, 98304, 114688, 131072)

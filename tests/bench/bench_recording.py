@@ -1,4 +1,4 @@
-"""How large recordings are, and how fast a day of one opens and seeks. `python tests/bench/bench_recording.py`."""
+"""How large recordings are, and how fast a day of one opens and seeks. `python -m tests.bench.bench_recording`."""
 
 import random
 import statistics

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from dashboard import KVTOP, Dashboard
+from tests.bench.dashboard import KVTOP, Dashboard
 
 BIN = Path(sys.executable).parent
 RUNS = 9
@@ -67,10 +67,10 @@ def _dashboards(row: Callable[[str, str, str], None]) -> None:
         board.quit()
     row("dashboard, first paint: CPU", f"{statistics.median(paints):.2f} s", "0.6 s")
     row("dashboard, first figures: CPU", f"{statistics.median(figures):.2f} s", "1 s")
-    player = str(Path(__file__).resolve().parents[1] / "views" / "tui" / "tui_player.py")
+    player = [sys.executable, "-m", "tests.views.tui.tui_player"]
     for name, command, cpu, limit in (
         ("one device and one server", [KVTOP, "--demo"], "2 %", "5 kB/s"),
-        ("one device and three servers", [sys.executable, player, "three"], "2 %", "5 kB/s"),
+        ("one device and three servers", [*player, "three"], "2 %", "5 kB/s"),
         ("nothing changes", [KVTOP, "--demo", "nothing"], "2 %", "0 B/s"),
         ("8 devices and 32 servers", [KVTOP, "--demo", "busy_32"], "10 %", "20 kB/s"),
     ):
@@ -82,7 +82,7 @@ def _dashboards(row: Callable[[str, str, str], None]) -> None:
         row(f"dashboard, {name}: to the terminal", f"{bytes_per_second:.0f} B/s", limit)
         row(f"dashboard, {name}: RSS", f"{before:.0f} MiB, then {board.resident_mib():.0f} MiB", "70 MiB")
         row(f"dashboard, {name}: leaves after q", f"{board.quit():.2f} s", "1 s")
-    board = Dashboard([sys.executable, player, "hanging"], 100, 30)
+    board = Dashboard([*player, "hanging"], 100, 30)
     board.wait_for("KV reserved")
     time.sleep(2)
     answers = []

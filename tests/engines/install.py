@@ -11,9 +11,9 @@ import sys
 import tarfile
 from pathlib import Path
 
-import shown  # type: ignore[import-not-found]  # a script beside this one, as these
-from install_mlx import install_mlx  # type: ignore[import-not-found]
-from install_vllm import install_vllm  # type: ignore[import-not-found]
+from tests.engines import shown
+from tests.engines.install_mlx import install_mlx
+from tests.engines.install_vllm import install_vllm
 
 CACHE = Path(os.environ.get("KVTOP_ENGINES", Path.home() / ".cache" / "kvtop"))
 BUILD = "b11434"
@@ -113,8 +113,8 @@ def main() -> int:
     try:
         install_model()
         build_llamacpp()
-        install_mlx(CACHE, shown)
-        install_vllm(CACHE, shown)
+        install_mlx(CACHE)
+        install_vllm(CACHE)
     except KeyboardInterrupt:
         raise SystemExit("interrupted; run this again to go on: what is there is kept") from None
     shown.say(f"engines are ready under {CACHE}")

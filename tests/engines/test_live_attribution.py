@@ -13,8 +13,7 @@ from kvtop.domain.frame import Frame, ServerView
 from kvtop.domain.headroom import Filling
 from kvtop.domain.sample import Sample
 from kvtop.sources.poller import Poller, PollerOptions, take_sample
-
-from .conftest import LlamaServer
+from tests.engines.conftest import LlamaServer
 
 pytestmark = pytest.mark.engines
 

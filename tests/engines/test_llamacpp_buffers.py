@@ -9,8 +9,7 @@ from kvtop.domain.plan import MemoryPlan
 from kvtop.planning.llamacpp.options.parse import parse_llama_server
 from kvtop.planning.registry import plan_launch
 from kvtop.sources.model_files.gguf import read_gguf
-
-from .conftest import MODEL, LlamaServer
+from tests.engines.conftest import MODEL, LlamaServer
 
 CONFIGURATIONS = (
     "",

@@ -6,7 +6,6 @@ The server is stopped as soon as it has logged its buffers: the models have no v
 import random
 import re
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,12 +21,8 @@ from kvtop.planning.llamacpp.model.prepared import prepare
 from kvtop.planning.llamacpp.options.parse import parse_llama_server
 from kvtop.planning.registry import plan_launch
 from kvtop.sources.model_files.gguf import read_gguf
-
-from .conftest import SERVER
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "oracle"))
-
-import cases as oracle_cases
+from tests.engines.conftest import SERVER
+from tests.oracle import cases as oracle_cases
 
 MIXES_A_SEED = 60
 _TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1")

@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from .conftest import CACHE
-from .install_mlx import home_of, mlx_model_of
+from tests.engines.conftest import CACHE
+from tests.engines.install_mlx import home_of, mlx_model_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = home_of(CACHE) / "bin" / "python"

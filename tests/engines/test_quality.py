@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import MODEL, SERVER
+from tests.engines.conftest import MODEL, SERVER
 
 
 @pytest.mark.engines

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from . import shown
+from tests.engines import shown
 
 
 def test_a_command_that_says_nothing_is_told_of(

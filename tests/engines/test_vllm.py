@@ -24,9 +24,8 @@ from kvtop.domain.sample import Sample
 from kvtop.domain.server import ServerReading, ServerState
 from kvtop.sources.engines import unidentified, vllm
 from kvtop.sources.poller import PollerOptions, take_sample
-
-from .conftest import CACHE
-from .install_vllm import models_of, program_of
+from tests.engines.conftest import CACHE
+from tests.engines.install_vllm import models_of, program_of
 
 START_SECONDS = 900
 ANSWER_SECONDS = 120

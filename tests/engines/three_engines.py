@@ -1,6 +1,6 @@
 """One host with a real llama-server, vLLM and mlx_lm.server, beside the stand-in driver: docs/three-engines.
 
-    python tests/engines/three_engines.py
+    python -m tests.engines.three_engines
 
 Needs what `tests/engines/install.py` installs, and a machine where no other server runs (`unshare -pf --mount-proc`
 before the command hides the others). Starts the three on loopback, sends requests, records half a minute with
@@ -161,7 +161,7 @@ def _page(frame: dict[str, Any], logs: dict[str, Path]) -> str:
             "",
             "A real llama-server b11434 (Gemma 3 270M), a real vLLM 0.32.0 (CPU build) and a real mlx_lm.server 0.32.2",
             "(CPU, started with `kvtop wrap`) on one machine, beside a stand-in for the NVIDIA driver. Made by",
-            "`python tests/engines/three_engines.py`; `kvtop replay docs/three-engines.kvtop` plays what it recorded.",
+            "`python -m tests.engines.three_engines`; `kvtop replay docs/three-engines.kvtop` plays what it recorded.",
             "",
             "![the three](three-engines.svg)",
             "",

@@ -3,17 +3,12 @@
 import gzip
 import json
 import shlex
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from math import prod
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "oracle"))
-
-import cases as oracle_cases
 
 from kvtop.analysis.lint.command_target import Known, make_subject
 from kvtop.analysis.lint.rule import Example
@@ -28,6 +23,7 @@ from kvtop.planning.llamacpp.options.refused_types import with_meant_types
 from kvtop.planning.llamacpp.options.typed_context import typed_context
 from kvtop.planning.mlx.options import parse_server_options
 from kvtop.planning.vllm.options.parse import parse_serve_options
+from tests.oracle import cases as oracle_cases
 
 _FIXTURES = Path(__file__).parents[1] / "fixtures" / "oracle"
 

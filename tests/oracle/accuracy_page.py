@@ -1,6 +1,6 @@
 """Write the tables of docs/accuracy.md anew, each between its own markers.
 
-    python tests/oracle/accuracy_page.py
+    python -m tests.oracle.accuracy_page
 
 `tests/test_accuracy_page.py` fails when the page is not what this prints.
 """
@@ -9,8 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).parent
-PAGE = HERE.parents[1] / "docs" / "accuracy.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "accuracy.md"
 TABLES = ("table.py", "vllm_table.py", "mlx_table.py")
 
 
@@ -22,7 +22,8 @@ def renewed(page: str) -> str:
         _, ended, after = rest.partition(end)
         if not found or not ended:
             raise ValueError(f"{PAGE.name} lacks the markers of {name}")
-        printed = subprocess.run([sys.executable, str(HERE / name)], capture_output=True, text=True, check=False).stdout
+        script = [sys.executable, "-m", f"tests.oracle.{name.removesuffix('.py')}"]
+        printed = subprocess.run(script, cwd=ROOT, capture_output=True, text=True, check=False).stdout
         page = f"{before}{begin}\n{printed.strip()}\n\n{end}{after}"
     return page
 

@@ -4,6 +4,7 @@ import gzip
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,7 @@ class Oracle:
     cases: tuple[Case, ...]
 
 
+@cache
 def load_oracle(path: Path = FIXTURE) -> Oracle:
     """Read the recorded answers."""
     with gzip.open(path, "rt", encoding="utf-8") as file:
@@ -149,6 +151,7 @@ class PlacementCase:
     expected: dict[str, tuple[int, int]]
 
 
+@cache
 def load_architectures(path: Path = ARCHITECTURES) -> tuple[dict[str, GgufHeader], tuple[ArchitectureCase, ...]]:
     """Read the recorded answers for tiny models of nearly every architecture."""
     with gzip.open(path, "rt", encoding="utf-8") as file:
@@ -168,6 +171,7 @@ def load_architectures(path: Path = ARCHITECTURES) -> tuple[dict[str, GgufHeader
     return headers, cases
 
 
+@cache
 def load_placements(path: Path = PLACEMENTS) -> tuple[PlacementCase, ...]:
     """Read the recorded answers for the tiny models on simulated accelerators."""
     with gzip.open(path, "rt", encoding="utf-8") as file:

@@ -1,6 +1,6 @@
 """Print how kvtop's MLX plans compare with mlx-lm's own caches, as a Markdown table.
 
-    python tests/oracle/mlx_table.py
+    python -m tests.oracle.mlx_table
 
 One row a model: cases, how many have exactly the bytes, and how many of mlx-lm's errors kvtop words alike. Exits with 1
 when any differs.

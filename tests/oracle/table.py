@@ -1,6 +1,6 @@
 """Print how kvtop's plans compare with the engine's own allocation, as a Markdown table.
 
-    python tests/oracle/table.py
+    python -m tests.oracle.table
 
 One row a model: cases, how many have exact weights and exact caches on every device, and how far the estimate of
 compute buffers is off (median and 95th percentile of the absolute error over devices, and how often the truth lies in
@@ -12,11 +12,10 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cases import FIXTURE, MORE_MODELS, Case, load_architectures, load_oracle, load_placements
-
 from kvtop.domain.plan import MemoryPlan, Refusal
 from kvtop.planning.llamacpp.model.prepared import PreparedModel, prepare
 from kvtop.planning.llamacpp.planner import plan
+from tests.oracle.cases import FIXTURE, MORE_MODELS, Case, load_architectures, load_oracle, load_placements
 
 
 @dataclass(slots=True)

@@ -1,6 +1,6 @@
 """Print how kvtop's vLLM plans compare with vLLM's own planner, as a Markdown table.
 
-    python tests/oracle/vllm_table.py
+    python -m tests.oracle.vllm_table
 
 One row a family of cache layouts: cases, and how many have exactly the blocks, tokens, concurrency, and bytes per
 token on a rank; a case that vLLM refuses counts as exact where kvtop refuses it too. Exits with 1 when any is not.

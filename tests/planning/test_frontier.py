@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import pytest
-from tiny_models import tiny_checkpoint
 
 from kvtop.domain.answers.plan_answer import Fit
 from kvtop.domain.answers.what_if import WhatIf
@@ -16,6 +15,7 @@ from kvtop.planning.registry import PlannableModel, plan_launch
 from kvtop.planning.vllm.options.parse import parse_serve_options
 from kvtop.planning.what_if import Ground, compare
 from kvtop.sources.demo.gguf_models import llama31_8b
+from tests.models.tiny_models import tiny_checkpoint
 
 GIB = 2**30
 

@@ -1,4 +1,4 @@
-"""Write the tables of docs/scenarios.md anew, each between its own markers: `python tests/scenarios/scenarios_page.py`.
+"""Write the tables of docs/scenarios.md anew, each between its own markers: `python -m tests.scenarios.scenarios_page`.
 
 `tests/test_scenarios_page.py` fails when the page is not what this prints. Contexts are rounded down to 4k and totals
 to 0.1 GiB, so that the page says no more than the estimates do.

@@ -13,8 +13,7 @@ import pytest
 from kvtop.domain.process import Listener
 from kvtop.sources.processes.listeners import listeners_of, listening, listening_as
 from kvtop.sources.processes.network_namespace import addresses_of, is_routable, shares_network
-
-from .network_lab import NetworkLab, network_lab
+from tests.sources.network_lab import NetworkLab, network_lab
 
 HEADER = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 ROWS = (  # recorded: 127.0.0.1:8080 and 0.0.0.0:8081 listen, the third is a connection

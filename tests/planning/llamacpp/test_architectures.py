@@ -1,7 +1,5 @@
 """Every architecture with a rule, against the engine's own accounting of a tiny model."""
 
-from types import ModuleType
-
 import pytest
 
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, Refusal
@@ -25,13 +23,14 @@ from kvtop.planning.llamacpp.rules.architectures import (
     UNTIED,
     WINDOWS,
 )
+from tests.oracle import cases as oracle_cases
 
 
-def test_tiny_models_of_all_architectures_are_exact(oracle_cases: ModuleType) -> None:
+def test_tiny_models_of_all_architectures_are_exact() -> None:
     headers, cases = oracle_cases.load_architectures()
     prepared = {name: prepare(header) for name, header in headers.items()}
     assert len({model.hparams.arch for model in prepared.values()}) > 120
-    wrong = []
+    wrong: list[object] = []
     for case in cases:
         answer = plan(prepared[case.model], case.settings, ())
         if case.error is not None:
@@ -49,11 +48,11 @@ def test_tiny_models_of_all_architectures_are_exact(oracle_cases: ModuleType) ->
     assert not wrong, f"{len(wrong)} of {len(cases)} cases differ, first: {wrong[:3]}"
 
 
-def test_all_architectures_are_exact_wherever_their_layers_are(oracle_cases: ModuleType) -> None:
+def test_all_architectures_are_exact_wherever_their_layers_are() -> None:
     headers, _ = oracle_cases.load_architectures()
     cases = oracle_cases.load_placements()
     prepared = {name: prepare(header) for name, header in headers.items()}
-    wrong = []
+    wrong: list[object] = []
     for case in cases:
         answer = plan(prepared[case.model], case.settings, case.devices)
         assert isinstance(answer, MemoryPlan), (case.model, answer)
@@ -88,7 +87,7 @@ def test_every_special_rule_is_for_a_supported_architecture() -> None:
 
 
 @pytest.mark.parametrize("arch", ["qwen4exp", "t5", "clip", "a-model-of-next-year"])
-def test_an_architecture_without_a_rule_is_refused_by_name(oracle_cases: ModuleType, arch: str) -> None:
+def test_an_architecture_without_a_rule_is_refused_by_name(arch: str) -> None:
     header = oracle_cases.header_of("x", {"general.architecture": ["str", arch]}, [])
     with pytest.raises(NoExactRuleError, match=f"no memory rule for llama.cpp architecture '{arch}'"):
         prepare(header)

@@ -1,7 +1,6 @@
 """LoRA adapters, control vectors and projectors. The bytes of the first two tests are what b11434 logged on a CPU."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +11,7 @@ from kvtop.planning.llamacpp.model.prepared import PreparedModel, prepare
 from kvtop.planning.llamacpp.options.parse import parse_llama_server, settings_of
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
+from tests.oracle.cases import Oracle
 
 CARDS = (PlanDevice("gpu0", 80 * 2**30), PlanDevice("gpu1", 80 * 2**30))
 RANK = 8
@@ -19,7 +19,7 @@ LORA = {"general.architecture": "gemma3", "general.type": "adapter", "adapter.ty
 
 
 @pytest.fixture(scope="module")
-def gemma(oracle: SimpleNamespace) -> PreparedModel:
+def gemma(oracle: Oracle) -> PreparedModel:
     return prepare(oracle.headers["gemma-3-270m"])
 
 

@@ -2,7 +2,6 @@
 
 import statistics
 from dataclasses import replace
-from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -10,11 +9,13 @@ from kvtop.domain.plan import MemoryPlan
 from kvtop.planning.llamacpp.model.prepared import prepare
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
+from tests.oracle import cases as oracle_cases
+from tests.oracle.cases import Oracle
 
 MIB = 2**20
 
 
-def _errors_and_hits(oracle: SimpleNamespace) -> tuple[list[float], float]:
+def _errors_and_hits(oracle: Oracle) -> tuple[list[float], float]:
     prepared = {name: prepare(header) for name, header in oracle.headers.items()}
     errors = []
     hits = 0
@@ -33,23 +34,23 @@ def _errors_and_hits(oracle: SimpleNamespace) -> tuple[list[float], float]:
     return errors, hits / len(errors)
 
 
-def test_most_buffers_come_out_to_the_byte(oracle: SimpleNamespace) -> None:
+def test_most_buffers_come_out_to_the_byte(oracle: Oracle) -> None:
     errors, in_range = _errors_and_hits(oracle)
     assert statistics.median(errors) == 0
     assert sorted(errors)[int(len(errors) * 0.95)] < 0.01
     assert in_range >= 0.98
 
 
-def test_other_models_and_architectures_too(more_models: SimpleNamespace) -> None:
+def test_other_models_and_architectures_too(more_models: Oracle) -> None:
     errors, in_range = _errors_and_hits(more_models)
     assert statistics.median(errors) == 0
     assert sum(error < 0.0001 for error in errors) / len(errors) > 0.95
     assert in_range >= 0.98
 
 
-def _plan(oracle: SimpleNamespace, cases: ModuleType, flags: str, model: str = "llama-3.1-8b") -> MemoryPlan:
-    settings = cases.settings_of(flags.split())
-    answer = plan(oracle.headers[model], settings, cases.devices_of("gpu-sim"))
+def _plan(oracle: Oracle, flags: str, model: str = "llama-3.1-8b") -> MemoryPlan:
+    settings = oracle_cases.settings_of(flags.split())
+    answer = plan(oracle.headers[model], settings, oracle_cases.devices_of("gpu-sim"))
     assert isinstance(answer, MemoryPlan)
     return answer
 
@@ -60,46 +61,44 @@ def _device(answer: MemoryPlan) -> int:
     return device.compute.value_bytes
 
 
-def test_the_mask_grows_with_the_context(oracle: SimpleNamespace, oracle_cases: ModuleType) -> None:
-    short = _device(_plan(oracle, oracle_cases, "-c 16384 -np 1"))
-    long = _device(_plan(oracle, oracle_cases, "-c 32768 -np 1"))
+def test_the_mask_grows_with_the_context(oracle: Oracle) -> None:
+    short = _device(_plan(oracle, "-c 16384 -np 1"))
+    long = _device(_plan(oracle, "-c 32768 -np 1"))
     # Two bytes a cell for each of 512 rows.
     assert long - short == 16384 * 512 * 2
 
 
-def test_scores_need_memory_without_fused_attention(oracle: SimpleNamespace, oracle_cases: ModuleType) -> None:
-    unfused = _device(_plan(oracle, oracle_cases, "-c 32768 -np 1 -fa off"))
+def test_scores_need_memory_without_fused_attention(oracle: Oracle) -> None:
+    unfused = _device(_plan(oracle, "-c 32768 -np 1 -fa off"))
     scores = 32 * 32768 * 512 * 4
     assert scores < unfused < scores + 200 * MIB
 
 
-def test_experts_on_the_host_are_staged(oracle: SimpleNamespace, oracle_cases: ModuleType) -> None:
-    resident = _device(_plan(oracle, oracle_cases, "-c 32768 -np 1", "qwen3-30b-a3b"))
-    staged = _device(_plan(oracle, oracle_cases, "-c 32768 -np 1 --cpu-moe", "qwen3-30b-a3b"))
+def test_experts_on_the_host_are_staged(oracle: Oracle) -> None:
+    resident = _device(_plan(oracle, "-c 32768 -np 1", "qwen3-30b-a3b"))
+    staged = _device(_plan(oracle, "-c 32768 -np 1 --cpu-moe", "qwen3-30b-a3b"))
     assert staged > resident + 100 * MIB
 
 
-def test_small_batches_are_not_offloaded(oracle: SimpleNamespace, oracle_cases: ModuleType) -> None:
+def test_small_batches_are_not_offloaded(oracle: Oracle) -> None:
     """Below 32 rows, the host computes what its weights are for."""
-    offloaded = _device(_plan(oracle, oracle_cases, "-c 4096 -np 1 -ngl 0 -ub 32"))
-    kept = _device(_plan(oracle, oracle_cases, "-c 4096 -np 1 -ngl 0 -ub 31"))
+    offloaded = _device(_plan(oracle, "-c 4096 -np 1 -ngl 0 -ub 32"))
+    kept = _device(_plan(oracle, "-c 4096 -np 1 -ngl 0 -ub 31"))
     assert kept < offloaded / 10
 
 
-def test_weights_in_the_layout_of_the_cpu_stay_there(oracle: SimpleNamespace, oracle_cases: ModuleType) -> None:
+def test_weights_in_the_layout_of_the_cpu_stay_there(oracle: Oracle) -> None:
     """With `--no-host`, repacked matrices are not staged."""
     settings = replace(oracle_cases.settings_of(["-c", "4096", "-np", "1", "-ngl", "10"]), no_host=True)
-    pinned = _device(_plan(oracle, oracle_cases, "-c 4096 -np 1 -ngl 10"))
+    pinned = _device(_plan(oracle, "-c 4096 -np 1 -ngl 10"))
     answer = plan(oracle.headers["llama-3.1-8b"], settings, oracle_cases.devices_of("gpu-sim"))
     assert isinstance(answer, MemoryPlan)
     assert _device(answer) < pinned
 
 
-def test_without_fused_attention_over_a_host_cache_the_range_holds_projection_and_server(
-    oracle: SimpleNamespace, oracle_cases: ModuleType
-) -> None:
+def test_without_fused_attention_over_a_host_cache_the_range_holds_projection_and_server(oracle: Oracle) -> None:
     """qwen3-8b, 8192 cells: the engine projects 637540352 bytes on the card and 54540320 in host memory."""
-    answer = _plan(oracle, oracle_cases, "-c 8192 -np 1 -nkvo -fa off", "qwen3-8b")
+    answer = _plan(oracle, "-c 8192 -np 1 -nkvo -fa off", "qwen3-8b")
     card, host = answer.device("gpu0"), answer.device("host")
     assert card is not None
     assert host is not None
@@ -110,7 +109,7 @@ def test_without_fused_attention_over_a_host_cache_the_range_holds_projection_an
 
 
 @pytest.mark.parametrize("arch", ["minimax-m3", "rwkv6", "plamo2"])
-def test_unmeasured_architectures_have_wide_ranges(oracle_cases: ModuleType, arch: str) -> None:
+def test_unmeasured_architectures_have_wide_ranges(arch: str) -> None:
     headers, _ = oracle_cases.load_architectures()
     header = next(header for header in headers.values() if header.architecture == arch)
     answer = plan(header, LlamaSettings(ctx_tokens=4096, parallel=1, fit=False), oracle_cases.devices_of("cpu"))
@@ -137,9 +136,7 @@ def test_unmeasured_architectures_have_wide_ranges(oracle_cases: ModuleType, arc
         ("minicpm3-dense", LlamaSettings(ctx_tokens=8192, ubatch_tokens=2048, parallel=1), 53.07),
     ],
 )
-def test_what_the_server_logged_is_reserved(
-    oracle_cases: ModuleType, model: str, settings: LlamaSettings, logged_mib: float
-) -> None:
+def test_what_the_server_logged_is_reserved(model: str, settings: LlamaSettings, logged_mib: float) -> None:
     headers, _ = oracle_cases.load_architectures()
     answer = plan(headers[model], replace(settings, fit=False), ())
     assert isinstance(answer, MemoryPlan)
@@ -156,9 +153,7 @@ def test_what_the_server_logged_is_reserved(
         (LlamaSettings(ctx_tokens=8192, ubatch_tokens=2048, parallel=1), 49.07),
     ],
 )
-def test_deepseek_from_before_absorbed_matrices(
-    oracle_cases: ModuleType, settings: LlamaSettings, logged_mib: float
-) -> None:
+def test_deepseek_from_before_absorbed_matrices(settings: LlamaSettings, logged_mib: float) -> None:
     headers, _ = oracle_cases.load_architectures()
     header = headers["deepseek2-moe"]
     attention = "deepseek2.attention."
@@ -188,9 +183,7 @@ def test_deepseek_from_before_absorbed_matrices(
         (LlamaSettings(ctx_tokens=16384, parallel=3, type_k="q8_0", type_v="q8_0"), 34.53),
     ],
 )
-def test_chosen_blocks_of_minimax_m3_are_of_the_right_order(
-    oracle_cases: ModuleType, settings: LlamaSettings, logged_mib: float
-) -> None:
+def test_chosen_blocks_of_minimax_m3_are_of_the_right_order(settings: LlamaSettings, logged_mib: float) -> None:
     headers, _ = oracle_cases.load_architectures()
     answer = plan(headers["minimax-m3-moe"], replace(settings, fit=False), ())
     assert isinstance(answer, MemoryPlan)

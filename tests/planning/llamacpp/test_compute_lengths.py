@@ -1,7 +1,5 @@
 """Sizes that follow from two walks are the sizes a walk gives."""
 
-from types import SimpleNamespace
-
 import pytest
 
 from kvtop.domain.plan import MemoryPlan, PlanDevice
@@ -12,6 +10,7 @@ from kvtop.planning.llamacpp.graph.schedule import schedule
 from kvtop.planning.llamacpp.model.prepared import prepare
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
+from tests.oracle.cases import Oracle
 
 CARD = (PlanDevice("gpu0", 80 * 2**30),)
 CONTEXTS = (131072, 2048, 512, 4096, 8192, 300, 12345, 24576, 98304)
@@ -20,9 +19,7 @@ PAIRS = (("f16", "f16"), ("f32", "q8_0"), ("q4_1", "iq4_nl"))
 
 @pytest.mark.parametrize("name", ["llama-3.1-8b", "gemma-3-27b", "qwen3.5-9b", "deepseek-v2-lite", "gpt-oss-20b"])
 @pytest.mark.parametrize("swa_full", [False, True])
-def test_a_length_planned_after_others_is_the_length_planned_alone(
-    oracle: SimpleNamespace, name: str, swa_full: bool
-) -> None:
+def test_a_length_planned_after_others_is_the_length_planned_alone(oracle: Oracle, name: str, swa_full: bool) -> None:
     header = oracle.headers[name]
     shared = prepare(header)
     compared = 0

@@ -1,7 +1,6 @@
 """How options become the effective context."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -11,15 +10,16 @@ from kvtop.planning.llamacpp.context import ResolvedContext, request_of, resolve
 from kvtop.planning.llamacpp.model.hparams import HParams
 from kvtop.planning.llamacpp.model.loading import load_hparams
 from kvtop.planning.llamacpp.options.settings import DraftSettings, LlamaSettings
+from tests.oracle.cases import Oracle
 
 
 @pytest.fixture(scope="module")
-def llama(oracle: SimpleNamespace) -> HParams:
+def llama(oracle: Oracle) -> HParams:
     return load_hparams(oracle.headers["llama-3.1-8b"])
 
 
 @pytest.fixture(scope="module")
-def gemma(oracle: SimpleNamespace) -> HParams:
+def gemma(oracle: Oracle) -> HParams:
     return load_hparams(oracle.headers["gemma-3-27b"])
 
 
@@ -92,7 +92,7 @@ def test_embeddings_take_one_micro_batch_and_output_all_of_it(llama: HParams) ->
     assert (context.n_batch, context.n_outputs_max) == (512, 512)
 
 
-def test_drafts_need_more_outputs_and_rollback_rows(oracle: SimpleNamespace, llama: HParams) -> None:
+def test_drafts_need_more_outputs_and_rollback_rows(oracle: Oracle, llama: HParams) -> None:
     drafting = LlamaSettings(parallel=2, draft=DraftSettings("draft.gguf"), speculative_types=("draft-simple",))
     drafted = _resolve(llama, drafting)
     assert (drafted.n_outputs_max, drafted.n_rs_seq) == (8, 0)

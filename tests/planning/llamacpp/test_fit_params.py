@@ -1,7 +1,5 @@
 """What llama-fit-params is asked, and what its lines mean."""
 
-from types import SimpleNamespace
-
 import pytest
 
 from kvtop.domain.plan import MemoryPlan, PlanDevice
@@ -9,6 +7,7 @@ from kvtop.planning.llamacpp.fit.fit_params import ToolRow, comparable, compare,
 from kvtop.planning.llamacpp.options.parse import parse_llama_server, settings_of
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
+from tests.oracle.cases import Oracle
 
 
 def test_only_what_both_know_is_passed_on() -> None:
@@ -38,7 +37,7 @@ def test_rows_of_a_real_answer() -> None:
     )
 
 
-def test_a_recorded_answer_of_the_tool_is_met(oracle: SimpleNamespace) -> None:
+def test_a_recorded_answer_of_the_tool_is_met(oracle: Oracle) -> None:
     # llama-fit-params b11434 -m gemma-3-270m-q4_k_m.gguf -c 32768 -ctk q8_0 --no-repack -fitp on, without a device.
     rows = parse_tool_output("Host 235 84 551 \n")
     settings = settings_of(parse_llama_server(["-c", "32768", "-ctk", "q8_0", "-np", "4", "-kvu"], {}))
@@ -53,7 +52,7 @@ def test_a_recorded_answer_of_the_tool_is_met(oracle: SimpleNamespace) -> None:
     assert not compare(planned, parse_tool_output("Host 234 84 551"))[0].agrees
 
 
-def test_another_number_of_devices_is_no_comparison(oracle: SimpleNamespace) -> None:
+def test_another_number_of_devices_is_no_comparison(oracle: Oracle) -> None:
     planned = plan(oracle.headers["gemma-3-270m"], LlamaSettings(), (PlanDevice("gpu0", 1 << 34),))
     assert isinstance(planned, MemoryPlan)
     with pytest.raises(ValueError, match="0 devices, the plan has 1"):

@@ -3,7 +3,6 @@
 import gzip
 import json
 from collections import defaultdict
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,13 +11,15 @@ from kvtop.domain.plan import MemoryPlan, PlanDevice, Refusal
 from kvtop.planning.llamacpp.model.prepared import prepare
 from kvtop.planning.llamacpp.options.parse import parse_llama_server, settings_of
 from kvtop.planning.llamacpp.planner import plan
+from tests.oracle import cases as oracle_cases
+from tests.oracle.cases import Oracle
 
 Row = tuple[str, int, list[str], Any]
 Answers = list[tuple[Row, MemoryPlan | Refusal]]
 
 
 @pytest.fixture(scope="module")
-def answers(oracle: SimpleNamespace, more_models: SimpleNamespace, oracle_cases: SimpleNamespace) -> Answers:
+def answers(oracle: Oracle, more_models: Oracle) -> Answers:
     """Every recorded row with our own answer."""
     prepared = {name: prepare(header) for name, header in (oracle.headers | more_models.headers).items()}
     with gzip.open(oracle_cases.FIXTURE.with_name("llamacpp_flag_mixes.json.gz"), "rt", encoding="utf-8") as file:

@@ -1,7 +1,6 @@
 """The largest context is one that fits, and the next step is one that does not."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 
@@ -11,6 +10,7 @@ from kvtop.planning.llamacpp.fit.largest_context import STEP_TOKENS, largest_con
 from kvtop.planning.llamacpp.model.prepared import PreparedModel, prepare
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
+from tests.oracle.cases import Oracle
 
 GIB = 1024**3
 
@@ -25,7 +25,7 @@ def _fits(model: PreparedModel, settings: LlamaSettings, device: PlanDevice) -> 
 
 @pytest.mark.parametrize("name", ["llama-3.1-8b", "gemma-3-27b", "deepseek-v2-lite"])
 @pytest.mark.parametrize("settings", [LlamaSettings(), LlamaSettings(parallel=3, type_k="q8_0", type_v="q8_0")])
-def test_it_fits_and_one_step_more_does_not(name: str, settings: LlamaSettings, oracle: SimpleNamespace) -> None:
+def test_it_fits_and_one_step_more_does_not(name: str, settings: LlamaSettings, oracle: Oracle) -> None:
     model = prepare(oracle.headers[name])
     smallest = plan(model, replace(settings, ctx_tokens=STEP_TOKENS), (PlanDevice("gpu0", None),))
     assert isinstance(smallest, MemoryPlan)
@@ -43,13 +43,13 @@ def test_it_fits_and_one_step_more_does_not(name: str, settings: LlamaSettings, 
     assert not _fits(model, replace(settings, ctx_tokens=found.tokens + step), device)
 
 
-def test_the_trained_context_of_every_sequence_is_the_most(oracle: SimpleNamespace) -> None:
+def test_the_trained_context_of_every_sequence_is_the_most(oracle: Oracle) -> None:
     model = prepare(oracle.headers["llama-3.1-8b"])
     for settings, sequences in ((LlamaSettings(), 1), (LlamaSettings(parallel=2), 2)):
         found = largest_context(model, settings, (), {"host": None})
         assert (found.tokens, found.is_trained_limit) == (131072 * sequences, True)
 
 
-def test_nothing_fits_into_nothing(oracle: SimpleNamespace) -> None:
+def test_nothing_fits_into_nothing(oracle: Oracle) -> None:
     found = largest_context(prepare(oracle.headers["llama-3.1-8b"]), LlamaSettings(), (), {"host": GIB})
     assert (found.tokens, found.is_trained_limit) == (0, False)

@@ -1,6 +1,5 @@
 """From metadata to hyperparameters: windows, recurrent layers, defaults and complaints."""
 
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -10,6 +9,7 @@ from kvtop.domain.plan import NoExactRuleError
 from kvtop.planning.llamacpp.model.hparams import HParams
 from kvtop.planning.llamacpp.model.loading import load_hparams
 from kvtop.planning.llamacpp.model.metadata import vocabulary_tokens
+from tests.oracle import cases as oracle_cases
 
 BASE: dict[str, Any] = {
     "context_length": 8192,
@@ -21,7 +21,7 @@ BASE: dict[str, Any] = {
 }
 
 
-def _loaded(oracle_cases: ModuleType, arch: str, **changes: object) -> HParams:
+def _loaded(arch: str, **changes: object) -> HParams:
     values = BASE | {key.replace("__", "."): value for key, value in changes.items()}
     metadata = {f"{arch}.{key}": ["v", value] for key, value in values.items() if value is not None}
     metadata |= {"general.architecture": ["v", arch], "tokenizer.ggml.model": ["v", "no_vocab"]}
@@ -29,12 +29,12 @@ def _loaded(oracle_cases: ModuleType, arch: str, **changes: object) -> HParams:
     return load_hparams(header)
 
 
-def test_heads_default_to_the_embedding_divided(oracle_cases: ModuleType) -> None:
-    plain = _loaded(oracle_cases, "llama")
+def test_heads_default_to_the_embedding_divided() -> None:
+    plain = _loaded("llama")
     assert plain.n_head_kv == (8,) * 6
     assert plain.n_embd_k_gqa(0) == 512
     assert not any(plain.is_swa)
-    grouped = _loaded(oracle_cases, "llama", attention__head_count_kv=2, attention__key_length=128)
+    grouped = _loaded("llama", attention__head_count_kv=2, attention__key_length=128)
     assert (grouped.n_embd_k_gqa(0), grouped.n_embd_v_gqa(0)) == (256, 128)
 
 
@@ -64,61 +64,60 @@ def test_heads_default_to_the_embedding_divided(oracle_cases: ModuleType) -> Non
         ),
     ],
 )
-def test_which_layers_slide(oracle_cases: ModuleType, arch: str, changes: dict[str, Any], expected: str) -> None:
-    hparams = _loaded(oracle_cases, arch, **changes)
+def test_which_layers_slide(arch: str, changes: dict[str, Any], expected: str) -> None:
+    hparams = _loaded(arch, **changes)
     assert "".join("S" if slides else "F" for slides in hparams.is_swa) == expected
 
 
-def test_windows_that_a_file_does_not_decide(oracle_cases: ModuleType) -> None:
-    assert _loaded(oracle_cases, "gemma2").n_swa == 4096
-    assert _loaded(oracle_cases, "llama4", attention__sliding_window=100).n_swa == 8192
-    assert _loaded(oracle_cases, "smallthinker", attention__sliding_window=100).n_swa == 4096
+def test_windows_that_a_file_does_not_decide() -> None:
+    assert _loaded("gemma2").n_swa == 4096
+    assert _loaded("llama4", attention__sliding_window=100).n_swa == 8192
+    assert _loaded("smallthinker", attention__sliding_window=100).n_swa == 4096
 
 
-def test_a_window_that_must_be_listed_is_not_guessed(oracle_cases: ModuleType) -> None:
+def test_a_window_that_must_be_listed_is_not_guessed() -> None:
     with pytest.raises(NoExactRuleError, match="sliding_window_pattern"):
-        _loaded(oracle_cases, "mimo2", attention__sliding_window=128)
+        _loaded("mimo2", attention__sliding_window=128)
     with pytest.raises(NoExactRuleError, match=r"cohere2\.attention\.sliding_window"):
-        _loaded(oracle_cases, "cohere2")
+        _loaded("cohere2")
 
 
-def test_prediction_blocks_never_slide(oracle_cases: ModuleType) -> None:
-    hparams = _loaded(oracle_cases, "exaone-moe", attention__sliding_window=128, nextn_predict_layers=1)
+def test_prediction_blocks_never_slide() -> None:
+    hparams = _loaded("exaone-moe", attention__sliding_window=128, nextn_predict_layers=1)
     assert (hparams.n_layer, hparams.n_layer_all) == (5, 6)
     assert hparams.is_swa[-1] is False
 
 
-def test_recurrent_layers(oracle_cases: ModuleType) -> None:
-    interval = _loaded(oracle_cases, "qwen35", ssm__conv_kernel=4, ssm__inner_size=64, ssm__state_size=16)
+def test_recurrent_layers() -> None:
+    interval = _loaded("qwen35", ssm__conv_kernel=4, ssm__inner_size=64, ssm__state_size=16)
     assert interval.is_recurrent == (True, True, True, False, True, True)
     assert (interval.n_embd_r, interval.n_embd_s) == (3 * 64, 16 * 64)
-    listed = _loaded(oracle_cases, "qwen35", attention__recurrent_layers=(0, 1, 0, 0, 0, 0))
+    listed = _loaded("qwen35", attention__recurrent_layers=(0, 1, 0, 0, 0, 0))
     assert listed.is_recurrent.index(True) == 1
     nemotron = _loaded(
-        oracle_cases,
         "nemotron_h",
         attention__head_count_kv=(0, 0, 8, 0, 0, 8),
         feed_forward_length=(0, 1024, 0, 0, 1024, 0),
     )
     assert nemotron.is_recurrent == (True, False, False, True, False, False)
-    assert all(_loaded(oracle_cases, "falcon-h1").is_recurrent)
+    assert all(_loaded("falcon-h1").is_recurrent)
 
 
-def test_latent_heads_count_only_where_the_engine_reads_them(oracle_cases: ModuleType) -> None:
+def test_latent_heads_count_only_where_the_engine_reads_them() -> None:
     keys = {"attention__key_length_mla": 192, "attention__value_length_mla": 128}
-    assert _loaded(oracle_cases, "deepseek2", **keys).is_mla
-    assert not _loaded(oracle_cases, "deepseek", **keys).is_mla
-    assert not _loaded(oracle_cases, "deepseek2").is_mla
+    assert _loaded("deepseek2", **keys).is_mla
+    assert not _loaded("deepseek", **keys).is_mla
+    assert not _loaded("deepseek2").is_mla
 
 
-def test_a_looped_model_caches_every_pass(oracle_cases: ModuleType) -> None:
-    hparams = _loaded(oracle_cases, "nanbeige", num_loops=2)
+def test_a_looped_model_caches_every_pass() -> None:
+    hparams = _loaded("nanbeige", num_loops=2)
     assert (hparams.n_layer_all, hparams.n_weight_layers) == (12, 6)
 
 
-def test_shared_caches(oracle_cases: ModuleType) -> None:
+def test_shared_caches() -> None:
     pattern = {"attention__sliding_window": 512, "attention__sliding_window_pattern": (1, 1, 0, 1, 1, 0)}
-    hparams = _loaded(oracle_cases, "gemma4", attention__shared_kv_layers=2, **pattern)
+    hparams = _loaded("gemma4", attention__shared_kv_layers=2, **pattern)
     assert [hparams.has_kv(layer) for layer in range(6)] == [True] * 4 + [False] * 2
 
 
@@ -134,9 +133,9 @@ def test_shared_caches(oracle_cases: ModuleType) -> None:
         ({"context_length": None}, r"key not found in model: llama\.context_length"),
     ],
 )
-def test_metadata_that_the_engine_would_not_take(oracle_cases: ModuleType, changes: dict[str, Any], words: str) -> None:
+def test_metadata_that_the_engine_would_not_take(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(NoExactRuleError, match=words):
-        _loaded(oracle_cases, "llama", **changes)
+        _loaded("llama", **changes)
 
 
 def test_a_file_without_an_architecture_is_refused() -> None:
@@ -156,6 +155,6 @@ def test_the_vocabulary_is_counted_even_when_it_was_not_read() -> None:
         vocabulary_tokens(_bare())
 
 
-def test_an_array_that_was_stepped_over_is_not_guessed(oracle_cases: ModuleType) -> None:
+def test_an_array_that_was_stepped_over_is_not_guessed() -> None:
     with pytest.raises(NoExactRuleError, match="9000 values, which were not read"):
-        _loaded(oracle_cases, "llama", attention__head_count_kv=SkippedArray("u32", 9000))
+        _loaded("llama", attention__head_count_kv=SkippedArray("u32", 9000))

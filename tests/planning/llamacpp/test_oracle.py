@@ -1,7 +1,6 @@
 """kvtop against the engine: every recorded case, to the byte, on every device."""
 
 import time
-from types import SimpleNamespace
 
 from kvtop.domain.plan import MemoryPlan, Refusal
 from kvtop.planning.cache_types import CACHE_TYPES
@@ -9,22 +8,23 @@ from kvtop.planning.llamacpp.context import request_of, resolve_context
 from kvtop.planning.llamacpp.model.prepared import PreparedModel, prepare
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
+from tests.oracle.cases import Oracle
 
 
-def _prepared(oracle: SimpleNamespace) -> dict[str, PreparedModel]:
+def _prepared(oracle: Oracle) -> dict[str, PreparedModel]:
     return {name: prepare(header) for name, header in oracle.headers.items()}
 
 
-def test_weights_and_caches_are_exact_on_every_device(oracle: SimpleNamespace) -> None:
+def test_weights_and_caches_are_exact_on_every_device(oracle: Oracle) -> None:
     assert _exact_parts(oracle) > 700
 
 
-def test_more_models_are_exact_too(more_models: SimpleNamespace) -> None:
+def test_more_models_are_exact_too(more_models: Oracle) -> None:
     assert len(more_models.headers) == 40
     assert _exact_parts(more_models) > 3600
 
 
-def _exact_parts(oracle: SimpleNamespace) -> int:
+def _exact_parts(oracle: Oracle) -> int:
     prepared = _prepared(oracle)
     wrong = []
     checked = 0
@@ -48,7 +48,7 @@ def _exact_parts(oracle: SimpleNamespace) -> int:
     return checked
 
 
-def test_refusals_are_in_the_words_of_the_engine(oracle: SimpleNamespace) -> None:
+def test_refusals_are_in_the_words_of_the_engine(oracle: Oracle) -> None:
     prepared = _prepared(oracle)
     refused = [case for case in oracle.cases if "error" in case.expected]
     assert refused
@@ -57,7 +57,7 @@ def test_refusals_are_in_the_words_of_the_engine(oracle: SimpleNamespace) -> Non
         assert answer == Refusal("llama.cpp", case.expected["error"][0]), case.id
 
 
-def test_caches_split_by_kind(oracle: SimpleNamespace) -> None:
+def test_caches_split_by_kind(oracle: Oracle) -> None:
     names = {"attention": "full", "swa": "sliding_window", "recurrent": "recurrent"}
     prepared = _prepared(oracle)
     for case in oracle.cases:
@@ -76,7 +76,7 @@ def test_caches_split_by_kind(oracle: SimpleNamespace) -> None:
             assert parts["full"].cells == split["attn_cells"], case.id
 
 
-def test_context_resolves_as_the_engine_says(oracle: SimpleNamespace) -> None:
+def test_context_resolves_as_the_engine_says(oracle: Oracle) -> None:
     prepared = _prepared(oracle)
     for case in oracle.cases:
         if "error" in case.expected:
@@ -94,7 +94,7 @@ def test_context_resolves_as_the_engine_says(oracle: SimpleNamespace) -> None:
             assert getattr(context, key) == resolved[key], (case.id, key)
 
 
-def test_a_grid_of_types_and_lengths_is_fast(oracle: SimpleNamespace) -> None:
+def test_a_grid_of_types_and_lengths_is_fast(oracle: Oracle) -> None:
     prepared = prepare(oracle.headers["gemma-3-27b"])
     devices = oracle.cases[0].devices
     started = time.process_time()

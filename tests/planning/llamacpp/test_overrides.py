@@ -1,7 +1,5 @@
 """`--override-kv` as llama-server b11434 takes it: every value here was held against the program."""
 
-from types import SimpleNamespace
-
 import pytest
 
 from kvtop.domain.plan import MemoryPlan, Refusal
@@ -9,11 +7,12 @@ from kvtop.planning.llamacpp.model.prepared import prepare
 from kvtop.planning.llamacpp.options.overrides import overridden_header, overrides_of
 from kvtop.planning.llamacpp.options.parse import parse_llama_server, settings_of
 from kvtop.planning.registry import plan_launch
+from tests.oracle.cases import Oracle
 
 WINDOW = "gemma3.attention.sliding_window"
 
 
-def _plan(oracle: SimpleNamespace, *words: str, ready: bool) -> MemoryPlan:
+def _plan(oracle: Oracle, *words: str, ready: bool) -> MemoryPlan:
     header = oracle.headers["gemma-3-270m"]
     launch = parse_llama_server(["-m", "x.gguf", "-fit", "off", *words], {}, [])
     answer = plan_launch(launch, prepare(header) if ready else header, ())
@@ -22,7 +21,7 @@ def _plan(oracle: SimpleNamespace, *words: str, ready: bool) -> MemoryPlan:
 
 
 @pytest.mark.parametrize("ready", [False, True])
-def test_overrides_change_the_plan(oracle: SimpleNamespace, ready: bool) -> None:
+def test_overrides_change_the_plan(oracle: Oracle, ready: bool) -> None:
     shorter = _plan(oracle, "--override-kv", "gemma3.context_length=int:8192", ready=ready)
     assert shorter.context is not None
     assert shorter.context.n_ctx == 8192
@@ -33,7 +32,7 @@ def test_overrides_change_the_plan(oracle: SimpleNamespace, ready: bool) -> None
     assert {part.kind: part.cells for part in plain.cache_parts} == {"full": 8192, "sliding_window": 2560}
 
 
-def test_the_first_of_several_for_a_key_counts_and_another_type_does_not(oracle: SimpleNamespace) -> None:
+def test_the_first_of_several_for_a_key_counts_and_another_type_does_not(oracle: Oracle) -> None:
     header = oracle.headers["gemma-3-270m"]
     twice = overridden_header(header, f"{WINDOW}=int:7,{WINDOW}=int:9")
     assert twice.metadata[WINDOW] == 7

@@ -1,7 +1,6 @@
 """Whole plans: second models, second contexts, derivations and what cannot be planned."""
 
 from dataclasses import replace
-from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -9,6 +8,8 @@ from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.planning.llamacpp.model.prepared import prepare
 from kvtop.planning.llamacpp.options.settings import DraftSettings, LlamaSettings
 from kvtop.planning.llamacpp.planner import RULES_VERSION, plan
+from tests.oracle import cases as oracle_cases
+from tests.oracle.cases import Oracle
 
 CARD = (PlanDevice("gpu0", 80 * 2**30),)
 MIB = 2**20
@@ -26,7 +27,7 @@ def _kv_bytes(answer: MemoryPlan, name: str = "gpu0") -> int:
     return device.kv_cache_bytes
 
 
-def test_a_plan_says_what_it_is_about(oracle: SimpleNamespace) -> None:
+def test_a_plan_says_what_it_is_about(oracle: Oracle) -> None:
     answer = _planned(plan(oracle.headers["llama-3.1-8b"], LlamaSettings(ctx_tokens=32768, fit=False), CARD))
     assert (answer.engine, answer.rules_version, answer.architecture) == ("llama.cpp", RULES_VERSION, "llama")
     assert answer.model == "Llama 3.1 8B Instruct"
@@ -36,7 +37,7 @@ def test_a_plan_says_what_it_is_about(oracle: SimpleNamespace) -> None:
     assert answer.warnings == ()
 
 
-def test_the_trained_context_does_not_cap_memory(oracle: SimpleNamespace) -> None:
+def test_the_trained_context_does_not_cap_memory(oracle: Oracle) -> None:
     settings = LlamaSettings(ctx_tokens=81920, fit=False)
     answer = _planned(plan(oracle.headers["qwen3-8b"], settings, CARD))
     assert answer.context is not None
@@ -44,7 +45,7 @@ def test_the_trained_context_does_not_cap_memory(oracle: SimpleNamespace) -> Non
     assert any("81920) > n_ctx_train (40960)" in warning for warning in answer.warnings)
 
 
-def test_a_draft_model_adds_its_own_weights_and_cache(oracle: SimpleNamespace) -> None:
+def test_a_draft_model_adds_its_own_weights_and_cache(oracle: Oracle) -> None:
     target, draft = oracle.headers["gemma-3-27b"], oracle.headers["gemma-3-270m"]
     settings = LlamaSettings(ctx_tokens=8192, parallel=2, type_k="q8_0", type_v="q8_0", fit=False)
     alone = _planned(plan(target, settings, CARD))
@@ -62,7 +63,7 @@ def test_a_draft_model_adds_its_own_weights_and_cache(oracle: SimpleNamespace) -
     assert parts["draft"] == _kv_bytes(by_itself)
 
 
-def test_a_draft_model_may_stay_on_the_host_with_other_types(oracle: SimpleNamespace) -> None:
+def test_a_draft_model_may_stay_on_the_host_with_other_types(oracle: Oracle) -> None:
     target, draft = prepare(oracle.headers["llama-3.1-8b"]), prepare(oracle.headers["qwen3-8b"])
     own = DraftSettings("d.gguf", type_k="q4_0", type_v="q4_0", gpu_layers=0)
     settings = LlamaSettings(ctx_tokens=4096, draft=own, fit=False)
@@ -71,20 +72,20 @@ def test_a_draft_model_may_stay_on_the_host_with_other_types(oracle: SimpleNames
     assert _kv_bytes(answer) == 512 * MIB
 
 
-def test_a_draft_without_its_header_cannot_be_planned(oracle: SimpleNamespace) -> None:
+def test_a_draft_without_its_header_cannot_be_planned(oracle: Oracle) -> None:
     settings = LlamaSettings(draft=DraftSettings("d.gguf"))
     with pytest.raises(NoExactRuleError, match="header of the draft"):
         plan(oracle.headers["qwen3-8b"], settings, CARD)
 
 
-def test_a_prediction_head_needs_blocks_in_the_file(oracle: SimpleNamespace) -> None:
+def test_a_prediction_head_needs_blocks_in_the_file(oracle: Oracle) -> None:
     settings = LlamaSettings(speculative_types=("draft-mtp",), fit=False)
     answer = plan(oracle.headers["qwen3.5-9b"], settings, CARD)
     assert isinstance(answer, Refusal)
     assert "doesn't contain MTP layers" in answer.message
 
 
-def test_prediction_blocks_are_loaded_and_cached_on_demand(oracle_cases: ModuleType) -> None:
+def test_prediction_blocks_are_loaded_and_cached_on_demand() -> None:
     headers, _ = oracle_cases.load_architectures()
     model = prepare(headers["qwen35-dense-mtp"])
     plain = _planned(plan(model, LlamaSettings(ctx_tokens=4096, parallel=1, fit=False), CARD))
@@ -101,7 +102,7 @@ def test_prediction_blocks_are_loaded_and_cached_on_demand(oracle_cases: ModuleT
     assert _kv_bytes(predicting) == _kv_bytes(plain) + drafted.size_bytes
 
 
-def test_the_derivation_names_layers_cells_and_rules(oracle: SimpleNamespace) -> None:
+def test_the_derivation_names_layers_cells_and_rules(oracle: Oracle) -> None:
     answer = _planned(plan(oracle.headers["gemma-3-27b"], LlamaSettings(ctx_tokens=32768, parallel=1), CARD))
     text = "\n".join(f"{step.text} [{step.rule}]" for step in answer.steps)
     assert "-c 32768 becomes 1 streams of 32768 cells" in text
@@ -111,14 +112,14 @@ def test_the_derivation_names_layers_cells_and_rules(oracle: SimpleNamespace) ->
     assert "src/llama-kv-cache-iswa.cpp" in text
 
 
-def test_recurrent_state_is_explained(oracle: SimpleNamespace) -> None:
+def test_recurrent_state_is_explained(oracle: Oracle) -> None:
     answer = _planned(plan(oracle.headers["qwen3.5-9b"], LlamaSettings(ctx_tokens=4096, parallel=2), CARD))
     assert any("24 recurrent layers" in step.text and "2 rows" in step.text for step in answer.steps)
     part = next(part for part in answer.cache_parts if part.kind == "recurrent")
     assert part.cells is None
 
 
-def test_fit_is_pointed_out_where_it_could_change_something(oracle: SimpleNamespace) -> None:
+def test_fit_is_pointed_out_where_it_could_change_something(oracle: Oracle) -> None:
     header = oracle.headers["llama-3.1-8b"]
     assert any("--fit is on" in warning for warning in _planned(plan(header, LlamaSettings(), CARD)).warnings)
     pinned = LlamaSettings(ctx_tokens=4096, gpu_layers=99)
@@ -126,7 +127,7 @@ def test_fit_is_pointed_out_where_it_could_change_something(oracle: SimpleNamesp
     assert _planned(plan(header, LlamaSettings(), ())).warnings == ()
 
 
-def test_silent_costs_are_pointed_out(oracle: SimpleNamespace) -> None:
+def test_silent_costs_are_pointed_out(oracle: Oracle) -> None:
     header = oracle.headers["llama-3.1-8b"]
     settings = LlamaSettings(ctx_tokens=4096, type_v="iq4_nl", mmproj_path="mmproj.gguf", fit=False)
     vulkan = (PlanDevice("gpu0", 8 * 2**30, compute_capability=None, compute_api="vulkan"),)

@@ -1,7 +1,6 @@
 """Options that the engine does not start with, and heads without a kernel."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 
@@ -14,12 +13,13 @@ from kvtop.planning.llamacpp.model.loading import load_hparams
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
 from kvtop.planning.llamacpp.refusals import context_refusal
+from tests.oracle.cases import Oracle
 
 CARD = (PlanDevice("gpu0", 80 * 2**30),)
 
 
 @pytest.fixture(scope="module")
-def llama(oracle: SimpleNamespace) -> HParams:
+def llama(oracle: Oracle) -> HParams:
     return load_hparams(oracle.headers["llama-3.1-8b"])
 
 
@@ -46,7 +46,7 @@ def test_blocks_must_not_straddle_heads(llama: HParams) -> None:
     assert _complaint(odd, LlamaSettings(type_k="q8_0", flash_attention="off")) is None
 
 
-def test_tensor_parallelism_is_refused_where_the_engine_refuses_it(oracle: SimpleNamespace) -> None:
+def test_tensor_parallelism_is_refused_where_the_engine_refuses_it(oracle: Oracle) -> None:
     settings = LlamaSettings(split_mode="tensor", ctx_tokens=4096, fit=False)
 
     def answer(model: str, settings: LlamaSettings, devices: tuple[PlanDevice, ...] = CARD) -> str:
@@ -66,7 +66,7 @@ def test_tensor_parallelism_is_refused_where_the_engine_refuses_it(oracle: Simpl
         plan(oracle.headers["llama-3.1-8b"], settings, CARD)
 
 
-def test_latent_attention_has_one_type(oracle: SimpleNamespace) -> None:
+def test_latent_attention_has_one_type(oracle: Oracle) -> None:
     hparams = load_hparams(oracle.headers["deepseek-v2-lite"])
     assert "different K (q8_0) and V (f16)" in (_complaint(hparams, LlamaSettings(type_k="q8_0")) or "")
 

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from types import SimpleNamespace
 
 from kvtop.domain.model_file import GgufHeader
 from kvtop.domain.plan import MemoryPlan, PlanDevice
@@ -11,6 +10,7 @@ from kvtop.planning.cache_types import CACHE_TYPES
 from kvtop.planning.llamacpp.model.prepared import prepare
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
+from tests.oracle.cases import Oracle
 
 CARD = (PlanDevice("gpu0", 80 * 2**30),)
 CONTEXTS = (2048, 4096, 8192, 12288, 16384, 24576, 32768, 49152, 65536, 98304, 114688, 131072)
@@ -26,12 +26,12 @@ def _cpu_ms(work: Callable[[], object]) -> float:
     return min(times) * 1000
 
 
-def test_a_parsed_header_is_planned_at_once(oracle: SimpleNamespace) -> None:
+def test_a_parsed_header_is_planned_at_once(oracle: Oracle) -> None:
     header: GgufHeader = oracle.headers["gemma-3-27b"]
     assert _cpu_ms(lambda: plan(prepare(header), PLAIN, CARD)) < 10
 
 
-def test_a_grid_of_what_ifs_takes_no_longer_than_a_blink(oracle: SimpleNamespace) -> None:
+def test_a_grid_of_what_ifs_takes_no_longer_than_a_blink(oracle: Oracle) -> None:
     header: GgufHeader = oracle.headers["llama-3.1-8b"]
 
     def grid() -> None:

@@ -1,7 +1,6 @@
 """Where tensors go and how buffers round them."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 
@@ -13,6 +12,7 @@ from kvtop.planning.llamacpp.memory.gpu_operations import gpu_can_hold
 from kvtop.planning.llamacpp.model.loading import load_hparams
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
+from tests.oracle.cases import Oracle
 
 CARD = PlanDevice("gpu0", 80 * 2**30)
 CUDA = device_buffer(CARD)
@@ -45,7 +45,7 @@ def test_other_backends_do_not_pad_rows() -> None:
     assert device_buffer(PlanDevice("gpu0", None, compute_api="rocm")) == CUDA
 
 
-def test_a_tied_embedding_is_held_twice_with_a_gpu(oracle: SimpleNamespace) -> None:
+def test_a_tied_embedding_is_held_twice_with_a_gpu(oracle: Oracle) -> None:
     header = oracle.headers["gemma-3-270m"]
     embedding = 640 * 262144 // 32 * 34
     alone = _weights(header, LlamaSettings(), ())
@@ -58,7 +58,7 @@ def test_a_tied_embedding_is_held_twice_with_a_gpu(oracle: SimpleNamespace) -> N
     assert _weights(header, LlamaSettings(gpu_layers=0), (CARD,)) == {"gpu0": 0, "host": alone["host"]}
 
 
-def test_a_cpu_build_repacks_the_copy_of_an_embedding_it_has_a_layout_for(oracle: SimpleNamespace) -> None:
+def test_a_cpu_build_repacks_the_copy_of_an_embedding_it_has_a_layout_for(oracle: Oracle) -> None:
     original = oracle.headers["lfm2-1.2b"]
     size_bytes = 2048 * 65536 // 256 * 144
     tensors = tuple(
@@ -73,7 +73,7 @@ def test_a_cpu_build_repacks_the_copy_of_an_embedding_it_has_a_layout_for(oracle
     assert repacked - plain == size_bytes
 
 
-def test_overrides_move_weights_and_nothing_else(oracle: SimpleNamespace) -> None:
+def test_overrides_move_weights_and_nothing_else(oracle: Oracle) -> None:
     header = oracle.headers["qwen3-30b-a3b"]
     whole = plan(header, LlamaSettings(), (CARD,))
     moved = plan(header, LlamaSettings(cpu_moe=True), (CARD,))
@@ -88,7 +88,7 @@ def test_overrides_move_weights_and_nothing_else(oracle: SimpleNamespace) -> Non
     assert after.kv_cache_bytes == before.kv_cache_bytes
 
 
-def test_an_override_to_a_device_and_a_wrong_one(oracle: SimpleNamespace) -> None:
+def test_an_override_to_a_device_and_a_wrong_one(oracle: Oracle) -> None:
     header = oracle.headers["llama-3.1-8b"]
     everything = LlamaSettings(gpu_layers=0, tensor_overrides=((".*", "CUDA0"),))
     assert _weights(header, everything, (CARD,))["host"] == 0
@@ -101,7 +101,7 @@ def test_an_override_to_a_device_and_a_wrong_one(oracle: SimpleNamespace) -> Non
         plan(header, LlamaSettings(tensor_overrides=(("blk.(", "CPU"),)), (CARD,))
 
 
-def test_an_override_names_a_card_whatever_the_order_of_the_cards(oracle: SimpleNamespace) -> None:
+def test_an_override_names_a_card_whatever_the_order_of_the_cards(oracle: Oracle) -> None:
     header, cards = oracle.headers["llama-3.1-8b"], (CARD, replace(CARD, name="gpu1"))
     everything = LlamaSettings(gpu_layers=0, tensor_overrides=((".*", "CUDA0"),), devices=("CUDA1", "CUDA0"))
     weights = _weights(header, everything, cards)
@@ -109,7 +109,7 @@ def test_an_override_names_a_card_whatever_the_order_of_the_cards(oracle: Simple
     assert weights["gpu0"]
 
 
-def test_operations_that_cuda_lacks_keep_weights_on_the_host(oracle: SimpleNamespace) -> None:
+def test_operations_that_cuda_lacks_keep_weights_on_the_host(oracle: Oracle) -> None:
     hparams = load_hparams(oracle.headers["mamba2-2.7b"])
     assert gpu_can_hold(TensorInfo("blk.0.ssm_a", 0, "f32", (1, 80), 320), hparams)
     assert gpu_can_hold(TensorInfo("blk.0.ssm_conv1d.weight", 0, "f32", (4, 5376), 86016), hparams)
@@ -119,7 +119,7 @@ def test_operations_that_cuda_lacks_keep_weights_on_the_host(oracle: SimpleNames
     assert not gpu_can_hold(TensorInfo("blk.0.ssm_in.weight", 34, "tq1_0", (2560, 10576), 1), hparams)
 
 
-def test_an_unknown_tensor_type_is_refused(oracle: SimpleNamespace) -> None:
+def test_an_unknown_tensor_type_is_refused(oracle: Oracle) -> None:
     original = oracle.headers["llama-3.1-8b"]
     odd = TensorInfo("blk.0.attn_q.weight", 99, None, (4096, 4096), None)
     with pytest.raises(NoExactRuleError, match=r"attn_q\.weight has a type \(99\)"):

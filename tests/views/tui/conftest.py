@@ -1,7 +1,6 @@
 """Scenes for the dashboard's tests, and the golden files. KVTOP_ACCEPT=1 rewrites them."""
 
 import asyncio
-import importlib.util
 import os
 import sys
 from collections.abc import Callable
@@ -10,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from kvtop.domain.frame import Frame
-
-HERE = Path(__file__).parent
+from tests.views.tui.tui_scenes import SCENES
 
 
 @pytest.fixture(autouse=True)
@@ -24,13 +22,7 @@ async def eager_tasks() -> None:
 @pytest.fixture(scope="session")
 def scenes() -> dict[str, Callable[[], Frame]]:
     """Every scene by its name."""
-    spec = importlib.util.spec_from_file_location("tui_scenes", HERE / "tui_scenes.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    found: dict[str, Callable[[], Frame]] = module.SCENES
-    return found
+    return SCENES
 
 
 @pytest.fixture
@@ -44,9 +36,3 @@ def same_as_golden() -> Callable[[Path, str], None]:
         assert text == path.read_text(encoding="utf-8"), f"{path.name} differs: look, then KVTOP_ACCEPT=1"
 
     return check
-
-
-@pytest.fixture
-def player() -> Path:
-    """A program that plays scenes in the dashboard."""
-    return HERE / "tui_player.py"

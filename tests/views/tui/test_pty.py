@@ -20,6 +20,7 @@ import pytest
 
 from kvtop.views.tui.terminal.pace import QUESTION
 
+ROOT = Path(__file__).parents[3]
 LEAVES_ALTERNATE_SCREEN = b"\x1b[?1049l"
 PATIENCE_SECONDS = 60.0
 """For what must come at some time, however much the machine has to do."""
@@ -80,7 +81,7 @@ class Terminal:
 
 
 @contextmanager
-def dashboard(player: Path, play: str, columns: int = 100, lines: int = 30, **more: str) -> Iterator[Terminal]:
+def dashboard(play: str, columns: int = 100, lines: int = 30, **more: str) -> Iterator[Terminal]:
     """Runs the player on a terminal of that size until its first frame stands."""
     master, slave = pty.openpty()
     ioctl(slave, TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
@@ -88,7 +89,8 @@ def dashboard(player: Path, play: str, columns: int = 100, lines: int = 30, **mo
     environment.pop("NO_COLOR", None)
     environment.update(more)
     process = subprocess.Popen(
-        [sys.executable, str(player), play],
+        [sys.executable, "-m", "tests.views.tui.tui_player", play],
+        cwd=ROOT,
         stdin=slave,
         stdout=slave,
         stderr=slave,
@@ -116,16 +118,16 @@ def ended(terminal: Terminal) -> int:
     return terminal.process.wait(PATIENCE_SECONDS)
 
 
-def test_nothing_changed_nothing_sent(player: Path) -> None:
-    with dashboard(player, "still") as terminal:
+def test_nothing_changed_nothing_sent() -> None:
+    with dashboard("still") as terminal:
         terminal.read_until_silent(3)
 
 
 @pytest.mark.parametrize(
     ("play", "keys", "budget"), [("three", b"", 5_000), ("three", b"\r", 5_000), ("busy", b"", 20_000)]
 )
-def test_a_second_stays_under_its_byte_budget(player: Path, play: str, budget: int, keys: bytes) -> None:
-    with dashboard(player, play, 130, 40) as terminal:
+def test_a_second_stays_under_its_byte_budget(play: str, budget: int, keys: bytes) -> None:
+    with dashboard(play, 130, 40) as terminal:
         if keys:
             os.write(terminal.master, keys)
             terminal.read_until(b"Slots")
@@ -137,16 +139,16 @@ def test_a_second_stays_under_its_byte_budget(player: Path, play: str, budget: i
         assert len(sent) / (time.monotonic() - begun) <= budget
 
 
-def test_no_color_sends_no_colour(player: Path) -> None:
-    with dashboard(player, "slots", NO_COLOR="1") as terminal:
+def test_no_color_sends_no_colour() -> None:
+    with dashboard("slots", NO_COLOR="1") as terminal:
         os.write(terminal.master, b"8")
         sent = terminal.read_until(b"answered") + terminal.read_until_silent(0.3)
         codes = {code for run in re.findall(rb"\x1b\[([0-9;]*)m", sent) for code in run.split(b";") if code}
         assert codes <= {b"0", b"1", b"2", b"7", b"39", b"49"}
 
 
-def test_a_terminal_that_does_not_keep_up_is_sent_less(player: Path) -> None:
-    with dashboard(player, "three", 130, 40) as terminal:
+def test_a_terminal_that_does_not_keep_up_is_sent_less() -> None:
+    with dashboard("three", 130, 40) as terminal:
         asked = QUESTION.encode()
         quick = terminal.read(PATIENCE_SECONDS, until=lambda got: got.count(asked) >= 3)
         assert quick.count(asked) >= 3
@@ -157,16 +159,16 @@ def test_a_terminal_that_does_not_keep_up_is_sent_less(player: Path) -> None:
         assert terminal.read(5).count(asked) <= 3
 
 
-def test_a_key_answers_while_the_sources_hang(player: Path) -> None:
+def test_a_key_answers_while_the_sources_hang() -> None:
     """Nothing ever comes from the sources: without the key nothing is drawn. How soon is measured by `make bench`."""
-    with dashboard(player, "hanging") as terminal:
+    with dashboard("hanging") as terminal:
         for key, word in ((b"?", b"Keys on this screen"), (b"\x1b", b"Servers"), (b"8", b"answered")):
             os.write(terminal.master, key)
             terminal.read_until(word)
 
 
-def test_a_resize_storm_ends_in_the_last_size(player: Path) -> None:
-    with dashboard(player, "slots") as terminal:
+def test_a_resize_storm_ends_in_the_last_size() -> None:
+    with dashboard("slots") as terminal:
         for step in range(60):
             terminal.resize(60 + step * 7 % 140, 20 + step * 3 % 40)
             terminal.read(0.02)
@@ -188,11 +190,11 @@ def test_a_resize_storm_ends_in_the_last_size(player: Path) -> None:
 @pytest.mark.parametrize(
     ("play", "key"), [("still", b"q"), ("hanging", b"q"), ("hanging", b"\x03"), ("stuck_thread", b"q")]
 )
-def test_leaves_within_a_second(player: Path, play: str, key: bytes) -> None:
+def test_leaves_within_a_second(play: str, key: bytes) -> None:
     seconds: list[float] = []
     # A machine with much to do may be late now and then, but not each time.
     while not seconds or (min(seconds) > 1.5 and len(seconds) < 4):
-        with dashboard(player, play) as terminal:
+        with dashboard(play) as terminal:
             begun = time.monotonic()
             os.write(terminal.master, key)
             assert ended(terminal) == 0
@@ -201,21 +203,21 @@ def test_leaves_within_a_second(player: Path, play: str, key: bytes) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
-def test_signals_end_it(player: Path, number: int) -> None:
-    with dashboard(player, "hanging") as terminal:
+def test_signals_end_it(number: int) -> None:
+    with dashboard("hanging") as terminal:
         os.kill(terminal.process.pid, number)
         assert ended(terminal) == 128 + number
 
 
-def test_a_closed_terminal_ends_it(player: Path) -> None:
-    with dashboard(player, "slots") as terminal:
+def test_a_closed_terminal_ends_it() -> None:
+    with dashboard("slots") as terminal:
         os.close(terminal.master)
         terminal.master = -1
         terminal.process.wait(PATIENCE_SECONDS)
 
 
-def test_an_exported_size_is_not_the_terminals(player: Path) -> None:
-    with dashboard(player, "still", 60, 20, COLUMNS="200", LINES="60") as terminal:
+def test_an_exported_size_is_not_the_terminals() -> None:
+    with dashboard("still", 60, 20, COLUMNS="200", LINES="60") as terminal:
         screen = pyte.Screen(60, 20)
         stream = pyte.ByteStream(screen)
         for key, word in ((b"8", b"answered"), (b"1", b"Servers")):
@@ -225,14 +227,14 @@ def test_an_exported_size_is_not_the_terminals(player: Path) -> None:
         assert "q quit" in screen.display[19]
 
 
-def test_what_goes_past_everything_ends_it_and_gives_the_terminal_back(player: Path) -> None:
-    with dashboard(player, "interrupted") as terminal:
+def test_what_goes_past_everything_ends_it_and_gives_the_terminal_back() -> None:
+    with dashboard("interrupted") as terminal:
         assert LEAVES_ALTERNATE_SCREEN in terminal.read(PATIENCE_SECONDS)
         assert terminal.process.wait(PATIENCE_SECONDS) == 1
 
 
-def test_suspends_and_comes_back(player: Path) -> None:
-    with dashboard(player, "still") as terminal:
+def test_suspends_and_comes_back() -> None:
+    with dashboard("still") as terminal:
         os.write(terminal.master, b"\x1a")
         terminal.read_until(LEAVES_ALTERNATE_SCREEN)
         os.waitid(os.P_PID, terminal.process.pid, os.WSTOPPED | os.WNOWAIT)
@@ -247,9 +249,9 @@ def test_suspends_and_comes_back(player: Path) -> None:
         assert "host memory" in "".join(screen.display)
 
 
-def test_a_terminal_that_goes_as_a_shell_takes_it_along_ends_it(player: Path) -> None:
+def test_a_terminal_that_goes_as_a_shell_takes_it_along_ends_it() -> None:
     """A hang-up comes with SIGCONT, upon which the toolkit starts on the terminal anew."""
-    with dashboard(player, "slots") as terminal:
+    with dashboard("slots") as terminal:
         os.close(terminal.master)
         terminal.master = -1
         for number in (signal.SIGHUP, signal.SIGCONT):

@@ -9,13 +9,12 @@ import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
-from tui_scenes import rtx4090
-
 from kvtop.analysis.analyse import History, analyse
 from kvtop.domain.frame import Frame
 from kvtop.sources.demo import scenario
 from kvtop.verbs.dashboard import shown_to_the_end
 from kvtop.views.tui.app import KvtopApp
+from tests.views.tui.tui_scenes import rtx4090
 
 
 async def still() -> AsyncIterator[Frame]:
