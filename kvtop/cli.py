@@ -15,11 +15,15 @@ from kvtop.verbs.watched import add_watching
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
+_WITHOUT_LOOP = frozenset({"plan", "recommend", "quality", "wrap", "explain", "config", "schema", "themes"})
+"""Verbs that run no event loop."""
+
 _EMPTIED = re.compile(r"-[^=]+=--")
 
 _EPILOG = """\
 exit codes: 0 done; 1 kvtop failed, findings (lint), or nothing fits (recommend); 2 bad usage, configuration or model
-file; 3 the engine would refuse, or nothing to evaluate (lint); 4 no exact rule for this model; 130 interrupted.
+file; 3 the engine would refuse, or nothing to evaluate (lint); 4 no exact rule for this model; 70 a fault of kvtop
+itself, with a report file; 130 interrupted.
 `kvtop COMMAND --help` tells those of a command.
 """
 
@@ -37,26 +41,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         # argparse would let the command's own defaults win over what was said before it.
         parser.error(f"the command comes first, then its options: kvtop {args.verb} …")
     from kvtop.config import ConfigError  # noqa: PLC0415  after --version and --help have left
+    from kvtop.verbs import crash  # noqa: PLC0415
 
     try:
-        code: int = args.run(args)
-        sys.stdout.flush()
+        with crash.watched(with_tasks=args.verb not in _WITHOUT_LOOP):
+            code: int = args.run(args)
+            sys.stdout.flush()
     except ConfigError as error:
         print(f"kvtop: {error}", file=sys.stderr)
         return exit_codes.USAGE
     except KeyboardInterrupt:
-        return exit_codes.INTERRUPTED
+        return crash.status(exit_codes.INTERRUPTED)
     except BrokenPipeError:
         # The reader went away (`kvtop snapshot | head`): nothing is wrong, and nothing more can be said.
         sys.stderr.close()
         return exit_codes.OK
     except OSError as error:
         if error.errno not in _FULL:
-            raise
+            return crash.told(error)
         print(f"kvtop: standard output: cannot be written: {error.strerror}", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still buffered goes nowhere, without another word
         return exit_codes.FAILED
-    return code
+    except Exception as error:  # noqa: BLE001  whatever it is, it is told without a traceback: see `crash`
+        return crash.told(error)
+    return crash.status(code)
 
 
 def _make_streams_usable() -> None:

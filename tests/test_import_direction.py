@@ -8,7 +8,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1] / "kvtop"
 GROUND_PLAN = {
     "domain": {"domain"},
-    "io": set(),
+    "io": {"domain", "io", "__version__"},
     "text": set(),
     "config": set(),
     "reporters": set(),

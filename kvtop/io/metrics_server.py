@@ -13,6 +13,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
+from kvtop.domain.sample import Failure
+from kvtop.io.fault_reports import contained
+
 PATH = "/metrics"
 _INDEX = b"<!DOCTYPE html><title>kvtop</title><p><a href=/metrics>metrics</a></p>\n"
 _LINGER_SECONDS = 10.0
@@ -47,12 +50,17 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
         super().__init__(address, handler)
         self._free = threading.BoundedSemaphore(_CONNECTIONS)
+        self._said: set[Failure] = set()
 
     def process_request(self, request: _Request, client_address: object) -> None:
         """Answer in a thread of its own, where one is left."""
-        if self._free.acquire(blocking=False):
+        if not self._free.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        try:
             super().process_request(request, client_address)
-        else:
+        except RuntimeError:  # the machine gives no thread now
+            self._free.release()
             self.shutdown_request(request)
 
     def process_request_thread(self, request: _Request, client_address: object) -> None:
@@ -63,10 +71,13 @@ class _Server(ThreadingHTTPServer):
             self._free.release()
 
     def handle_error(self, request: _Request, client_address: object) -> None:  # noqa: ARG002  the server's signature
-        """A client that went away is no news; anything else is one line."""
+        """A client that went away is no news; anything else is one line, said once."""
         error = sys.exception()
-        if not isinstance(error, OSError):
-            print(f"kvtop: a request could not be answered: {type(error).__name__}: {error}", file=sys.stderr)
+        if error is not None and not isinstance(error, OSError):
+            failure = contained("a request", error, "answering")
+            if failure not in self._said:
+                self._said.add(failure)
+                print(f"kvtop: {failure.source}: {failure.message}; {failure.remedy}", file=sys.stderr)
 
 
 class _Server6(_Server):

@@ -6,11 +6,11 @@ from urllib.parse import urlsplit
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.process import Process
 from kvtop.domain.sample import Failure
+from kvtop.io.fault_reports import contained
 from kvtop.sources.endpoints.address import Reach, endpoint_of
 from kvtop.sources.endpoints.watched_server import WatchedServer
 from kvtop.sources.engine import Engine
 from kvtop.sources.engines import engine_of_process, unidentified
-from kvtop.sources.fault_reports import contained
 from kvtop.sources.processes.discovery import FoundProcess, own_user
 from kvtop.sources.server_files.config_files import config_files
 

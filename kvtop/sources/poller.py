@@ -12,13 +12,13 @@ from kvtop.domain.model_file import ModelFile
 from kvtop.domain.sample import PROCESSES, Failure, Sample
 from kvtop.domain.server import ServerReading, ServerState
 from kvtop.io.daemon_thread import in_daemon_thread
+from kvtop.io.fault_reports import contained
 from kvtop.sources.devices import BACKENDS
 from kvtop.sources.devices.device_reader import DeviceReader
 from kvtop.sources.devices.makers import accelerator_makers, unseen_makers
 from kvtop.sources.endpoints.http import HttpClient
 from kvtop.sources.endpoints.watched_server import WatchedServer
 from kvtop.sources.engines import engine_of_process, llamacpp
-from kvtop.sources.fault_reports import contained
 from kvtop.sources.live_servers import LiveServers, is_loopback
 from kvtop.sources.models.live_models import LiveModels, ModelRequest
 from kvtop.sources.models.model_requests import model_requests

@@ -2,12 +2,9 @@
 
 import argparse
 import asyncio
-import os
 import sys
 import time
-import traceback
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -17,6 +14,7 @@ from kvtop.domain.frame import Frame
 from kvtop.domain.sample import PROCESSES
 from kvtop.text import bytes_text, visible
 from kvtop.verbs import exit_codes
+from kvtop.verbs.crash import leave, told
 from kvtop.views.export.snapshot.formats import render
 from kvtop.views.text.plain_lines import plain_lines
 from kvtop.views.tui.app import PALETTE_THEME, KvtopApp
@@ -168,20 +166,17 @@ def shown_to_the_end(app: KvtopApp) -> int:
     forget_exported_size()
     try:
         return app.run_dashboard()
-    except BaseException:  # noqa: BLE001  told, and then the process ends: see above
-        with suppress(OSError):
-            traceback.print_exc()
-            sys.stderr.flush()
-        os._exit(exit_codes.FAILED)
+    except KeyboardInterrupt:
+        leave(exit_codes.INTERRUPTED)
+    except BaseException as error:  # noqa: BLE001  told, and then the process ends: see above
+        leave(told(error, "drawing the dashboard"))
 
 
 def _leave(status: int, keeper: "Keeper | None") -> NoReturn:
     said = keeper.close() if keeper is not None else ""
     if said:
         warn(said)
-    sys.stdout.flush()
-    # Not sys.exit: a driver call that never returns would keep the interpreter alive.
-    os._exit(status)
+    leave(status)
 
 
 def _nothing_to_watch(args: argparse.Namespace, config: Config) -> bool:

@@ -1,7 +1,6 @@
 """`kvtop diff A B`: what differs between two states of a host, or two commands, and why."""
 
 import argparse
-import os
 import sys
 
 from kvtop.analysis.diff.compare import compare
@@ -14,6 +13,7 @@ from kvtop.domain.plan import NoExactRuleError
 from kvtop.sources.recordings.snapshot_file import SnapshotFileError
 from kvtop.sources.redaction.redact import clean
 from kvtop.verbs import exit_codes
+from kvtop.verbs.crash import leave
 from kvtop.verbs.watched import add_watching
 
 _EPILOG = """\
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     sys.stdout.flush()
     silent = before.silent + after.silent
     warn_of(silent)
-    os._exit(exit_codes.FINDING if comparison.differs or silent else exit_codes.OK)
+    return leave(exit_codes.FINDING if comparison.differs or silent else exit_codes.OK)
 
 
 def _sides(args: argparse.Namespace) -> tuple[Side, Side]:

@@ -1,12 +1,12 @@
 """`kvtop doctor`: what was probed, what answered, what could not be read, and what to do about it."""
 
 import argparse
-import os
 import sys
 
 from kvtop import __version__
 from kvtop.app.unanswered import unanswered, warn_of
 from kvtop.verbs import exit_codes
+from kvtop.verbs.crash import leave
 from kvtop.verbs.watched import add_anonymize, add_watching
 
 _EPILOG = """\
@@ -56,4 +56,4 @@ def run(args: argparse.Namespace) -> int:
     sys.stdout.flush()
     warn_of(silent)
     # A driver call that never came back would hold the interpreter's exit; everything has been written.
-    os._exit(code)
+    leave(code)

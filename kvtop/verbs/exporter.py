@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import math
-import os
 import signal
 import threading
 import time
@@ -20,6 +19,7 @@ from kvtop.domain.sample import Failure
 from kvtop.io.atomic_write import write_whole
 from kvtop.io.metrics_server import PATH, MetricsServer, Page
 from kvtop.verbs import exit_codes
+from kvtop.verbs.crash import leave
 from kvtop.verbs.watched import add_anonymize, add_watching
 from kvtop.views.export.metrics.exposition import OPENMETRICS_TYPE, TEXT_TYPE, openmetrics, text_format
 from kvtop.views.export.metrics.families import Family, collection_families, families
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     finally:
         if args.textfile is not None and latest.frame is not None:
             _remove(Path(args.textfile))
-    os._exit(code)
+    leave(code)
 
 
 def _remove(textfile: Path) -> None:
@@ -106,7 +106,7 @@ def _listen(address: str, latest: Latest) -> None:
         server = MetricsServer(host, port, lambda accept: _page(latest, accept))
     except OSError as error:
         warn(f"--listen {address}: {error.strerror or error}")
-        os._exit(exit_codes.FAILED)
+        leave(exit_codes.FAILED)
     server.start()
     shown = f"[{host}]" if ":" in host else host
     warn(f"listening on http://{shown}:{server.port}{PATH}")

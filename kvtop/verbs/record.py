@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import math
-import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from kvtop.sources.recordings.framing import RecordingError
 from kvtop.sources.recordings.writer import RecordingWriter
 from kvtop.text import bytes_text, parse_bytes, parse_duration
 from kvtop.verbs import exit_codes
+from kvtop.verbs.crash import leave
 from kvtop.verbs.watched import add_anonymize, add_watching
 
 _SMALLEST_BYTES = 64 * 1024
@@ -53,9 +53,9 @@ def run(args: argparse.Namespace) -> int:
         code = asyncio.run(_record(samples, writer, duration_seconds))
     except RecordingError as error:
         warn(str(error))
-        os._exit(exit_codes.FAILED)
+        leave(exit_codes.FAILED)
     warn(f"{writer.ticks} ticks in {bytes_text(writer.size_bytes)} to {writer.path}" + _why(writer))
-    os._exit(code)
+    leave(code)
 
 
 async def _record(samples: _Samples, writer: RecordingWriter, duration_seconds: float) -> int:

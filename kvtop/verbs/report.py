@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import io
-import os
 import signal
 import tempfile
 import time
@@ -25,6 +24,7 @@ from kvtop.sources.recordings.reader import MEMBER
 from kvtop.sources.recordings.writer import RecordingWriter
 from kvtop.text import bytes_text
 from kvtop.verbs import exit_codes
+from kvtop.verbs.crash import leave
 from kvtop.verbs.watched import add_anonymize, add_watching
 from kvtop.views.export.snapshot.formats import render
 
@@ -57,13 +57,13 @@ def run(args: argparse.Namespace) -> int:
         write_whole(output, content)
     except RecordingError as error:
         warn(str(error))
-        os._exit(exit_codes.FAILED)
+        leave(exit_codes.FAILED)
     except OSError as error:
         warn(f"{output}: cannot be written: {error.strerror or error}")
-        os._exit(exit_codes.FAILED)
+        leave(exit_codes.FAILED)
     note = "" if args.anonymize else "; names of users, hosts, models and containers are in it (--anonymize)"
     warn(f"{output}: {bytes_text(len(content))}, {ticks} ticks{note}")
-    os._exit(0)
+    leave(0)
 
 
 async def _archive(args: argparse.Namespace, config: Config) -> tuple[bytes, int]:

@@ -1,7 +1,6 @@
 """`kvtop snapshot`: one Frame as a document, to stdout or to a file, without importing Textual."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from kvtop.app.unanswered import unanswered, warn_of
 from kvtop.config import ConfigError
 from kvtop.io.atomic_write import write_whole
 from kvtop.verbs import exit_codes
+from kvtop.verbs.crash import leave
 from kvtop.verbs.watched import add_anonymize, add_watching
 from kvtop.views.export.snapshot.formats import FORMATS, SUFFIXES, render
 
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
             code = exit_codes.FAILED
     warn_of(silent)
     # A driver call that never came back would hold the interpreter's exit; everything has been written.
-    os._exit(code)
+    leave(code)
 
 
 def _format(args: argparse.Namespace) -> str:

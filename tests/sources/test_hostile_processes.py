@@ -14,7 +14,7 @@ import pytest
 from kvtop.domain.process import Process
 from kvtop.domain.sample import Sample
 from kvtop.domain.server import ServerState
-from kvtop.sources import fault_reports
+from kvtop.io import fault_reports
 from kvtop.sources.devices.device_reader import DeviceReader
 from kvtop.sources.engines import engine_of_process, llamacpp
 from kvtop.sources.live_servers import LiveServers

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from kvtop.domain.device import Device, DeviceState
 from kvtop.domain.sample import Failure
+from kvtop.io.fault_reports import contained
 from kvtop.sources.devices.backend import BackendDescriptor, DriverGoneError, OpenBackend
 
 STALE_NOTE = "the driver does not answer; figures are as of the last answer"
@@ -31,6 +32,14 @@ class KeptOpen:
         self._devices: tuple[Device, ...] = ()
 
     def read(self) -> Reading:
+        """As `_read`. Where kvtop itself fails on what a driver answers, its last devices stay, marked stale."""
+        try:
+            return self._read()
+        except Exception as error:  # noqa: BLE001  one driver's answer must not end the look at the others
+            self._devices = _stale(self._devices, STALE_NOTE)
+            return self._devices, (contained(self._entry.name, error, "reading its devices"),)
+
+    def _read(self) -> Reading:
         """Devices and failures now. While the driver is gone, its last devices stay, marked stale."""
         for _ in range(2):  # the second round is for a driver whose world changed under it
             if self._backend is None and not self._absent and time.monotonic() >= self._open_after:

@@ -6,10 +6,10 @@ from urllib.parse import urlsplit
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.process import Process
 from kvtop.domain.server import ServerReading, ServerState
+from kvtop.io.fault_reports import contained
 from kvtop.sources.endpoints.http import HttpClient, Reply
 from kvtop.sources.engine import Engine, Known
 from kvtop.sources.engines import engine_of_replies, unidentified
-from kvtop.sources.fault_reports import contained
 
 
 class WatchedServer:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from kvtop.domain.process import Process
 from kvtop.domain.sample import Failure
-from kvtop.sources.fault_reports import contained
+from kvtop.io.fault_reports import contained
 from kvtop.sources.processes.found_process import FoundProcess, ProcessReader, Recognises
 from kvtop.sources.processes.linux import LinuxReader
 from kvtop.sources.processes.process_facts import Stat, name_of_user

@@ -11,8 +11,8 @@ from pathlib import Path
 from kvtop.domain.engine_report import MemoryReport
 from kvtop.domain.model_file import ModelFileError
 from kvtop.domain.sample import Failure
+from kvtop.io.fault_reports import contained
 from kvtop.sources.engines.llamacpp_log import memory_reports
-from kvtop.sources.fault_reports import contained
 from kvtop.sources.model_files.process_filesystem import ModelNotFoundError, Vantage
 from kvtop.sources.model_files.regular_file import open_regular
 from kvtop.sources.processes.discovery import FoundProcess

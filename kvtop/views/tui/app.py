@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from kvtop.domain.frame import Frame, ServerView
 from kvtop.views.tui.input.palette import palette_entries
 from kvtop.views.tui.keys import FRONTIER, HELP, OVERVIEW, RECORDING, SERVER, WHAT_IF, check_keymap, shown_keys
 from kvtop.views.tui.prompt_screens import PromptScreens
+from kvtop.views.tui.quiet_end import EndsQuietly
 from kvtop.views.tui.screens import SCREENS
 from kvtop.views.tui.screens.screen import KvtopScreen, bindings_of
 from kvtop.views.tui.state.history import Trails
@@ -39,7 +41,7 @@ _GRACE_SECONDS = 0.3
 """How long a stopped iterator may take to tidy up before it is left behind."""
 
 
-class KvtopApp(KeepsFiles, PromptScreens):
+class KvtopApp(EndsQuietly, KeepsFiles, PromptScreens):
     """Shows frames as they come.
 
     `frames`: an async iterator of frames, or a function that makes one when the app is up.
@@ -290,10 +292,13 @@ class KvtopApp(KeepsFiles, PromptScreens):
         Not `App.run`: that closes its loop in a way that waits for every task and thread, and a hung driver call is
         one. What is left behind keeps the interpreter from ending if it is a thread: the caller ends the process.
         """
+        streams = sys.stdout, sys.stderr
         loop = asyncio.new_event_loop()
         asyncio.set_event_loop(loop)
         try:
             loop.run_until_complete(self.run_async())
+            if self.problem is not None:
+                raise self.problem
             left = asyncio.all_tasks(loop)
             for task in left:
                 task.cancel()
@@ -303,6 +308,8 @@ class KvtopApp(KeepsFiles, PromptScreens):
             give_terminal_back(self._driver)
             raise
         finally:
+            # The toolkit catches what is printed, and goes on with it where it did not end by itself.
+            sys.stdout, sys.stderr = streams
             if not asyncio.all_tasks(loop):
                 loop.close()
             asyncio.set_event_loop(None)

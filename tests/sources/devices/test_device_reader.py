@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -135,16 +136,20 @@ def test_a_driver_that_goes_is_closed_and_opened_again(reopen_now: bool) -> None
         )
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_an_error_inside_kvtop_is_said_and_not_blamed_on_the_driver() -> None:
+def test_an_error_inside_kvtop_is_said_and_the_next_look_is_a_look_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     driver = _Driver()
     reader = _reader(driver)
     reader.read_once(60)
     driver.fault = RuntimeError("a mistake of ours")
-    reader.read_once(0.5)
-    devices, (failure,) = reader.read_once(0.1)
+    devices, (failure,) = reader.read_once(60)
     assert devices[0].state is DeviceState.STALE
-    assert failure.message == "reading devices stopped on an error inside kvtop"
+    assert failure.source == "fake"
+    assert "internal error of kvtop (RuntimeError at" in failure.message
+    devices, failures = reader.read_once(60)
+    assert (devices[0].state, failures) == (DeviceState.OK, ())
 
 
 def test_closing_returns_at_once_and_lets_the_thread_go() -> None:
