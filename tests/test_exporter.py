@@ -41,8 +41,9 @@ def wait_until_measured(url: str) -> None:
             with urllib.request.urlopen(url, timeout=60):
                 return
         except urllib.error.HTTPError as error:
-            if error.code != 503:
-                raise
+            with error:
+                if error.code != 503:
+                    raise
             time.sleep(0.1)
     raise AssertionError("nothing was measured in 120 s")
 
@@ -53,7 +54,8 @@ def get(url: str, **headers: str) -> tuple[int, str, str]:
         with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, answer.headers["Content-Type"], answer.read().decode()
     except urllib.error.HTTPError as error:
-        return error.code, error.headers["Content-Type"], error.read().decode()
+        with error:
+            return error.code, error.headers["Content-Type"], error.read().decode()
 
 
 def test_both_formats_and_nothing_else(exporter: tuple[subprocess.Popen[str], str]) -> None:
@@ -77,7 +79,8 @@ def test_both_formats_and_nothing_else(exporter: tuple[subprocess.Popen[str], st
         with pytest.raises(urllib.error.HTTPError, match="405") as refused:
             urllib.request.urlopen(other, timeout=60)
         assert refused.value.headers["Allow"] == "GET, HEAD"
-        assert refused.value.read() == b"Method Not Allowed\n"
+        with refused.value as answer:
+            assert answer.read() == b"Method Not Allowed\n"
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=120) == 0
 

@@ -3,7 +3,6 @@
 Every planted text has the word "canary" in it, so that one search finds whatever leaks.
 """
 
-import contextlib
 import json
 import os
 import pty
@@ -191,8 +190,11 @@ def page_with(word: bytes, url: str) -> bytes:
     while word not in text:
         assert time.monotonic() < ends, text
         time.sleep(0.2)
-        with contextlib.suppress(urllib.error.HTTPError), urllib.request.urlopen(url, timeout=60) as answer:
-            text = answer.read()
+        try:
+            with urllib.request.urlopen(url, timeout=60) as answer:
+                text = answer.read()
+        except urllib.error.HTTPError as not_yet:
+            not_yet.close()
     return text
 
 
