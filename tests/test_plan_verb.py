@@ -577,3 +577,16 @@ def test_an_option_of_kvtop_behind_the_dashes_is_named(
     assert (code, hint in err) == (3, True)
     assert main(["recommend", "--gpu", "4GiB", "--", "llama-server", "-m", str(model), "--users", "2"]) == 3
     assert "(--users is an option of kvtop" in capsys.readouterr().err
+
+
+def test_bytes_that_may_be_off_are_estimated(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ("--", "llama-server", "-m", str(model), "-c", "2048")
+    found = plan_json(capsys, "--gpu", "8GiB,backend=vulkan", *command)
+    card, host = found["devices"]
+    assert (card["basis"], host["basis"]) == ("estimated", "computed")
+    assert card["ranges"]["weights_bytes"]["low"] <= card["weights_bytes"] <= card["ranges"]["weights_bytes"]["high"]
+    assert host["ranges"] is None
+    _, text, _ = plan(capsys, "--gpu", "8GiB,backend=vulkan", *command)
+    on_card = text.partition("host")[0]
+    assert "estimated" in on_card
+    assert "computed" not in on_card

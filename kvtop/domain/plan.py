@@ -18,6 +18,8 @@ class PlanDevice:
     compute_capability: tuple[int, int] | None = (8, 9)
     compute_api: str = "cuda"
     product: str = ""
+    buffer_alignment_bytes: int | None = None
+    """To what tensors in a buffer are aligned, where the API leaves that to the driver; None: not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,11 @@ class Estimate:
     low_bytes: int
     high_bytes: int
 
+    @classmethod
+    def exactly(cls, size_bytes: int) -> "Estimate":
+        """An amount without a range."""
+        return cls(size_bytes, size_bytes, size_bytes)
+
     def __add__(self, other: "Estimate") -> "Estimate":
         return Estimate(
             self.value_bytes + other.value_bytes,
@@ -37,8 +44,18 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
+class InexactParts:
+    """What the otherwise exact parts of a DevicePlan may be where no exact rule exists, and why there is none."""
+
+    weights: Estimate
+    kv_cache: Estimate
+    recurrent_state: Estimate
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class DevicePlan:
-    """Bytes on one device ("gpu0" …, "host"). Everything but `compute` is exact.
+    """Bytes on one device ("gpu0" …, "host"). Everything but `compute` is exact, unless `inexact` has its range.
 
     `weights_bytes` is None where the checkpoint holds no tensors (a bare config.json) or the engine's split of them
     is not known exactly; `kv_cache_bytes` is None where the pool depends on what the engine finds free when it starts
@@ -51,6 +68,16 @@ class DevicePlan:
     recurrent_state_bytes: int
     compute: Estimate
     output_bytes: int
+    inexact: InexactParts | None = None
+
+    @property
+    def held(self) -> Estimate:
+        """Everything but compute together; a part that is unknown counts as nothing."""
+        if self.inexact is not None:
+            parts = (self.inexact.weights, self.inexact.kv_cache, self.inexact.recurrent_state)
+            return sum(parts, Estimate.exactly(self.output_bytes))
+        pool = (self.weights_bytes or 0) + (self.kv_cache_bytes or 0)
+        return Estimate.exactly(pool + self.recurrent_state_bytes + self.output_bytes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,5 +131,4 @@ def _needed(plan: MemoryPlan, part: DevicePlan, beyond_bytes: int) -> Estimate |
             return None
         whole = part.weights_bytes + part.compute.value_bytes + likely.pool.value_bytes + beyond_bytes
         return Estimate(whole, whole, whole)
-    exact = part.weights_bytes + part.kv_cache_bytes + part.recurrent_state_bytes + part.output_bytes + beyond_bytes
-    return part.compute + Estimate(exact, exact, exact)
+    return part.compute + part.held + Estimate.exactly(beyond_bytes)

@@ -31,6 +31,11 @@ def planned_parts(plan: MemoryPlan, part: DevicePlan | None) -> Parts:
     if part is None:
         zero = Figure(0, Basis.COMPUTED, source=_NONE_HERE)
         return Parts(zero, zero, zero, UNKNOWN if python else zero, is_idle_host=python, is_python=python)
+    inexact = part.inexact
+    if inexact is not None:
+        source = f"{rule}; {inexact.reason}"
+        weights, recurrent = _estimated(inexact.weights, source), _estimated(inexact.recurrent_state, source)
+        return Parts(weights, _estimated(inexact.kv_cache, source), recurrent, _compute(plan, part, rule))
     return Parts(
         _computed(part.weights_bytes, rule),
         _kv_cache(plan, part, rule),
@@ -101,6 +106,10 @@ def _reported(reports: Sequence[MemoryReport], name: str) -> Figure:
 
 def _computed(size_bytes: int | None, rule: str) -> Figure:
     return UNKNOWN if size_bytes is None else Figure(size_bytes, Basis.COMPUTED, source=rule)
+
+
+def _estimated(amount: Estimate, source: str) -> Figure:
+    return Figure(amount.value_bytes, Basis.ESTIMATED, amount.low_bytes, amount.high_bytes, source)
 
 
 def _kv_cache(plan: MemoryPlan, part: DevicePlan, rule: str) -> Figure:

@@ -44,10 +44,8 @@ class Room:
 
 def room_of(part: DevicePlan, room_bytes: int | None, product: str = "", *, is_compute_known: bool = True) -> Room:
     """The share of one device, held against `room_bytes`."""
-    pool = (part.weights_bytes, part.kv_cache_bytes)
-    exact = sum(size or 0 for size in pool) + part.recurrent_state_bytes + part.output_bytes
-    is_whole = is_compute_known and None not in pool
-    needed = part.compute + Estimate(exact, exact, exact)
+    is_whole = is_compute_known and None not in (part.weights_bytes, part.kv_cache_bytes)
+    needed = part.compute + part.held
     return Room(part.name, needed, room_bytes, is_whole, product, is_compute_known)
 
 

@@ -117,9 +117,8 @@ def warnings_of(
         found.append("CUDA has no flash attention for iq4_nl: attention runs on the CPU, without a word in the log")
     for device in devices:
         if not is_exact(device):
-            found.append(
-                f"{device.name}: how {device.compute_api} buffers round tensor sizes is not known; bytes may be off"
-            )
+            rounding = f"how {device.compute_api} buffers round tensor sizes is not known"
+            found.append(f"{device.name}: {rounding}; its bytes are estimated")
     found.extend(left_out(settings))
     found.extend(_fit_warnings(settings, devices, layout))
     return tuple(found)

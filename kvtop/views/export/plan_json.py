@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import TypedDict
 
 from kvtop.domain.answers.plan_answer import PlanAnswer, Room
+from kvtop.domain.figure import Basis
 from kvtop.domain.plan import DevicePlan, Estimate, PoolEstimate
 
 SCHEMA = "kvtop.plan/1"
@@ -19,7 +20,7 @@ class EstimateJson(TypedDict):
 
 
 class AmountsJson(TypedDict):
-    """Bytes by segment; null is unknown. Everything but `compute_bytes` is exact."""
+    """Bytes by segment; null is unknown. Everything but `compute_bytes` is exact where the basis is "computed"."""
 
     weights_bytes: int | None
     kv_cache_bytes: int | None
@@ -31,12 +32,15 @@ class AmountsJson(TypedDict):
 class DeviceAmountsJson(AmountsJson):
     """The same on one device: "gpu0" …, "host". `available_bytes` is free now, else all there is; null is unknown.
 
-    `fit`: "fits", "tight" (it fits unless the estimate is at its high end), "does not fit" or "unknown".
+    `fit`: "fits", "tight" (it fits unless the estimate is at its high end), "does not fit" or "unknown". `basis` is
+    "computed" where everything but compute is exact; else "estimated", and `ranges` has the range of each of its parts.
     """
 
     name: str
     available_bytes: int | None
     fit: str
+    basis: str
+    ranges: dict[str, EstimateJson] | None
 
 
 def plan_text(answer: PlanAnswer, *, explain: bool) -> str:
@@ -108,9 +112,26 @@ def error_text(engine: str | None, model: str | None, message: str) -> str:
 
 
 def _device(part: DevicePlan, room: Room) -> DeviceAmountsJson:
+    inexact = part.inexact
+    ranges = None
+    if inexact is not None:
+        ranges = {
+            "weights_bytes": _estimate(inexact.weights),
+            "kv_cache_bytes": _estimate(inexact.kv_cache),
+            "recurrent_state_bytes": _estimate(inexact.recurrent_state),
+        }
     return DeviceAmountsJson(
-        name=part.name, **_amounts((part,), (room,)), available_bytes=room.room_bytes, fit=str(room.fit.value)
+        name=part.name,
+        **_amounts((part,), (room,)),
+        available_bytes=room.room_bytes,
+        fit=str(room.fit.value),
+        basis=str((Basis.COMPUTED if inexact is None else Basis.ESTIMATED).value),
+        ranges=ranges,
     )
+
+
+def _estimate(amount: Estimate) -> EstimateJson:
+    return EstimateJson(value=amount.value_bytes, low=amount.low_bytes, high=amount.high_bytes)
 
 
 def _amounts(devices: tuple[DevicePlan, ...], rooms: tuple[Room, ...]) -> AmountsJson:

@@ -3,7 +3,7 @@
 import textwrap
 
 from kvtop.domain.answers.plan_answer import Fit, PlanAnswer, Room
-from kvtop.domain.plan import DevicePlan, MemoryPlan, PoolEstimate
+from kvtop.domain.plan import DevicePlan, Estimate, MemoryPlan, PoolEstimate
 from kvtop.text import bytes_text, tokens_text
 
 _WIDTH = 80
@@ -77,21 +77,26 @@ def _device(part: DevicePlan, room: Room, basis: str, *, exact: bool) -> list[st
         ("recurrent", part.recurrent_state_bytes, False),
         ("output", part.output_bytes, False),
     ]
+    it = part.inexact
+    spreads = {} if it is None else {"weights": it.weights, "KV cache": it.kv_cache, "recurrent": it.recurrent_state}
     lines = _wrapped(f"{part.name} {room.product}".rstrip())
     for name, size, is_always_shown in rows:
         if size is None:
             lines.append(_row(f"├─ {name}", "?", "unknown"))
         elif size or is_always_shown:
-            lines.append(_row(f"├─ {name}", bytes_text(size), f"{basis}, {size} bytes" if exact else basis))
-    compute = part.compute
-    spread = f"estimated, {bytes_text(compute.low_bytes)} to {bytes_text(compute.high_bytes)}"
-    shown = (bytes_text(compute.value_bytes), spread) if room.is_compute_known else ("?", "unknown")
+            said = _spread(spreads[name]) if name in spreads else basis
+            lines.append(_row(f"├─ {name}", bytes_text(size), f"{said}, {size} bytes" if exact else said))
+    shown = (bytes_text(part.compute.value_bytes), _spread(part.compute)) if room.is_compute_known else ("?", "unknown")
     lines.append(_row("├─ compute", *shown))
     least = "" if room.is_whole else "≥ "
     lines.append(_row("└─ total", least + bytes_text(room.needed.value_bytes), _verdict(room)))
     if room.fit is Fit.TIGHT:
         lines.append("   fits unless the estimate is at its high end")
     return lines
+
+
+def _spread(amount: Estimate) -> str:
+    return f"estimated, {bytes_text(amount.low_bytes)} to {bytes_text(amount.high_bytes)}"
 
 
 def _verdict(room: Room) -> str:

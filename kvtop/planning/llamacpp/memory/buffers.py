@@ -45,17 +45,24 @@ HOST_BUFFER = BufferRule(32, pads_rows=False)
 """`TENSOR_ALIGNMENT` of ggml's CPU buffers, pinned and repacked ones included."""
 
 _CUDA_BUFFER = BufferRule(128, pads_rows=True)
-_DEVICE_BUFFERS = {"cuda": _CUDA_BUFFER, "rocm": _CUDA_BUFFER, "metal": HOST_BUFFER}
+_DEVICE_BUFFERS = {"cuda": _CUDA_BUFFER, "rocm": _CUDA_BUFFER, "sycl": _CUDA_BUFFER, "metal": HOST_BUFFER}
+"""HIP compiles ggml-cuda's own sources; SYCL_BUFFER_ALIGNMENT is 128, and its rows are padded like CUDA's
+(`ggml_backend_sycl_buffer_type_get_alloc_size`)."""
 
+LEAST_ALIGNMENT_BYTES, MOST_ALIGNMENT_BYTES = 1, 256
+"""What a driver may choose where the API leaves it to the driver: `minStorageBufferOffsetAlignment` is a power of two,
+256 at most (Vulkan specification, "Required Limits"). ggml-vulkan aligns to it and rounds nothing else."""
 BUFFER_RULES = (HOST_BUFFER, _CUDA_BUFFER)
-"""Every rule there is."""
+"""The common rules: sizes under them are kept with each tensor."""
 
 
 def device_buffer(device: PlanDevice) -> BufferRule:
-    """The rule of a device's backend. Vulkan's alignment belongs to the driver; 32 bytes stand in for it."""
-    return _DEVICE_BUFFERS.get(device.compute_api, HOST_BUFFER)
+    """The rule of a device's API. Vulkan's alignment belongs to the driver; 32 bytes stand in where it is not known."""
+    if device.compute_api in _DEVICE_BUFFERS or device.buffer_alignment_bytes is None:
+        return _DEVICE_BUFFERS.get(device.compute_api, HOST_BUFFER)
+    return BufferRule(device.buffer_alignment_bytes, pads_rows=False)
 
 
 def is_exact(device: PlanDevice) -> bool:
-    """Whether the rounding of this backend is known."""
-    return device.compute_api in _DEVICE_BUFFERS
+    """Whether the rounding of this device's buffers is known."""
+    return device.compute_api in _DEVICE_BUFFERS or device.buffer_alignment_bytes is not None

@@ -5,15 +5,15 @@ their alignment; CUDA also pads the last row of a quantized matrix (`ggml_backen
 """
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from kvtop.domain.model_file import GgufHeader, TensorInfo
 from kvtop.domain.plan import NoExactRuleError, PlanDevice, Refusal
-from kvtop.planning.llamacpp.memory.buffers import BUFFER_RULES, HOST_BUFFER, BufferRule
+from kvtop.planning.llamacpp.memory.buffers import BUFFER_RULES, BufferRule
 from kvtop.planning.llamacpp.memory.gpu_operations import gpu_can_hold
 from kvtop.planning.llamacpp.memory.placement import ENGINE, HOST, Placement, engine_devices, is_cuda_build
+from kvtop.planning.llamacpp.memory.weight import SiteSum, Weight, sum_of
 from kvtop.planning.llamacpp.model.hparams import HParams
 from kvtop.planning.llamacpp.rules.architectures import COPIED_FIRST, MTP_NEVER, MTP_ON_DEMAND, TIED
 
@@ -25,32 +25,6 @@ _INPUTS = frozenset({"token_embd", "token_types", "position_embd", "per_layer_to
 _PER_LAYER = frozenset({"rope_freqs", "rope_factors_long", "rope_factors_short"})
 _FIRST_LAYER = frozenset({"token_embd_norm", "per_layer_model_proj", "per_layer_proj_norm", "hrm"})
 _CPU_REPACKED = frozenset({"q4_0", "q4_K", "iq4_nl", "mxfp4"})
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Weight:
-    """What the tensors of one name, type and shape have in common, whichever block they are in.
-
-    `name` is without `blk.N.`, `suffix` also without `.weight`. Compared by identity.
-    """
-
-    name: str
-    suffix: str
-    tensor: TensorInfo
-    size_bytes: int
-    fits_gpu: bool
-    rows: int
-    columns: int
-    allocated: Mapping[BufferRule, int]
-    """Bytes in a buffer of each kind."""
-
-
-@dataclass(frozen=True, slots=True)
-class SiteSum:
-    """Allocated bytes of some tensors: of what the device can use, by buffer rule; and of what stays on the host."""
-
-    usable: Mapping[BufferRule, int]
-    host_only_bytes: int
 
 
 Pieces = tuple[Weight, ...]
@@ -104,7 +78,7 @@ def weight_set(header: GgufHeader, hparams: HParams) -> WeightSet:
     for block, kinds in pieces.items():
         if block_site(block, hparams) < hparams.n_layer:
             loaded += sum(kind.size_bytes for kind in kinds)
-    return WeightSet(pieces, tuple(others), {kind: _sum(kind) for kind in shared}, copy, loaded)
+    return WeightSet(pieces, tuple(others), {kind: sum_of(kind) for kind in shared}, copy, loaded)
 
 
 def _sorted(header: GgufHeader, hparams: HParams) -> tuple[dict[int, list[Weight]], list[tuple[int, Weight]]]:
@@ -149,17 +123,6 @@ def _weight(name: str, tensor: TensorInfo, hparams: HParams) -> Weight:
     )
 
 
-def _sum(pieces: Iterable[Weight]) -> SiteSum:
-    usable: Counter[BufferRule] = Counter()
-    host_only = 0
-    for piece in pieces:
-        if piece.fits_gpu:
-            usable.update(piece.allocated)
-        else:
-            host_only += piece.allocated[HOST_BUFFER]
-    return SiteSum(usable, host_only)
-
-
 def block_site(block: int, hparams: HParams) -> int:
     """Blocks beyond the model's layers belong to a head and go with the output."""
     return block if block < hparams.n_layer_all else OUTPUT
@@ -202,7 +165,7 @@ def weights_by_device(weight_set: WeightSet, hparams: HParams, loading: Loading)
         for name, site, weight in weight_set.named(hparams):
             if site < last:
                 for device in _devices(name, site, weight, hparams, loading, last):
-                    totals[device] += weight.allocated[loading.buffers[device]]
+                    totals[device] += weight.in_buffer(loading.buffers[device])
     else:
         _add_sites(totals, weight_set, hparams, loading, last)
     copy = weight_set.copy
@@ -211,7 +174,7 @@ def weights_by_device(weight_set: WeightSet, hparams: HParams, loading: Loading)
         original = overridden.get(copy.name) or HOST
         in_repack = not placement.devices and loading.repack and repacked(copy.tensor)
         if device != original or in_repack or hparams.arch in COPIED_FIRST:
-            totals[device] += copy.allocated[loading.buffers[device]]
+            totals[device] += copy.in_buffer(loading.buffers[device])
     return totals
 
 
@@ -222,11 +185,11 @@ def _add_sites(totals: dict[str, int], weight_set: WeightSet, hparams: HParams, 
         if site < last:
             device = placement.output if site == OUTPUT else placement.layers[site]
             sums = weight_set.sums[pieces]
-            totals[device] += sums.usable.get(buffers[device], 0)
+            totals[device] += sums.in_buffer(buffers[device])
             totals[HOST] += sums.host_only_bytes
     for site, weight in weight_set.others:
         for device in _site_devices(site, hparams, placement, last) if weight.fits_gpu else (HOST,):
-            totals[device] += weight.allocated[buffers[device]]
+            totals[device] += weight.in_buffer(buffers[device])
 
 
 def _devices(name: str, site: int, weight: Weight, hparams: HParams, loading: Loading, last: int) -> set[str]:

@@ -1,0 +1,64 @@
+"""Where a driver chooses how buffers round, a plan is a range by type and nowhere called exact."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from kvtop.analysis.attribution.segments import planned_parts
+from kvtop.domain.answers.plan_answer import Fit, room_of
+from kvtop.domain.figure import Basis
+from kvtop.domain.plan import DevicePlan, MemoryPlan, PlanDevice
+from kvtop.planning.llamacpp.options.settings import LlamaSettings
+from kvtop.planning.llamacpp.planner import plan
+
+SETTINGS = LlamaSettings(ctx_tokens=8192, fit=False)
+
+
+def on_card(oracle: SimpleNamespace, api: str, alignment_bytes: int | None = None) -> DevicePlan:
+    card = PlanDevice("gpu0", 80 << 30, None, None, api, buffer_alignment_bytes=alignment_bytes)
+    answer = plan(oracle.headers["llama-3.1-8b"], SETTINGS, (card,))
+    assert isinstance(answer, MemoryPlan), answer
+    part = answer.device("gpu0")
+    assert part is not None
+    return part
+
+
+@pytest.mark.parametrize("api", ["cuda", "rocm", "sycl", "metal"])
+def test_an_api_whose_rounding_is_known_is_exact(oracle: SimpleNamespace, api: str) -> None:
+    assert on_card(oracle, api).inexact is None
+
+
+@pytest.mark.parametrize("api", ["vulkan", "unknown"])
+@pytest.mark.parametrize("alignment_bytes", [1, 4, 16, 64, 256])
+def test_every_alignment_that_a_driver_may_choose_is_in_the_range(
+    oracle: SimpleNamespace, api: str, alignment_bytes: int
+) -> None:
+    ranges = on_card(oracle, api).inexact
+    exact = on_card(oracle, api, alignment_bytes)
+    assert ranges is not None
+    assert exact.inexact is None
+    assert exact.weights_bytes is not None
+    assert exact.kv_cache_bytes is not None
+    assert ranges.weights.low_bytes <= exact.weights_bytes <= ranges.weights.high_bytes
+    assert ranges.kv_cache.low_bytes <= exact.kv_cache_bytes <= ranges.kv_cache.high_bytes
+    assert ranges.weights.low_bytes <= ranges.weights.value_bytes <= ranges.weights.high_bytes
+
+
+def test_a_figure_of_such_a_plan_is_an_estimate(oracle: SimpleNamespace) -> None:
+    part = on_card(oracle, "vulkan")
+    whole = plan(oracle.headers["llama-3.1-8b"], SETTINGS, (PlanDevice("gpu0", 80 << 30, None, None, "vulkan"),))
+    assert isinstance(whole, MemoryPlan)
+    shown = planned_parts(whole, part)
+    assert {shown.weights.basis, shown.kv_cache.basis, shown.recurrent.basis} == {Basis.ESTIMATED}
+    assert "vulkan" in shown.weights.source
+    assert planned_parts(whole, replace(part, inexact=None)).weights.basis is Basis.COMPUTED
+
+
+def test_a_card_that_holds_only_the_low_end_is_tight(oracle: SimpleNamespace) -> None:
+    part = on_card(oracle, "vulkan")
+    needed = part.held + part.compute
+    assert needed.low_bytes < needed.value_bytes < needed.high_bytes
+    assert room_of(part, needed.high_bytes).fit is Fit.FITS
+    assert room_of(part, needed.high_bytes - 1).fit is Fit.TIGHT
+    assert room_of(part, needed.value_bytes - 1).fit is Fit.TOO_LARGE
