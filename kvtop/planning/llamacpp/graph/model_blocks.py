@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from kvtop.planning.llamacpp.graph.graph import Resident
 from kvtop.planning.llamacpp.memory.layout import Layout
 from kvtop.planning.llamacpp.memory.placement import HOST, Placement
-from kvtop.planning.llamacpp.memory.weights import INPUT, Pieces, Weight, repacked
+from kvtop.planning.llamacpp.memory.weight import Weight
+from kvtop.planning.llamacpp.memory.weights import INPUT, Pieces, repacked
 from kvtop.planning.llamacpp.model.hparams import HParams
 from kvtop.planning.llamacpp.model.prepared import PreparedModel
 
