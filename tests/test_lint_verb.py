@@ -53,7 +53,7 @@ def test_the_level_decides_the_exit_code(capsys: pytest.CaptureFixture[str], lev
 
 
 def test_an_info_does_not_fail_by_default(capsys: pytest.CaptureFixture[str]) -> None:
-    code, document = lint_json(capsys, "--gpu", "none", "--", "llama-server", "-m", "missing.gguf", "-c", "512")
+    code, document = lint_json(capsys, "--gpu", "none", "--", "llama-server", "-m", "missing.gguf", "--host", "0.0.0.0")
     assert {it["severity"] for it in document["findings"]} == {"info"}
     assert code == 0
 
@@ -84,7 +84,7 @@ def test_without_any_server_nothing_could_be_evaluated(capsys: pytest.CaptureFix
 
 
 def test_servers_are_linted_like_commands(capsys: pytest.CaptureFixture[str]) -> None:
-    code, document = lint_json(capsys, "--demo", "cpu_only")
+    code, document = lint_json(capsys, "--demo", "cpu_only", "--fail-on", "info")
     assert code == 1
     assert ("slots-split-context", "127.0.0.1:8081") in {(it["slug"], it["subject"]) for it in document["findings"]}
 

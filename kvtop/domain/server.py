@@ -106,3 +106,5 @@ class ServerReading:
     model_key: str | None = None
     draft_key: str | None = None
     is_remote: bool = False
+    wants_key: bool | None = None
+    """The endpoint refuses requests without an API key (True), or answers them where a key would guard (False)."""

@@ -40,7 +40,8 @@ class Engine(Protocol):
     `OPENS_OTHER_PORTS`: it also listens where no HTTP is spoken, so that no port but the told one is ever asked.
 
     `PATHS` holds every path that it ever asks: all are GET, and none loads, wakes, stops or unloads anything as it is
-    asked here. `SELDOM_SECONDS` says how old an answer may get before it is asked again; others are asked every tick.
+    asked here. `KEYED_PATHS` are those of them that a server with a key answers to nobody without it: one that answers
+    has none. `SELDOM_SECONDS` says how old an answer may get before it is asked again; others are asked every tick.
     """
 
     @property
@@ -51,6 +52,8 @@ class Engine(Protocol):
     def OPENS_OTHER_PORTS(self) -> bool: ...  # noqa: N802
     @property
     def PATHS(self) -> tuple[str, ...]: ...  # noqa: N802
+    @property
+    def KEYED_PATHS(self) -> tuple[str, ...]: ...  # noqa: N802
     @property
     def SELDOM_SECONDS(self) -> Mapping[str, float]: ...  # noqa: N802
 

@@ -1,4 +1,5 @@
-"""The table of docs/lint-review.md: what kvtop says of every command line of the corpus, and what a person expected.
+"""The tables of docs/lint-review.md: how often each rule fires on published commands; and of every command
+line of the corpus, what kvtop says and what a person expected.
 
     python -m tests.analysis.lint_review
 
@@ -12,12 +13,13 @@ from pathlib import Path
 from kvtop.analysis.lint.linting import lint
 from kvtop.analysis.lint.result import LintResult
 from kvtop.analysis.lint.rule import Example
+from tests.analysis.lint_rates import rates_table
 from tests.models.rule_models import subject_of
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "lint-review.md"
 BEGIN, END = "<!-- lint_review.py -->\n", "<!-- end of lint_review.py -->\n"
-EVERYWHERE = "metrics-disabled"
+BEGIN_RATES, END_RATES = "<!-- lint_rates.py -->\n", "<!-- end of lint_rates.py -->\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +43,12 @@ def cases() -> tuple[Case, ...]:
             row["id"],
             row["from"],
             Example(row["command"], tuple(row.get("gpu", ())), row.get("model", ""), row.get("draft", "")),
-            frozenset(row["expect"]) | _metrics(row["command"]),
+            frozenset(row["expect"]),
             frozenset(row.get("unasked", ())),
             row.get("doubt", ""),
         )
         for row in rows
     )
-
-
-def _metrics(command: str) -> frozenset[str]:
-    """Every llama-server without `--metrics` is told so, as an info."""
-    is_llama = any(words in command for words in ("llama-server", "llama serve", "llama.cpp:"))
-    silent = is_llama and "--metrics" not in command and "LLAMA_ARG_ENDPOINT_METRICS" not in command
-    return frozenset({EVERYWHERE} if silent else ())
 
 
 def linted(case: Case) -> LintResult:
@@ -71,7 +66,7 @@ def table() -> str:
         found = {it.slug: it.severity for it in result.findings}
         extra, missed = sorted(found.keys() - case.expected), sorted(case.expected - found.keys())
         alarms, misses, findings = alarms + len(extra), misses + len(missed), findings + len(found)
-        shown = ", ".join(f"{slug} ({severity})" for slug, severity in found.items() if slug != EVERYWHERE)
+        shown = ", ".join(f"{slug} ({severity})" for slug, severity in found.items())
         row = (case.id, case.origin, shown or "none", ", ".join(extra) or "-", ", ".join(missed) or "-")
         rows.append(f"| {' | '.join(row)} |")
     doubts = [f"- {case.id}: {case.doubt}." for case in corpus if case.doubt]
@@ -80,12 +75,16 @@ def table() -> str:
 
 
 def renewed(page: str) -> str:
-    """The page with the table as it is now. Raises ValueError without its markers."""
-    before, found, rest = page.partition(BEGIN)
-    _, ended, after = rest.partition(END)
+    """The page with both tables as they are now. Raises ValueError without their markers."""
+    return _filled(_filled(page, BEGIN_RATES, rates_table(), END_RATES), BEGIN, table(), END)
+
+
+def _filled(page: str, begin: str, text: str, end: str) -> str:
+    before, found, rest = page.partition(begin)
+    _, ended, after = rest.partition(end)
     if not found or not ended:
         raise ValueError(f"{PAGE.name} lacks its markers")
-    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
+    return f"{before}{begin}\n{text}\n{end}{after}"
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """Real command lines, rewritten: what kvtop says of each is what a person expected, and the review page is current."""
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 
-from tests.analysis import lint_review
+from kvtop.analysis.lint.rules import RULES
+from tests.analysis import lint_rates, lint_review
 
 CASES = lint_review.cases()
 
@@ -38,3 +40,29 @@ def test_a_finding_whose_input_is_taken_away_is_not_passed_over() -> None:
             result = lint_review.linted(replace(case, example=replace(case.example, **less)))
             told = {it.slug for it in result.findings} | {it.slug for it in result.not_evaluated}
             assert slugs - told <= ({"start-refused"} if "-sm row" in case.example.command else set()), (case.id, less)
+
+
+QUALITY = {"symmetric-q4", "sensitive-model-quantized-cache"}
+"""What was measured on those very families; their commands serve all the same."""
+
+
+def test_a_published_command_that_works_passes() -> None:
+    """But for measured harm to quality, and for the one whose recipe sets the variable that the message names."""
+    for it, bare, whole in lint_rates.results():
+        if it.is_right:
+            found = [one for result in (bare, whole) for one in result.at_least("warning")]
+            told = {one.slug for one in found if "VLLM_ALLOW_LONG_MAX_MODEL_LEN" not in one.message}
+            assert told <= QUALITY, (it.command, told)
+
+
+def test_no_rule_stands_in_most_lints() -> None:
+    """One that fires on nearly everybody informs nobody."""
+    for engine, most in (("vllm", 0.25), ("llama.cpp", 0.35)):
+        rows = [row for row in lint_rates.results() if row[0].engine == engine]
+        for place in (1, 2):
+            fired = Counter(slug for row in rows for slug in {one.slug for one in (row[1], row[2])[place - 1].findings})
+            assert max(fired.values()) <= most * len(rows), fired.most_common(1)
+
+
+def test_every_rule_has_a_judgement() -> None:
+    assert lint_rates.judgements().keys() == {rule.slug for rule in RULES}

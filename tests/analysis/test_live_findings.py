@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from kvtop.analysis.analyse import History, analyse
 from kvtop.analysis.lint.finding_memory import FindingMemory
 from kvtop.analysis.lint.result import Suppression
@@ -46,6 +48,15 @@ def test_what_a_socket_is_bound_to_wins_over_the_options() -> None:
     assert "exposed-without-key" not in _slugs(_view(sample))
     open_to_all = replace(sample.processes[0], listeners=(Listener("0.0.0.0", 8080),))
     assert "exposed-without-key" in _slugs(_view(replace(sample, processes=(open_to_all,))))
+
+
+@pytest.mark.parametrize(("wants_key", "severity"), [(False, "warning"), (None, "info"), (True, None)])
+def test_only_an_answer_without_a_key_shows_that_there_is_none(wants_key: bool | None, severity: str | None) -> None:
+    sample = scenario("rtx4090_llamacpp").at(8.0)
+    open_to_all = replace(sample.processes[0], listeners=(Listener("0.0.0.0", 8080),))
+    reading = replace(sample.servers[0], wants_key=wants_key)
+    found = _view(replace(_with(sample, reading), processes=(open_to_all,))).findings
+    assert next((it.severity for it in found if it.slug == "exposed-without-key"), None) == severity
 
 
 def test_inside_a_container_nobody_knows_who_is_let_in() -> None:
@@ -129,6 +140,8 @@ def test_a_launch_that_metrics_tell_in_part_is_no_command_line() -> None:
 def test_a_remote_llama_server_says_whether_it_has_metrics() -> None:
     sample = scenario("rtx4090_llamacpp").at(8.0)
     remote = replace(sample.servers[0], launch=None, counters=Counters(), stated=_stated(metrics="false"))
+    assert "metrics-disabled" not in _slugs(_view(_with(sample, remote)))  # its slots tell what matters
+    remote = replace(remote, slots=None)
     assert "metrics-disabled" in _slugs(_view(_with(sample, remote)))
     unsaid = replace(remote, stated=())
     assert "metrics-disabled" in {it.slug for it in _view(_with(sample, unsaid)).not_evaluated}

@@ -65,7 +65,7 @@ def test_a_rule_is_found_by_code_and_by_name() -> None:
 
 
 def test_a_suppressed_finding_keeps_its_reason(subject_of: SubjectOf) -> None:
-    subject = subject_of(Example("llama-server -m MODEL"))
+    subject = subject_of(Example("llama-server -m MODEL --no-slots"))
     noisy = lint(subject)
     assert "metrics-disabled" in {it.slug for it in noisy.findings}
     quiet = lint(subject, (Suppression("KVT048", "scraped through the proxy"),))

@@ -159,10 +159,10 @@ def test_rotation_is_really_off(places: tuple[Path, Path], llama_server: Callabl
 
 
 def test_metrics_are_off(places: tuple[Path, Path], llama_server: Callable[..., Any]) -> None:
-    assert "metrics-disabled" in found(places, "-c", "4096")
+    assert "metrics-disabled" in found(places, "-c", "4096", "--no-slots")
     with pytest.raises(urllib.error.HTTPError, match="501"):
         _reply(llama_server("-c", "4096").url, "/metrics")
-    assert "metrics-disabled" not in found(places, "-c", "4096", "--metrics")
+    assert "metrics-disabled" not in found(places, "-c", "4096")
 
 
 def test_a_draft_has_a_cache_of_its_own(places: tuple[Path, Path], llama_server: Callable[..., Any]) -> None:

@@ -77,8 +77,12 @@ def _tensor(name: str) -> CheckpointTensor:
     return CheckpointTensor("model.embed_tokens.weight", "BF16", (size_bytes // 2,), size_bytes)
 
 
-def subject_of(example: Example) -> Subject:
-    """The Subject of an example: its command line, model by name, and devices."""
+Models = Mapping[str, GgufHeader | Checkpoint]
+
+
+def subject_of(example: Example, models: Models | None = None) -> Subject:
+    """The Subject of an example: its command line, its model by name (of `models`, else recorded) and devices."""
+    ggufs: Models = gguf_models() if models is None else models
     command = parse_command(shlex.split(example.command))
     environ = {"HOME": "/nowhere", **dict(example.environ), **dict(command.variables)}
     words = command.words
@@ -86,7 +90,7 @@ def subject_of(example: Example) -> Subject:
         strict = parse_llama_server(words, environ, strict=True)
         launch = with_meant_types(parse_llama_server(with_values(words), environ, strict=True))
         complaints = strict.errors[:1] if with_values(words) != words else launch.errors
-        model: GgufHeader | Checkpoint | None = gguf_models().get(example.model)
+        model: GgufHeader | Checkpoint | None = ggufs.get(example.model)
         draft = gguf_models().get(example.draft)
         if draft is not None:
             named = LaunchOption("spec-draft-model", "DRAFT", Origin.ARGV, "-md")
@@ -94,7 +98,7 @@ def subject_of(example: Example) -> Subject:
     else:
         launch = parse_serve_options(words) if command.engine == "vllm" else parse_server_options(words)
         complaints, draft = launch.errors, None
-        model = checkpoints().get(example.model)
+        model = (checkpoints() if models is None else models).get(example.model)
     return make_subject(
         Known(
             name=example.command,

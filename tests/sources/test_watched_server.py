@@ -92,6 +92,27 @@ async def test_a_recognised_server_is_asked_in_its_own_way(endpoint: Endpoint, m
     assert endpoint.asked["/v1/models"] == 2
 
 
+@pytest.mark.parametrize(
+    ("props", "key", "expected"),
+    [
+        ((200, PROPS), None, False),
+        ((200, PROPS), "secret", None),  # whether it was the key that opened is not known
+        ((401, b"{}"), None, True),
+        ((403, b"{}"), "wrong", True),
+        ((503, b"{}"), None, None),
+    ],
+    ids=["answers", "answers a key", "refuses", "refuses a key", "is loading"],
+)
+async def test_an_endpoint_shows_whether_it_has_a_key(
+    endpoint: Endpoint, props: tuple[int, bytes], key: str | None, expected: bool | None
+) -> None:
+    endpoint.answers = {"/props": props, "/v1/models": (200, b"{}")}
+    watched = WatchedServer(llamacpp, endpoint.url, key)
+    async with HttpClient() as client:
+        await watched.refresh(client)
+    assert watched.reading().wants_key is expected
+
+
 async def test_another_engine_behind_the_same_url_is_found_out(endpoint: Endpoint) -> None:
     endpoint.answers = {"/props": (200, PROPS), "/v1/models": (200, b"{}")}
     watched = WatchedServer(None, endpoint.url, None)

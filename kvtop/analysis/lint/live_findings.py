@@ -14,7 +14,7 @@ from kvtop.domain.model_file import Checkpoint, GgufHeader
 from kvtop.domain.plan import PlanDevice, Refusal
 from kvtop.domain.process import Process
 from kvtop.domain.sample import Sample
-from kvtop.domain.server import ServerReading
+from kvtop.domain.server import ServerReading, ServerState
 from kvtop.planning.llamacpp.model.prepared import PreparedModel
 from kvtop.planning.llamacpp.options.parse import settings_of
 
@@ -86,7 +86,9 @@ def _subject(plans: PlanMemory, view: ServerView, sample: Sample, devices: tuple
             slot_context_tokens=reading.slot_context_tokens,
             sequence_limit_tokens=reading.sequence_limit_tokens,
             has_metrics=True if reading.counters.prompt_tokens_total is not None else None,
+            has_slots=_has_slots(reading),
             listeners=_listeners(own),
+            wants_key=reading.wants_key,
             has_own_network=any(it.shares_network is False for it in own),
         ),
     )
@@ -154,6 +156,13 @@ def _idle_seconds(memory: FindingMemory, reading: ServerReading, sample: Sample)
     since = min(known[1], *started) if never and started else known[1]
     watched = sample.taken_at - since
     return watched if watched > 0 or never else None
+
+
+def _has_slots(reading: ServerReading) -> bool | None:
+    """Whether it tells of its slots; None where it may only do so to those who have its key, or tells nothing yet."""
+    if reading.slots is not None:
+        return True
+    return False if reading.state is ServerState.READY and not reading.wants_key else None
 
 
 def _listeners(processes: list[Process]) -> tuple[str, ...] | None:

@@ -39,7 +39,10 @@ class Observed:
     idle_seconds: float | None = None
     memory_held_bytes: int | None = None
     has_metrics: bool | None = None
+    has_slots: bool | None = None
     listeners: tuple[str, ...] | None = None
+    wants_key: bool | None = None
+    """Whether its endpoint refuses requests without a key; False: it answered one that a key would guard."""
     has_own_network: bool = False
     """It lives in a network namespace of its own: a container whose ports are published, or not."""
     disagreements: tuple[Disagreement, ...] | None = None

@@ -1,6 +1,7 @@
 """One endpoint over time: which answers it has given, how old they are, and what to ask next."""
 
 import time
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from kvtop.domain.launch import LaunchOptions
@@ -10,6 +11,8 @@ from kvtop.io.fault_reports import contained
 from kvtop.sources.endpoints.http import HttpClient, Reply
 from kvtop.sources.engine import Engine, Known
 from kvtop.sources.engines import engine_of_replies, unidentified
+
+_REFUSED = frozenset({401, 403})
 
 
 class WatchedServer:
@@ -80,7 +83,7 @@ class WatchedServer:
             self.id, self.url, self._replies, self.options, self.processes, self.reach_note, self.is_listening
         )
         try:
-            return self.engine.read(known)
+            return replace(self.engine.read(known), wants_key=self._wants_key())
         except Exception as error:  # noqa: BLE001  one server's replies must not take the other servers along
             failure = contained(self.id, error, f"reading the replies of {self.engine.NAME}")
             return ServerReading(
@@ -93,3 +96,10 @@ class WatchedServer:
                 launch=known.options,
                 is_remote=not known.processes,
             )
+
+    def _wants_key(self) -> bool | None:
+        """By what it answered: a refusal says that there is a key, an answer without one that there is none."""
+        if any(reply.status in _REFUSED for reply in self._replies.values()):
+            return True
+        answered = any(path in self._replies and self._replies[path].status == 200 for path in self.engine.KEYED_PATHS)
+        return False if answered and not self.api_key else None

@@ -22,6 +22,7 @@ DEFAULT_PORT = 5001
 OPENS_OTHER_PORTS = False
 VERSION, MODEL, CONTEXT = "/api/extra/version", "/api/v1/model", "/api/extra/true_max_context_length"
 PATHS = (VERSION, MODEL, CONTEXT)
+KEYED_PATHS: tuple[str, ...] = ()
 SELDOM_SECONDS: Mapping[str, float] = {MODEL: 10.0, CONTEXT: 10.0}
 
 _NAMES = ("model", "port", "contextsize", "gpulayers", "quantkv", "tensor-split", "blasbatchsize", "config")

@@ -22,6 +22,7 @@ DEFAULT_PORT = 8080
 OPENS_OTHER_PORTS = False
 RUNNING = "/running"
 PATHS = (RUNNING,)
+KEYED_PATHS: tuple[str, ...] = ()
 SELDOM_SECONDS: Mapping[str, float] = {}
 
 _PROGRAM = re.compile(r"llama-swap(?:[-_][\w.-]+)?(?:\.exe)?")

@@ -28,6 +28,8 @@ PROPS, SLOTS, METRICS, MODELS = "/props", "/slots", "/metrics", "/v1/models"
 PATHS = (PROPS, SLOTS, METRICS, MODELS)
 """Every path this adapter ever asks; all are GET and none loads, wakes or unloads a model as it is used here."""
 
+KEYED_PATHS: tuple[str, ...] = (PROPS, SLOTS, METRICS)
+"""Behind `--api-key`; /health and the web page answer everybody (tools/server/server-http.cpp, b11434)."""
 SELDOM_SECONDS: Mapping[str, float] = {METRICS: 5.0, MODELS: 60.0}
 """How old an answer may get before it is asked again; other paths are asked every tick."""
 

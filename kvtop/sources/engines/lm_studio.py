@@ -20,6 +20,7 @@ DEFAULT_PORT = 1234
 OPENS_OTHER_PORTS = True
 MODELS, OLD_MODELS = "/api/v1/models", "/api/v0/models"
 PATHS = (MODELS, OLD_MODELS)
+KEYED_PATHS: tuple[str, ...] = ()
 SELDOM_SECONDS: Mapping[str, float] = {MODELS: 5.0, OLD_MODELS: 5.0}
 
 _PROGRAMS = ("lm-studio", "lm studio", "lmstudio", "llmster")

@@ -25,6 +25,8 @@ HEALTH, PROPS = "/health", "/props"
 PATHS = (HEALTH,)
 """Every path this adapter asks. `/props` is only looked at: llama.cpp's answers there, mlx-lm says 404 "Not Found"."""
 
+KEYED_PATHS: tuple[str, ...] = (HEALTH,)
+"""The server knows no keys."""
 SELDOM_SECONDS: Mapping[str, float] = {HEALTH: 15.0}
 """Every request writes a line into the server's log."""
 

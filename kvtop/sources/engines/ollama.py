@@ -24,6 +24,8 @@ DEFAULT_PORT = 11434
 OPENS_OTHER_PORTS = False
 PS, VERSION = "/api/ps", "/api/version"
 PATHS = (PS, VERSION)
+KEYED_PATHS: tuple[str, ...] = (PS,)
+"""The server knows no keys."""
 SELDOM_SECONDS: Mapping[str, float] = {PS: 3.0, VERSION: 300.0}
 
 _NEVER_YEAR = 2200

@@ -25,6 +25,8 @@ DEFAULT_PORT = 30000
 OPENS_OTHER_PORTS = True
 INFO, OLD_INFO, METRICS, MODELS = "/server_info", "/get_server_info", "/metrics", "/v1/models"
 PATHS = (INFO, OLD_INFO, METRICS, MODELS)
+KEYED_PATHS: tuple[str, ...] = (INFO, OLD_INFO, MODELS)
+"""Behind `--api-key`; /health and /metrics are not (`add_api_key_middleware`)."""
 SELDOM_SECONDS: Mapping[str, float] = {INFO: 5.0, OLD_INFO: 5.0, MODELS: 60.0}
 
 _GIB = 1024**3

@@ -23,6 +23,7 @@ DEFAULT_PORT = 8000
 OPENS_OTHER_PORTS = True
 VERSION, MODELS, METRICS = "/version", "/v1/models", "/prometheus/metrics"
 PATHS = (VERSION, MODELS, METRICS)
+KEYED_PATHS: tuple[str, ...] = ()
 SELDOM_SECONDS: Mapping[str, float] = {VERSION: 10.0, MODELS: 60.0}
 
 _NAMES = (

@@ -20,6 +20,7 @@ DEFAULT_PORT = 3000
 OPENS_OTHER_PORTS = True
 INFO, METRICS = "/info", "/metrics"
 PATHS = (INFO, METRICS)
+KEYED_PATHS: tuple[str, ...] = ()
 SELDOM_SECONDS: Mapping[str, float] = {INFO: 10.0}
 
 _NAMES = (

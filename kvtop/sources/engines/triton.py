@@ -20,6 +20,7 @@ DEFAULT_PORT = 8002
 OPENS_OTHER_PORTS = True
 METRICS = "/metrics"
 PATHS = (METRICS,)
+KEYED_PATHS: tuple[str, ...] = ()
 SELDOM_SECONDS: Mapping[str, float] = {METRICS: 2.0}
 
 _BLOCKS, _REQUESTS = "nv_trt_llm_kv_cache_block_metrics", "nv_trt_llm_request_metrics"

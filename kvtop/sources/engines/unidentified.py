@@ -18,6 +18,7 @@ OPENS_OTHER_PORTS = False
 _ORDER = ("/props", "/v1/models", "/version", "/api/ps", "/info")
 _PLAIN_ORDER = ("/props", "/health")
 PATHS = (*_ORDER, "/health")
+KEYED_PATHS: tuple[str, ...] = ()
 SELDOM_SECONDS: Mapping[str, float] = dict.fromkeys(PATHS, 10.0)
 """Whoever listens there is no server of ours as far as is known: it is not to be bothered every tick."""
 

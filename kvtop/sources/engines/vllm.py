@@ -28,6 +28,8 @@ OPENS_OTHER_PORTS = True
 METRICS, MODELS, VERSION, HEALTH = "/metrics", "/v1/models", "/version", "/health"
 LOAD, IS_SLEEPING = "/load", "/is_sleeping"
 PATHS = (METRICS, MODELS, VERSION, HEALTH, LOAD, IS_SLEEPING)
+KEYED_PATHS: tuple[str, ...] = (MODELS,)
+"""Behind `--api-key`: only what begins with /v1 (`AuthenticationMiddleware`)."""
 SELDOM_SECONDS: Mapping[str, float] = {MODELS: 60.0, VERSION: 60.0, HEALTH: 5.0, IS_SLEEPING: 5.0}
 
 _TITLE = re.compile(r"\w*::(EngineCore|Worker|APIServer|DPCoordinator)((?:_[A-Z]*\d+)*)")

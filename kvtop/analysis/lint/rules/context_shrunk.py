@@ -4,6 +4,9 @@ Why: without `-c`, `--fit` (on by default) lowers the context until everything l
 4096 tokens, and says so only at log level 4. With `-np N` it starts from the trained context for each slot; without a
 device it fits the host's memory. The endpoint then shows the smaller figure and the command line nothing.
 
+A context that still is long enough for people is an info; a slot with no more than the floor of 4096 tokens, or layers
+that move to the host, are a warning.
+
 A number with a unit is cut as well: of `-c 8k` only the 8 is read.
 
 Source: common/fit.cpp and common/arg.cpp (std::stoi), llama.cpp b11434; run there (32768 -> 24320 in 1388 MiB).
@@ -29,6 +32,8 @@ ENGINES: tuple[str, ...] = ("llama.cpp",)
 READS_LAUNCH = True
 FIRES = Example("llama-server -m MODEL", gpus=("12GiB",), model="llama-3.1-8b")
 QUIET = Example("llama-server -m MODEL", gpus=("48GiB",), model="llama-3.1-8b")
+FEW_TOKENS = 4096
+"""A slot with no more is short for most uses; it is also the floor of `--fit`."""
 
 
 def check(subject: Subject) -> Outcome:
@@ -68,11 +73,12 @@ def check(subject: Subject) -> Outcome:
     given = settings.gpu_layers is not None or settings.tensor_split or settings.tensor_overrides
     least = settings.fit_ctx_tokens * streams
     floor = max(most, least)
+    is_short = floor // streams <= FEW_TOKENS or most < least
     spilled = " and still not fit" if given or not subject.devices else " and move layers to the host"
     each = f" ({floor // streams} a slot)" if streams > 1 else ""
     asked = f"{trained} tokens, the trained context for each of {streams} slots," if streams > 1 else ""
     return Found(
-        "warning",
+        "warning" if is_short else "info",
         f"{asked or f'the trained context of {trained} tokens'} does not fit, so --fit will shrink it to about {floor} "
         f"tokens{each}{'' if most >= least else spilled}, without a line in the log at its default level",
         evidence=f"no -c; {', '.join(short)} has not enough room with {settings.fit_target_bytes[0]} bytes left free",
@@ -119,7 +125,7 @@ def _running(subject: Subject, observed: Observed) -> Outcome:
     if not settings.fit and settings.parallel and not settings.kv_unified:
         return None  # then -np divides the trained context, and nothing was shrunk
     return Found(
-        "warning",
+        "warning" if has <= FEW_TOKENS else "info",
         f"a slot has {has} tokens, and the model was trained for {hparams.n_ctx_train}: --fit shrank the context to "
         "the memory that was free",
         evidence=f"no -c; the endpoint says {has}",

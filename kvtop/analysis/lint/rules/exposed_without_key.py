@@ -6,6 +6,10 @@ mlx_lm.server has no keys.
 
 Source: tools/server/server-http.cpp of llama.cpp b11434; `setup_server` of vLLM 0.32.0; mlx-lm 0.32.2 server.py.
 
+A running server that answers requests without a key, on an address that others reach, is a warning. Before the start,
+and where no answer shows it, a firewall or a proxy may stand in front: an info where the address or the port was typed,
+nothing where it is the engine's default.
+
 In a container the address inside says nothing: `-p 8080:8080` publishes on every address, `-p 127.0.0.1:8080:8080` here
 alone.
 
@@ -13,15 +17,15 @@ Cost: security, and memory that strangers fill.
 
 Fix: `--host 127.0.0.1` behind a proxy (a container: `-p 127.0.0.1:PORT:PORT`), or a key from a file or the environment.
 
-Fires on: `--host 0.0.0.0` without a key. Quiet on: the default of llama-server, and 0.0.0.0 with `--api-key-file`.
+Fires on: a server on 0.0.0.0 that answers without a key (a warning). Quiet on: 0.0.0.0 with `--api-key-file`.
 """
 
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import Observed, Subject
 
 ENGINES: tuple[str, ...] = ("llama.cpp", "vllm", "mlx")
 READS_LAUNCH = True
-FIRES = Example("llama-server -m MODEL --host 0.0.0.0")
+FIRES = Example("llama-server -m MODEL --host 0.0.0.0", observed=Observed(listeners=("0.0.0.0",), wants_key=False))
 QUIET = Example("llama-server -m MODEL --host 0.0.0.0 --api-key-file /run/keys/llama")
 _DEFAULTS = {"llama.cpp": "127.0.0.1", "vllm": "0.0.0.0", "mlx": "127.0.0.1"}
 _LOOPBACK = ("127.", "localhost", "::1", "[::1]")
@@ -35,7 +39,10 @@ def check(subject: Subject) -> Outcome:
         return None
     if subject.engine == "llama.cpp" and subject.variable("LLAMA_API_KEY"):
         return None
-    observed = None if subject.observed is None else subject.observed.listeners
+    seen = subject.observed
+    if seen is not None and seen.wants_key:
+        return None
+    observed = None if seen is None else seen.listeners
     host = subject.value("host")
     addresses = observed if observed else tuple((host or _DEFAULTS[subject.engine]).split(","))
     reached = [it for it in map(str.strip, addresses) if not it.startswith(_LOOPBACK) and not it.endswith(".sock")]
@@ -43,16 +50,19 @@ def check(subject: Subject) -> Outcome:
         return None
     if subject.published is not None and not observed:
         return _published(subject, subject.published)
-    if subject.observed is not None and subject.observed.has_own_network:
+    if host is None and not observed:
+        return None
+    if seen is not None and seen.has_own_network:
         return _in_own_network(subject, reached)
     said = subject.said("host") or f"the default of {subject.engine} is {_DEFAULTS[subject.engine]}"
     key = (
         ": mlx_lm.server has no keys, so put a proxy before it" if subject.engine == "mlx" else f", or {_key(subject)}"
     )
+    answered = "; it answers requests without a key" if seen is not None and seen.wants_key is False else ""
     return Found(
-        "warning",
+        "warning" if answered else "info",
         f"listens on {', '.join(reached)} without a key: whoever reaches the port can use it",
-        evidence=f"listening on {', '.join(reached)}" if observed else said,
+        evidence=f"listening on {', '.join(reached)}{answered}" if observed else f"{said}{answered}",
         cost="security",
         fix=f"--host 127.0.0.1{key}",
     )
@@ -62,7 +72,7 @@ def _in_own_network(subject: Subject, reached: list[str]) -> Outcome:
     """A running container: whether its port is published stands nowhere that kvtop reads."""
     key = "" if subject.engine == "mlx" else f", or {_key(subject)}"
     return Found(
-        "warning",
+        "info",
         f"listens on {', '.join(reached)} of its container without a key: whoever reaches the container, or a port of "
         "it that is published, can use it",
         evidence=f"listening on {', '.join(reached)} in a network of its own",
@@ -81,7 +91,7 @@ def _published(subject: Subject, ports: tuple[str, ...]) -> Outcome:
     narrow = " ".join(f"-p 127.0.0.1:{_without_address(it)}" for it in open_ports)
     key = "" if subject.engine == "mlx" else f", or {_key(subject)}"
     return Found(
-        "warning",
+        "info",
         f"its port is published on every address (-p {' -p '.join(open_ports)}) without a key: whoever reaches it can "
         "use it",
         evidence=f"-p {' -p '.join(open_ports)}",

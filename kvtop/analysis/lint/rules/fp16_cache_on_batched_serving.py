@@ -3,7 +3,7 @@
 Why: `--kv-cache-dtype fp8` halves the bytes of a token, so nearly twice as many requests fit (1.7 to 2.0 times
 measured; the state of hybrid models does not shrink). It helps only when the pool is what limits: with room left
 nothing is gained. On cards without FP8 arithmetic it saves memory and no time, and some models have no backend for it
-there.
+there. Before the start it is an info: requests of full length may never come. A full pool is a warning.
 
 Source: vLLM 0.32.0 `v1/attention/backends`, docs features/quantization/quantized_kvcache; issues 54426 and 55557.
 
@@ -82,7 +82,7 @@ def _with_fp8(subject: Subject, plan: MemoryPlan | None, evidence: str) -> Outco
     if before is not None and after is not None:
         cost += f"; about {before.value:.1f} requests of full length, {after.value:.1f} with FP8"
     return Found(
-        "info" if old else "warning",
+        "info" if old or subject.observed is None else "warning",
         "the 16-bit KV pool is tight"
         + (": FP8 would save memory here, but no time (no FP8 arithmetic)" if old else ", and this card reads FP8"),
         evidence=evidence,

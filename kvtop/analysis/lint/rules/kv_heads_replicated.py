@@ -1,11 +1,13 @@
 """More tensor-parallel ranks than KV heads: every further rank holds a copy of the cache.
 
 Why: a rank keeps at least one KV head. With 4 heads on 8 ranks each head is stored twice, so the pool of a card stops
-growing; a latent cache (DeepSeek, Kimi) has one head and is stored on every rank.
+growing; a latent cache (DeepSeek, Kimi) has one head and is stored on every rank. Often the weights need the ranks all
+the same, so it is a warning only where another arrangement of the same cards holds many more tokens by the plan, and
+nothing where none holds more. Dividing a latent row costs time at every step, so there it is an info.
 
 Source: vLLM 0.32.0 `ModelConfig.get_num_kv_heads`, `v1/kv_cache_interface.py` (max_tp_shards).
 
-Cost: computed: the copies' share of the pool.
+Cost: computed: the tokens that the cards hold as they are arranged, and would hold.
 
 Fix: fewer ranks and `--data-parallel-size` beside them, or `--decode-context-parallel-size`.
 
@@ -15,12 +17,16 @@ Fires on: 4 KV heads on 8 ranks. Quiet on: the same on 4.
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import Subject
 from kvtop.analysis.lint.vllm_pool import whole
-from kvtop.domain.plan import NoExactRuleError
+from kvtop.domain.plan import MemoryPlan, NoExactRuleError
 
 ENGINES: tuple[str, ...] = ("vllm",)
 READS_LAUNCH = True
-FIRES = Example("vllm serve MODEL -tp 8", gpus=("H100",) * 8, model="qwen3-30b-a3b")
-QUIET = Example("vllm serve MODEL -tp 4", gpus=("H100",) * 4, model="qwen3-30b-a3b")
+FIRES = Example("vllm serve MODEL -tp 8", gpus=("H100",) * 8, model="qwen2.5-7b")
+QUIET = Example("vllm serve MODEL -tp 4", gpus=("H100",) * 4, model="qwen2.5-7b")
+UNPLANNED = "fewer tensor-parallel ranks and data-parallel ones beside them, if the weights leave room"
+LITTLE_GAIN = 1.1
+MUCH_GAIN = 1.5
+"""Times the tokens of the whole machine: below that the next restart is soon enough."""
 
 
 def check(subject: Subject) -> Outcome:
@@ -51,13 +57,46 @@ def check(subject: Subject) -> Outcome:
     if per_token is not None:
         cost += f": {per_token * (ranks - shards):.0f} bytes a token over all ranks for nothing"
     what = "one latent row" if is_latent else f"{heads} KV heads"
+    fix, gain = _better(subject, ranks, heads, is_latent=is_latent)
+    if gain is not None and gain < LITTLE_GAIN:
+        return None
+    if gain is not None:
+        cost += f"; {gain:.2g} times the tokens fit the same cards otherwise"
     return Found(
-        "info" if is_latent else "warning",
+        "warning" if not is_latent and gain is not None and gain >= MUCH_GAIN else "info",
         f"{what} on {ranks} ranks: the cache is stored {copies:g} times over",
         evidence=f"{subject.said('tensor-parallel-size')}; {what} in config.json",
         cost=cost,
-        fix=f"--tensor-parallel-size {heads} --data-parallel-size {max(ranks // heads, 1)}"
-        if not is_latent
-        else f"--decode-context-parallel-size {ranks}, or --tensor-parallel-size 1 --data-parallel-size {ranks} where "
-        "the weights leave room",
+        fix=fix,
     )
+
+
+def _better(subject: Subject, ranks: int, heads: int, *, is_latent: bool) -> tuple[str, float | None]:
+    """The arrangement of the same cards that holds most tokens, and how many times as many; None where it is unknown.
+
+    A latent row can be divided by `--decode-context-parallel-size`, if a backend of the card does that.
+    """
+    now = None if subject.plan is None else _tokens(subject.plan, whole(subject, "data-parallel-size") or 1)
+    copies = max(ranks // heads, 1)
+    apart = (whole(subject, "data-parallel-size") or 1) * copies
+    arranged = {"tensor_parallel_size": str(heads), "data_parallel_size": str(apart)}
+    options = [(f"--tensor-parallel-size {heads} --data-parallel-size {apart}", apart, arranged)]
+    if is_latent:
+        divided = {"decode_context_parallel_size": str(ranks)}
+        options.insert(0, (f"--decode-context-parallel-size {ranks}", 1, divided))
+    best = ("", 0.0)
+    for words, replicas, changes in options:
+        plan = subject.plan_with(**changes)
+        tokens = None if plan is None else _tokens(plan, replicas)
+        if now is not None and tokens is not None and tokens / now > best[1]:
+            best = (words, tokens / now)
+    return best if best[1] else (UNPLANNED, None)
+
+
+def _tokens(plan: MemoryPlan, replicas: int) -> int | None:
+    """What all replicas hold together, by the likeliest pool; None where the pool is unknown or empty."""
+    pool = plan.vllm
+    if pool is None:
+        return None
+    each = pool.kv_cache_tokens if pool.pool_estimate is None else pool.pool_estimate.tokens
+    return each * replicas if each else None

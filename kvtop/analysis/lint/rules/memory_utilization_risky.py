@@ -9,21 +9,27 @@ Cost: it does not start, or requests are lost.
 
 Fix: 0.92 (the default) or less; with others on the card what is really free.
 
-Fires on: 0.98. Quiet on: 0.92 on a free card.
+Fires on: 0.99 of an H100. Quiet on: 0.92 on a free card.
 """
 
 import math
 
-from kvtop.analysis.lint.amounts import exact
+from kvtop.analysis.lint.advice import any_of
+from kvtop.analysis.lint.amounts import GIB, exact
 from kvtop.analysis.lint.rule import Example, Found, Outcome
 from kvtop.analysis.lint.target import Subject
-from kvtop.analysis.lint.vllm_pool import utilization_of
+from kvtop.analysis.lint.vllm_pool import concurrency_of, utilization_of
 
 ENGINES: tuple[str, ...] = ("vllm",)
 READS_LAUNCH = True
-FIRES = Example("vllm serve MODEL --gpu-memory-utilization 0.98", gpus=("H100",))
+FIRES = Example("vllm serve MODEL --gpu-memory-utilization 0.99", gpus=("H100",))
 QUIET = Example("vllm serve MODEL --gpu-memory-utilization 0.92", gpus=("H100",))
 RISKY = 0.97
+LITTLE_BYTES = 2 * GIB
+"""Less than that beside vLLM's share: its CUDA graphs and NCCL buffers come on top of it, and take 1 to 2 GiB."""
+LEAST_TOKENS = 2048
+"""A limit below that serves nobody."""
+FREE_WORDS = "stop what holds the card's memory, or take a card that is free"
 
 
 def check(subject: Subject) -> Outcome:
@@ -43,19 +49,35 @@ def check(subject: Subject) -> Outcome:
                     f"other processes use {card.name}: less is free than vLLM wants, and it refuses to start",
                     evidence=f"{evidence}; {exact(card.free_bytes)} free of {exact(card.total_bytes)}",
                     cost=f"{exact(wanted - card.free_bytes)} too little",
-                    fix=f"--gpu-memory-utilization {math.floor(card.free_bytes / card.total_bytes * 100) / 100:g}",
+                    fix=any_of(_share_that_serves(subject, card.free_bytes / card.total_bytes), FREE_WORDS),
                 )
     if utilization < RISKY or utilization > 1:  # more than all of it vLLM refuses: `start-refused`
         return None
-    cost = ""
+    cost, severity = "", "info"
     if subject.devices and subject.devices[0].total_bytes is not None:
         left = int(subject.devices[0].total_bytes * (1 - utilization))
-        cost = f"{exact(max(left, 0))} left for CUDA graphs, NCCL and others"
+        if left >= LITTLE_BYTES:
+            return None
+        cost, severity = f"{exact(max(left, 0))} left for CUDA graphs, NCCL and others", "warning"
     return Found(
-        "warning",
+        severity,
         f"{utilization:.0%} of the card leaves nearly nothing for CUDA graphs, NCCL and other processes: requests may "
         "fail with out-of-memory errors",
         evidence=evidence,
         cost=cost,
         fix="--gpu-memory-utilization 0.92, or --kv-cache-memory-bytes with the bytes that vLLM logs at start",
     )
+
+
+def _share_that_serves(subject: Subject, free_ratio: float) -> str:
+    """The share that is free, if weights and one request fit it by the plan, with a shorter limit where that helps."""
+    share = f"{math.floor(free_ratio * 100) / 100:g}"
+    plan = subject.plan_with(gpu_memory_utilization=share)
+    fits = None if plan is None else concurrency_of(plan)
+    if fits is not None and fits.low >= 1:
+        return f"--gpu-memory-utilization {share}"
+    shorter = subject.plan_with(gpu_memory_utilization=share, max_model_len="auto")
+    likely = None if shorter is None or shorter.vllm is None else shorter.vllm.pool_estimate
+    if likely is None or likely.tokens_low < LEAST_TOKENS:
+        return ""
+    return f"--gpu-memory-utilization {share} --max-model-len {likely.tokens_low // 256 * 256}"

@@ -1,7 +1,8 @@
 """`--gpu-memory-utilization` leaves much of the card unused.
 
 Why: vLLM takes that share of the card (0.92 by default) and no more; what weights and activations leave of it is the
-pool. A low value is right where another process shares the card, or where an embedding model needs no pool.
+pool. A low value is right where another process shares the card, or where an embedding model needs no pool; it does
+harm where the pool is short: then it is a warning, else an info.
 
 Source: vLLM 0.32.0 `v1/worker/utils.py` (request_memory).
 
@@ -15,7 +16,7 @@ Fires on: 0.5 on a card of its own. Quiet on: the default, and a card that other
 from kvtop.analysis.lint.amounts import GIB, exact
 from kvtop.analysis.lint.rule import Example, Found, Outcome
 from kvtop.analysis.lint.target import Subject
-from kvtop.analysis.lint.vllm_pool import DEFAULT_UTILIZATION, serves_text, utilization_of
+from kvtop.analysis.lint.vllm_pool import DEFAULT_UTILIZATION, concurrency_of, serves_text, utilization_of
 
 ENGINES: tuple[str, ...] = ("vllm",)
 READS_LAUNCH = True
@@ -25,6 +26,8 @@ LOW = 0.85
 SHARED = 0.95
 LITTLE_BYTES = 4 * GIB
 """What a card may keep without a word: CUDA graphs and other processes live there."""
+FEW_REQUESTS = 2.0
+"""Of the longest permitted length, all that the pool holds: then the missing share is missed."""
 
 
 def check(subject: Subject) -> Outcome:
@@ -43,9 +46,18 @@ def check(subject: Subject) -> Outcome:
                 return None
             cost = f"{exact(unused)} of each card"
     return Found(
-        "warning",
+        "warning" if _is_short(subject) else "info",
         f"only {utilization:.0%} of the card is taken: the rest of it can hold no token",
         evidence=subject.said("gpu-memory-utilization"),
         cost=cost,
         fix="leave --gpu-memory-utilization out (0.92), unless something else uses the card",
     )
+
+
+def _is_short(subject: Subject) -> bool:
+    """Whether the pool is known to be short: requests wait or are thrown out, or hardly one of full length fits."""
+    seen = subject.observed
+    if seen is not None:
+        return bool(seen.waiting_for_memory or seen.is_preempting)
+    fits = None if subject.plan is None else concurrency_of(subject.plan)
+    return fits is not None and fits.value < FEW_REQUESTS

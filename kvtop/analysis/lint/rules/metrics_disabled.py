@@ -1,7 +1,8 @@
-"""The server exports no metrics, so nobody can see how full it is or how fast.
+"""Neither metrics nor slots are exported, so nobody can see how full the cache is.
 
-Why: llama-server answers /metrics only with `--metrics`; vLLM always does unless `--disable-log-stats` is given. kvtop
-reads counters, rates and waiting requests from there.
+Why: kvtop reads the use of the cache from /slots (llama-server, on unless `--no-slots`) or from /metrics (llama-server
+with `--metrics`; vLLM always unless `--disable-log-stats`). With one of them all that matters is known; a server that
+was told to export neither cannot be watched.
 
 Source: tools/server/server.cpp, llama.cpp b11434; vLLM 0.32.0.
 
@@ -9,7 +10,7 @@ Cost: none in memory; what is missing is in the dashboard as "?".
 
 Fix: `--metrics` (llama-server); leave `--disable-log-stats` out (vLLM).
 
-Fires on: llama-server without `--metrics`. Quiet on: with it.
+Fires on: `--no-slots` without `--metrics`. Quiet on: llama-server without either.
 """
 
 from kvtop.analysis.lint.rule import Example, Found, Outcome
@@ -17,8 +18,8 @@ from kvtop.analysis.lint.target import Subject
 
 ENGINES: tuple[str, ...] = ("llama.cpp", "vllm")
 READS_LAUNCH = True
-FIRES = Example("llama-server -m MODEL")
-QUIET = Example("llama-server -m MODEL --metrics")
+FIRES = Example("llama-server -m MODEL --no-slots")
+QUIET = Example("llama-server -m MODEL")
 
 
 def check(subject: Subject) -> Outcome:
@@ -35,11 +36,13 @@ def check(subject: Subject) -> Outcome:
             subject.said("disable-log-stats"),
             fix="leave --disable-log-stats out",
         )
-    if subject.value("metrics") == "true":
+    seen = subject.observed
+    has_slots = subject.value("slots") != "false" and (seen is None or seen.has_slots is not False)
+    if subject.value("metrics") == "true" or has_slots:
         return None
     return Found(
         "info",
-        "/metrics is off, so token counters and rates are unknown",
-        subject.said("metrics") or "no --metrics",
+        "/slots and /metrics are off, so the use of the cache, token counters and rates are unknown",
+        subject.said("slots", "metrics") or "the endpoint answers neither",
         fix="--metrics",
     )

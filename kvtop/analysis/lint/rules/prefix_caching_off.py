@@ -1,7 +1,7 @@
 """Prefix caching is switched off: shared beginnings are computed again for every request.
 
 Why: it is on by default and free: cached blocks count as free and are given up first. Chats, agents and system prompts
-live on it. For a benchmark it is off on purpose.
+live on it. Benchmarks, and models that read one picture at a time, go without on purpose: so it is an info.
 
 Source: vLLM 0.32.0 `config/cache.py` (enable_prefix_caching), `v1/core/kv_cache_manager.py`.
 
@@ -29,12 +29,12 @@ def check(subject: Subject) -> Outcome:
     if subject.value("enable-prefix-caching") != "false" or not serves_text(subject):
         return None
     option = subject.option("enable-prefix-caching")
-    by_hand = option is not None and option.origin is not Origin.ENDPOINT
+    by_itself = option is not None and option.origin is Origin.ENDPOINT
     return Found(
-        "warning" if by_hand else "info",
+        "info",
         "prefix caching is off: the same system prompt is computed again for every request"
-        + ("" if by_hand else " (some models and all embedding ones go without by themselves)"),
+        + (" (some models and all embedding ones go without by themselves)" if by_itself else ""),
         evidence=subject.said("enable-prefix-caching"),
         cost="prompt tokens computed again",
-        fix=f"{left_out(subject, 'enable-prefix-caching')}, unless this is a benchmark",
+        fix=f"{left_out(subject, 'enable-prefix-caching')}, unless no two requests begin alike",
     )

@@ -1,7 +1,8 @@
 """Every slot pays for its own sliding windows or recurrent state, and a default server has four.
 
 Why: the growing cache is shared or divided between slots, but windows and states are kept for each: windows times slots
-(plus the micro-batch) in a unified cache, whole copies otherwise.
+(plus the micro-batch) in a unified cache, whole copies otherwise. It is a warning only where one slot would fit the
+device and these do not.
 
 Source: `llama_kv_cache_iswa` and `llama_memory_recurrent`, llama.cpp b11434; default slots: tools/server/server.cpp.
 
@@ -15,13 +16,14 @@ Fires on: a default start of Gemma 3 27B. Quiet on: the same with `-np 1`, and o
 from kvtop.analysis.lint.amounts import MIB, all_bytes, exact, part_bytes
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import Subject
+from kvtop.domain.answers.plan_answer import Fit, room_of
+from kvtop.domain.plan import MemoryPlan
 
 ENGINES: tuple[str, ...] = ("llama.cpp",)
 READS_LAUNCH = True
 FIRES = Example("llama-server -m MODEL -c 32768", gpus=("24GiB",), model="gemma-3-27b")
 QUIET = Example("llama-server -m MODEL -c 32768 -np 1", gpus=("24GiB",), model="gemma-3-27b")
 KINDS = ("sliding_window", "recurrent")
-MUCH_BYTES = 256 * MIB
 NOTEWORTHY_RATIO = 0.01
 
 
@@ -42,9 +44,15 @@ def check(subject: Subject) -> Outcome:
     slots = plan.context.n_seq_max
     whose = "the default of four slots keeps" if settings.parallel is None else f"{slots} slots keep"
     return Found(
-        "warning" if extra >= MUCH_BYTES else "info",
+        "warning" if _fits(subject, alone) and not _fits(subject, plan) else "info",
         f"{whose} sliding windows or recurrent state {slots} times",
         evidence=subject.said("parallel") or "default -np (4 slots)",
         cost=f"{exact(extra)} more than one slot",
         fix="-np 1, if one request at a time is enough",
     )
+
+
+def _fits(subject: Subject, plan: MemoryPlan) -> bool:
+    """On every device whose room is known."""
+    rooms = {it.name: it.total_bytes if it.free_bytes is None else it.free_bytes for it in subject.devices}
+    return all(room_of(part, rooms.get(part.name)).fit is not Fit.TOO_LARGE for part in plan.devices)

@@ -1,7 +1,8 @@
 """`-np N` divides `-c` between slots: a request gets a part of the context that was asked for.
 
 Why: with an explicit `-np` each slot has a stream of `-c / N` cells of its own. (Without `-np` four slots share one
-pool, and each may use all of it.)
+pool, and each may use all of it.) People mean that often, and then it is an info; a slot of less than 4096 tokens is
+a warning.
 
 Source: `llama_context::llama_context`, src/llama-context.cpp, and tools/server/server.cpp, llama.cpp b11434.
 
@@ -20,6 +21,8 @@ READS_LAUNCH = True
 FIRES = Example("llama-server -m MODEL -c 32768 -np 4")
 QUIET = Example("llama-server -m MODEL -c 32768 -np 4 --kv-unified")
 _PAD = 256
+FEW_TOKENS = 4096
+"""The least that `--fit` itself gives a slot (common/common.h, `fit_params_min_ctx`)."""
 
 
 def check(subject: Subject) -> Outcome:
@@ -35,7 +38,7 @@ def check(subject: Subject) -> Outcome:
     if per_slot >= wanted:
         return None
     return Found(
-        "warning",
+        "warning" if per_slot < FEW_TOKENS else "info",
         f"-np divides the context: each of {slots} slots has {per_slot} tokens, not {wanted}",
         evidence=subject.said("ctx-size", "parallel"),
         cost=f"{wanted - per_slot} tokens of every request's context",

@@ -1,7 +1,8 @@
 """Four bits for keys and values: a last resort, to be measured on this model first.
 
 Why: what it costs spans three orders of magnitude: divergence 0.005 on Qwen3.5 9B, 1.09 on Gemma 4 26B, 5.5 (nonsense)
-on Qwen2.5 7B. Long documents and tool calls fail first.
+on Qwen2.5 7B. Long documents and tool calls fail first. It is a warning where harm was measured on this model or is
+known of its family, else an info.
 
 Source: llama.cpp discussion 23470 and PR 21038, localbench, LMDeploy issue 4743; figures with the rotation that is on
 by default since April 2026.
@@ -11,12 +12,13 @@ Cost: quality. It saves 72 % of the cache, q8_0 saves 47 %.
 Fix: q8_0 for both; before that less context, fewer slots or smaller weights. Measure with `llama-perplexity
 --kl-divergence` on your own prompts.
 
-Fires on: q4_0 for both (a warning; for hybrids with few attention layers an info). Quiet on: q8_0 for both.
+Fires on: q4_0 for both. Quiet on: q8_0 for both.
 """
 
 from kvtop.analysis.lint.advice import cache_types, safe_type
 from kvtop.analysis.lint.amounts import bits, cache_bytes, exact
-from kvtop.analysis.lint.evidence_text import nearest_figure
+from kvtop.analysis.lint.evidence_text import is_harm_measured, nearest_figure
+from kvtop.analysis.lint.families import family_of
 from kvtop.analysis.lint.rule import Example, Found, Outcome
 from kvtop.analysis.lint.target import Subject
 from kvtop.planning.llamacpp.rules.architectures import HYBRID
@@ -31,7 +33,8 @@ FEW_BITS = 5.0
 def check(subject: Subject) -> Outcome:
     """Needs only the types; the model makes it milder or gives the bytes."""
     settings = subject.llama
-    if max(bits(settings.type_k), bits(settings.type_v)) > FEW_BITS:
+    kinds = settings.type_k, settings.type_v
+    if max(map(bits, kinds)) > FEW_BITS:
         return None
     arch = "" if subject.hparams is None else subject.hparams.arch
     if not subject.caches_tokens:
@@ -48,13 +51,13 @@ def check(subject: Subject) -> Outcome:
         else "what it costs goes from nothing to nonsense with the model"
     )
     return Found(
-        "info" if mild else "warning",
+        "warning" if family_of(subject)[0] is not None or is_harm_measured(subject, *kinds) else "info",
         f"keys and values both have about 4 bits: {spread}, so measure it on this model first",
         evidence="; ".join(
             part
             for part in (
                 subject.said("cache-type-k", "cache-type-v"),
-                nearest_figure(subject, settings.type_k, settings.type_v),
+                nearest_figure(subject, *kinds),
             )
             if part
         ),

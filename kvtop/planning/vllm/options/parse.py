@@ -1,7 +1,8 @@
 """The command line of `vllm serve` 0.32.0, with argparse's own semantics.
 
 Source: vLLM 0.32.0, `utils/argparse_utils.py` (FlexibleArgumentParser): underscores count as dashes, prefixes that name
-one option are enough, `--a.b value` is a part of the JSON of `--a`, a `--config` file comes before the command line.
+one option are enough, `--a.b value` is a part of the JSON of `--a` (`-cc.b` of `-cc`), a `--config` file comes before
+the command line.
 """
 
 import argparse
@@ -123,7 +124,7 @@ def _normalise(words: list[str]) -> list[str]:
     while position < len(words):
         word = words[position]
         position += 1
-        if word.startswith("--"):
+        if word.startswith(("--", "-cc.")):
             name, equals, value = word.partition("=")
             head, dot, path = name.partition(".")
             head = head.replace("_", "-")
