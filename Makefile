@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # How many tests at once: as many as there are processors.
 JOBS ?= auto
 
-.PHONY: run demo test check test-engines bench oracle accept clean
+.PHONY: run demo test check test-engines bench oracle record accept clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/ready  ## the dashboard on this machine
@@ -34,6 +34,9 @@ oracle: $(VENV)/ready  ## how plans compare with the engines' own allocators (do
 	@$(BIN)/python -m tests.oracle.table
 	@$(BIN)/python -m tests.oracle.vllm_table
 	@$(BIN)/python -m tests.oracle.mlx_table
+
+record: $(VENV)/ready  ## records an engine's answers anew: make record ENGINE=llama.cpp VERSION=b11434 (docs/new-engine-version.md)
+	$(BIN)/python -m tools.record_oracle --engine $(ENGINE) --version $(VERSION)
 
 accept: $(VENV)/ready  ## rewrites the golden screens after a wanted change
 	KVTOP_ACCEPT=1 $(BIN)/pytest -q tests/views

@@ -1,0 +1,1 @@
+"""llama.cpp: its own memory breakdown on stand-in cards."""

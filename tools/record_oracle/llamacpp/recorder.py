@@ -1,0 +1,44 @@
+"""Record llama.cpp's fixtures: build the driver, write the models, ask everything, write what it says."""
+
+import tempfile
+from pathlib import Path
+
+from tools.record_oracle import canonical
+from tools.record_oracle.llamacpp.build import build_driver
+from tools.record_oracle.llamacpp.fixtures import FIXTURES, Fixture
+from tools.record_oracle.llamacpp.gguf_file import write_gguf
+from tools.record_oracle.llamacpp.questions import ask
+
+NEWEST = "b11434"
+"""The build whose fixtures hold the models and cases. Another build answers the same cases, in a folder of its own."""
+
+
+def record(version: str, fixtures: Path, only: tuple[str, ...], jobs: int) -> list[Path]:
+    """Write the fixtures of a build anew. `only` names some of them; `fixtures` is the folder of all engines' fixtures.
+
+    Returns the files whose bytes changed.
+    """
+    driver = build_driver(version, jobs)
+    changed = []
+    for fixture in FIXTURES:
+        if only and fixture.name not in only:
+            continue
+        print(f"asking {fixture.name}", flush=True)
+        path, recorded = _recorded(fixture, version, driver, fixtures)
+        if canonical.write(path, recorded):
+            changed.append(path)
+    return changed
+
+
+def _recorded(fixture: Fixture, version: str, driver: Path, folder: Path) -> tuple[Path, canonical.Recorded]:
+    cases = canonical.read(folder / f"{fixture.name}.json.gz")
+    with tempfile.TemporaryDirectory(prefix="kvtop-record-") as models:
+        for source in fixture.models:
+            for name, model in canonical.read(folder / f"{source}.json.gz")["models"].items():
+                write_gguf(Path(models) / f"{name}.gguf", model)
+        answers = ask(driver, Path(models), fixture.questions(cases))
+    recorded = fixture.answered(cases, answers)
+    if version == NEWEST:
+        return folder / f"{fixture.name}.json.gz", recorded
+    recorded = {key: value for key, value in recorded.items() if key not in {"models", "meta"}}
+    return folder / "llama.cpp" / version / f"{fixture.name}.json.gz", {**recorded, "version": version}
