@@ -4,13 +4,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kvtop.app.plan.request import Machine, Question, UsageError, answered
-from kvtop.domain.answers.plan_answer import Check, PlanAnswer
+from kvtop.domain.answers.plan_answer import Asked, Check, PlanAnswer
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.model_file import GgufHeader
-from kvtop.domain.plan import NoExactRuleError, PlanDevice, Refusal
+from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
+from kvtop.planning.guards import as_unknown
 from kvtop.planning.llamacpp.fit import fit_params as tool_rules
-from kvtop.planning.llamacpp.fit.fitting import with_fit_told
 from kvtop.planning.llamacpp.fit.largest_context import largest_context
+from kvtop.planning.llamacpp.fit.outcome import Loaded, Surroundings, loaded
 from kvtop.planning.llamacpp.memory.auxiliary_models import Beside, adapter_refusal, beside, rooms_left, with_beside
 from kvtop.planning.llamacpp.model.assumed import assume_full_attention
 from kvtop.planning.llamacpp.model.prepared import PreparedModel, prepare
@@ -18,7 +19,6 @@ from kvtop.planning.llamacpp.options.overrides import overridden_header
 from kvtop.planning.llamacpp.options.parse import config_paths, parse_llama_server, settings_of
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
-from kvtop.planning.registry import plan_launch
 from kvtop.sources.model_files.gguf import read_gguf
 from kvtop.sources.model_files.locate import find_sibling, locate_file, locate_hf
 from kvtop.sources.model_files.process_filesystem import ModelNotFoundError, Vantage
@@ -37,9 +37,25 @@ class ReadCommand:
     projector: GgufHeader | None = None
     assumption: str = ""
 
-    def beside(self, devices: tuple[PlanDevice, ...]) -> Beside | Refusal:
-        """What is loaded beside the models. Raises NoExactRuleError."""
-        return beside(self.model, self.settings, devices, self.adapters, self.projector)
+    def beside(self, devices: tuple[PlanDevice, ...], settings: LlamaSettings | None = None) -> Beside | Refusal:
+        """What is loaded beside the models, with `settings` in place of those read. Raises NoExactRuleError."""
+        return beside(self.model, settings or self.settings, devices, self.adapters, self.projector)
+
+    def loaded(self, machine: Machine, *, with_alternatives: bool = False) -> Loaded | Refusal:
+        """What `--fit` makes of it here, and the plan of that. Raises NoExactRuleError."""
+        refusal = next(iter(self.options.errors), None)
+        if refusal is not None:
+            return Refusal(self.options.engine, refusal)
+        with as_unknown(self.options.engine):
+            others = self.beside(machine.devices)
+            if isinstance(others, Refusal):
+                return others
+            around = Surroundings(
+                machine.devices_as_seen(), machine.host_total_bytes, others.bytes_by_device, others.projector_bytes
+            )
+            return loaded(
+                self.model, self.options, self.settings, around, self.draft, with_alternatives=with_alternatives
+            )
 
 
 def open_llamacpp(question: Question) -> ReadCommand | Refusal:
@@ -127,32 +143,45 @@ def answer_llamacpp(question: Question, machine: Machine) -> PlanAnswer | Refusa
     read = open_llamacpp(question)
     if isinstance(read, Refusal):
         return read
-    options, settings, header, model, second = read.options, read.settings, read.header, read.model, read.draft
-    assumption = read.assumption
-    planned = plan_launch(options, model, machine.devices, draft=second)
-    if isinstance(planned, Refusal):
-        return planned
-    others = read.beside(machine.devices)
+    found = read.loaded(machine, with_alternatives=True)
+    if isinstance(found, Refusal):
+        return found
+    others = read.beside(machine.devices, found.settings)
     if isinstance(others, Refusal):
         return others
-    planned = with_beside(planned, others)
-    if assumption:
-        planned = replace(planned, architecture=header.architecture or "?")
+    planned = _as_read(read, with_beside(found.plan, others))
     rooms = rooms_left(machine.room_bytes(), others)
-    planned = with_fit_told(planned, model, settings, machine.devices, rooms, second)
-    largest = largest_context(model, settings, machine.devices, rooms, second)
+    largest = largest_context(read.model, found.settings, machine.devices, rooms, read.draft)
     known = any(room is not None for room in machine.room_bytes().values())
-    found = replace(
-        answered(planned, machine),
+    shown = answered(planned, machine)
+    answer = replace(
+        shown,
         largest_context_tokens=largest.tokens if known else None,
         is_trained_limit=largest.is_trained_limit,
-        assumption=assumption,
+        assumption=read.assumption,
+        notes=(*_set_elsewhere(read.options), *shown.notes, *_at_note(question)),
+        engine_fit=found.fit,
+        asked=_asked(read, found, machine),
     )
-    found = replace(found, notes=(*_set_elsewhere(options), *found.notes, *_at_note(question)))
     if not question.verify:
-        return found
-    checks, note = _verified(question, options, header, machine)
-    return replace(found, checks=checks, check_note=note)
+        return answer
+    checks, note = _verified(question, read.options, read.header, machine)
+    return replace(answer, checks=checks, check_note=note)
+
+
+def _as_read(read: ReadCommand, planned: MemoryPlan) -> MemoryPlan:
+    return replace(planned, architecture=read.header.architecture or "?") if read.assumption else planned
+
+
+def _asked(read: ReadCommand, found: Loaded, machine: Machine) -> Asked | None:
+    """The plan of the options as typed, where the engine loads with others."""
+    if found.asked is None or found.asked.devices == found.plan.devices:
+        return None
+    others = read.beside(machine.devices)
+    if isinstance(others, Refusal):
+        return None
+    shown = answered(_as_read(read, with_beside(found.asked, others)), machine)
+    return Asked(shown.plan, shown.rooms)
 
 
 def llamacpp_options(question: Question) -> LaunchOptions:

@@ -1,7 +1,7 @@
 """What was asked, and the machine that it is about."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kvtop.domain.answers.plan_answer import PlanAnswer, room_of
 from kvtop.domain.compute_api import UNKNOWN_API, ComputeApi, api_named
@@ -45,11 +45,26 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What to plan for. `host_bytes` None: the host is another one, or cannot be read."""
+    """What to plan for. `host_bytes` None: the host is another one, or cannot be read.
+
+    `host_total_bytes` is all of its memory, which llama.cpp's `--fit` goes by where there is no accelerator.
+    `is_stated`: the devices are those of `--gpu`, whose free memory is what the engine's process sees.
+    """
 
     devices: tuple[PlanDevice, ...]
     host_bytes: int | None
     notes: tuple[str, ...] = ()
+    host_total_bytes: int | None = None
+    is_stated: bool = False
+
+    def devices_as_seen(self) -> tuple[PlanDevice, ...]:
+        """The devices as the engine's own process finds them: its API takes a part before anything is loaded."""
+        if self.is_stated:
+            return self.devices
+        return tuple(
+            it if it.free_bytes is None else replace(it, free_bytes=max(it.free_bytes - _context_bytes(it), 0))
+            for it in self.devices
+        )
 
     def room_bytes(self) -> dict[str, int | None]:
         """Memory that is there by device: free now, else all of it."""
@@ -63,10 +78,11 @@ def read_machine(question: Question) -> Machine:
         devices = parse_gpu_specs(question.gpu_specs)
         if devices:
             # Of this process's own environment nothing is meant: --gpu is another machine.
-            return Machine(chosen_specs(devices, dict(question.command.variables)), None)
+            return Machine(chosen_specs(devices, dict(question.command.variables)), None, is_stated=True)
         from kvtop.sources.devices.host import host_memory  # noqa: PLC0415  psutil, only when it is asked for
 
-        return Machine((), host_memory().free_bytes)
+        memory = host_memory()
+        return Machine((), memory.free_bytes, host_total_bytes=memory.total_bytes, is_stated=True)
     from kvtop.sources.devices import device_reader  # noqa: PLC0415  the driver, only when nothing was said
 
     found, failures = device_reader().read_once(DRIVER_SECONDS)
@@ -76,6 +92,7 @@ def read_machine(question: Question) -> Machine:
         devices,
         None if host is None else host.memory.free_bytes,
         (*(f"{failure.source}: {failure.message}" for failure in failures), *left_out),
+        None if host is None else host.memory.total_bytes,
     )
 
 
@@ -113,15 +130,24 @@ def answered(plan: MemoryPlan, machine: Machine) -> PlanAnswer:
             )
             for part in plan.devices
         ),
-        notes=(*machine.notes, *(note for api in apis for note in _context_note(api))),
+        notes=(*machine.notes, *(note for api in apis for note in _context_note(api, is_stated=machine.is_stated))),
     )
 
 
-def _context_note(api: ComputeApi) -> tuple[str, ...]:
+def _context_bytes(device: PlanDevice) -> int:
+    """What the API likely takes for a process on this device."""
+    prior = api_named(device.compute_api).runtime_prior
+    return 0 if prior is None else prior.value_bytes
+
+
+def _context_note(api: ComputeApi, *, is_stated: bool) -> tuple[str, ...]:
     """What a plan leaves out where an API takes memory for each process."""
     prior = api.runtime_prior
     if prior is None:
         return ()
     low, high = (f"{size_bytes / 2**30:.1f}" for size_bytes in (prior.value_bytes, prior.high_bytes))
     taken = f"{low} to {high} GiB with {api.title}"
+    if is_stated:
+        words = "--gpu SIZE, or its free=SIZE, is what the driver reports as free to the server's own process"
+        return (f"{words}: what it takes for each process on a card ({taken}) is already off",)
     return (f"what the driver itself takes for each process on a card ({taken}) comes on top",)

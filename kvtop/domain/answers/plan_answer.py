@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from kvtop.domain.answers.engine_fit import EngineFit
 from kvtop.domain.plan import DevicePlan, Estimate, MemoryPlan
 
 
@@ -65,12 +66,22 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """The plan of the options as they were typed, where the engine loads with others."""
+
+    plan: MemoryPlan
+    rooms: tuple[Room, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PlanAnswer:
     """The answer to `kvtop plan`. `rooms` are in the order of `plan.devices`.
 
     `largest_context_tokens` None: not asked, or nothing limits it; 0: not even the smallest fits. `is_trained_limit`:
     the model was trained for no more. `assumption` is "" or what was assumed to get any number at all.
     `checks` None: nobody asked for them; `check_note` says what was compared or why nothing was.
+    `engine_fit` is what the engine changes by itself, None for engines that change nothing; `plan` is the one after it,
+    `asked` the one before it, None where they do not differ.
     """
 
     plan: MemoryPlan
@@ -81,3 +92,5 @@ class PlanAnswer:
     notes: tuple[str, ...] = ()
     checks: tuple[Check, ...] | None = None
     check_note: str = ""
+    engine_fit: EngineFit | None = None
+    asked: Asked | None = None

@@ -38,27 +38,41 @@ def _device(index: int, spec: str) -> PlanDevice:
     else:
         name = head
     capability, api = product.compute_capability, product.compute_api
+    free_bytes = product.total_bytes
     for setting in settings:
         key, _, value = setting.partition("=")
         numbers = _CAPABILITY.fullmatch(value)
-        if key == "cc" and numbers is not None:
+        if key == "free":
+            free_bytes = _free(spec, value, product.total_bytes)
+        elif key == "cc" and numbers is not None:
             capability, api = (int(numbers[1]), int(numbers[2])), CUDA.name
         elif key == "backend" and value in COMPUTE_APIS:
             api = value
             capability = capability if api == CUDA.name else None
         else:
             raise ValueError(
-                f"--gpu {spec!r}: after the comma comes cc=MAJOR.MINOR (for example cc=9.0) or backend= one of "
-                f"{', '.join(COMPUTE_APIS)}"
+                f"--gpu {spec!r}: after the comma comes cc=MAJOR.MINOR (for example cc=9.0), free=SIZE or backend= one "
+                f"of {', '.join(COMPUTE_APIS)}"
             )
     return PlanDevice(
         name=f"gpu{index}",
         total_bytes=product.total_bytes,
-        free_bytes=product.total_bytes,
+        free_bytes=free_bytes,
         compute_capability=capability,
         compute_api=api,
         product=name,
     )
+
+
+def _free(spec: str, text: str, total_bytes: int) -> int:
+    """What the API reports as free to the engine's process before it loads anything."""
+    try:
+        size_bytes = parse_bytes(text)
+    except ValueError as error:
+        raise ValueError(f"--gpu {spec!r}: free= takes a size with its unit, as in free=23.5GiB") from error
+    if size_bytes > total_bytes:
+        raise ValueError(f"--gpu {spec!r}: more is free than there is")
+    return size_bytes
 
 
 def _size(spec: str, text: str) -> int:

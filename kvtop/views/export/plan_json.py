@@ -4,9 +4,10 @@ import json
 from collections.abc import Iterable
 from typing import TypedDict
 
-from kvtop.domain.answers.plan_answer import PlanAnswer, Room
+from kvtop.domain.answers.engine_fit import EngineFit, FitValues
+from kvtop.domain.answers.plan_answer import Asked, PlanAnswer, Room
 from kvtop.domain.figure import Basis
-from kvtop.domain.plan import DevicePlan, Estimate, PoolEstimate
+from kvtop.domain.plan import ContextPlan, DevicePlan, Estimate, PoolEstimate
 
 SCHEMA = "kvtop.plan/1"
 
@@ -55,16 +56,11 @@ def plan_text(answer: PlanAnswer, *, explain: bool) -> str:
         "architecture": plan.architecture,
         "flash_attention": plan.flash_attention,
         "cache_types": {"k": plan.type_k, "v": plan.type_v},
-        "context": None
-        if context is None
-        else {
-            "n_ctx": context.n_ctx,
-            "n_ctx_seq": context.n_ctx_seq,
-            "n_seq_max": context.n_seq_max,
-            "kv_unified": context.kv_unified,
-        },
+        "context": None if context is None else _context(context),
         "total": _amounts(plan.devices, answer.rooms),
         "devices": [_device(part, room) for part, room in zip(plan.devices, answer.rooms, strict=True)],
+        "fit": None if answer.engine_fit is None else _fit(answer.engine_fit),
+        "asked": None if answer.asked is None else _asked(answer.asked),
         "kv_cache": {
             "bytes_per_token": plan.bytes_per_token,
             "by_kind": {part.kind: part.size_bytes for part in plan.cache_parts},
@@ -103,6 +99,48 @@ def plan_text(answer: PlanAnswer, *, explain: bool) -> str:
     if explain:
         document["steps"] = [{"text": step.text, "rule": step.rule} for step in plan.steps]
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def _context(context: ContextPlan) -> dict[str, object]:
+    return {
+        "n_ctx": context.n_ctx,
+        "n_ctx_seq": context.n_ctx_seq,
+        "n_seq_max": context.n_seq_max,
+        "kv_unified": context.kv_unified,
+    }
+
+
+def _fit(found: EngineFit) -> dict[str, object]:
+    """What the engine itself makes of the command; `devices` and `context` are those after it."""
+    return {
+        "applied": found.is_applied,
+        "reason": found.reason,
+        **_values(found.values),
+        "margin_kept": found.is_margin_kept,
+        "within_free": found.is_within_free,
+        "change": found.change or None,
+        "flags": list(found.flags),
+        "possible": [_values(values) for values in found.possible],
+    }
+
+
+def _values(values: FitValues) -> dict[str, object]:
+    return {
+        "n_ctx": values.n_ctx,
+        "n_ctx_seq": values.n_ctx_seq,
+        "n_gpu_layers": values.n_gpu_layers,
+        "tensor_split": [int(share) if share == int(share) else share for share in values.tensor_split],
+        "overrides": [list(override) for override in values.overrides],
+    }
+
+
+def _asked(asked: Asked) -> dict[str, object]:
+    """The same keys before `--fit`, where they differ."""
+    context = asked.plan.context
+    return {
+        "devices": [_device(part, room) for part, room in zip(asked.plan.devices, asked.rooms, strict=True)],
+        "context": None if context is None else _context(context),
+    }
 
 
 def error_text(engine: str | None, model: str | None, message: str) -> str:

@@ -5,15 +5,22 @@ import textwrap
 from kvtop.domain.answers.plan_answer import Fit, PlanAnswer, Room
 from kvtop.domain.plan import DevicePlan, Estimate, MemoryPlan, PoolEstimate
 from kvtop.text import bytes_text, tokens_text
+from kvtop.views.text.fit_lines import fit_lines
 
 _WIDTH = 80
-_ASCII = str.maketrans({"├": "|", "└": "`", "─": "-", "…": ".", "≥": ">"})
+_ASCII = str.maketrans({"→": "->", "├": "|", "└": "`", "─": "-", "…": ".", "≥": ">"})
 
 
 def plan_tree(answer: PlanAnswer, *, explain: bool, ascii_only: bool = False) -> str:
     """The plan in at most 80 columns, with a final newline. `explain` adds exact bytes and the derivation."""
     plan = answer.plan
-    lines = [*_wrapped(f"{plan.model}  ({plan.architecture}, {plan.rules_version})"), *_context(plan), ""]
+    lines = [*_wrapped(f"{plan.model}  ({plan.architecture}, {plan.rules_version})"), *_context(plan)]
+    for paragraph in fit_lines(answer):
+        # Flags are for copying: a pattern is never broken.
+        lines += textwrap.wrap(
+            paragraph, _WIDTH, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False
+        )
+    lines.append("")
     if answer.assumption:
         lines += [*_wrapped(f"a guess, not a plan: kvtop has no rule here and assumes that {answer.assumption}"), ""]
     basis = "assumed" if answer.assumption else "computed"

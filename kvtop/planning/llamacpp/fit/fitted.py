@@ -2,10 +2,10 @@
 
 from kvtop.domain.plan import PlanDevice, Refusal
 from kvtop.planning.llamacpp.context import sequences_apart
-from kvtop.planning.llamacpp.fit.answer import FitAnswer
 from kvtop.planning.llamacpp.fit.measuring import End, PlannedMemory, given_parameters
-from kvtop.planning.llamacpp.fit.replay import replay
-from kvtop.planning.llamacpp.fit.trial import FitModel, FitRequest
+from kvtop.planning.llamacpp.fit.replay.answer import FitAnswer
+from kvtop.planning.llamacpp.fit.replay.run import replay
+from kvtop.planning.llamacpp.fit.replay.trial import FitModel, FitRequest
 from kvtop.planning.llamacpp.memory.placement import engine_devices, participating
 from kvtop.planning.llamacpp.model.prepared import PreparedModel
 from kvtop.planning.llamacpp.options.settings import LlamaSettings

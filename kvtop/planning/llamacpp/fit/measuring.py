@@ -10,7 +10,7 @@ from enum import Enum
 
 from kvtop.domain.plan import Estimate, PlanDevice, Refusal
 from kvtop.planning.llamacpp.context import context_given
-from kvtop.planning.llamacpp.fit.trial import Measured, MeasuringError, Parameters
+from kvtop.planning.llamacpp.fit.replay.trial import Measured, MeasuringError, Parameters
 from kvtop.planning.llamacpp.memory.placement import HOST, override_rules
 from kvtop.planning.llamacpp.model.prepared import PreparedModel
 from kvtop.planning.llamacpp.options.settings import LlamaSettings

@@ -6,7 +6,7 @@ Sources: `llama_adapter_lora_init_impl` and `llama_adapter_cvec::init` (src/llam
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from kvtop.domain.model_file import GgufHeader, TensorInfo
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal, Step
@@ -30,6 +30,8 @@ class Beside:
     bytes_by_device: Mapping[str, int]
     steps: tuple[Step, ...] = ()
     warnings: tuple[str, ...] = ()
+    projector_bytes: Mapping[str, int] = field(default_factory=dict)
+    """The projector's share, which is all of this that llama.cpp's `--fit` counts."""
 
 
 def beside(
@@ -49,6 +51,7 @@ def beside(
     totals: Counter[str] = Counter()
     steps: list[Step] = []
     warnings: list[str] = []
+    projected: dict[str, int] = {}
     for adapter in adapters:
         found = _adapter(adapter, model, layout)
         if isinstance(found, Refusal):
@@ -65,9 +68,10 @@ def beside(
             return name
         size_bytes = sum(_allocated(tensor, layout, name) for tensor in projector.tensors)
         totals[name] += size_bytes
+        projected[name] = size_bytes
         steps.append(Step(f"projector: {_shares({name: size_bytes})}", "the file's tensors, tools/mtmd/clip.cpp"))
         warnings.append(_PROJECTOR_NOTE)
-    return Beside(totals, tuple(steps), tuple(warnings))
+    return Beside(totals, tuple(steps), tuple(warnings), projected)
 
 
 def with_beside(plan: MemoryPlan, found: Beside) -> MemoryPlan:

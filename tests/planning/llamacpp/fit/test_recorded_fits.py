@@ -3,19 +3,19 @@
 import gzip
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from kvtop.domain.plan import MemoryPlan, PlanDevice, Refusal
-from kvtop.planning.llamacpp.fit.answer import FitAnswer
 from kvtop.planning.llamacpp.fit.fitted import fit
 from kvtop.planning.llamacpp.fit.measuring import settings_with
+from kvtop.planning.llamacpp.fit.replay.answer import FitAnswer
 from kvtop.planning.llamacpp.model.prepared import PreparedModel, prepare
 from kvtop.planning.llamacpp.options.parse import parse_llama_server, settings_of
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
+from tests.oracle.cases import Oracle
 
 _MIB = 2**20
 _RECORDED: dict[str, Any] = json.loads(
@@ -41,7 +41,7 @@ _CASES = [
 
 
 @pytest.fixture(scope="module")
-def models(oracle: SimpleNamespace) -> dict[str, PreparedModel]:
+def models(oracle: Oracle) -> dict[str, PreparedModel]:
     return {name: prepare(header) for name, header in oracle.headers.items()}
 
 

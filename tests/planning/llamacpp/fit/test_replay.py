@@ -2,12 +2,12 @@
 
 import pytest
 
-from kvtop.planning.llamacpp.fit.answer import FitAnswer, FitStatus
 from kvtop.planning.llamacpp.fit.fitted import margins
-from kvtop.planning.llamacpp.fit.integers import DividedByZeroError, divided, step_between
-from kvtop.planning.llamacpp.fit.replay import replay
-from kvtop.planning.llamacpp.fit.shares import Kept, Share, placed
-from kvtop.planning.llamacpp.fit.trial import FitModel, FitRequest, Measured, MeasuringError, Parameters
+from kvtop.planning.llamacpp.fit.replay.answer import FitAnswer, FitStatus
+from kvtop.planning.llamacpp.fit.replay.integers import DividedByZeroError, divided, step_between
+from kvtop.planning.llamacpp.fit.replay.run import replay
+from kvtop.planning.llamacpp.fit.replay.shares import Kept, Share, placed
+from kvtop.planning.llamacpp.fit.replay.trial import FitModel, FitRequest, Measured, MeasuringError, Parameters
 
 _LAYERS, _LAYER, _CELL, _EXPERTS = 31, 100, 1, 80
 

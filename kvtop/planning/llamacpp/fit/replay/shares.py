@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
-from kvtop.planning.llamacpp.fit.integers import as_uint32
-from kvtop.planning.llamacpp.fit.trial import CPU_BUFFER, Override, Parameters
+from kvtop.planning.llamacpp.fit.replay.integers import as_uint32
+from kvtop.planning.llamacpp.fit.replay.trial import CPU_BUFFER, Override, Parameters
 
 ALL_EXPERTS = r"blk\.\d+\.ffn_(up|down|gate_up|gate)_(ch|)exps"
 """Every tensor of experts, whichever block."""

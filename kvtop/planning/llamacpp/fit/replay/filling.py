@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from kvtop.planning.llamacpp.fit.answer import Tried
-from kvtop.planning.llamacpp.fit.shares import Share, placed
-from kvtop.planning.llamacpp.fit.trial import FitRequest, Measured, Parameters
+from kvtop.planning.llamacpp.fit.replay.answer import Tried
+from kvtop.planning.llamacpp.fit.replay.shares import Share, placed
+from kvtop.planning.llamacpp.fit.replay.trial import FitRequest, Measured, Parameters
 
 
 @dataclass(slots=True)

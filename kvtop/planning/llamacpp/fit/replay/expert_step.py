@@ -6,9 +6,9 @@ layer is tried in part; what does not stay goes to the next device, from the las
 
 from dataclasses import replace
 
-from kvtop.planning.llamacpp.fit.filling import Filling
-from kvtop.planning.llamacpp.fit.integers import as_uint32, step_between
-from kvtop.planning.llamacpp.fit.shares import Kept, Share
+from kvtop.planning.llamacpp.fit.replay.filling import Filling
+from kvtop.planning.llamacpp.fit.replay.integers import as_uint32, step_between
+from kvtop.planning.llamacpp.fit.replay.shares import Kept, Share
 
 
 def fill_experts(filling: Filling) -> None:

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kvtop.planning.llamacpp.fit.integers import UINT32_MAX, as_uint32, divided
-from kvtop.planning.llamacpp.fit.trial import FitModel, FitRequest, Measured, Parameters
+from kvtop.planning.llamacpp.fit.replay.integers import UINT32_MAX, as_uint32, divided
+from kvtop.planning.llamacpp.fit.replay.trial import FitModel, FitRequest, Measured, Parameters
 
 _ALIGNMENT_TOKENS = 256
 

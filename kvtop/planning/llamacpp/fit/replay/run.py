@@ -5,14 +5,14 @@ card a smaller context is never measured again, a device is filled without looki
 not fit at all.
 """
 
-from kvtop.planning.llamacpp.fit.answer import FitAnswer, FitRefusedError, FitStatus, Tried
-from kvtop.planning.llamacpp.fit.context_step import smaller_context, trained_context
-from kvtop.planning.llamacpp.fit.expert_step import fill_experts
-from kvtop.planning.llamacpp.fit.filling import Filling
-from kvtop.planning.llamacpp.fit.integers import DividedByZeroError
-from kvtop.planning.llamacpp.fit.layer_step import fill_layers
-from kvtop.planning.llamacpp.fit.shares import ALL_EXPERTS, placed
-from kvtop.planning.llamacpp.fit.trial import (
+from kvtop.planning.llamacpp.fit.replay.answer import FitAnswer, FitRefusedError, FitStatus, Tried
+from kvtop.planning.llamacpp.fit.replay.context_step import smaller_context, trained_context
+from kvtop.planning.llamacpp.fit.replay.expert_step import fill_experts
+from kvtop.planning.llamacpp.fit.replay.filling import Filling
+from kvtop.planning.llamacpp.fit.replay.integers import DividedByZeroError
+from kvtop.planning.llamacpp.fit.replay.layer_step import fill_layers
+from kvtop.planning.llamacpp.fit.replay.shares import ALL_EXPERTS, placed
+from kvtop.planning.llamacpp.fit.replay.trial import (
     ALL_LAYERS,
     CPU_BUFFER,
     FitRequest,

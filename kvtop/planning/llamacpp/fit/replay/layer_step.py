@@ -4,9 +4,9 @@ Layers of a mixture come without their experts. Only the device being filled is 
 does to the others is not looked at.
 """
 
-from kvtop.planning.llamacpp.fit.filling import Filling
-from kvtop.planning.llamacpp.fit.integers import step_between
-from kvtop.planning.llamacpp.fit.shares import Share, changed
+from kvtop.planning.llamacpp.fit.replay.filling import Filling
+from kvtop.planning.llamacpp.fit.replay.integers import step_between
+from kvtop.planning.llamacpp.fit.replay.shares import Share, changed
 
 
 def fill_layers(filling: Filling) -> None:

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from kvtop.planning.llamacpp.fit.shares import Share
-from kvtop.planning.llamacpp.fit.trial import Parameters
+from kvtop.planning.llamacpp.fit.replay.shares import Share
+from kvtop.planning.llamacpp.fit.replay.trial import Parameters
 
 
 class FitStatus(StrEnum):
