@@ -73,6 +73,8 @@ class Device:
     clock_mhz: float | None = None
     """Of the streaming multiprocessors, now; `clock_limit_mhz` is the highest that the card may take."""
     clock_limit_mhz: float | None = None
+    lists_all_processes: bool = True
+    """False where `processes` are only those that kvtop may look at: others may be on the device too."""
     pci_address: str | None = None
     """Where the card sits ("0000:03:00.0", lower case): two drivers that report one address report one card."""
 

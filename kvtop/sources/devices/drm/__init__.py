@@ -1,0 +1,1 @@
+"""What the kernel's DRM drivers tell in text files: shared by every backend whose driver is one of them."""
