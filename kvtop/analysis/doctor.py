@@ -74,7 +74,11 @@ def _device(device: Device) -> Probe:
     if silent:
         answer += f"; lists {len(device.processes)} processes, but not the memory of {len(silent)}"
         return Probe(Area.DRIVERS, device.id, Outcome.NOTE, answer, "drivers in WSL and under MIG may keep that back")
-    return Probe(Area.DRIVERS, device.id, Outcome.OK, f"{answer}, {_count(len(device.processes), 'process')}")
+    answer += f", {_count(len(device.processes), 'process')}"
+    if not device.lists_all_processes:
+        answer += "; processes of other users cannot be looked at"
+        return Probe(Area.DRIVERS, device.id, Outcome.NOTE, answer, "run kvtop as root to see what they hold")
+    return Probe(Area.DRIVERS, device.id, Outcome.OK, answer)
 
 
 def _processes(sample: Sample, around: Surroundings, left: list[Failure]) -> list[Probe]:

@@ -23,6 +23,8 @@ class ComputeApi:
     variables: tuple[tuple[str, ...], ...] = ()
     uuid_prefixes: tuple[str, ...] = ()
     runtime_prior: Estimate | None = None
+    free_caveat: str = ""
+    """How its own account of free memory differs from the driver's, where it does."""
 
 
 CUDA = ComputeApi(
@@ -41,6 +43,10 @@ ROCM = ComputeApi(
     uuid_prefixes=("GPU-",),
     # About 0.4 GiB unexplained beside llama-server's own buffers, twice on an RX 7900 XTX (Quartermaster PR 24).
     runtime_prior=Estimate(400 * _MIB, 150 * _MIB, 700 * _MIB),
+    free_caveat=(
+        "ROCm counts as free what graphics programs hold (hipMemGetInfo): a server that sizes itself by it may want "
+        "more than there is here"  # llama.cpp issue 24906: 5,696 for 5,454 MiB
+    ),
 )
 VULKAN = ComputeApi("vulkan", "Vulkan", variables=(("GGML_VK_VISIBLE_DEVICES",),))
 SYCL = ComputeApi("sycl", "SYCL", variables=(("ZE_AFFINITY_MASK",),))

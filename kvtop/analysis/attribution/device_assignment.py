@@ -65,7 +65,7 @@ def whereabouts(
         return Whereabouts(((shared, replace(on_host, source=source)),), (shared,), is_shared=True)
     if reading.state is ServerState.LOADING and any(not device.is_host for device in devices):
         return Whereabouts(rows, (), is_settled=False, note="still loading: where it will lie is not known yet")
-    hiding = tuple(it for it in devices if not it.is_host and _may_hide(it, processes))
+    hiding = tuple(it for it in devices if not it.is_host and _may_hide(it, processes, pids))
     resident_share = _resident_share(reading, on_host, models)
     if resident_share is not None and resident_share >= _RESIDENT_SHARE:
         return Whereabouts(rows, ())
@@ -82,7 +82,11 @@ def whereabouts(
 
 
 def _why(device: Device) -> str:
-    return "whose list cannot be read" if device.processes is None else "which lists pids that are nobody's here"
+    if device.processes is None:
+        return "whose list cannot be read"
+    if not device.lists_all_processes:
+        return "whose driver shows this user's own processes only"
+    return "which lists pids that are nobody's here"
 
 
 def _on_an_unseen_card(rows: tuple[tuple[Device, Figure], ...], makers: tuple[str, ...]) -> Whereabouts:
@@ -100,7 +104,7 @@ def _may_use_accelerators(launch: LaunchOptions | None) -> bool:
     return launch.value("gpu-layers") != "0" and launch.value("device") not in {"none", "cpu"}
 
 
-def _may_hide(device: Device, processes: Mapping[int, Process]) -> bool:
+def _may_hide(device: Device, processes: Mapping[int, Process], pids: frozenset[int]) -> bool:
     """Whether a device's list cannot be read, or has pids that may be a server's by another number (a container, WSL).
 
     Where the driver counts processes as kvtop does, a server would stand in the list by its own pid: a stranger there
@@ -108,6 +112,8 @@ def _may_hide(device: Device, processes: Mapping[int, Process]) -> bool:
     """
     if device.processes is None:
         return True
+    if not device.lists_all_processes and any(processes[pid].environ is None for pid in pids if pid in processes):
+        return True  # closed to kvtop, as its environment is
     for row in device.processes:
         it = processes.get(row.pid)
         is_stranger = it is not None and it.argv is None and it.name == "?"

@@ -10,6 +10,7 @@ from kvtop.domain.plan import MemoryPlan, PlanDevice
 from kvtop.planning.commands.command import Command
 from kvtop.planning.gpus.specs import parse_gpu_specs
 from kvtop.planning.gpus.visible_devices import chosen_specs, plan_device, usable_devices, visible_devices
+from kvtop.planning.llamacpp.memory.placement import api_of_device_names
 
 DRIVER_SECONDS = 5.0
 """How long a driver may take to answer before it counts as absent."""
@@ -87,7 +88,7 @@ def read_machine(question: Question) -> Machine:
 
     found, failures = device_reader().read_once(DRIVER_SECONDS)
     host = next((device for device in found if device.is_host), None)
-    devices, left_out = _seen_by_the_server(found, question.environment)
+    devices, left_out = _seen_by_the_server(found, question)
     return Machine(
         devices,
         None if host is None else host.memory.free_bytes,
@@ -97,21 +98,34 @@ def read_machine(question: Question) -> Machine:
 
 
 def _seen_by_the_server(
-    found: tuple[Device, ...], environ: Mapping[str, str]
+    found: tuple[Device, ...], question: Question
 ) -> tuple[tuple[PlanDevice, ...], tuple[str, ...]]:
     """This machine's devices as the server numbers them, and a note on cards that its API does not reach.
 
-    The command does not say for which API its engine was built: it is taken as the usual one of the first card.
+    Where the command does not say for which API its engine was built, it is taken as the usual one of the first card.
     """
     cards = [device for device in found if not device.is_host]
-    api = cards[0].driver.compute_api if cards else UNKNOWN_API
-    seen = visible_devices(found, api, environ)
+    named = _named_api(question)
+    api = named or (cards[0].driver.compute_api if cards else UNKNOWN_API)
+    seen = visible_devices(found, api, question.environment)
     within_reach = {device.id for device in usable_devices(found, api)}
     parents = {device.parent_id for device in cards}
     beyond = [device for device in cards if device.id not in within_reach | parents]
     notes = [f"{device.id} ({device.name}) is left out: a build for {api.title} does not use it" for device in beyond]
+    notes += [api.free_caveat] if api.free_caveat and seen else []
     devices = (plan_device(f"gpu{at}", device, api, device.memory.free_bytes) for at, device in enumerate(seen))
     return tuple(devices), tuple(notes)
+
+
+def _named_api(question: Question) -> ComputeApi | None:
+    """The API whose devices the command names (`--device Vulkan0`), or None."""
+    words = question.command.words
+    for word, following in zip(words, (*words[1:], ""), strict=True):
+        option, equals, value = word.partition("=")
+        if option in {"-dev", "--device"}:
+            name = api_of_device_names(value if equals else following)
+            return None if name is None else api_named(name)
+    return None
 
 
 def answered(plan: MemoryPlan, machine: Machine) -> PlanAnswer:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvtop.domain.device import Device, DeviceState
+from kvtop.domain.device import Device, DeviceMemory, DeviceState
 from kvtop.sources.devices.amdgpu.reader import AmdgpuBackend, open_backend
 from kvtop.sources.devices.drm.clients import LOOKS_PER_TICK, DrmClients
 from kvtop.sources.devices.drm.fdinfo import parse_fdinfo
@@ -67,9 +67,12 @@ def test_on_a_processor_mapped_host_memory_counts_too(tmp_path: Path, generation
     tree = AmdTree(tmp_path, generation)
     tree.card(CARD, vram=(GIB, GIB // 2), gtt=(124 * GIB, 25 * GIB), product=STRIX_HALO)
     tree.opens(100, CARD, vram=5 * MIB, gtt=24 * GIB)
-    (card,) = AmdgpuBackend(tree.root).read()
+    host = DeviceMemory(128 * GIB, 98 * GIB, 30 * GIB)
+    (card,) = AmdgpuBackend(tree.root, host_memory=lambda: host).read()
     assert card.unified_memory
-    assert (card.memory.total_bytes, card.memory.used_bytes) == (125 * GIB, 25 * GIB + GIB // 2)
+    # What it may map must still be there: 30 of 99 GiB, and the half that is set aside.
+    used = 25 * GIB + GIB // 2
+    assert card.memory == DeviceMemory(125 * GIB, used, 30 * GIB + GIB // 2)
     assert held(card) == {100: 24 * GIB + 5 * MIB}
 
 

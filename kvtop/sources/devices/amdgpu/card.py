@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,8 +18,9 @@ _CLOCK = re.compile(r"(\d{1,6})\s*mhz", re.IGNORECASE)
 class AmdCard:
     """A card as it was met; `read` gives its figures now. `unique_id` in sysfs is what ROCm calls its UUID."""
 
-    def __init__(self, card: DrmCard, root: Path) -> None:
+    def __init__(self, card: DrmCard, root: Path, host_memory: Callable[[], DeviceMemory]) -> None:
         self.card = card
+        self._host_memory = host_memory
         self.on_processor = is_on_processor(card)
         self._name = without_controls(name_of(card, root))
         unique_id = card.text("unique_id").lower()
@@ -55,12 +56,26 @@ class AmdCard:
         return regions.get("vram", 0) + (regions.get("gtt", 0) if self.on_processor else 0)
 
     def _memory(self) -> DeviceMemory:
-        """VRAM; on a processor what is set aside for it and what it may map (GTT) together."""
-        total, used = self.card.number("mem_info_vram_total"), self.card.number("mem_info_vram_used")
-        if self.on_processor:
-            mapped_total, mapped = self.card.number("mem_info_gtt_total"), self.card.number("mem_info_gtt_used")
-            total = None if total is None or mapped_total is None else total + mapped_total
-            used = None if used is None or mapped is None else used + mapped
+        """VRAM; on a processor what is set aside for it and what it may map (GTT) together.
+
+        What it may map must still be there: pages of GTT are the machine's own memory.
+        """
+        vram = self._region("vram")
+        if not self.on_processor:
+            return vram
+        mapped = self._region("gtt")
+        if vram.total_bytes is None or mapped.total_bytes is None:
+            return DeviceMemory()
+        total = vram.total_bytes + mapped.total_bytes
+        if vram.used_bytes is None or mapped.used_bytes is None or mapped.free_bytes is None:
+            return DeviceMemory(total)
+        available = self._host_memory().free_bytes
+        mappable = mapped.free_bytes if available is None else min(mapped.free_bytes, available)
+        free = vram.total_bytes - vram.used_bytes + mappable
+        return DeviceMemory(total, vram.used_bytes + mapped.used_bytes, free)
+
+    def _region(self, name: str) -> DeviceMemory:
+        total, used = self.card.number(f"mem_info_{name}_total"), self.card.number(f"mem_info_{name}_used")
         if total is None or used is None or used > total:
             return DeviceMemory(total_bytes=total)
         return DeviceMemory(total, used, total - used)

@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from kvtop.domain.compute_api import ROCM, VULKAN
-from kvtop.domain.device import Device, ProcessMemory
+from kvtop.domain.device import Device, DeviceMemory, ProcessMemory
 from kvtop.sources.devices.amdgpu.card import AmdCard
 from kvtop.sources.devices.amdgpu.kfd import Kfd, KfdNode
 from kvtop.sources.devices.drm.cards import drm_cards
 from kvtop.sources.devices.drm.clients import DrmClients, OpenCard
+from kvtop.sources.devices.host import host_memory
 
 _DRIVERS = frozenset({"amdgpu"})
 _RESCAN_SECONDS = 5.0
@@ -24,9 +25,15 @@ _RESCAN_SECONDS = 5.0
 class AmdgpuBackend:
     """The cards under `root`. Everything is read by one thread."""
 
-    def __init__(self, root: Path = Path("/"), clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        root: Path = Path("/"),
+        clock: Callable[[], float] = time.monotonic,
+        host_memory: Callable[[], DeviceMemory] = host_memory,
+    ) -> None:
         self._root = root
         self._clock = clock
+        self._host_memory = host_memory
         self._kfd = Kfd(root)
         self._clients = DrmClients(_DRIVERS, root, clock)
         self._cards: list[AmdCard] = []
@@ -55,7 +62,7 @@ class AmdgpuBackend:
         self._nodes = self._kfd.nodes()
         found = drm_cards(self._root, _DRIVERS)
         known = {card.card.pci_address: card for card in self._cards}
-        cards = [known.get(it.pci_address) or AmdCard(it, self._root) for it in found]
+        cards = [known.get(it.pci_address) or AmdCard(it, self._root, self._host_memory) for it in found]
         last = len(self._nodes) + 1_000
         nodes = self._nodes
         self._cards = sorted(cards, key=lambda it: nodes[a].index if (a := it.card.pci_address) in nodes else last)
