@@ -128,16 +128,16 @@ def _of_command(
     words: Sequence[str], gpus: Sequence[str], suppressions: Sequence[Suppression]
 ) -> tuple[str, LintResult]:
     """The engine of the command, and what the rules say of it."""
-    from kvtop.app.plan.lint_target import read_subject  # noqa: PLC0415  model readers, only for a command
+    from kvtop.app.plan.lint_target import read_target  # noqa: PLC0415  model readers, only for a command
 
     typed = typed_words(words, os.environ)
     question = Question(command=parse_command(typed), gpu_specs=tuple(gpus), environ=dict(os.environ))
-    subject = read_subject(question)
-    for variable in unknown_variables(typed) if subject.complaints else ():
+    target = read_target(question)
+    for variable in unknown_variables(typed) if target.complaints else ():
         filled = parse_command([word.replace(variable, ANY_NUMBER) for word in typed])
-        if set(subject.complaints) - set(read_subject(replace(question, command=filled)).complaints):
+        if set(target.complaints) - set(read_target(replace(question, command=filled)).complaints):
             raise UsageError(f"{variable} has no value here: put the value into the command, or export it before")
-    return subject.engine, lint(subject, suppressions)
+    return target.engine, lint(target, suppressions)
 
 
 def _of_this_machine(args: argparse.Namespace) -> tuple[Sequence[ServerView], tuple[str, ...]]:

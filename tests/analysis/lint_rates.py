@@ -12,7 +12,7 @@ from kvtop.analysis.lint.linting import lint
 from kvtop.analysis.lint.result import LintResult
 from kvtop.analysis.lint.rules import RULES
 from tests.models.published import Published, models, published
-from tests.models.rule_models import subject_of
+from tests.models.rule_models import target_of
 
 JUDGEMENTS = Path(__file__).parents[1] / "fixtures" / "lint_corpus" / "judgements.toml"
 _SHORT = (("error", "E"), ("warning", "W"), ("info", "i"))
@@ -22,7 +22,7 @@ _NAMES = {"vllm": "vLLM", "llama.cpp": "llama.cpp"}
 @lru_cache(maxsize=1)
 def results() -> tuple[tuple[Published, LintResult, LintResult], ...]:
     """Each command line, what is said of it bare, and what with its model and cards."""
-    return tuple((it, lint(subject_of(it.bare, models())), lint(subject_of(it.whole, models()))) for it in published())
+    return tuple((it, lint(target_of(it.bare, models())), lint(target_of(it.whole, models()))) for it in published())
 
 
 def judgements() -> dict[str, str]:

@@ -14,7 +14,7 @@ from kvtop.analysis.lint.linting import lint
 from kvtop.analysis.lint.result import LintResult
 from kvtop.analysis.lint.rule import Example
 from tests.analysis.lint_rates import rates_table
-from tests.models.rule_models import subject_of
+from tests.models.rule_models import target_of
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "lint-review.md"
@@ -53,7 +53,7 @@ def cases() -> tuple[Case, ...]:
 
 def linted(case: Case) -> LintResult:
     """What kvtop says of it."""
-    return lint(subject_of(case.example))
+    return lint(target_of(case.example))
 
 
 def table() -> str:

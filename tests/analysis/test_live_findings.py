@@ -13,6 +13,7 @@ from kvtop.domain.process import Listener
 from kvtop.domain.sample import Sample
 from kvtop.domain.server import Counters, ServerReading
 from kvtop.sources.demo import scenario
+from kvtop.sources.redaction.redact import allowed_environment
 
 
 def _view(sample: Sample, history: History | None = None) -> ServerView:
@@ -57,6 +58,16 @@ def test_only_an_answer_without_a_key_shows_that_there_is_none(wants_key: bool |
     reading = replace(sample.servers[0], wants_key=wants_key)
     found = _view(replace(_with(sample, reading), processes=(open_to_all,))).findings
     assert next((it.severity for it in found if it.slug == "exposed-without-key"), None) == severity
+
+
+@pytest.mark.parametrize("name", ["LLAMA_API_KEY", "OTHER_API_KEY"])
+def test_a_key_in_the_environment_of_a_process_is_a_key(name: str) -> None:
+    """The value never gets as far as here, that it is set does."""
+    sample = scenario("rtx4090_llamacpp").at(8.0)
+    environ = allowed_environment({name: "canary"})
+    process = replace(sample.processes[0], listeners=(Listener("0.0.0.0", 8080),), environ=environ)
+    found = _slugs(_view(replace(sample, processes=(process,))))
+    assert ("exposed-without-key" in found) is (name != "LLAMA_API_KEY")
 
 
 def test_inside_a_container_nobody_knows_who_is_let_in() -> None:

@@ -11,11 +11,11 @@ from kvtop.analysis.lint.linting import find_rule, lint, unknown_rules
 from kvtop.analysis.lint.result import SEVERITIES, Suppression
 from kvtop.analysis.lint.rule import Example, Found, Rule
 from kvtop.analysis.lint.rules import RULES
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import LintTarget
 from kvtop.verbs.rule_pages import page, rules_page
 
 ROOT = Path(__file__).parents[2]
-SubjectOf = Callable[[Example], Subject]
+TargetOf = Callable[[Example], LintTarget]
 RULE_FILES = ROOT / "kvtop" / "analysis" / "lint" / "rules"
 
 
@@ -24,8 +24,8 @@ def _name(rule: Rule) -> str:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=_name)
-def test_a_rule_fires_on_its_first_scenario(rule: Rule, subject_of: SubjectOf) -> None:
-    outcome = rule.module.check(subject_of(rule.module.FIRES))
+def test_a_rule_fires_on_its_first_scenario(rule: Rule, target_of: TargetOf) -> None:
+    outcome = rule.module.check(target_of(rule.module.FIRES))
     assert isinstance(outcome, Found), outcome
     assert outcome.severity in SEVERITIES
     assert outcome.message
@@ -34,8 +34,8 @@ def test_a_rule_fires_on_its_first_scenario(rule: Rule, subject_of: SubjectOf) -
 
 
 @pytest.mark.parametrize("rule", RULES, ids=_name)
-def test_a_rule_is_quiet_on_its_second_scenario(rule: Rule, subject_of: SubjectOf) -> None:
-    assert rule.module.check(subject_of(rule.module.QUIET)) is None
+def test_a_rule_is_quiet_on_its_second_scenario(rule: Rule, target_of: TargetOf) -> None:
+    assert rule.module.check(target_of(rule.module.QUIET)) is None
 
 
 @pytest.mark.parametrize("rule", RULES, ids=_name)
@@ -64,8 +64,8 @@ def test_a_rule_is_found_by_code_and_by_name() -> None:
         find_rule("KVT999")
 
 
-def test_a_suppressed_finding_keeps_its_reason(subject_of: SubjectOf) -> None:
-    subject = subject_of(Example("llama-server -m MODEL --no-slots"))
+def test_a_suppressed_finding_keeps_its_reason(target_of: TargetOf) -> None:
+    subject = target_of(Example("llama-server -m MODEL --no-slots"))
     noisy = lint(subject)
     assert "metrics-disabled" in {it.slug for it in noisy.findings}
     quiet = lint(subject, (Suppression("KVT048", "scraped through the proxy"),))
@@ -76,8 +76,8 @@ def test_a_suppressed_finding_keeps_its_reason(subject_of: SubjectOf) -> None:
     assert unknown_rules((Suppression("KVT999", "?"), Suppression("KVT001", "?"))) == ("KVT999",)
 
 
-def test_a_rule_without_its_input_says_so_and_does_not_pass(subject_of: SubjectOf) -> None:
-    result = lint(subject_of(Example("llama-server -m MODEL -ctk q8_0 -ctv q8_0")))
+def test_a_rule_without_its_input_says_so_and_does_not_pass(target_of: TargetOf) -> None:
+    result = lint(target_of(Example("llama-server -m MODEL -ctk q8_0 -ctv q8_0")))
     lacking = {it.slug: it.reason for it in result.not_evaluated}
     assert "no such file" in lacking["cache-type-head-size"]
     assert not lacking.keys() & {it.slug for it in result.findings}
@@ -86,15 +86,15 @@ def test_a_rule_without_its_input_says_so_and_does_not_pass(subject_of: SubjectO
     )
 
 
-def test_without_launch_options_the_rules_that_read_them_are_not_evaluated(subject_of: SubjectOf) -> None:
-    subject = replace(subject_of(Example("llama-server -m MODEL")), launch=None, settings=None)
+def test_without_launch_options_the_rules_that_read_them_are_not_evaluated(target_of: TargetOf) -> None:
+    subject = replace(target_of(Example("llama-server -m MODEL")), launch=None, settings=None)
     for rule in RULES:
         if rule.module.READS_LAUNCH and "llama.cpp" in rule.module.ENGINES:
             assert rule.slug in {it.slug for it in lint(subject).not_evaluated}
 
 
-def test_a_small_file_of_few_bits_is_no_wide_one(subject_of: SubjectOf) -> None:
+def test_a_small_file_of_few_bits_is_no_wide_one(target_of: TargetOf) -> None:
     """Gemma 3 270M in Q4_K_M has 7.4 bits a weight, for most of it is embeddings."""
     command = "llama-server -m MODEL -c 8192 -ctk q8_0 -ctv q8_0"
-    subject = subject_of(Example(command, gpus=("8GiB",), model="gemma-3-270m"))
+    subject = target_of(Example(command, gpus=("8GiB",), model="gemma-3-270m"))
     assert "weights-are-the-bigger-lever" not in {it.slug for it in lint(subject).findings}

@@ -1,4 +1,4 @@
-"""Recorded models by name for the scenarios of rules, and Subjects of example command lines made from them."""
+"""Recorded models by name for the scenarios of rules, and targets of example command lines made from them."""
 
 import gzip
 import json
@@ -10,9 +10,10 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from kvtop.analysis.lint.command_target import Known, make_subject
 from kvtop.analysis.lint.rule import Example
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.surroundings import ModelFiles, Surroundings
+from kvtop.analysis.lint.target import LintTarget
+from kvtop.analysis.lint.vllm_pool import one_card_for_every_rank, ranks_of
 from kvtop.domain.launch import LaunchOption, Origin
 from kvtop.domain.model_file import Checkpoint, CheckpointTensor, GgufHeader
 from kvtop.planning.commands.command import parse_command
@@ -23,6 +24,7 @@ from kvtop.planning.llamacpp.options.refused_types import with_meant_types
 from kvtop.planning.llamacpp.options.typed_context import typed_context
 from kvtop.planning.mlx.options import parse_server_options
 from kvtop.planning.vllm.options.parse import parse_serve_options
+from kvtop.sources.redaction.redact import allowed_environment
 from tests.oracle import cases as oracle_cases
 
 _FIXTURES = Path(__file__).parents[1] / "fixtures" / "oracle"
@@ -68,10 +70,6 @@ _BYTES = {
 """Of the published checkpoints; any other is taken to be as large as an 8B model in bfloat16."""
 
 
-_READ = frozenset({"LLAMA_ATTN_ROT_DISABLE", "VLLM_API_KEY", "LLAMA_API_KEY"})
-"""Variables that rules look at."""
-
-
 def _tensor(name: str) -> CheckpointTensor:
     size_bytes = _BYTES.get(name, 16_060_522_496)
     return CheckpointTensor("model.embed_tokens.weight", "BF16", (size_bytes // 2,), size_bytes)
@@ -80,44 +78,42 @@ def _tensor(name: str) -> CheckpointTensor:
 Models = Mapping[str, GgufHeader | Checkpoint]
 
 
-def subject_of(example: Example, models: Models | None = None) -> Subject:
-    """The Subject of an example: its command line, its model by name (of `models`, else recorded) and devices."""
+def target_of(example: Example, models: Models | None = None) -> LintTarget:
+    """The target of an example: its command line, its model by name (of `models`, else recorded) and devices."""
     ggufs: Models = gguf_models() if models is None else models
     command = parse_command(shlex.split(example.command))
     environ = {"HOME": "/nowhere", **dict(example.environ), **dict(command.variables)}
     words = command.words
+    devices = parse_gpu_specs(example.gpus)
     if command.engine == "llama.cpp":
         strict = parse_llama_server(words, environ, strict=True)
         launch = with_meant_types(parse_llama_server(with_values(words), environ, strict=True))
-        complaints = strict.errors[:1] if with_values(words) != words else launch.errors
+        if with_values(words) != words:
+            launch = replace(launch, errors=strict.errors[:1])
         model: GgufHeader | Checkpoint | None = ggufs.get(example.model)
         draft = gguf_models().get(example.draft)
         if draft is not None:
             named = LaunchOption("spec-draft-model", "DRAFT", Origin.ARGV, "-md")
             launch = replace(launch, options=(*(it for it in launch.options if it.name != named.name), named))
     else:
-        launch = parse_serve_options(words) if command.engine == "vllm" else parse_server_options(words)
-        complaints, draft = launch.errors, None
+        is_vllm = command.engine == "vllm"
+        launch, draft = parse_serve_options(words) if is_vllm else parse_server_options(words), None
         model = (checkpoints() if models is None else models).get(example.model)
-    return make_subject(
-        Known(
-            name=example.command,
-            engine=command.engine,
-            launch=launch,
-            complaints=complaints,
-            model=model,
-            model_name=" ".join(words),
-            model_note="" if model is not None else "MODEL: no such file",
-            draft=draft,
-            devices=parse_gpu_specs(example.gpus),
-            one_card_stands_for_all=len(example.gpus) == 1,
+        if is_vllm and len(devices) == 1:
+            devices = one_card_for_every_rank(devices, ranks_of(launch))
+    return LintTarget.from_command(
+        example.command,
+        launch,
+        ModelFiles(" ".join(words), model, "" if model is not None else "MODEL: no such file", draft),
+        Surroundings(
+            devices=devices,
             are_devices_known=bool(example.gpus),
             host_total_bytes=example.host_total_bytes,
-            environ=(*example.environ, *((name, value) for name, value in command.variables if name in _READ)),
-            typed_context=typed_context(words, environ) if command.engine == "llama.cpp" else "",
+            environ=allowed_environment({**dict(example.environ), **dict(command.variables)}),
             published=None if command.container is None else command.container.published,
             has_unread_variables=command.container is not None and command.container.env_files,
-            version=example.version,
-            observed=example.observed,
-        )
+        ),
+        typed_context=typed_context(words, environ) if command.engine == "llama.cpp" else "",
+        version=example.version,
+        observed=example.observed,
     )

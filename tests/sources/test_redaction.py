@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvtop.sources.redaction.redact import TEXT_LIMIT, allowed_environment, clean, clean_value, masked_argv
+from kvtop.sources.redaction.redact import SET, TEXT_LIMIT, allowed_environment, clean, clean_value, masked_argv
 
 
 @pytest.mark.parametrize(
@@ -101,9 +101,17 @@ def test_environment_is_an_allowlist() -> None:
     }
     assert allowed_environment(environ) == (
         ("CUDA_VISIBLE_DEVICES", "0"),
+        ("HF_TOKEN", SET),
+        ("LLAMA_API_KEY", SET),
         ("LLAMA_ARG_CTX_SIZE", "4096"),
+        ("OLLAMA_API_KEY", SET),
         ("OLLAMA_KV_CACHE_TYPE", "q8_0"),
+        ("VLLM_API_KEY", SET),
     )
+
+
+def test_an_empty_secret_is_none() -> None:
+    assert allowed_environment({"VLLM_API_KEY": "", "HF_HOME": "/cache"}) == (("HF_HOME", "/cache"),)
 
 
 @given(st.text())

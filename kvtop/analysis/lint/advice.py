@@ -2,7 +2,7 @@
 
 from kvtop.analysis.lint.amounts import bits
 from kvtop.analysis.lint.families import SENSITIVE_AT_ALL, family_of
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import LintTarget
 from kvtop.domain.launch import Origin
 from kvtop.domain.plan import MemoryPlan
 
@@ -14,29 +14,29 @@ def cache_types(type_k: str, type_v: str | None = None) -> str:
     return f"--cache-type-k {type_k} --cache-type-v {type_v or type_k}"
 
 
-def safe_type(subject: Subject) -> str:
+def safe_type(target: LintTarget) -> str:
     """The cache type that no rule objects to: f16 for families that suffer at 8 bits, else q8_0."""
-    return "f16" if family_of(subject)[0] in SENSITIVE_AT_ALL else EIGHT_BITS
+    return "f16" if family_of(target)[0] in SENSITIVE_AT_ALL else EIGHT_BITS
 
 
-def smaller_cache(subject: Subject) -> str:
+def smaller_cache(target: LintTarget) -> str:
     """Eight bits for both caches where that saves something, the engine takes it and the family stands it; else ""."""
-    settings = subject.llama
-    if safe_type(subject) != EIGHT_BITS or max(bits(settings.type_k), bits(settings.type_v)) <= bits(EIGHT_BITS):
+    settings = target.llama
+    if safe_type(target) != EIGHT_BITS or max(bits(settings.type_k), bits(settings.type_v)) <= bits(EIGHT_BITS):
         return ""
-    if not subject.caches_tokens:
+    if not target.caches_tokens:
         return ""
-    if subject.plan is not None:
-        answer = subject.answer_with(cache_type_k=EIGHT_BITS, cache_type_v=EIGHT_BITS, flash_attn=None)
+    if target.plan is not None:
+        answer = target.answer_with(cache_type_k=EIGHT_BITS, cache_type_v=EIGHT_BITS, flash_attn=None)
         if not isinstance(answer, MemoryPlan):
             return ""
     needs = " --flash-attn on" if settings.flash_attention == "off" else ""
     return cache_types(EIGHT_BITS) + needs
 
 
-def left_out(subject: Subject, name: str) -> str:
+def left_out(target: LintTarget, name: str) -> str:
     """How to take an option away, wherever it was given."""
-    option = subject.option(name)
+    option = target.option(name)
     if option is None:
         return f"leave --{name} out"
     if option.origin is Origin.ENVIRONMENT:

@@ -1,16 +1,16 @@
-"""The measurement nearest to a subject's model and cache types, as one sentence for a finding's evidence."""
+"""The measurement nearest to a target's model and cache types, as one sentence for a finding's evidence."""
 
 from kvtop.analysis.evidence import DISTANCES, evidence_for
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import LintTarget
 from kvtop.domain.answers.evidence import Evidence, Match, Measurement, Tier
 
 _SCALE_ONLY = (Tier.PRIMARY, Tier.VIA, Tier.COMMUNITY)
 """Whose figures of another model are worth showing for scale: not those of a tiny model."""
 
 
-def nearest_figure(subject: Subject, type_k: str, type_v: str) -> str:
+def nearest_figure(target: LintTarget, type_k: str, type_v: str) -> str:
     """What was measured for this pair, with model, source and year; "" where nobody measured it."""
-    found = _found(subject, type_k, type_v)
+    found = _found(target, type_k, type_v)
     near = next(iter(found.measurements), None)
     if near is not None and near.tier is not Tier.PROJECT:
         what = "measured on this model" if found.match is Match.THIS_MODEL else "nearest measured model"
@@ -29,16 +29,16 @@ HARM_NATS = 0.05
 """A divergence a token from which on answers are other answers: 8 bits stay well below it on most models."""
 
 
-def is_harm_measured(subject: Subject, type_k: str, type_v: str) -> bool:
+def is_harm_measured(target: LintTarget, type_k: str, type_v: str) -> bool:
     """Whether this pair was measured to move the output of this model, or of one of its family, by `HARM_NATS`."""
-    near = next(iter(_found(subject, type_k, type_v).measurements), None)
+    near = next(iter(_found(target, type_k, type_v).measurements), None)
     return near is not None and near.metric in DISTANCES and (near.value or 0) >= HARM_NATS
 
 
-def _found(subject: Subject, type_k: str, type_v: str) -> Evidence:
-    architecture = subject.header.architecture if subject.header is not None else ""
-    named = subject.header.metadata.get("general.name") if subject.header is not None else None
-    return evidence_for(named if isinstance(named, str) else subject.model_name, architecture or "", type_k, type_v)
+def _found(target: LintTarget, type_k: str, type_v: str) -> Evidence:
+    architecture = target.header.architecture if target.header is not None else ""
+    named = target.header.metadata.get("general.name") if target.header is not None else None
+    return evidence_for(named if isinstance(named, str) else target.model_name, architecture or "", type_k, type_v)
 
 
 def _figure(it: Measurement) -> str:

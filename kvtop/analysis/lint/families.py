@@ -2,7 +2,7 @@
 
 import re
 
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import LintTarget
 
 _BY_ARCHITECTURE = {
     "gemma4": "Gemma 4",
@@ -28,10 +28,10 @@ SENSITIVE_AT_ALL = frozenset({"Gemma 4", "gpt-oss"})
 _SPARED = re.compile(r"distill[-_ ](?:llama|qwen)", re.IGNORECASE)
 
 
-def family_of(subject: Subject) -> tuple[str | None, str]:
+def family_of(target: LintTarget) -> tuple[str | None, str]:
     """The family and how it is known ("architecture gpt-oss", "its name"); (None, "") where none is recognised."""
-    hparams = subject.hparams
-    architecture = hparams.arch if hparams is not None else subject.header.architecture if subject.header else None
+    hparams = target.hparams
+    architecture = hparams.arch if hparams is not None else target.header.architecture if target.header else None
     if architecture is not None:
         if hparams is not None and hparams.is_mla:
             return "latent attention", f"architecture {architecture}"
@@ -39,8 +39,8 @@ def family_of(subject: Subject) -> tuple[str | None, str]:
             return None, ""
         return _BY_ARCHITECTURE.get(architecture), f"architecture {architecture}"
     for pattern, family in _BY_NAME:
-        if pattern.search(subject.model_name) and not (
-            family == "latent attention" and _SPARED.search(subject.model_name)
+        if pattern.search(target.model_name) and not (
+            family == "latent attention" and _SPARED.search(target.model_name)
         ):
             return family, "the model's name"
     return None, ""

@@ -1,4 +1,4 @@
-"""Asks every rule about a subject. Pure: what was suppressed, and why, is a value too."""
+"""Asks every rule about a target. Pure: what was suppressed, and why, is a value too."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -6,7 +6,7 @@ from dataclasses import replace
 from kvtop.analysis.lint.result import SEVERITIES, LintResult, Suppression
 from kvtop.analysis.lint.rule import Found, Lacks, Rule
 from kvtop.analysis.lint.rules import RULES
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import LintTarget
 from kvtop.domain.frame import Finding, NotEvaluated
 from kvtop.domain.launch import LaunchOptions
 
@@ -16,8 +16,8 @@ def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(sorted(findings, key=lambda it: (-SEVERITIES.index(it.severity), it.code)))
 
 
-def lint(subject: Subject, suppressions: Sequence[Suppression] = (), *, changing: bool | None = None) -> LintResult:
-    """Ask every rule that concerns the subject's engine; findings with the worst first.
+def lint(target: LintTarget, suppressions: Sequence[Suppression] = (), *, changing: bool | None = None) -> LintResult:
+    """Ask every rule that concerns the target's engine; findings with the worst first.
 
     `changing`: only the rules that read what moves from tick to tick (True), or only the others (False).
     """
@@ -27,22 +27,22 @@ def lint(subject: Subject, suppressions: Sequence[Suppression] = (), *, changing
     asked = 0
     for rule in RULES:
         module = rule.module
-        if (module.ENGINES and subject.engine not in module.ENGINES) or changing is (not rule.changes):
+        if (module.ENGINES and target.engine not in module.ENGINES) or changing is (not rule.changes):
             continue
         outcome: Found | Lacks | None
-        if module.READS_LAUNCH and (subject.launch is None or _lacks_settings(rule, subject)):
-            told = _as_stated(rule, subject)
+        if module.READS_LAUNCH and (target.launch is None or _lacks_settings(rule, target)):
+            told = _as_stated(rule, target)
             outcome = Lacks("the launch options of this server are unknown") if told is None else module.check(told)
         else:
-            outcome = module.check(subject)
+            outcome = module.check(target)
         if isinstance(outcome, Lacks):
-            missing.append(NotEvaluated(rule.code, rule.slug, subject.name, _one_line(outcome.reason)))
+            missing.append(NotEvaluated(rule.code, rule.slug, target.name, _one_line(outcome.reason)))
             continue
         asked += 1
         if outcome is None:
             continue
-        finding = _finding(rule, subject, outcome)
-        reason = next((it.reason for it in suppressions if it.covers(rule, subject.name)), None)
+        finding = _finding(rule, target, outcome)
+        reason = next((it.reason for it in suppressions if it.covers(rule, target.name)), None)
         if reason is None:
             findings.append(finding)
         else:
@@ -50,23 +50,23 @@ def lint(subject: Subject, suppressions: Sequence[Suppression] = (), *, changing
     return LintResult(ordered(findings), tuple(missing), tuple(suppressed), asked)
 
 
-def _as_stated(rule: Rule, subject: Subject) -> Subject | None:
+def _as_stated(rule: Rule, target: LintTarget) -> LintTarget | None:
     """With what the endpoint states for its launch, where that is all that the rule needs."""
-    if not rule.enough or subject.launch is not None or not rule.enough <= {it.name for it in subject.stated}:
+    if not rule.enough or target.launch is not None or not rule.enough <= {it.name for it in target.stated}:
         return None
-    return replace(subject, launch=LaunchOptions(subject.engine, subject.stated))
+    return replace(target, launch=LaunchOptions(target.engine, target.stated))
 
 
-def _lacks_settings(rule: Rule, subject: Subject) -> bool:
-    return rule.module.ENGINES == ("llama.cpp",) and subject.settings is None
+def _lacks_settings(rule: Rule, target: LintTarget) -> bool:
+    return rule.module.ENGINES == ("llama.cpp",) and target.settings is None
 
 
-def _finding(rule: Rule, subject: Subject, found: Found) -> Finding:
+def _finding(rule: Rule, target: LintTarget, found: Found) -> Finding:
     return Finding(
         code=rule.code,
         slug=rule.slug,
         severity=found.severity,
-        subject=subject.name,
+        subject=target.name,
         message=_one_line(found.message),
         evidence=_one_line(found.evidence),
         fix=_one_line(found.fix),

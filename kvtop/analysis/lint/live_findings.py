@@ -4,22 +4,19 @@ from dataclasses import replace
 
 from kvtop.analysis.lint.finding_memory import FindingMemory
 from kvtop.analysis.lint.linting import lint, ordered
-from kvtop.analysis.lint.target import Observed, Subject
+from kvtop.analysis.lint.observed import Observed
+from kvtop.analysis.lint.surroundings import ModelFiles, Surroundings
+from kvtop.analysis.lint.target import LintTarget
 from kvtop.analysis.planned.live_plan import PlanMemory
-from kvtop.analysis.planned.live_settings import live_launch
-from kvtop.domain.compute_api import VISIBILITY_VARIABLES
 from kvtop.domain.device import Device
 from kvtop.domain.frame import ServerView
-from kvtop.domain.model_file import Checkpoint, GgufHeader
-from kvtop.domain.plan import PlanDevice, Refusal
+from kvtop.domain.plan import PlanDevice
 from kvtop.domain.process import Process
 from kvtop.domain.sample import Sample
 from kvtop.domain.server import ServerReading, ServerState
 from kvtop.planning.llamacpp.model.prepared import PreparedModel
-from kvtop.planning.llamacpp.options.parse import settings_of
 
 HOST = "host"
-VARIABLES = ("LLAMA_ATTN_ROT_DISABLE", *VISIBILITY_VARIABLES)
 
 
 def with_findings(
@@ -31,24 +28,24 @@ def with_findings(
     devices: tuple[PlanDevice, ...],
 ) -> ServerView:
     """The view with what every rule says of it."""
-    subject = _subject(plans, view, sample, devices)
-    lasting = subject.observed if subject.observed is not None else Observed()
+    target = _target(plans, view, sample, devices)
+    lasting = target.observed if target.observed is not None else Observed()
     key = (
-        subject.launch,
-        subject.stated,
-        subject.plan,
-        id(subject.model),
-        id(subject.draft),
+        target.launch,
+        target.stated,
+        target.plan,
+        id(target.model),
+        id(target.draft),
         devices,
         lasting,
-        subject.environ,
+        target.where.environ,
     )
     known = memory.settled.get(view.reading.id)
     if known is None or known[0] != key:
-        known = (key, lint(subject, memory.suppressions, changing=False))
+        known = (key, lint(target, memory.suppressions, changing=False))
         memory.settled[view.reading.id] = known
     seen = _observed(memory, view, before, sample, lasting)
-    result = known[1] + lint(replace(subject, observed=seen), memory.suppressions, changing=True)
+    result = known[1] + lint(replace(target, observed=seen), memory.suppressions, changing=True)
     return replace(
         view,
         findings=ordered(result.findings),
@@ -58,53 +55,39 @@ def with_findings(
     )
 
 
-def _subject(plans: PlanMemory, view: ServerView, sample: Sample, devices: tuple[PlanDevice, ...]) -> Subject:
+def _target(plans: PlanMemory, view: ServerView, sample: Sample, devices: tuple[PlanDevice, ...]) -> LintTarget:
     """The server without what changes from tick to tick."""
     reading = view.reading
     processes = {it.pid: it for it in sample.processes}
     own = [processes[pid] for pid in reading.pids if pid in processes]
-    model = sample.models.get(reading.model_key) if reading.model_key is not None else None
-    draft = sample.models.get(reading.draft_key) if reading.draft_key is not None else None
-    note = "" if model is not None else "the model file could not be read (see Sources)"
-    subject = Subject(
-        name=reading.id,
-        engine=reading.engine,
-        launch=None,
-        model=model if isinstance(model, Checkpoint) else _prepared(plans, reading.model_key, model),
-        header=model if isinstance(model, GgufHeader) else None,
-        draft=_prepared(plans, reading.draft_key, draft),
-        model_name=f"{reading.model.name or ''} {reading.model.path or ''}",
-        model_note=note or view.plan_note,
-        plan=view.plan,
-        plan_note=view.plan_note,
+    where = Surroundings(
         devices=devices,
         are_devices_known=bool(devices) or (bool(own) and not reading.is_remote),
         host_total_bytes=_host_total(sample.devices),
         environ=_environ(own),
-        version=reading.version,
-        observed=Observed(
-            slot_context_tokens=reading.slot_context_tokens,
-            sequence_limit_tokens=reading.sequence_limit_tokens,
-            has_metrics=True if reading.counters.prompt_tokens_total is not None else None,
-            has_slots=_has_slots(reading),
-            listeners=_listeners(own),
-            wants_key=reading.wants_key,
-            has_own_network=any(it.shares_network is False for it in own),
-        ),
     )
-    subject = replace(subject, stated=reading.stated)
-    if reading.launch is None:
-        return subject
-    if reading.is_remote:
-        # What metrics tell of it is enough to plan with, and never the whole command line.
-        return replace(subject, effective=replace(reading.launch, errors=()))
-    # It runs, so whatever this version's rules would complain of, its own build did not.
-    launch = replace(reading.launch, errors=())
-    effective = replace(live_launch(replace(reading, launch=launch)), errors=())
-    settings = settings_of(launch) if launch.engine == "llama.cpp" else None
-    if isinstance(settings, Refusal):
-        settings = None
-    return replace(subject, launch=launch, effective=effective, settings=settings)
+    lasting = Observed(
+        slot_context_tokens=reading.slot_context_tokens,
+        sequence_limit_tokens=reading.sequence_limit_tokens,
+        has_metrics=True if reading.counters.prompt_tokens_total is not None else None,
+        has_slots=_has_slots(reading),
+        listeners=_listeners(own),
+        wants_key=reading.wants_key,
+        has_own_network=any(it.shares_network is False for it in own),
+    )
+    return LintTarget.from_server(reading, _files(plans, reading, sample), where, view.plan, view.plan_note, lasting)
+
+
+def _files(plans: PlanMemory, reading: ServerReading, sample: Sample) -> ModelFiles:
+    """Models as the live plan has prepared them; one without a rule for its architecture as its file says it."""
+    model = sample.models.get(reading.model_key) if reading.model_key is not None else None
+    draft = sample.models.get(reading.draft_key) if reading.draft_key is not None else None
+    return ModelFiles(
+        name=f"{reading.model.name or ''} {reading.model.path or ''}",
+        model=_prepared(plans, reading.model_key, model) or model,
+        note="" if model is not None else "the model file could not be read (see Sources)",
+        draft=_prepared(plans, reading.draft_key, draft),
+    )
 
 
 def _prepared(plans: PlanMemory, key: str | None, model: object) -> PreparedModel | None:
@@ -170,12 +153,11 @@ def _listeners(processes: list[Process]) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(found)) or None
 
 
-def _environ(processes: list[Process]) -> tuple[tuple[str, str], ...]:
-    merged: dict[str, str] = {}
-    for it in processes:
-        merged.update({name: value for name, value in it.environ or () if name in VARIABLES})
-    readable = any(it.environ is not None for it in processes)
-    return tuple(merged.items()) or ((("", ""),) if readable else ())
+def _environ(processes: list[Process]) -> tuple[tuple[str, str], ...] | None:
+    """What its processes were given; None where none of them lets itself be read."""
+    readable = [it.environ for it in processes if it.environ is not None]
+    merged = {name: value for environ in readable for name, value in environ}
+    return tuple(merged.items()) if readable else None
 
 
 def _host_total(devices: tuple[Device, ...]) -> int | None:

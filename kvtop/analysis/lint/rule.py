@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from kvtop.analysis.lint.target import Observed, Subject
+from kvtop.analysis.lint.observed import Observed
+from kvtop.analysis.lint.target import LintTarget
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,8 @@ class RuleModule(Protocol):
     FIRES: Example
     QUIET: Example
 
-    def check(self, subject: Subject, /) -> Outcome:
-        """What the rule says of this subject."""
+    def check(self, target: LintTarget, /) -> Outcome:
+        """What the rule says of this target."""
         ...
 
 

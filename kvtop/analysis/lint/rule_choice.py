@@ -20,7 +20,7 @@ class RuleChoice:
         return (not self.select or code in self.select) and code not in self.ignore
 
     def of(self, result: LintResult, engines: Sequence[str]) -> LintResult:
-        """What the chosen rules said of subjects that run these `engines`, one for each subject."""
+        """What the chosen rules said of targets that run these `engines`, one for each."""
         if not self.select and not self.ignore:
             return result
         missing = tuple(it for it in result.not_evaluated if self.covers(it.code))

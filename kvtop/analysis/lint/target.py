@@ -1,69 +1,42 @@
 """What a rule looks at: one server, or one command that is not started yet, as one frozen value.
 
-Both come here in the same shape, so that a rule cannot tell them apart unless it asks for what only a running server
-has (`observed`).
+Both come here in the same shape (`LintTarget.from_server`, `LintTarget.from_command`), so that a rule cannot tell them
+apart unless it asks for what only a running server has (`observed`).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from kvtop.domain.headroom import Disagreement
+from kvtop.analysis.lint.observed import Observed
+from kvtop.analysis.lint.surroundings import ModelFiles, Surroundings
+from kvtop.analysis.planned.live_settings import live_launch
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.model_file import Checkpoint, GgufHeader
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
+from kvtop.domain.server import ServerReading
 from kvtop.planning.cache_speed import backend_of, build_number
 from kvtop.planning.llamacpp.model.hparams import HParams
-from kvtop.planning.llamacpp.model.prepared import PreparedModel, overridden_model
+from kvtop.planning.llamacpp.model.prepared import PreparedModel, overridden_model, prepare
+from kvtop.planning.llamacpp.options.parse import settings_of
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.rules.architectures import NO_CACHE, RECURRENT
 from kvtop.planning.registry import plan_launch
 
 
 @dataclass(frozen=True, slots=True)
-class Observed:
-    """What a running server does. None is unknown, as everywhere.
-
-    `listeners` are the addresses it is bound to. `memory_held_bytes` is what drivers measured. `is_preempting`:
-    requests were thrown out of the pool since the last tick. `idle_seconds`: since a token was last read or written.
-    """
-
-    used_ratio: float | None = None
-    filling: str = ""
-    seconds_to_full: float | None = None
-    waiting_for_memory: float | None = None
-    requests_running: float | None = None
-    is_preempting: bool | None = None
-    preemptions_total: float | None = None
-    longest_sequence_tokens: int | None = None
-    sequence_limit_tokens: int | None = None
-    slot_context_tokens: int | None = None
-    idle_seconds: float | None = None
-    memory_held_bytes: int | None = None
-    has_metrics: bool | None = None
-    has_slots: bool | None = None
-    listeners: tuple[str, ...] | None = None
-    wants_key: bool | None = None
-    """Whether its endpoint refuses requests without a key; False: it answered one that a key would guard."""
-    has_own_network: bool = False
-    """It lives in a network namespace of its own: a container whose ports are published, or not."""
-    disagreements: tuple[Disagreement, ...] | None = None
-    device_free_bytes: int | None = None
-    device_total_bytes: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
+class LintTarget:
     """One server or command line.
 
     `launch` None: nobody knows how it was started. `complaints` are the engine's words for why this command line
     would not start; `launch.errors` is empty, so that the other rules still see what was meant. `model`, `draft` and
     `plan` are None where `model_note` and `plan_note` say why; `refusal` is the engine's refusal of options and model
-    together. `are_devices_known` False: no accelerator was found or named, and the command may be meant for another
-    machine. `environ` holds only the variables that rules read, secrets masked.
+    together.
     """
 
     name: str
     engine: str
     launch: LaunchOptions | None
+    where: Surroundings
     effective: LaunchOptions | None = None
     """What a running server has made of its launch (a context that was fitted), for what-ifs; None: the launch."""
     stated: tuple[LaunchOption, ...] = ()
@@ -75,21 +48,102 @@ class Subject:
     model_note: str = ""
     header: GgufHeader | None = None
     draft: PreparedModel | None = None
+    draft_note: str = ""
     plan: MemoryPlan | None = None
     plan_note: str = ""
     refusal: str = ""
-    devices: tuple[PlanDevice, ...] = ()
-    are_devices_known: bool = True
-    host_total_bytes: int | None = None
-    environ: tuple[tuple[str, str], ...] = ()
     typed_context: str = ""
     """`-c` as it was typed, for a command that is not started."""
-    published: tuple[str, ...] | None = None
-    """Ports that a container publishes, as typed; None without a container, or on the host's network."""
-    has_unread_variables: bool = False
-    """Some come from a file that a container is given."""
     version: str | None = None
     observed: Observed | None = None
+
+    @classmethod
+    def from_command(
+        cls,
+        name: str,
+        launch: LaunchOptions,
+        files: ModelFiles,
+        where: Surroundings,
+        *,
+        typed_context: str = "",
+        version: str | None = None,
+        observed: Observed | None = None,
+    ) -> "LintTarget":
+        """A command line that is not started: `launch.errors` are its complaints. Planned here. Never raises."""
+        note = files.note or "the model file is not known"
+        target = cls(
+            name=name,
+            engine=launch.engine,
+            launch=replace(launch, errors=()),
+            where=where,
+            complaints=launch.errors,
+            model_name=files.name,
+            model_note=note,
+            header=files.header,
+            draft_note=files.draft_note,
+            plan_note=note,
+            typed_context=typed_context,
+            version=version,
+            observed=observed,
+        )
+        try:
+            model = prepare(files.model) if isinstance(files.model, GgufHeader) else files.model
+            draft = prepare(files.draft) if isinstance(files.draft, GgufHeader) else files.draft
+        except NoExactRuleError as error:
+            note = f"kvtop has no rule for this model: {error}"
+            return settled(replace(target, model_note=note, plan_note=note))
+        return settled(replace(target, model=model, draft=draft))
+
+    @classmethod
+    def from_server(
+        cls,
+        reading: ServerReading,
+        files: ModelFiles,
+        where: Surroundings,
+        plan: MemoryPlan | None,
+        plan_note: str,
+        observed: Observed,
+    ) -> "LintTarget":
+        """A running server, with the plan that was made of it. Whatever the rules would complain of, its build did not.
+
+        Of a remote one metrics tell enough to plan with, and never the whole command line.
+        """
+        launch = None if reading.launch is None else replace(reading.launch, errors=())
+        target = cls(
+            name=reading.id,
+            engine=reading.engine,
+            launch=None,
+            where=where,
+            stated=reading.stated,
+            model=None if isinstance(files.model, GgufHeader) else files.model,
+            model_name=files.name,
+            model_note=files.note or plan_note,
+            header=files.header,
+            draft=files.draft if isinstance(files.draft, PreparedModel) else None,
+            plan=plan,
+            plan_note=plan_note,
+            version=reading.version,
+            observed=observed,
+        )
+        if launch is None or reading.is_remote:
+            return replace(target, effective=launch)
+        effective = replace(live_launch(replace(reading, launch=launch)), errors=())
+        return replace(target, launch=launch, effective=effective, settings=_settings(launch)[0])
+
+    @property
+    def devices(self) -> tuple[PlanDevice, ...]:
+        """The accelerators that it may use."""
+        return self.where.devices
+
+    @property
+    def are_devices_known(self) -> bool:
+        """Whether `devices` is the whole truth."""
+        return self.where.are_devices_known
+
+    @property
+    def host_total_bytes(self) -> int | None:
+        """Host memory."""
+        return self.where.host_total_bytes
 
     @property
     def llama(self) -> LlamaSettings:
@@ -152,8 +206,8 @@ class Subject:
         return None if found is None else found.value
 
     def variable(self, name: str) -> str | None:
-        """A variable of the environment that rules read."""
-        return dict(self.environ).get(name)
+        """A variable of its environment; of a secret only that it is set."""
+        return dict(self.where.environ or ()).get(name)
 
     def said(self, *names: str) -> str:
         """The options as they were given, for evidence: "-ctv q8_0", "LLAMA_ARG_CTX_SIZE=4096"."""
@@ -172,14 +226,18 @@ class Subject:
         launch = self.effective or self.launch
         if launch is None or self.model is None:
             return None
-        named = {name.replace("_", "-"): value for name, value in changes.items()}
-        kept = [option for option in launch.options if option.name not in named]
-        added = [LaunchOption(name, value, Origin.ASSUMED) for name, value in named.items() if value is not None]
-        changed = replace(launch, options=(*kept, *added))
+        changed = changed_launch(launch, {name.replace("_", "-"): value for name, value in changes.items()})
         try:
             return plan_launch(changed, self.model, self.devices, draft=self.draft)
         except NoExactRuleError:
             return None
+
+
+def changed_launch(launch: LaunchOptions, changes: Mapping[str, str | None]) -> LaunchOptions:
+    """The options with these values; None takes an option away."""
+    kept = (option for option in launch.options if option.name not in changes)
+    added = (LaunchOption(name, value, Origin.ASSUMED) for name, value in changes.items() if value is not None)
+    return replace(launch, options=(*kept, *added))
 
 
 def _spelled(option: LaunchOption) -> str:
@@ -190,3 +248,60 @@ def _spelled(option: LaunchOption) -> str:
     if option.origin is Origin.ENVIRONMENT:
         return f"{option.detail}={option.value}"
     return f"{option.name} = {option.value} ({option.detail or option.origin.value})"
+
+
+def _settings(launch: LaunchOptions) -> tuple[LlamaSettings | None, str]:
+    """The typed settings of a llama-server, or its refusal of them."""
+    if launch.engine != "llama.cpp":
+        return None, ""
+    settings = settings_of(launch)
+    return (None, settings.message) if isinstance(settings, Refusal) else (settings, "")
+
+
+def settled(target: LintTarget) -> LintTarget:
+    """With what follows from launch and model: typed settings, the engine's refusal, and the plan."""
+    launch = target.launch
+    if launch is None:
+        return target
+    settings, refusal = _settings(launch)
+    if refusal:
+        return replace(target, settings=None, refusal=refusal, plan=None, plan_note=f"the engine refuses: {refusal}")
+    if target.engine == "vllm":
+        from kvtop.planning.vllm.planner import options_refusal  # noqa: PLC0415  one engine's rules at a time
+
+        refusal = options_refusal(launch)
+    target = replace(target, settings=settings, refusal=refusal)
+    if target.model is None:
+        return target
+    if target.engine == "vllm" and not target.devices and not target.are_devices_known:
+        return replace(target, plan=None, plan_note="the GPU it will run on is unknown: say --gpu")
+    try:
+        answer = plan_launch(launch, target.model, target.devices, draft=target.draft)
+    except NoExactRuleError as error:
+        return replace(target, plan=None, plan_note=target.draft_note or str(error))
+    if isinstance(answer, MemoryPlan):
+        return replace(target, plan=answer, plan_note="")
+    note = f"the engine refuses: {answer.message}"
+    return _as_meant(replace(target, refusal=answer.message, plan=None, plan_note=note))
+
+
+def _as_meant(refused: LintTarget) -> LintTarget:
+    """With the refusal mended the way its own rule advises, so that the other rules still see what was meant."""
+    launch = refused.launch
+    if launch is None:
+        return refused
+    key_type = refused.value("cache-type-k")
+    mended: dict[str, tuple[dict[str, str | None], ...]] = {
+        "llama.cpp": (
+            {"flash-attn": None},
+            {"cache-type-v": key_type, "flash-attn": None},
+            {"cache-type-k": None, "cache-type-v": None},
+        ),
+        "vllm": ({"kv-cache-dtype": None},),
+    }
+    for changes in mended.get(refused.engine, ()):
+        meant = changed_launch(launch, changes)
+        answer = replace(refused, effective=meant).answer_with()
+        if isinstance(answer, MemoryPlan):
+            return replace(refused, plan=answer, effective=meant)
+    return refused

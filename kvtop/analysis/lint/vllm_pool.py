@@ -2,8 +2,10 @@
 
 import re
 from dataclasses import dataclass, replace
+from math import prod
 
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import LintTarget
+from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import MemoryPlan, PlanDevice
 
 FP8 = frozenset({"fp8", "fp8_e4m3", "fp8_e5m2", "fp8_inc"})
@@ -35,22 +37,31 @@ def concurrency_of(plan: MemoryPlan) -> Concurrency | None:
     return Concurrency(likely.concurrency, likely.concurrency_low, likely.concurrency_high)
 
 
-def utilization_of(subject: Subject) -> float:
+def utilization_of(target: LintTarget) -> float:
     """`--gpu-memory-utilization` as given, or vLLM's default."""
-    value = subject.value("gpu-memory-utilization")
+    value = target.value("gpu-memory-utilization")
     found = None if value is None else _NUMBER.fullmatch(value.strip())
     return DEFAULT_UTILIZATION if found is None else float(found[0])
 
 
-def whole(subject: Subject, name: str) -> int | None:
+def whole(target: LintTarget, name: str) -> int | None:
     """A number among the options, with vLLM's suffixes left to the planner: None where it is not plain."""
-    value = (subject.value(name) or "").strip()
+    value = (target.value(name) or "").strip()
     return int(value) if value.isdecimal() else None
 
 
-def serves_text(subject: Subject) -> bool:
+def serves_text(target: LintTarget) -> bool:
     """Whether it generates: embedding and pooling models have little use for a pool."""
-    return subject.value("runner") in {None, "auto", "generate"} and subject.value("convert") in {None, "auto", "none"}
+    return target.value("runner") in {None, "auto", "generate"} and target.value("convert") in {None, "auto", "none"}
+
+
+RANK_OPTIONS = ("tensor-parallel-size", "pipeline-parallel-size", "data-parallel-size")
+
+
+def ranks_of(launch: LaunchOptions) -> int:
+    """The cards that a command line asks for."""
+    values = ((launch.value(name) or "").strip() for name in RANK_OPTIONS)
+    return prod(int(value) for value in values if value.isdecimal() and int(value))
 
 
 def one_card_for_every_rank(devices: tuple[PlanDevice, ...], ranks: int) -> tuple[PlanDevice, ...]:

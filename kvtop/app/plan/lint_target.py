@@ -1,70 +1,59 @@
 """A command line as the rules look at it: like a plan, but whatever cannot be read is only noted."""
 
 import posixpath
-from collections.abc import Mapping
 from dataclasses import replace
 
-from kvtop.analysis.lint.command_target import Known, make_subject
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.surroundings import ModelFiles, Surroundings
+from kvtop.analysis.lint.target import LintTarget
+from kvtop.analysis.lint.vllm_pool import one_card_for_every_rank, ranks_of
 from kvtop.app.plan.checkpoints import checkpoint_directory, config_yaml
 from kvtop.app.plan.llamacpp import llamacpp_options, read_model
 from kvtop.app.plan.request import Machine, Question, UsageError, read_machine
-from kvtop.domain.compute_api import VISIBILITY_VARIABLES
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.model_file import Checkpoint, GgufHeader, ModelFileError
 from kvtop.planning.llamacpp.options.bare_flags import with_values
 from kvtop.planning.llamacpp.options.refused_types import with_meant_types
 from kvtop.planning.llamacpp.options.typed_context import typed_context
 from kvtop.sources.model_files.huggingface import read_checkpoint
-from kvtop.sources.redaction.redact import MASK
-
-READ_VARIABLES = ("LLAMA_ATTN_ROT_DISABLE", *VISIBILITY_VARIABLES)
-SECRET_VARIABLES = ("VLLM_API_KEY", "LLAMA_API_KEY")
-"""That they are set is kept, what they are is not."""
+from kvtop.sources.redaction.redact import allowed_environment
 
 
-def read_subject(question: Question) -> Subject:
-    """The Subject of a command that is not started. Raises UsageError, or ValueError for a bad `--gpu`."""
+def read_target(question: Question) -> LintTarget:
+    """The target of a command that is not started. Raises UsageError, or ValueError for a bad `--gpu`."""
     machine = read_machine(question)
     engine = question.command.engine
     if engine == "llama.cpp":
-        known = _llamacpp(question)
-    elif engine == "vllm":
+        return _llamacpp(question, _surroundings(machine, question))
+    if engine == "vllm":
         from kvtop.planning.vllm.options.parse import parse_serve_options  # noqa: PLC0415  one engine's rules at a time
 
         words = question.command.words
-        environ = question.environment
-        known = _checkpoint(question, parse_serve_options(words, config_yaml=config_yaml(words), environ=environ))
-    else:
-        from kvtop.planning.mlx.options import parse_server_options  # noqa: PLC0415  see above
+        options = parse_serve_options(words, config_yaml=config_yaml(words), environ=question.environment)
+        where = _surroundings(machine, question)
+        if len(question.gpu_specs) == 1:
+            where = replace(where, devices=one_card_for_every_rank(where.devices, ranks_of(options)))
+        return _checkpoint(question, options, where)
+    from kvtop.planning.mlx.options import parse_server_options  # noqa: PLC0415  see above
 
-        known = _checkpoint(question, parse_server_options(question.command.words))
-    return make_subject(_on(machine, known, question))
+    return _checkpoint(question, parse_server_options(question.command.words), _surroundings(machine, question))
 
 
-def _on(machine: Machine, known: Known, question: Question) -> Known:
+def _surroundings(machine: Machine, question: Question) -> Surroundings:
     from kvtop.sources.devices.host import host_memory  # noqa: PLC0415  psutil, only here
 
     container = question.command.container
     here = not any(spec.lower() != "none" for spec in question.gpu_specs)
-    return replace(
-        known,
+    return Surroundings(
         devices=machine.devices,
-        one_card_stands_for_all=len(question.gpu_specs) == 1,
         are_devices_known=bool(machine.devices or question.gpu_specs),
         host_total_bytes=host_memory().total_bytes if here else None,
-        environ=_environ(question.environment),
+        environ=allowed_environment(question.environment),
         published=None if container is None else container.published,
         has_unread_variables=container is not None and container.env_files,
     )
 
 
-def _environ(environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    kept = [(name, environ[name]) for name in READ_VARIABLES if name in environ]
-    return tuple(kept + [(name, MASK) for name in SECRET_VARIABLES if environ.get(name)])
-
-
-def _llamacpp(question: Question) -> Known:
+def _llamacpp(question: Question, where: Surroundings) -> LintTarget:
     strict = llamacpp_options(question)
     command = replace(question.command, words=with_values(question.command.words))
     options = with_meant_types(llamacpp_options(replace(question, command=command)))
@@ -77,16 +66,12 @@ def _llamacpp(question: Question) -> Known:
         named = LaunchOption("spec-draft-model", draft.path, Origin.ARGV, "spec-draft-hf")
         options = replace(options, options=(*options.options, named))
     shown = path or repository or ""
-    return Known(
-        name=f"llama-server {posixpath.basename(shown) or shown}".strip(),
-        engine="llama.cpp",
-        launch=options,
-        complaints=(*_swallowed(strict, options), *options.errors),
-        model=header,
-        model_name=f"{path or ''} {repository or ''} {options.value('hf-file') or ''} {options.value('alias') or ''}",
-        model_note=note,
-        draft=draft,
-        draft_note=draft_note and f"the draft model: {draft_note}",
+    names = f"{path or ''} {repository or ''} {options.value('hf-file') or ''} {options.value('alias') or ''}"
+    return LintTarget.from_command(
+        f"llama-server {posixpath.basename(shown) or shown}".strip(),
+        replace(options, errors=(*_swallowed(strict, options), *options.errors)),
+        ModelFiles(names, header, note, draft, draft_note and f"the draft model: {draft_note}"),
+        where,
         typed_context=typed_context(command.words, question.environment),
     )
 
@@ -107,7 +92,7 @@ def _gguf(
         return None, str(error)
 
 
-def _checkpoint(question: Question, options: LaunchOptions) -> Known:
+def _checkpoint(question: Question, options: LaunchOptions, where: Surroundings) -> LintTarget:
     model: Checkpoint | None = None
     note = ""
     try:
@@ -116,12 +101,4 @@ def _checkpoint(question: Question, options: LaunchOptions) -> Known:
         note = str(error)
     name = options.value("model") or ""
     program = {"vllm": "vllm serve", "mlx": "mlx_lm.server"}[options.engine]
-    return Known(
-        name=f"{program} {name}".strip(),
-        engine=options.engine,
-        launch=options,
-        complaints=options.errors,
-        model=model,
-        model_name=name,
-        model_note=note,
-    )
+    return LintTarget.from_command(f"{program} {name}".strip(), options, ModelFiles(name, model, note), where)

@@ -65,6 +65,12 @@ VLLM_WORKER_MULTIPROC_METHOD VLLM_ENABLE_V1_MULTIPROCESSING VLLM_ALLOW_LONG_MAX_
 VLLM_MLA_DISABLE VLLM_KV_CACHE_LAYOUT VLLM_BATCH_INVARIANT VLLM_USE_V2_MODEL_RUNNER
 VLLM_ALLOW_CHUNKED_LOCAL_ATTN_WITH_HYBRID_KV_CACHE KVTOP_REPORT_FILE LLAMA_ATTN_ROT_DISABLE
 """
+_SECRETS = """
+VLLM_API_KEY LLAMA_API_KEY SGLANG_API_KEY OLLAMA_API_KEY HF_TOKEN HUGGING_FACE_HUB_TOKEN
+"""
+SECRETS_TOLD = frozenset(_SECRETS.split())
+"""Secrets of servers of which it is worth knowing that they are set; what they are never enters kvtop."""
+SET = "<set>"
 ENVIRONMENT_ALLOWED = frozenset(_ENVIRONMENT.split()) | frozenset(VISIBILITY_VARIABLES)
 ENVIRONMENT_PREFIXES = ("LLAMA_ARG_", "GGML_")
 _ENVIRONMENT_REFUSED = re.compile(r"(?i)key|token|secret|passw|cred|auth|cookie|private|template|mcp_servers|ui_config")
@@ -213,12 +219,12 @@ def _is_secret_flag(word: str) -> bool:
 
 
 def allowed_environment(environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """The variables that decide memory, sorted by name; everything else never enters kvtop."""
-    return tuple(
-        sorted(
-            (name, clean(value))
-            for name, value in environ.items()
-            if (name in ENVIRONMENT_ALLOWED or name.startswith(ENVIRONMENT_PREFIXES))
-            and not _ENVIRONMENT_REFUSED.search(name)
-        )
-    )
+    """The variables that decide memory, sorted by name, and which secrets are set; nothing else enters kvtop."""
+    kept = {
+        name: clean(value)
+        for name, value in environ.items()
+        if (name in ENVIRONMENT_ALLOWED or name.startswith(ENVIRONMENT_PREFIXES))
+        and not _ENVIRONMENT_REFUSED.search(name)
+    }
+    told = {name: SET for name in SECRETS_TOLD if environ.get(name)}
+    return tuple(sorted({**kept, **told}.items()))

@@ -12,7 +12,7 @@ Fires on: `--api-key SECRET`. Quiet on: `--api-key-file`.
 """
 
 from kvtop.analysis.lint.rule import Example, Found, Outcome
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import LintTarget
 from kvtop.domain.launch import Origin
 
 ENGINES: tuple[str, ...] = ()
@@ -25,12 +25,12 @@ _FIXES = {
 }
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """Needs only the options; values are never kept."""
     for name in ("api-key", "hf-token"):
-        option = subject.option(name)
+        option = target.option(name)
         if option is not None and option.origin is Origin.ARGV:
-            fix = "HF_TOKEN in the environment" if name == "hf-token" else _FIXES.get(subject.engine, "a file")
+            fix = "HF_TOKEN in the environment" if name == "hf-token" else _FIXES.get(target.engine, "a file")
             return Found(
                 "warning",
                 f"{option.detail or '--' + name} is given on the command line, where every user of the machine can "

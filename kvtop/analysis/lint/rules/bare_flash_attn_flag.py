@@ -13,7 +13,7 @@ Fires on: `-fa -c 4096`. Quiet on: `-fa on -c 4096`.
 """
 
 from kvtop.analysis.lint.rule import Example, Found, Outcome
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import LintTarget
 
 ENGINES: tuple[str, ...] = ("llama.cpp",)
 READS_LAUNCH = False
@@ -28,9 +28,9 @@ def is_bare(complaint: str) -> bool:
     return _SWALLOWED in complaint or any(words in complaint for words in _LAST)
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """Reads the engine's own complaint."""
-    for complaint in subject.complaints:
+    for complaint in target.complaints:
         if is_bare(complaint):
             return Found(
                 "error",

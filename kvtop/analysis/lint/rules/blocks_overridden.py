@@ -15,7 +15,7 @@ Fires on: `--num-gpu-blocks-override 512`. Quiet on: the same without it.
 from kvtop.analysis.lint.advice import left_out
 from kvtop.analysis.lint.amounts import exact
 from kvtop.analysis.lint.rule import Example, Found, Outcome
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import LintTarget
 from kvtop.analysis.lint.vllm_pool import whole
 
 ENGINES: tuple[str, ...] = ("vllm",)
@@ -24,17 +24,17 @@ FIRES = Example("vllm serve MODEL --num-gpu-blocks-override 512 --max-model-len 
 QUIET = Example("vllm serve MODEL --max-model-len 4096", gpus=("H100",))
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """Needs only the option."""
-    if subject.value("num-gpu-blocks-override") is None:
+    if target.value("num-gpu-blocks-override") is None:
         return None
-    blocks = whole(subject, "num-gpu-blocks-override")
-    pool = None if subject.plan is None else subject.plan.vllm
+    blocks = whole(target, "num-gpu-blocks-override")
+    pool = None if target.plan is None else target.plan.vllm
     cost = f"a pool of {exact(blocks * pool.bytes_per_block)} a rank" if pool is not None and blocks else ""
     return Found(
         "warning",
         "the number of blocks is fixed by hand, so the pool follows no memory: the option is for tests of preemption",
-        evidence=subject.said("num-gpu-blocks-override"),
+        evidence=target.said("num-gpu-blocks-override"),
         cost=cost,
-        fix=f"{left_out(subject, 'num-gpu-blocks-override')}, or state the pool with --kv-cache-memory-bytes",
+        fix=f"{left_out(target, 'num-gpu-blocks-override')}, or state the pool with --kv-cache-memory-bytes",
     )

@@ -13,8 +13,9 @@ Fires on: a pool that is 97 % full. Quiet on: one that is half full and steady.
 """
 
 from kvtop.analysis.lint.capacity_fixes import roomier_context, roomier_pool
+from kvtop.analysis.lint.observed import Observed
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
-from kvtop.analysis.lint.target import Observed, Subject
+from kvtop.analysis.lint.target import LintTarget
 from kvtop.text import duration_text
 
 ENGINES: tuple[str, ...] = ()
@@ -25,9 +26,9 @@ FULL_RATIO = 0.9
 SOON_SECONDS = 300.0
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """Needs a running server that says how full it is."""
-    seen = subject.observed
+    seen = target.observed
     if seen is None:
         return Lacks("needs a running server")
     if seen.used_ratio is None and seen.seconds_to_full is None:
@@ -45,13 +46,13 @@ def check(subject: Subject) -> Outcome:
         f"the KV cache {state}: {', '.join(part for part in (ratio, when) if part)}",
         evidence=ratio or when,
         cost="requests that are cut or computed again",
-        fix=_fix(subject, seen),
+        fix=_fix(target, seen),
     )
 
 
-def _fix(subject: Subject, seen: Observed) -> str:
-    if subject.engine == "vllm":
-        return roomier_pool(subject, seen)
-    if subject.engine == "llama.cpp" and subject.settings is not None:
-        return roomier_context(subject)
+def _fix(target: LintTarget, seen: Observed) -> str:
+    if target.engine == "vllm":
+        return roomier_pool(target, seen)
+    if target.engine == "llama.cpp" and target.settings is not None:
+        return roomier_context(target)
     return "a larger context or pool, or fewer requests at once"

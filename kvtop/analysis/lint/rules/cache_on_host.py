@@ -17,7 +17,7 @@ from dataclasses import replace
 from kvtop.analysis.lint.advice import left_out
 from kvtop.analysis.lint.amounts import exact
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import LintTarget
 from kvtop.domain.answers.plan_answer import Fit, room_of
 from kvtop.domain.plan import DevicePlan, MemoryPlan
 from kvtop.planning.llamacpp.fit.largest_context import largest_context
@@ -30,58 +30,58 @@ _SURELY_ALL = 150
 """More layers than any model has."""
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """`--no-kv-offload` needs nothing; a partial offload needs the plan and the device's room."""
-    settings = subject.llama
-    if settings.devices == ("none",) or (not subject.devices and subject.are_devices_known):
+    settings = target.llama
+    if settings.devices == ("none",) or (not target.devices and target.are_devices_known):
         return None
-    plan = subject.plan
+    plan = target.plan
     if not settings.kv_offload and settings.gpu_layers != 0:
         return Found(
             "warning",
             "--no-kv-offload keeps the whole cache in host memory: every token reads it from there",
-            evidence=subject.said("kv-offload"),
+            evidence=target.said("kv-offload"),
             cost="" if plan is None else f"{exact(_host_cache(plan))} on the host",
-            fix=_on_device(subject),
+            fix=_on_device(target),
         )
     layers = settings.gpu_layers
     if layers is None or layers < 0 or layers >= _SURELY_ALL:
         return None
-    hparams = subject.hparams
+    hparams = target.hparams
     if hparams is None or plan is None:
         if layers >= 90:
             return None  # the customary 99: only the largest models have as many
-        return Lacks(f"whether -ngl {layers} is all layers is unknown: {subject.plan_note}")
+        return Lacks(f"whether -ngl {layers} is all layers is unknown: {target.plan_note}")
     if layers >= hparams.n_layer_all + 1 or _host_cache(plan) == 0:
         return None
-    if not subject.devices:
+    if not target.devices:
         return Lacks("whether the device has room for more layers is unknown: say --gpu")
-    whole = subject.plan_with(gpu_layers="all")
-    rooms = {it.name: it.total_bytes if it.free_bytes is None else it.free_bytes for it in subject.devices}
+    whole = target.plan_with(gpu_layers="all")
+    rooms = {it.name: it.total_bytes if it.free_bytes is None else it.free_bytes for it in target.devices}
     if whole is None or any(room_of(part, rooms.get(part.name)).fit is not Fit.FITS for part in _accelerators(whole)):
         return None
     return Found(
         "warning",
         f"-ngl {layers} leaves {hparams.n_layer_all + 1 - layers} layers and their cache on the host, though the "
         "device has room for all",
-        evidence=subject.said("gpu-layers"),
+        evidence=target.said("gpu-layers"),
         cost=f"{exact(_host_cache(plan))} of cache on the host",
-        fix=f"{left_out(subject, 'gpu-layers')} (all that fits), or -ngl all",
+        fix=f"{left_out(target, 'gpu-layers')} (all that fits), or -ngl all",
     )
 
 
-def _on_device(subject: Subject) -> str:
+def _on_device(target: LintTarget) -> str:
     """Where the cache has no room beside the rest, with the largest context that has."""
-    left = left_out(subject, "kv-offload")
-    whole = subject.plan_with(kv_offload=None)
-    model = subject.prepared
-    if whole is None or model is None or not subject.devices:
+    left = left_out(target, "kv-offload")
+    whole = target.plan_with(kv_offload=None)
+    model = target.prepared
+    if whole is None or model is None or not target.devices:
         return f"{left}; if the device is full, a smaller -c or a quantized cache first"
-    rooms = {it.name: it.total_bytes if it.free_bytes is None else it.free_bytes for it in subject.devices}
+    rooms = {it.name: it.total_bytes if it.free_bytes is None else it.free_bytes for it in target.devices}
     if all(room_of(part, rooms.get(part.name)).fit in {Fit.FITS, Fit.UNKNOWN} for part in _accelerators(whole)):
         return left
-    settings = replace(subject.llama, kv_offload=True)
-    most = largest_context(model, settings, subject.devices, rooms, subject.draft).tokens
+    settings = replace(target.llama, kv_offload=True)
+    most = largest_context(model, settings, target.devices, rooms, target.draft).tokens
     return f"{left}, with -c {most}" if most else "smaller weights first: the device has no room for the cache"
 
 

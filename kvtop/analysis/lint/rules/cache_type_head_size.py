@@ -14,7 +14,7 @@ Fires on: q8_0 on a model with heads of 80 values. Quiet on: the same with heads
 
 from kvtop.analysis.lint.amounts import is_quantized
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import LintTarget
 
 ENGINES: tuple[str, ...] = ("llama.cpp",)
 READS_LAUNCH = True
@@ -23,19 +23,19 @@ QUIET = Example("llama-server -m MODEL -c 4096 -ctk q8_0 -ctv q8_0", gpus=("24Gi
 WORDS = "does not divide"
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """Needs the model's head lengths; the plan's refusal has the engine's words."""
-    settings = subject.llama
+    settings = target.llama
     if settings.flash_attention == "off" or not (is_quantized(settings.type_k) or is_quantized(settings.type_v)):
         return None
-    if subject.model is None:
-        return Lacks(f"the model's head length is unknown: {subject.model_note}")
-    if WORDS not in subject.refusal:
+    if target.model is None:
+        return Lacks(f"the model's head length is unknown: {target.model_note}")
+    if WORDS not in target.refusal:
         return None
     return Found(
         "error",
-        f"the engine will not start: {subject.refusal}",
-        evidence=subject.said("cache-type-k", "cache-type-v"),
+        f"the engine will not start: {target.refusal}",
+        evidence=target.said("cache-type-k", "cache-type-v"),
         cost="the server does not start",
         fix="--cache-type-k f16 --cache-type-v f16",
     )

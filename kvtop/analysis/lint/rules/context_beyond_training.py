@@ -15,7 +15,7 @@ Fires on: `-c 262144 -np 1` on a model of 131072. Quiet on: `-c 131072` there.
 
 from kvtop.analysis.lint.amounts import all_bytes, exact
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import LintTarget
 
 ENGINES: tuple[str, ...] = ("llama.cpp",)
 READS_LAUNCH = True
@@ -23,20 +23,20 @@ FIRES = Example("llama-server -m MODEL -c 262144 -np 1", gpus=("80GiB",), model=
 QUIET = Example("llama-server -m MODEL -c 131072 -np 1", gpus=("80GiB",), model="llama-3.1-8b")
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """Needs the model; only an explicit context can be too long."""
-    settings = subject.llama
+    settings = target.llama
     if settings.ctx_tokens <= 0:
         return None
-    plan, hparams = subject.plan, subject.hparams
+    plan, hparams = target.plan, target.hparams
     if hparams is None or plan is None or plan.context is None:
-        return Lacks(f"the trained context is unknown: {subject.model_note if hparams is None else subject.plan_note}")
+        return Lacks(f"the trained context is unknown: {target.model_note if hparams is None else target.plan_note}")
     trained = hparams.n_ctx_train
     context = plan.context
     if trained <= 0 or context.n_ctx_seq <= trained:
         return None
     usable = trained * context.n_seq_max
-    evidence = f"{subject.said('ctx-size', 'parallel')}; trained for {trained}"
+    evidence = f"{target.said('ctx-size', 'parallel')}; trained for {trained}"
     if context.n_ctx <= usable:
         # Four slots by default: then nobody thought of several requests, only of a long one.
         return Found(
@@ -47,7 +47,7 @@ def check(subject: Subject) -> Outcome:
             "",
             f"-c {trained}, unless several long requests run at once",
         )
-    shorter = subject.plan_with(ctx_size=str(usable))
+    shorter = target.plan_with(ctx_size=str(usable))
     cost = "" if shorter is None else f"{exact(all_bytes(plan) - all_bytes(shorter))} that no request can use"
     return Found(
         "warning",

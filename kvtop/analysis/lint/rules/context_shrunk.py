@@ -21,8 +21,9 @@ Fires on: Llama 3.1 8B without `-c` on 12 GiB. Quiet on: the same on 48 GiB, and
 from dataclasses import replace
 
 from kvtop.analysis.lint.advice import any_of, smaller_cache
+from kvtop.analysis.lint.observed import Observed
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
-from kvtop.analysis.lint.target import Observed, Subject
+from kvtop.analysis.lint.target import LintTarget
 from kvtop.domain.answers.plan_answer import Fit, room_of
 from kvtop.domain.plan import MemoryPlan
 from kvtop.planning.llamacpp.fit.largest_context import largest_context
@@ -36,36 +37,36 @@ FEW_TOKENS = 4096
 """A slot with no more is short for most uses; it is also the floor of `--fit`."""
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """Running: what the endpoint says against what was asked. Before: whether the trained context leaves its margin."""
-    if subject.observed is not None and subject.observed.slot_context_tokens is not None:
-        return _running(subject, subject.observed)
-    settings = subject.llama
-    meant = meant_context_tokens(subject.typed_context)
+    if target.observed is not None and target.observed.slot_context_tokens is not None:
+        return _running(target, target.observed)
+    settings = target.llama
+    meant = meant_context_tokens(target.typed_context)
     if meant is not None and settings.ctx_tokens < meant:
         return Found(
             "warning",
-            f"llama-server reads the digits of {subject.typed_context!r} and nothing after them: {settings.ctx_tokens} "
+            f"llama-server reads the digits of {target.typed_context!r} and nothing after them: {settings.ctx_tokens} "
             f"tokens, rounded up to 256, not {meant}",
-            evidence=f"{subject.typed_context!r} as the context",
+            evidence=f"{target.typed_context!r} as the context",
             cost=f"{meant - settings.ctx_tokens} tokens of context",
             fix=f"-c {meant}",
         )
-    if settings.ctx_tokens or subject.value("ctx-size") == "0" or not settings.fit or settings.split_mode == "tensor":
+    if settings.ctx_tokens or target.value("ctx-size") == "0" or not settings.fit or settings.split_mode == "tensor":
         return None
-    if settings.kv_unified_per_slot_tokens or not subject.caches_tokens:
+    if settings.kv_unified_per_slot_tokens or not target.caches_tokens:
         return None
-    rooms = _rooms(subject, settings.fit_target_bytes)
+    rooms = _rooms(target, settings.fit_target_bytes)
     if not rooms:
-        what = "the host's memory is unknown" if subject.are_devices_known else "say --gpu"
+        what = "the host's memory is unknown" if target.are_devices_known else "say --gpu"
         return Lacks(f"whether --fit will shrink the context depends on the device: {what}")
-    plan, model = subject.plan, subject.prepared
+    plan, model = target.plan, target.prepared
     if plan is None or plan.context is None or model is None:
-        return Lacks(f"the size of the trained context is unknown: {subject.plan_note}")
+        return Lacks(f"the size of the trained context is unknown: {target.plan_note}")
     short = [name for name, room in rooms.items() if _is_short(plan, name, room)]
     if not short:
         return None
-    most = largest_context(model, replace(settings, fit=False), subject.devices, rooms, subject.draft).tokens
+    most = largest_context(model, replace(settings, fit=False), target.devices, rooms, target.draft).tokens
     streams = plan.context.n_seq_max if not plan.context.kv_unified else 1
     trained = model.hparams.n_ctx_train * streams
     if most >= trained:
@@ -74,7 +75,7 @@ def check(subject: Subject) -> Outcome:
     least = settings.fit_ctx_tokens * streams
     floor = max(most, least)
     is_short = floor // streams <= FEW_TOKENS or most < least
-    spilled = " and still not fit" if given or not subject.devices else " and move layers to the host"
+    spilled = " and still not fit" if given or not target.devices else " and move layers to the host"
     each = f" ({floor // streams} a slot)" if streams > 1 else ""
     asked = f"{trained} tokens, the trained context for each of {streams} slots," if streams > 1 else ""
     return Found(
@@ -83,17 +84,17 @@ def check(subject: Subject) -> Outcome:
         f"tokens{each}{'' if most >= least else spilled}, without a line in the log at its default level",
         evidence=f"no -c; {', '.join(short)} has not enough room with {settings.fit_target_bytes[0]} bytes left free",
         cost=f"about {trained - floor} tokens of context",
-        fix=any_of(f"-c {floor} to have it in writing", f"{more} for more" if (more := smaller_cache(subject)) else ""),
+        fix=any_of(f"-c {floor} to have it in writing", f"{more} for more" if (more := smaller_cache(target)) else ""),
     )
 
 
-def _rooms(subject: Subject, margins: tuple[int, ...]) -> dict[str, int | None]:
+def _rooms(target: LintTarget, margins: tuple[int, ...]) -> dict[str, int | None]:
     """What `--fit` may fill: each device's free memory less its margin, without devices the host's whole memory."""
-    if not subject.devices:
-        total = subject.host_total_bytes if subject.are_devices_known else None
+    if not target.devices:
+        total = target.host_total_bytes if target.are_devices_known else None
         return {} if total is None else {"host": total - margins[0]}
     rooms: dict[str, int | None] = {}
-    for number, device in enumerate(subject.devices):
+    for number, device in enumerate(target.devices):
         free = device.total_bytes if device.free_bytes is None else device.free_bytes
         rooms[device.name] = None if free is None else free - margins[min(number, len(margins) - 1)]
     return rooms
@@ -104,8 +105,8 @@ def _is_short(plan: MemoryPlan, name: str, room_bytes: int | None) -> bool:
     return part is not None and room_of(part, room_bytes).fit is Fit.TOO_LARGE
 
 
-def _running(subject: Subject, observed: Observed) -> Outcome:
-    settings, hparams = subject.llama, subject.hparams
+def _running(target: LintTarget, observed: Observed) -> Outcome:
+    settings, hparams = target.llama, target.hparams
     has = observed.slot_context_tokens or 0
     if settings.ctx_tokens:
         slots = settings.parallel or 1
@@ -114,12 +115,12 @@ def _running(subject: Subject, observed: Observed) -> Outcome:
             return None
         capped = hparams is not None and has == hparams.n_ctx_train
         why = "the server caps a slot at the trained context" if capped else "the engine gave less"
-        evidence = f"{subject.said('ctx-size', 'parallel')}; the endpoint says {has}"
+        evidence = f"{target.said('ctx-size', 'parallel')}; the endpoint says {has}"
         fix = f"-c {has * (settings.ctx_tokens // asked)}: the rest is memory that no slot can use" if capped else ""
         cost = f"{asked - has} tokens of context"
         return Found("warning", f"{asked} tokens a slot were asked for and there are {has}: {why}", evidence, cost, fix)
     if hparams is None:
-        return Lacks(f"the trained context is unknown: {subject.model_note}")
+        return Lacks(f"the trained context is unknown: {target.model_note}")
     if has >= hparams.n_ctx_train - 256:
         return None
     if not settings.fit and settings.parallel and not settings.kv_unified:
@@ -130,5 +131,5 @@ def _running(subject: Subject, observed: Observed) -> Outcome:
         "the memory that was free",
         evidence=f"no -c; the endpoint says {has}",
         cost=f"{hparams.n_ctx_train - has} tokens of context",
-        fix=any_of("-c with the length you need", smaller_cache(subject), "fewer slots"),
+        fix=any_of("-c with the length you need", smaller_cache(target), "fewer slots"),
     )

@@ -18,7 +18,7 @@ from dataclasses import replace
 from kvtop.analysis.lint.advice import any_of, left_out, smaller_cache
 from kvtop.analysis.lint.amounts import device_bytes, exact, weight_bytes
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import LintTarget
 from kvtop.analysis.lint.vllm_pool import one_card_for_every_rank, utilization_of, whole
 from kvtop.domain.answers.plan_answer import Fit, room_of
 from kvtop.domain.plan import DevicePlan, MemoryPlan, PlanDevice
@@ -32,31 +32,31 @@ QUIET = Example("llama-server -m MODEL -c 16384 -ngl 99", gpus=("12GiB",), model
 MOST_RANKS = 16
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """Needs the plan and the devices; a server that runs has its memory already."""
-    if subject.observed is not None:
+    if target.observed is not None:
         return None
-    plan = subject.plan
+    plan = target.plan
     if plan is None:
-        return None if subject.refusal else Lacks(f"no plan: {subject.plan_note}")
-    if subject.engine == "mlx":
-        return _mlx(subject, plan)
-    if not subject.devices:
-        return _host(subject, plan) if subject.are_devices_known else Lacks("the devices are unknown: say --gpu")
-    if subject.engine == "vllm":
-        return _vllm(subject, plan)
-    return _llamacpp(subject)
+        return None if target.refusal else Lacks(f"no plan: {target.plan_note}")
+    if target.engine == "mlx":
+        return _mlx(target, plan)
+    if not target.devices:
+        return _host(target, plan) if target.are_devices_known else Lacks("the devices are unknown: say --gpu")
+    if target.engine == "vllm":
+        return _vllm(target, plan)
+    return _llamacpp(target)
 
 
-def _llamacpp(subject: Subject) -> Outcome:
+def _llamacpp(target: LintTarget) -> Outcome:
     """After what `--fit` may still change: the context if it was not given, layers if they were not."""
-    settings = subject.llama
+    settings = target.llama
     by_hand = settings.cpu_moe or settings.cpu_moe_layers or settings.cpu_ffn_layers or settings.tensor_overrides
     placed = bool(settings.gpu_layers is not None or settings.tensor_split or by_hand)
-    plan: MemoryPlan | None = subject.plan
-    if settings.fit and not settings.ctx_tokens and subject.value("ctx-size") != "0":
-        plan = subject.plan_with(ctx_size=str(settings.fit_ctx_tokens * sequences_apart(settings)))
-    for device in subject.devices if plan is not None else ():
+    plan: MemoryPlan | None = target.plan
+    if settings.fit and not settings.ctx_tokens and target.value("ctx-size") != "0":
+        plan = target.plan_with(ctx_size=str(settings.fit_ctx_tokens * sequences_apart(settings)))
+    for device in target.devices if plan is not None else ():
         part = None if plan is None else plan.device(device.name)
         room = device.total_bytes if device.free_bytes is None else device.free_bytes
         if part is None or room is None:
@@ -64,23 +64,23 @@ def _llamacpp(subject: Subject) -> Outcome:
         fit = room_of(part, room).fit
         if fit in {Fit.TOO_LARGE, Fit.TIGHT}:
             if settings.fit and not placed:
-                return _spilled(subject, device.name, device_bytes(part), room) if fit is Fit.TOO_LARGE else None
-            return _short(subject, device.name, device_bytes(part), room, sure=fit is Fit.TOO_LARGE)
+                return _spilled(target, device.name, device_bytes(part), room) if fit is Fit.TOO_LARGE else None
+            return _short(target, device.name, device_bytes(part), room, sure=fit is Fit.TOO_LARGE)
     return None
 
 
-def _spilled(subject: Subject, name: str, needed: int, room: int) -> Found:
+def _spilled(target: LintTarget, name: str, needed: int, room: int) -> Found:
     """It starts: `--fit` leaves layers, or the experts of a mixture, on the host."""
     return Found(
         "info",
         f"{name} cannot hold all of it, so --fit will leave layers, or experts, on the host, which is slower",
-        evidence=f"{subject.said('ctx-size') or 'no -c'}, no -ngl; {exact(needed)} needed, {exact(room)} there",
+        evidence=f"{target.said('ctx-size') or 'no -c'}, no -ngl; {exact(needed)} needed, {exact(room)} there",
         cost=f"{exact(needed - room)} too little",
-        fix=any_of(*_what_fits(subject), "smaller weights"),
+        fix=any_of(*_what_fits(target), "smaller weights"),
     )
 
 
-def _short(subject: Subject, name: str, needed: int, room: int, *, sure: bool) -> Found:
+def _short(target: LintTarget, name: str, needed: int, room: int, *, sure: bool) -> Found:
     gap = (
         f"{exact(needed - room)} too little"
         if needed > room
@@ -89,26 +89,26 @@ def _short(subject: Subject, name: str, needed: int, room: int, *, sure: bool) -
     return Found(
         "error" if sure else "warning",
         f"{name} {'cannot' if sure else 'may not'} hold what the command asks for, and --fit may not change it",
-        evidence=f"{subject.said('ctx-size', 'gpu-layers', 'fit')}; {exact(needed)} needed, {exact(room)} there",
+        evidence=f"{target.said('ctx-size', 'gpu-layers', 'fit')}; {exact(needed)} needed, {exact(room)} there",
         cost=gap,
-        fix=any_of(*_what_fits(subject), _placed_by_fit(subject)),
+        fix=any_of(*_what_fits(target), _placed_by_fit(target)),
     )
 
 
-def _what_fits(subject: Subject) -> tuple[str, ...]:
+def _what_fits(target: LintTarget) -> tuple[str, ...]:
     """Options that were tried on the plan: eight bits for the cache, and the largest context."""
-    rooms = {it.name: it.total_bytes if it.free_bytes is None else it.free_bytes for it in subject.devices}
+    rooms = {it.name: it.total_bytes if it.free_bytes is None else it.free_bytes for it in target.devices}
     found = []
-    even = subject.plan_with(tensor_split=None) if subject.option("tensor-split") else None
+    even = target.plan_with(tensor_split=None) if target.option("tensor-split") else None
     if even is not None and all(room_of(part, rooms.get(part.name)).fit is Fit.FITS for part in _cards(even)):
-        found.append(left_out(subject, "tensor-split"))
-    smaller = smaller_cache(subject)
-    plan = subject.plan_with(cache_type_k="q8_0", cache_type_v="q8_0", flash_attn=None) if smaller else None
+        found.append(left_out(target, "tensor-split"))
+    smaller = smaller_cache(target)
+    plan = target.plan_with(cache_type_k="q8_0", cache_type_v="q8_0", flash_attn=None) if smaller else None
     if plan is not None and all(room_of(part, rooms.get(part.name)).fit is Fit.FITS for part in _cards(plan)):
         found.append(smaller)
-    if subject.prepared is not None:
-        most = largest_context(subject.prepared, subject.llama, subject.devices, rooms, subject.draft)
-        now = subject.plan.context.n_ctx if subject.plan is not None and subject.plan.context is not None else 0
+    if target.prepared is not None:
+        most = largest_context(target.prepared, target.llama, target.devices, rooms, target.draft)
+        now = target.plan.context.n_ctx if target.plan is not None and target.plan.context is not None else 0
         if 0 < most.tokens < now:
             found.append(f"-c {most.tokens}")
     return tuple(found)
@@ -118,15 +118,15 @@ def _cards(plan: MemoryPlan) -> list[DevicePlan]:
     return [part for part in plan.devices if part.name != "host"]
 
 
-def _placed_by_fit(subject: Subject) -> str:
-    names = [name for name in ("gpu-layers", "tensor-split", "override-tensor", "cpu-moe") if subject.option(name)]
-    left = " and ".join(left_out(subject, name) for name in names)
-    return f"{left}, and --fit places what fits" if left and subject.llama.fit else "fewer layers on the device (-ngl)"
+def _placed_by_fit(target: LintTarget) -> str:
+    names = [name for name in ("gpu-layers", "tensor-split", "override-tensor", "cpu-moe") if target.option(name)]
+    left = " and ".join(left_out(target, name) for name in names)
+    return f"{left}, and --fit places what fits" if left and target.llama.fit else "fewer layers on the device (-ngl)"
 
 
-def _vllm(subject: Subject, plan: MemoryPlan) -> Outcome:
-    utilization = utilization_of(subject)
-    for device in subject.devices:
+def _vllm(target: LintTarget, plan: MemoryPlan) -> Outcome:
+    utilization = utilization_of(target)
+    for device in target.devices:
         part = plan.device(device.name)
         if part is None or device.total_bytes is None:
             continue
@@ -140,20 +140,20 @@ def _vllm(subject: Subject, plan: MemoryPlan) -> Outcome:
                 f"weights alone fill the {utilization:.0%} of {device.name} that vLLM may take: no room for a KV pool",
                 evidence=f"{exact(part.weights_bytes)} of weights a rank; {exact(share)} is vLLM's share",
                 cost=f"{exact(least - share)} too little",
-                fix=any_of(_more_cards(subject), "a quantized checkpoint", "a larger card"),
+                fix=any_of(_more_cards(target), "a quantized checkpoint", "a larger card"),
             )
     return None
 
 
-def _more_cards(subject: Subject) -> str:
+def _more_cards(target: LintTarget) -> str:
     """The fewest ranks of this card whose share of the weights leaves room, if they are 16 at most."""
-    ranks = whole(subject, "tensor-parallel-size") or 1
+    ranks = whole(target, "tensor-parallel-size") or 1
     for more in (ranks * 2, ranks * 4, ranks * 8, ranks * 16):
-        if more > MOST_RANKS or not subject.devices:
+        if more > MOST_RANKS or not target.devices:
             break
-        cards = one_card_for_every_rank(subject.devices[:1], more)
-        plan = replace(subject, devices=cards).plan_with(tensor_parallel_size=str(more))
-        if plan is not None and all(_has_room(part, cards[0], utilization_of(subject)) for part in _cards(plan)):
+        cards = one_card_for_every_rank(target.devices[:1], more)
+        plan = replace(target, where=replace(target.where, devices=cards)).plan_with(tensor_parallel_size=str(more))
+        if plan is not None and all(_has_room(part, cards[0], utilization_of(target)) for part in _cards(plan)):
             return f"--tensor-parallel-size {more} with {more} such cards"
     return "more cards (--tensor-parallel-size)"
 
@@ -164,8 +164,8 @@ def _has_room(part: DevicePlan, card: PlanDevice, utilization: float) -> bool:
     return part.weights_bytes + part.compute.high_bytes < math.ceil(card.total_bytes * utilization)
 
 
-def _mlx(subject: Subject, plan: MemoryPlan) -> Outcome:
-    rooms = [device.total_bytes for device in subject.devices if device.total_bytes is not None]
+def _mlx(target: LintTarget, plan: MemoryPlan) -> Outcome:
+    rooms = [device.total_bytes for device in target.devices if device.total_bytes is not None]
     room = sum(rooms) if rooms else None
     weights = weight_bytes(plan)
     if room is None or weights is None:
@@ -181,19 +181,19 @@ def _mlx(subject: Subject, plan: MemoryPlan) -> Outcome:
     )
 
 
-def _host(subject: Subject, plan: MemoryPlan) -> Outcome:
+def _host(target: LintTarget, plan: MemoryPlan) -> Outcome:
     part = plan.device("host")
-    if part is None or subject.host_total_bytes is None:
+    if part is None or target.host_total_bytes is None:
         return Lacks("the host's memory is unknown")
     needed = device_bytes(part)
-    if needed <= subject.host_total_bytes:
+    if needed <= target.host_total_bytes:
         return None
     return Found(
         "warning",
         "the host has less memory than weights, cache and buffers take: weights are read from the disk again and again",
-        evidence=f"{exact(needed)} needed, {exact(subject.host_total_bytes)} there",
-        cost=f"{exact(needed - subject.host_total_bytes)} too little",
+        evidence=f"{exact(needed)} needed, {exact(target.host_total_bytes)} there",
+        cost=f"{exact(needed - target.host_total_bytes)} too little",
         fix="smaller weights"
-        if (part.weights_bytes or 0) > subject.host_total_bytes
-        else any_of("a smaller -c", smaller_cache(subject) if subject.engine == "llama.cpp" else "", "smaller weights"),
+        if (part.weights_bytes or 0) > target.host_total_bytes
+        else any_of("a smaller -c", smaller_cache(target) if target.engine == "llama.cpp" else "", "smaller weights"),
     )

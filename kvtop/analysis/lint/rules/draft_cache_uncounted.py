@@ -16,7 +16,7 @@ its cache.
 
 from kvtop.analysis.lint.amounts import exact, is_quantized, part_bytes
 from kvtop.analysis.lint.rule import Example, Found, Outcome
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import LintTarget
 
 ENGINES: tuple[str, ...] = ("llama.cpp",)
 READS_LAUNCH = True
@@ -29,22 +29,22 @@ FIRES = Example(
 QUIET = Example("llama-server -m MODEL -c 32768 --spec-type ngram-mod", gpus=("48GiB",), model="qwen3-32b")
 
 
-def drafts(subject: Subject) -> bool:
+def drafts(target: LintTarget) -> bool:
     """Whether a second context drafts tokens."""
-    named = subject.value("spec-draft-model") or subject.value("spec-draft-hf")
-    return bool(named) or any(kind.startswith("draft-") for kind in subject.llama.speculative_types)
+    named = target.value("spec-draft-model") or target.value("spec-draft-hf")
+    return bool(named) or any(kind.startswith("draft-") for kind in target.llama.speculative_types)
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """Needs only the options; the draft's file gives the bytes."""
-    settings = subject.llama
-    if not drafts(subject):
+    settings = target.llama
+    if not drafts(target):
         return None
-    if subject.option("spec-draft-type-k") and subject.option("spec-draft-type-v"):
+    if target.option("spec-draft-type-k") and target.option("spec-draft-type-v"):
         return None  # somebody has thought of it
     cost = ""
-    if subject.plan is not None:
-        size = part_bytes(subject.plan, "draft")
+    if target.plan is not None:
+        size = part_bytes(target.plan, "draft")
         cost = f"{exact(size)} of draft cache" if size else ""
     forgotten = is_quantized(settings.type_v) and not is_quantized(settings.draft_type_v)
     kinds = f"{settings.draft_type_k}/{settings.draft_type_v}"
@@ -52,7 +52,7 @@ def check(subject: Subject) -> Outcome:
         "warning" if forgotten else "info",
         f"the draft has a cache of its own, as long as the target's, in {kinds}"
         + (": -ctk and -ctv do not reach it" if forgotten else ""),
-        evidence=subject.said("spec-draft-model", "spec-draft-hf", "spec-type", "cache-type-k", "cache-type-v"),
+        evidence=target.said("spec-draft-model", "spec-draft-hf", "spec-type", "cache-type-k", "cache-type-v"),
         cost=cost,
         fix="-ctkd q8_0 -ctvd q8_0, and a shorter -c cuts both caches",
     )

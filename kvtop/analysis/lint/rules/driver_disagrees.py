@@ -12,8 +12,9 @@ Fix: compare the version with the one that the rules were checked on; report it 
 Fires on: 8 GiB computed, 9 GiB reported. Quiet on: equal figures.
 """
 
+from kvtop.analysis.lint.observed import Observed
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
-from kvtop.analysis.lint.target import Observed, Subject
+from kvtop.analysis.lint.target import LintTarget
 from kvtop.domain.headroom import Disagreement
 
 ENGINES: tuple[str, ...] = ()
@@ -23,9 +24,9 @@ FIRES = Example("vllm serve MODEL", observed=Observed(disagreements=(_OFF,)))
 QUIET = Example("vllm serve MODEL", observed=Observed(disagreements=()))
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """Needs a running server with a plan and a report."""
-    seen = subject.observed
+    seen = target.observed
     if seen is None:
         return Lacks("needs a running server")
     if seen.disagreements is None:

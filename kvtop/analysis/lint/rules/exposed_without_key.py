@@ -20,8 +20,9 @@ Fix: `--host 127.0.0.1` behind a proxy (a container: `-p 127.0.0.1:PORT:PORT`), 
 Fires on: a server on 0.0.0.0 that answers without a key (a warning). Quiet on: 0.0.0.0 with `--api-key-file`.
 """
 
+from kvtop.analysis.lint.observed import Observed
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
-from kvtop.analysis.lint.target import Observed, Subject
+from kvtop.analysis.lint.target import LintTarget
 
 ENGINES: tuple[str, ...] = ("llama.cpp", "vllm", "mlx")
 READS_LAUNCH = True
@@ -31,33 +32,31 @@ _DEFAULTS = {"llama.cpp": "127.0.0.1", "vllm": "0.0.0.0", "mlx": "127.0.0.1"}
 _LOOPBACK = ("127.", "localhost", "::1", "[::1]")
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """A running server's own sockets win over what the options say; a container's ports over its own address."""
-    if subject.option("api-key") is not None or subject.option("api-key-file") is not None:
+    if target.option("api-key") is not None or target.option("api-key-file") is not None:
         return None
-    if subject.engine == "vllm" and (subject.variable("VLLM_API_KEY") or subject.option("uds")):
+    if target.engine == "vllm" and (target.variable("VLLM_API_KEY") or target.option("uds")):
         return None
-    if subject.engine == "llama.cpp" and subject.variable("LLAMA_API_KEY"):
+    if target.engine == "llama.cpp" and target.variable("LLAMA_API_KEY"):
         return None
-    seen = subject.observed
+    seen = target.observed
     if seen is not None and seen.wants_key:
         return None
     observed = None if seen is None else seen.listeners
-    host = subject.value("host")
-    addresses = observed if observed else tuple((host or _DEFAULTS[subject.engine]).split(","))
+    host = target.value("host")
+    addresses = observed if observed else tuple((host or _DEFAULTS[target.engine]).split(","))
     reached = [it for it in map(str.strip, addresses) if not it.startswith(_LOOPBACK) and not it.endswith(".sock")]
     if not reached:
         return None
-    if subject.published is not None and not observed:
-        return _published(subject, subject.published)
+    if target.where.published is not None and not observed:
+        return _published(target, target.where.published)
     if host is None and not observed:
         return None
     if seen is not None and seen.has_own_network:
-        return _in_own_network(subject, reached)
-    said = subject.said("host") or f"the default of {subject.engine} is {_DEFAULTS[subject.engine]}"
-    key = (
-        ": mlx_lm.server has no keys, so put a proxy before it" if subject.engine == "mlx" else f", or {_key(subject)}"
-    )
+        return _in_own_network(target, reached)
+    said = target.said("host") or f"the default of {target.engine} is {_DEFAULTS[target.engine]}"
+    key = ": mlx_lm.server has no keys, so put a proxy before it" if target.engine == "mlx" else f", or {_key(target)}"
     answered = "; it answers requests without a key" if seen is not None and seen.wants_key is False else ""
     return Found(
         "warning" if answered else "info",
@@ -68,9 +67,9 @@ def check(subject: Subject) -> Outcome:
     )
 
 
-def _in_own_network(subject: Subject, reached: list[str]) -> Outcome:
+def _in_own_network(target: LintTarget, reached: list[str]) -> Outcome:
     """A running container: whether its port is published stands nowhere that kvtop reads."""
-    key = "" if subject.engine == "mlx" else f", or {_key(subject)}"
+    key = "" if target.engine == "mlx" else f", or {_key(target)}"
     return Found(
         "info",
         f"listens on {', '.join(reached)} of its container without a key: whoever reaches the container, or a port of "
@@ -81,15 +80,15 @@ def _in_own_network(subject: Subject, reached: list[str]) -> Outcome:
     )
 
 
-def _published(subject: Subject, ports: tuple[str, ...]) -> Outcome:
+def _published(target: LintTarget, ports: tuple[str, ...]) -> Outcome:
     """Inside a container every address is right; what counts is where its ports are published."""
     open_ports = [it for it in ports if not it.startswith(_LOOPBACK)]
     if not open_ports:
         return None
-    if subject.has_unread_variables:
+    if target.where.has_unread_variables:
         return Lacks("the variables of --env-file were not read: a key may be among them")
     narrow = " ".join(f"-p 127.0.0.1:{_without_address(it)}" for it in open_ports)
-    key = "" if subject.engine == "mlx" else f", or {_key(subject)}"
+    key = "" if target.engine == "mlx" else f", or {_key(target)}"
     return Found(
         "info",
         f"its port is published on every address (-p {' -p '.join(open_ports)}) without a key: whoever reaches it can "
@@ -106,5 +105,5 @@ def _without_address(port: str) -> str:
     return ":".join(parts[1:]) if len(parts) > 2 else f":{parts[-1]}"
 
 
-def _key(subject: Subject) -> str:
-    return {"llama.cpp": "--api-key-file FILE", "vllm": "VLLM_API_KEY in the environment"}[subject.engine]
+def _key(target: LintTarget) -> str:
+    return {"llama.cpp": "--api-key-file FILE", "vllm": "VLLM_API_KEY in the environment"}[target.engine]

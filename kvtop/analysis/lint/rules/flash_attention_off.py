@@ -14,7 +14,7 @@ Fires on: `-fa off`. Quiet on: the default, and on Grok, which cannot.
 
 from kvtop.analysis.lint.amounts import all_bytes, exact, is_quantized
 from kvtop.analysis.lint.rule import Example, Found, Outcome
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import LintTarget
 
 ENGINES: tuple[str, ...] = ("llama.cpp",)
 READS_LAUNCH = True
@@ -22,29 +22,29 @@ FIRES = Example("llama-server -m MODEL -c 32768 -fa off", gpus=("24GiB",), model
 QUIET = Example("llama-server -m MODEL -c 32768", gpus=("24GiB",), model="llama-3.1-8b")
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """Needs only the option; the plan gives the bytes, and tells what `auto` becomes on CUDA."""
-    settings = subject.llama
-    arch = "" if subject.hparams is None else subject.hparams.arch
-    if arch == "grok" or not subject.caches_tokens:
+    settings = target.llama
+    arch = "" if target.hparams is None else target.hparams.arch
+    if arch == "grok" or not target.caches_tokens:
         return None
-    plan = subject.plan
+    plan = target.plan
     if settings.flash_attention == "off":
         # Off, it can only start with a plain V.
-        plain = "f16" if is_quantized(settings.type_v) else subject.value("cache-type-v")
-        off = subject.plan_with(flash_attn="off", cache_type_v=plain)
-        fused = subject.plan_with(flash_attn="on", cache_type_v=plain)
+        plain = "f16" if is_quantized(settings.type_v) else target.value("cache-type-v")
+        off = target.plan_with(flash_attn="off", cache_type_v=plain)
+        fused = target.plan_with(flash_attn="on", cache_type_v=plain)
         cost = ""
         if off is not None and fused is not None and all_bytes(off) > all_bytes(fused):
             cost = f"about {exact(all_bytes(off) - all_bytes(fused))} more than with it"
         return Found(
             "warning",
             "flash attention is switched off: attention scores of the whole context go through memory",
-            evidence=subject.said("flash-attn"),
+            evidence=target.said("flash-attn"),
             cost=cost,
             fix="--flash-attn auto (the default) or on",
         )
-    if settings.flash_attention == "auto" and plan is not None and plan.flash_attention is False and subject.devices:
+    if settings.flash_attention == "auto" and plan is not None and plan.flash_attention is False and target.devices:
         return Found(
             "info",
             "--flash-attn auto will find no kernel for this model and these cache types here and turn itself off",

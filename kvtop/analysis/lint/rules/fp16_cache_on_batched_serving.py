@@ -15,7 +15,7 @@ Fires on: Llama 3.1 8B with 256 sequences on one H100. Quiet on: the same with `
 """
 
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import LintTarget
 from kvtop.analysis.lint.vllm_pool import SIXTEEN_BITS, concurrency_of, serves_text, whole
 from kvtop.domain.plan import MemoryPlan, Refusal
 
@@ -28,13 +28,13 @@ FEW_REQUESTS = 2.0
 FULL_RATIO = 0.9
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """Running: the pool as it is. Before: requests of full length that fit, against the sequences asked for."""
-    if subject.value("kv-cache-dtype") not in SIXTEEN_BITS or not serves_text(subject):
+    if target.value("kv-cache-dtype") not in SIXTEEN_BITS or not serves_text(target):
         return None
-    if subject.value("num-gpu-blocks-override") is not None:
+    if target.value("num-gpu-blocks-override") is not None:
         return None  # then the pool is as small as somebody wanted it
-    plan, observed = subject.plan, subject.observed
+    plan, observed = target.plan, target.observed
     if plan is not None and plan.type_k is not None and plan.type_k not in SIXTEEN_BITS:
         return None  # the checkpoint brings its own
     if observed is not None:
@@ -46,26 +46,26 @@ def check(subject: Subject) -> Outcome:
         evidence = "the pool is full, or requests wait for it"
     else:
         if plan is None:
-            return Lacks(f"how tight the pool will be is unknown: {subject.plan_note}")
+            return Lacks(f"how tight the pool will be is unknown: {target.plan_note}")
         fits = concurrency_of(plan)
         if fits is None:
             return Lacks("how tight the pool will be is unknown: the plan does not know the weights")
-        sequences = whole(subject, "max-num-seqs")
+        sequences = whole(target, "max-num-seqs")
         wanted = FEW_REQUESTS if sequences is None else float(sequences)
         if fits.high >= wanted or fits.high == 0:
             return None
         asked = f"--max-num-seqs {sequences}" if sequences else f"fewer than {FEW_REQUESTS:.0f} requests"
         evidence = f"{fits.low:.1f} to {fits.high:.1f} requests of full length fit; {asked}"
-    return _with_fp8(subject, plan, evidence)
+    return _with_fp8(target, plan, evidence)
 
 
-def _with_fp8(subject: Subject, plan: MemoryPlan | None, evidence: str) -> Outcome:
-    capability = subject.devices[0].compute_capability if subject.devices else None
+def _with_fp8(target: LintTarget, plan: MemoryPlan | None, evidence: str) -> Outcome:
+    capability = target.devices[0].compute_capability if target.devices else None
     old = capability is not None and capability < (8, 9)
     kind = "fp8_e5m2" if old else "fp8"  # `fp8-cache-unsupported-gpu` says why
-    answer = subject.answer_with(kv_cache_dtype=kind)
+    answer = target.answer_with(kv_cache_dtype=kind)
     if answer is None:
-        return Lacks(f"whether FP8 would help is unknown: {subject.plan_note or 'no rule for it'}")
+        return Lacks(f"whether FP8 would help is unknown: {target.plan_note or 'no rule for it'}")
     if isinstance(answer, Refusal):
         return Found(
             "info",
@@ -82,7 +82,7 @@ def _with_fp8(subject: Subject, plan: MemoryPlan | None, evidence: str) -> Outco
     if before is not None and after is not None:
         cost += f"; about {before.value:.1f} requests of full length, {after.value:.1f} with FP8"
     return Found(
-        "info" if old or subject.observed is None else "warning",
+        "info" if old or target.observed is None else "warning",
         "the 16-bit KV pool is tight"
         + (": FP8 would save memory here, but no time (no FP8 arithmetic)" if old else ", and this card reads FP8"),
         evidence=evidence,

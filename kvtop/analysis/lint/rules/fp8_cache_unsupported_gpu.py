@@ -15,7 +15,7 @@ Fires on: fp8 with gpt-oss on an A100. Quiet on: fp8 on an H100.
 """
 
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import LintTarget
 from kvtop.analysis.lint.vllm_pool import FP8
 
 ENGINES: tuple[str, ...] = ("vllm",)
@@ -25,20 +25,20 @@ QUIET = Example("vllm serve MODEL --kv-cache-dtype fp8", gpus=("H100",), model="
 REFUSALS = ("No valid attention backend", "FP8 KV cache is not supported", "fp8_e5m2 kv-cache is not supported")
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """Needs the card; the model decides whether it starts."""
-    kind = subject.value("kv-cache-dtype")
+    kind = target.value("kv-cache-dtype")
     if kind is None or not (kind in FP8 or kind.startswith("fp8")):
         return None
-    if not subject.devices:
+    if not target.devices:
         return Lacks("the GPU it will run on is unknown: say --gpu")
-    evidence = subject.said("kv-cache-dtype")
-    capability = subject.devices[0].compute_capability
-    card = subject.devices[0].product or "the card"
-    if any(words in subject.refusal for words in REFUSALS):
+    evidence = target.said("kv-cache-dtype")
+    capability = target.devices[0].compute_capability
+    card = target.devices[0].product or "the card"
+    if any(words in target.refusal for words in REFUSALS):
         return Found(
             "error",
-            f"vLLM would not start: {subject.refusal}",
+            f"vLLM would not start: {target.refusal}",
             f"{evidence}; {card}, compute capability {_text(capability)}",
             "the server does not start",
             "--kv-cache-dtype auto",
@@ -56,7 +56,7 @@ def check(subject: Subject) -> Outcome:
             "the server does not start",
             "--kv-cache-dtype auto",
         )
-    knows = subject.plan is not None
+    knows = target.plan is not None
     return Found(
         "warning",
         "this card has no FP8 arithmetic: "

@@ -17,7 +17,7 @@ Fires on: fp8 on a plain checkpoint. Quiet on: no fp8, and per-token-head types,
 from collections.abc import Mapping
 
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import LintTarget
 
 ENGINES: tuple[str, ...] = ("vllm",)
 READS_LAUNCH = True
@@ -27,13 +27,13 @@ _SCALED_BY_TENSOR = frozenset({"fp8", "fp8_e4m3"})
 _KEYS = ("kv_cache_scheme", "kv_cache_quant_algo")
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """Needs the checkpoint."""
-    if subject.value("kv-cache-dtype") not in _SCALED_BY_TENSOR or subject.refusal:
+    if target.value("kv-cache-dtype") not in _SCALED_BY_TENSOR or target.refusal:
         return None
-    checkpoint = subject.checkpoint
+    checkpoint = target.checkpoint
     if checkpoint is None:
-        return Lacks(f"whether the checkpoint has KV scales is unknown: {subject.model_note}")
+        return Lacks(f"whether the checkpoint has KV scales is unknown: {target.model_note}")
     config = checkpoint.config.get("quantization_config")
     inner = config if isinstance(config, Mapping) else {}
     stated = any(inner.get(key) for key in _KEYS)
@@ -43,7 +43,7 @@ def check(subject: Subject) -> Outcome:
     return Found(
         "info",
         "the checkpoint has no scales for an FP8 cache, so vLLM takes 1.0 for every layer",
-        evidence=f"{subject.said('kv-cache-dtype')}; no kv_cache_scheme in config.json and no k_scale tensors",
+        evidence=f"{target.said('kv-cache-dtype')}; no kv_cache_scheme in config.json and no k_scale tensors",
         cost="quality, by model; no bytes",
         fix="a checkpoint calibrated with llm-compressor, or a comparison on your own prompts",
     )

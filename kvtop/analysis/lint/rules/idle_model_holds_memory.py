@@ -13,8 +13,9 @@ Fires on: no token for two hours. Quiet on: a token a minute ago.
 """
 
 from kvtop.analysis.lint.amounts import exact
+from kvtop.analysis.lint.observed import Observed
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
-from kvtop.analysis.lint.target import Observed, Subject
+from kvtop.analysis.lint.target import LintTarget
 from kvtop.text import duration_text
 
 ENGINES: tuple[str, ...] = ()
@@ -25,9 +26,9 @@ LONG_SECONDS = 1800.0
 MUCH_BYTES = 512 << 20
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """Needs a running server that has been watched, or that says it never served a token."""
-    seen = subject.observed
+    seen = target.observed
     if seen is None:
         return Lacks("needs a running server")
     if seen.idle_seconds is None:
@@ -44,5 +45,5 @@ def check(subject: Subject) -> Outcome:
         f"nobody has used it for {duration_text(seen.idle_seconds)}, and it holds its memory",
         evidence=f"no token read or written for {duration_text(seen.idle_seconds)}",
         cost="" if held is None else exact(held),
-        fix=fixes.get(subject.engine, "unload the model, or stop the server"),
+        fix=fixes.get(target.engine, "unload the model, or stop the server"),
     )

@@ -15,7 +15,7 @@ Fires on: iq4_nl on CUDA and Metal. Quiet on: q4_0 there, and iq4_nl on Vulkan.
 """
 
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import LintTarget
 
 ENGINES: tuple[str, ...] = ("llama.cpp",)
 READS_LAUNCH = True
@@ -24,22 +24,22 @@ QUIET = Example("llama-server -m MODEL -c 16384 -ctk q4_0 -ctv q4_0", gpus=("24G
 _NAMES = {"cuda": "CUDA", "rocm": "ROCm", "metal": "Metal"}
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """Needs the backend."""
-    settings = subject.llama
+    settings = target.llama
     if "iq4_nl" not in {settings.type_k, settings.type_v} or settings.flash_attention == "off":
         return None
-    if subject.backend in {"cpu", "vulkan"} or not settings.kv_offload:
+    if target.backend in {"cpu", "vulkan"} or not settings.kv_offload:
         return None
-    if subject.backend is None and not subject.wants_accelerator:
+    if target.backend is None and not target.wants_accelerator:
         return Lacks("iq4_nl is slow on CUDA and Metal only, and the backend is unknown: say --gpu")
-    on = _NAMES.get(subject.backend or "", "on a CUDA or Metal build (the backend is unknown here) it")
+    on = _NAMES.get(target.backend or "", "on a CUDA or Metal build (the backend is unknown here) it")
     falls = settings.type_v == "iq4_nl" or settings.flash_attention == "on"
     what = "runs attention on the CPU, without a word in the log" if falls else "gives up flash attention"
     return Found(
         "warning",
         f"{on} has no flash-attention kernel for iq4_nl and {what}",
-        evidence=subject.said("cache-type-k", "cache-type-v"),
+        evidence=target.said("cache-type-k", "cache-type-v"),
         cost="attention at the CPU's speed" if falls else "the score buffer of attention without fusion",
         fix=f"{_fix(settings.type_k, settings.type_v)}: the same bytes",
     )

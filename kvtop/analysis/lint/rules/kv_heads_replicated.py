@@ -15,7 +15,7 @@ Fires on: 4 KV heads on 8 ranks. Quiet on: the same on 4.
 """
 
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import LintTarget
 from kvtop.analysis.lint.vllm_pool import whole
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError
 
@@ -29,35 +29,33 @@ MUCH_GAIN = 1.5
 """Times the tokens of the whole machine: below that the next restart is soon enough."""
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """Needs config.json."""
-    ranks = whole(subject, "tensor-parallel-size") or 1
+    ranks = whole(target, "tensor-parallel-size") or 1
     if ranks == 1:
         return None
-    if subject.checkpoint is None:
-        return Lacks(f"the number of KV heads is unknown: {subject.model_note}")
+    if target.checkpoint is None:
+        return Lacks(f"the number of KV heads is unknown: {target.model_note}")
     # One engine's rules at a time: the dashboard should be there at once.
     from kvtop.planning.vllm.models.config_view import view  # noqa: PLC0415
     from kvtop.planning.vllm.specs.cached_layers import total_kv_heads  # noqa: PLC0415
 
-    config = view(subject.checkpoint.config)
+    config = view(target.checkpoint.config)
     is_latent = config.whole("kv_lora_rank") is not None
     try:
         heads = 1 if is_latent else total_kv_heads(config)
     except (NoExactRuleError, KeyError, ValueError, TypeError) as error:
         return Lacks(f"the number of KV heads is unknown: {error}")
-    shards = heads * (whole(subject, "decode-context-parallel-size") or 1)
+    shards = heads * (whole(target, "decode-context-parallel-size") or 1)
     if shards <= 0 or ranks <= shards:
         return None
     copies = ranks / shards
-    per_token = (
-        None if subject.plan is None or subject.plan.vllm is None else subject.plan.vllm.bytes_per_token_per_rank
-    )
+    per_token = None if target.plan is None or target.plan.vllm is None else target.plan.vllm.bytes_per_token_per_rank
     cost = f"every token is stored {copies:g} times"
     if per_token is not None:
         cost += f": {per_token * (ranks - shards):.0f} bytes a token over all ranks for nothing"
     what = "one latent row" if is_latent else f"{heads} KV heads"
-    fix, gain = _better(subject, ranks, heads, is_latent=is_latent)
+    fix, gain = _better(target, ranks, heads, is_latent=is_latent)
     if gain is not None and gain < LITTLE_GAIN:
         return None
     if gain is not None:
@@ -65,20 +63,20 @@ def check(subject: Subject) -> Outcome:
     return Found(
         "warning" if not is_latent and gain is not None and gain >= MUCH_GAIN else "info",
         f"{what} on {ranks} ranks: the cache is stored {copies:g} times over",
-        evidence=f"{subject.said('tensor-parallel-size')}; {what} in config.json",
+        evidence=f"{target.said('tensor-parallel-size')}; {what} in config.json",
         cost=cost,
         fix=fix,
     )
 
 
-def _better(subject: Subject, ranks: int, heads: int, *, is_latent: bool) -> tuple[str, float | None]:
+def _better(target: LintTarget, ranks: int, heads: int, *, is_latent: bool) -> tuple[str, float | None]:
     """The arrangement of the same cards that holds most tokens, and how many times as many; None where it is unknown.
 
     A latent row can be divided by `--decode-context-parallel-size`, if a backend of the card does that.
     """
-    now = None if subject.plan is None else _tokens(subject.plan, whole(subject, "data-parallel-size") or 1)
+    now = None if target.plan is None else _tokens(target.plan, whole(target, "data-parallel-size") or 1)
     copies = max(ranks // heads, 1)
-    apart = (whole(subject, "data-parallel-size") or 1) * copies
+    apart = (whole(target, "data-parallel-size") or 1) * copies
     arranged = {"tensor_parallel_size": str(heads), "data_parallel_size": str(apart)}
     options = [(f"--tensor-parallel-size {heads} --data-parallel-size {apart}", apart, arranged)]
     if is_latent:
@@ -86,7 +84,7 @@ def _better(subject: Subject, ranks: int, heads: int, *, is_latent: bool) -> tup
         options.insert(0, (f"--decode-context-parallel-size {ranks}", 1, divided))
     best = ("", 0.0)
     for words, replicas, changes in options:
-        plan = subject.plan_with(**changes)
+        plan = target.plan_with(**changes)
         tokens = None if plan is None else _tokens(plan, replicas)
         if now is not None and tokens is not None and tokens / now > best[1]:
             best = (words, tokens / now)

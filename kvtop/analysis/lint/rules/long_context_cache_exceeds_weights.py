@@ -15,7 +15,7 @@ Fires on: Llama 3.1 8B at its 131072 tokens. Quiet on: the same at 8192.
 from kvtop.analysis.lint.advice import any_of, smaller_cache
 from kvtop.analysis.lint.amounts import cache_bytes, exact, weight_bytes
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import LintTarget
 from kvtop.domain.answers.plan_answer import Fit, room_of
 from kvtop.domain.plan import MemoryPlan
 
@@ -25,42 +25,42 @@ FIRES = Example("llama-server -m MODEL -c 131072", gpus=("48GiB",), model="llama
 QUIET = Example("llama-server -m MODEL -c 8192", gpus=("48GiB",), model="llama-3.1-8b")
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """Needs the plan; without `-c` only where `--fit` leaves the trained context alone."""
-    plan = subject.plan
+    plan = target.plan
     if plan is None:
-        return None if subject.refusal else Lacks(f"no plan: {subject.plan_note}")
+        return None if target.refusal else Lacks(f"no plan: {target.plan_note}")
     weights = weight_bytes(plan)
     if weights is None:
         return Lacks("the weights on the device are unknown")
-    if subject.engine == "vllm":
-        return _one_request(subject, weights)
+    if target.engine == "vllm":
+        return _one_request(target, weights)
     cache = cache_bytes(plan)
-    settings = subject.llama
+    settings = target.llama
     if cache <= weights:
         return None
-    is_chosen = settings.ctx_tokens or subject.value("ctx-size") == "0" or not settings.fit
-    if not is_chosen and not subject.devices and not subject.are_devices_known:
+    is_chosen = settings.ctx_tokens or target.value("ctx-size") == "0" or not settings.fit
+    if not is_chosen and not target.devices and not target.are_devices_known:
         return Lacks("whether --fit leaves the trained context alone depends on the device: say --gpu")
-    if not is_chosen and not _keeps_its_context(subject, plan):
+    if not is_chosen and not _keeps_its_context(target, plan):
         return None
     return Found(
         "info",
         "the KV cache is larger than the model",
-        evidence=subject.said("ctx-size", "parallel", "cache-type-k", "cache-type-v") or "no -c: the trained context",
+        evidence=target.said("ctx-size", "parallel", "cache-type-k", "cache-type-v") or "no -c: the trained context",
         cost=f"{exact(cache)} of cache, {exact(weights)} of weights",
-        fix=any_of(_shorter(subject, plan, cache, weights), smaller_cache(subject)),
+        fix=any_of(_shorter(target, plan, cache, weights), smaller_cache(target)),
     )
 
 
-def _shorter(subject: Subject, plan: MemoryPlan, cache: int, weights: int) -> str:
+def _shorter(target: LintTarget, plan: MemoryPlan, cache: int, weights: int) -> str:
     """The context, in thousands, whose cache is no larger than the weights; words where states or windows are."""
     if plan.context is not None:
         tokens = plan.context.n_ctx * weights // cache // 1024 * 1024
-        if subject.hparams is not None and subject.hparams.n_ctx_train > 0:
-            tokens = min(tokens, subject.hparams.n_ctx_train * plan.context.n_seq_max)
+        if target.hparams is not None and target.hparams.n_ctx_train > 0:
+            tokens = min(tokens, target.hparams.n_ctx_train * plan.context.n_seq_max)
         while tokens >= 1024:
-            shorter = subject.plan_with(ctx_size=str(tokens))
+            shorter = target.plan_with(ctx_size=str(tokens))
             if shorter is None:
                 break
             if cache_bytes(shorter) <= weights:
@@ -70,21 +70,21 @@ def _shorter(subject: Subject, plan: MemoryPlan, cache: int, weights: int) -> st
     return "a smaller -c or fewer slots (-np)"
 
 
-def _keeps_its_context(subject: Subject, plan: MemoryPlan) -> bool:
+def _keeps_its_context(target: LintTarget, plan: MemoryPlan) -> bool:
     """Whether `--fit` will leave the trained context alone: on the CPU always, on a card where all of it has room."""
-    if not subject.devices:
-        return subject.are_devices_known
-    rooms = {it.name: it.total_bytes if it.free_bytes is None else it.free_bytes for it in subject.devices}
-    margin = subject.llama.fit_target_bytes[0]
+    if not target.devices:
+        return target.are_devices_known
+    rooms = {it.name: it.total_bytes if it.free_bytes is None else it.free_bytes for it in target.devices}
+    margin = target.llama.fit_target_bytes[0]
     return all(
         (room := rooms.get(part.name)) is None or room_of(part, room - margin).fit is Fit.FITS for part in plan.devices
     )
 
 
-def _one_request(subject: Subject, weights: int) -> Outcome:
+def _one_request(target: LintTarget, weights: int) -> Outcome:
     """vLLM fills the card anyway: what counts is one request of the longest length."""
-    plan = subject.plan
-    if plan is None or plan.vllm is None or plan.bytes_per_token is None or subject.value("max-model-len") is None:
+    plan = target.plan
+    if plan is None or plan.vllm is None or plan.bytes_per_token is None or target.value("max-model-len") is None:
         return None
     length = plan.vllm.max_model_len_tokens
     if length is None or plan.bytes_per_token * length <= weights:
@@ -92,7 +92,7 @@ def _one_request(subject: Subject, weights: int) -> Outcome:
     return Found(
         "info",
         f"one request of {length} tokens takes more cache than the model has weights",
-        evidence=subject.said("max-model-len"),
+        evidence=target.said("max-model-len"),
         cost=f"{exact(int(plan.bytes_per_token * length))} of cache, {exact(weights)} of weights, over all ranks",
         fix="a shorter --max-model-len, or --kv-cache-dtype fp8 where the card takes it",
     )

@@ -18,7 +18,7 @@ from kvtop.analysis.lint.amounts import bits
 from kvtop.analysis.lint.evidence_text import nearest_figure
 from kvtop.analysis.lint.families import family_of
 from kvtop.analysis.lint.rule import Example, Found, Outcome
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import LintTarget
 
 ENGINES: tuple[str, ...] = ("llama.cpp",)
 READS_LAUNCH = True
@@ -28,21 +28,21 @@ FREE_BITS = 8.0
 LEAST_DIFFERENCE = 1.0
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """Needs only the types; a latent cache has no values."""
-    settings = subject.llama
+    settings = target.llama
     type_k, type_v = settings.type_k, settings.type_v
     if bits(type_k) >= FREE_BITS or bits(type_v) - bits(type_k) < LEAST_DIFFERENCE:
         return None
-    if not subject.caches_tokens or family_of(subject)[0] == "latent attention":
+    if not target.caches_tokens or family_of(target)[0] == "latent attention":
         return None
     swapped = cache_types(type_v, type_k)
     needs = " --flash-attn on" if settings.flash_attention == "off" else ""
-    both = cache_types(safe_type(subject) if bits(type_v) >= FREE_BITS else type_v)
+    both = cache_types(safe_type(target) if bits(type_v) >= FREE_BITS else type_v)
     cost = ""
-    turned = subject.plan_with(cache_type_k=type_v, cache_type_v=type_k, flash_attn="on")
-    if turned is not None and subject.plan is not None:
-        here, there = (sum(part.size_bytes for part in plan.cache_parts) for plan in (subject.plan, turned))
+    turned = target.plan_with(cache_type_k=type_v, cache_type_v=type_k, flash_attn="on")
+    if turned is not None and target.plan is not None:
+        here, there = (sum(part.size_bytes for part in plan.cache_parts) for plan in (target.plan, turned))
         cost = f"quality, for nothing: {here} bytes of cache this way round, {there} the other"
     return Found(
         "warning",
@@ -50,7 +50,7 @@ def check(subject: Subject) -> Outcome:
         "round loses less",
         evidence="; ".join(
             part
-            for part in (subject.said("cache-type-k", "cache-type-v"), nearest_figure(subject, type_k, type_v))
+            for part in (target.said("cache-type-k", "cache-type-v"), nearest_figure(target, type_k, type_v))
             if part
         ),
         cost=cost or "quality, and no bytes saved by it",

@@ -12,8 +12,9 @@ Fix: `--max-model-len` at twice the longest request seen.
 Fires on: a longest request of 3000 tokens under a limit of 131072. Quiet on: one of 100000.
 """
 
+from kvtop.analysis.lint.observed import Observed
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
-from kvtop.analysis.lint.target import Observed, Subject
+from kvtop.analysis.lint.target import LintTarget
 
 ENGINES: tuple[str, ...] = ("vllm",)
 READS_LAUNCH = False
@@ -22,9 +23,9 @@ QUIET = Example("vllm serve MODEL", observed=Observed(longest_sequence_tokens=10
 FAR = 8
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """Needs the longest request that a running server has seen."""
-    seen = subject.observed
+    seen = target.observed
     if seen is None:
         return Lacks("needs a running server")
     longest, limit = seen.longest_sequence_tokens, seen.sequence_limit_tokens
@@ -35,7 +36,7 @@ def check(subject: Subject) -> Outcome:
     return Found(
         "info",
         f"the longest request so far had {longest} tokens and the limit is {limit}",
-        evidence=f"{subject.said('max-model-len') or 'default --max-model-len'}; longest sequence {longest}",
+        evidence=f"{target.said('max-model-len') or 'default --max-model-len'}; longest sequence {longest}",
         cost=f"a request is counted as {limit} tokens",
         fix=f"--max-model-len {max(longest * 2, 1024)}",
     )

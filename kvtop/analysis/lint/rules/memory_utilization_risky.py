@@ -17,7 +17,7 @@ import math
 from kvtop.analysis.lint.advice import any_of
 from kvtop.analysis.lint.amounts import GIB, exact
 from kvtop.analysis.lint.rule import Example, Found, Outcome
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import LintTarget
 from kvtop.analysis.lint.vllm_pool import concurrency_of, utilization_of
 
 ENGINES: tuple[str, ...] = ("vllm",)
@@ -32,14 +32,14 @@ LEAST_TOKENS = 2048
 FREE_WORDS = "stop what holds the card's memory, or take a card that is free"
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """Needs the option; a card in use makes it an error before the start."""
-    if subject.value("kv-cache-memory-bytes") is not None:
+    if target.value("kv-cache-memory-bytes") is not None:
         return None
-    utilization = utilization_of(subject)
-    evidence = subject.said("gpu-memory-utilization") or "default --gpu-memory-utilization 0.92"
-    if subject.observed is None:
-        for card in subject.devices:
+    utilization = utilization_of(target)
+    evidence = target.said("gpu-memory-utilization") or "default --gpu-memory-utilization 0.92"
+    if target.observed is None:
+        for card in target.devices:
             if card.total_bytes is None or card.free_bytes is None:
                 continue
             wanted = math.ceil(card.total_bytes * utilization)
@@ -49,13 +49,13 @@ def check(subject: Subject) -> Outcome:
                     f"other processes use {card.name}: less is free than vLLM wants, and it refuses to start",
                     evidence=f"{evidence}; {exact(card.free_bytes)} free of {exact(card.total_bytes)}",
                     cost=f"{exact(wanted - card.free_bytes)} too little",
-                    fix=any_of(_share_that_serves(subject, card.free_bytes / card.total_bytes), FREE_WORDS),
+                    fix=any_of(_share_that_serves(target, card.free_bytes / card.total_bytes), FREE_WORDS),
                 )
     if utilization < RISKY or utilization > 1:  # more than all of it vLLM refuses: `start-refused`
         return None
     cost, severity = "", "info"
-    if subject.devices and subject.devices[0].total_bytes is not None:
-        left = int(subject.devices[0].total_bytes * (1 - utilization))
+    if target.devices and target.devices[0].total_bytes is not None:
+        left = int(target.devices[0].total_bytes * (1 - utilization))
         if left >= LITTLE_BYTES:
             return None
         cost, severity = f"{exact(max(left, 0))} left for CUDA graphs, NCCL and others", "warning"
@@ -69,14 +69,14 @@ def check(subject: Subject) -> Outcome:
     )
 
 
-def _share_that_serves(subject: Subject, free_ratio: float) -> str:
+def _share_that_serves(target: LintTarget, free_ratio: float) -> str:
     """The share that is free, if weights and one request fit it by the plan, with a shorter limit where that helps."""
     share = f"{math.floor(free_ratio * 100) / 100:g}"
-    plan = subject.plan_with(gpu_memory_utilization=share)
+    plan = target.plan_with(gpu_memory_utilization=share)
     fits = None if plan is None else concurrency_of(plan)
     if fits is not None and fits.low >= 1:
         return f"--gpu-memory-utilization {share}"
-    shorter = subject.plan_with(gpu_memory_utilization=share, max_model_len="auto")
+    shorter = target.plan_with(gpu_memory_utilization=share, max_model_len="auto")
     likely = None if shorter is None or shorter.vllm is None else shorter.vllm.pool_estimate
     if likely is None or likely.tokens_low < LEAST_TOKENS:
         return ""

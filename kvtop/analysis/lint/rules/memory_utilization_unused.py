@@ -15,7 +15,7 @@ Fires on: 0.5 on a card of its own. Quiet on: the default, and a card that other
 
 from kvtop.analysis.lint.amounts import GIB, exact
 from kvtop.analysis.lint.rule import Example, Found, Outcome
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import LintTarget
 from kvtop.analysis.lint.vllm_pool import DEFAULT_UTILIZATION, concurrency_of, serves_text, utilization_of
 
 ENGINES: tuple[str, ...] = ("vllm",)
@@ -30,14 +30,14 @@ FEW_REQUESTS = 2.0
 """Of the longest permitted length, all that the pool holds: then the missing share is missed."""
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """Needs only the option; the card gives the bytes and tells whether it is shared."""
-    utilization = utilization_of(subject)
-    if utilization >= LOW or subject.value("kv-cache-memory-bytes") is not None or not serves_text(subject):
+    utilization = utilization_of(target)
+    if utilization >= LOW or target.value("kv-cache-memory-bytes") is not None or not serves_text(target):
         return None
     cost = ""
-    if subject.devices:
-        card = subject.devices[0]
+    if target.devices:
+        card = target.devices[0]
         if card.total_bytes is not None:
             unused = int(card.total_bytes * (DEFAULT_UTILIZATION - utilization))
             # A running server's own bytes count as free here, so what is missing is others'.
@@ -46,18 +46,18 @@ def check(subject: Subject) -> Outcome:
                 return None
             cost = f"{exact(unused)} of each card"
     return Found(
-        "warning" if _is_short(subject) else "info",
+        "warning" if _is_short(target) else "info",
         f"only {utilization:.0%} of the card is taken: the rest of it can hold no token",
-        evidence=subject.said("gpu-memory-utilization"),
+        evidence=target.said("gpu-memory-utilization"),
         cost=cost,
         fix="leave --gpu-memory-utilization out (0.92), unless something else uses the card",
     )
 
 
-def _is_short(subject: Subject) -> bool:
+def _is_short(target: LintTarget) -> bool:
     """Whether the pool is known to be short: requests wait or are thrown out, or hardly one of full length fits."""
-    seen = subject.observed
+    seen = target.observed
     if seen is not None:
         return bool(seen.waiting_for_memory or seen.is_preempting)
-    fits = None if subject.plan is None else concurrency_of(subject.plan)
+    fits = None if target.plan is None else concurrency_of(target.plan)
     return fits is not None and fits.value < FEW_REQUESTS

@@ -14,7 +14,7 @@ Fires on: `--no-slots` without `--metrics`. Quiet on: llama-server without eithe
 """
 
 from kvtop.analysis.lint.rule import Example, Found, Outcome
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import LintTarget
 
 ENGINES: tuple[str, ...] = ("llama.cpp", "vllm")
 READS_LAUNCH = True
@@ -22,27 +22,27 @@ FIRES = Example("llama-server -m MODEL --no-slots")
 QUIET = Example("llama-server -m MODEL")
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """What a running endpoint says wins over the options."""
-    has = None if subject.observed is None else subject.observed.has_metrics
+    has = None if target.observed is None else target.observed.has_metrics
     if has:
         return None
-    if subject.engine == "vllm":
-        if subject.value("disable-log-stats") is None:
+    if target.engine == "vllm":
+        if target.value("disable-log-stats") is None:
             return None
         return Found(
             "info",
             "--disable-log-stats leaves vLLM without metrics of its KV pool",
-            subject.said("disable-log-stats"),
+            target.said("disable-log-stats"),
             fix="leave --disable-log-stats out",
         )
-    seen = subject.observed
-    has_slots = subject.value("slots") != "false" and (seen is None or seen.has_slots is not False)
-    if subject.value("metrics") == "true" or has_slots:
+    seen = target.observed
+    has_slots = target.value("slots") != "false" and (seen is None or seen.has_slots is not False)
+    if target.value("metrics") == "true" or has_slots:
         return None
     return Found(
         "info",
         "/slots and /metrics are off, so the use of the cache, token counters and rates are unknown",
-        subject.said("slots", "metrics") or "the endpoint answers neither",
+        target.said("slots", "metrics") or "the endpoint answers neither",
         fix="--metrics",
     )

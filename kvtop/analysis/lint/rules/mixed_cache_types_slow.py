@@ -18,7 +18,7 @@ Fires on: q8_0 with q4_0 on CUDA. Quiet on: the same on Vulkan, and q8_0 with q8
 from kvtop.analysis.lint.advice import any_of, cache_types, safe_type
 from kvtop.analysis.lint.families import family_of
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import LintTarget
 from kvtop.planning.llamacpp.kernel_pairs import FIRST_CONVERTING_BUILD, LAST_FALLING_BUILD
 
 ENGINES: tuple[str, ...] = ("llama.cpp",)
@@ -29,35 +29,35 @@ QUIET = Example(
 )
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """By backend and build; without a backend only where layers on a device are asked for."""
-    settings = subject.llama
+    settings = target.llama
     if settings.type_k == settings.type_v or settings.flash_attention == "off":
         return None
     if not settings.kv_offload:
         return None  # the CPU reads a cache that lies with it, and takes every pair
-    if family_of(subject)[0] == "latent attention" or not subject.caches_tokens:
+    if family_of(target)[0] == "latent attention" or not target.caches_tokens:
         return None
     pair = f"{settings.type_k}/{settings.type_v}"
-    backend = subject.backend
+    backend = target.backend
     if backend == "cpu" or (backend == "vulkan" and "bf16" not in {settings.type_k, settings.type_v}):
         return None
-    if backend is None and not subject.wants_accelerator:
+    if backend is None and not target.wants_accelerator:
         return Lacks(f"whether {pair} is slow depends on the backend (Metal, CUDA: yes; Vulkan, CPU: no): say --gpu")
     if backend == "metal" and settings.flash_attention == "auto" and not _forces_fusion(settings.type_v):
         return None  # auto gives flash attention up there: `quantized-k-without-flash-attention`
     return Found(
         "warning",
-        f"K and V have different types ({pair}): {_what(subject)}",
-        evidence=subject.said("cache-type-k", "cache-type-v"),
+        f"K and V have different types ({pair}): {_what(target)}",
+        evidence=target.said("cache-type-k", "cache-type-v"),
         cost="decode speed; not computable beforehand",
-        fix=_fix(subject),
+        fix=_fix(target),
     )
 
 
-def _fix(subject: Subject) -> str:
-    safe = safe_type(subject)
-    smaller = cache_types("q4_0") if safe != "f16" and family_of(subject)[0] is None else ""
+def _fix(target: LintTarget) -> str:
+    safe = safe_type(target)
+    smaller = cache_types("q4_0") if safe != "f16" and family_of(target)[0] is None else ""
     return any_of(cache_types(safe), smaller and f"{smaller} once its quality is measured")
 
 
@@ -65,8 +65,8 @@ def _forces_fusion(type_v: str) -> bool:
     return type_v not in {"f16", "bf16", "f32"}
 
 
-def _what(subject: Subject) -> str:
-    backend, build = subject.backend, subject.build
+def _what(target: LintTarget) -> str:
+    backend, build = target.backend, target.build
     on_cpu = "attention runs on the CPU"
     converts = "every generated token converts the used cache to f16 first (one warning in the log)"
     if backend == "metal":

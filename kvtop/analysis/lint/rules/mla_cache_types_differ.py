@@ -16,7 +16,7 @@ from kvtop.analysis.lint.advice import EIGHT_BITS, cache_types
 from kvtop.analysis.lint.amounts import bits, is_quantized
 from kvtop.analysis.lint.families import family_of
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import LintTarget
 
 ENGINES: tuple[str, ...] = ("llama.cpp",)
 READS_LAUNCH = True
@@ -24,15 +24,15 @@ FIRES = Example("llama-server -m MODEL -c 16384 -ctk q8_0", gpus=("24GiB",), mod
 QUIET = Example("llama-server -m MODEL -c 16384 -ctk q8_0 -ctv q8_0", gpus=("24GiB",), model="deepseek-v2-lite")
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """Needs the model, or a name that leaves no doubt."""
-    settings = subject.llama
+    settings = target.llama
     if settings.type_k == settings.type_v:
         return None
     words = f"model does not support different K ({settings.type_k}) and V ({settings.type_v}) cache types"
-    evidence = subject.said("cache-type-k", "cache-type-v")
+    evidence = target.said("cache-type-k", "cache-type-v")
     fix = cache_types(_both(settings.type_k, settings.type_v))
-    hparams = subject.hparams
+    hparams = target.hparams
     if hparams is not None:
         if not hparams.is_mla and hparams.arch != "deepseek4":
             return None
@@ -43,7 +43,7 @@ def check(subject: Subject) -> Outcome:
             "the server does not start",
             fix,
         )
-    family, source = family_of(subject)
+    family, source = family_of(target)
     if family == "latent attention":
         return Found(
             "error",
@@ -54,7 +54,7 @@ def check(subject: Subject) -> Outcome:
         )
     if family is not None:
         return None
-    return Lacks(f"whether the model has latent attention is unknown: {subject.model_note}")
+    return Lacks(f"whether the model has latent attention is unknown: {target.model_note}")
 
 
 def _both(type_k: str, type_v: str) -> str:

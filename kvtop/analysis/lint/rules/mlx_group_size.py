@@ -13,7 +13,7 @@ Fires on: Phi-3 mini with `--kv-bits 8`. Quiet on: the same with `--kv-group-siz
 """
 
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import LintTarget
 from kvtop.domain.plan import Refusal
 from kvtop.planning.mlx.failures import BITS, GROUP_SIZES
 
@@ -25,13 +25,13 @@ DEFAULT_SIZE = 64
 _WORDS = ("last dimension", "group size", "group_size", "bits")
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """An unknown size needs nothing; whether it divides the head needs config.json."""
-    bits = subject.value("kv-bits")
+    bits = target.value("kv-bits")
     if bits is None:
         return None
-    size = int(subject.value("kv-group-size") or DEFAULT_SIZE)
-    evidence = subject.said("kv-bits", "kv-group-size") + ("" if subject.value("kv-group-size") else "; default 64")
+    size = int(target.value("kv-group-size") or DEFAULT_SIZE)
+    evidence = target.said("kv-bits", "kv-group-size") + ("" if target.value("kv-group-size") else "; default 64")
     if size not in GROUP_SIZES or int(bits) not in BITS:
         return Found(
             "error",
@@ -40,14 +40,14 @@ def check(subject: Subject) -> Outcome:
             "requests are lost",
             "--kv-group-size 64 --kv-bits 8",
         )
-    if subject.checkpoint is None:
-        return Lacks(f"the length of the model's heads is unknown: {subject.model_note}")
-    answer = subject.answer_with(quantized_kv_start="0")
+    if target.checkpoint is None:
+        return Lacks(f"the length of the model's heads is unknown: {target.model_note}")
+    answer = target.answer_with(quantized_kv_start="0")
     if answer is None:
-        return Lacks(f"the length of the model's heads is unknown: {subject.plan_note}")
+        return Lacks(f"the length of the model's heads is unknown: {target.plan_note}")
     if not isinstance(answer, Refusal) or not any(words in answer.message for words in _WORDS):
         return None
-    smaller = subject.answer_with(quantized_kv_start="0", kv_group_size="32")
+    smaller = target.answer_with(quantized_kv_start="0", kv_group_size="32")
     return Found(
         "error",
         f"groups of {size} do not divide this model's heads, and requests fail: {answer.message}",

@@ -17,7 +17,7 @@ Fires on: Gemma 3. Quiet on: Llama 3.1.
 import re
 
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import LintTarget
 from kvtop.domain.plan import MemoryPlan, Refusal
 
 ENGINES: tuple[str, ...] = ("mlx",)
@@ -32,13 +32,13 @@ _BREAKING_NAMES = re.compile(
 _NOT_THIS = ("last dimension", "group size", "bits")
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """Needs config.json, or a name that leaves no doubt. The start is taken as 0: a long prompt comes one day."""
-    if subject.value("kv-bits") is None:
+    if target.value("kv-bits") is None:
         return None
-    evidence = subject.said("kv-bits", "quantized-kv-start")
-    if subject.checkpoint is None:
-        if _BREAKING_NAMES.search(subject.model_name):
+    evidence = target.said("kv-bits", "quantized-kv-start")
+    if target.checkpoint is None:
+        if _BREAKING_NAMES.search(target.model_name):
             return Found(
                 "error",
                 "by its name this model has caches that MLX cannot quantize: requests fail once a sequence reaches "
@@ -47,14 +47,14 @@ def check(subject: Subject) -> Outcome:
                 cost="requests are lost",
                 fix="leave --kv-bits out",
             )
-        return Lacks(f"the kinds of cache of the model are unknown: {subject.model_note}")
-    answer = subject.answer_with(quantized_kv_start="0")
+        return Lacks(f"the kinds of cache of the model are unknown: {target.model_note}")
+    answer = target.answer_with(quantized_kv_start="0")
     if answer is None:
-        return Lacks(f"the kinds of cache of the model are unknown: {subject.plan_note}")
+        return Lacks(f"the kinds of cache of the model are unknown: {target.plan_note}")
     if isinstance(answer, Refusal):
         if any(words in answer.message for words in _NOT_THIS) and "NYI" not in answer.message:
             return None  # `mlx-group-size`
-        start = subject.value("quantized-kv-start") or "5000"
+        start = target.value("quantized-kv-start") or "5000"
         when = "every request fails" if start == "0" else f"requests fail once a sequence reaches {start} tokens"
         return Found(
             "error",
@@ -63,11 +63,11 @@ def check(subject: Subject) -> Outcome:
             cost="requests are lost",
             fix="leave --kv-bits out",
         )
-    return _unchanged(subject, answer, evidence)
+    return _unchanged(target, answer, evidence)
 
 
-def _unchanged(subject: Subject, quantized: MemoryPlan, evidence: str) -> Outcome:
-    plain = subject.answer_with(kv_bits=None)
+def _unchanged(target: LintTarget, quantized: MemoryPlan, evidence: str) -> Outcome:
+    plain = target.answer_with(kv_bits=None)
     if not isinstance(plain, MemoryPlan) or not plain.cache_parts:
         return None
     before, after = (sum(part.size_bytes for part in plan.cache_parts) for plan in (plain, quantized))

@@ -13,7 +13,7 @@ Fires on: `--kv-bits 8`. Quiet on: the same without it.
 """
 
 from kvtop.analysis.lint.rule import Example, Found, Outcome
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import LintTarget
 
 ENGINES: tuple[str, ...] = ("mlx",)
 READS_LAUNCH = True
@@ -21,15 +21,15 @@ FIRES = Example("mlx_lm.server --model MODEL --kv-bits 8")
 QUIET = Example("mlx_lm.server --model MODEL")
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """Needs only the options; asked-for concurrency makes it a warning."""
-    if subject.value("kv-bits") is None:
+    if target.value("kv-bits") is None:
         return None
-    asked = subject.said("decode-concurrency", "prompt-concurrency")
+    asked = target.said("decode-concurrency", "prompt-concurrency")
     return Found(
         "warning" if asked else "info",
         "--kv-bits makes the server take one request at a time" + (f", so {asked} does nothing" if asked else ""),
-        evidence=f"{subject.said('kv-bits')}{', ' + asked if asked else ''}",
+        evidence=f"{target.said('kv-bits')}{', ' + asked if asked else ''}",
         cost="throughput with more than one request at a time",
         fix="leave --kv-bits out where several requests run at once",
     )

@@ -14,7 +14,7 @@ Fires on: the default, and a limit in bytes that is ignored. Quiet on: a small `
 
 from kvtop.analysis.lint.amounts import cache_bytes, exact
 from kvtop.analysis.lint.rule import Example, Found, Outcome
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import LintTarget
 
 ENGINES: tuple[str, ...] = ("mlx",)
 READS_LAUNCH = True
@@ -23,29 +23,29 @@ QUIET = Example("mlx_lm.server --model MODEL --prompt-cache-size 2", model="llam
 DEFAULT_SEQUENCES = 10
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """Needs only the options; the plan of one sequence gives the bytes."""
-    sequences = int(subject.value("prompt-cache-size") or DEFAULT_SEQUENCES)
-    limited = subject.value("prompt-cache-bytes") is not None
-    sequential = subject.said("kv-bits", "draft-model")
+    sequences = int(target.value("prompt-cache-size") or DEFAULT_SEQUENCES)
+    limited = target.value("prompt-cache-bytes") is not None
+    sequential = target.said("kv-bits", "draft-model")
     if sequences < DEFAULT_SEQUENCES or (limited and not sequential):
         return None
     cost = ""
-    if subject.plan is not None:
-        one = cache_bytes(subject.plan)
+    if target.plan is not None:
+        one = cache_bytes(target.plan)
         cost = f"up to {exact(one * sequences)}: {sequences} sequences of full length"
     if limited:
         return Found(
             "warning",
             "--prompt-cache-bytes is ignored with --kv-bits or a draft model: finished prompts pile up",
-            evidence=f"{subject.said('prompt-cache-bytes')}, {sequential}",
+            evidence=f"{target.said('prompt-cache-bytes')}, {sequential}",
             cost=cost,
             fix="--prompt-cache-size 2",
         )
     return Found(
         "info",
         f"the caches of {sequences} finished prompts are kept, however long they are",
-        evidence=subject.said("prompt-cache-size") or "default --prompt-cache-size 10, no --prompt-cache-bytes",
+        evidence=target.said("prompt-cache-size") or "default --prompt-cache-size 10, no --prompt-cache-bytes",
         cost=cost,
         fix="--prompt-cache-size 2" + ("" if sequential else ", or --prompt-cache-bytes 4GB"),
     )

@@ -13,7 +13,7 @@ Fires on: `--kv-bits 8` alone. Quiet on: `--kv-bits 8 --quantized-kv-start 0`.
 """
 
 from kvtop.analysis.lint.rule import Example, Found, Outcome
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import LintTarget
 
 ENGINES: tuple[str, ...] = ("mlx",)
 READS_LAUNCH = True
@@ -23,18 +23,18 @@ DEFAULT_TOKENS = 5000
 LATE_TOKENS = 4096
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """Needs only the options."""
-    if subject.value("kv-bits") is None:
+    if target.value("kv-bits") is None:
         return None
-    start = int(subject.value("quantized-kv-start") or DEFAULT_TOKENS)
+    start = int(target.value("quantized-kv-start") or DEFAULT_TOKENS)
     if start < LATE_TOKENS:
         return None
     return Found(
         "info",
         f"sequences below {start} tokens are not quantized at all",
-        evidence=subject.said("kv-bits", "quantized-kv-start")
-        + ("" if subject.value("quantized-kv-start") else "; default --quantized-kv-start 5000"),
+        evidence=target.said("kv-bits", "quantized-kv-start")
+        + ("" if target.value("quantized-kv-start") else "; default --quantized-kv-start 5000"),
         cost=f"full precision up to {start} tokens, both copies at the crossing",
         fix="--quantized-kv-start 0",
     )

@@ -13,7 +13,7 @@ Fires on: Llama 3.1 8B with all of its 131072 tokens on 24 GiB. Quiet on: the sa
 """
 
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import LintTarget
 from kvtop.analysis.lint.vllm_pool import concurrency_of
 
 ENGINES: tuple[str, ...] = ("vllm",)
@@ -23,17 +23,17 @@ QUIET = Example("vllm serve MODEL --max-model-len 16384", gpus=("24GiB",), model
 WORDS = "To serve at least one request"
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """Needs the plan; a running server has passed this."""
-    if subject.observed is not None:
+    if target.observed is not None:
         return None
-    if WORDS in subject.refusal:
-        return Found("error", f"vLLM would not start: {subject.refusal}", *_rest(subject))
-    plan = subject.plan
+    if WORDS in target.refusal:
+        return Found("error", f"vLLM would not start: {target.refusal}", *_rest(target))
+    plan = target.plan
     if plan is None:
-        if subject.refusal:
+        if target.refusal:
             return None
-        return Lacks(f"the pool is unknown: {subject.plan_note}")
+        return Lacks(f"the pool is unknown: {target.plan_note}")
     fits = concurrency_of(plan)
     likely = None if plan.vllm is None else plan.vllm.pool_estimate
     if fits is None:
@@ -46,15 +46,15 @@ def check(subject: Subject) -> Outcome:
         "error" if sure else "warning",
         f"one request of {length} tokens does not fit the pool, and vLLM {'will' if sure else 'will probably'} refuse "
         "to start",
-        *_rest(subject),
+        *_rest(target),
     )
 
 
-def _rest(subject: Subject) -> tuple[str, str, str]:
-    shorter = subject.plan_with(max_model_len="auto")
+def _rest(target: LintTarget) -> tuple[str, str, str]:
+    shorter = target.plan_with(max_model_len="auto")
     likely = None if shorter is None or shorter.vllm is None else shorter.vllm.pool_estimate
     fix = "--max-model-len auto"
     if likely is not None and likely.tokens_low:
         fix = f"--max-model-len {likely.tokens_low // 256 * 256} (likely to fit), or auto"
-    evidence = subject.said("max-model-len", "gpu-memory-utilization", "kv-cache-memory-bytes")
+    evidence = target.said("max-model-len", "gpu-memory-utilization", "kv-cache-memory-bytes")
     return evidence or "the default --max-model-len of the model", "the server does not start", fix

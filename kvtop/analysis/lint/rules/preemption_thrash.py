@@ -13,8 +13,9 @@ Fires on: a rising preemption counter. Quiet on: a pool with room.
 """
 
 from kvtop.analysis.lint.capacity_fixes import roomier_pool
+from kvtop.analysis.lint.observed import Observed
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
-from kvtop.analysis.lint.target import Observed, Subject
+from kvtop.analysis.lint.target import LintTarget
 
 ENGINES: tuple[str, ...] = ("vllm",)
 READS_LAUNCH = False
@@ -23,9 +24,9 @@ QUIET = Example("vllm serve MODEL", observed=Observed(used_ratio=0.4, waiting_fo
 FULL_RATIO = 0.9
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """Needs a running server."""
-    seen = subject.observed
+    seen = target.observed
     if seen is None:
         return Lacks("needs a running server")
     if seen.is_preempting is None and seen.waiting_for_memory is None:
@@ -43,5 +44,5 @@ def check(subject: Subject) -> Outcome:
         else "requests wait for memory in a full pool: vLLM preempts those that run, and its count of that lags behind",
         evidence=f"{evidence}, {seen.preemptions_total or 0:.0f} preemptions since the start",
         cost="tokens computed twice",
-        fix=roomier_pool(subject, seen),
+        fix=roomier_pool(target, seen),
     )

@@ -14,7 +14,7 @@ Fires on: `--no-enable-prefix-caching`. Quiet on: the default.
 
 from kvtop.analysis.lint.advice import left_out
 from kvtop.analysis.lint.rule import Example, Found, Outcome
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import LintTarget
 from kvtop.analysis.lint.vllm_pool import serves_text
 from kvtop.domain.launch import Origin
 
@@ -24,17 +24,17 @@ FIRES = Example("vllm serve MODEL --no-enable-prefix-caching")
 QUIET = Example("vllm serve MODEL")
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """Needs only the option; embedding models have no use for it."""
-    if subject.value("enable-prefix-caching") != "false" or not serves_text(subject):
+    if target.value("enable-prefix-caching") != "false" or not serves_text(target):
         return None
-    option = subject.option("enable-prefix-caching")
+    option = target.option("enable-prefix-caching")
     by_itself = option is not None and option.origin is Origin.ENDPOINT
     return Found(
         "info",
         "prefix caching is off: the same system prompt is computed again for every request"
         + (" (some models and all embedding ones go without by themselves)" if by_itself else ""),
-        evidence=subject.said("enable-prefix-caching"),
+        evidence=target.said("enable-prefix-caching"),
         cost="prompt tokens computed again",
-        fix=f"{left_out(subject, 'enable-prefix-caching')}, unless no two requests begin alike",
+        fix=f"{left_out(target, 'enable-prefix-caching')}, unless no two requests begin alike",
     )

@@ -14,7 +14,7 @@ Fires on: no limit (`--cache-ram -1`), or more than the machine's memory. Quiet 
 
 from kvtop.analysis.lint.amounts import MIB, device_bytes, exact
 from kvtop.analysis.lint.rule import Example, Found, Outcome
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import LintTarget
 
 ENGINES: tuple[str, ...] = ("llama.cpp",)
 READS_LAUNCH = True
@@ -23,50 +23,50 @@ QUIET = Example("llama-server -m MODEL -c 8192 --cache-ram 1024", host_total_byt
 DEFAULT_MIB = 8192
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """Needs the host's memory, unless there is no limit at all."""
-    given = subject.value("cache-ram")
+    given = target.value("cache-ram")
     limit_mib = DEFAULT_MIB if given is None else int(given)
     if limit_mib == 0:
         return None
-    fix = _fix(subject)
+    fix = _fix(target)
     if limit_mib < 0:
         return Found(
             "warning",
             "the prompt cache in host memory has no limit",
-            subject.said("cache-ram"),
+            target.said("cache-ram"),
             "all host memory in time",
             fix,
         )
-    if subject.host_total_bytes is None:
+    if target.host_total_bytes is None:
         if limit_mib <= DEFAULT_MIB:
             return None
         return Found(
             "info",
             "the prompt cache in host memory may grow far beyond its default of 8192 MiB",
-            evidence=f"{subject.said('cache-ram')}; the host's memory is unknown",
+            evidence=f"{target.said('cache-ram')}; the host's memory is unknown",
             cost=f"up to {exact(limit_mib * MIB)} of host memory",
             fix=fix,
         )
-    host = None if subject.plan is None else subject.plan.device("host")
+    host = None if target.plan is None else target.plan.device("host")
     needed = (0 if host is None else device_bytes(host)) + limit_mib * MIB
-    if needed <= subject.host_total_bytes:
+    if needed <= target.host_total_bytes:
         return None
     return Found(
         "info" if given is None else "warning",
         "the prompt cache in host memory may grow to more than the host has, together with what the plan puts there",
-        evidence=f"{subject.said('cache-ram') or 'default --cache-ram 8192'}; host {exact(subject.host_total_bytes)}",
+        evidence=f"{target.said('cache-ram') or 'default --cache-ram 8192'}; host {exact(target.host_total_bytes)}",
         cost=f"up to {exact(limit_mib * MIB)} of host memory",
         fix=fix,
     )
 
 
-def _fix(subject: Subject) -> str:
+def _fix(target: LintTarget) -> str:
     """The default where it fits, else half of what is left beside the plan."""
     limit_mib = DEFAULT_MIB
-    if subject.host_total_bytes is not None:
-        host = None if subject.plan is None else subject.plan.device("host")
-        left = subject.host_total_bytes - (0 if host is None else device_bytes(host))
+    if target.host_total_bytes is not None:
+        host = None if target.plan is None else target.plan.device("host")
+        left = target.host_total_bytes - (0 if host is None else device_bytes(host))
         if left < DEFAULT_MIB * MIB:
             limit_mib = max(left // (2 * MIB) // 256 * 256, 0)
     return f"--cache-ram {limit_mib}" + (", or --cache-ram 0 to switch it off" if limit_mib else "")

@@ -16,7 +16,7 @@ Fires on: `-ctk q8_0 -fa off`. Quiet on: `-ctk q8_0 -ctv q8_0 -fa on`.
 from kvtop.analysis.lint.advice import EIGHT_BITS, cache_types, safe_type
 from kvtop.analysis.lint.amounts import all_bytes, bits, exact, is_quantized
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import LintTarget
 
 ENGINES: tuple[str, ...] = ("llama.cpp",)
 READS_LAUNCH = True
@@ -24,38 +24,38 @@ FIRES = Example("llama-server -m MODEL -c 16384 -ctk q8_0 -fa off", gpus=("24GiB
 QUIET = Example("llama-server -m MODEL -c 16384 -ctk q8_0 -ctv q8_0 -fa on", gpus=("24GiB",), model="llama-3.1-8b")
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """`auto` needs the backend; a quantized V forces flash attention on and is another rule's concern."""
-    settings = subject.llama
+    settings = target.llama
     if not is_quantized(settings.type_k) or is_quantized(settings.type_v) or settings.flash_attention == "on":
         return None
-    if not subject.caches_tokens:
+    if not target.caches_tokens:
         return None
     why = ""
     if settings.flash_attention == "auto":
-        if subject.backend is None:
+        if target.backend is None:
             return Lacks("flash attention is auto, and what it becomes depends on the backend: say --gpu")
-        if subject.backend == "metal":
+        if target.backend == "metal":
             why = "on Metal auto turns flash attention off when K and V types differ; "
-        elif subject.plan is None and subject.backend in {"cuda", "rocm"}:
-            return Lacks(f"flash attention is auto, and what it becomes depends on the model: {subject.plan_note}")
-        elif subject.plan is None or subject.plan.flash_attention is not False:
+        elif target.plan is None and target.backend in {"cuda", "rocm"}:
+            return Lacks(f"flash attention is auto, and what it becomes depends on the model: {target.plan_note}")
+        elif target.plan is None or target.plan.flash_attention is not False:
             return None
-    fused = subject.plan_with(flash_attn="on", cache_type_v=settings.type_k)
+    fused = target.plan_with(flash_attn="on", cache_type_v=settings.type_k)
     cost = ""
-    if fused is not None and subject.plan is not None and all_bytes(subject.plan) > all_bytes(fused):
-        cost = f"{exact(all_bytes(subject.plan) - all_bytes(fused))} more than flash attention with both quantized"
+    if fused is not None and target.plan is not None and all_bytes(target.plan) > all_bytes(fused):
+        cost = f"{exact(all_bytes(target.plan) - all_bytes(fused))} more than flash attention with both quantized"
     return Found(
         "warning",
         f"{why}keys are quantized without flash attention: every step dequantizes the whole context, and V stays "
         f"{settings.type_v}",
-        evidence=subject.said("cache-type-k", "cache-type-v", "flash-attn") or "default --flash-attn auto",
+        evidence=target.said("cache-type-k", "cache-type-v", "flash-attn") or "default --flash-attn auto",
         cost=cost,
-        fix=_fix(subject),
+        fix=_fix(target),
     )
 
 
-def _fix(subject: Subject) -> str:
+def _fix(target: LintTarget) -> str:
     """Both caches alike: at the keys' bits where those are harmless, else at 8 or, for sensitive families, plain."""
-    type_k, safe = subject.llama.type_k, safe_type(subject)
+    type_k, safe = target.llama.type_k, safe_type(target)
     return f"--flash-attn on {cache_types(type_k if safe == EIGHT_BITS and bits(type_k) >= bits(safe) else safe)}"

@@ -14,7 +14,7 @@ Fires on: `-ctv q8_0 -fa off`. Quiet on: `-ctv q8_0` alone, and `-ctk q8_0 -fa o
 
 from kvtop.analysis.lint.amounts import is_quantized
 from kvtop.analysis.lint.rule import Example, Found, Outcome
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import LintTarget
 
 ENGINES: tuple[str, ...] = ("llama.cpp",)
 READS_LAUNCH = True
@@ -23,10 +23,10 @@ QUIET = Example("llama-server -m MODEL -c 8192 -ctk q8_0 -ctv q8_0")
 WORDS = "llama_init_from_model: quantized V cache requires flash_attn to be enabled"
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """Needs only the options; the model only to know Grok, which never runs fused."""
-    settings = subject.llama
-    is_grok = subject.hparams is not None and subject.hparams.arch == "grok"
+    settings = target.llama
+    is_grok = target.hparams is not None and target.hparams.arch == "grok"
     if settings.flash_attention != "off" and not is_grok:
         return None
     drafted = settings.draft is not None or "draft-mtp" in settings.speculative_types
@@ -38,7 +38,7 @@ def check(subject: Subject) -> Outcome:
     return Found(
         "error",
         f"{grok}the engine will not start: {WORDS}",
-        evidence=subject.said(*names),
+        evidence=target.said(*names),
         cost="the server does not start",
         fix="--cache-type-v f16" if is_grok else "--flash-attn on",
     )

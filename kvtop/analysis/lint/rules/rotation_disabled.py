@@ -15,7 +15,7 @@ Fires on: the variable set with a quantized cache. Quiet on: the same with f16, 
 
 from kvtop.analysis.lint.amounts import is_quantized
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import LintTarget
 
 ENGINES: tuple[str, ...] = ("llama.cpp",)
 READS_LAUNCH = True
@@ -24,25 +24,25 @@ QUIET = Example("llama-server -m MODEL", environ=(("LLAMA_ATTN_ROT_DISABLE", "1"
 VARIABLE = "LLAMA_ATTN_ROT_DISABLE"
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """Needs the environment and the types. The engine reads the variable as a number: 0 is off."""
-    settings = subject.llama
+    settings = target.llama
     if not (is_quantized(settings.type_k) or is_quantized(settings.type_v)):
         return None
-    value = subject.variable(VARIABLE)
+    value = target.variable(VARIABLE)
     if value is None:
-        return Lacks("the environment of this server cannot be read") if _is_hidden(subject) else None
+        return Lacks("the environment of this server cannot be read") if _is_hidden(target) else None
     if value.strip() in {"", "0"} or not value.strip().lstrip("+-").isdecimal():
         return None
     return Found(
         "warning",
         "quantized keys and values are stored without rotation, which the engine would do by default",
-        evidence=f"{VARIABLE}={value}; {subject.said('cache-type-k', 'cache-type-v')}",
+        evidence=f"{VARIABLE}={value}; {target.said('cache-type-k', 'cache-type-v')}",
         cost="quality; it saves less than 1 MiB",
         fix=f"unset {VARIABLE}",
     )
 
 
-def _is_hidden(subject: Subject) -> bool:
+def _is_hidden(target: LintTarget) -> bool:
     """A running server whose variables nobody may see: nothing at all is known of them."""
-    return subject.observed is not None and not subject.environ
+    return target.where.environ is None

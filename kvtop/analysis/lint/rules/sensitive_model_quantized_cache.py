@@ -19,7 +19,7 @@ from kvtop.analysis.lint.amounts import bits, cache_bytes, exact, is_quantized
 from kvtop.analysis.lint.evidence_text import nearest_figure
 from kvtop.analysis.lint.families import SENSITIVE_AT_ALL, family_of
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import LintTarget
 
 ENGINES: tuple[str, ...] = ("llama.cpp",)
 READS_LAUNCH = True
@@ -27,33 +27,33 @@ FIRES = Example("llama-server -m MODEL -c 16384 -ctk q4_0 -ctv q4_0", gpus=("24G
 QUIET = Example("llama-server -m MODEL -c 16384 -ctk q8_0 -ctv q8_0", gpus=("24GiB",), model="qwen2.5-7b")
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """Needs the model, or a name that leaves no doubt."""
-    settings = subject.llama
+    settings = target.llama
     kinds = settings.type_k, settings.type_v
     if not any(map(is_quantized, kinds)):
         return None
-    family, source = family_of(subject)
+    family, source = family_of(target)
     if family is None:
-        if subject.hparams is not None or subject.header is not None:
+        if target.hparams is not None or target.header is not None:
             return None
-        return Lacks(f"the model's family is unknown: {subject.model_note}")
+        return Lacks(f"the model's family is unknown: {target.model_note}")
     if family not in SENSITIVE_AT_ALL and bits(settings.type_k) >= 8:
         return None
     better = "f16" if family in SENSITIVE_AT_ALL else "q8_0"
-    plain = subject.plan_with(cache_type_k=better, cache_type_v=better)
+    plain = target.plan_with(cache_type_k=better, cache_type_v=better)
     cost = "quality"
-    if plain is not None and subject.plan is not None:
-        cost = f"quality, for {exact(cache_bytes(plain) - cache_bytes(subject.plan))} less than {better}"
+    if plain is not None and target.plan is not None:
+        cost = f"quality, for {exact(cache_bytes(plain) - cache_bytes(target.plan))} less than {better}"
     return Found(
         "warning",
         f"{family}: {_why(family)}",
         evidence="; ".join(
             part
             for part in (
-                subject.said("cache-type-k", "cache-type-v"),
+                target.said("cache-type-k", "cache-type-v"),
                 source,
-                nearest_figure(subject, settings.type_k, settings.type_v),
+                nearest_figure(target, settings.type_k, settings.type_v),
             )
             if part
         ),

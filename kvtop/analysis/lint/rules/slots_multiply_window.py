@@ -15,7 +15,7 @@ Fires on: a default start of Gemma 3 27B. Quiet on: the same with `-np 1`, and o
 
 from kvtop.analysis.lint.amounts import MIB, all_bytes, exact, part_bytes
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import LintTarget
 from kvtop.domain.answers.plan_answer import Fit, room_of
 from kvtop.domain.plan import MemoryPlan
 
@@ -27,15 +27,15 @@ KINDS = ("sliding_window", "recurrent")
 NOTEWORTHY_RATIO = 0.01
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """Needs the plan."""
-    settings = subject.llama
+    settings = target.llama
     if settings.parallel == 1 or settings.swa_full:
         return None
-    plan = subject.plan
+    plan = target.plan
     if plan is None:
-        return Lacks(f"whether the model has windows or state is unknown: {subject.plan_note}")
-    alone = subject.plan_with(parallel="1", kv_unified=None)
+        return Lacks(f"whether the model has windows or state is unknown: {target.plan_note}")
+    alone = target.plan_with(parallel="1", kv_unified=None)
     if alone is None or plan.context is None:
         return None
     extra = part_bytes(plan, *KINDS) - part_bytes(alone, *KINDS)
@@ -44,15 +44,15 @@ def check(subject: Subject) -> Outcome:
     slots = plan.context.n_seq_max
     whose = "the default of four slots keeps" if settings.parallel is None else f"{slots} slots keep"
     return Found(
-        "warning" if _fits(subject, alone) and not _fits(subject, plan) else "info",
+        "warning" if _fits(target, alone) and not _fits(target, plan) else "info",
         f"{whose} sliding windows or recurrent state {slots} times",
-        evidence=subject.said("parallel") or "default -np (4 slots)",
+        evidence=target.said("parallel") or "default -np (4 slots)",
         cost=f"{exact(extra)} more than one slot",
         fix="-np 1, if one request at a time is enough",
     )
 
 
-def _fits(subject: Subject, plan: MemoryPlan) -> bool:
+def _fits(target: LintTarget, plan: MemoryPlan) -> bool:
     """On every device whose room is known."""
-    rooms = {it.name: it.total_bytes if it.free_bytes is None else it.free_bytes for it in subject.devices}
+    rooms = {it.name: it.total_bytes if it.free_bytes is None else it.free_bytes for it in target.devices}
     return all(room_of(part, rooms.get(part.name)).fit is not Fit.TOO_LARGE for part in plan.devices)

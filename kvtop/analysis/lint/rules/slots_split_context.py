@@ -14,7 +14,7 @@ Fires on: `-c 32768 -np 4`. Quiet on: `-c 32768 -np 4 -kvu`, and where a slot st
 """
 
 from kvtop.analysis.lint.rule import Example, Found, Outcome
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import LintTarget
 
 ENGINES: tuple[str, ...] = ("llama.cpp",)
 READS_LAUNCH = True
@@ -25,14 +25,14 @@ FEW_TOKENS = 4096
 """The least that `--fit` itself gives a slot (common/common.h, `fit_params_min_ctx`)."""
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """Needs only the options; the model tells when a slot still has all it was trained for."""
-    settings = subject.llama
+    settings = target.llama
     slots = settings.parallel or 0
-    if not subject.caches_tokens or slots < 2 or settings.kv_unified or settings.ctx_tokens <= 0:
+    if not target.caches_tokens or slots < 2 or settings.kv_unified or settings.ctx_tokens <= 0:
         return None
     per_slot = -(-(-(-settings.ctx_tokens // _PAD) * _PAD // slots) // _PAD) * _PAD
-    hparams = subject.hparams
+    hparams = target.hparams
     # More than it was trained for, a slot would not be given anyway.
     wanted = settings.ctx_tokens if hparams is None else min(settings.ctx_tokens, hparams.n_ctx_train)
     if per_slot >= wanted:
@@ -40,7 +40,7 @@ def check(subject: Subject) -> Outcome:
     return Found(
         "warning" if per_slot < FEW_TOKENS else "info",
         f"-np divides the context: each of {slots} slots has {per_slot} tokens, not {wanted}",
-        evidence=subject.said("ctx-size", "parallel"),
+        evidence=target.said("ctx-size", "parallel"),
         cost=f"{wanted - per_slot} tokens of every request's context",
         fix=f"--kv-unified (one pool for all), or -c {wanted * slots} for {wanted} each",
     )

@@ -16,7 +16,7 @@ Fires on: `-md` with `-ctk q8_0 -ctv q8_0`. Quiet on: `-md` with f16, and a quan
 from kvtop.analysis.lint.amounts import is_quantized
 from kvtop.analysis.lint.rule import Example, Found, Outcome
 from kvtop.analysis.lint.rules.draft_cache_uncounted import drafts
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import LintTarget
 
 ENGINES: tuple[str, ...] = ("llama.cpp",)
 READS_LAUNCH = True
@@ -24,21 +24,21 @@ FIRES = Example("llama-server -m MODEL -md DRAFT -c 8192 -ctk q8_0 -ctv q8_0")
 QUIET = Example("llama-server -m MODEL -md DRAFT -c 8192")
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """Needs only the options."""
-    settings = subject.llama
-    if not drafts(subject):
+    settings = target.llama
+    if not drafts(target):
         return None
-    target = is_quantized(settings.type_k) or is_quantized(settings.type_v)
+    own = is_quantized(settings.type_k) or is_quantized(settings.type_v)
     draft = is_quantized(settings.draft_type_k) or is_quantized(settings.draft_type_v)
-    if not target and not draft:
+    if not own and not draft:
         return None
-    which = "both caches are" if target and draft else "the target's cache is" if target else "the draft's cache is"
+    which = "both caches are" if own and draft else "the target's cache is" if own else "the draft's cache is"
     return Found(
         "info",
         f"drafts are verified while {which} quantized: results stay those of the target, but fewer drafts may be "
         "accepted",
-        evidence=subject.said(
+        evidence=target.said(
             "spec-draft-model", "spec-draft-hf", "spec-type", "cache-type-k", "cache-type-v", "spec-draft-type-k"
         ),
         cost="speed: measure the share of accepted drafts in /metrics with and without",

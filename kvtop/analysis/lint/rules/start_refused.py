@@ -26,7 +26,7 @@ from kvtop.analysis.lint.rules import (
     pool_below_one_request,
     quantized_v_without_flash_attention,
 )
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import LintTarget
 from kvtop.analysis.lint.vllm_pool import SIXTEEN_BITS
 from kvtop.planning.llamacpp.options.refused_types import WORDS as UNSUPPORTED_TYPE
 from kvtop.planning.llamacpp.options.table import BY_SPELLING
@@ -90,47 +90,47 @@ ALIKE = 0.86
 """How near a spelling must be to be named."""
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """The first complaint that is not another rule's; then the refusal of options and model together."""
-    own = [it for it in subject.complaints if not _complaint_told(it)]
-    words = own[0] if own else subject.refusal
-    if not words and not subject.complaints and _is_unasked(subject):
-        return Lacks(f"whether the engine takes these options together is unknown: {subject.plan_note}")
-    if not words or (not own and (_refusal_told(subject) or _is_about_request(subject))):
+    own = [it for it in target.complaints if not _complaint_told(it)]
+    words = own[0] if own else target.refusal
+    if not words and not target.complaints and _is_unasked(target):
+        return Lacks(f"whether the engine takes these options together is unknown: {target.plan_note}")
+    if not words or (not own and (_refusal_told(target) or _is_about_request(target))):
         return None
-    version = VERSIONS[subject.engine]
+    version = VERSIONS[target.engine]
     return Found(
         "error",
         f"{version} would not start: {words}",
         evidence=words,
         cost="the server does not start",
-        fix=_fix(subject, words) or f"see the engine's --help; checked against {version}",
+        fix=_fix(target, words) or f"see the engine's --help; checked against {version}",
     )
 
 
-def _is_unasked(subject: Subject) -> bool:
+def _is_unasked(target: LintTarget) -> bool:
     """A running server has been asked by its own engine, and mlx_lm.server looks at no model before it starts."""
-    return subject.plan is None and subject.observed is None and subject.engine != "mlx"
+    return target.plan is None and target.observed is None and target.engine != "mlx"
 
 
 def _complaint_told(words: str) -> bool:
     return bare_flash_attn_flag.is_bare(words) or UNSUPPORTED_TYPE in words
 
 
-def _refusal_told(subject: Subject) -> bool:
+def _refusal_told(target: LintTarget) -> bool:
     """Whether the rule that knows these words really says them: a refusal must never be lost between two rules."""
-    return any(isinstance(rule.check(subject), Found) for words, rule in TOLD_BY if words in subject.refusal)
+    return any(isinstance(rule.check(target), Found) for words, rule in TOLD_BY if words in target.refusal)
 
 
-def _is_about_request(subject: Subject) -> bool:
+def _is_about_request(target: LintTarget) -> bool:
     """mlx_lm.server starts with anything; what its plan refuses is a request, and has rules of its own."""
-    return subject.engine == "mlx" and not subject.complaints
+    return target.engine == "mlx" and not target.complaints
 
 
-def _fix(subject: Subject, words: str) -> str:
+def _fix(target: LintTarget, words: str) -> str:
     """By the words; for an option that llama-server does not know, by its name."""
     if "No valid attention backend" in words:
-        return "" if subject.value("kv-cache-dtype") in SIXTEEN_BITS else "--kv-cache-dtype auto"
+        return "" if target.value("kv-cache-dtype") in SIXTEEN_BITS else "--kv-cache-dtype auto"
     derived = _DERIVED.search(words)
     if derived is not None:
         return f"--max-model-len {derived[1]}"
@@ -138,7 +138,7 @@ def _fix(subject: Subject, words: str) -> str:
     if removed is not None:
         return removed[1]
     hint = next((fix for name, fix in _HINTS if name in words), "")
-    if hint or subject.engine != "llama.cpp":
+    if hint or target.engine != "llama.cpp":
         return hint
     number = _NOT_A_NUMBER.search(words)
     if number is not None:

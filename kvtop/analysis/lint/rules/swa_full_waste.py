@@ -15,7 +15,7 @@ Fires on: `--swa-full` on Gemma 3. Quiet on: the same without it, and on models 
 from kvtop.analysis.lint.advice import left_out
 from kvtop.analysis.lint.amounts import all_bytes, exact
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import LintTarget
 
 ENGINES: tuple[str, ...] = ("llama.cpp",)
 READS_LAUNCH = True
@@ -23,22 +23,22 @@ FIRES = Example("llama-server -m MODEL -c 32768 --swa-full", gpus=("48GiB",), mo
 QUIET = Example("llama-server -m MODEL -c 32768 --swa-full", gpus=("24GiB",), model="llama-3.1-8b")
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """Needs the plan."""
-    if not subject.llama.swa_full:
+    if not target.llama.swa_full:
         return None
-    if subject.plan is None:
-        return Lacks(f"whether the model has sliding windows is unknown: {subject.plan_note}")
-    without = subject.plan_with(swa_full=None)
+    if target.plan is None:
+        return Lacks(f"whether the model has sliding windows is unknown: {target.plan_note}")
+    without = target.plan_with(swa_full=None)
     if without is None:
         return None
-    extra = all_bytes(subject.plan) - all_bytes(without)
+    extra = all_bytes(target.plan) - all_bytes(without)
     if extra <= 0:
         return None
     return Found(
         "warning",
         "--swa-full gives sliding-window layers a cache of the whole context",
-        evidence=subject.said("swa-full"),
+        evidence=target.said("swa-full"),
         cost=exact(extra),
-        fix=f"{left_out(subject, 'swa-full')}, unless prompts are edited in the middle all the time",
+        fix=f"{left_out(target, 'swa-full')}, unless prompts are edited in the middle all the time",
     )

@@ -20,7 +20,7 @@ from kvtop.analysis.lint.amounts import bits, cache_bytes, exact
 from kvtop.analysis.lint.evidence_text import is_harm_measured, nearest_figure
 from kvtop.analysis.lint.families import family_of
 from kvtop.analysis.lint.rule import Example, Found, Outcome
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import LintTarget
 from kvtop.planning.llamacpp.rules.architectures import HYBRID
 
 ENGINES: tuple[str, ...] = ("llama.cpp",)
@@ -30,19 +30,19 @@ QUIET = Example("llama-server -m MODEL -c 32768 -ctk q8_0 -ctv q8_0", gpus=("24G
 FEW_BITS = 5.0
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """Needs only the types; the model makes it milder or gives the bytes."""
-    settings = subject.llama
+    settings = target.llama
     kinds = settings.type_k, settings.type_v
     if max(map(bits, kinds)) > FEW_BITS:
         return None
-    arch = "" if subject.hparams is None else subject.hparams.arch
-    if not subject.caches_tokens:
+    arch = "" if target.hparams is None else target.hparams.arch
+    if not target.caches_tokens:
         return None
     cost = "quality"
-    wider = subject.plan_with(cache_type_k="q8_0", cache_type_v="q8_0")
-    if wider is not None and subject.plan is not None:
-        saved = cache_bytes(wider) - cache_bytes(subject.plan)
+    wider = target.plan_with(cache_type_k="q8_0", cache_type_v="q8_0")
+    if wider is not None and target.plan is not None:
+        saved = cache_bytes(wider) - cache_bytes(target.plan)
         cost = f"quality, for {exact(saved)} less than q8_0 for both"
     mild = arch in HYBRID
     spread = (
@@ -51,16 +51,16 @@ def check(subject: Subject) -> Outcome:
         else "what it costs goes from nothing to nonsense with the model"
     )
     return Found(
-        "warning" if family_of(subject)[0] is not None or is_harm_measured(subject, *kinds) else "info",
+        "warning" if family_of(target)[0] is not None or is_harm_measured(target, *kinds) else "info",
         f"keys and values both have about 4 bits: {spread}, so measure it on this model first",
         evidence="; ".join(
             part
             for part in (
-                subject.said("cache-type-k", "cache-type-v"),
-                nearest_figure(subject, *kinds),
+                target.said("cache-type-k", "cache-type-v"),
+                nearest_figure(target, *kinds),
             )
             if part
         ),
         cost=cost,
-        fix=cache_types(safe_type(subject)),
+        fix=cache_types(safe_type(target)),
     )

@@ -15,7 +15,7 @@ Fires on: `-ub 4096` with a long context. Quiet on: the default, and on embeddin
 
 from kvtop.analysis.lint.amounts import MIB, all_bytes, exact
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import LintTarget
 from kvtop.domain.answers.plan_answer import Fit, room_of
 from kvtop.domain.plan import MemoryPlan
 from kvtop.planning.llamacpp.rules.architectures import NO_CACHE
@@ -29,28 +29,28 @@ MUCH_BYTES = 256 * MIB
 LARGE_RATIO = 0.1
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """Needs the plan."""
-    settings = subject.llama
+    settings = target.llama
     if min(settings.ubatch_tokens, settings.batch_tokens) <= DEFAULT_TOKENS or settings.embeddings:
         return None
-    plan = subject.plan
+    plan = target.plan
     if plan is None:
-        return Lacks(f"the compute buffer is unknown: {subject.plan_note}")
-    if subject.hparams is not None and subject.hparams.arch in NO_CACHE:
+        return Lacks(f"the compute buffer is unknown: {target.plan_note}")
+    if target.hparams is not None and target.hparams.arch in NO_CACHE:
         return None
-    usual = subject.plan_with(ubatch_size=str(DEFAULT_TOKENS))
+    usual = target.plan_with(ubatch_size=str(DEFAULT_TOKENS))
     if usual is None:
         return None
     extra = _compute(plan) - _compute(usual)
     if extra < MUCH_BYTES and extra < all_bytes(plan) * LARGE_RATIO:
         return None
-    decisive = _has_room(subject, usual) and not _has_room(subject, plan)
+    decisive = _has_room(target, usual) and not _has_room(target, plan)
     return Found(
         "warning" if decisive else "info",
         f"-ub {settings.ubatch_tokens} makes the compute buffer larger"
         + (", and with the default of 512 everything would fit" if decisive else ""),
-        evidence=subject.said("batch-size", "ubatch-size"),
+        evidence=target.said("batch-size", "ubatch-size"),
         cost=f"about {exact(extra)} more than -ub 512",
         fix="-ub 512, or 1024, where memory is short",
     )
@@ -60,6 +60,6 @@ def _compute(plan: MemoryPlan) -> int:
     return sum(part.compute.value_bytes for part in plan.devices)
 
 
-def _has_room(subject: Subject, plan: MemoryPlan) -> bool:
-    rooms = {it.name: it.total_bytes if it.free_bytes is None else it.free_bytes for it in subject.devices}
+def _has_room(target: LintTarget, plan: MemoryPlan) -> bool:
+    rooms = {it.name: it.total_bytes if it.free_bytes is None else it.free_bytes for it in target.devices}
     return all(room_of(part, rooms.get(part.name)).fit is not Fit.TOO_LARGE for part in plan.devices)

@@ -13,7 +13,7 @@ Fires on: `-ctk q6_k`. Quiet on: `-ctk q5_1`.
 """
 
 from kvtop.analysis.lint.rule import Example, Found, Outcome
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import LintTarget
 from kvtop.planning.cache_types import CACHE_TYPES
 from kvtop.planning.llamacpp.options.refused_types import WORDS, refused_types
 
@@ -23,9 +23,9 @@ FIRES = Example("llama-server -m MODEL -ctk q6_k -ctv q6_k")
 QUIET = Example("llama-server -m MODEL -ctk q5_1 -ctv q5_1")
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """Reads the engine's own complaints."""
-    refused = refused_types(subject.complaints)
+    refused = refused_types(target.complaints)
     if not refused:
         return None
     kinds = " and ".join(repr(kind) for kind in dict.fromkeys(it.kind for it in refused))
@@ -35,7 +35,7 @@ def check(subject: Subject) -> Outcome:
     return Found(
         "error",
         f"{kinds} is no KV cache type of llama-server (there are: {', '.join(CACHE_TYPES)})",
-        evidence="; ".join(it for it in subject.complaints if WORDS in it),
+        evidence="; ".join(it for it in target.complaints if WORDS in it),
         cost="the server does not start",
         fix=fix,
     )

@@ -14,7 +14,7 @@ Fires on: an F16 model with a q4_0 cache. Quiet on: a Q4_K_M model with the same
 
 from kvtop.analysis.lint.amounts import cache_bytes, exact, is_quantized, weight_bytes
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
-from kvtop.analysis.lint.target import Subject
+from kvtop.analysis.lint.target import LintTarget
 from kvtop.domain.model_file import GgufHeader
 
 ENGINES: tuple[str, ...] = ("llama.cpp", "vllm", "mlx")
@@ -28,35 +28,35 @@ Q4_K_M_BITS = 4.85
 """Of a whole file, by llama.cpp's own table of quantization types."""
 
 
-def check(subject: Subject) -> Outcome:
+def check(target: LintTarget) -> Outcome:
     """Needs the model file and the plan."""
-    if subject.refusal:
+    if target.refusal:
         return None
-    if subject.engine == "llama.cpp":
-        return _gguf(subject)
-    return _checkpoint(subject)
+    if target.engine == "llama.cpp":
+        return _gguf(target)
+    return _checkpoint(target)
 
 
-def _gguf(subject: Subject) -> Outcome:
-    settings = subject.llama
+def _gguf(target: LintTarget) -> Outcome:
+    settings = target.llama
     if not (is_quantized(settings.type_k) or is_quantized(settings.type_v)):
         return None
-    if subject.plan is None or subject.header is None:
-        return Lacks(f"the weights are unknown: {subject.plan_note}")
-    bits, weights = bits_per_weight(subject.header), weight_bytes(subject.plan)
-    is_wide = subject.header.metadata.get("general.file_type", _WIDE_FILES[0]) in _WIDE_FILES
+    if target.plan is None or target.header is None:
+        return Lacks(f"the weights are unknown: {target.plan_note}")
+    bits, weights = bits_per_weight(target.header), weight_bytes(target.plan)
+    is_wide = target.header.metadata.get("general.file_type", _WIDE_FILES[0]) in _WIDE_FILES
     if bits is not None and bits < EIGHT_BITS and not is_wide:
         return None  # a small model's embeddings weigh much, and its file has few bits already
     if bits is None or bits < WIDE_BITS or weights is None:
         return None
-    plain = subject.plan_with(cache_type_k="f16", cache_type_v="f16")
+    plain = target.plan_with(cache_type_k="f16", cache_type_v="f16")
     if plain is None:
         return None
-    by_cache = cache_bytes(plain) - cache_bytes(subject.plan)
+    by_cache = cache_bytes(plain) - cache_bytes(target.plan)
     by_weights = int(weights * (1 - Q4_K_M_BITS / bits))
     if by_weights <= by_cache or by_cache <= 0:  # without a cache there is nothing to weigh
         return None
-    return _found(subject.said("cache-type-k", "cache-type-v"), bits, by_cache, by_weights, "a Q4_K_M to Q6_K file")
+    return _found(target.said("cache-type-k", "cache-type-v"), bits, by_cache, by_weights, "a Q4_K_M to Q6_K file")
 
 
 def bits_per_weight(header: GgufHeader) -> float | None:
@@ -73,35 +73,35 @@ def bits_per_weight(header: GgufHeader) -> float | None:
     return size_bytes * 8 / values if values else None
 
 
-def _checkpoint(subject: Subject) -> Outcome:
+def _checkpoint(target: LintTarget) -> Outcome:
     """16-bit weights: half of them go with FP8 or 8 bits, three quarters with 4."""
-    name = "kv-cache-dtype" if subject.engine == "vllm" else "kv-bits"
-    value = subject.value(name)
-    if value in {None, "auto", "float16", "bfloat16"} or subject.value("quantization") is not None:
+    name = "kv-cache-dtype" if target.engine == "vllm" else "kv-bits"
+    value = target.value(name)
+    if value in {None, "auto", "float16", "bfloat16"} or target.value("quantization") is not None:
         return None
-    checkpoint, plan = subject.checkpoint, subject.plan
+    checkpoint, plan = target.checkpoint, target.plan
     if checkpoint is None or plan is None:
-        return Lacks(f"the weights are unknown: {subject.plan_note}")
+        return Lacks(f"the weights are unknown: {target.plan_note}")
     if checkpoint.config.get("quantization_config") or checkpoint.config.get("quantization"):
         return None
     weights = weight_bytes(plan)
     if weights is None:
         return Lacks("the weights on the device are unknown")
-    if subject.engine == "vllm":
+    if target.engine == "vllm":
         likely = None if plan.vllm is None else plan.vllm.pool_estimate
         pool = likely.pool.value_bytes if likely is not None else None
         if pool is None or weights // 2 <= pool * len(plan.devices):
             return None
         # FP8 makes the pool hold as much as one of twice the bytes; FP8 weights free half of theirs for it.
-        return _found(subject.said(name), 16, pool * len(plan.devices), weights // 2, "an FP8 or AWQ checkpoint")
-    plain = subject.plan_with(kv_bits=None)
+        return _found(target.said(name), 16, pool * len(plan.devices), weights // 2, "an FP8 or AWQ checkpoint")
+    plain = target.plan_with(kv_bits=None)
     if plain is None:
         return None
     by_cache = cache_bytes(plain) - cache_bytes(plan)
     by_weights = weights * 3 // 4
     if by_weights <= by_cache or by_cache <= 0:  # without a cache that shrinks there is nothing to weigh
         return None
-    return _found(subject.said(name), 16, by_cache, by_weights, "a 4-bit checkpoint")
+    return _found(target.said(name), 16, by_cache, by_weights, "a 4-bit checkpoint")
 
 
 def _found(evidence: str, bits: float, by_cache: int, by_weights: int, fix: str) -> Found:
