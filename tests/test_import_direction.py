@@ -99,3 +99,12 @@ def test_the_ground_plan_can_be_drawn_from_memory() -> None:
 def test_no_folder_is_a_heap() -> None:
     folders = Counter(path.parent.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
     assert {name: files for name, files in folders.items() if files > MOST_FILES and name not in CROWDED} == {}
+
+
+def test_no_class_name_stands_for_two_things() -> None:
+    places: dict[str, list[str]] = {}
+    for name, tree, _ in modules():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(name)
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}

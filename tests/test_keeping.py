@@ -6,7 +6,7 @@ import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from kvtop.app.capture import Keeper
+from kvtop.app.capture import Recorder
 from kvtop.app.frames import last_frame
 from kvtop.domain.sample import Sample
 from kvtop.sources.demo import EPOCH, SCENARIOS
@@ -20,17 +20,17 @@ async def seconds(count: int) -> AsyncIterator[Sample]:
 
 
 async def test_a_recording_has_the_samples_between_start_and_end(tmp_path: Path) -> None:
-    keeper = Keeper(tmp_path, 1.0, render)
+    recorder = Recorder(tmp_path, 1.0, render)
     passed = 0
-    async for _ in keeper.watched(lambda: seconds(40))():
+    async for _ in recorder.watched(lambda: seconds(40))():
         passed += 1
         if passed == 10:
-            assert "recording to" in keeper.toggle_recording()
+            assert "recording to" in recorder.toggle_recording()
         if passed == 20:
-            assert keeper.status.startswith("recording 0s, ")
-            path = keeper.path
-            assert "10 ticks in" in keeper.toggle_recording()
-            assert keeper.status == ""
+            assert recorder.status.startswith("recording 0s, ")
+            path = recorder.path
+            assert "10 ticks in" in recorder.toggle_recording()
+            assert recorder.status == ""
     assert passed == 40
     assert path is not None
     recording = Recording(path)
@@ -38,31 +38,31 @@ async def test_a_recording_has_the_samples_between_start_and_end(tmp_path: Path)
 
 
 async def test_a_full_disk_ends_the_recording_and_not_the_dashboard(tmp_path: Path) -> None:
-    keeper = Keeper(tmp_path, 1.0, render)
-    keeper.toggle_recording()
-    path = keeper.path
+    recorder = Recorder(tmp_path, 1.0, render)
+    recorder.toggle_recording()
+    path = recorder.path
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (6000, hard))
     try:
-        passed = [sample async for sample in keeper.watched(lambda: seconds(200))()]
+        passed = [sample async for sample in recorder.watched(lambda: seconds(200))()]
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, before)
     assert len(passed) == 200
-    assert "File too large" in keeper.status
-    assert keeper.path is None
+    assert "File too large" in recorder.status
+    assert recorder.path is None
     assert path is not None
     assert len(Recording(path)) > 5
 
 
 def test_a_snapshot_is_three_files_or_a_sentence(tmp_path: Path) -> None:
     frame = last_frame([SCENARIOS[0].at(8.0)])
-    said = Keeper(tmp_path, 1.0, render).save_snapshot(frame)
+    said = Recorder(tmp_path, 1.0, render).save_snapshot(frame)
     assert said.startswith(f"snapshot in {tmp_path}")
     files = {path.suffix: path for path in tmp_path.iterdir()}
     assert set(files) == {".json", ".md", ".svg"}
     assert json.loads(files[".json"].read_text(encoding="utf-8"))["host"] == "workstation"
     missing = tmp_path / "none"
-    assert Keeper(missing, 1.0, render).save_snapshot(frame) == f"no snapshot: {missing}: No such file or directory"
-    assert "no recording" in Keeper(missing, 1.0, render).toggle_recording()
+    assert Recorder(missing, 1.0, render).save_snapshot(frame) == f"no snapshot: {missing}: No such file or directory"
+    assert "no recording" in Recorder(missing, 1.0, render).toggle_recording()

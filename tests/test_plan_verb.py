@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from kvtop.cli import main
-from kvtop.domain.answers.plan_answer import PlanAnswer, room_of
+from kvtop.domain.answers.plan_answer import PlanAnswer, device_fit
 from kvtop.domain.plan import DevicePlan, Estimate, MemoryPlan
 from kvtop.verbs.plan_gate import gate
 
@@ -529,12 +529,12 @@ def test_memory_that_nobody_stated_opens_no_gate() -> None:
     """A driver that names a card and not its memory; the host of another machine is not judged."""
     part = DevicePlan("gpu0", 1, 1, 0, Estimate(1, 1, 1), 0)
     planned = MemoryPlan("llama.cpp", "", "", "", (part, replace(part, name="host")), 1.0, ())
-    host = room_of(replace(part, name="host"), None)
-    code, sentence = gate(PlanAnswer(planned, (room_of(part, None), host)), allow_tight=True)
+    host = device_fit(replace(part, name="host"), None)
+    code, sentence = gate(PlanAnswer(planned, (device_fit(part, None), host)), allow_tight=True)
     assert code == 1
     assert sentence.startswith("whether it fits is not known: ")
-    assert gate(PlanAnswer(planned, (room_of(part, 100), host)), allow_tight=False) == (0, "")
-    assert gate(PlanAnswer(planned, (room_of(part, 1), host)), allow_tight=False) == (1, "")
+    assert gate(PlanAnswer(planned, (device_fit(part, 100), host)), allow_tight=False) == (0, "")
+    assert gate(PlanAnswer(planned, (device_fit(part, 1), host)), allow_tight=False) == (1, "")
     assert gate(PlanAnswer(planned, (host,)), allow_tight=False)[0] == 1
 
 

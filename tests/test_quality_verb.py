@@ -9,7 +9,7 @@ import pytest
 
 from kvtop.app.plan.own_evidence import evidence_path
 from kvtop.cli import main
-from kvtop.planning.llamacpp.perplexity import Comparison, chunks_done, rotation_of
+from kvtop.planning.llamacpp.perplexity import PerplexityRun, chunks_done, rotation_of
 from tests.models.tiny_gguf import write_tiny_gguf
 
 FIXTURES = Path(__file__).parent / "fixtures" / "llama_perplexity"
@@ -124,7 +124,7 @@ def test_progress_and_sizes() -> None:
     assert chunks_done((FIXTURES / "q8_0.txt").read_text()) == 2
     assert chunks_done("") == 0
     # The file that the recorded base run left: 267,395,076 bytes for Gemma 3's 262,144 words.
-    assert Comparison("", "", "", 512, 2).base_bytes(262144) == 267_395_076
+    assert PerplexityRun("", "", "", 512, 2).base_bytes(262144) == 267_395_076
 
 
 @pytest.mark.parametrize(

@@ -9,16 +9,16 @@ import pytest
 from kvtop.analysis.analyse import History, analyse
 from kvtop.app import replay_player
 from kvtop.app.replay import replayed
-from kvtop.app.replay_player import ReplayControls
+from kvtop.app.replay_player import ReplayPlayer
 from kvtop.sources.demo import scenario
 from kvtop.sources.recordings.encoding import Info
 from kvtop.sources.recordings.player import Player
 from kvtop.sources.recordings.reader import Recording
 from kvtop.sources.recordings.writer import RecordingWriter
-from kvtop.views.tui.state.player import Player as WhatTheScreenNeeds
+from kvtop.views.tui.state.player import SupportsReplay
 
 
-def controls_of(tmp_path: Path) -> tuple[ReplayControls, Player]:
+def controls_of(tmp_path: Path) -> tuple[ReplayPlayer, Player]:
     path = tmp_path / "host.kvtop"
     chosen = scenario("rtx4090_llamacpp")
     writer = RecordingWriter(path, Info("1", 1.0))
@@ -26,12 +26,12 @@ def controls_of(tmp_path: Path) -> tuple[ReplayControls, Player]:
         writer.write(chosen.at(float(second)))
     writer.close()
     player = Player(Recording(path), playing=False)
-    return ReplayControls(player, "host.kvtop"), player
+    return ReplayPlayer(player, "host.kvtop"), player
 
 
 def test_it_is_what_the_screen_needs(tmp_path: Path) -> None:
     controls, _ = controls_of(tmp_path)
-    screen: WhatTheScreenNeeds = controls
+    screen: SupportsReplay = controls
     assert (screen.name, screen.duration_seconds, screen.position_seconds) == ("host.kvtop", 19.0, 0.0)
     screen.seek(7.4)
     assert screen.position_seconds == 7.0
@@ -70,7 +70,7 @@ async def test_it_jumps_to_findings_that_take_several_ticks_to_see_both_ways(tmp
     assert len(appear) > 2, "growth and preemptions are seen over several ticks"
     player = Player(recording)
     seen: list[float] = []
-    controls, met = ReplayControls(player, "host.kvtop"), [0]
+    controls, met = ReplayPlayer(player, "host.kvtop"), [0]
     while await controls.to_finding(1, seen.append):
         met.append(player.index)
         assert not player.is_playing
@@ -95,7 +95,7 @@ async def test_a_long_search_lets_the_screen_go_on_and_ends_with_another_move(
         writer.write(replace(calm, taken_at=calm.taken_at + second))
     writer.close()
     player = Player(Recording(path), index=50)
-    controls, before_the_move = ReplayControls(player, "host.kvtop"), list[float]()
+    controls, before_the_move = ReplayPlayer(player, "host.kvtop"), list[float]()
     search = asyncio.create_task(controls.to_finding(1, before_the_move.append))
     while not before_the_move:
         await asyncio.sleep(0)

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass, field
 
-from kvtop.analysis.attribution.attributed_parts import present_parts
+from kvtop.analysis.attribution.attributed_parts import attributed_parts
 from kvtop.analysis.attribution.calibration import Calibrations
-from kvtop.analysis.attribution.device_assignment import Whereabouts, whereabouts
+from kvtop.analysis.attribution.device_assignment import DeviceAssignment, device_assignment
 from kvtop.analysis.attribution.device_views import device_views
 from kvtop.analysis.attribution.disagreements import disagreements
 from kvtop.analysis.attribution.mlx_counters import MLX, divided, on_its_card
-from kvtop.analysis.attribution.observation import Measured
+from kvtop.analysis.attribution.observation import Observation
 from kvtop.analysis.attribution.segments import Parts, merged, pool_used_bytes, reported_parts
 from kvtop.analysis.attribution.splits import NO_RUNTIME, RESIDENT_PRIOR, CacheUse, Runtime, cache_use, split_on
 from kvtop.analysis.facts import facts
@@ -56,7 +56,7 @@ def analyse(history: History, sample: Sample, version: str) -> Frame:
 
 
 def _server_view(history: History, reading: ServerReading, sample: Sample, processes: dict[int, Process]) -> ServerView:
-    where = whereabouts(reading, sample.devices, processes, sample.models, sample.unseen_makers)
+    where = device_assignment(reading, sample.devices, processes, sample.models, sample.unseen_makers)
     environ = _environ(reading, processes)
     on = placed(reading, where.accelerators, sample.devices, environ)
     plan, note = None, ""
@@ -111,7 +111,9 @@ def _unread(reading: ServerReading, plan: MemoryPlan | None, processes: dict[int
     return "its environment could not be read: options that are set there are unknown"
 
 
-def _measured(reading: ServerReading, plan: MemoryPlan | None, on: Placed, where: Whereabouts) -> tuple[Measured, ...]:
+def _measured(
+    reading: ServerReading, plan: MemoryPlan | None, on: Placed, where: DeviceAssignment
+) -> tuple[Observation, ...]:
     """A row for each device the server is on, then one for each part of the plan that no driver measures."""
     rows = [
         (device.id, _runtime(reading, device, where), driver, on.name_of(device.id)) for device, driver in where.rows
@@ -129,18 +131,18 @@ def _measured(reading: ServerReading, plan: MemoryPlan | None, on: Placed, where
     reports = divided(reading.memory_reports, plan, card) if is_awake else ()
     found = []
     for device_id, runtime, driver, name in rows:
-        planned = None if plan is None else present_parts(reading, plan, name, is_shared=where.is_shared)
+        planned = None if plan is None else attributed_parts(reading, plan, name, is_shared=where.is_shared)
         engine = on.engine_of(device_id)
         if engine is None and _runs_on_host(reading):
             engine = 0
         reported = reported_parts(reports, device_id, name, engine)
-        found.append(Measured(device_id, runtime, name, driver, planned, reported, current.get(device_id), engine))
+        found.append(Observation(device_id, runtime, name, driver, planned, reported, current.get(device_id), engine))
     if not on.devices and not _runs_on_host(reading):
         found += [_of_ranks(report, len(reports)) for report in reports if report.device_id is None]
     return tuple(found)
 
 
-def _runtime(reading: ServerReading, device: Device, where: Whereabouts) -> Runtime:
+def _runtime(reading: ServerReading, device: Device, where: DeviceAssignment) -> Runtime:
     """What a process of this server takes on the device by itself: a prior of its API, or of a resident set."""
     if device.is_host:
         return Runtime(RESIDENT_PRIOR, is_resident_set=True)
@@ -152,21 +154,21 @@ def _runs_on_host(reading: ServerReading) -> bool:
     return reading.launch is not None and reading.launch.value("device") == "cpu"
 
 
-def _of_ranks(report: MemoryReport, engines: int) -> Measured:
+def _of_ranks(report: MemoryReport, engines: int) -> Observation:
     """What a rank says of its accelerator, where no driver says which one that is."""
     whose = f"each rank of engine {report.engine_index}" if engines > 1 else "each rank"
     name = f"{whose} (not measured)"
     reported = reported_parts((report,), name, engine_index=report.engine_index)
-    return Measured(name, NO_RUNTIME, name, UNKNOWN, None, reported, None, report.engine_index)
+    return Observation(name, NO_RUNTIME, name, UNKNOWN, None, reported, None, report.engine_index)
 
 
-def _split(reading: ServerReading, plan: MemoryPlan | None, use: CacheUse | None, it: Measured) -> Split:
+def _split(reading: ServerReading, plan: MemoryPlan | None, use: CacheUse | None, it: Observation) -> Split:
     parts = merged(it.planned, it.reported)
     return split_on(it.device_id, it.driver, parts, it.runtime, _used_bytes(reading, plan, use, it, parts))
 
 
 def _used_bytes(
-    reading: ServerReading, plan: MemoryPlan | None, use: CacheUse | None, it: Measured, parts: Parts | None
+    reading: ServerReading, plan: MemoryPlan | None, use: CacheUse | None, it: Observation, parts: Parts | None
 ) -> int | None:
     """Bytes of the KV cache on a device that hold tokens now: from slots, else from the engine's pool."""
     if parts is None or parts.kv_cache.value_bytes is None:
@@ -179,7 +181,7 @@ def _used_bytes(
     return pool_used_bytes(parts.kv_cache, reading.pools, it.engine_index)
 
 
-def _headroom(tokens_left: int | None, where: Whereabouts) -> Headroom:
+def _headroom(tokens_left: int | None, where: DeviceAssignment) -> Headroom:
     """Free bytes of the devices that matter to a server: its accelerators, or the host where it has none."""
     devices = where.accelerators or tuple(device for device, _ in where.rows)
     return Headroom(tokens_left, tuple((device.id, device.memory.free_bytes) for device in devices))

@@ -1,6 +1,6 @@
 """A Sample as a doctor reads it: for each thing that was probed, what it answered. Pure; no Failure gets lost."""
 
-from kvtop.domain.answers.checkup import Area, Checkup, Outcome, Probe, Surroundings
+from kvtop.domain.answers.checkup import Area, Checkup, Outcome, Probe, ProbedHost
 from kvtop.domain.device import Device, DeviceState
 from kvtop.domain.model_file import Checkpoint, ModelFile
 from kvtop.domain.process import Process
@@ -12,7 +12,7 @@ _MODEL_SOURCE = "model file "
 _WELL = {ServerState.READY: Outcome.OK, ServerState.LOADING: Outcome.NOTE, ServerState.SLEEPING: Outcome.NOTE}
 
 
-def checkup(sample: Sample, around: Surroundings, kvtop_version: str) -> Checkup:
+def checkup(sample: Sample, around: ProbedHost, kvtop_version: str) -> Checkup:
     """All that was probed for this Sample, by area. What a failure says is told once, where it belongs."""
     left = list(dict.fromkeys(sample.failures))
     probes = (
@@ -34,7 +34,7 @@ def _taken(left: list[Failure], *sources: str) -> list[Failure]:
     return found
 
 
-def _drivers(sample: Sample, around: Surroundings, left: list[Failure]) -> list[Probe]:
+def _drivers(sample: Sample, around: ProbedHost, left: list[Failure]) -> list[Probe]:
     probes = []
     for driver in around.drivers:
         backend, maker = driver.name, driver.maker
@@ -81,7 +81,7 @@ def _device(device: Device) -> Probe:
     return Probe(Area.DRIVERS, device.id, Outcome.OK, answer)
 
 
-def _processes(sample: Sample, around: Surroundings, left: list[Failure]) -> list[Probe]:
+def _processes(sample: Sample, around: ProbedHost, left: list[Failure]) -> list[Probe]:
     by_pid = {process.pid: process for process in sample.processes}
     mains = [by_pid[reading.pids[0]] for reading in sample.servers if reading.pids and reading.pids[0] in by_pid]
     probes = [_process(process, left) for process in mains]

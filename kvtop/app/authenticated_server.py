@@ -26,7 +26,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-class GuardedServer(Server):
+class AuthenticatedServer(Server):
     """Runs `command` once for each browser tab that passes the door. `token` "" lets every page of this host in."""
 
     def __init__(self, command: str, host: str, port: int, token: str) -> None:

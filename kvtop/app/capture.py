@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from kvtop import __version__
 from kvtop.domain.frame import Frame
 from kvtop.domain.sample import Sample
-from kvtop.io.atomic_write import write_whole
+from kvtop.io.atomic_write import write_atomic
 from kvtop.text import bytes_text, duration_text
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SNAPSHOT_FORMATS = (("json", "json"), ("md", "markdown"), ("svg", "svg"))
 
 
-class Keeper:
+class Recorder:
     """Keeps snapshots and recordings in one directory. Use from the dashboard's event loop.
 
     `render(frame, format)` writes a frame out as text; the command hands it in, for views are no concern of the wiring.
@@ -52,7 +52,7 @@ class Keeper:
         stem = f"kvtop-{_stamp()}"
         try:
             for suffix, wanted in SNAPSHOT_FORMATS:
-                write_whole(self.directory / f"{stem}.{suffix}", self._render(frame, wanted).encode())
+                write_atomic(self.directory / f"{stem}.{suffix}", self._render(frame, wanted).encode())
         except OSError as error:
             return f"no snapshot: {self.directory}: {error.strerror or error}"
         suffixes = ", ".join(f".{suffix}" for suffix, _ in SNAPSHOT_FORMATS)

@@ -9,8 +9,8 @@ from kvtop.analysis.diff.causes import Planned
 from kvtop.analysis.diff.comparable import host_state, lasting, planned_state
 from kvtop.analysis.diff.planned_server import planned_servers
 from kvtop.app.frames import config_of, first_samples, last_frame
-from kvtop.app.plan.loaded import open_command
-from kvtop.app.plan.request import Question, read_machine
+from kvtop.app.plan.loaded import load_command
+from kvtop.app.plan.request import PlanRequest, read_machine
 from kvtop.app.unanswered import unanswered
 from kvtop.domain.answers.comparison import HostState
 from kvtop.domain.launch import LaunchOptions
@@ -33,7 +33,7 @@ class Side:
     """A sentence for each endpoint that was named and did not answer."""
 
 
-class RefusedError(Exception):
+class SideRefusedError(Exception):
     """A command that its engine would not start with. str() says which of the two, and the engine's words."""
 
 
@@ -69,8 +69,8 @@ def planned_side(name: str, command: str, gpu_specs: tuple[str, ...]) -> Side:
 
     Raises UsageError, ModelFileError, ValueError, NoExactRuleError; RefusedError where the engine would not.
     """
-    question = Question(parse_command(typed_words([command], os.environ)), gpu_specs, environ=dict(os.environ))
-    opened = open_command(question, read_machine(question))
+    request = PlanRequest(parse_command(typed_words([command], os.environ)), gpu_specs, environ=dict(os.environ))
+    opened = load_command(request, read_machine(request))
     if isinstance(opened, Refusal):
         raise _refused(name, opened)
     plan = opened.plan()
@@ -88,8 +88,8 @@ def planned_side(name: str, command: str, gpu_specs: tuple[str, ...]) -> Side:
     return Side(HostState(name, clean(command), (state,)), {name: Planned(opened.launch, plan, replan)})
 
 
-def _refused(name: str, refusal: Refusal) -> RefusedError:
-    return RefusedError(f"{name}: {refusal.engine} would refuse to start: {refusal.message}")
+def _refused(name: str, refusal: Refusal) -> SideRefusedError:
+    return SideRefusedError(f"{name}: {refusal.engine} would refuse to start: {refusal.message}")
 
 
 def _is_recording(path: Path, content: bytes | None) -> bool:

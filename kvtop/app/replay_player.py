@@ -14,7 +14,7 @@ _REST_SECONDS = 0.01
 """A search works so long and then lets keys and drawing have the loop: a key is answered within 50 ms."""
 
 
-class ReplayControls:
+class ReplayPlayer:
     """The player as the views know it (`kvtop.views.tui.state.player.Player`): seconds from the recording's start."""
 
     def __init__(self, player: Player, name: str) -> None:

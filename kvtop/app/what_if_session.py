@@ -4,16 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kvtop.analysis.planned.live_plan import PlanMemory
-from kvtop.analysis.planned.live_what_if import Standing, answer, standing
-from kvtop.analysis.recommending import Asked, recommend
+from kvtop.analysis.planned.live_what_if import WhatIfBaseline, answer, what_if_baseline
+from kvtop.analysis.recommending import RecommendRequest, recommend
 from kvtop.app.plan.own_evidence import read_own_evidence
 from kvtop.domain.answers.frontier import Frontier
-from kvtop.domain.answers.recommendation import Recommendations, Wish
+from kvtop.domain.answers.recommendation import Recommendations, Requirements
 from kvtop.domain.answers.what_if import WhatIf, WhatIfAnswer
 from kvtop.domain.frame import Frame
 from kvtop.domain.plan import MemoryPlan
 from kvtop.domain.sample import Sample
-from kvtop.planning.adjustments import Dial, turn
+from kvtop.planning.adjustments import Knob, turn
 from kvtop.planning.adjustments.defaults import settled
 from kvtop.planning.frontier import frontier
 from kvtop.planning.what_if import replace_length
@@ -22,21 +22,21 @@ _UNTRAINED_TOKENS = 131072
 
 
 @dataclass(slots=True)
-class LiveDesk:
-    """The desk of the newest Sample. `environ` says where own measurements lie."""
+class WhatIfSession:
+    """The what-ifs on the newest Sample. `environ` says where own measurements lie."""
 
     environ: Mapping[str, str]
     memory: PlanMemory = field(default_factory=PlanMemory)
     _newest: tuple[Sample, Frame] | None = None
-    _standings: dict[str, Standing | str] = field(default_factory=dict)
+    _baselines: dict[str, WhatIfBaseline | str] = field(default_factory=dict)
     _turned: dict[str, WhatIf] = field(default_factory=dict)
     _answers: dict[str, tuple[WhatIf, WhatIfAnswer]] = field(default_factory=dict)
-    _frontiers: dict[str, tuple[Standing, Frontier]] = field(default_factory=dict)
+    _frontiers: dict[str, tuple[WhatIfBaseline, Frontier]] = field(default_factory=dict)
 
     def note(self, sample: Sample, frame: Frame) -> None:
         """Take the newest; what was turned stays, servers that are gone leave nothing behind."""
         self._newest = sample, frame
-        self._standings.clear()
+        self._baselines.clear()
         self._answers.clear()
         alive = {view.reading.id for view in frame.servers}
         self._turned = {name: turned for name, turned in self._turned.items() if name in alive}
@@ -44,7 +44,7 @@ class LiveDesk:
 
     def ask(self, server_id: str) -> WhatIfAnswer | str:
         """The what-if of this server as it stands."""
-        found = self._standing(server_id)
+        found = self._baseline(server_id)
         if isinstance(found, str):
             return found
         what_if = self._what_if(found)
@@ -54,13 +54,13 @@ class LiveDesk:
             self._answers[server_id] = known
         return known[1]
 
-    def turn(self, server_id: str, dial: str, step: int) -> bool:
-        """Turn a dial."""
-        found, asked = self._standing(server_id), self.ask(server_id)
+    def turn(self, server_id: str, knob: str, step: int) -> bool:
+        """Turn a knob."""
+        found, asked = self._baseline(server_id), self.ask(server_id)
         if isinstance(found, str) or isinstance(asked, str):
             return False
         plan = asked.comparison.then
-        moved = turn(self._what_if(found), plan if isinstance(plan, MemoryPlan) else found.now, Dial(dial), step)
+        moved = turn(self._what_if(found), plan if isinstance(plan, MemoryPlan) else found.now, Knob(knob), step)
         if moved is None:
             return False
         self._turned[server_id] = settled(moved, found.now)
@@ -72,19 +72,19 @@ class LiveDesk:
 
     def frontier(self, server_id: str) -> Frontier | str:
         """The grid around how the server runs; remembered while nothing that it stands on changes."""
-        found = self._standing(server_id)
+        found = self._baseline(server_id)
         if isinstance(found, str):
             return found
         known = self._frontiers.get(server_id)
-        if known is None or not _is_same_ground(known[0], found):
-            grid = frontier(found.ground, found.base, found.now, found.trained_tokens or _UNTRAINED_TOKENS)
+        if known is None or not _is_same_context(known[0], found):
+            grid = frontier(found.plan_context, found.base, found.now, found.trained_tokens or _UNTRAINED_TOKENS)
             known = found, grid
             self._frontiers[server_id] = known
         return known[1]
 
     def adopt(self, server_id: str, row: int, column: int) -> bool:
         """Make a cell of the grid the what-if."""
-        found, grid = self._standing(server_id), self.frontier(server_id)
+        found, grid = self._baseline(server_id), self.frontier(server_id)
         if isinstance(found, str) or isinstance(grid, str):
             return False
         cell = grid.rows[row].cells[column]
@@ -96,15 +96,15 @@ class LiveDesk:
 
     def recommend(self, server_id: str) -> Recommendations | str:
         """Configurations worth trying, as the server is used now."""
-        found = self._standing(server_id)
+        found = self._baseline(server_id)
         if isinstance(found, str):
             return found
         return recommend(
-            Asked(
-                found.ground,
+            RecommendRequest(
+                found.plan_context,
                 found.base,
                 found.now,
-                Wish(),
+                Requirements(),
                 found.words,
                 found.model,
                 found.now.architecture,
@@ -114,16 +114,18 @@ class LiveDesk:
             )
         )
 
-    def _standing(self, server_id: str) -> Standing | str:
+    def _baseline(self, server_id: str) -> WhatIfBaseline | str:
         if self._newest is None:
             return "nothing has been measured yet"
-        if server_id not in self._standings:
+        if server_id not in self._baselines:
             sample, frame = self._newest
             view = frame.server(server_id)
-            self._standings[server_id] = f"{server_id} is gone" if view is None else standing(sample, view, self.memory)
-        return self._standings[server_id]
+            self._baselines[server_id] = (
+                f"{server_id} is gone" if view is None else what_if_baseline(sample, view, self.memory)
+            )
+        return self._baselines[server_id]
 
-    def _what_if(self, found: Standing) -> WhatIf:
+    def _what_if(self, found: WhatIfBaseline) -> WhatIf:
         """What was turned, on the options that the server has now."""
         turned = self._turned.get(found.server_id)
         if turned is None:
@@ -132,7 +134,9 @@ class LiveDesk:
         return changed if turned.at_tokens is None else replace_length(changed, turned.at_tokens)
 
 
-def _is_same_ground(one: Standing, other: Standing) -> bool:
+def _is_same_context(one: WhatIfBaseline, other: WhatIfBaseline) -> bool:
     return (
-        one.base == other.base and one.ground.rooms == other.ground.rooms and one.ground.devices == other.ground.devices
+        one.base == other.base
+        and one.plan_context.rooms == other.plan_context.rooms
+        and one.plan_context.devices == other.plan_context.devices
     )

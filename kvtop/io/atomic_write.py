@@ -5,7 +5,7 @@ import secrets
 from pathlib import Path
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_atomic(path: Path, content: bytes) -> None:
     """Put `content` at `path`. What was there before stays until the new file is complete and on the disk.
 
     A link is followed, so that what it points to is replaced and the link stays. Devices and pipes (/dev/stdout) are

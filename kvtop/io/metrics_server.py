@@ -93,7 +93,7 @@ class _Handler(BaseHTTPRequestHandler):
     def setup(self) -> None:
         """As usual, but what is read has a deadline."""
         super().setup()
-        self._reader = _Reader(self.connection)
+        self._reader = _DeadlineSocket(self.connection)
         self.rfile = io.BufferedReader(self._reader)
 
     def handle_one_request(self) -> None:
@@ -145,7 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Scrapes are no news."""
 
 
-class _Reader(io.RawIOBase):
+class _DeadlineSocket(io.RawIOBase):
     """A socket that is read until a moment: a client that sends a byte now and then holds no thread for ever."""
 
     def __init__(self, connection: socket.socket) -> None:

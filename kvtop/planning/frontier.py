@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 
 from kvtop.domain.answers.frontier import Cell, Frontier, Row
 from kvtop.domain.answers.plan_answer import Fit
-from kvtop.domain.answers.what_if import Comparison, WhatIf
+from kvtop.domain.answers.what_if import WhatIf, WhatIfComparison
 from kvtop.domain.plan import MemoryPlan, Refusal
 from kvtop.planning.adjustments.defaults import settled
 from kvtop.planning.bisection import largest
-from kvtop.planning.what_if import Ground, compare, replace_length
+from kvtop.planning.what_if import PlanContext, compare, replace_length
 
 PAIRS = (
     ("f16", "f16"),
@@ -34,16 +34,16 @@ STEP_TOKENS = 256
 SEQUENCES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
-def frontier(ground: Ground, base: WhatIf, now: MemoryPlan, most_tokens: int) -> Frontier:
+def frontier(plan_context: PlanContext, base: WhatIf, now: MemoryPlan, most_tokens: int) -> Frontier:
     """The grid around a configuration. `most_tokens` is the longest context worth a column (the trained one).
 
     Raises NoExactRuleError never: what no rule knows is a cell whose fit is unknown.
     """
     if now.engine == "llama.cpp":
-        return _llamacpp(ground, base, now, most_tokens)
+        return _llamacpp(plan_context, base, now, most_tokens)
     if now.engine == "vllm":
-        return _vllm(ground, base, now)
-    return _mlx(ground, base, now, most_tokens)
+        return _vllm(plan_context, base, now)
+    return _mlx(plan_context, base, now, most_tokens)
 
 
 def columns(most_tokens: int, current_tokens: int, least_tokens: int = 2048) -> tuple[int, ...]:
@@ -56,7 +56,7 @@ def columns(most_tokens: int, current_tokens: int, least_tokens: int = 2048) -> 
     return tuple(sorted({*powers[-COLUMNS + 2 :], max(most_tokens, least_tokens), current_tokens}))
 
 
-def _llamacpp(ground: Ground, base: WhatIf, now: MemoryPlan, most_tokens: int) -> Frontier:
+def _llamacpp(plan_context: PlanContext, base: WhatIf, now: MemoryPlan, most_tokens: int) -> Frontier:
     context = now.context
     cells_now = context.n_ctx if context is not None else 0
     streams = 1 if context is None or context.kv_unified else context.n_seq_max
@@ -69,12 +69,12 @@ def _llamacpp(ground: Ground, base: WhatIf, now: MemoryPlan, most_tokens: int) -
         return lambda cells: settled(typed.with_changes(**{"ctx-size": str(cells)}), now)
 
     step = STEP_TOKENS * streams
-    rows = [_row((ground, now), "/".join(pair), at(pair), amounts, step, max(amounts)) for pair in pairs]
+    rows = [_row((plan_context, now), "/".join(pair), at(pair), amounts, step, max(amounts)) for pair in pairs]
     current = (pairs.index(present), amounts.index(cells_now)) if cells_now in amounts else None
     return Frontier("llama.cpp", "context", amounts, tuple(rows), current)
 
 
-def _mlx(ground: Ground, base: WhatIf, now: MemoryPlan, most_tokens: int) -> Frontier:
+def _mlx(plan_context: PlanContext, base: WhatIf, now: MemoryPlan, most_tokens: int) -> Frontier:
     length = base.at_tokens or most_tokens
     amounts = columns(most_tokens, length, STEP_TOKENS)
     present = base.value("kv-bits")
@@ -83,7 +83,14 @@ def _mlx(ground: Ground, base: WhatIf, now: MemoryPlan, most_tokens: int) -> Fro
         return lambda tokens: replace_length(base.with_changes(**{"kv-bits": bits}), tokens)
 
     rows = [
-        _row((ground, now), "16-bit" if bits is None else f"{bits}-bit", at(bits), amounts, STEP_TOKENS, most_tokens)
+        _row(
+            (plan_context, now),
+            "16-bit" if bits is None else f"{bits}-bit",
+            at(bits),
+            amounts,
+            STEP_TOKENS,
+            most_tokens,
+        )
         for bits in MLX_BITS
     ]
     row = MLX_BITS.index(present) if present in MLX_BITS else 0
@@ -91,7 +98,7 @@ def _mlx(ground: Ground, base: WhatIf, now: MemoryPlan, most_tokens: int) -> Fro
 
 
 def _row(
-    here: tuple[Ground, MemoryPlan],
+    here: tuple[PlanContext, MemoryPlan],
     label: str,
     at: Callable[[int], WhatIf],
     amounts: Sequence[int],
@@ -109,7 +116,7 @@ def _row(
     return Row(label, cells, steps * step if known else None)
 
 
-def _cell(amount: int, found: Comparison) -> Cell:
+def _cell(amount: int, found: WhatIfComparison) -> Cell:
     needed = [device for device in found.devices if device.needed is not None and device.room_bytes is not None]
     tightest = min(
         needed,
@@ -119,14 +126,14 @@ def _cell(amount: int, found: Comparison) -> Cell:
     return Cell(amount, found.fit, tightest.needed if tightest is not None else None, found.what_if.changes)
 
 
-def _vllm(ground: Ground, base: WhatIf, now: MemoryPlan) -> Frontier:
+def _vllm(plan_context: PlanContext, base: WhatIf, now: MemoryPlan) -> Frontier:
     """How many requests of full length a pool holds: exact where its bytes are stated, else by the likely pool."""
     present = base.value("kv-cache-dtype") or "auto"
     types = CACHE_DTYPES if present in CACHE_DTYPES else (present, *CACHE_DTYPES)
     rows = []
     for dtype in types:
         what_if = settled(base.with_changes(**{"kv-cache-dtype": dtype}), now)
-        found = compare(ground, now, what_if)
+        found = compare(plan_context, now, what_if)
         span = concurrency(found)
         cells = tuple(Cell(count, holds(span, count), None, what_if.changes) for count in SEQUENCES)
         most = None if span is None else int(span[0])
@@ -141,7 +148,7 @@ def _stands(row: Row) -> int:
     return max(held, default=0)
 
 
-def concurrency(found: Comparison) -> tuple[float, float, float] | None:
+def concurrency(found: WhatIfComparison) -> tuple[float, float, float] | None:
     """(least, likely, most) requests; None where nothing is known."""
     plan = found.then.vllm if isinstance(found.then, MemoryPlan) else None
     if plan is None:

@@ -18,7 +18,7 @@ _COUNT = re.compile(r"(?:^|_)n(?:um)?_\w*(?:layer|expert)|(?:^|_)(?:layer|expert
 
 
 @contextmanager
-def as_unknown(engine: str) -> Iterator[None]:
+def reject_malformed_model(engine: str) -> Iterator[None]:
     """Turn what breaks inside into NoExactRuleError.
 
     Rules are written for files that an engine would load: one without a tensor of its own architecture, or with a

@@ -6,7 +6,7 @@
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.model_file import Checkpoint, GgufHeader
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
-from kvtop.planning.guards import as_unknown, refuse_endless
+from kvtop.planning.guards import refuse_endless, reject_malformed_model
 from kvtop.planning.llamacpp.model.prepared import PreparedModel
 
 PlannableModel = GgufHeader | PreparedModel | Checkpoint
@@ -31,7 +31,7 @@ def plan_launch(
     """
     if launch.errors:
         return Refusal(launch.engine, launch.errors[0])
-    with as_unknown(launch.engine):
+    with reject_malformed_model(launch.engine):
         return _planned(launch, model, devices, draft, at_tokens)
 
 

@@ -7,7 +7,7 @@ and added to both sides.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from kvtop.domain.answers.what_if import Comparison, DeviceChange, SegmentChange, WhatIf
+from kvtop.domain.answers.what_if import DeviceChange, SegmentChange, WhatIf, WhatIfComparison
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.plan import DevicePlan, Estimate, MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.planning.llamacpp.model.prepared import PreparedModel
@@ -34,7 +34,7 @@ def replace_length(what_if: WhatIf, tokens: int) -> WhatIf:
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class PlanContext:
     """What a what-if stands on and does not change: the model, the devices, what is free, what lies beyond the plan.
 
     `rooms` and `beyond` are by the plan's names of devices ("gpu0", "host"). `held` names those where the room has in
@@ -49,35 +49,35 @@ class Ground:
     held: frozenset[str] = frozenset()
 
 
-def compare(ground: Ground, now: MemoryPlan | None, what_if: WhatIf) -> Comparison:
+def compare(plan_context: PlanContext, now: MemoryPlan | None, what_if: WhatIf) -> WhatIfComparison:
     """Plan the changed launch and hold it against the plan of now. Never raises for what the rules do not know."""
     try:
         then = plan_launch(
-            _as_it_would_find(ground, what_if),
-            ground.model,
-            ground.devices,
-            draft=ground.draft,
+            _as_it_would_find(plan_context, what_if),
+            plan_context.model,
+            plan_context.devices,
+            draft=plan_context.draft,
             at_tokens=what_if.at_tokens,
         )
     except NoExactRuleError as error:
-        return Comparison(what_if, now, None, note=str(error))
+        return WhatIfComparison(what_if, now, None, note=str(error))
     if isinstance(then, Refusal):
-        return Comparison(what_if, now, then, note=then.message)
-    return Comparison(what_if, now, then, tuple(_device(ground, now, then, part) for part in then.devices))
+        return WhatIfComparison(what_if, now, then, note=then.message)
+    return WhatIfComparison(what_if, now, then, tuple(_device(plan_context, now, then, part) for part in then.devices))
 
 
 _POOL_STATED = frozenset({"kv-cache-memory-bytes", "num-gpu-blocks-override"})
 _POOL_MOVED = frozenset({"tensor-parallel-size", "pipeline-parallel-size", "data-parallel-size", "dtype"})
 
 
-def _as_it_would_find(ground: Ground, what_if: WhatIf) -> LaunchOptions:
+def _as_it_would_find(plan_context: PlanContext, what_if: WhatIf) -> LaunchOptions:
     """The changed launch; a running vLLM with the pool it would find (`determine_available_memory`, 0.32.0)."""
     launch, pool_bytes = what_if.launch, what_if.measured_pool_bytes
     changed = {name for name, _ in what_if.changes}
     if pool_bytes is None or changed & (_POOL_STATED | _POOL_MOVED):
         return launch
     if "gpu-memory-utilization" in changed:
-        total_bytes = ground.devices[0].total_bytes if ground.devices else None
+        total_bytes = plan_context.devices[0].total_bytes if plan_context.devices else None
         if total_bytes is None:
             return launch
         shares = [
@@ -88,7 +88,7 @@ def _as_it_would_find(ground: Ground, what_if: WhatIf) -> LaunchOptions:
     return replace(launch, options=(*launch.options, found))
 
 
-def _device(ground: Ground, now: MemoryPlan | None, then: MemoryPlan, part: DevicePlan) -> DeviceChange:
+def _device(plan_context: PlanContext, now: MemoryPlan | None, then: MemoryPlan, part: DevicePlan) -> DeviceChange:
     before = now.device(part.name) if now is not None else None
     changes = tuple(
         SegmentChange(
@@ -98,11 +98,11 @@ def _device(ground: Ground, now: MemoryPlan | None, then: MemoryPlan, part: Devi
         )
         for segment in _SEGMENTS
     )
-    beyond_bytes = ground.beyond.get(part.name, 0)
+    beyond_bytes = plan_context.beyond.get(part.name, 0)
     needed = _needed(then, part, beyond_bytes)
-    if needed is not None and part.name in ground.held and before is not None and before.compute == part.compute:
+    if needed is not None and part.name in plan_context.held and before is not None and before.compute == part.compute:
         needed = Estimate(needed.value_bytes, needed.value_bytes, needed.value_bytes)
-    return DeviceChange(part.name, changes, beyond_bytes, needed, ground.rooms.get(part.name))
+    return DeviceChange(part.name, changes, beyond_bytes, needed, plan_context.rooms.get(part.name))
 
 
 def _amount(plan: MemoryPlan, part: DevicePlan | None, segment: str) -> int | None:

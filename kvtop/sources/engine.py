@@ -11,7 +11,7 @@ from kvtop.sources.endpoints.http import Reply
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class ServerInputs:
     """All that is known of one server. `replies` are the answers of this tick by path; absent: not asked.
 
     `is_listening` is false while its process is there and does not listen on its port yet; None: not known.
@@ -77,5 +77,5 @@ class Engine(Protocol):
     def wanted(self, replies: Mapping[str, Reply], options: LaunchOptions | None, /) -> tuple[str, ...]:
         """The paths worth asking this tick, given what it has answered so far. Asked ones may be named again."""
 
-    def read(self, known: Known, /) -> ServerReading:
+    def read(self, known: ServerInputs, /) -> ServerReading:
         """The server. Copies named fields only; no body is kept."""

@@ -7,7 +7,7 @@ from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.process import Process
 from kvtop.domain.sample import Failure
 from kvtop.io.fault_reports import contained
-from kvtop.sources.endpoints.address import Reach, endpoint_of
+from kvtop.sources.endpoints.address import EndpointAddress, endpoint_address
 from kvtop.sources.endpoints.watched_server import WatchedServer
 from kvtop.sources.engine import Engine
 from kvtop.sources.engines import engine_of_process, unidentified
@@ -95,7 +95,7 @@ class LiveServers:
             wanted[name] = server
             claims.add(name)
         for url in wanted.keys() - claims:
-            wanted[url].belongs_to_nobody_here()
+            wanted[url].detach()
         self._servers = wanted
         self._stumbled = tuple(stumbled)
         return tuple(wanted.values())
@@ -105,14 +105,14 @@ class LiveServers:
         return self._api_key if found.process.user == own_user() else None
 
 
-def _placed(it: FoundProcess, options: LaunchOptions) -> tuple[Engine, Process, Reach]:
+def _placed(it: FoundProcess, options: LaunchOptions) -> tuple[Engine, Process, EndpointAddress]:
     """Its engine, the process with the ports that count, and where it can be asked."""
     engine = engine_of_process(it.process.name, it.argv) or unidentified
     told = engine.port_of(options)
     process = it.process
     if engine.OPENS_OTHER_PORTS:
         process = replace(process, listeners=tuple(own for own in process.listeners if own.port == told))
-    return engine, process, endpoint_of(process, told)
+    return engine, process, endpoint_address(process, told)
 
 
 def _port(url: str) -> int:

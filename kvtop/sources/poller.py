@@ -25,7 +25,7 @@ from kvtop.sources.models.model_requests import model_requests
 from kvtop.sources.models.ollama_models import OllamaModels
 from kvtop.sources.processes.discovery import FoundProcess, ProcessTable
 from kvtop.sources.processes.foreign import foreign_failures, foreign_processes
-from kvtop.sources.redaction.sanitize import sealed
+from kvtop.sources.redaction.sanitize import sanitized
 from kvtop.sources.server_files.mlx_reports import MlxReport, mlx_report, with_report
 from kvtop.sources.server_files.server_logs import ServerLogs
 
@@ -141,7 +141,7 @@ class Poller:
             pending=tuple(late),
             unseen_makers=unseen_makers(self._makers, devices),
         )
-        return sealed(sample)
+        return sanitized(sample)
 
     async def _within(self, ends: float, jobs: dict[str, Callable[[], Coroutine[object, object, None]]]) -> list[str]:
         """Run jobs by name until `ends`. One still running from an earlier tick is waited for, never doubled."""

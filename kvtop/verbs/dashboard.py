@@ -19,13 +19,13 @@ from kvtop.views.export.snapshot.formats import render
 from kvtop.views.text.plain_lines import plain_lines
 from kvtop.views.tui.app import PALETTE_THEME, KvtopApp
 from kvtop.views.tui.keys import check_keymap
-from kvtop.views.tui.state.player import Player
+from kvtop.views.tui.state.player import SupportsReplay
 from kvtop.views.tui.terminal.kind import TerminalKind, tell_of_colours, terminal_kind
 from kvtop.views.tui.terminal.size import forget_exported_size
 
 if TYPE_CHECKING:
-    from kvtop.app.capture import Keeper
-    from kvtop.app.what_if_session import LiveDesk
+    from kvtop.app.capture import Recorder
+    from kvtop.app.what_if_session import WhatIfSession
 
 
 READING_SECONDS = 4.0
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     if late.problem is not None:
         warn(str(late.problem))
         status = exit_codes.USAGE
-    return _leave(status, late.keeper)
+    return _leave(status, late.recorder)
 
 
 class _Late:
@@ -65,7 +65,7 @@ class _Late:
     def __init__(self, args: argparse.Namespace, config: Config) -> None:
         self._args, self._config = args, config
         self.app: KvtopApp | None = None
-        self.keeper: Keeper | None = None
+        self.recorder: Recorder | None = None
         self.problem: ConfigError | None = None
 
     async def frames(self) -> AsyncIterator[Frame]:
@@ -83,16 +83,16 @@ class _Late:
             yield frame
 
     def _wired(self) -> Callable[[], AsyncIterator[Frame]]:
-        from kvtop.app.capture import Keeper  # noqa: PLC0415
+        from kvtop.app.capture import Recorder  # noqa: PLC0415
         from kvtop.app.frames import frames, samples_of, suppressions_of  # noqa: PLC0415
-        from kvtop.app.what_if_session import LiveDesk  # noqa: PLC0415
+        from kvtop.app.what_if_session import WhatIfSession  # noqa: PLC0415
 
         assert self.app is not None, "the app runs before anybody asks for frames"
-        self.keeper = self.app.keeper = Keeper(Path.cwd(), self._config.interval_seconds, render)
-        self.keeper.tell = self.app.say
-        desk = self.app.desk = LiveDesk(environment())
-        samples = self.keeper.watched(samples_of(self._args, self._config))
-        return frames(samples, suppressions_of(self._config), desk.note)
+        self.recorder = self.app.recorder = Recorder(Path.cwd(), self._config.interval_seconds, render)
+        self.recorder.tell = self.app.say
+        what_if_session = self.app.what_if_session = WhatIfSession(environment())
+        samples = self.recorder.watched(samples_of(self._args, self._config))
+        return frames(samples, suppressions_of(self._config), what_if_session.note)
 
 
 def _speak(shown: Callable[[], AsyncIterator[Frame]]) -> int:
@@ -113,27 +113,27 @@ def draw(
     args: argparse.Namespace,
     config: Config,
     shown: Callable[[], AsyncIterator[Frame]],
-    player: Player | None = None,
-    keeper: "Keeper | None" = None,
-    desk: "LiveDesk | None" = None,
+    player: SupportsReplay | None = None,
+    recorder: "Recorder | None" = None,
+    what_if_session: "WhatIfSession | None" = None,
 ) -> NoReturn:
     """Show these frames until the person leaves, and leave the process with them.
 
-    `player` plays a recording; `keeper` writes what the person wants to keep, `desk` plans what-ifs.
+    `player` plays a recording; `recorder` writes what the person wants to keep, `what_if_session` plans what-ifs.
     """
-    app = app_of(args, config, shown, player, desk)
-    app.keeper = keeper
-    if keeper is not None:
-        keeper.tell = app.say
-    _leave(shown_to_the_end(app), keeper)
+    app = app_of(args, config, shown, player, what_if_session)
+    app.recorder = recorder
+    if recorder is not None:
+        recorder.tell = app.say
+    _leave(shown_to_the_end(app), recorder)
 
 
 def app_of(
     args: argparse.Namespace,
     config: Config,
     shown: Callable[[], AsyncIterator[Frame]],
-    player: Player | None = None,
-    desk: "LiveDesk | None" = None,
+    player: SupportsReplay | None = None,
+    what_if_session: "WhatIfSession | None" = None,
 ) -> KvtopApp:
     """The app as configuration and flags want it. Raises ConfigError for keys that cannot be."""
     environ = environment()
@@ -149,7 +149,7 @@ def app_of(
         theme_name=args.theme or config.theme or (PALETTE_THEME if terminal.has_few_colours else None),
         user_themes=config_directory(environ) / "themes",
         player=player,
-        desk=desk,
+        what_if_session=what_if_session,
         keymap=config.keys,
         interval_seconds=config.interval_seconds,
         ascii_only=args.ascii or _wants_ascii(config.ascii),
@@ -172,8 +172,8 @@ def shown_to_the_end(app: KvtopApp) -> int:
         leave(told(error, "drawing the dashboard"))
 
 
-def _leave(status: int, keeper: "Keeper | None") -> NoReturn:
-    said = keeper.close() if keeper is not None else ""
+def _leave(status: int, recorder: "Recorder | None") -> NoReturn:
+    said = recorder.close() if recorder is not None else ""
     if said:
         warn(said)
     leave(status)

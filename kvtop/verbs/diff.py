@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from kvtop.analysis.diff.compare import compare
-from kvtop.app.diff_sides import RefusedError, Side, planned_side, side_of
+from kvtop.app.diff_sides import Side, SideRefusedError, planned_side, side_of
 from kvtop.app.plan.request import UsageError
 from kvtop.app.unanswered import warn_of
 from kvtop.config import ConfigError
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
         before, after = _sides(args)
     except NoExactRuleError as error:
         return _failed(f"no exact rule: {error}", exit_codes.NO_RULE)
-    except RefusedError as error:
+    except SideRefusedError as error:
         return _failed(str(error), exit_codes.REFUSED)
     except (UsageError, SnapshotFileError, ModelFileError, ValueError, OSError) as error:
         return _failed(str(error), exit_codes.USAGE)

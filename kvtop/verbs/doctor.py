@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the checkup. Returns never: the exit code of the module's help is that of the process."""
     from kvtop.analysis.doctor import checkup  # noqa: PLC0415
     from kvtop.app.frames import config_of, first_samples  # noqa: PLC0415
-    from kvtop.domain.answers.checkup import Surroundings  # noqa: PLC0415
+    from kvtop.domain.answers.checkup import ProbedHost  # noqa: PLC0415
     from kvtop.sources.devices import BACKENDS  # noqa: PLC0415
     from kvtop.sources.devices.makers import accelerator_makers  # noqa: PLC0415
     from kvtop.sources.engines import ENGINES  # noqa: PLC0415
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     sample = first_samples(args, config)[-1]
     is_here = args.demo is None
     drivers = tuple(entry.driver for entry in BACKENDS)
-    around = Surroundings(
+    around = ProbedHost(
         drivers=drivers if is_here else tuple(dict.fromkeys(device.driver for device in sample.devices)),
         engines=tuple(engine.NAME for engine in ENGINES),
         makers=accelerator_makers() if is_here else None,

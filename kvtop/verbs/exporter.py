@@ -16,7 +16,7 @@ from kvtop.app.frames import config_of, timed_samples, warn
 from kvtop.config import Config, ConfigError
 from kvtop.domain.frame import Frame
 from kvtop.domain.sample import Failure
-from kvtop.io.atomic_write import write_whole
+from kvtop.io.atomic_write import write_atomic
 from kvtop.io.metrics_server import PATH, MetricsServer, Page
 from kvtop.verbs import exit_codes
 from kvtop.verbs.crash import leave
@@ -131,7 +131,7 @@ async def _follow(args: argparse.Namespace, config: Config, latest: Latest) -> N
         if args.textfile is not None:
             listed = latest.families()
             if listed is not None:
-                write_whole(Path(args.textfile), text_format(listed).encode())
+                write_atomic(Path(args.textfile), text_format(listed).encode())
 
 
 def _page(latest: Latest, accept: str) -> Page:

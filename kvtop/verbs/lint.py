@@ -9,7 +9,7 @@ from dataclasses import replace
 from kvtop.analysis.lint.linting import lint
 from kvtop.analysis.lint.result import SEVERITIES, LintResult, Suppression
 from kvtop.app.flags import lint_choice, suppressions_of
-from kvtop.app.plan.request import Question, UsageError
+from kvtop.app.plan.request import PlanRequest, UsageError
 from kvtop.app.unanswered import unanswered, warn_of
 from kvtop.config import environment, load_config
 from kvtop.domain.frame import ServerView
@@ -131,11 +131,11 @@ def _of_command(
     from kvtop.app.plan.lint_target import read_target  # noqa: PLC0415  model readers, only for a command
 
     typed = typed_words(words, os.environ)
-    question = Question(command=parse_command(typed), gpu_specs=tuple(gpus), environ=dict(os.environ))
-    target = read_target(question)
+    request = PlanRequest(command=parse_command(typed), gpu_specs=tuple(gpus), environ=dict(os.environ))
+    target = read_target(request)
     for variable in unknown_variables(typed) if target.complaints else ():
         filled = parse_command([word.replace(variable, ANY_NUMBER) for word in typed])
-        if set(target.complaints) - set(read_target(replace(question, command=filled)).complaints):
+        if set(target.complaints) - set(read_target(replace(request, command=filled)).complaints):
             raise UsageError(f"{variable} has no value here: put the value into the command, or export it before")
     return target.engine, lint(target, suppressions)
 

@@ -5,7 +5,7 @@ import os
 import sys
 from dataclasses import replace
 
-from kvtop.app.plan import Question, UsageError, answer
+from kvtop.app.plan import PlanRequest, UsageError, answer
 from kvtop.domain.answers.plan_answer import PlanAnswer
 from kvtop.domain.model_file import ModelFileError
 from kvtop.domain.plan import NoExactRuleError, Refusal
@@ -78,18 +78,18 @@ def run(args: argparse.Namespace) -> int:
     """Plan and print. Returns the exit code of the module's help."""
     engine, model = None, None
     try:
-        question = _question(args)
-        engine, model = question.command.engine, _model_word(question.command.words)
+        request = _question(args)
+        engine, model = request.command.engine, _model_word(request.command.words)
         if args.frontier:
-            return _frontier(args, question)
-        found = answer(question)
+            return _frontier(args, request)
+        found = answer(request)
     except NoExactRuleError as error:
         # Before ValueError: an engine without rules is both.
         return _no_plan(args, engine, model, str(error), f"no exact rule: {error}", exit_codes.NO_RULE)
     except (UsageError, ValueError, ModelFileError, OSError) as error:
         return _no_plan(args, engine, model, str(error), str(error), exit_codes.USAGE)
     if isinstance(found, Refusal):
-        hint = misplaced_options(args.parser, question.command.words, found.message)
+        hint = misplaced_options(args.parser, request.command.words, found.message)
         words = f"{found.engine} would refuse to start: {found.message}{hint}"
         return _no_plan(args, engine, model, found.message, words, exit_codes.REFUSED)
     sys.stdout.write(_shown(args, found))
@@ -99,32 +99,32 @@ def run(args: argparse.Namespace) -> int:
     return code
 
 
-def _frontier(args: argparse.Namespace, question: Question) -> int:
+def _frontier(args: argparse.Namespace, request: PlanRequest) -> int:
     """The grid instead of one plan. Raises as `answer`."""
-    from kvtop.app.plan.loaded import open_command  # noqa: PLC0415  only with --frontier
+    from kvtop.app.plan.loaded import load_command  # noqa: PLC0415  only with --frontier
     from kvtop.app.plan.request import read_machine  # noqa: PLC0415
     from kvtop.planning.frontier import frontier  # noqa: PLC0415
     from kvtop.sources.redaction.redact import clean  # noqa: PLC0415
     from kvtop.views.text.frontier_text import frontier_json, frontier_text  # noqa: PLC0415
 
-    machine = read_machine(question)
-    opened = open_command(question, machine)
+    machine = read_machine(request)
+    opened = load_command(request, machine)
     now = opened if isinstance(opened, Refusal) else opened.plan()
     if isinstance(opened, Refusal) or isinstance(now, Refusal):
         message = opened.message if isinstance(opened, Refusal) else now.message if isinstance(now, Refusal) else ""
-        engine, model = question.command.engine, _model_word(question.command.words)
-        hint = misplaced_options(args.parser, question.command.words, message)
+        engine, model = request.command.engine, _model_word(request.command.words)
+        hint = misplaced_options(args.parser, request.command.words, message)
         sentence = f"{engine} would refuse to start: {message}{hint}"
         return _no_plan(args, engine, model, message, sentence, exit_codes.REFUSED)
-    found = frontier(opened.ground, opened.base, now, opened.trained_tokens or 131072)
+    found = frontier(opened.plan_context, opened.base, now, opened.trained_tokens or 131072)
     notes = tuple(map(clean, machine.notes))
     sys.stdout.write(frontier_json(found, clean(now.model), notes) if args.json else frontier_text(found, notes))
     return frontier_gate(found, allow_tight=args.allow_tight)
 
 
-def _question(args: argparse.Namespace) -> Question:
+def _question(args: argparse.Namespace) -> PlanRequest:
     words = args.command[1:] if args.command[:1] == ["--"] else args.command
-    return Question(
+    return PlanRequest(
         command=parse_command(typed_words(words, os.environ)),
         gpu_specs=tuple(args.gpu),
         at_tokens=args.at,

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from kvtop.app.plan import Question, UsageError
+from kvtop.app.plan import PlanRequest, UsageError
 from kvtop.app.plan.llamacpp import ReadCommand, open_llamacpp
 from kvtop.app.plan.own_evidence import add_own_evidence, read_own_evidence
 from kvtop.domain.answers.evidence import Measurement
@@ -22,8 +22,8 @@ from kvtop.planning.commands.command import parse_command, typed_words
 from kvtop.planning.llamacpp.flash_attention import shapes_of_model
 from kvtop.planning.llamacpp.perplexity import (
     LEAST_TOKENS,
-    Comparison,
-    Subject,
+    MeasuredModel,
+    PerplexityRun,
     base_arguments,
     chunks_done,
     measurements,
@@ -94,13 +94,13 @@ def run(args: argparse.Namespace) -> int:
     """Print or measure. Returns the exit code of the help."""
     words = args.command[1:] if args.command[:1] == ["--"] else args.command
     try:
-        question = Question(command=parse_command(typed_words(words, os.environ)), environ=dict(os.environ))
-        if question.command.engine != "llama.cpp":
+        request = PlanRequest(command=parse_command(typed_words(words, os.environ)), environ=dict(os.environ))
+        if request.command.engine != "llama.cpp":
             raise UsageError("only llama.cpp has a tool that compares cache types: give a llama-server command")
-        read = open_llamacpp(question)
+        read = open_llamacpp(request)
         if isinstance(read, Refusal):
             return _fail(f"llama.cpp would refuse to start: {read.message}", exit_codes.REFUSED)
-        return _measure(args, question, read)
+        return _measure(args, request, read)
     except NoExactRuleError as error:
         return _fail(f"no exact rule: {error}", exit_codes.NO_RULE)
     except (UsageError, ValueError, ModelFileError) as error:
@@ -109,26 +109,26 @@ def run(args: argparse.Namespace) -> int:
         return _fail(str(error), exit_codes.FAILED)
 
 
-def _measure(args: argparse.Namespace, question: Question, read: ReadCommand) -> int:
+def _measure(args: argparse.Namespace, request: PlanRequest, read: ReadCommand) -> int:
     pairs = tuple(args.types) or (_typed_pair(read),)
     text_path = _text_path(args)
     with tempfile.TemporaryDirectory(prefix="kvtop-quality-") as folder:
         base_path = str(Path(folder) / "base.kld") if args.measures else "base.kld"
-        asked = Comparison(read.header.path, text_path, base_path, args.context, args.chunks)
+        asked = PerplexityRun(read.header.path, text_path, base_path, args.context, args.chunks)
         if asked.scored_tokens < LEAST_TOKENS:
             raise UsageError(
                 f"{asked.scored_tokens} tokens would be scored, and below {LEAST_TOKENS} the tool gives no statistics: "
                 "give more --chunks or --context"
             )
         if not args.measures:
-            return _print(question, read, asked, pairs)
-        tool = find_perplexity(question.command.program, question.environment)
+            return _print(request, read, asked, pairs)
+        tool = find_perplexity(request.command.program, request.environment)
         _check_room(asked, read, folder)
         # A file that cannot be added to is told before the minutes of measuring, not after.
         problems = read_own_evidence(os.environ)[1]
         if problems:
             raise UsageError(problems[0])
-        found = _run_all(question, read, asked, pairs, tool)
+        found = _run_all(request, read, asked, pairs, tool)
     path = add_own_evidence(os.environ, found)
     for it in found:
         print(f"{it.type_k}/{it.type_v}  {it.metric.replace('_', ' ')} {it.value:g} {it.unit} {it.note}")
@@ -161,7 +161,7 @@ def _words(read: ReadCommand) -> int:
     return len(tokens) if isinstance(tokens, tuple) else read.model.hparams.n_vocab
 
 
-def _check_room(asked: Comparison, read: ReadCommand, folder: str) -> None:
+def _check_room(asked: PerplexityRun, read: ReadCommand, folder: str) -> None:
     needed, free = asked.base_bytes(_words(read)), shutil.disk_usage(folder).free
     if needed > free:
         raise UsageError(
@@ -170,9 +170,9 @@ def _check_room(asked: Comparison, read: ReadCommand, folder: str) -> None:
         )
 
 
-def _print(question: Question, read: ReadCommand, asked: Comparison, pairs: tuple[tuple[str, str], ...]) -> int:
+def _print(request: PlanRequest, read: ReadCommand, asked: PerplexityRun, pairs: tuple[tuple[str, str], ...]) -> int:
     try:
-        tool = find_perplexity(question.command.program, question.environment)
+        tool = find_perplexity(request.command.program, request.environment)
         note = ""
     except PerplexityError as error:
         tool, note = TOOL, str(error)
@@ -187,14 +187,14 @@ def _print(question: Question, read: ReadCommand, asked: Comparison, pairs: tupl
 
 
 def _run_all(
-    question: Question, read: ReadCommand, asked: Comparison, pairs: tuple[tuple[str, str], ...], tool: str
+    request: PlanRequest, read: ReadCommand, asked: PerplexityRun, pairs: tuple[tuple[str, str], ...], tool: str
 ) -> list[Measurement]:
     """The reference, then every pair. Raises PerplexityError."""
-    environ = question.environment
+    environ = request.environment
     hparams = read.model.hparams
     lengths = frozenset(length for shape in shapes_of_model(hparams) for length in shape[:2])
     version = perplexity_version(tool, environ)
-    about = Subject(
+    about = MeasuredModel(
         clean(read.model.name),
         clean(read.header.architecture or ""),
         rotation_of(environ.get("LLAMA_ATTN_ROT_DISABLE"), lengths, hparams.is_mla),
@@ -218,7 +218,7 @@ def _run_all(
     return found
 
 
-def _progress(what: str, asked: Comparison) -> Callable[[str], None]:
+def _progress(what: str, asked: PerplexityRun) -> Callable[[str], None]:
     """One line a finished chunk, on standard error."""
     print(f"{what}: {asked.chunks} chunks of {asked.ctx_tokens} tokens", file=sys.stderr, flush=True)
     told = 0

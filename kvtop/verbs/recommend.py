@@ -5,8 +5,8 @@ import os
 import sys
 from dataclasses import replace
 
-from kvtop.app.plan import Question, UsageError
-from kvtop.domain.answers.recommendation import Wish
+from kvtop.app.plan import PlanRequest, UsageError
+from kvtop.domain.answers.recommendation import Requirements
 from kvtop.domain.compute_api import api_named
 from kvtop.domain.model_file import Checkpoint, ModelFileError
 from kvtop.domain.plan import NoExactRuleError, Refusal
@@ -70,8 +70,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         words = typed_words(words, os.environ)
         command = parse_command(words)
-        question = Question(command=command, gpu_specs=tuple(args.gpu), environ=dict(os.environ))
-        return _recommend(args, question, words)
+        request = PlanRequest(command=command, gpu_specs=tuple(args.gpu), environ=dict(os.environ))
+        return _recommend(args, request, words)
     except NoExactRuleError as error:
         return _fail(f"no exact rule: {error}", exit_codes.NO_RULE)
     except (UsageError, ValueError, ModelFileError, OSError) as error:
@@ -91,9 +91,9 @@ def _with_options_behind(args: argparse.Namespace) -> tuple[argparse.Namespace, 
     return args, words
 
 
-def _recommend(args: argparse.Namespace, question: Question, words: list[str]) -> int:
-    from kvtop.analysis.recommending import Asked, recommend  # noqa: PLC0415  rules only when they are needed
-    from kvtop.app.plan.loaded import open_command  # noqa: PLC0415
+def _recommend(args: argparse.Namespace, request: PlanRequest, words: list[str]) -> int:
+    from kvtop.analysis.recommending import RecommendRequest, recommend  # noqa: PLC0415  rules only when they are needed
+    from kvtop.app.plan.loaded import load_command  # noqa: PLC0415
     from kvtop.app.plan.own_evidence import read_own_evidence  # noqa: PLC0415
     from kvtop.app.plan.request import read_machine  # noqa: PLC0415
     from kvtop.sources.redaction.redact import clean, masked_argv  # noqa: PLC0415
@@ -102,35 +102,38 @@ def _recommend(args: argparse.Namespace, question: Question, words: list[str]) -
         recommendations_text,
     )
 
-    machine = read_machine(question)
-    opened = open_command(question, machine)
+    machine = read_machine(request)
+    opened = load_command(request, machine)
     now = opened if isinstance(opened, Refusal) else opened.plan()
     if isinstance(opened, Refusal) or isinstance(now, Refusal):
         message = opened.message if isinstance(opened, Refusal) else now.message if isinstance(now, Refusal) else ""
-        hint = misplaced_options(args.parser, question.command.words, message)
-        return _fail(f"{question.command.engine} would refuse to start: {message}{hint}", exit_codes.REFUSED)
+        hint = misplaced_options(args.parser, request.command.words, message)
+        return _fail(f"{request.command.engine} would refuse to start: {message}{hint}", exit_codes.REFUSED)
     # What the driver takes for one process on a card, at most as measured, stays free.
     priors = {device.name: api_named(device.compute_api).runtime_prior for device in machine.devices}
     driver_bytes = {name: prior.high_bytes for name, prior in priors.items() if prior is not None}
     rooms = {
-        name: None if room is None else room - driver_bytes.get(name, 0) for name, room in opened.ground.rooms.items()
+        name: None if room is None else room - driver_bytes.get(name, 0)
+        for name, room in opened.plan_context.rooms.items()
     }
     own, problems = read_own_evidence(os.environ)
     at_tokens = args.context or opened.at_tokens
     trained, context = opened.trained_tokens, args.context
     capped: tuple[str, ...] = ()
-    if question.command.engine == "llama.cpp" and context is not None and trained is not None and context > trained:
+    if request.command.engine == "llama.cpp" and context is not None and trained is not None and context > trained:
         # llama-server gives no slot more than that, whatever the pool (tools/server/server-context.cpp): "capping".
         context = trained
         capped = (f"{args.context} tokens were asked for; llama-server caps a sequence at the {trained} trained ones",)
     found = recommend(
-        Asked(
-            ground=replace(opened.ground, rooms=rooms),
-            base=replace(opened.base, at_tokens=at_tokens if question.command.engine == "mlx" else None),
+        RecommendRequest(
+            plan_context=replace(opened.plan_context, rooms=rooms),
+            base=replace(opened.base, at_tokens=at_tokens if request.command.engine == "mlx" else None),
             now=now,
-            wish=Wish(context, args.users, args.prefer),
+            requirements=Requirements(context, args.users, args.prefer),
             words=masked_argv(words),
-            model=now.model if not isinstance(opened.ground.model, Checkpoint) else opened.ground.model.path,
+            model=now.model
+            if not isinstance(opened.plan_context.model, Checkpoint)
+            else opened.plan_context.model.path,
             architecture=now.architecture,
             trained_tokens=opened.trained_tokens,
             version=args.build,

@@ -8,7 +8,7 @@ from kvtop.analysis.anonymize import Pseudonyms
 from kvtop.app.frames import warn
 from kvtop.app.replay import frame_at, moment, replayed
 from kvtop.config import ConfigError, environment, load_config
-from kvtop.io.atomic_write import write_whole
+from kvtop.io.atomic_write import write_atomic
 from kvtop.sources.recordings.framing import RecordingError
 from kvtop.sources.recordings.player import Player
 from kvtop.sources.recordings.reader import Recording
@@ -63,7 +63,7 @@ def _print(args: argparse.Namespace, recording: Recording, index: int) -> int:
         sys.stdout.write(text)
         return exit_codes.OK
     try:
-        write_whole(Path(args.output), text.encode())
+        write_atomic(Path(args.output), text.encode())
     except OSError as error:
         warn(f"{args.output}: cannot be written: {error.strerror or error}")
         return exit_codes.FAILED
@@ -78,10 +78,10 @@ def _draw(args: argparse.Namespace, recording: Recording, index: int) -> int:
 
     player = Player(recording, index=index, speed=args.speed)
     names = Pseudonyms() if args.anonymize else None
-    from kvtop.app.replay_player import ReplayControls  # noqa: PLC0415  textual too
-    from kvtop.app.what_if_session import LiveDesk  # noqa: PLC0415  only with a screen
+    from kvtop.app.replay_player import ReplayPlayer  # noqa: PLC0415  textual too
+    from kvtop.app.what_if_session import WhatIfSession  # noqa: PLC0415  only with a screen
 
-    controls = ReplayControls(player, args.file)
-    desk = LiveDesk(environment())
-    shown = controls.noting(replayed(player, names, desk.note))
-    return draw(args, load_config(environment(), args.config), shown, controls, desk=desk)
+    controls = ReplayPlayer(player, args.file)
+    what_if_session = WhatIfSession(environment())
+    shown = controls.noting(replayed(player, names, what_if_session.note))
+    return draw(args, load_config(environment(), args.config), shown, controls, what_if_session=what_if_session)

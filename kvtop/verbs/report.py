@@ -17,7 +17,7 @@ from kvtop.app.frames import config_of, samples_of, warn
 from kvtop.config import Config, ConfigError
 from kvtop.domain.frame import Frame
 from kvtop.domain.sample import Sample
-from kvtop.io.atomic_write import write_whole
+from kvtop.io.atomic_write import write_atomic
 from kvtop.sources.recordings.encoding import Info
 from kvtop.sources.recordings.framing import RecordingError
 from kvtop.sources.recordings.reader import MEMBER
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         warn(f"measuring for {args.seconds:g} seconds; Ctrl-C writes what there is")
     try:
         content, ticks = asyncio.run(_archive(args, config))
-        write_whole(output, content)
+        write_atomic(output, content)
     except RecordingError as error:
         warn(str(error))
         leave(exit_codes.FAILED)

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Serve until interrupted. Raises ConfigError for options that the dashboard would refuse."""
     try:
-        from kvtop.app.authenticated_server import GuardedServer, is_loopback  # noqa: PLC0415  an extra
+        from kvtop.app.authenticated_server import AuthenticatedServer, is_loopback  # noqa: PLC0415  an extra
     except ImportError as error:
         warn(f"kvtop serve needs textual-serve ({error}): pip install 'kvtop-tui[serve]'")
         return exit_codes.USAGE
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
         token = secrets.token_urlsafe(24)
         warn("the connection is not encrypted: on a network that you do not trust, use an SSH tunnel instead")
     try:
-        GuardedServer(dashboard_command(args), args.host, args.port, token).serve()
+        AuthenticatedServer(dashboard_command(args), args.host, args.port, token).serve()
     except OSError as error:
         warn(f"{args.host} port {args.port} cannot be used: {error.strerror or error}")
         return exit_codes.FAILED

@@ -7,7 +7,7 @@ from pathlib import Path
 from kvtop.app.frames import config_of, one_frame, warn
 from kvtop.app.unanswered import unanswered, warn_of
 from kvtop.config import ConfigError
-from kvtop.io.atomic_write import write_whole
+from kvtop.io.atomic_write import write_atomic
 from kvtop.verbs import exit_codes
 from kvtop.verbs.crash import leave
 from kvtop.verbs.watched import add_anonymize, add_watching
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.flush()
     else:
         try:
-            write_whole(Path(args.output), text.encode())
+            write_atomic(Path(args.output), text.encode())
         except OSError as error:
             warn(f"{args.output}: cannot be written: {error.strerror or error}")
             code = exit_codes.FAILED

@@ -3,7 +3,7 @@
 import pytest
 
 from kvtop.analysis.doctor import checkup
-from kvtop.domain.answers.checkup import Area, Checkup, Outcome, Probe, Surroundings
+from kvtop.domain.answers.checkup import Area, Checkup, Outcome, Probe, ProbedHost
 from kvtop.domain.device import Device, DeviceMemory, DeviceState, ProcessMemory
 from kvtop.domain.driver import HOST_DRIVER
 from kvtop.domain.model_file import Checkpoint, GgufHeader
@@ -15,7 +15,7 @@ from kvtop.sources.devices.nvml.errors import DRIVER_NOT_LOADED, LIBRARY_NOT_FOU
 from kvtop.views.text.checkup_text import checkup_text
 
 GIB = 2**30
-AROUND = Surroundings((NVML, HOST_DRIVER), ("llama.cpp", "vllm", "mlx"), frozenset({"NVIDIA"}))
+AROUND = ProbedHost((NVML, HOST_DRIVER), ("llama.cpp", "vllm", "mlx"), frozenset({"NVIDIA"}))
 HOST = Device("host", "host memory", HOST_DRIVER, DeviceMemory(64 * GIB, 8 * GIB), None, 0.0)
 MODEL = GgufHeader("/m.gguf", 3, False, {"general.architecture": "llama"}, (), 4 * GIB, ("a", "b"), ("odd",))
 
@@ -35,7 +35,7 @@ def process(**changes: object) -> Process:
     return Process(7, 1, "llama-server", ("llama-server",), user="llm", **changes)  # type: ignore[arg-type]
 
 
-def look(around: Surroundings = AROUND, **parts: object) -> Checkup:
+def look(around: ProbedHost = AROUND, **parts: object) -> Checkup:
     values: dict[str, object] = {"devices": (card(), HOST), "servers": (server(model_key="/m.gguf"),)}
     values |= {"processes": (process(),), "models": {"/m.gguf": MODEL}}
     return checkup(Sample(1.0, "box", **{**values, **parts}), around, "9.9")  # type: ignore[arg-type]
@@ -114,7 +114,7 @@ def test_every_failure_is_told_once_and_with_its_remedy() -> None:
 )
 def test_a_driver_without_its_card_is_not_missed(makers: frozenset[str] | None, outcome: str, code: int) -> None:
     failures = (driver_failure(DriverError(code)),)
-    found = look(Surroundings((NVML, HOST_DRIVER), ("vllm",), makers), devices=(HOST,), failures=failures)
+    found = look(ProbedHost((NVML, HOST_DRIVER), ("vllm",), makers), devices=(HOST,), failures=failures)
     assert probe(found, Area.DRIVERS, "nvml").outcome == outcome
     assert ("AMD" in {it.subject for it in found.probes}) is (makers == frozenset({"AMD"}))
 
@@ -122,7 +122,7 @@ def test_a_driver_without_its_card_is_not_missed(makers: frozenset[str] | None, 
 def test_a_driver_that_answered_and_hangs_is_missed_whatever_is_on_the_buses() -> None:
     """In WSL the card is on no bus of the guest."""
     failure = Failure("nvml", "the driver has not answered for 3 s", "dmesg")
-    found = look(Surroundings((NVML, HOST_DRIVER), ("vllm",), frozenset()), devices=(HOST,), failures=(failure,))
+    found = look(ProbedHost((NVML, HOST_DRIVER), ("vllm",), frozenset()), devices=(HOST,), failures=(failure,))
     assert [it.subject for it in found.failed()] == ["nvml"]
 
 
@@ -172,7 +172,7 @@ def test_nothing_to_watch_names_what_was_looked_for() -> None:
     assert "--url" in told.remedy
     assert checkup_text(found).endswith("nothing failed, and there is no server to watch\n")
     assert "endpoints\n  nothing to look at\n" in checkup_text(found)
-    off = look(Surroundings((HOST_DRIVER,), (), None, discovers=False), servers=(), processes=(), models={})
+    off = look(ProbedHost((HOST_DRIVER,), (), None, discovers=False), servers=(), processes=(), models={})
     assert "switched off" in probe(off, Area.PROCESSES, "discovery").answer
 
 

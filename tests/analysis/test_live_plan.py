@@ -7,7 +7,7 @@ import pytest
 from kvtop.analysis.analyse import History, analyse
 from kvtop.analysis.attribution.calibration import Calibrations
 from kvtop.analysis.attribution.disagreements import disagreements
-from kvtop.analysis.attribution.observation import Measured
+from kvtop.analysis.attribution.observation import Observation
 from kvtop.analysis.attribution.segments import Parts, merged
 from kvtop.analysis.attribution.splits import Runtime
 from kvtop.analysis.planned.live_plan import PlanMemory, live_plan
@@ -270,10 +270,10 @@ def test_a_reported_figure_stands_for_an_estimate_and_differs_only_outside_its_r
     assert (found.segment, found.computed, found.reported, found.tolerance) == ("compute", 100, 150, 40)
 
 
-def measured_on_card(total_bytes: int, **changes: object) -> Measured:
+def measured_on_card(total_bytes: int, **changes: object) -> Observation:
     exact = Figure(GIB, Basis.COMPUTED)
     parts = Parts(exact, exact, Figure(0, Basis.COMPUTED), exact)
-    row = Measured(
+    row = Observation(
         "gpu0", Runtime(CUDA.runtime_prior), "gpu0", Figure(total_bytes, Basis.MEASURED), parts, None, DeviceState.OK
     )
     return replace(row, **changes)  # type: ignore[arg-type]  # names of fields, each with its own type

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from kvtop.analysis.recommending import Asked, recommend
+from kvtop.analysis.recommending import RecommendRequest, recommend
 from kvtop.domain.answers.cache_speed import Speed
 from kvtop.domain.answers.evidence import Measurement, Tier
 from kvtop.domain.answers.plan_answer import Fit
-from kvtop.domain.answers.recommendation import Recommendation, Recommendations, Wish
+from kvtop.domain.answers.recommendation import Recommendation, Recommendations, Requirements
 from kvtop.domain.answers.what_if import WhatIf
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import MemoryPlan, PlanDevice
@@ -20,7 +20,7 @@ from kvtop.planning.llamacpp.options.parse import parse_llama_server
 from kvtop.planning.mlx.options import parse_server_options
 from kvtop.planning.registry import PlannableModel, plan_launch
 from kvtop.planning.vllm.options.parse import parse_serve_options
-from kvtop.planning.what_if import Ground
+from kvtop.planning.what_if import PlanContext
 from kvtop.sources.demo.gguf_models import gemma3_27b, llama31_8b
 from kvtop.views.text.recommendation_text import recommendations_json, recommendations_text
 from tests.models.tiny_models import tiny_checkpoint
@@ -39,26 +39,28 @@ def parsed(words: list[str]) -> LaunchOptions:
 def asked(
     command: str,
     model: PlannableModel = LLAMA,
-    wish: Wish = Wish(),  # noqa: B008  frozen
+    requirements: Requirements = Requirements(),  # noqa: B008  frozen
     *,
     gib: float = 24,
     backend: str = "cuda",
     version: str | None = None,
     own: tuple[Measurement, ...] = (),
     cards: int = 1,
-) -> Asked:
+) -> RecommendRequest:
     words = shlex.split(command)
     launch = parsed(words)
     size = int(gib * GIB)
     devices = tuple(PlanDevice(f"gpu{index}", size, size, compute_api=backend) for index in range(cards))
-    at_tokens = (wish.context_tokens or 4096) if launch.engine == "mlx" else None
+    at_tokens = (requirements.context_tokens or 4096) if launch.engine == "mlx" else None
     now = plan_launch(launch, model, devices, at_tokens=at_tokens)
     assert isinstance(now, MemoryPlan)
     rooms: dict[str, int | None] = {device.name: size for device in devices}
     rooms["host"] = size if launch.engine == "mlx" else None
-    ground = Ground(model, () if launch.engine == "mlx" else devices, rooms, {})
+    plan_context = PlanContext(model, () if launch.engine == "mlx" else devices, rooms, {})
     base = WhatIf(launch, at_tokens=at_tokens)
-    return Asked(ground, base, now, wish, tuple(words), now.model, now.architecture, 131072, version, own=own)
+    return RecommendRequest(
+        plan_context, base, now, requirements, tuple(words), now.model, now.architecture, 131072, version, own=own
+    )
 
 
 def own(type_k: str, type_v: str, nats: float) -> Measurement:
@@ -70,11 +72,11 @@ def own(type_k: str, type_v: str, nats: float) -> Measurement:
 
 def test_the_bytes_are_those_of_the_command_that_is_shown() -> None:
     for prefer in ("quality", "memory"):
-        question = asked("llama-server -m /m.gguf -ctk q4_0 -ctv q8_0", LLAMA, Wish(32768, 4, prefer))
+        question = asked("llama-server -m /m.gguf -ctk q4_0 -ctv q8_0", LLAMA, Requirements(32768, 4, prefer))
         found = recommend(question)
         assert len(found.items) == 3
         for item in found.items:
-            again = plan_launch(parsed(shlex.split(item.command)), LLAMA, question.ground.devices)
+            again = plan_launch(parsed(shlex.split(item.command)), LLAMA, question.plan_context.devices)
             assert isinstance(again, MemoryPlan)
             assert again.devices == item.plan.devices
             assert again.context is not None
@@ -88,10 +90,16 @@ def test_keys_never_get_fewer_bits_than_values_whatever_was_measured() -> None:
     for backend in ("cuda", "vulkan", "metal"):
         for gib in (6.0, 8.0, 12.0, 24.0):
             for prefer in ("quality", "memory"):
-                wish = Wish(32768, 1, prefer)
+                requirements = Requirements(32768, 1, prefer)
                 found = recommend(
                     asked(
-                        "llama-server -m /m.gguf", LLAMA, wish, gib=gib, backend=backend, version="b11434", own=measured
+                        "llama-server -m /m.gguf",
+                        LLAMA,
+                        requirements,
+                        gib=gib,
+                        backend=backend,
+                        version="b11434",
+                        own=measured,
                     )
                 )
                 for item in found.items:
@@ -101,11 +109,11 @@ def test_keys_never_get_fewer_bits_than_values_whatever_was_measured() -> None:
 
 
 def test_four_bits_only_with_a_measurement_of_this_model() -> None:
-    wish = Wish(65536, 1, "memory")
+    requirements = Requirements(65536, 1, "memory")
     command = "llama-server -m /m.gguf"
 
     def caches(*measured: Measurement) -> set[str]:
-        return {item.cache for item in recommend(asked(command, LLAMA, wish, own=measured)).items}
+        return {item.cache for item in recommend(asked(command, LLAMA, requirements, own=measured)).items}
 
     assert "q4_0/q4_0" not in caches()
     assert "q4_0/q4_0" in caches(own("q4_0", "q4_0", 0.01))
@@ -118,7 +126,7 @@ def test_four_bits_only_with_a_measurement_of_this_model() -> None:
 )
 def test_mixed_types_only_where_they_are_known_to_be_read(backend: str, version: str | None, offered: bool) -> None:
     question = asked(
-        "llama-server -m /m.gguf", LLAMA, Wish(65536, 1, "memory"), backend=backend, version=version,
+        "llama-server -m /m.gguf", LLAMA, Requirements(65536, 1, "memory"), backend=backend, version=version,
         own=(own("q8_0", "q4_0", 0.001),),
     )  # fmt: skip
     found = recommend(question)
@@ -127,39 +135,39 @@ def test_mixed_types_only_where_they_are_known_to_be_read(backend: str, version:
 
 
 def test_the_order_of_advice() -> None:
-    found = recommend(asked("llama-server -m /m.gguf", LLAMA, Wish(65536, 1)))
+    found = recommend(asked("llama-server -m /m.gguf", LLAMA, Requirements(65536, 1)))
     assert [item.cache for item in found.items] == ["f16/f16", "q8_0/q8_0", "q8_0/q8_0"]
     assert dict(found.items[2].changes)["ubatch-size"] == "256"
     assert all(dict(item.changes).get("flash-attn") == "on" for item in found.items[1:])
     assert "usually negligible" in found.items[1].why
     assert "free" not in recommendations_text(found)
-    small = recommend(asked("llama-server -m /m.gguf", LLAMA, Wish(65536, 1, "memory")))
+    small = recommend(asked("llama-server -m /m.gguf", LLAMA, Requirements(65536, 1, "memory")))
     sizes = [item.total_bytes for item in small.items]
     assert sizes == sorted(sizes)
 
 
 def test_what_does_not_fit_is_offered_shorter_and_said_so() -> None:
-    found = recommend(asked("llama-server -m /m.gguf", LLAMA, Wish(131072, 4), gib=12))
+    found = recommend(asked("llama-server -m /m.gguf", LLAMA, Requirements(131072, 4), gib=12))
     assert found.items
     assert all((item.sequence_tokens or 0) < 131072 for item in found.items)
     assert any("shorter context" in note for note in found.notes)
     assert "f16/f16: does not fit" in found.left_out
-    assert recommend(asked("llama-server -m /m.gguf", LLAMA, Wish(4096, 1), gib=2)).items == ()
+    assert recommend(asked("llama-server -m /m.gguf", LLAMA, Requirements(4096, 1), gib=2)).items == ()
 
 
 def test_what_was_asked_for_comes_first_even_where_it_is_tight() -> None:
     for gib in (8.0, 8.5, 9.0, 9.5, 10.0, 10.5, 11.0):
-        found = recommend(asked("llama-server -m /m.gguf", LLAMA, Wish(65536, 1), gib=gib))
+        found = recommend(asked("llama-server -m /m.gguf", LLAMA, Requirements(65536, 1), gib=gib))
         as_wished = [item.sequence_tokens == 65536 for item in found.items]
         assert as_wished == sorted(as_wished, reverse=True)
         assert len(found.items) <= 3
 
 
 def test_the_longest_context_that_is_offered_is_the_longest() -> None:
-    question = asked("llama-server -m /m.gguf", LLAMA, Wish(131072, 1), gib=12)
+    question = asked("llama-server -m /m.gguf", LLAMA, Requirements(131072, 1), gib=12)
     item = recommend(question).items[0]
     assert "the longest context that surely fits" in item.why
-    longer = replace(question, wish=Wish((item.sequence_tokens or 0) + 256, 1))
+    longer = replace(question, requirements=Requirements((item.sequence_tokens or 0) + 256, 1))
     options = {name for name, _ in item.changes}
     assert not any(
         {name for name, _ in it.changes} == options
@@ -172,7 +180,7 @@ def test_the_longest_context_that_is_offered_is_the_longest() -> None:
 
 def test_a_family_that_suffers_is_warned_of_and_comes_last() -> None:
     question = replace(
-        asked("llama-server -m /m.gguf", LLAMA, Wish(8192, 1)), model="Gemma 4 31B", architecture="gemma4"
+        asked("llama-server -m /m.gguf", LLAMA, Requirements(8192, 1)), model="Gemma 4 31B", architecture="gemma4"
     )
     found = recommend(question)
     assert [item.cache for item in found.items] == ["f16/f16", "f16/f16", "q8_0/q8_0"]
@@ -181,11 +189,11 @@ def test_a_family_that_suffers_is_warned_of_and_comes_last() -> None:
 
 def test_vllm_users_are_held_by_the_pool() -> None:
     command = "vllm serve /m --max-model-len 4096 --kv-cache-memory-bytes 16777216"
-    found = recommend(asked(command, tiny_checkpoint(), Wish(2048, 4)))
+    found = recommend(asked(command, tiny_checkpoint(), Requirements(2048, 4)))
     assert {item.cache for item in found.items} == {"auto", "fp8"}
     assert "about" not in recommendations_text(found).split("at once: fits")[0].splitlines()[-1]
     assert all((item.sequences or 0) >= 4 for item in found.items)
-    many = recommend(asked(command, tiny_checkpoint(), Wish(4096, 40)))
+    many = recommend(asked(command, tiny_checkpoint(), Requirements(4096, 40)))
     assert all((item.sequence_tokens or 0) < 4096 for item in many.items)
     assert any("requests of full length" in line for line in many.left_out)
 
@@ -193,30 +201,30 @@ def test_vllm_users_are_held_by_the_pool() -> None:
 @pytest.mark.parametrize(("capability", "offered"), [((8, 0), False), ((8, 9), True), ((9, 0), True), (None, False)])
 def test_fp8_only_on_cards_whose_kernels_read_it(capability: tuple[int, int] | None, offered: bool) -> None:
     question = asked("vllm serve /m --max-model-len 4096 --kv-cache-memory-bytes 16777216", tiny_checkpoint())
-    cards = tuple(replace(it, compute_capability=capability) for it in question.ground.devices)
-    found = recommend(replace(question, ground=replace(question.ground, devices=cards)))
+    cards = tuple(replace(it, compute_capability=capability) for it in question.plan_context.devices)
+    found = recommend(replace(question, plan_context=replace(question.plan_context, devices=cards)))
     assert ("fp8" in {item.cache for item in found.items}) is offered
     assert any(line.startswith("fp8: ") for line in found.left_out) is not offered
 
 
 def test_mlx_keeps_a_cache_for_each_user() -> None:
     command = "mlx_lm.server --model /m --quantized-kv-start 0"
-    one = recommend(asked(command, tiny_checkpoint(), Wish(4096, 1)))
-    eight = recommend(asked(command, tiny_checkpoint(), Wish(4096, 8)))
+    one = recommend(asked(command, tiny_checkpoint(), Requirements(4096, 1)))
+    eight = recommend(asked(command, tiny_checkpoint(), Requirements(4096, 8)))
     grown = [b.total_bytes - a.total_bytes for a, b in zip(one.items, eight.items, strict=True)]
     assert all(size > 0 for size in grown)
     assert any(item.speed.speed is Speed.ONE_AT_A_TIME for item in one.items)
 
 
 def test_a_quantization_that_saves_nothing_is_left_out() -> None:
-    late = recommend(asked("mlx_lm.server --model /m", tiny_checkpoint(), Wish(4096, 1)))
+    late = recommend(asked("mlx_lm.server --model /m", tiny_checkpoint(), Requirements(4096, 1)))
     assert [item.cache for item in late.items] == ["16-bit"]
     assert any("takes no less" in line for line in late.left_out)
 
 
 def test_every_item_says_what_is_known_and_from_whom() -> None:
     for model in (LLAMA, GEMMA):
-        found = recommend(asked("llama-server -m /m.gguf", model, Wish(8192, 1)))
+        found = recommend(asked("llama-server -m /m.gguf", model, Requirements(8192, 1)))
         text = recommendations_text(found)
         for item in found.items:
             if item.evidence is not None:
@@ -226,6 +234,6 @@ def test_every_item_says_what_is_known_and_from_whom() -> None:
 
 
 def test_items_are_values() -> None:
-    found = recommend(asked("llama-server -m /m.gguf", LLAMA, Wish(8192, 1)))
+    found = recommend(asked("llama-server -m /m.gguf", LLAMA, Requirements(8192, 1)))
     assert isinstance(found, Recommendations)
     assert all(isinstance(item, Recommendation) for item in found.items)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from kvtop.analysis.analyse import History, analyse
-from kvtop.analysis.attribution.device_assignment import whereabouts
+from kvtop.analysis.attribution.device_assignment import device_assignment
 from kvtop.domain.device import Device, DeviceMemory, ProcessMemory
 from kvtop.domain.driver import HOST_DRIVER, Driver
 from kvtop.domain.figure import Basis
@@ -41,7 +41,7 @@ def own(rss_bytes: int) -> Process:
 
 def find(reading: ServerReading, devices: tuple[Device, ...], *processes: Process) -> tuple[list[str], list[str], str]:
     known = {process.pid: process for process in processes}
-    where = whereabouts(reading, devices, known, {"/m.gguf": MODEL})
+    where = device_assignment(reading, devices, known, {"/m.gguf": MODEL})
     return [device.id for device, _ in where.rows], [device.id for device in where.accelerators], where.note
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from kvtop.analysis.lint.linting import lint
 from kvtop.app.plan.lint_target import read_target
-from kvtop.app.plan.request import Question
+from kvtop.app.plan.request import PlanRequest
 from kvtop.domain.frame import Finding
 from kvtop.planning.commands.command import parse_command
 
@@ -35,7 +35,7 @@ def found(places: tuple[Path, Path], *options: str, environ: Mapping[str, str] |
     command = parse_command([str(server), "-m", str(model), *options])
     return {
         it.slug: it
-        for it in lint(read_target(Question(command, ("none",), environ={"HOME": "/", **(environ or {})}))).findings
+        for it in lint(read_target(PlanRequest(command, ("none",), environ={"HOME": "/", **(environ or {})}))).findings
     }
 
 

@@ -13,22 +13,22 @@ from kvtop.planning.llamacpp.options.parse import parse_llama_server
 from kvtop.planning.mlx.options import parse_server_options
 from kvtop.planning.registry import PlannableModel, plan_launch
 from kvtop.planning.vllm.options.parse import parse_serve_options
-from kvtop.planning.what_if import Ground, compare
+from kvtop.planning.what_if import PlanContext, compare
 from kvtop.sources.demo.gguf_models import llama31_8b
 from tests.models.tiny_models import tiny_checkpoint
 
 GIB = 2**30
 
 
-def ground(model: PlannableModel, room_bytes: int) -> Ground:
+def plan_context(model: PlannableModel, room_bytes: int) -> PlanContext:
     card = PlanDevice("gpu0", room_bytes, room_bytes)
-    return Ground(model, (card,), {"gpu0": room_bytes, "host": None}, {})
+    return PlanContext(model, (card,), {"gpu0": room_bytes, "host": None}, {})
 
 
 def test_llamacpp_cells_agree_with_plans_and_the_edge_is_where_it_is_said() -> None:
     model = prepare(llama31_8b("/m.gguf"))
     base = WhatIf(parse_llama_server(["-m", "/m.gguf", "-c", "20480", "-fa", "on"], {}))
-    here = ground(model, 8 * GIB)
+    here = plan_context(model, 8 * GIB)
     now = plan_launch(base.launch, model, here.devices)
     assert isinstance(now, MemoryPlan)
     found = frontier(here, base, now, 131072)
@@ -57,7 +57,7 @@ def test_llamacpp_cells_agree_with_plans_and_the_edge_is_where_it_is_said() -> N
 def test_a_refused_type_says_why() -> None:
     model = prepare(llama31_8b("/m.gguf"))
     base = WhatIf(parse_llama_server(["-m", "/m.gguf", "-fa", "off"], {}))
-    here = ground(model, 24 * GIB)
+    here = plan_context(model, 24 * GIB)
     now = plan_launch(base.launch, model, here.devices)
     assert isinstance(now, MemoryPlan)
     rows = {line.label: line for line in frontier(here, base, now, 131072).rows}
@@ -69,7 +69,7 @@ def test_a_refused_type_says_why() -> None:
 def test_without_room_known_nothing_is_claimed() -> None:
     model = prepare(llama31_8b("/m.gguf"))
     base = WhatIf(parse_llama_server(["-m", "/m.gguf"], {}))
-    here = Ground(model, (PlanDevice("gpu0", None),), {}, {})
+    here = PlanContext(model, (PlanDevice("gpu0", None),), {}, {})
     now = plan_launch(base.launch, model, here.devices)
     assert isinstance(now, MemoryPlan)
     for line in frontier(here, base, now, 131072).rows:
@@ -81,7 +81,7 @@ def test_without_room_known_nothing_is_claimed() -> None:
 def test_vllm_counts_requests(pool: str | None) -> None:
     words = ["/m", "--max-model-len", "4096", *(["--kv-cache-memory-bytes", pool] if pool else [])]
     base, model = WhatIf(parse_serve_options(words)), tiny_checkpoint()
-    here = ground(model, 24 * GIB)
+    here = plan_context(model, 24 * GIB)
     now = plan_launch(base.launch, model, here.devices)
     assert isinstance(now, MemoryPlan)
     found = frontier(here, base, now, 4096)
@@ -97,7 +97,7 @@ def test_vllm_counts_requests(pool: str | None) -> None:
 
 def test_mlx_looks_at_one_sequence() -> None:
     base, model = WhatIf(parse_server_options(["--model", "/m"]), at_tokens=1000), tiny_checkpoint()
-    here = Ground(model, (), {"host": 14 << 20}, {})
+    here = PlanContext(model, (), {"host": 14 << 20}, {})
     now = plan_launch(base.launch, model, (), at_tokens=1000)
     assert isinstance(now, MemoryPlan)
     found = frontier(here, base, now, 4096)
@@ -119,13 +119,13 @@ def test_the_present_cell_changes_nothing() -> None:
     for words in (["-m", "/m.gguf"], ["-m", "/m.gguf", "-c", "20480", "-ctk", "q8_0", "-ctv", "q8_0"]):
         model = prepare(llama31_8b("/m.gguf"))
         base = WhatIf(parse_llama_server(words, {}))
-        now = plan_launch(base.launch, model, ground(model, 24 * GIB).devices)
+        now = plan_launch(base.launch, model, plan_context(model, 24 * GIB).devices)
         assert isinstance(now, MemoryPlan)
-        found = frontier(ground(model, 24 * GIB), base, now, 131072)
+        found = frontier(plan_context(model, 24 * GIB), base, now, 131072)
         assert found.current is not None
         assert found.rows[found.current[0]].cells[found.current[1]].changes == ()
     base, checkpoint = WhatIf(parse_serve_options(["/m", "--kv-cache-memory-bytes", "64M"])), tiny_checkpoint()
-    here = ground(checkpoint, 24 * GIB)
+    here = plan_context(checkpoint, 24 * GIB)
     now = plan_launch(base.launch, checkpoint, here.devices)
     assert isinstance(now, MemoryPlan)
     assert now.vllm is not None

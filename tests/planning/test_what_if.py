@@ -1,4 +1,4 @@
-"""What-ifs: every dial of every engine gives the numbers of a plan with the same options."""
+"""What-ifs: every knob of every engine gives the numbers of a plan with the same options."""
 
 import shlex
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from kvtop.domain.answers.plan_answer import Fit
 from kvtop.domain.answers.what_if import WhatIf
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
-from kvtop.planning.adjustments import ENGINES, Dial, turn
+from kvtop.planning.adjustments import ENGINES, Knob, turn
 from kvtop.planning.adjustments.steps import around, finer
 from kvtop.planning.commands.command import parse_command
 from kvtop.planning.commands.launch_command import Host, command_words, host_of, instruction, option_words
@@ -19,7 +19,7 @@ from kvtop.planning.llamacpp.options.parse import parse_llama_server
 from kvtop.planning.mlx.options import parse_server_options
 from kvtop.planning.registry import PlannableModel, plan_launch
 from kvtop.planning.vllm.options.parse import parse_serve_options
-from kvtop.planning.what_if import Ground, compare, running
+from kvtop.planning.what_if import PlanContext, compare, running
 from kvtop.sources.demo.gguf_models import gemma3_27b, llama31_8b
 from tests.models.tiny_models import tiny_checkpoint
 
@@ -27,8 +27,8 @@ GIB = 2**30
 CARD = PlanDevice("gpu0", 24 * GIB, 24 * GIB)
 
 
-def ground(model: PlannableModel, beyond_bytes: int = 0) -> Ground:
-    return Ground(
+def plan_context(model: PlannableModel, beyond_bytes: int = 0) -> PlanContext:
+    return PlanContext(
         model,
         (CARD,),
         {"gpu0": 24 * GIB, "host": None},
@@ -72,15 +72,15 @@ def test_every_dial_agrees_with_a_plan_of_the_command_it_tells(name: str) -> Non
     now = plain(base, model, at_tokens)
     assert isinstance(now, MemoryPlan)
     moved = 0
-    for dial in Dial:
+    for knob in Knob:
         for step in (1, -1):
             what_if, plan = WhatIf(base, at_tokens=at_tokens), now
             for _ in range(4):
-                following = turn(what_if, plan, dial, step)
+                following = turn(what_if, plan, knob, step)
                 if following is None:
                     break
                 what_if, moved = following, moved + 1
-                found = compare(ground(model), now, what_if)
+                found = compare(plan_context(model), now, what_if)
                 typed = parse(list(command_words(base, what_if.changes, ["server", *words]))[1:])
                 expected = plain(typed, model, what_if.at_tokens)
                 if isinstance(expected, MemoryPlan):
@@ -98,9 +98,9 @@ def test_only_what_the_change_touches_moves() -> None:
     model = prepare(llama31_8b("/m.gguf"))
     now = plain(base, model, None)
     assert isinstance(now, MemoryPlan)
-    half = turn(WhatIf(base), now, Dial.CONTEXT, -1)
+    half = turn(WhatIf(base), now, Knob.CONTEXT, -1)
     assert half is not None
-    found = compare(ground(model, beyond_bytes=300), now, half)
+    found = compare(plan_context(model, beyond_bytes=300), now, half)
     card = found.devices[0]
     moved = {change.segment for change in card.segments if change.delta_bytes}
     assert "kv_cache" in moved
@@ -117,15 +117,15 @@ def test_slots_stay_in_their_pool_and_the_pool_can_be_split() -> None:
     base = parse_llama_server(["-m", "/m.gguf", "-c", "16384"], {})
     model = prepare(llama31_8b("/m.gguf"))
     now = plain(base, model, None)
-    more = turn(WhatIf(base), now if isinstance(now, MemoryPlan) else None, Dial.SLOTS, 1)
+    more = turn(WhatIf(base), now if isinstance(now, MemoryPlan) else None, Knob.SLOTS, 1)
     assert more is not None
-    then = compare(ground(model), None, more).then
+    then = compare(plan_context(model), None, more).then
     assert isinstance(then, MemoryPlan)
     assert then.context is not None
     assert (then.context.n_seq_max, then.context.kv_unified) == (5, True)
-    split = turn(more, then, Dial.UNIFIED, 1)
+    split = turn(more, then, Knob.UNIFIED, 1)
     assert split is not None
-    own = compare(ground(model), None, split).then
+    own = compare(plan_context(model), None, split).then
     assert isinstance(own, MemoryPlan)
     assert own.context is not None
     assert (own.context.n_seq_max, own.context.kv_unified) == (5, False)
@@ -133,7 +133,7 @@ def test_slots_stay_in_their_pool_and_the_pool_can_be_split() -> None:
 
 def test_a_refusal_is_told_in_the_engines_words() -> None:
     base = parse_llama_server(["-m", "/m.gguf", "-fa", "off"], {})
-    found = compare(ground(prepare(llama31_8b("/m.gguf"))), None, WhatIf(base).with_changes(cache_type_v="q8_0"))
+    found = compare(plan_context(prepare(llama31_8b("/m.gguf"))), None, WhatIf(base).with_changes(cache_type_v="q8_0"))
     assert isinstance(found.then, Refusal)
     assert "quantized V cache requires flash_attn" in found.note
     assert found.devices == ()
@@ -142,13 +142,13 @@ def test_a_refusal_is_told_in_the_engines_words() -> None:
 def test_three_verdicts() -> None:
     base = parse_llama_server(["-m", "/m.gguf", "-c", "8192"], {})
     model = prepare(llama31_8b("/m.gguf"))
-    needed = compare(ground(model), None, WhatIf(base)).devices[0].needed
+    needed = compare(plan_context(model), None, WhatIf(base)).devices[0].needed
     assert needed is not None
     rooms = {Fit.FITS: needed.high_bytes, Fit.TOO_LARGE: needed.value_bytes - 1}
     if needed.value_bytes < needed.high_bytes:
         rooms[Fit.TIGHT] = needed.high_bytes - 1
     for fit, room_bytes in rooms.items():
-        here = Ground(model, (CARD,), {"gpu0": room_bytes}, {})
+        here = PlanContext(model, (CARD,), {"gpu0": room_bytes}, {})
         assert compare(here, None, WhatIf(base)).devices[0].fit is fit
 
 
@@ -206,9 +206,9 @@ def test_scales() -> None:
     assert around("abc", "z", -1) == "c"
     assert finer(16384, 1, 256) == 18432
     assert finer(256, -1, 256) == 256
-    assert ENGINES["vllm"].name(Dial.FLASH) is None
+    assert ENGINES["vllm"].name(Knob.FLASH) is None
     unknown = LaunchOptions("sglang")
-    assert turn(WhatIf(unknown), None, Dial.CONTEXT, 1) is None
+    assert turn(WhatIf(unknown), None, Knob.CONTEXT, 1) is None
     assert WhatIf(unknown).with_changes(a_b="1").launch.options[0].origin is Origin.ARGV
 
 
@@ -223,19 +223,19 @@ def test_a_running_vllm_keeps_the_bytes_of_its_pool() -> None:
     assert isinstance(now, MemoryPlan)
     live = running(reported, now)
     assert live.measured_pool_bytes == now.devices[0].kv_cache_bytes
-    same = compare(ground(model), now, live).then
+    same = compare(plan_context(model), now, live).then
     assert isinstance(same, MemoryPlan)
     assert same.vllm is not None
     assert same.vllm.num_gpu_blocks == 5000
-    halved = compare(ground(model), now, live.with_changes(kv_cache_dtype="fp8")).then
+    halved = compare(plan_context(model), now, live.with_changes(kv_cache_dtype="fp8")).then
     assert isinstance(halved, MemoryPlan)
     assert halved.vllm is not None
     assert halved.vllm.num_gpu_blocks == 10000
-    more = compare(ground(model), now, live.with_changes(gpu_memory_utilization="0.51")).then
+    more = compare(plan_context(model), now, live.with_changes(gpu_memory_utilization="0.51")).then
     assert isinstance(more, MemoryPlan)
     grown = (more.devices[0].kv_cache_bytes or 0) - (now.devices[0].kv_cache_bytes or 0)
     assert grown == pytest.approx(0.01 * 24 * GIB, rel=0.001)
-    split = compare(ground(model), now, live.with_changes(tensor_parallel_size="1", dtype="float16")).then
+    split = compare(plan_context(model), now, live.with_changes(tensor_parallel_size="1", dtype="float16")).then
     assert isinstance(split, MemoryPlan)
     assert split.vllm is not None
     assert split.vllm.num_gpu_blocks is None

@@ -17,9 +17,9 @@ from kvtop.domain.sample import Sample
 from kvtop.domain.server import ServerState
 from kvtop.sources.demo import SCENARIOS
 from kvtop.sources.fleet import QUERY, TARGETS, FleetOptions, take_fleet_sample
-from kvtop.sources.fleet.cards import StandIns, dcgm_cards
+from kvtop.sources.fleet.cards import SyntheticPids, dcgm_cards
 from kvtop.sources.fleet.series import Series, by_name
-from kvtop.sources.fleet.servers import kvtop_servers, vllm_servers, with_age, without_doubles
+from kvtop.sources.fleet.servers import deduplicate, kvtop_servers, vllm_servers, with_age
 
 VLLM = """\
 vllm:cache_config_info{{block_size="128",cache_dtype="fp8",engine="0",gpu_memory_utilization="0.92",\
@@ -117,24 +117,24 @@ def test_a_target_that_dies_is_shown_and_forgotten_figures_are_not(
 def test_old_figures_are_called_old() -> None:
     labels = {"job": "d", "instance": "n:1", "gpu": "0", "UUID": "u"}
     rows = by_name([Series("DCGM_FI_DEV_FB_USED", labels, 5.0), Series("DCGM_FI_DEV_FB_FREE", labels, 6.0)])
-    (fresh,) = dcgm_cards(rows, 1000.0, StandIns(), {"n:1": 990.0})
-    (old,) = dcgm_cards(rows, 1000.0, StandIns(), {"n:1": 800.0})
+    (fresh,) = dcgm_cards(rows, 1000.0, SyntheticPids(), {"n:1": 990.0})
+    (old,) = dcgm_cards(rows, 1000.0, SyntheticPids(), {"n:1": 800.0})
     assert (fresh.state, old.state) == (DeviceState.OK, DeviceState.STALE)
     assert (fresh.measured_at, old.measured_at) == (990.0, 800.0)
     vllm = by_name([Series("vllm:cache_config_info", {"instance": "v:1", "num_gpu_blocks": "9"}, 1.0)])
-    readings = vllm_servers(vllm, [], StandIns())
+    readings = vllm_servers(vllm, [], SyntheticPids())
     (young,), (aged,) = (with_age(readings, vllm, 1000.0, {"v:1": at}) for at in (950.0, 800.0))
     assert young.state is ServerState.READY
     assert (aged.state, aged.hint) == (ServerState.UNKNOWN, "old: last scraped 200 s ago")
 
 
 def test_a_server_that_two_exporters_tell_of_is_one() -> None:
-    stand_ins = StandIns()
+    synthetic_pids = SyntheticPids()
     info = Series("kvtop_server_info", {"instance": "n1:9941", "server": "127.0.0.1:8000", "engine": "vllm"}, 1.0)
     own = Series("vllm:cache_config_info", {"instance": "n1:8000", "num_gpu_blocks": "9", "block_size": "16"}, 1.0)
     other = Series("vllm:cache_config_info", {"instance": "n2:8000", "num_gpu_blocks": "9", "block_size": "16"}, 1.0)
-    told = kvtop_servers(by_name([info]), stand_ins)
-    merged = without_doubles(told, vllm_servers(by_name([own, other]), [], stand_ins))
+    told = kvtop_servers(by_name([info]), synthetic_pids)
+    merged = deduplicate(told, vllm_servers(by_name([own, other]), [], synthetic_pids))
     assert [it.id for it in merged] == ["n2:8000", "n1 127.0.0.1:8000"]
     assert merged[1].pools[0].capacity_tokens == 144
 
@@ -144,7 +144,7 @@ def test_without_known_cards_nothing_is_planned() -> None:
         Series("vllm:cache_config_info", {"instance": "v:1", "num_gpu_blocks": "9", "block_size": "16"}, 1.0),
         Series("vllm:kv_cache_usage_perc", {"instance": "v:1", "model_name": "m"}, 0.5),
     ]
-    (reading,) = vllm_servers(by_name(rows), [], StandIns())
+    (reading,) = vllm_servers(by_name(rows), [], SyntheticPids())
     assert reading.launch is None
 
 

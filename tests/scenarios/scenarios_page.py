@@ -7,9 +7,9 @@ to 0.1 GiB, so that the page says no more than the estimates do.
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from kvtop.analysis.recommending import Asked, recommend
+from kvtop.analysis.recommending import RecommendRequest, recommend
 from kvtop.domain.answers.plan_answer import Fit
-from kvtop.domain.answers.recommendation import Recommendation, Recommendations, Wish
+from kvtop.domain.answers.recommendation import Recommendation, Recommendations, Requirements
 from kvtop.domain.answers.what_if import WhatIf
 from kvtop.domain.plan import MemoryPlan, PlanDevice
 from kvtop.planning.commands.command import parse_command
@@ -18,7 +18,7 @@ from kvtop.planning.llamacpp.model.prepared import prepare
 from kvtop.planning.llamacpp.options.parse import parse_llama_server
 from kvtop.planning.registry import PlannableModel, plan_launch
 from kvtop.planning.vllm.options.parse import parse_serve_options
-from kvtop.planning.what_if import Ground
+from kvtop.planning.what_if import PlanContext
 from kvtop.sources.demo.checkpoints import Shape, bf16
 from kvtop.sources.demo.gguf_models import gemma3_27b, llama31_8b
 from kvtop.text import bytes_text, tokens_text
@@ -36,7 +36,7 @@ NODE = "llama-server -m Llama-3.1-8B-Instruct-Q4_K_M.gguf"
 NODES = 3
 
 
-def asked(command: str, model: PlannableModel, card: PlanDevice, wish: Wish) -> Asked:
+def asked(command: str, model: PlannableModel, card: PlanDevice, requirements: Requirements) -> RecommendRequest:
     """A command on one card, as `kvtop recommend --gpu` would ask."""
     words = tuple(command.split())
     parsed = parse_command(words)
@@ -44,15 +44,15 @@ def asked(command: str, model: PlannableModel, card: PlanDevice, wish: Wish) -> 
     now = plan_launch(launch, model, (card,))
     assert isinstance(now, MemoryPlan)
     room = None if card.total_bytes is None else card.total_bytes - DRIVER_BYTES
-    ground = Ground(model, (card,), {"gpu0": room, "host": None}, {})
-    return Asked(ground, WhatIf(launch), now, wish, words, now.model, now.architecture, 131072)
+    plan_context = PlanContext(model, (card,), {"gpu0": room, "host": None}, {})
+    return RecommendRequest(plan_context, WhatIf(launch), now, requirements, words, now.model, now.architecture, 131072)
 
 
 def coding() -> str:
     """One 24 GB card: how far each cache type goes, and what is recommended for 64k."""
     card = PlanDevice("gpu0", 24 * GIB, 24 * GIB, (8, 9), "cuda", "RTX 4090")
-    question = asked(CODING, prepare(gemma3_27b("/m")), card, Wish(65536, 1))
-    grid = frontier(question.ground, question.base, question.now, 131072)
+    question = asked(CODING, prepare(gemma3_27b("/m")), card, Requirements(65536, 1))
+    grid = frontier(question.plan_context, question.base, question.now, 131072)
     wanted = ("f16/f16", "q8_0/q8_0", "q4_0/q4_0")
     rows = [(row.label, _rounded(row.largest)) for row in grid.rows if row.label in wanted]
     return f"{_table(('cache types', 'largest context'), rows)}\n\n{_recommended(recommend(question))}"
@@ -61,10 +61,12 @@ def coding() -> str:
 def batched() -> str:
     """One 80 GB card: how many requests of 8k the likely pool holds."""
     card = PlanDevice("gpu0", 80 * GIB, 80 * GIB, (9, 0), "cuda", "H100")
-    question = asked(BATCHED, bf16("/m", QWEN3_32B), card, Wish(8192, 8))
+    question = asked(BATCHED, bf16("/m", QWEN3_32B), card, Requirements(8192, 8))
     rows = []
     for dtype in ("auto", "fp8"):
-        found = plan_launch(question.base.with_changes(kv_cache_dtype=dtype).launch, question.ground.model, (card,))
+        found = plan_launch(
+            question.base.with_changes(kv_cache_dtype=dtype).launch, question.plan_context.model, (card,)
+        )
         assert isinstance(found, MemoryPlan)
         assert found.vllm is not None
         likely = found.vllm.pool_estimate
@@ -83,7 +85,7 @@ def nodes() -> str:
     for kind in ("f16", "q8_0"):
         users = 0
         for count in range(1, 65):
-            found = recommend(asked(NODE, model, card, Wish(16384, count)))
+            found = recommend(asked(NODE, model, card, Requirements(16384, count)))
             wanted = [it for it in found.items if it.cache == f"{kind}/{kind}" and it.sequence_tokens == 16384]
             if not any(item.fit is Fit.FITS for item in wanted):
                 break

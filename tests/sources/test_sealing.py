@@ -5,7 +5,7 @@ from dataclasses import replace
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.sample import Failure
 from kvtop.sources.demo import SCENARIOS
-from kvtop.sources.redaction.sanitize import sealed
+from kvtop.sources.redaction.sanitize import sanitized
 
 TOKEN = "hf_abcdefghij0123456789"
 
@@ -31,7 +31,7 @@ def test_whatever_a_reader_forgot_is_masked() -> None:
         pending=("http://a:canary@b/",),
         host="box\x07",
     )
-    clean = sealed(dirty)
+    clean = sanitized(dirty)
     shown = repr(replace(clean, models={}))
     assert "canary" not in shown
     assert "can@ry" not in shown
@@ -46,5 +46,5 @@ def test_whatever_a_reader_forgot_is_masked() -> None:
 def test_a_clean_sample_is_the_same_sample() -> None:
     for scenario in SCENARIOS:
         sample = scenario.at(8.0)
-        assert sealed(sample) == sample
-        assert all(sealed(sample).models[key] is model for key, model in sample.models.items())
+        assert sanitized(sample) == sample
+        assert all(sanitized(sample).models[key] is model for key, model in sample.models.items())

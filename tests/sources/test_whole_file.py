@@ -9,26 +9,26 @@ from pathlib import Path
 
 import pytest
 
-from kvtop.io.atomic_write import write_whole
+from kvtop.io.atomic_write import write_atomic
 
 
 def test_replaces_what_was_there(tmp_path: Path) -> None:
     target = tmp_path / "out.json"
-    write_whole(target, b"one")
-    write_whole(target, b"two")
+    write_atomic(target, b"one")
+    write_atomic(target, b"two")
     assert target.read_bytes() == b"two"
     assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
 
 
 def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     target = tmp_path / "out.json"
-    write_whole(target, b"old")
+    write_atomic(target, b"old")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
     try:
         with pytest.raises(OSError, match="large"):
-            write_whole(target, b"x" * 10_000)
+            write_atomic(target, b"x" * 10_000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, before)
@@ -38,17 +38,17 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> Non
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        write_whole(tmp_path / "none" / "out", b"x")
+        write_atomic(tmp_path / "none" / "out", b"x")
 
 
 def test_a_link_stays_a_link_and_a_device_is_written_to(tmp_path: Path) -> None:
     real, link = tmp_path / "real", tmp_path / "link"
     real.write_bytes(b"old")
     link.symlink_to(real)
-    write_whole(link, b"new")
+    write_atomic(link, b"new")
     assert link.is_symlink()
     assert real.read_bytes() == b"new"
-    write_whole(Path(os.devnull), b"x")
+    write_atomic(Path(os.devnull), b"x")
     assert not Path(os.devnull).is_file()
 
 

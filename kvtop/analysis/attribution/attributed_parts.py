@@ -10,7 +10,7 @@ from kvtop.domain.server import ServerReading, ServerState
 HOST = "host"
 
 
-def present_parts(reading: ServerReading, plan: MemoryPlan, name: str, *, is_shared: bool) -> Parts:
+def attributed_parts(reading: ServerReading, plan: MemoryPlan, name: str, *, is_shared: bool) -> Parts:
     """The plan's share of the device it calls `name`, as far as the server's state says that it is there.
 
     `is_shared`: the device and the host are one memory, so the host's share is added to it.

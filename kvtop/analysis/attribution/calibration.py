@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from kvtop.analysis.attribution.observation import Measured
+from kvtop.analysis.attribution.observation import Observation
 from kvtop.domain.device import DeviceState
 from kvtop.domain.headroom import Calibration
 from kvtop.domain.server import ServerReading, ServerState
@@ -16,7 +16,7 @@ class Calibrations:
 
     known: dict[_Key, dict[str, Calibration]] = field(default_factory=dict)
 
-    def learn(self, reading: ServerReading, measured: tuple[Measured, ...]) -> tuple[Calibration, ...]:
+    def learn(self, reading: ServerReading, measured: tuple[Observation, ...]) -> tuple[Calibration, ...]:
         """Take in what is measured now; what could not be measured this time keeps its last value.
 
         A server that loads or sleeps does not hold its plan, and a device that does not answer tells the past.
@@ -36,7 +36,7 @@ class Calibrations:
             del self.known[key]
 
 
-def _beyond(it: Measured) -> int | None:
+def _beyond(it: Observation) -> int | None:
     """Measured total less everything computed; None where either is not known whole.
 
     The estimate of compute is the plan's own, uncut: a new plan will have the same, and only the difference counts. So

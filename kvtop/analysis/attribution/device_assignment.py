@@ -25,7 +25,7 @@ _HIDDEN = Figure(None, Basis.UNKNOWN, source="the driver does not list this proc
 
 
 @dataclass(frozen=True, slots=True)
-class Whereabouts:
+class DeviceAssignment:
     """`rows` are the devices a server is on with the measured total on each; `accelerators` are those to plan for.
 
     `is_placed` False: it is on some of `accelerators`, and nobody can tell which, so they have no rows. `is_shared`:
@@ -41,13 +41,13 @@ class Whereabouts:
     note: str = ""
 
 
-def whereabouts(
+def device_assignment(
     reading: ServerReading,
     devices: tuple[Device, ...],
     processes: Mapping[int, Process],
     models: Mapping[str, ModelFile],
     unseen_makers: tuple[str, ...] = (),
-) -> Whereabouts:
+) -> DeviceAssignment:
     """Where a server is. A device that lists its processes is certain; the rest is told as what it is: assumed.
 
     `unseen_makers` are those of cards that no driver shows: what is not resident in host memory may lie there.
@@ -57,28 +57,28 @@ def whereabouts(
     rows = tuple((device, driver) for device, driver in totals if driver is not None)
     listed = tuple(device for device, _ in rows if not device.is_host)
     if listed or not pids or reading.is_remote or not _may_use_accelerators(reading.launch):
-        return Whereabouts(rows, listed)
+        return DeviceAssignment(rows, listed)
     on_host = next((figure for device, figure in rows if device.is_host), None)
     shared = next((it for it in devices if it.unified_memory and it.processes is None), None)
     if shared is not None and on_host is not None:
         source = f"{on_host.source}; the machine has one memory, and nobody lists shares of {shared.id}"
-        return Whereabouts(((shared, replace(on_host, source=source)),), (shared,), is_shared=True)
+        return DeviceAssignment(((shared, replace(on_host, source=source)),), (shared,), is_shared=True)
     if reading.state is ServerState.LOADING and any(not device.is_host for device in devices):
-        return Whereabouts(rows, (), is_settled=False, note="still loading: where it will lie is not known yet")
+        return DeviceAssignment(rows, (), is_settled=False, note="still loading: where it will lie is not known yet")
     hiding = tuple(it for it in devices if not it.is_host and _may_hide(it, processes, pids))
     resident_share = _resident_share(reading, on_host, models)
     if resident_share is not None and resident_share >= _RESIDENT_SHARE:
-        return Whereabouts(rows, ())
+        return DeviceAssignment(rows, ())
     if not hiding and unseen_makers and resident_share is not None and reading.state is ServerState.READY:
         return _on_an_unseen_card(rows, unseen_makers)
     if not hiding:
-        return Whereabouts(rows, ())
+        return DeviceAssignment(rows, ())
     if len(hiding) == 1:
         note = f"no driver lists its process; taken to be on {hiding[0].id}, {_why(hiding[0])}"
-        return Whereabouts(((hiding[0], _HIDDEN), *rows), hiding, note=note)
+        return DeviceAssignment(((hiding[0], _HIDDEN), *rows), hiding, note=note)
     ids = ", ".join(device.id for device in hiding)
     note = f"no driver lists its process; planned for {ids}, which list pids that are nobody's here, or no list at all"
-    return Whereabouts(rows, hiding, is_placed=False, note=note)
+    return DeviceAssignment(rows, hiding, is_placed=False, note=note)
 
 
 def _why(device: Device) -> str:
@@ -89,12 +89,12 @@ def _why(device: Device) -> str:
     return "which lists pids that are nobody's here"
 
 
-def _on_an_unseen_card(rows: tuple[tuple[Device, Figure], ...], makers: tuple[str, ...]) -> Whereabouts:
+def _on_an_unseen_card(rows: tuple[tuple[Device, Figure], ...], makers: tuple[str, ...]) -> DeviceAssignment:
     """A plan for one card that nobody measures: host memory does not hold the model."""
     name = " or ".join(makers)
     card = Device(f"a card of {name}", name, _UNSEEN, DeviceMemory(), None, 0.0)
     note = f"most of the model is not resident in host memory: taken to be on a card of {name}, which kvtop cannot see"
-    return Whereabouts(rows, (card,), is_placed=False, note=note)
+    return DeviceAssignment(rows, (card,), is_placed=False, note=note)
 
 
 def _may_use_accelerators(launch: LaunchOptions | None) -> bool:

@@ -1,6 +1,6 @@
 """What the engine reports held against what was computed: a difference beyond the stated error is shown."""
 
-from kvtop.analysis.attribution.observation import Measured
+from kvtop.analysis.attribution.observation import Observation
 from kvtop.domain.figure import Basis, Figure
 from kvtop.domain.headroom import Disagreement
 from kvtop.domain.plan import MemoryPlan
@@ -8,7 +8,7 @@ from kvtop.domain.server import ServerReading
 
 
 def disagreements(
-    reading: ServerReading, plan: MemoryPlan | None, measured: tuple[Measured, ...]
+    reading: ServerReading, plan: MemoryPlan | None, measured: tuple[Observation, ...]
 ) -> tuple[Disagreement, ...]:
     """Each figure that the engine reports and that was computed too, where they differ."""
     found = [

@@ -9,7 +9,7 @@ from kvtop.domain.figure import Figure
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class Observation:
     """`name` is what the plan calls the device; `state` None: nobody measures it.
 
     `engine_index` is the engine of a data-parallel server whose rank is here, None where no accelerator is. `planned`

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from kvtop.analysis.lint.rules import RULES
-from kvtop.domain.answers.comparison import Amount, HostState, ServerState
+from kvtop.domain.answers.comparison import Amount, ComparedServer, HostState
 from kvtop.domain.frame import Frame, Segment, ServerView
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import MemoryPlan
@@ -30,14 +30,14 @@ def lasting(state: HostState) -> HostState:
     return replace(state, servers=tuple(servers))
 
 
-def server_state(view: ServerView) -> ServerState:
+def server_state(view: ServerView) -> ComparedServer:
     """The comparable part of one server."""
     reading, cache = view.reading, view.kv_cache
     amounts = []
     for split in view.splits:
         amounts.append(Amount(split.device_id, TOTAL, split.driver.value_bytes))
         amounts += [Amount(split.device_id, segment.value, figure.value_bytes) for segment, figure in split.segments()]
-    return ServerState(
+    return ComparedServer(
         id=reading.id,
         engine=reading.engine,
         version=reading.version,
@@ -60,7 +60,7 @@ def options_of(launch: LaunchOptions) -> tuple[tuple[str, str], ...]:
     return tuple((option.name, option.value) for option in launch.options)
 
 
-def planned_state(name: str, launch: LaunchOptions, plan: MemoryPlan) -> ServerState:
+def planned_state(name: str, launch: LaunchOptions, plan: MemoryPlan) -> ComparedServer:
     """A server that does not run yet."""
     amounts = []
     for part in plan.devices:
@@ -73,7 +73,7 @@ def planned_state(name: str, launch: LaunchOptions, plan: MemoryPlan) -> ServerS
         known = [size for _, size in sizes if size is not None]
         amounts.append(Amount(part.name, TOTAL, sum(known) if len(known) == len(sizes) else None))
         amounts += [Amount(part.name, segment.value, size) for segment, size in sizes]
-    return ServerState(
+    return ComparedServer(
         id=name,
         engine=plan.engine,
         version=plan.rules_version,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from kvtop.analysis.diff.causes import Planned, cause_of
-from kvtop.domain.answers.comparison import Comparison, Difference, HostState, ServerState, Topic
+from kvtop.domain.answers.comparison import ComparedServer, Comparison, Difference, HostState, Topic
 from kvtop.domain.frame import Segment
 from kvtop.text import bytes_text
 
@@ -13,7 +13,7 @@ Plans = Mapping[str, Planned]
 """By server id; a server that nobody can plan is missing."""
 
 _SEGMENTS = (*(it.value for it in Segment), "total")
-_Same = Callable[[ServerState, ServerState], bool]
+_Same = Callable[[ComparedServer, ComparedServer], bool]
 _SAME: tuple[_Same, ...] = (
     lambda one, other: one.id == other.id,
     lambda one, other: (one.engine, _base(one.model)) == (other.engine, _base(other.model)),
@@ -52,11 +52,11 @@ def compare(
 
 
 def pairs(
-    before: tuple[ServerState, ...], after: tuple[ServerState, ...]
-) -> list[tuple[ServerState | None, ServerState | None]]:
+    before: tuple[ComparedServer, ...], after: tuple[ComparedServer, ...]
+) -> list[tuple[ComparedServer | None, ComparedServer | None]]:
     """Which server is which: by id, then by engine and model, then the only ones left over."""
     rest = list(after)
-    matched: list[ServerState | None] = [None] * len(before)
+    matched: list[ComparedServer | None] = [None] * len(before)
     for same in _SAME:
         for index, first in enumerate(before):
             if matched[index] is None:
@@ -69,7 +69,7 @@ def pairs(
 
 
 def _of_server(
-    first: ServerState, second: ServerState, tolerance: float, planned: tuple[Planned | None, Planned | None]
+    first: ComparedServer, second: ComparedServer, tolerance: float, planned: tuple[Planned | None, Planned | None]
 ) -> Iterator[Difference]:
     subject = first.id if first.id == second.id else f"{first.id} → {second.id}"
 
@@ -101,7 +101,7 @@ def _of_server(
             yield Difference(Topic.FINDING, subject, code, None, message, counts=counts)
 
 
-def _configuration(subject: str, first: ServerState, second: ServerState) -> Iterator[Difference]:
+def _configuration(subject: str, first: ComparedServer, second: ComparedServer) -> Iterator[Difference]:
     facts = [
         ("engine", first.engine, second.engine),
         ("build", first.version, second.version),
@@ -120,7 +120,7 @@ def _configuration(subject: str, first: ServerState, second: ServerState) -> Ite
             yield Difference(Topic.CONFIGURATION, subject, what, before, after, counts=counts)
 
 
-def _factors(first: ServerState, second: ServerState) -> str:
+def _factors(first: ComparedServer, second: ComparedServer) -> str:
     """How a KV cache's size follows from tokens and bytes per token; "" where either side's are unknown."""
     tokens, each = (
         _ratio(first.capacity_tokens, second.capacity_tokens),
@@ -173,5 +173,5 @@ def _base(model: str | None) -> str:
     return posixpath.basename((model or "").rstrip("/"))
 
 
-def _words(server: ServerState) -> str:
+def _words(server: ComparedServer) -> str:
     return f"{server.engine} {server.model or 'model unknown'}"

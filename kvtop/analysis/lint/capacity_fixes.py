@@ -4,11 +4,11 @@ from kvtop.analysis.lint.advice import any_of, cache_types, smaller_cache
 from kvtop.analysis.lint.observed import Observed
 from kvtop.analysis.lint.target import LintTarget
 from kvtop.analysis.lint.vllm_pool import DEFAULT_UTILIZATION, SIXTEEN_BITS, utilization_of
-from kvtop.domain.answers.plan_answer import Fit, room_of
+from kvtop.domain.answers.plan_answer import Fit, device_fit
 from kvtop.domain.plan import MemoryPlan
 
 
-def roomier_pool(target: LintTarget, seen: Observed) -> str:
+def pool_capacity_fix(target: LintTarget, seen: Observed) -> str:
     """Of vLLM: eight bits where a backend takes them, more of the card, fewer requests at once."""
     kind = target.value("kv-cache-dtype")
     answer = target.answer_with(kv_cache_dtype="fp8") if kind in SIXTEEN_BITS else None
@@ -24,7 +24,7 @@ def roomier_pool(target: LintTarget, seen: Observed) -> str:
     )
 
 
-def roomier_context(target: LintTarget) -> str:
+def context_capacity_fix(target: LintTarget) -> str:
     """Of llama.cpp: twice the context, at eight bits where it does not fit as it is; its cells are what is full."""
     plan, hparams = target.plan, target.hparams
     if plan is None or plan.context is None or hparams is None:
@@ -45,4 +45,4 @@ def _has_room(target: LintTarget, plan: MemoryPlan | None) -> bool:
     rooms = {it.name: it.total_bytes if it.free_bytes is None else it.free_bytes for it in target.devices}
     if plan is None:
         return False
-    return all(room_of(part, rooms.get(part.name)).fit in {Fit.FITS, Fit.UNKNOWN} for part in plan.devices)
+    return all(device_fit(part, rooms.get(part.name)).fit in {Fit.FITS, Fit.UNKNOWN} for part in plan.devices)

@@ -8,7 +8,7 @@ _SCALE_ONLY = (Tier.PRIMARY, Tier.VIA, Tier.COMMUNITY)
 """Whose figures of another model are worth showing for scale: not those of a tiny model."""
 
 
-def nearest_figure(target: LintTarget, type_k: str, type_v: str) -> str:
+def evidence_text(target: LintTarget, type_k: str, type_v: str) -> str:
     """What was measured for this pair, with model, source and year; "" where nobody measured it."""
     found = _found(target, type_k, type_v)
     near = next(iter(found.measurements), None)

@@ -3,25 +3,25 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kvtop.analysis.attribution.device_assignment import Whereabouts, whereabouts
+from kvtop.analysis.attribution.device_assignment import DeviceAssignment, device_assignment
 from kvtop.analysis.evidence import evidence_for
 from kvtop.analysis.planned.live_plan import PlanMemory, effective_launch, for_all_ranks, prepared
 from kvtop.analysis.planned.placement import Placed, placed
 from kvtop.domain.answers.cache_speed import CacheSpeed
 from kvtop.domain.answers.evidence import Evidence, Measurement
-from kvtop.domain.answers.what_if import DialState, WhatIf, WhatIfAnswer
+from kvtop.domain.answers.what_if import KnobState, WhatIf, WhatIfAnswer
 from kvtop.domain.frame import ServerView
 from kvtop.domain.model_file import Checkpoint, GgufHeader
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, Refusal
 from kvtop.domain.process import Process
 from kvtop.domain.sample import Sample
 from kvtop.planning.adjustments import ENGINES
-from kvtop.planning.adjustments.values import dial_values
+from kvtop.planning.adjustments.values import knob_values
 from kvtop.planning.cache_speed import cache_speed
 from kvtop.planning.commands.launch_command import Host, host_of, instruction, option_words
 from kvtop.planning.llamacpp.model.prepared import PreparedModel
 from kvtop.planning.registry import plan_launch
-from kvtop.planning.what_if import Ground, compare, running
+from kvtop.planning.what_if import PlanContext, compare, running
 
 MLX_TOKENS = 32768
 """The length of a sequence that an MLX what-if starts with, or the trained one where that is less."""
@@ -32,11 +32,11 @@ _REFERENCE = frozenset({"f16", "bf16", "f32", "auto", "16"})
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class WhatIfBaseline:
     """`words` is the present command with secrets masked, `host` what started it. `now` is the plan of `base`."""
 
     server_id: str
-    ground: Ground
+    plan_context: PlanContext
     base: WhatIf
     now: MemoryPlan
     words: tuple[str, ...]
@@ -46,14 +46,14 @@ class Standing:
     trained_tokens: int | None
 
 
-def standing(sample: Sample, view: ServerView, memory: PlanMemory) -> Standing | str:
+def what_if_baseline(sample: Sample, view: ServerView, memory: PlanMemory) -> WhatIfBaseline | str:
     """The server of this view, or the reason why nothing can be asked of it."""
     reading = view.reading
     model = sample.models.get(reading.model_key) if reading.model_key is not None else None
     if view.plan is None or model is None or reading.model_key is None or reading.launch is None:
         return view.plan_note or "this server has no plan"
     processes = {process.pid: process for process in sample.processes}
-    where = whereabouts(reading, sample.devices, processes, sample.models, sample.unseen_makers)
+    where = device_assignment(reading, sample.devices, processes, sample.models, sample.unseen_makers)
     own = processes.get(reading.pids[0]) if reading.pids else None
     environ = dict((own.environ or ()) if own is not None else ())
     on = placed(reading, where.accelerators, sample.devices, environ)
@@ -67,7 +67,7 @@ def standing(sample: Sample, view: ServerView, memory: PlanMemory) -> Standing |
         return str(error)
     calibrated = {on.name_of(it.device_id): it.beyond_bytes for it in view.calibration}
     rooms, held = _rooms(sample, view, where, on)
-    ground = Ground(
+    plan_context = PlanContext(
         ready,
         devices,
         rooms,
@@ -83,9 +83,9 @@ def standing(sample: Sample, view: ServerView, memory: PlanMemory) -> Standing |
         if isinstance(longer, Refusal):
             return longer.message
         now = longer
-    return Standing(
+    return WhatIfBaseline(
         reading.id,
-        ground,
+        plan_context,
         running(launch, view.plan, at_tokens),
         now,
         _words(own, launch.engine, [(it.name, it.value) for it in launch.options]),
@@ -96,43 +96,43 @@ def standing(sample: Sample, view: ServerView, memory: PlanMemory) -> Standing |
     )
 
 
-def answer(standing: Standing, what_if: WhatIf, own: tuple[Measurement, ...] = ()) -> WhatIfAnswer:
+def answer(baseline: WhatIfBaseline, what_if: WhatIf, own: tuple[Measurement, ...] = ()) -> WhatIfAnswer:
     """Plan it, and say what it does to quality and speed and how to get it."""
-    compared = compare(standing.ground, standing.now, what_if)
+    compared = compare(baseline.plan_context, baseline.now, what_if)
     then = compared.then if isinstance(compared.then, MemoryPlan) else None
-    told = instruction(standing.host, what_if.base, what_if.changes, standing.words)
+    told = instruction(baseline.host, what_if.base, what_if.changes, baseline.words)
     return WhatIfAnswer(
-        standing.server_id,
-        standing.model,
+        baseline.server_id,
+        baseline.model,
         compared,
-        _dials(standing, what_if, then),
-        _evidence(standing, what_if, then, own),
-        _speed(standing, what_if, then),
+        _knobs(baseline, what_if, then),
+        _evidence(baseline, what_if, then, own),
+        _speed(baseline, what_if, then),
         told.where,
         told.text,
         told.notes,
-        what_if != standing.base,
+        what_if != baseline.base,
     )
 
 
-def _dials(standing: Standing, what_if: WhatIf, then: MemoryPlan | None) -> tuple[DialState, ...]:
+def _knobs(baseline: WhatIfBaseline, what_if: WhatIf, then: MemoryPlan | None) -> tuple[KnobState, ...]:
     engine = ENGINES.get(what_if.base.engine)
-    now_at = dial_values(standing.base, standing.now)
-    then_at = dial_values(what_if, then)
+    now_at = knob_values(baseline.base, baseline.now)
+    then_at = knob_values(what_if, then)
     return tuple(
-        DialState(dial, engine.turns[dial][0], now_at[dial], then_at[dial])
-        for dial in then_at
-        if engine is not None and dial in engine.turns
+        KnobState(knob, engine.turns[knob][0], now_at[knob], then_at[knob])
+        for knob in then_at
+        if engine is not None and knob in engine.turns
     )
 
 
 def _evidence(
-    standing: Standing, what_if: WhatIf, then: MemoryPlan | None, own: tuple[Measurement, ...]
+    baseline: WhatIfBaseline, what_if: WhatIf, then: MemoryPlan | None, own: tuple[Measurement, ...]
 ) -> Evidence | None:
     pair = cache_pair(what_if, then)
     if set(pair) <= _REFERENCE:
         return None
-    return evidence_for(standing.model, standing.now.architecture, *pair, own)
+    return evidence_for(baseline.model, baseline.now.architecture, *pair, own)
 
 
 def cache_pair(what_if: WhatIf, then: MemoryPlan | None) -> tuple[str, str]:
@@ -150,21 +150,21 @@ def cache_pair(what_if: WhatIf, then: MemoryPlan | None) -> tuple[str, str]:
     return typed if then is None or then.type_k is None else (then.type_k, then.type_v or then.type_k)
 
 
-def _speed(standing: Standing, what_if: WhatIf, then: MemoryPlan | None) -> CacheSpeed | None:
+def _speed(baseline: WhatIfBaseline, what_if: WhatIf, then: MemoryPlan | None) -> CacheSpeed | None:
     if then is None:
         return None
-    model = standing.ground.model
+    model = baseline.plan_context.model
     return cache_speed(
         what_if.launch,
         then,
         model.hparams if isinstance(model, PreparedModel) else None,
-        standing.ground.devices,
-        version=standing.version,
+        baseline.plan_context.devices,
+        version=baseline.version,
     )
 
 
 def _rooms(
-    sample: Sample, view: ServerView, where: Whereabouts, on: Placed
+    sample: Sample, view: ServerView, where: DeviceAssignment, on: Placed
 ) -> tuple[dict[str, int | None], frozenset[str]]:
     """What each part of the plan could have: what is free, and what this server holds there itself.
 

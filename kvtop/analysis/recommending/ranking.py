@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from kvtop.analysis.evidence import DISTANCES, evidence_for
-from kvtop.analysis.recommending.candidates import STEP_TOKENS, Asked, Candidate, candidates
+from kvtop.analysis.recommending.candidates import STEP_TOKENS, Candidate, RecommendRequest, candidates
 from kvtop.domain.answers.cache_speed import CacheSpeed, Speed
 from kvtop.domain.answers.evidence import Evidence, Match, Tier
-from kvtop.domain.answers.plan_answer import Fit, Room
+from kvtop.domain.answers.plan_answer import DeviceFit, Fit
 from kvtop.domain.answers.recommendation import Recommendation, Recommendations
-from kvtop.domain.answers.what_if import Comparison, DeviceChange
+from kvtop.domain.answers.what_if import DeviceChange, WhatIfComparison
 from kvtop.domain.plan import Estimate, MemoryPlan, Refusal
 from kvtop.planning.bisection import largest
 from kvtop.planning.cache_speed import cache_speed
@@ -30,38 +30,38 @@ _ORDER = (Fit.FITS, Fit.TIGHT, Fit.UNKNOWN)
 _REFERENCE = frozenset({"f16", "bf16", "f32", "auto"})
 
 
-def recommend(asked: Asked) -> Recommendations:
+def recommend(request: RecommendRequest) -> Recommendations:
     """At most three configurations that fit. Never raises for what the rules do not know: that is left out."""
-    fitting, left_out = _fitting(asked, list(candidates(asked)))
+    fitting, left_out = _fitting(request, list(candidates(request)))
     notes: list[str] = []
     if not any(item.fit is Fit.FITS for item in fitting):
-        shorter = _shortened(asked)
+        shorter = _shortened(request)
         if shorter:
             notes.append("what was asked for does not surely fit: configurations with a shorter context follow")
         # What was asked for comes first, even where it is tight.
-        fitting = [*_ordered(asked, fitting)[: MOST - min(len(shorter), 1)], *shorter]
-        notes += _smaller_weights(asked)
+        fitting = [*_ordered(request, fitting)[: MOST - min(len(shorter), 1)], *shorter]
+        notes += _smaller_weights(request)
     else:
-        fitting = _ordered(asked, fitting)
-    notes += _beyond_training(asked) + _as_it_is(asked)
+        fitting = _ordered(request, fitting)
+    notes += _beyond_training(request) + _as_it_is(request)
     return Recommendations(
-        asked.now.engine, asked.model, asked.wish, tuple(fitting[:MOST]), tuple(left_out), tuple(notes)
+        request.now.engine, request.model, request.requirements, tuple(fitting[:MOST]), tuple(left_out), tuple(notes)
     )
 
 
-def _ordered(asked: Asked, items: Sequence[Recommendation]) -> list[Recommendation]:
+def _ordered(request: RecommendRequest, items: Sequence[Recommendation]) -> list[Recommendation]:
     """What surely fits first; then by what is preferred. Equals stay in the order of advice."""
-    if asked.wish.prefer == "memory":
+    if request.requirements.prefer == "memory":
         return sorted(items, key=lambda item: (_ORDER.index(item.fit), item.total_bytes))
     return sorted(items, key=lambda item: (_ORDER.index(item.fit), _hurts(item.evidence), not item.speed.is_safe))
 
 
-def _fitting(asked: Asked, tried: Sequence[Candidate]) -> tuple[list[Recommendation], list[str]]:
+def _fitting(request: RecommendRequest, tried: Sequence[Candidate]) -> tuple[list[Recommendation], list[str]]:
     found: list[Recommendation] = []
     left_out: list[str] = []
     futile: set[str] = set()
     for candidate in tried:
-        item = _judged(asked, candidate)
+        item = _judged(request, candidate)
         if isinstance(item, str):
             left_out.append(f"{candidate.cache}: {item}")
         elif item.evidence is not None and (item.cache in futile or _saves_nothing(item, found)):
@@ -80,26 +80,26 @@ def _saves_nothing(item: Recommendation, found: Sequence[Recommendation]) -> boo
     return bool(plain) and item.total_bytes >= min(plain)
 
 
-def _judged(asked: Asked, candidate: Candidate) -> Recommendation | str:
+def _judged(request: RecommendRequest, candidate: Candidate) -> Recommendation | str:
     """The recommendation, or why it is none."""
-    compared = compare(asked.ground, asked.now, candidate.what_if)
+    compared = compare(request.plan_context, request.now, candidate.what_if)
     plan = compared.then
     if plan is None or isinstance(plan, Refusal):
         return compared.note
     if plan.engine == "mlx":
-        compared = _of_many(compared, asked.wish.users or 1)
-    evidence = _evidence(asked, candidate)
+        compared = _of_many(compared, request.requirements.users or 1)
+    evidence = _evidence(request, candidate)
     lacks = _lacks_measurement(candidate, evidence)
     if lacks:
         return lacks
-    model = asked.ground.model
+    model = request.plan_context.model
     speed = cache_speed(
         candidate.what_if.launch,
         plan,
         model.hparams if isinstance(model, PreparedModel) else None,
-        asked.ground.devices,
-        version=asked.version,
-        are_devices_known=asked.are_devices_known,
+        request.plan_context.devices,
+        version=request.version,
+        are_devices_known=request.are_devices_known,
     )
     is_mixed, is_quantized = len(set(candidate.pair)) > 1, evidence is not None
     unsure = speed.speed is Speed.UNKNOWN and is_quantized
@@ -107,31 +107,31 @@ def _judged(asked: Asked, candidate: Candidate) -> Recommendation | str:
     is_odd = plan.vllm is not None and is_quantized and not speed.is_safe
     if speed.speed is Speed.ON_CPU or unsure or is_odd or (is_mixed and not speed.is_safe):
         return speed.note
-    fit = _fit(asked, compared, plan)
+    fit = _fit(request, compared, plan)
     if fit is Fit.TOO_LARGE:
-        return _too_large(asked, compared, plan)
+        return _too_large(request, compared, plan)
     if fit is Fit.UNKNOWN:
-        rooms = [_room(asked, device) for device in compared.devices]
+        rooms = [_room(request, device) for device in compared.devices]
         if all(room.room_bytes is None for room in rooms):
             return "how much room there is, is unknown"
         if any(room.fit is Fit.TOO_LARGE for room in rooms):
-            return _too_large(asked, compared, plan)
-    return _made(asked, candidate, compared, plan, evidence, speed, fit)
+            return _too_large(request, compared, plan)
+    return _made(request, candidate, compared, plan, evidence, speed, fit)
 
 
 def _made(
-    asked: Asked,
+    request: RecommendRequest,
     candidate: Candidate,
-    compared: Comparison,
+    compared: WhatIfComparison,
     plan: MemoryPlan,
     evidence: Evidence | None,
     speed: CacheSpeed,
     fit: Fit,
 ) -> Recommendation:
-    rooms = tuple(_room(asked, device) for device in compared.devices)
-    tokens, sequences = _capacity(candidate, compared, plan, asked.wish.users or 1)
+    rooms = tuple(_room(request, device) for device in compared.devices)
+    tokens, sequences = _capacity(candidate, compared, plan, request.requirements.users or 1)
     warning = f"; measured to change this family's output ({_worst(evidence)})" if _hurts(evidence) else ""
-    words = command_words(candidate.what_if.base, candidate.what_if.changes, asked.words)
+    words = command_words(candidate.what_if.base, candidate.what_if.changes, request.words)
     return Recommendation(
         candidate.cache,
         fit,
@@ -149,7 +149,7 @@ def _made(
 
 
 def _capacity(
-    candidate: Candidate, compared: Comparison, plan: MemoryPlan, users: int
+    candidate: Candidate, compared: WhatIfComparison, plan: MemoryPlan, users: int
 ) -> tuple[int | None, float | None]:
     """The longest sequence, and how many of that length fit at once."""
     if plan.context is not None:
@@ -161,13 +161,13 @@ def _capacity(
     return candidate.what_if.at_tokens, users
 
 
-def _fit(asked: Asked, compared: Comparison, plan: MemoryPlan) -> Fit:
+def _fit(request: RecommendRequest, compared: WhatIfComparison, plan: MemoryPlan) -> Fit:
     if plan.vllm is not None:
-        return holds(concurrency(compared), asked.wish.users or 1)
+        return holds(concurrency(compared), request.requirements.users or 1)
     return compared.fit
 
 
-def _of_many(compared: Comparison, users: int) -> Comparison:
+def _of_many(compared: WhatIfComparison, users: int) -> WhatIfComparison:
     """MLX keeps a cache for each sequence, and the plan has one: the same with as many as wished for."""
 
     def more(device: DeviceChange) -> DeviceChange:
@@ -186,26 +186,26 @@ def _of_many(compared: Comparison, users: int) -> Comparison:
     return replace(compared, devices=tuple(map(more, compared.devices)))
 
 
-def _too_large(asked: Asked, compared: Comparison, plan: MemoryPlan) -> str:
+def _too_large(request: RecommendRequest, compared: WhatIfComparison, plan: MemoryPlan) -> str:
     if plan.vllm is not None:
         span = concurrency(compared)
         likely = 0.0 if span is None else span[1]
-        return f"room for {likely:.1f} requests of full length, {asked.wish.users or 1} asked for"
+        return f"room for {likely:.1f} requests of full length, {request.requirements.users or 1} asked for"
     return "does not fit"
 
 
-def _room(asked: Asked, device: DeviceChange) -> Room:
+def _room(request: RecommendRequest, device: DeviceChange) -> DeviceFit:
     known = tuple(change.then_bytes or 0 for change in device.segments)
     least = sum(known) + device.beyond_bytes
-    products = {it.name: it.product for it in asked.ground.devices}
+    products = {it.name: it.product for it in request.plan_context.devices}
     needed = device.needed if device.needed is not None else Estimate(least, least, least)
-    return Room(device.name, needed, device.room_bytes, device.needed is not None, products.get(device.name, ""))
+    return DeviceFit(device.name, needed, device.room_bytes, device.needed is not None, products.get(device.name, ""))
 
 
-def _evidence(asked: Asked, candidate: Candidate) -> Evidence | None:
+def _evidence(request: RecommendRequest, candidate: Candidate) -> Evidence | None:
     if set(candidate.pair) <= _REFERENCE:
         return None
-    return evidence_for(asked.model, asked.architecture, *candidate.pair, asked.own)
+    return evidence_for(request.model, request.architecture, *candidate.pair, request.own)
 
 
 def _lacks_measurement(candidate: Candidate, evidence: Evidence | None) -> str:
@@ -240,9 +240,9 @@ def _worst(evidence: Evidence | None) -> str:
     return ""
 
 
-def _shortened(asked: Asked) -> list[Recommendation]:
+def _shortened(request: RecommendRequest) -> list[Recommendation]:
     """The longest context that surely fits, for the unquantized and the 8-bit cache."""
-    most = asked.wish.context_tokens or _present_tokens(asked)
+    most = request.requirements.context_tokens or _present_tokens(request)
     if most is None:
         return []
     items = []
@@ -250,43 +250,43 @@ def _shortened(asked: Asked) -> list[Recommendation]:
 
         def at(steps: int, index: int = index) -> Candidate:
             tokens = steps * STEP_TOKENS
-            candidate = list(candidates(asked, tokens))[index]
+            candidate = list(candidates(request, tokens))[index]
             kind = "nothing quantized" if index == 0 else candidate.why
             why = f"the longest context that surely fits, {tokens_text(tokens)} of {tokens_text(most)}; {kind}"
             return replace(candidate, why=why)
 
         def fits(steps: int) -> bool:
-            item = _judged(asked, at(steps))
+            item = _judged(request, at(steps))
             return not isinstance(item, str) and item.fit is Fit.FITS
 
         steps = largest(fits, most // STEP_TOKENS)
-        item = _judged(asked, at(steps)) if steps else ""
+        item = _judged(request, at(steps)) if steps else ""
         if not isinstance(item, str):
             items.append(item)
-    if asked.wish.prefer == "memory":
+    if request.requirements.prefer == "memory":
         items.sort(key=lambda item: -(item.sequence_tokens or 0))
     return items
 
 
-def _present_tokens(asked: Asked) -> int | None:
-    if asked.now.context is not None:
-        return asked.now.context.n_ctx_seq
-    if asked.now.vllm is not None:
-        return asked.now.vllm.max_model_len_tokens
-    return asked.base.at_tokens
+def _present_tokens(request: RecommendRequest) -> int | None:
+    if request.now.context is not None:
+        return request.now.context.n_ctx_seq
+    if request.now.vllm is not None:
+        return request.now.vllm.max_model_len_tokens
+    return request.base.at_tokens
 
 
-def _smaller_weights(asked: Asked) -> list[str]:
+def _smaller_weights(request: RecommendRequest) -> list[str]:
     """How much smaller the weights would have to be for 8 bits and the context asked for."""
-    if asked.now.engine != "llama.cpp":
+    if request.now.engine != "llama.cpp":
         return []
-    compared = compare(asked.ground, asked.now, list(candidates(asked))[1].what_if)
+    compared = compare(request.plan_context, request.now, list(candidates(request))[1].what_if)
     short = [
         device.needed.high_bytes - device.room_bytes
         for device in compared.devices
         if device.needed is not None and device.room_bytes is not None
     ]
-    weights_bytes = sum(part.weights_bytes or 0 for part in asked.now.devices)
+    weights_bytes = sum(part.weights_bytes or 0 for part in request.now.devices)
     if not short or not 0 < max(short) <= weights_bytes * ONE_STEP:
         return []
     smaller = bytes_text(max(short))
@@ -297,10 +297,10 @@ def _smaller_weights(asked: Asked) -> list[str]:
     return [advice]
 
 
-def _as_it_is(asked: Asked) -> list[str]:
+def _as_it_is(request: RecommendRequest) -> list[str]:
     """The first advice is to need less; nobody but the person who asks knows how much that is."""
-    wish = asked.wish
-    if wish.context_tokens is not None or wish.users is not None or asked.now.engine == "mlx":
+    requirements = request.requirements
+    if requirements.context_tokens is not None or requirements.users is not None or request.now.engine == "mlx":
         return []
     advice = (
         "context and slots stay as they are; needing less of them is what saves first: `kvtop recommend --context "
@@ -309,8 +309,8 @@ def _as_it_is(asked: Asked) -> list[str]:
     return [advice]
 
 
-def _beyond_training(asked: Asked) -> list[str]:
-    wished, trained = asked.wish.context_tokens, asked.trained_tokens
+def _beyond_training(request: RecommendRequest) -> list[str]:
+    wished, trained = request.requirements.context_tokens, request.trained_tokens
     if wished is None or trained is None or wished <= trained:
         return []
     return [f"the model was trained for {trained} tokens; {wished} are beyond that"]

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-from kvtop.app.plan.request import Machine, Question, UsageError, answered
-from kvtop.domain.answers.plan_answer import Fit, PlanAnswer, room_of
+from kvtop.app.plan.request import Machine, PlanRequest, UsageError, answered
+from kvtop.domain.answers.plan_answer import Fit, PlanAnswer, device_fit
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.model_file import Checkpoint
 from kvtop.domain.plan import MemoryPlan, Refusal
@@ -12,51 +12,51 @@ from kvtop.planning.bisection import largest
 from kvtop.planning.registry import plan_launch
 from kvtop.sources.model_files.huggingface import read_checkpoint
 from kvtop.sources.model_files.locate import locate_checkpoint
-from kvtop.sources.model_files.process_filesystem import ModelNotFoundError, Vantage
+from kvtop.sources.model_files.process_filesystem import ModelNotFoundError, ProcessFilesystem
 
 STEP_TOKENS = 256
 """How closely the largest sequence of an engine without a context is told; mlx-lm's cache grows by as much."""
 
 
-def open_vllm(question: Question) -> tuple[LaunchOptions, Checkpoint] | Refusal:
+def open_vllm(request: PlanRequest) -> tuple[LaunchOptions, Checkpoint] | Refusal:
     """The options of `vllm serve` and its model directory. Raises as `answer`."""
     from kvtop.planning.vllm.options.parse import parse_serve_options  # noqa: PLC0415
 
-    if question.at_tokens is not None:
+    if request.at_tokens is not None:
         raise UsageError("--at is for engines whose cache grows; vLLM takes its whole pool when it starts")
-    words = question.command.words
-    options = parse_serve_options(words, config_yaml=config_yaml(words), environ=question.environment)
+    words = request.command.words
+    options = parse_serve_options(words, config_yaml=config_yaml(words), environ=request.environment)
     if options.errors:
         return Refusal(options.engine, options.errors[0])
-    return options, read_checkpoint(checkpoint_directory(question, options))
+    return options, read_checkpoint(checkpoint_directory(request, options))
 
 
-def open_mlx(question: Question) -> tuple[LaunchOptions, Checkpoint] | Refusal:
+def open_mlx(request: PlanRequest) -> tuple[LaunchOptions, Checkpoint] | Refusal:
     """The options of `mlx_lm.server` and its model directory. Raises as `answer`."""
     from kvtop.planning.mlx.options import parse_server_options  # noqa: PLC0415
 
-    options = parse_server_options(question.command.words)
+    options = parse_server_options(request.command.words)
     if options.errors:
         return Refusal(options.engine, options.errors[0])
-    return options, read_checkpoint(checkpoint_directory(question, options))
+    return options, read_checkpoint(checkpoint_directory(request, options))
 
 
-def answer_vllm(question: Question, machine: Machine) -> PlanAnswer | Refusal:
+def answer_vllm(request: PlanRequest, machine: Machine) -> PlanAnswer | Refusal:
     """The plan of `vllm serve`, or its refusal. Raises as `answer`."""
-    read = open_vllm(question)
+    read = open_vllm(request)
     if isinstance(read, Refusal):
         return read
     planned = plan_launch(*read, machine.devices)
     return planned if isinstance(planned, Refusal) else answered(planned, machine)
 
 
-def answer_mlx(question: Question, machine: Machine) -> PlanAnswer | Refusal:
+def answer_mlx(request: PlanRequest, machine: Machine) -> PlanAnswer | Refusal:
     """The plan of one sequence of `mlx_lm.server`, or its refusal. Raises as `answer`."""
-    read = open_mlx(question)
+    read = open_mlx(request)
     if isinstance(read, Refusal):
         return read
     options, checkpoint = read
-    planned = plan_launch(options, checkpoint, (), at_tokens=question.at_tokens)
+    planned = plan_launch(options, checkpoint, (), at_tokens=request.at_tokens)
     if isinstance(planned, Refusal):
         return planned
     # Apple's memory is one for all: what --gpu names is what there is.
@@ -70,22 +70,22 @@ def answer_mlx(question: Question, machine: Machine) -> PlanAnswer | Refusal:
     def fits(steps: int) -> bool:
         at = plan_launch(options, checkpoint, (), at_tokens=steps * STEP_TOKENS)
         return isinstance(at, MemoryPlan) and all(
-            room_of(part, shared).fit in {Fit.FITS, Fit.UNKNOWN} for part in at.devices
+            device_fit(part, shared).fit in {Fit.FITS, Fit.UNKNOWN} for part in at.devices
         )
 
     steps = largest(fits, most // STEP_TOKENS)
     return replace(found, largest_context_tokens=steps * STEP_TOKENS, is_trained_limit=steps == most // STEP_TOKENS)
 
 
-def checkpoint_directory(question: Question, options: LaunchOptions) -> str:
+def checkpoint_directory(request: PlanRequest, options: LaunchOptions) -> str:
     """Where the model that the command names lies. Raises UsageError where it is not found."""
     name = options.value("model")
     if name is None:
         raise UsageError("the command names no model: give its directory or its id on the hub")
-    here = Vantage(cwd=str(Path.cwd()), environ=question.environment)
+    here = ProcessFilesystem(cwd=str(Path.cwd()), environ=request.environment)
     try:
         return locate_checkpoint(
-            question.path_here(name),
+            request.path_here(name),
             here,
             revision=options.value("revision"),
             download_directory=options.value("download-dir"),

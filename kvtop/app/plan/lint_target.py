@@ -8,7 +8,7 @@ from kvtop.analysis.lint.target import LintTarget
 from kvtop.analysis.lint.vllm_pool import one_card_for_every_rank, ranks_of
 from kvtop.app.plan.checkpoints import checkpoint_directory, config_yaml
 from kvtop.app.plan.llamacpp import llamacpp_options, read_model
-from kvtop.app.plan.request import Machine, Question, UsageError, read_machine
+from kvtop.app.plan.request import Machine, PlanRequest, UsageError, read_machine
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.model_file import Checkpoint, GgufHeader, ModelFileError
 from kvtop.planning.llamacpp.options.bare_flags import with_values
@@ -18,49 +18,49 @@ from kvtop.sources.model_files.huggingface import read_checkpoint
 from kvtop.sources.redaction.redact import allowed_environment
 
 
-def read_target(question: Question) -> LintTarget:
+def read_target(request: PlanRequest) -> LintTarget:
     """The target of a command that is not started. Raises UsageError, or ValueError for a bad `--gpu`."""
-    machine = read_machine(question)
-    engine = question.command.engine
+    machine = read_machine(request)
+    engine = request.command.engine
     if engine == "llama.cpp":
-        return _llamacpp(question, _surroundings(machine, question))
+        return _llamacpp(request, _surroundings(machine, request))
     if engine == "vllm":
         from kvtop.planning.vllm.options.parse import parse_serve_options  # noqa: PLC0415  one engine's rules at a time
 
-        words = question.command.words
-        options = parse_serve_options(words, config_yaml=config_yaml(words), environ=question.environment)
-        where = _surroundings(machine, question)
-        if len(question.gpu_specs) == 1:
+        words = request.command.words
+        options = parse_serve_options(words, config_yaml=config_yaml(words), environ=request.environment)
+        where = _surroundings(machine, request)
+        if len(request.gpu_specs) == 1:
             where = replace(where, devices=one_card_for_every_rank(where.devices, ranks_of(options)))
-        return _checkpoint(question, options, where)
+        return _checkpoint(request, options, where)
     from kvtop.planning.mlx.options import parse_server_options  # noqa: PLC0415  see above
 
-    return _checkpoint(question, parse_server_options(question.command.words), _surroundings(machine, question))
+    return _checkpoint(request, parse_server_options(request.command.words), _surroundings(machine, request))
 
 
-def _surroundings(machine: Machine, question: Question) -> Surroundings:
+def _surroundings(machine: Machine, request: PlanRequest) -> Surroundings:
     from kvtop.sources.devices.host import host_memory  # noqa: PLC0415  psutil, only here
 
-    container = question.command.container
-    here = not any(spec.lower() != "none" for spec in question.gpu_specs)
+    container = request.command.container
+    here = not any(spec.lower() != "none" for spec in request.gpu_specs)
     return Surroundings(
         devices=machine.devices,
-        are_devices_known=bool(machine.devices or question.gpu_specs),
+        are_devices_known=bool(machine.devices or request.gpu_specs),
         host_total_bytes=host_memory().total_bytes if here else None,
-        environ=allowed_environment(question.environment),
+        environ=allowed_environment(request.environment),
         published=None if container is None else container.published,
         has_unread_variables=container is not None and container.env_files,
     )
 
 
-def _llamacpp(question: Question, where: Surroundings) -> LintTarget:
-    strict = llamacpp_options(question)
-    command = replace(question.command, words=with_values(question.command.words))
-    options = with_meant_types(llamacpp_options(replace(question, command=command)))
+def _llamacpp(request: PlanRequest, where: Surroundings) -> LintTarget:
+    strict = llamacpp_options(request)
+    command = replace(request.command, words=with_values(request.command.words))
+    options = with_meant_types(llamacpp_options(replace(request, command=command)))
     path, repository = options.value("model"), options.value("hf-repo")
-    header, note = _gguf(question, path, repository, options.value("hf-file"))
+    header, note = _gguf(request, path, repository, options.value("hf-file"))
     draft_names = options.value("spec-draft-model"), options.value("spec-draft-hf")
-    draft, draft_note = _gguf(question, *draft_names, None) if any(draft_names) else (None, "")
+    draft, draft_note = _gguf(request, *draft_names, None) if any(draft_names) else (None, "")
     if draft is not None and options.get("spec-draft-model") is None:
         # The rules ask for the draft by its file.
         named = LaunchOption("spec-draft-model", draft.path, Origin.ARGV, "spec-draft-hf")
@@ -72,7 +72,7 @@ def _llamacpp(question: Question, where: Surroundings) -> LintTarget:
         replace(options, errors=(*_swallowed(strict, options), *options.errors)),
         ModelFiles(names, header, note, draft, draft_note and f"the draft model: {draft_note}"),
         where,
-        typed_context=typed_context(command.words, question.environment),
+        typed_context=typed_context(command.words, request.environment),
     )
 
 
@@ -84,19 +84,19 @@ def _swallowed(typed: LaunchOptions, meant: LaunchOptions) -> list[str]:
 
 
 def _gguf(
-    question: Question, path: str | None, repository: str | None, file: str | None
+    request: PlanRequest, path: str | None, repository: str | None, file: str | None
 ) -> tuple[GgufHeader | None, str]:
     try:
-        return read_model(question, path, repository, file), ""
+        return read_model(request, path, repository, file), ""
     except (UsageError, ModelFileError, OSError) as error:
         return None, str(error)
 
 
-def _checkpoint(question: Question, options: LaunchOptions, where: Surroundings) -> LintTarget:
+def _checkpoint(request: PlanRequest, options: LaunchOptions, where: Surroundings) -> LintTarget:
     model: Checkpoint | None = None
     note = ""
     try:
-        model = read_checkpoint(checkpoint_directory(question, options))
+        model = read_checkpoint(checkpoint_directory(request, options))
     except (UsageError, ModelFileError, OSError) as error:
         note = str(error)
     name = options.value("model") or ""

@@ -3,16 +3,22 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kvtop.app.plan.request import Machine, Question, UsageError, answered
+from kvtop.app.plan.request import Machine, PlanRequest, UsageError, answered
 from kvtop.domain.answers.plan_answer import Asked, Check, PlanAnswer
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.model_file import GgufHeader
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
-from kvtop.planning.guards import as_unknown
+from kvtop.planning.guards import reject_malformed_model
 from kvtop.planning.llamacpp.fit import fit_params as tool_rules
 from kvtop.planning.llamacpp.fit.largest_context import largest_context
-from kvtop.planning.llamacpp.fit.outcome import Loaded, Surroundings, loaded
-from kvtop.planning.llamacpp.memory.auxiliary_models import Beside, adapter_refusal, beside, rooms_left, with_beside
+from kvtop.planning.llamacpp.fit.outcome import FitSurroundings, Loaded, loaded
+from kvtop.planning.llamacpp.memory.auxiliary_models import (
+    AuxiliaryModels,
+    adapter_refusal,
+    auxiliary_models,
+    rooms_left,
+    with_auxiliary_models,
+)
 from kvtop.planning.llamacpp.model.assumed import assume_full_attention
 from kvtop.planning.llamacpp.model.prepared import PreparedModel, prepare
 from kvtop.planning.llamacpp.options.overrides import overridden_header
@@ -21,7 +27,7 @@ from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
 from kvtop.sources.model_files.gguf import read_gguf
 from kvtop.sources.model_files.locate import find_sibling, locate_file, locate_hf
-from kvtop.sources.model_files.process_filesystem import ModelNotFoundError, Vantage
+from kvtop.sources.model_files.process_filesystem import ModelNotFoundError, ProcessFilesystem
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +43,22 @@ class ReadCommand:
     projector: GgufHeader | None = None
     assumption: str = ""
 
-    def beside(self, devices: tuple[PlanDevice, ...], settings: LlamaSettings | None = None) -> Beside | Refusal:
+    def auxiliary_models(
+        self, devices: tuple[PlanDevice, ...], settings: LlamaSettings | None = None
+    ) -> AuxiliaryModels | Refusal:
         """What is loaded beside the models, with `settings` in place of those read. Raises NoExactRuleError."""
-        return beside(self.model, settings or self.settings, devices, self.adapters, self.projector)
+        return auxiliary_models(self.model, settings or self.settings, devices, self.adapters, self.projector)
 
     def loaded(self, machine: Machine, *, with_alternatives: bool = False) -> Loaded | Refusal:
         """What `--fit` makes of it here, and the plan of that. Raises NoExactRuleError."""
         refusal = next(iter(self.options.errors), None)
         if refusal is not None:
             return Refusal(self.options.engine, refusal)
-        with as_unknown(self.options.engine):
-            others = self.beside(machine.devices)
+        with reject_malformed_model(self.options.engine):
+            others = self.auxiliary_models(machine.devices)
             if isinstance(others, Refusal):
                 return others
-            around = Surroundings(
+            around = FitSurroundings(
                 machine.devices_as_seen(), machine.host_total_bytes, others.bytes_by_device, others.projector_bytes
             )
             return loaded(
@@ -58,17 +66,17 @@ class ReadCommand:
             )
 
 
-def open_llamacpp(question: Question) -> ReadCommand | Refusal:
+def open_llamacpp(request: PlanRequest) -> ReadCommand | Refusal:
     """Options as the server would read them, then the files they name. Raises as `answer`."""
-    options = llamacpp_options(question)
+    options = llamacpp_options(request)
     settings = settings_of(options)
     if isinstance(settings, Refusal):
         return settings
-    header = read_model(question, options.value("model"), options.value("hf-repo"), options.value("hf-file"))
+    header = read_model(request, options.value("model"), options.value("hf-repo"), options.value("hf-file"))
     draft_path, draft_repository = options.value("spec-draft-model"), options.value("spec-draft-hf")
     draft = None
     if draft_path is not None or draft_repository is not None:
-        draft = read_model(question, draft_path, None if draft_path is not None else draft_repository, None)
+        draft = read_model(request, draft_path, None if draft_path is not None else draft_repository, None)
     else:
         _refuse_sidecars(options, settings, header.path)
     if draft is not None and settings.draft is None:
@@ -83,15 +91,15 @@ def open_llamacpp(question: Question) -> ReadCommand | Refusal:
     try:
         model = prepare(header)
     except NoExactRuleError:
-        if not question.assume_full_attention:
+        if not request.assume_full_attention:
             raise
         model = prepare(assume_full_attention(header))
         assumption = "every layer is plain full attention"
-    adapters = tuple(read_gguf(_file(question, path)) for path in settings.lora_paths)
+    adapters = tuple(read_gguf(_file(request, path)) for path in settings.lora_paths)
     refusal = next(filter(None, (adapter_refusal(adapter, model) for adapter in adapters)), None)
     if refusal is not None:
         return refusal
-    projector_path = _projector_path(question, options, header.path)
+    projector_path = _projector_path(request, options, header.path)
     if projector_path is not None:
         settings = replace(settings, mmproj_path=projector_path)
     return ReadCommand(
@@ -106,9 +114,11 @@ def open_llamacpp(question: Question) -> ReadCommand | Refusal:
     )
 
 
-def _file(question: Question, path: str) -> str:
+def _file(request: PlanRequest, path: str) -> str:
     try:
-        return locate_file(question.path_here(path), Vantage(cwd=str(Path.cwd()), environ=question.environment)).path
+        return locate_file(
+            request.path_here(path), ProcessFilesystem(cwd=str(Path.cwd()), environ=request.environment)
+        ).path
     except ModelNotFoundError as error:
         raise UsageError(str(error)) from error
 
@@ -125,11 +135,11 @@ def _refuse_sidecars(options: LaunchOptions, settings: LlamaSettings, model_path
             raise NoExactRuleError(f"kvtop has no memory rule for {Path(found).name}, which -hf brings along")
 
 
-def _projector_path(question: Question, options: LaunchOptions, model_path: str) -> str | None:
+def _projector_path(request: PlanRequest, options: LaunchOptions, model_path: str) -> str | None:
     """The projector that is named, or the one that `-hf` brings along with its model."""
     named = options.value("mmproj")
     if named is not None:
-        return _file(question, named)
+        return _file(request, named)
     if options.value("mmproj-url") is not None:
         raise UsageError("--mmproj-url: give the file with --mmproj, nothing is downloaded here")
     repository = options.value("hf-repo")
@@ -138,18 +148,18 @@ def _projector_path(question: Question, options: LaunchOptions, model_path: str)
     return find_sibling(model_path, "mmproj", repository)
 
 
-def answer_llamacpp(question: Question, machine: Machine) -> PlanAnswer | Refusal:
+def answer_llamacpp(request: PlanRequest, machine: Machine) -> PlanAnswer | Refusal:
     """The plan of a llama-server, or its refusal. Raises as `answer`."""
-    read = open_llamacpp(question)
+    read = open_llamacpp(request)
     if isinstance(read, Refusal):
         return read
     found = read.loaded(machine, with_alternatives=True)
     if isinstance(found, Refusal):
         return found
-    others = read.beside(machine.devices, found.settings)
+    others = read.auxiliary_models(machine.devices, found.settings)
     if isinstance(others, Refusal):
         return others
-    planned = _as_read(read, with_beside(found.plan, others))
+    planned = _as_read(read, with_auxiliary_models(found.plan, others))
     rooms = rooms_left(machine.room_bytes(), others)
     largest = largest_context(read.model, found.settings, machine.devices, rooms, read.draft)
     known = any(room is not None for room in machine.room_bytes().values())
@@ -159,13 +169,13 @@ def answer_llamacpp(question: Question, machine: Machine) -> PlanAnswer | Refusa
         largest_context_tokens=largest.tokens if known else None,
         is_trained_limit=largest.is_trained_limit,
         assumption=read.assumption,
-        notes=(*_set_elsewhere(read.options), *shown.notes, *_at_note(question)),
+        notes=(*_set_elsewhere(read.options), *shown.notes, *_at_note(request)),
         engine_fit=found.fit,
         asked=_asked(read, found, machine),
     )
-    if not question.verify:
+    if not request.verify:
         return answer
-    checks, note = _verified(question, read.options, read.header, machine)
+    checks, note = _verified(request, read.options, read.header, machine)
     return replace(answer, checks=checks, check_note=note)
 
 
@@ -177,24 +187,24 @@ def _asked(read: ReadCommand, found: Loaded, machine: Machine) -> Asked | None:
     """The plan of the options as typed, where the engine loads with others."""
     if found.asked is None or found.asked.devices == found.plan.devices:
         return None
-    others = read.beside(machine.devices)
+    others = read.auxiliary_models(machine.devices)
     if isinstance(others, Refusal):
         return None
-    shown = answered(_as_read(read, with_beside(found.asked, others)), machine)
+    shown = answered(_as_read(read, with_auxiliary_models(found.asked, others)), machine)
     return Asked(shown.plan, shown.rooms)
 
 
-def llamacpp_options(question: Question) -> LaunchOptions:
+def llamacpp_options(request: PlanRequest) -> LaunchOptions:
     """As the server would read them here: config.ini, environment, command."""
     files = []
-    for path in config_paths(question.environment):
+    for path in config_paths(request.environment):
         try:
             files.append((path, Path(path).read_text(encoding="utf-8", errors="replace")))
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
             raise UsageError(f"{path}: {error.strerror}, and llama-server would read it") from error
-    return parse_llama_server(question.command.words, question.environment, files, strict=True)
+    return parse_llama_server(request.command.words, request.environment, files, strict=True)
 
 
 def _set_elsewhere(options: LaunchOptions) -> list[str]:
@@ -207,23 +217,23 @@ def _set_elsewhere(options: LaunchOptions) -> list[str]:
     ]
 
 
-def _at_note(question: Question) -> list[str]:
-    if question.at_tokens is None:
+def _at_note(request: PlanRequest) -> list[str]:
+    if request.at_tokens is None:
         return []
     return ["--at changes nothing: llama-server takes its whole cache when it starts"]
 
 
-def read_model(question: Question, path: str | None, repository: str | None, file: str | None) -> GgufHeader:
+def read_model(request: PlanRequest, path: str | None, repository: str | None, file: str | None) -> GgufHeader:
     """The header of the model that the command names; a repository wins over a path, as in the engine.
 
     Raises UsageError where none is found, ModelFileError.
     """
-    here = Vantage(cwd=str(Path.cwd()), environ=question.environment)
+    here = ProcessFilesystem(cwd=str(Path.cwd()), environ=request.environment)
     try:
         if repository is not None:
             located = locate_hf(repository, here, file=file)
         elif path is not None:
-            located = locate_file(question.path_here(path), here)
+            located = locate_file(request.path_here(path), here)
         else:
             raise UsageError("the command names no model: give llama-server -m FILE or -hf USER/REPO")
     except ModelNotFoundError as error:
@@ -232,20 +242,20 @@ def read_model(question: Question, path: str | None, repository: str | None, fil
 
 
 def _verified(
-    question: Question, options: LaunchOptions, header: GgufHeader, machine: Machine
+    request: PlanRequest, options: LaunchOptions, header: GgufHeader, machine: Machine
 ) -> tuple[tuple[Check, ...], str]:
     """The plan beside llama.cpp's own tool, on this machine's devices only."""
     from kvtop.sources.tools.fit_params import FitParamsError, find_tool, run_tool  # noqa: PLC0415
 
-    if machine.devices and question.gpu_specs:
+    if machine.devices and request.gpu_specs:
         return (), "not compared: llama-fit-params looks at this machine's devices, not at those of --gpu"
     settings = settings_of(options)
     if isinstance(settings, Refusal):
         raise AssertionError("unreachable: the plan was made from the same options")
     try:
-        tool = find_tool(question.command.program, question.environment)
+        tool = find_tool(request.command.program, request.environment)
         arguments = tool_rules.tool_arguments(options, header.path, without_devices=not machine.devices)
-        rows = tool_rules.parse_tool_output(run_tool(tool, arguments, question.environment))
+        rows = tool_rules.parse_tool_output(run_tool(tool, arguments, request.environment))
         planned = plan(header, tool_rules.comparable(settings), machine.devices)
         if isinstance(planned, Refusal):
             return (), f"not compared: {planned.message}"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kvtop.analysis.evidence import measurements_of
 from kvtop.domain.answers.evidence import Measurement, Tier
-from kvtop.io.atomic_write import write_whole
+from kvtop.io.atomic_write import write_atomic
 
 SCHEMA = "kvtop.quality/1"
 
@@ -54,7 +54,7 @@ def add_own_evidence(environ: Mapping[str, str], added: Sequence[Measurement]) -
     document = {"schema": SCHEMA, "figure": [_row(it) for it in (*kept, *added)]}
     path = evidence_path(environ)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode())
+    write_atomic(path, (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode())
     return path
 
 

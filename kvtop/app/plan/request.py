@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from kvtop.domain.answers.plan_answer import PlanAnswer, room_of
+from kvtop.domain.answers.plan_answer import PlanAnswer, device_fit
 from kvtop.domain.compute_api import UNKNOWN_API, ComputeApi, api_named
 from kvtop.domain.device import Device
 from kvtop.domain.plan import MemoryPlan, PlanDevice
@@ -21,7 +21,7 @@ class UsageError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class PlanRequest:
     """What was asked. `environ` is this process's; the command's own variables come on top."""
 
     command: Command
@@ -73,13 +73,13 @@ class Machine:
         return {**rooms, "host": self.host_bytes}
 
 
-def read_machine(question: Question) -> Machine:
+def read_machine(request: PlanRequest) -> Machine:
     """The devices of `--gpu`, or this machine's as the server would see them."""
-    if question.gpu_specs:
-        devices = parse_gpu_specs(question.gpu_specs)
+    if request.gpu_specs:
+        devices = parse_gpu_specs(request.gpu_specs)
         if devices:
             # Of this process's own environment nothing is meant: --gpu is another machine.
-            return Machine(chosen_specs(devices, dict(question.command.variables)), None, is_stated=True)
+            return Machine(chosen_specs(devices, dict(request.command.variables)), None, is_stated=True)
         from kvtop.sources.devices.host import host_memory  # noqa: PLC0415  psutil, only when it is asked for
 
         memory = host_memory()
@@ -88,7 +88,7 @@ def read_machine(question: Question) -> Machine:
 
     found, failures = device_reader().read_once(DRIVER_SECONDS)
     host = next((device for device in found if device.is_host), None)
-    devices, left_out = _seen_by_the_server(found, question)
+    devices, left_out = _seen_by_the_server(found, request)
     return Machine(
         devices,
         None if host is None else host.memory.free_bytes,
@@ -98,16 +98,16 @@ def read_machine(question: Question) -> Machine:
 
 
 def _seen_by_the_server(
-    found: tuple[Device, ...], question: Question
+    found: tuple[Device, ...], request: PlanRequest
 ) -> tuple[tuple[PlanDevice, ...], tuple[str, ...]]:
     """This machine's devices as the server numbers them, and a note on cards that its API does not reach.
 
     Where the command does not say for which API its engine was built, it is taken as the usual one of the first card.
     """
     cards = [device for device in found if not device.is_host]
-    named = _named_api(question)
+    named = _named_api(request)
     api = named or (cards[0].driver.compute_api if cards else UNKNOWN_API)
-    seen = visible_devices(found, api, question.environment)
+    seen = visible_devices(found, api, request.environment)
     within_reach = {device.id for device in usable_devices(found, api)}
     parents = {device.parent_id for device in cards}
     beyond = [device for device in cards if device.id not in within_reach | parents]
@@ -117,9 +117,9 @@ def _seen_by_the_server(
     return tuple(devices), tuple(notes)
 
 
-def _named_api(question: Question) -> ComputeApi | None:
+def _named_api(request: PlanRequest) -> ComputeApi | None:
     """The API whose devices the command names (`--device Vulkan0`), or None."""
-    words = question.command.words
+    words = request.command.words
     for word, following in zip(words, (*words[1:], ""), strict=True):
         option, equals, value = word.partition("=")
         if option in {"-dev", "--device"}:
@@ -136,7 +136,7 @@ def answered(plan: MemoryPlan, machine: Machine) -> PlanAnswer:
     return PlanAnswer(
         plan,
         tuple(
-            room_of(
+            device_fit(
                 part,
                 rooms.get(part.name),
                 products.get(part.name, ""),

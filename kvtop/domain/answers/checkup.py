@@ -37,7 +37,7 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class ProbedHost:
     """What the machine has, apart from what its drivers say.
 
     `drivers` are those that kvtop asks here, `engines` the servers that it recognises. `makers` are the

@@ -14,7 +14,7 @@ class Amount:
 
 
 @dataclass(frozen=True, slots=True)
-class ServerState:
+class ComparedServer:
     """What is compared of one server. `options` are (name, value) of its effective launch options, None: unknown.
 
     `findings` are (code, message). How full a cache is at the moment is no part of it: that changes with every request.
@@ -49,7 +49,7 @@ class HostState:
 
     name: str
     host: str
-    servers: tuple[ServerState, ...]
+    servers: tuple[ComparedServer, ...]
     free: tuple[tuple[str, int | None], ...] = ()
     taken_at: float | None = None
     """Unix time in seconds; None for a plan."""

@@ -19,7 +19,7 @@ class Fit(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class DeviceFit:
     """One device's share of a plan, and the memory that is there for it.
 
     `room_bytes` is what is free now, else all that the device has; None is unknown. `is_whole` is False where a part of
@@ -43,11 +43,13 @@ class Room:
         return Fit.TIGHT if self.needed.value_bytes <= self.room_bytes else Fit.TOO_LARGE
 
 
-def room_of(part: DevicePlan, room_bytes: int | None, product: str = "", *, is_compute_known: bool = True) -> Room:
+def device_fit(
+    part: DevicePlan, room_bytes: int | None, product: str = "", *, is_compute_known: bool = True
+) -> DeviceFit:
     """The share of one device, held against `room_bytes`."""
     is_whole = is_compute_known and None not in (part.weights_bytes, part.kv_cache_bytes)
     needed = part.compute + part.held
-    return Room(part.name, needed, room_bytes, is_whole, product, is_compute_known)
+    return DeviceFit(part.name, needed, room_bytes, is_whole, product, is_compute_known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ class Asked:
     """The plan of the options as they were typed, where the engine loads with others."""
 
     plan: MemoryPlan
-    rooms: tuple[Room, ...]
+    rooms: tuple[DeviceFit, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ class PlanAnswer:
     """
 
     plan: MemoryPlan
-    rooms: tuple[Room, ...]
+    rooms: tuple[DeviceFit, ...]
     largest_context_tokens: int | None = None
     is_trained_limit: bool = False
     assumption: str = ""

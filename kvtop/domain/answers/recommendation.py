@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 from kvtop.domain.answers.cache_speed import CacheSpeed
 from kvtop.domain.answers.evidence import Evidence
-from kvtop.domain.answers.plan_answer import Fit, Room
+from kvtop.domain.answers.plan_answer import DeviceFit, Fit
 from kvtop.domain.plan import MemoryPlan
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class Requirements:
     """What was asked for. None: as the command has it. `prefer`: "quality" or "memory"."""
 
     context_tokens: int | None = None
@@ -33,7 +33,7 @@ class Recommendation:
     sequence_tokens: int | None
     sequences: float | None
     plan: MemoryPlan
-    rooms: tuple[Room, ...]
+    rooms: tuple[DeviceFit, ...]
     total_bytes: int
     evidence: Evidence | None
     speed: CacheSpeed
@@ -48,7 +48,7 @@ class Recommendations:
 
     engine: str
     model: str
-    wish: Wish
+    requirements: Requirements
     items: tuple[Recommendation, ...]
     left_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

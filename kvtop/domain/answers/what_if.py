@@ -98,7 +98,7 @@ class DeviceChange:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class WhatIfComparison:
     """Now beside then. `then` is a Refusal where the engine would not start, None where no exact rule is known.
 
     `note` has the words of either; `devices` is empty without a plan for then.
@@ -119,10 +119,10 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
-class DialState:
+class KnobState:
     """One thing that can be turned: what it is called for this engine, and where it stands now and then."""
 
-    dial: str
+    knob: str
     name: str
     now: str
     then: str
@@ -139,8 +139,8 @@ class WhatIfAnswer:
 
     server_id: str
     model: str
-    comparison: Comparison
-    dials: tuple[DialState, ...]
+    comparison: WhatIfComparison
+    knobs: tuple[KnobState, ...]
     evidence: Evidence | None
     speed: CacheSpeed | None
     where: str

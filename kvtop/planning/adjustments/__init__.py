@@ -10,7 +10,7 @@ from kvtop.planning.adjustments import llamacpp, mlx, vllm
 from kvtop.planning.adjustments.defaults import settled
 
 
-class Dial(StrEnum):
+class Knob(StrEnum):
     """One thing that can be turned up and down. Engines give each their own meaning."""
 
     TYPE_K = "type_k"
@@ -28,27 +28,27 @@ Turn = Callable[[WhatIf, MemoryPlan | None, int], WhatIf | None]
 
 
 @dataclass(frozen=True, slots=True)
-class EngineDials:
-    """The dials of one engine: what each is called there, and what turning it does. An absent dial does nothing."""
+class EngineKnobs:
+    """The knobs of one engine: what each is called there, and what turning it does. An absent knob does nothing."""
 
     turns: Mapping[str, tuple[str, Turn]]
 
-    def name(self, dial: Dial) -> str | None:
-        """What the dial is called for this engine, or None where it has none."""
-        found = self.turns.get(dial.value)
+    def name(self, knob: Knob) -> str | None:
+        """What the knob is called for this engine, or None where it has none."""
+        found = self.turns.get(knob.value)
         return None if found is None else found[0]
 
 
-ENGINES: Mapping[str, EngineDials] = {
-    "llama.cpp": EngineDials(llamacpp.TURNS),
-    "vllm": EngineDials(vllm.TURNS),
-    "mlx": EngineDials(mlx.TURNS),
+ENGINES: Mapping[str, EngineKnobs] = {
+    "llama.cpp": EngineKnobs(llamacpp.TURNS),
+    "vllm": EngineKnobs(vllm.TURNS),
+    "mlx": EngineKnobs(mlx.TURNS),
 }
 
 
-def turn(what_if: WhatIf, plan: MemoryPlan | None, dial: Dial, step: int) -> WhatIf | None:
-    """Turn a dial by one `step` (+1 up, -1 down). None: this engine has no such dial, or it is at its end."""
+def turn(what_if: WhatIf, plan: MemoryPlan | None, knob: Knob, step: int) -> WhatIf | None:
+    """Turn a knob by one `step` (+1 up, -1 down). None: this engine has no such knob, or it is at its end."""
     engine = ENGINES.get(what_if.base.engine)
-    found = engine.turns.get(dial.value) if engine is not None else None
+    found = engine.turns.get(knob.value) if engine is not None else None
     moved = None if found is None else found[1](what_if, plan, step)
     return None if moved is None else settled(moved, None)

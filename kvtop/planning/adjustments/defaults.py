@@ -22,7 +22,7 @@ DEFAULTS: Mapping[str, Mapping[str, str]] = {
         "prompt-cache-size": str(DEFAULT_KEPT),
     },
 }
-"""Engine -> option -> its value where it is absent, spelled as the dials spell it."""
+"""Engine -> option -> its value where it is absent, spelled as the knobs spell it."""
 
 
 def settled(what_if: WhatIf, now: MemoryPlan | None) -> WhatIf:

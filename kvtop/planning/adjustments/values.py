@@ -1,4 +1,4 @@
-"""Where each dial of an engine stands, in words."""
+"""Where each knob of an engine stands, in words."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ from kvtop.planning.vllm.options.settings import DEFAULT_UTILIZATION
 from kvtop.text import UNKNOWN_TEXT, tokens_text
 
 
-def dial_values(what_if: WhatIf, plan: MemoryPlan | None) -> Mapping[str, str]:
+def knob_values(what_if: WhatIf, plan: MemoryPlan | None) -> Mapping[str, str]:
     """Dial -> its value. `plan` is that of the what-if; None where there is none: some values are then unknown."""
     engine = what_if.base.engine
     if engine == "llama.cpp":

@@ -19,7 +19,7 @@ _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 
 
 @dataclass(slots=True)
-class _Reader:
+class _LineReader:
     text: str
     environ: Mapping[str, str]
     commands: list[list[str]] = field(default_factory=lambda: [[]])
@@ -119,7 +119,7 @@ def simple_commands(text: str, environ: Mapping[str, str]) -> list[list[str]]:
     """The commands of a text in order, each with the variables that were set for it before. Raises ValueError."""
     found: list[list[str]] = []
     variables: list[str] = []
-    for command in _Reader(text, environ).read():
+    for command in _LineReader(text, environ).read():
         words = list(command)
         while words and words[0] in _KEYWORDS:
             words.pop(0)

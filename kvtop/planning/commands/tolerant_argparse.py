@@ -1,13 +1,22 @@
 """What was meant by words that argparse refuses: the rest of them, so that one wrong option hides no other."""
 
+import argparse
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 Parsed = TypeVar("Parsed")
 
 
 class CommandLineError(Exception):
     """argparse's complaint about the command line."""
+
+
+class RaisingParser(argparse.ArgumentParser):
+    """A parser that raises CommandLineError where argparse would print and exit."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of exiting."""
+        raise CommandLineError(message)
 
 
 def parsed_as_meant(

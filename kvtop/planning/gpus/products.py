@@ -10,7 +10,7 @@ _MIB = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Product:
+class GpuProduct:
     """`compute_capability` is None where there is no such thing. `compute_api` is the usual one."""
 
     total_bytes: int
@@ -80,14 +80,14 @@ MI325X | 262144 | rocm
 """
 
 
-def _product(size_mib: str, kind: str) -> Product:
+def _product(size_mib: str, kind: str) -> GpuProduct:
     if "." not in kind:
-        return Product(int(size_mib) * _MIB, None, kind)
+        return GpuProduct(int(size_mib) * _MIB, None, kind)
     major, minor = kind.split(".")
-    return Product(int(size_mib) * _MIB, (int(major), int(minor)), "cuda")
+    return GpuProduct(int(size_mib) * _MIB, (int(major), int(minor)), "cuda")
 
 
-PRODUCTS: Mapping[str, Product] = {
+PRODUCTS: Mapping[str, GpuProduct] = {
     name: _product(size_mib, kind) for name, size_mib, kind in (line.split(" | ") for line in _TABLE.splitlines())
 }
 """By everyday name."""

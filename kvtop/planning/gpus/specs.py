@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from kvtop.domain.compute_api import COMPUTE_APIS, CUDA
 from kvtop.domain.plan import PlanDevice
-from kvtop.planning.gpus.products import PRODUCTS, Product
+from kvtop.planning.gpus.products import PRODUCTS, GpuProduct
 from kvtop.text import parse_bytes
 
 DEFAULT_CAPABILITY = (8, 9)
@@ -33,7 +33,7 @@ def _device(index: int, spec: str) -> PlanDevice:
     head, *settings = (part.strip() for part in spec.split(","))
     product = find_product(head)
     if product is None:
-        product = Product(_size(spec, head), DEFAULT_CAPABILITY, CUDA.name)
+        product = GpuProduct(_size(spec, head), DEFAULT_CAPABILITY, CUDA.name)
         name = ""
     else:
         name = head
@@ -86,7 +86,7 @@ def _size(spec: str, text: str) -> int:
     return size_bytes
 
 
-def find_product(name: str) -> Product | None:
+def find_product(name: str) -> GpuProduct | None:
     """A product by its everyday name or as the driver writes it ("NVIDIA A100-SXM4-40GB"), or None."""
     plain = _DECORATION.sub(" ", name.upper().replace("-", " "))
     by_name = {_squeezed(known.upper()): product for known, product in PRODUCTS.items()}
@@ -101,7 +101,7 @@ def find_product(name: str) -> Product | None:
     size_bytes = int(sized[1]) * 1024 * _MIB
     # The driver's own total is a little off the size in the name; another size is another card.
     is_same = abs(size_bytes - product.total_bytes) * 10 < size_bytes
-    return product if is_same else Product(size_bytes, product.compute_capability, product.compute_api)
+    return product if is_same else GpuProduct(size_bytes, product.compute_capability, product.compute_api)
 
 
 def _squeezed(text: str) -> str:

@@ -5,7 +5,7 @@ from kvtop.planning.llamacpp.context import PINNED_CONTEXT, ResolvedContext
 from kvtop.planning.llamacpp.memory.auxiliary_models import left_out
 from kvtop.planning.llamacpp.memory.buffers import is_exact
 from kvtop.planning.llamacpp.memory.kv_cache import COMPRESSED, INDEXER, SLIDING_WINDOW, CacheGroup, group_cells
-from kvtop.planning.llamacpp.memory.layout import Layout
+from kvtop.planning.llamacpp.memory.layout import ModelLayout
 from kvtop.planning.llamacpp.memory.placement import HOST
 from kvtop.planning.llamacpp.memory.recurrent import RecurrentGroup
 from kvtop.planning.llamacpp.model.hparams import HParams
@@ -25,7 +25,7 @@ def derive(
     hparams: HParams,
     settings: LlamaSettings,
     context: ResolvedContext,
-    layout: Layout,
+    layout: ModelLayout,
     groups: tuple[CacheGroup, ...],
 ) -> tuple[Step, ...]:
     """One line per conclusion, in the order the engine draws them."""
@@ -88,7 +88,7 @@ def _state_step(group: RecurrentGroup, context: ResolvedContext) -> Step:
     )
 
 
-def _placement_step(hparams: HParams, layout: Layout) -> Step:
+def _placement_step(hparams: HParams, layout: ModelLayout) -> Step:
     placement = layout.placement
     shares = [f"{placement.layers.count(name)} on {name}" for name in (*placement.devices, HOST)]
     kept = "; the caches stay on the host" if placement.kv_on_host else ""
@@ -104,7 +104,7 @@ def warnings_of(
     settings: LlamaSettings,
     devices: tuple[PlanDevice, ...],
     context: ResolvedContext,
-    layout: Layout,
+    layout: ModelLayout,
 ) -> tuple[str, ...]:
     """What the engine would warn about, and what the plan could not take into account."""
     found = []
@@ -124,7 +124,7 @@ def warnings_of(
     return tuple(found)
 
 
-def _fit_warnings(settings: LlamaSettings, devices: tuple[PlanDevice, ...], layout: Layout) -> list[str]:
+def _fit_warnings(settings: LlamaSettings, devices: tuple[PlanDevice, ...], layout: ModelLayout) -> list[str]:
     """`--fit` is on by default and may lower a context or a layer count that was not given (common/fit.cpp)."""
     given = settings.gpu_layers is not None or settings.tensor_split or settings.tensor_overrides
     # A typed `-c 0` asks for the trained context by name.

@@ -30,7 +30,7 @@ _STATISTICS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class PerplexityRun:
     """What is run: chunks of `ctx_tokens`, of which the second half is scored."""
 
     model_path: str
@@ -50,17 +50,17 @@ class Comparison:
         return 20 + 4 * self.chunks * self.ctx_tokens + 2 * self.scored_tokens * row
 
 
-def base_arguments(asked: Comparison, options: LaunchOptions) -> list[str]:
+def base_arguments(asked: PerplexityRun, options: LaunchOptions) -> list[str]:
     """The first run: the reference with an f16 cache."""
     return [*_common(asked, options), "-f", asked.text_path, "--chunks", str(asked.chunks)]
 
 
-def pair_arguments(asked: Comparison, options: LaunchOptions, type_k: str, type_v: str) -> list[str]:
+def pair_arguments(asked: PerplexityRun, options: LaunchOptions, type_k: str, type_v: str) -> list[str]:
     """A run with other cache types; text and chunks are in the base file."""
     return [*_common(asked, options), "-ctk", type_k, "-ctv", type_v, "--kl-divergence"]
 
 
-def _common(asked: Comparison, options: LaunchOptions) -> list[str]:
+def _common(asked: PerplexityRun, options: LaunchOptions) -> list[str]:
     words = ["-m", asked.model_path]
     for name in _SHARED:
         spec, value = OPTIONS.get(name), options.value(name)
@@ -84,7 +84,7 @@ def chunks_done(printed: str) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class MeasuredModel:
     """Whom a measurement is about. `rotation`: "on", "off" or "unknown"; `tool`: the program and its version."""
 
     model: str
@@ -95,7 +95,7 @@ class Subject:
 
 
 def measurements(
-    printed: str, asked: Comparison, subject: Subject, type_k: str, type_v: str
+    printed: str, asked: PerplexityRun, subject: MeasuredModel, type_k: str, type_v: str
 ) -> tuple[Measurement, ...]:
     """The statistics of a run. Raises ValueError where the divergence is not among them."""
     found = []

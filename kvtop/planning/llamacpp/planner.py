@@ -30,7 +30,7 @@ from kvtop.planning.llamacpp.memory.kv_cache import (
     group_bytes,
     group_cells,
 )
-from kvtop.planning.llamacpp.memory.layout import Layout, layout_of
+from kvtop.planning.llamacpp.memory.layout import ModelLayout, layout_of
 from kvtop.planning.llamacpp.memory.placement import HOST
 from kvtop.planning.llamacpp.memory.recurrent import recurrent_bytes
 from kvtop.planning.llamacpp.model.prepared import PreparedModel, prepare
@@ -48,7 +48,7 @@ class ModelPlan:
 
     prepared: PreparedModel
     context: ResolvedContext
-    layout: Layout
+    layout: ModelLayout
     kv_cache_bytes: Mapping[str, int]
     recurrent_bytes: Mapping[str, int]
     parts: tuple[CachePart, ...]
@@ -131,7 +131,7 @@ def plan_second(
 def _plan_context(
     prepared: PreparedModel,
     request: ContextRequest,
-    layout: Layout,
+    layout: ModelLayout,
     devices: tuple[PlanDevice, ...],
     settings: LlamaSettings,
     embedding_values: int = 0,
@@ -170,7 +170,9 @@ def _plan_context(
     return ModelPlan(prepared, context, layout, caches, recurrent, parts, groups, output_bytes)
 
 
-def _cache_bytes(groups: tuple[CacheGroup, ...], context: ResolvedContext, layout: Layout) -> dict[str, int] | Refusal:
+def _cache_bytes(
+    groups: tuple[CacheGroup, ...], context: ResolvedContext, layout: ModelLayout
+) -> dict[str, int] | Refusal:
     totals = dict.fromkeys(layout.buffers, 0)
     for group in groups:
         size_bytes = group_bytes(group, context, layout.buffers[group.device])
@@ -181,7 +183,7 @@ def _cache_bytes(groups: tuple[CacheGroup, ...], context: ResolvedContext, layou
 
 
 def _parts(
-    groups: tuple[CacheGroup, ...], context: ResolvedContext, layout: Layout, kind: str | None = None
+    groups: tuple[CacheGroup, ...], context: ResolvedContext, layout: ModelLayout, kind: str | None = None
 ) -> tuple[CachePart, ...]:
     """Sums over devices by kind of cache; `kind` puts them all under one name."""
     sums: dict[str, tuple[int, int, int]] = {}

@@ -8,10 +8,9 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
-from typing import NoReturn
 
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
-from kvtop.planning.commands.tolerant_argparse import CommandLineError, parsed_as_meant
+from kvtop.planning.commands.tolerant_argparse import CommandLineError, RaisingParser, parsed_as_meant
 
 ENGINE = "mlx"
 WORDS = ("model", "adapter-path", "host", "allowed-origins", "draft-model", "chat-template")
@@ -26,12 +25,7 @@ SIZE_UNITS: Mapping[str, int] = {"M": 10**6, "G": 10**9, "MB": 10**6, "GB": 10**
 _DEST = "recorded"
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise CommandLineError(message)
-
-
-class _Record(argparse.Action):
+class _RecordValue(argparse.Action):
     """Keeps the last value of each option with the spelling it was given by."""
 
     def __call__(
@@ -75,8 +69,8 @@ size_bytes.__name__ = "_parse_size"
 
 
 @lru_cache(maxsize=1)
-def _parser() -> _Parser:
-    parser = _Parser(prog="mlx_lm.server", add_help=True)
+def _parser() -> RaisingParser:
+    parser = RaisingParser(prog="mlx_lm.server", add_help=True)
     kinds: tuple[tuple[tuple[str, ...], Callable[[str], object]], ...] = (
         (WORDS, str),
         (WHOLE_NUMBERS, int),
@@ -86,10 +80,10 @@ def _parser() -> _Parser:
     )
     for names, kind in kinds:
         for name in names:
-            parser.add_argument(f"--{name}", action=_Record, type=kind, dest=name)
+            parser.add_argument(f"--{name}", action=_RecordValue, type=kind, dest=name)
     for name in FLAGS:
-        parser.add_argument(f"--{name}", action=_Record, nargs=0, dest=name)
-    parser.add_argument("--log-level", action=_Record, choices=LOG_LEVELS, dest="log-level")
+        parser.add_argument(f"--{name}", action=_RecordValue, nargs=0, dest=name)
+    parser.add_argument("--log-level", action=_RecordValue, choices=LOG_LEVELS, dest="log-level")
     return parser
 
 

@@ -10,10 +10,10 @@ from dataclasses import replace
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.model_file import Checkpoint
 from kvtop.domain.plan import DevicePlan, Estimate, MemoryPlan, NoExactRuleError, PlanDevice, Refusal
-from kvtop.planning.guards import RANKS_PLANNED, as_unknown, refuse_endless
+from kvtop.planning.guards import RANKS_PLANNED, refuse_endless, reject_malformed_model
 from kvtop.planning.vllm.options.settings import settings_from
 from kvtop.planning.vllm.planner import plan_options
-from kvtop.planning.vllm.refusals import RefusedError
+from kvtop.planning.vllm.refusals import StartRefusedError
 
 BLOCK_TOKENS = 128
 _NOTHING = Estimate(0, 0, 0)
@@ -25,9 +25,9 @@ def on_host(launch: LaunchOptions, checkpoint: Checkpoint) -> MemoryPlan | Refus
     Raises NoExactRuleError for anything but full attention with an unquantized cache.
     """
     try:
-        with as_unknown(launch.engine):
+        with reject_malformed_model(launch.engine):
             return _planned(launch, checkpoint)
-    except RefusedError as refused:
+    except StartRefusedError as refused:
         return Refusal(launch.engine, str(refused))
 
 

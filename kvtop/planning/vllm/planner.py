@@ -12,7 +12,7 @@ from kvtop.planning.vllm.options.overrides import overridden
 from kvtop.planning.vllm.options.parse import ENGINE, parse_serve_options
 from kvtop.planning.vllm.options.settings import ServeSettings, batch_of, settings_from
 from kvtop.planning.vllm.pool.pool import Stage, size_pool
-from kvtop.planning.vllm.refusals import RefusedError
+from kvtop.planning.vllm.refusals import StartRefusedError
 from kvtop.planning.vllm.report import Findings, plan_of
 from kvtop.planning.vllm.run import Run, run_of
 from kvtop.planning.vllm.specs.assignment import Assignment, assign
@@ -44,7 +44,7 @@ def plan_options(
     """As `plan_command`, from options that are parsed already (a running server's)."""
     try:
         return _plan(settings_from(options), checkpoint, devices)
-    except RefusedError as refused:
+    except StartRefusedError as refused:
         return Refusal(ENGINE, str(refused))
 
 
@@ -52,7 +52,7 @@ def options_refusal(options: LaunchOptions) -> str:
     """What vLLM would refuse of the options alone, whatever the model and the card; "" for nothing."""
     try:
         settings_from(options)
-    except RefusedError as refused:
+    except StartRefusedError as refused:
         return str(refused)
     except NoExactRuleError:
         pass  # an option without a rule is the plan's to tell
@@ -64,7 +64,7 @@ def _plan(settings: ServeSettings, checkpoint: Checkpoint, devices: tuple[PlanDe
     config = view(checkpoint.config)
     ranks = settings.tp_size * settings.pp_size * settings.dp_size
     if len(devices) < ranks:
-        raise RefusedError(
+        raise StartRefusedError(
             f"World size ({ranks}) is larger than the number of available GPUs ({len(devices)}) in this node. "
             "If this is intentional and you are using:\n- ray, set '--distributed-executor-backend ray'.\n"
             "- multiprocessing, set '--nnodes' appropriately."
@@ -73,13 +73,13 @@ def _plan(settings: ServeSettings, checkpoint: Checkpoint, devices: tuple[PlanDe
     run = run_of(config, settings, devices[0], length)
     chunked = settings.chunked_prefill is not False and not run.architecture.encoder_decoder
     if run.is_hybrid and run.prefix_caching and not chunked:
-        raise RefusedError("Chunked prefill is required for mamba cache mode 'align'.")
+        raise StartRefusedError("Chunked prefill is required for mamba cache mode 'align'.")
     batch = batch_of(settings, devices[0], length, chunked_prefill=chunked)
     bounds = partition(layer_count(run.config), settings.pp_size, settings.stage_layers)
     assignment = _assigned(run, bounds)
     refuse_e5m2(run.config, run.terms.cache_dtype)
     if settings.dcp_size > 1 and any(spec.kind is SpecKind.SLIDING for spec in assignment.specs):
-        raise RefusedError("DCP not support sliding window.")
+        raise StartRefusedError("DCP not support sliding window.")
     request = RequestTerms(
         length,
         batch.in_flight_tokens,

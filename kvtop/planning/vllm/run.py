@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from kvtop.domain.plan import NoExactRuleError, PlanDevice
-from kvtop.planning.vllm.backends.cuda import CUDA_BACKENDS, TRITON_ATTN, Backend
-from kvtop.planning.vllm.backends.flash_attention import Card, is_supported
-from kvtop.planning.vllm.backends.layer_question import MlaShape
+from kvtop.planning.vllm.backends.cuda import CUDA_BACKENDS, TRITON_ATTN, AttentionBackend
+from kvtop.planning.vllm.backends.flash_attention import AttentionCard, is_supported
+from kvtop.planning.vllm.backends.layer_request import MlaShape
 from kvtop.planning.vllm.models.architectures import Architecture, architecture_of
 from kvtop.planning.vllm.models.config_view import ConfigView
 from kvtop.planning.vllm.models.model_facts import (
@@ -71,7 +71,7 @@ def run_of(config: ConfigView, settings: ServeSettings, device: PlanDevice, max_
     if prefix_caching is None:
         prefix_caching = not (architecture.attention_free or architecture.encoder_decoder)
     override, forced = _overrides(name, settings, stored, capability, layers)
-    card = Card(
+    card = AttentionCard(
         capability,
         device.product or device.name,
         stored,
@@ -149,9 +149,9 @@ _GEMMA_4 = ("Gemma4ForCausalLM", "Gemma4ForConditionalGeneration")
 
 def _overrides(
     name: str, settings: ServeSettings, stored: str, capability: tuple[int, int], layers: tuple[CachedLayer, ...]
-) -> tuple[int | None, Backend | None]:
+) -> tuple[int | None, AttentionBackend | None]:
     """The FlashAttention version and the backend that the command line or the model class force."""
-    forced: Backend | None = None
+    forced: AttentionBackend | None = None
     if settings.attention_backend is not None:
         if settings.attention_backend not in CUDA_BACKENDS:
             raise NoExactRuleError(f"--attention-backend {settings.attention_backend}: not known to kvtop")
@@ -160,7 +160,7 @@ def _overrides(
         return 2, forced
     sizes = {layer.head_size for layer in layers}
     if name in _GEMMA_4 and len(sizes) > 1:
-        if not is_supported(4, Card(capability)) or max(sizes) > 512:
+        if not is_supported(4, AttentionCard(capability)) or max(sizes) > 512:
             return settings.flash_attn_version, forced or TRITON_ATTN
         if settings.flash_attn_version is None and (forced is None or forced.name == "FLASH_ATTN"):
             return (None if capability[0] == 9 and stored.startswith("fp8") else 4), forced

@@ -9,7 +9,7 @@ from kvtop.planning.vllm.models.architectures import Architecture
 from kvtop.planning.vllm.models.config_view import ConfigView
 from kvtop.planning.vllm.models.model_facts import quantisation
 from kvtop.planning.vllm.options.settings import ServeSettings
-from kvtop.planning.vllm.refusals import RefusedError
+from kvtop.planning.vllm.refusals import StartRefusedError
 from kvtop.planning.vllm.specs.cached_layers import attention_heads, layer_count, partition, total_kv_heads
 from kvtop.planning.vllm.specs.dtypes import NVFP4, TURBOQUANT_BITS
 
@@ -27,12 +27,12 @@ def refuse_dtype(view: ConfigView, dtype: str) -> None:
         return
     for model_type in (view.root.get("model_type"), view.word("model_type")):
         if model_type in _NO_HALF:
-            raise RefusedError(
+            raise StartRefusedError(
                 f"The model type {model_type!r} does not support float16. Reason: Numerical instability. Please use "
                 "bfloat16 or float32 instead."
             )
     if view.word("model_type") == "gpt_oss" and quantisation(view).get("quant_method") == "mxfp4":
-        raise RefusedError(
+        raise StartRefusedError(
             "torch.float16 is not supported for quantization method gpt_oss_mxfp4. Supported dtypes: [torch.bfloat16]"
         )
 
@@ -44,7 +44,7 @@ def refuse_cache_dtype(view: ConfigView, dtype: str, *, use_mla: bool, is_hybrid
         RefusedError: NVFP4 with latent attention; TurboQuant where the configuration names no attention layers.
     """
     if use_mla and dtype in NVFP4:
-        raise RefusedError(
+        raise StartRefusedError(
             "nvfp4 KV cache is not supported with MLA (Multi-head Latent Attention) backends. Please use a different "
             "--kv-cache-dtype (e.g., 'fp8', 'auto', or 'nvfp4_ds_mla' with a sparse MLA backend) for MLA models such "
             "as DeepSeek."
@@ -56,7 +56,7 @@ def refuse_cache_dtype(view: ConfigView, dtype: str, *, use_mla: bool, is_hybrid
     if view.word("model_type") in ("falcon_h1", "zamba2") or (
         types and not {"attention", "full_attention"} & set(types)
     ):
-        raise RefusedError(
+        raise StartRefusedError(
             "TurboQuant KV cache requires identifiable full-attention layers, but none were found in the hybrid model "
             "config."
         )
@@ -71,7 +71,7 @@ def refuse_e5m2(view: ConfigView, dtype: str) -> None:
     method = str(quantisation(view).get("quant_method", "")).lower().replace("_", "-")
     scaled = quantisation(view).get("kv_cache_scheme") is not None
     if dtype == "fp8_e5m2" and (method in ("fp8", "modelopt") or (method == "compressed-tensors" and scaled)):
-        raise RefusedError("fp8_e5m2 kv-cache is not supported with fp8 checkpoints.")
+        raise StartRefusedError("fp8_e5m2 kv-cache is not supported with fp8 checkpoints.")
 
 
 def refuse_parallel(view: ConfigView, settings: ServeSettings, architecture: Architecture, *, use_mla: bool) -> None:
@@ -83,9 +83,9 @@ def refuse_parallel(view: ConfigView, settings: ServeSettings, architecture: Arc
     """
     tp_size, dcp_size = settings.tp_size, settings.dcp_size
     if tp_size % dcp_size:
-        raise RefusedError(f"tp_size={tp_size} must be divisible by dcp_size={dcp_size}.")
+        raise StartRefusedError(f"tp_size={tp_size} must be divisible by dcp_size={dcp_size}.")
     if settings.pp_size > 1 and not architecture.pipeline:
-        raise RefusedError(
+        raise StartRefusedError(
             "Pipeline parallelism is not supported for this model. Supported models implement the `SupportsPP` "
             "interface."
         )
@@ -93,17 +93,17 @@ def refuse_parallel(view: ConfigView, settings: ServeSettings, architecture: Arc
         _refuse_shared_across_stages(view, partition(layer_count(view), settings.pp_size, settings.stage_layers))
     if architecture.attention_free:
         if dcp_size > 1:
-            raise RefusedError("ZeroDivisionError: integer division or modulo by zero")
+            raise StartRefusedError("ZeroDivisionError: integer division or modulo by zero")
         return
     if settings.skip_layers and view.word("model_type") == "longcat_flash":
-        raise RefusedError("layer name model.layers.0.self_attn.0.attn should only contain one integer")
+        raise StartRefusedError("layer name model.layers.0.self_attn.0.attn should only contain one integer")
     heads = attention_heads(view)
     if heads % tp_size:
-        raise RefusedError(
+        raise StartRefusedError(
             f"Total number of attention heads ({heads}) must be divisible by tensor parallel size ({tp_size})."
         )
     if settings.pp_size > layer_count(view):
-        raise RefusedError(f"{settings.pp_size} pipeline stages for {layer_count(view)} layers")
+        raise StartRefusedError(f"{settings.pp_size} pipeline stages for {layer_count(view)} layers")
     if dcp_size > 1 and not use_mla:
         _refuse_dcp(heads, total_kv_heads(view), tp_size, dcp_size)
 
@@ -119,7 +119,7 @@ def _refuse_shared_across_stages(view: ConfigView, bounds: tuple[tuple[int, int]
     for index in range(layers - shared, layers):
         target = max(other for other in range(layers - shared) if types[other] == types[index])
         if not any(start <= target and index < stop for start, stop in bounds if start <= index):
-            raise RefusedError(
+            raise StartRefusedError(
                 f"Specified KV sharing target layer for model.layers.{index}.self_attn.attn is not valid: target layer "
                 f"model.layers.{target}.self_attn.attn is not a valid Attention layer in the model."
             )
@@ -127,20 +127,20 @@ def _refuse_shared_across_stages(view: ConfigView, bounds: tuple[tuple[int, int]
 
 def _refuse_dcp(heads: int, kv_heads: int, tp_size: int, dcp_size: int) -> None:
     if tp_size <= kv_heads:
-        raise RefusedError(
+        raise StartRefusedError(
             f"Decode context parallelism for GQA/MQA requires `--tensor-parallel-size` ({tp_size}) to be greater than "
             f"the model's total number of KV heads ({kv_heads}). Increase `--tensor-parallel-size` or set "
             "`--decode-context-parallel-size 1`."
         )
     most = tp_size // kv_heads
     if dcp_size > most:
-        raise RefusedError(
+        raise StartRefusedError(
             f"`--decode-context-parallel-size` ({dcp_size}) exceeds the maximum supported value ({most}) for "
             f"`--tensor-parallel-size` ({tp_size}) and {kv_heads} model KV heads."
         )
     group = heads // kv_heads
     if group % dcp_size:
-        raise RefusedError(
+        raise StartRefusedError(
             f"The model's number of query heads per KV head ({group}) must be divisible by "
             f"`--decode-context-parallel-size` ({dcp_size}) for GQA/MQA."
         )

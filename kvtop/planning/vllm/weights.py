@@ -18,7 +18,7 @@ VOCABULARY_PADDING = 64
 _PLAIN = ("BF16", "F16", "F32")
 
 
-class Split(StrEnum):
+class ShardKind(StrEnum):
     """How one tensor is spread over tensor-parallel ranks."""
 
     VOCABULARY = "vocabulary"
@@ -31,17 +31,17 @@ class Split(StrEnum):
     WHOLE = "whole"
 
 
-_SPLITS: tuple[tuple[Split, str], ...] = (
-    (Split.VOCABULARY, r"embed_tokens|word_embeddings|wte|tok_embeddings|embed_in|lm_head|embed_out"),
-    (Split.KV, r"k_proj|v_proj|wk|wv"),
-    (Split.QKV, r"qkv_proj|query_key_value|c_attn|Wqkv"),
+_SPLITS: tuple[tuple[ShardKind, str], ...] = (
+    (ShardKind.VOCABULARY, r"embed_tokens|word_embeddings|wte|tok_embeddings|embed_in|lm_head|embed_out"),
+    (ShardKind.KV, r"k_proj|v_proj|wk|wv"),
+    (ShardKind.QKV, r"qkv_proj|query_key_value|c_attn|Wqkv"),
     (
-        Split.OUTPUT,
+        ShardKind.OUTPUT,
         r"q_proj|q_b_proj|kv_b_proj|gate_proj|up_proj|gate_up_proj|fc1|c_fc|dense_h_to_4h|w1|w3|wq|sinks",
     ),
-    (Split.INPUT, r"o_proj|down_proj|fc2|c_proj|out_proj|w2|wo|dense|dense_4h_to_h"),
+    (ShardKind.INPUT, r"o_proj|down_proj|fc2|c_proj|out_proj|w2|wo|dense|dense_4h_to_h"),
     (
-        Split.WHOLE,
+        ShardKind.WHOLE,
         r".*norm\w*|ln_\w+|q_a_proj|kv_a_proj_with_mqa|gate|router|e_score_correction_bias|wpe|embed_positions|shared_expert_gate",
     ),
 )
@@ -81,14 +81,14 @@ def stage_weights(
         if not held:
             continue
         packed = packed or tensor.dtype not in _PLAIN
-        size = _rank_bytes(tensor, split or Split.WHOLE, config, model_dtype, tp_size)
+        size = _rank_bytes(tensor, split or ShardKind.WHOLE, config, model_dtype, tp_size)
         for stage in held:
             totals[stage] += size
     notes = ("weights are those of the file: quantised kernels may repack or pad them",) if packed else ()
     return StageWeights(tuple(totals), notes)
 
 
-def _split_of(name: str) -> Split | None:
+def _split_of(name: str) -> ShardKind | None:
     """By the last word of the module's name; None where kvtop has no rule."""
     words = name.split(".")
     if any(
@@ -122,22 +122,22 @@ def _stages_of(name: str, stages: tuple[tuple[int, int], ...], layers: int, *, t
     return (last,)
 
 
-def _rank_bytes(tensor: CheckpointTensor, split: Split, config: ConfigView, model_dtype: str, tp_size: int) -> int:
+def _rank_bytes(tensor: CheckpointTensor, split: ShardKind, config: ConfigView, model_dtype: str, tp_size: int) -> int:
     size = tensor.size_bytes
     if tensor.dtype in _PLAIN and not tensor.name.endswith("e_score_correction_bias"):
         elements = 1
         for length in tensor.shape:
             elements *= length
-        if split is Split.VOCABULARY and tensor.shape:
+        if split is ShardKind.VOCABULARY and tensor.shape:
             rows = -(-tensor.shape[0] // VOCABULARY_PADDING) * VOCABULARY_PADDING
             elements = elements // max(1, tensor.shape[0]) * rows
         size = elements * ELEMENT_BYTES[model_dtype]
-    if split is Split.WHOLE or (split is Split.INPUT and tensor.name.endswith(".bias")):
+    if split is ShardKind.WHOLE or (split is ShardKind.INPUT and tensor.name.endswith(".bias")):
         return size
-    if split in (Split.KV, Split.QKV):
+    if split in (ShardKind.KV, ShardKind.QKV):
         heads = total_kv_heads(config)
         kept = max(1, heads // tp_size)
-        if split is Split.KV:
+        if split is ShardKind.KV:
             return size * kept // heads
         queries = attention_heads(config)
         return size * (queries // tp_size + 2 * kept) // (queries + 2 * heads)

@@ -13,7 +13,7 @@ MIB = 1024**2
 
 
 @dataclass(frozen=True, slots=True)
-class Product:
+class DemoCard:
     """What NVML says of a card that nobody uses."""
 
     name: str
@@ -24,14 +24,14 @@ class Product:
     clock_limit_mhz: float
 
 
-RTX_4090 = Product("NVIDIA GeForce RTX 4090", 24564, 434, (8, 9), 450.0, 3105.0)
-H100 = Product("NVIDIA H100 80GB HBM3", 81559, 551, (9, 0), 700.0, 1980.0)
-L40S = Product("NVIDIA L40S", 46068, 596, (8, 9), 350.0, 2520.0)
+RTX_4090 = DemoCard("NVIDIA GeForce RTX 4090", 24564, 434, (8, 9), 450.0, 3105.0)
+H100 = DemoCard("NVIDIA H100 80GB HBM3", 81559, 551, (9, 0), 700.0, 1980.0)
+L40S = DemoCard("NVIDIA L40S", 46068, 596, (8, 9), 350.0, 2520.0)
 
 
 def card(
     second: float,
-    product: Product,
+    product: DemoCard,
     processes_mib: Mapping[int, int],
     *,
     index: int = 0,

@@ -2,7 +2,7 @@
 
 from kvtop.domain.server import ServerState
 from kvtop.sources.endpoints.http import Reply
-from kvtop.sources.engine import Known
+from kvtop.sources.engine import ServerInputs
 
 LOCKED_HINT = (
     "the endpoint wants an API key: put it in KVTOP_API_KEY (for another user's server name it with --url too), "
@@ -10,7 +10,7 @@ LOCKED_HINT = (
 )
 
 
-def state_of(known: Known, reply: Reply | None) -> tuple[ServerState, str]:
+def state_of(known: ServerInputs, reply: Reply | None) -> tuple[ServerState, str]:
     """(state, what to do about it) by the reply that a ready server gives with status 200."""
     if reply is None:
         return ServerState.UNKNOWN, "the endpoint has not been asked yet"

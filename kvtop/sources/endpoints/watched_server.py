@@ -9,7 +9,7 @@ from kvtop.domain.process import Process
 from kvtop.domain.server import ServerReading, ServerState
 from kvtop.io.fault_reports import contained
 from kvtop.sources.endpoints.http import HttpClient, Reply
-from kvtop.sources.engine import Engine, Known
+from kvtop.sources.engine import Engine, ServerInputs
 from kvtop.sources.engines import engine_of_replies, unidentified
 
 _REFUSED = frozenset({401, 403})
@@ -40,7 +40,7 @@ class WatchedServer:
         parts = urlsplit(self.url)
         return parts.netloc.rpartition("@")[2] or self.url
 
-    def belongs_to_nobody_here(self) -> None:
+    def detach(self) -> None:
         """No process of this machine is behind the endpoint: it is another machine's, or gone."""
         self.options, self.processes, self.reach_note, self.is_listening = None, (), "", None
 
@@ -79,7 +79,7 @@ class WatchedServer:
 
     def reading(self) -> ServerReading:
         """What is known now. Where kvtop stumbles over the replies, the server is there without what they say."""
-        known = Known(
+        known = ServerInputs(
             self.id, self.url, self._replies, self.options, self.processes, self.reach_note, self.is_listening
         )
         try:

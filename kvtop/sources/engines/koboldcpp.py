@@ -13,7 +13,7 @@ from kvtop.planning.commands.command import after_interpreter_flags, is_python
 from kvtop.sources.endpoints.endpoint_state import state_of
 from kvtop.sources.endpoints.http import Reply
 from kvtop.sources.endpoints.reply_fields import first_model, json_of, object_of, text, whole
-from kvtop.sources.engine import Known
+from kvtop.sources.engine import ServerInputs
 from kvtop.sources.engines.named_flags import parse_named, port_in
 from kvtop.sources.redaction.redact import clean_value
 
@@ -91,7 +91,7 @@ def wanted(replies: Mapping[str, Reply], options: LaunchOptions | None) -> tuple
     return PATHS if version is not None and version.status == 200 else (VERSION,)
 
 
-def read(known: Known) -> ServerReading:
+def read(known: ServerInputs) -> ServerReading:
     """One server from its saved answers."""
     state, hint = state_of(known, known.replies.get(VERSION))
     told = None if known.options is None else known.options.value("model")

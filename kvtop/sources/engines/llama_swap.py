@@ -13,7 +13,7 @@ from kvtop.domain.server import ServerReading, ServerState
 from kvtop.sources.endpoints.endpoint_state import state_of
 from kvtop.sources.endpoints.http import Reply
 from kvtop.sources.endpoints.reply_fields import first_model, json_of, list_of, object_of, text
-from kvtop.sources.engine import Known
+from kvtop.sources.engine import ServerInputs
 from kvtop.sources.engines.named_flags import parse_named
 from kvtop.text import PORT_MAX, plain_number
 
@@ -64,7 +64,7 @@ def wanted(replies: Mapping[str, Reply], options: LaunchOptions | None) -> tuple
     return PATHS
 
 
-def read(known: Known) -> ServerReading:
+def read(known: ServerInputs) -> ServerReading:
     """The proxy and the models behind it; each of those is a server of its own."""
     reply = known.replies.get(RUNNING)
     state, hint = state_of(known, reply)

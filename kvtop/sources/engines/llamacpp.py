@@ -16,7 +16,7 @@ from kvtop.planning.llamacpp.options.parse import config_paths, parse_llama_serv
 from kvtop.sources.endpoints.http import Reply
 from kvtop.sources.endpoints.prometheus_text import parse_metrics
 from kvtop.sources.endpoints.reply_fields import first_model, json_of, list_of, object_of, parsed, real, text, whole
-from kvtop.sources.engine import Known
+from kvtop.sources.engine import ServerInputs
 from kvtop.sources.engines.named_flags import port_in
 
 NAME = "llama.cpp"
@@ -104,7 +104,7 @@ def wanted(replies: Mapping[str, Reply], options: LaunchOptions | None) -> tuple
     return tuple(paths)
 
 
-def read(known: Known) -> ServerReading:
+def read(known: ServerInputs) -> ServerReading:
     """One server from its saved answers. Copies named fields only; no body is kept."""
     props = known.replies.get(PROPS)
     facts = object_of(parsed(props)) if props is not None else {}

@@ -10,7 +10,7 @@ from dataclasses import replace
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.server import ServerReading
 from kvtop.sources.endpoints.http import Reply
-from kvtop.sources.engine import Known
+from kvtop.sources.engine import ServerInputs
 from kvtop.sources.engines import llamacpp
 from kvtop.sources.engines.named_flags import parse_named, port_in
 
@@ -73,6 +73,6 @@ def wanted(replies: Mapping[str, Reply], options: LaunchOptions | None) -> tuple
     return llamacpp.wanted(replies, options)
 
 
-def read(known: Known) -> ServerReading:
+def read(known: ServerInputs) -> ServerReading:
     """As of a llama.cpp, under its own name."""
     return replace(llamacpp.read(known), engine=NAME, launch=known.options)

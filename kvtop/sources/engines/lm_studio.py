@@ -12,7 +12,7 @@ from kvtop.domain.server import ServerReading, ServerState
 from kvtop.sources.endpoints.endpoint_state import state_of
 from kvtop.sources.endpoints.http import Reply
 from kvtop.sources.endpoints.reply_fields import first_model, json_of, list_of, object_of, text, whole
-from kvtop.sources.engine import Known
+from kvtop.sources.engine import ServerInputs
 from kvtop.sources.engines.named_flags import parse_named, port_in
 
 NAME = "lm-studio"
@@ -63,7 +63,7 @@ def wanted(replies: Mapping[str, Reply], options: LaunchOptions | None) -> tuple
     return PATHS if models is not None and models.status == 404 else (MODELS,)
 
 
-def read(known: Known) -> ServerReading:
+def read(known: ServerInputs) -> ServerReading:
     """The application and its loaded models."""
     models, older = known.replies.get(MODELS), known.replies.get(OLD_MODELS)
     reply = older if older is not None and models is not None and models.status == 404 else models

@@ -14,7 +14,7 @@ from kvtop.planning.commands.command import Command, interpreter_flags, process_
 from kvtop.planning.mlx.options import ENGINE, parse_server_options
 from kvtop.sources.endpoints.http import Reply
 from kvtop.sources.endpoints.reply_fields import object_of, parsed, text
-from kvtop.sources.engine import Known
+from kvtop.sources.engine import ServerInputs
 from kvtop.sources.engines.named_flags import port_in
 from kvtop.sources.redaction.redact import clean
 
@@ -80,7 +80,7 @@ def wanted(replies: Mapping[str, Reply], options: LaunchOptions | None) -> tuple
     return PATHS
 
 
-def read(known: Known) -> ServerReading:
+def read(known: ServerInputs) -> ServerReading:
     """One server. What it does not say stays None."""
     words = known.processes[0].argv if known.processes else None
     state, hint = _state(known.replies.get(HEALTH), known.options, is_wrapped=_reporter_at(words or ()) is not None)

@@ -15,7 +15,7 @@ from kvtop.domain.server import ServerReading, ServerState
 from kvtop.sources.endpoints.endpoint_state import state_of
 from kvtop.sources.endpoints.http import Reply
 from kvtop.sources.endpoints.reply_fields import json_of, list_of, object_of, text, whole
-from kvtop.sources.engine import Known
+from kvtop.sources.engine import ServerInputs
 from kvtop.sources.redaction.redact import clean
 from kvtop.text import PORT_MAX, plain_number
 
@@ -84,7 +84,7 @@ def wanted(replies: Mapping[str, Reply], options: LaunchOptions | None) -> tuple
     return (PS,) if running is None or running.status is None else (PS, VERSION)
 
 
-def read(known: Known) -> ServerReading:
+def read(known: ServerInputs) -> ServerReading:
     """The server that starts the others; its models are servers of their own where they run in a `llama-server`."""
     running = known.replies.get(PS)
     state, hint = state_of(known, running)

@@ -15,7 +15,7 @@ from kvtop.planning.commands.command import after_interpreter_flags, is_python
 from kvtop.sources.endpoints.endpoint_state import state_of
 from kvtop.sources.endpoints.http import Reply
 from kvtop.sources.endpoints.reply_fields import first_model, json_of, list_of, object_of, real, text, whole
-from kvtop.sources.engine import Known
+from kvtop.sources.engine import ServerInputs
 from kvtop.sources.engines.named_flags import parse_named, port_in
 from kvtop.sources.engines.sglang_metrics import SglangMetrics, read_metrics
 from kvtop.text import plain_number
@@ -111,7 +111,7 @@ def wanted(replies: Mapping[str, Reply], options: LaunchOptions | None) -> tuple
     return tuple(paths)
 
 
-def read(known: Known) -> ServerReading:
+def read(known: ServerInputs) -> ServerReading:
     """One server from its saved answers. Copies named fields only; no body is kept."""
     info = _info(known.replies)
     first = known.replies.get(INFO)

@@ -14,7 +14,7 @@ from kvtop.sources.endpoints.endpoint_state import state_of
 from kvtop.sources.endpoints.http import Reply
 from kvtop.sources.endpoints.prometheus_text import parse_metrics
 from kvtop.sources.endpoints.reply_fields import first_model, json_of, object_of, real, text, whole_product
-from kvtop.sources.engine import Known
+from kvtop.sources.engine import ServerInputs
 from kvtop.sources.engines.named_flags import parse_named, port_in
 from kvtop.sources.redaction.redact import clean_value
 
@@ -88,7 +88,7 @@ def wanted(replies: Mapping[str, Reply], options: LaunchOptions | None) -> tuple
     return PATHS if version is not None and version.status == 200 else (VERSION,)
 
 
-def read(known: Known) -> ServerReading:
+def read(known: ServerInputs) -> ServerReading:
     """One server from its saved answers."""
     state, hint = state_of(known, known.replies.get(VERSION))
     told = None if known.options is None else known.options.value("model")

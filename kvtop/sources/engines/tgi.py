@@ -12,7 +12,7 @@ from kvtop.sources.endpoints.endpoint_state import state_of
 from kvtop.sources.endpoints.http import Reply
 from kvtop.sources.endpoints.prometheus_text import parse_metrics
 from kvtop.sources.endpoints.reply_fields import json_of, object_of, real, text, whole
-from kvtop.sources.engine import Known
+from kvtop.sources.engine import ServerInputs
 from kvtop.sources.engines.named_flags import parse_named, port_in
 
 NAME = "tgi"
@@ -72,7 +72,7 @@ def wanted(replies: Mapping[str, Reply], options: LaunchOptions | None) -> tuple
     return PATHS if info is not None and info.status == 200 else (INFO,)
 
 
-def read(known: Known) -> ServerReading:
+def read(known: ServerInputs) -> ServerReading:
     """One server from its saved answers."""
     state, hint = state_of(known, known.replies.get(INFO))
     info = object_of(json_of(known.replies.get(INFO)))

@@ -12,7 +12,7 @@ from kvtop.sources.endpoints.endpoint_state import state_of
 from kvtop.sources.endpoints.http import Reply
 from kvtop.sources.endpoints.prometheus_text import parse_metrics
 from kvtop.sources.endpoints.reply_fields import real, text, whole_product
-from kvtop.sources.engine import Known
+from kvtop.sources.engine import ServerInputs
 from kvtop.sources.engines.named_flags import parse_named, port_in
 
 NAME = "triton"
@@ -61,7 +61,7 @@ def wanted(replies: Mapping[str, Reply], options: LaunchOptions | None) -> tuple
     return PATHS
 
 
-def read(known: Known) -> ServerReading:
+def read(known: ServerInputs) -> ServerReading:
     """One server; several models of one server add up to several pools."""
     reply = known.replies.get(METRICS)
     state, hint = state_of(known, reply)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.server import ServerReading, ServerState
 from kvtop.sources.endpoints.http import Reply
-from kvtop.sources.engine import Known
+from kvtop.sources.engine import ServerInputs
 
 NAME = "unknown"
 DEFAULT_PORT = 80
@@ -62,7 +62,7 @@ def wanted(replies: Mapping[str, Reply], options: LaunchOptions | None) -> tuple
     return (_PLAIN_ORDER if is_plain else _ORDER)[: len(replies) + 1]
 
 
-def read(known: Known) -> ServerReading:
+def read(known: ServerInputs) -> ServerReading:
     """What is behind the URL is not known; the first reply says whether anything is."""
     state, hint = _state(tuple(known.replies.values()))
     return ServerReading(

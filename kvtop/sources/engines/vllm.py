@@ -17,7 +17,7 @@ from kvtop.planning.commands.command import process_command
 from kvtop.planning.vllm.options.parse import parse_serve_options
 from kvtop.sources.endpoints.http import Reply
 from kvtop.sources.endpoints.reply_fields import first_model, json_of, object_of, real, text, whole
-from kvtop.sources.engine import Known
+from kvtop.sources.engine import ServerInputs
 from kvtop.sources.engines.named_flags import port_in
 from kvtop.sources.engines.vllm_metrics import VllmMetrics, read_metrics
 from kvtop.text import plain_number
@@ -93,7 +93,7 @@ def wanted(replies: Mapping[str, Reply], options: LaunchOptions | None) -> tuple
     return tuple(paths)
 
 
-def read(known: Known) -> ServerReading:
+def read(known: ServerInputs) -> ServerReading:
     """One server from its saved answers. Copies named fields only; no body is kept."""
     found = read_metrics(known.replies.get(METRICS))
     sleep_level = _sleep_level(found, known.replies.get(IS_SLEEPING))
@@ -150,7 +150,7 @@ def rank_of(process: Process) -> Rank | None:
     return Rank(process.pid, _ROLES[title[1]], indices.get("DP"), indices.get("PP"), indices.get("TP"))
 
 
-def _state(known: Known, sleep_level: int | None) -> tuple[ServerState, str]:
+def _state(known: ServerInputs, sleep_level: int | None) -> tuple[ServerState, str]:
     metrics, health = known.replies.get(METRICS), known.replies.get(HEALTH)
     if metrics is None:
         return ServerState.UNKNOWN, "the endpoint has not been asked yet"

@@ -19,7 +19,7 @@ from kvtop.sources.endpoints.http import HttpClient
 from kvtop.sources.fleet import cards, servers
 from kvtop.sources.fleet.series import UP, Series, by_name, finite, scrape_errors, vector
 from kvtop.sources.models.live_models import LiveModels, ModelKind, ModelRequest
-from kvtop.sources.redaction.sanitize import sealed
+from kvtop.sources.redaction.sanitize import sanitized
 
 QUERY, TARGETS = "/api/v1/query", "/api/v1/targets?state=active"
 REFRESH_SECONDS = 5.0
@@ -53,7 +53,7 @@ class Fleet:
 
     def __init__(self, options: FleetOptions) -> None:
         self._options = options
-        self._stand_ins = cards.StandIns()
+        self._synthetic_pids = cards.SyntheticPids()
         self._models = LiveModels()
         self._client: HttpClient | None = None
         self._last: Sample | None = None
@@ -81,7 +81,7 @@ class Fleet:
         for it in (it for ages in known[len(_GROUPS) : -1] for it in ages if math.isfinite(it.value)):
             scraped[it.target] = max(it.value, scraped.get(it.target, it.value))
         why = await self._scrape_errors() if any(it.value == 0 for it in found.get(UP, ())) else {}
-        self._last = sealed(await self._read(found, known[-1], now, scraped, why))
+        self._last = sanitized(await self._read(found, known[-1], now, scraped, why))
         return self._last
 
     async def aclose(self) -> None:
@@ -111,11 +111,11 @@ class Fleet:
             for it in found.get(UP, ())
             if it.value == 0
         }
-        ours = cards.kvtop_cards(found, now, self._stand_ins, scraped)
-        devices = cards.without_doubles(ours, cards.dcgm_cards(found, now, self._stand_ins, scraped))
-        readings = servers.without_doubles(
-            servers.kvtop_servers(finite(found), self._stand_ins),
-            servers.vllm_servers(finite(found), devices, self._stand_ins),
+        ours = cards.kvtop_cards(found, now, self._synthetic_pids, scraped)
+        devices = cards.deduplicate(ours, cards.dcgm_cards(found, now, self._synthetic_pids, scraped))
+        readings = servers.deduplicate(
+            servers.kvtop_servers(finite(found), self._synthetic_pids),
+            servers.vllm_servers(finite(found), devices, self._synthetic_pids),
         )
         readings = servers.with_age(readings, found, now, scraped)
         readings += servers.lost_servers(seen, readings, down)

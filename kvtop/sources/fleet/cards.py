@@ -27,7 +27,7 @@ KVTOP_DRIVER = "kvtop_process_memory_driver_bytes"
 def dcgm_cards(
     series: Mapping[str, Sequence[Series]],
     taken_at: float,
-    stand_ins: "StandIns",
+    synthetic_pids: "SyntheticPids",
     scraped: Mapping[str, float] | None = None,
 ) -> list[Device]:
     """One device a card or MIG slice. The driver's total is what is used, free and reserved together.
@@ -45,7 +45,7 @@ def dcgm_cards(
         reserved = _mib(values[RESERVED].get(card))
         total = None if used is None or free is None else used + free + (reserved or 0)
         pods = sorted({it.pod for it in rows if it.pod is not None})
-        shares = tuple(ProcessMemory(stand_ins.of(pod), used if len(pods) == 1 else None) for pod in pods)
+        shares = tuple(ProcessMemory(synthetic_pids.of(pod), used if len(pods) == 1 else None) for pod in pods)
         devices.append(
             Device(
                 id=card,
@@ -68,7 +68,7 @@ def dcgm_cards(
 def kvtop_cards(
     series: Mapping[str, Sequence[Series]],
     taken_at: float,
-    stand_ins: "StandIns",
+    synthetic_pids: "SyntheticPids",
     scraped: Mapping[str, float] | None = None,
 ) -> list[Device]:
     """Devices that a kvtop exporter tells of; its servers' totals are the shares. `scraped` as above."""
@@ -76,7 +76,7 @@ def kvtop_cards(
     reserved = {_kvtop_id(it): it.whole for it in series.get(KVTOP_RESERVED, ())}
     shares: dict[str, list[ProcessMemory]] = {}
     for it in series.get(KVTOP_DRIVER, ()):
-        row = ProcessMemory(stand_ins.of(server_id(it)), it.whole)
+        row = ProcessMemory(synthetic_pids.of(server_id(it)), it.whole)
         shares.setdefault(_kvtop_id(it), []).append(row)
     devices = []
     for it in series.get(KVTOP_TOTAL, ()):
@@ -101,13 +101,13 @@ def kvtop_cards(
     return sorted(devices, key=lambda it: it.id)
 
 
-def without_doubles(ours: Sequence[Device], theirs: Sequence[Device]) -> tuple[Device, ...]:
+def deduplicate(ours: Sequence[Device], theirs: Sequence[Device]) -> tuple[Device, ...]:
     """A card that both exporters tell of is taken once, as kvtop tells it: it knows processes."""
     known = {it.uuid for it in ours if it.uuid}
     return (*ours, *(it for it in theirs if it.uuid is None or it.uuid not in known))
 
 
-class StandIns:
+class SyntheticPids:
     """Numbers that stand for a pod's or a remote server's processes: negative, so that they are no pid of this host."""
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.server import Counters, ModelFacts, ServerReading, ServerState
 from kvtop.sources.engines.vllm_metrics import blocks_of_one, null_blocks
 from kvtop.sources.engines.vllm_stated import stated_options
-from kvtop.sources.fleet.cards import STALE_SECONDS, StandIns, server_id
+from kvtop.sources.fleet.cards import STALE_SECONDS, SyntheticPids, server_id
 from kvtop.sources.fleet.series import Series
 from kvtop.text import plain_number
 
@@ -36,7 +36,7 @@ _BY_SEGMENT = {
 
 
 def vllm_servers(
-    series: Mapping[str, Sequence[Series]], devices: Sequence[Device], stand_ins: StandIns
+    series: Mapping[str, Sequence[Series]], devices: Sequence[Device], synthetic_pids: SyntheticPids
 ) -> list[ServerReading]:
     """One server a pod, or an instance where there are no pods; several engines of one are its pools."""
     owners: dict[str, list[Series]] = {}
@@ -45,7 +45,7 @@ def vllm_servers(
             owners.setdefault(_owner(it), []).append(it)
     readings = []
     for owner, rows in sorted(owners.items()):
-        pid = stand_ins.of(owner)
+        pid = synthetic_pids.of(owner)
         cards = [it for it in devices if any(row.pid == pid for row in it.processes or ())]
         pools = tuple(_pools(owner, series))
         model = next((name for name in (it.label("model_name") for it in rows) if name), None) or _model(owner, series)
@@ -80,7 +80,7 @@ def _pool_reports(pools: Iterable[PoolReport]) -> Iterable[MemoryReport]:
             yield MemoryReport(engine_index=pool.engine_index, kv_cache_bytes=pool.budget_bytes, source=source)
 
 
-def without_doubles(told: Sequence[ServerReading], own: Sequence[ServerReading]) -> list[ServerReading]:
+def deduplicate(told: Sequence[ServerReading], own: Sequence[ServerReading]) -> list[ServerReading]:
     """A server that both its host's kvtop and its own metrics tell of is taken once: the split of the one, with the
     requests and pools of the other. It is the same where the address that is scraped is that of the server."""
     by_place = {_place(it): it for it in told}
@@ -123,7 +123,7 @@ def with_age(
     return aged
 
 
-def kvtop_servers(series: Mapping[str, Sequence[Series]], stand_ins: StandIns) -> list[ServerReading]:
+def kvtop_servers(series: Mapping[str, Sequence[Series]], synthetic_pids: SyntheticPids) -> list[ServerReading]:
     """Servers as another host's kvtop explains them: its segments are reports here."""
     readings = []
     for it in series.get(INFO, ()):
@@ -136,7 +136,7 @@ def kvtop_servers(series: Mapping[str, Sequence[Series]], stand_ins: StandIns) -
                 state=ServerState.UNREACHABLE if up == [0.0] else ServerState.READY,
                 version=it.label("version"),
                 hint="its endpoint does not answer the kvtop beside it" if up == [0.0] else "",
-                pids=(stand_ins.of(own),),
+                pids=(synthetic_pids.of(own),),
                 model=ModelFacts(name=it.label("model"), quantization=it.label("weight_quant")),
                 pools=tuple(_told_pool(own, series, it.label("kv_type_k"))),
                 memory_reports=tuple(_reports(own, series)),

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from kvtop.sources.model_files.process_filesystem import ModelNotFoundError, Vantage
+from kvtop.sources.model_files.process_filesystem import ModelNotFoundError, ProcessFilesystem
 
 _REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-fA-F]{40}")
@@ -29,12 +29,12 @@ def is_repository(name: str) -> bool:
     return _REPOSITORY.fullmatch(name) is not None and ".." not in name and "--" not in name
 
 
-def hub_directory(vantage: Vantage, *, first: tuple[str, ...] = ()) -> str | None:
+def hub_directory(filesystem: ProcessFilesystem, *, first: tuple[str, ...] = ()) -> str | None:
     """Where the server keeps the hub's files (its path), or None when not even its home is known.
 
     `first` are variables that come before HF_HUB_CACHE: LLAMA_CACHE for llama.cpp.
     """
-    home = vantage.home_directory()
+    home = filesystem.home_directory()
     for variable, below in (
         *((name, "") for name in first),
         ("HF_HUB_CACHE", ""),
@@ -42,25 +42,25 @@ def hub_directory(vantage: Vantage, *, first: tuple[str, ...] = ()) -> str | Non
         ("HF_HOME", "/hub"),
         ("XDG_CACHE_HOME", "/huggingface/hub"),
     ):
-        value = vantage.variable(variable)
+        value = filesystem.variable(variable)
         if value is not None:
             at_home = home is not None and (value == "~" or value.startswith("~/"))
             return (f"{home}{value[1:]}" if at_home else value).rstrip("/") + below
     return None if home is None else f"{home.rstrip('/')}/.cache/huggingface/hub"
 
 
-def find_snapshot(vantage: Vantage, cache: str, repository: str, revision: str | None) -> Snapshot:
+def find_snapshot(filesystem: ProcessFilesystem, cache: str, repository: str, revision: str | None) -> Snapshot:
     """The snapshot that the server would load: `revision`, or the branch main.
 
     ModelNotFoundError when it is not in the cache, or when several are and nothing says which.
     """
     folder = f"{cache}/models--{repository.replace('/', '--')}"
     try:
-        ours = Path(vantage.ours(vantage.absolute(folder)))
+        ours = Path(filesystem.ours(filesystem.absolute(folder)))
     except OSError as error:
         raise ModelNotFoundError(repository, f"not in the hub cache: {_words(error)}", (folder,)) from error
     wanted = revision or "main"
-    commit = _ref(vantage, f"{folder}/refs/{wanted}") or (wanted if revision else None)
+    commit = _ref(filesystem, f"{folder}/refs/{wanted}") or (wanted if revision else None)
     snapshots = _names(ours / "snapshots")
     if commit is not None:
         if commit not in snapshots:
@@ -76,23 +76,23 @@ def find_snapshot(vantage: Vantage, cache: str, repository: str, revision: str |
     )
 
 
-def llama_branch(vantage: Vantage, cache: str, repository: str) -> str | None:
+def llama_branch(filesystem: ProcessFilesystem, cache: str, repository: str) -> str | None:
     """The branch that llama.cpp loads from the cache: main, or any other that has a ref (`get_cached_ref`), or None."""
     folder = f"{cache}/models--{repository.replace('/', '--')}/refs"
     try:
-        names = _names(Path(vantage.ours(vantage.absolute(folder))))
+        names = _names(Path(filesystem.ours(filesystem.absolute(folder))))
     except OSError:
         return None
     names.sort(key=lambda name: name != "main")
-    return next((name for name in names if _ref(vantage, f"{folder}/{name}") is not None), None)
+    return next((name for name in names if _ref(filesystem, f"{folder}/{name}") is not None), None)
 
 
-def _ref(vantage: Vantage, path: str) -> str | None:
+def _ref(filesystem: ProcessFilesystem, path: str) -> str | None:
     """The commit that a ref file holds; None where there is no such file."""
     if ".." in path.split("/"):
         return None
     try:
-        descriptor = os.open(vantage.ours(vantage.absolute(path)), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(filesystem.ours(filesystem.absolute(path)), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
     try:

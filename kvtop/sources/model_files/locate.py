@@ -14,9 +14,17 @@ from kvtop.domain.model_file import ModelFileError
 from kvtop.sources.model_files.gguf_parts import part_paths
 from kvtop.sources.model_files.hub_cache import find_snapshot, hub_directory, is_repository, llama_branch
 from kvtop.sources.model_files.json_object import read_object
-from kvtop.sources.model_files.process_filesystem import ModelNotFoundError, Vantage
+from kvtop.sources.model_files.process_filesystem import ModelNotFoundError, ProcessFilesystem
 
-__all__ = ["Located", "ModelNotFoundError", "Vantage", "locate_checkpoint", "locate_file", "locate_hf", "locate_ollama"]
+__all__ = [
+    "Located",
+    "ModelNotFoundError",
+    "ProcessFilesystem",
+    "locate_checkpoint",
+    "locate_file",
+    "locate_hf",
+    "locate_ollama",
+]
 
 _DELETED = " (deleted)"
 _OLLAMA_SERVICE = "/usr/share/ollama/.ollama/models"
@@ -39,52 +47,52 @@ class Located:
     parts: tuple[str, ...] = ()
 
 
-def locate_file(path: str, vantage: Vantage) -> Located:
+def locate_file(path: str, filesystem: ProcessFilesystem) -> Located:
     """A model file given as a path (`-m`), or as the kernel shows one that was replaced ("… (deleted)")."""
     note = ""
     try:
-        found = _existing(path, vantage)
+        found = _existing(path, filesystem)
     except ModelNotFoundError:
         if not path.endswith(_DELETED):
             raise
         path = path.removesuffix(_DELETED)
         try:
-            found = _existing(path, vantage)
+            found = _existing(path, filesystem)
         except ModelNotFoundError as error:
             raise ModelNotFoundError(path, "the server's file was deleted after it was opened", error.tried) from error
         note = "the file was replaced after the server opened it: this is the new one"
     if Path(found).is_dir():
         raise ModelNotFoundError(path, "a directory, not a file", (found,))
-    return Located(found, note, _parts(path, vantage))
+    return Located(found, note, _parts(path, filesystem))
 
 
 def locate_checkpoint(
-    name: str, vantage: Vantage, *, revision: str | None = None, download_directory: str | None = None
+    name: str, filesystem: ProcessFilesystem, *, revision: str | None = None, download_directory: str | None = None
 ) -> Located:
     """A model directory as vLLM and MLX take it: a path, or an id on the hub looked up in the server's own cache.
 
     `download_directory` is vLLM's `--download-dir`, which takes the place of the hub cache.
     """
     is_path = name.startswith(("/", "./", "../")) or name in {".", ".."}
-    if is_path or vantage.cwd is not None:  # both engines try a local directory before the hub
+    if is_path or filesystem.cwd is not None:  # both engines try a local directory before the hub
         try:
-            return Located(_existing(name, vantage))
+            return Located(_existing(name, filesystem))
         except ModelNotFoundError:
             if is_path:
                 raise
     if not is_repository(name):
         raise ModelNotFoundError(name, "neither a directory nor an id on the hub")
-    cache = download_directory or hub_directory(vantage)
+    cache = download_directory or hub_directory(filesystem)
     if cache is None:
         raise ModelNotFoundError(name, "the server's environment and home are unknown, and so is its hub cache")
-    snapshot = find_snapshot(vantage, cache, name, revision)
+    snapshot = find_snapshot(filesystem, cache, name, revision)
     notes = [snapshot.note]
-    if vantage.environ is None and download_directory is None:
+    if filesystem.environ is None and download_directory is None:
         notes.append("environment unreadable: took the default hub cache")
-    return Located(_existing(snapshot.path, vantage), "; ".join(note for note in notes if note))
+    return Located(_existing(snapshot.path, filesystem), "; ".join(note for note in notes if note))
 
 
-def locate_hf(name: str, vantage: Vantage, *, file: str | None = None) -> Located:
+def locate_hf(name: str, filesystem: ProcessFilesystem, *, file: str | None = None) -> Located:
     """llama.cpp's `-hf USER/REPO[:QUANT]` (`--hf-file` as `file`), in the hub cache or the flat cache of old builds.
 
     The choice among files is `find_best_model`'s (common/download.cpp b11434). llama.cpp takes the first in the order
@@ -95,30 +103,30 @@ def locate_hf(name: str, vantage: Vantage, *, file: str | None = None) -> Locate
         raise ModelNotFoundError(name, "invalid HF repo format, expected <user>/<model>[:quant]")
     tried: list[str] = []
     reasons: list[str] = []
-    cache = hub_directory(vantage, first=("LLAMA_CACHE",))
+    cache = hub_directory(filesystem, first=("LLAMA_CACHE",))
     if cache is not None:
         try:
-            snapshot = find_snapshot(vantage, cache, repository, llama_branch(vantage, cache, repository))
+            snapshot = find_snapshot(filesystem, cache, repository, llama_branch(filesystem, cache, repository))
         except ModelNotFoundError as error:
             tried += error.tried
             reasons.append(error.reason)
         else:
-            choice, note = _choose(_tree(_existing(snapshot.path, vantage)), tag, file)
+            choice, note = _choose(_tree(_existing(snapshot.path, filesystem)), tag, file)
             if choice is not None:
-                located = locate_file(f"{snapshot.path}/{choice}", vantage)
+                located = locate_file(f"{snapshot.path}/{choice}", filesystem)
                 return Located(located.path, "; ".join(filter(None, (snapshot.note, note))), located.parts)
             tried.append(snapshot.path)
             reasons.append("no file of the snapshot matches")
-    for flat in _flat_directories(vantage):
+    for flat in _flat_directories(filesystem):
         prefix = f"{repository.replace('/', '_')}_"
         wanted = None if file is None else prefix + file.replace("/", "_")
         try:
-            names = [entry for entry in _names(_existing(flat, vantage)) if entry.startswith(prefix)]
+            names = [entry for entry in _names(_existing(flat, filesystem)) if entry.startswith(prefix)]
         except ModelNotFoundError:
             names = []
         choice, note = _choose(names, tag, wanted)
         if choice is not None:
-            located = locate_file(f"{flat}/{choice}", vantage)
+            located = locate_file(f"{flat}/{choice}", filesystem)
             return Located(located.path, note, located.parts)
         tried.append(f"{flat}/{prefix}*")
     raise ModelNotFoundError(name, reasons[0] if reasons else "not in llama.cpp's cache", tuple(dict.fromkeys(tried)))
@@ -154,20 +162,20 @@ def _quantization_bits(name: str) -> int:
     return int(number[0]) if number else 0
 
 
-def locate_ollama(name: str, vantage: Vantage) -> Located:
+def locate_ollama(name: str, filesystem: ProcessFilesystem) -> Located:
     """A model by Ollama's name ("llama3.2:3b", "host/user/model:tag"): manifest -> blob, which has no extension."""
     match = _OLLAMA_NAME.fullmatch(name)
     if match is None:
         raise ModelNotFoundError(name, "not a name that Ollama gives")
     host, user, model, tag = match.groups()
     full = f"{host or 'registry.ollama.ai'}/{user or 'library'}/{model}/{tag or 'latest'}"
-    home = vantage.home_directory()
-    folders = [vantage.variable("OLLAMA_MODELS"), f"{home}/.ollama/models" if home else None, _OLLAMA_SERVICE]
+    home = filesystem.home_directory()
+    folders = [filesystem.variable("OLLAMA_MODELS"), f"{home}/.ollama/models" if home else None, _OLLAMA_SERVICE]
     tried: list[str] = []
     for folder in dict.fromkeys(folder for folder in folders if folder):
         manifest = f"{folder}/manifests/{full}"
         try:
-            layers = read_object(_existing(manifest, vantage), _MANIFEST_BYTES).get("layers")
+            layers = read_object(_existing(manifest, filesystem), _MANIFEST_BYTES).get("layers")
         except (ModelNotFoundError, ModelFileError):
             tried.append(manifest)
             continue
@@ -175,15 +183,15 @@ def locate_ollama(name: str, vantage: Vantage) -> Located:
             if isinstance(layer, dict) and layer.get("mediaType") == _OLLAMA_MODEL_LAYER:
                 digest = re.fullmatch(r"sha256[:-]([0-9a-f]{64})", str(layer.get("digest")))
                 if digest is not None:
-                    return Located(_existing(f"{folder}/blobs/sha256-{digest[1]}", vantage))
+                    return Located(_existing(f"{folder}/blobs/sha256-{digest[1]}", filesystem))
         raise ModelNotFoundError(name, "the manifest names no model", (manifest,))
     raise ModelNotFoundError(name, "no such model in Ollama's store", tuple(tried))
 
 
-def _existing(path: str, vantage: Vantage) -> str:
-    inside = vantage.absolute(path)
+def _existing(path: str, filesystem: ProcessFilesystem) -> str:
+    inside = filesystem.absolute(path)
     try:
-        return vantage.ours(inside)
+        return filesystem.ours(inside)
     except PermissionError as error:
         reason = "permission denied (run as the server's user or as root)"
         raise ModelNotFoundError(path, reason, (str(error.filename),)) from error
@@ -192,11 +200,11 @@ def _existing(path: str, vantage: Vantage) -> str:
         raise ModelNotFoundError(path, reason.lower(), (inside,)) from error
 
 
-def _parts(path: str, vantage: Vantage) -> tuple[str, ...]:
+def _parts(path: str, filesystem: ProcessFilesystem) -> tuple[str, ...]:
     found: list[str] = []
     for part in part_paths(path):
         try:
-            found.append(_existing(part, vantage))
+            found.append(_existing(part, filesystem))
         except ModelNotFoundError:
             continue
     return tuple(found)
@@ -243,10 +251,10 @@ def _names(folder: str) -> list[str]:
         return []
 
 
-def _flat_directories(vantage: Vantage) -> list[str]:
+def _flat_directories(filesystem: ProcessFilesystem) -> list[str]:
     """Where builds before the hub layout put downloads (`fs_get_cache_directory`, common/common.cpp)."""
-    if own := vantage.variable("LLAMA_CACHE"):
+    if own := filesystem.variable("LLAMA_CACHE"):
         return [own.rstrip("/")]
-    home = vantage.home_directory()
-    caches = [vantage.variable("XDG_CACHE_HOME"), home and f"{home}/.cache", home and f"{home}/Library/Caches"]
+    home = filesystem.home_directory()
+    caches = [filesystem.variable("XDG_CACHE_HOME"), home and f"{home}/.cache", home and f"{home}/Library/Caches"]
     return [f"{cache}/llama.cpp" for cache in caches if cache]

@@ -22,7 +22,7 @@ class ModelNotFoundError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Vantage:
+class ProcessFilesystem:
     """Whose eyes to look through. The default is this machine's root with nothing else known.
 
     `root` is a path of ours ("/", "/proc/PID/root"); `cwd`, `home` and the values of `environ` are paths of the server.

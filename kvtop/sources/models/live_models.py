@@ -9,7 +9,7 @@ from kvtop.sources.model_files.gguf import read_gguf
 from kvtop.sources.model_files.huggingface import read_checkpoint
 from kvtop.sources.model_files.locate import Located, locate_checkpoint, locate_file, locate_hf
 from kvtop.sources.model_files.mapped import Mapping, deleted_mapping
-from kvtop.sources.model_files.process_filesystem import ModelNotFoundError, Vantage
+from kvtop.sources.model_files.process_filesystem import ModelNotFoundError, ProcessFilesystem
 from kvtop.sources.models.model_requests import ModelKind, ModelRequest
 
 __all__ = ["LiveModels", "ModelKind", "ModelRequest"]
@@ -42,7 +42,7 @@ class LiveModels:
         """
         source = f"model file {request.path}"
         try:
-            vantage, located = _located(request)
+            filesystem, located = _located(request)
             stamp = _stamp(located)
         except (ModelNotFoundError, OSError) as error:
             reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
@@ -50,17 +50,17 @@ class LiveModels:
         key = (located.path, request)
         known = self._read.get(key)
         if known is None or known.stamp != stamp:
-            known = self._read[key] = _read(request, vantage, located, stamp)
+            known = self._read[key] = _read(request, filesystem, located, stamp)
         return located.path, known.model, known.failure
 
 
-def _read(request: ModelRequest, vantage: Vantage, located: Located, stamp: Stamp) -> _Read:
+def _read(request: ModelRequest, filesystem: ProcessFilesystem, located: Located, stamp: Stamp) -> _Read:
     source = f"model file {request.path}"
     is_directory = Path(located.path).is_dir()
     try:
         if is_directory:
-            return _Read(stamp, read_checkpoint(located.path, resolve=vantage.followed), _changed(request, stamp))
-        gone = _deleted(request, vantage, vantage.inside(located.path))
+            return _Read(stamp, read_checkpoint(located.path, resolve=filesystem.followed), _changed(request, stamp))
+        gone = _deleted(request, filesystem, filesystem.inside(located.path))
         if gone is not None and not gone.is_readable:
             reason = "the server still maps the file that lay here when it started; what lies here now is another one"
             return _Read(stamp, None, Failure(source, reason, "restart the server, or run kvtop as root"))
@@ -72,17 +72,17 @@ def _read(request: ModelRequest, vantage: Vantage, located: Located, stamp: Stam
         return _Read(stamp, None, Failure(source, str(error), f"check that it {whole}"))
 
 
-def _located(request: ModelRequest) -> tuple[Vantage, Located]:
+def _located(request: ModelRequest) -> tuple[ProcessFilesystem, Located]:
     """As the server sees it first; where its root is closed to us, the same path on this machine may be the file.
 
     Not for a container: what lies at that path here has nothing to do with it.
     """
     environ = None if request.environ is None else dict(request.environ)
-    here = Vantage(cwd=request.cwd, environ=environ, home=request.home)
+    here = ProcessFilesystem(cwd=request.cwd, environ=environ, home=request.home)
     if request.pid is None:
         return here, _locate(request, here)
     root = f"/proc/{request.pid}/root"
-    theirs = here if _is_our_root(root) else Vantage(root, request.cwd, environ, request.home)
+    theirs = here if _is_our_root(root) else ProcessFilesystem(root, request.cwd, environ, request.home)
     try:
         return theirs, _locate(request, theirs)
     except (ModelNotFoundError, OSError) as error:
@@ -94,27 +94,27 @@ def _located(request: ModelRequest) -> tuple[Vantage, Located]:
             raise error from None
 
 
-def _locate(request: ModelRequest, vantage: Vantage) -> Located:
+def _locate(request: ModelRequest, filesystem: ProcessFilesystem) -> Located:
     if request.kind is ModelKind.HUB_FILE:
-        return locate_hf(request.path, vantage, file=request.file)
+        return locate_hf(request.path, filesystem, file=request.file)
     if request.kind is ModelKind.CHECKPOINT:
         directory = request.download_directory
-        return locate_checkpoint(request.path, vantage, revision=request.revision, download_directory=directory)
+        return locate_checkpoint(request.path, filesystem, revision=request.revision, download_directory=directory)
     try:
-        return locate_file(request.path, vantage)
+        return locate_file(request.path, filesystem)
     except ModelNotFoundError:
-        gone = _deleted(request, vantage, vantage.absolute(request.path))
+        gone = _deleted(request, filesystem, filesystem.absolute(request.path))
         if gone is None or not gone.is_readable:
             raise
         return Located(gone.path, "the file was deleted after the server opened it")
 
 
-def _deleted(request: ModelRequest, vantage: Vantage, path: str) -> Mapping | None:
+def _deleted(request: ModelRequest, filesystem: ProcessFilesystem, path: str) -> Mapping | None:
     """What the server still maps under its own path, or under where its links lead: the kernel knows the file by that.
 
     A model in a hub cache is a link to its blob.
     """
-    return None if request.pid is None else deleted_mapping(request.pid, vantage.target(path))
+    return None if request.pid is None else deleted_mapping(request.pid, filesystem.target(path))
 
 
 def _is_our_root(root: str) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from kvtop.domain.engine_report import HostedModel
 from kvtop.domain.server import ServerReading
 from kvtop.sources.engines import llamacpp, ollama
-from kvtop.sources.model_files.locate import ModelNotFoundError, Vantage, locate_ollama
+from kvtop.sources.model_files.locate import ModelNotFoundError, ProcessFilesystem, locate_ollama
 from kvtop.sources.models.model_requests import home_of
 from kvtop.sources.processes.discovery import FoundProcess
 
@@ -77,7 +77,7 @@ def _blob(name: str, found: FoundProcess | None) -> str | None:
     environ = found.environ if process.environ is not None else None
     for root in (f"/proc/{process.pid}/root", "/"):
         try:
-            return _digest(locate_ollama(name, Vantage(root, process.cwd, environ, home)).path)
+            return _digest(locate_ollama(name, ProcessFilesystem(root, process.cwd, environ, home)).path)
         except (ModelNotFoundError, OSError):
             if process.container is not None:
                 return None  # the same path here is another file

@@ -28,7 +28,7 @@ SETTLING_SECONDS = 5.0
 
 
 @dataclass(slots=True)
-class _Known:
+class _KnownProcess:
     """What is remembered of a process, server or not; `child` is filled once it belongs to a server."""
 
     stat: Stat
@@ -47,16 +47,16 @@ class ProcessTable:
     ) -> None:
         self._recognises = recognises
         self._reader = reader or _reader_of(proc)
-        self._known: dict[tuple[int, str, str], _Known] = {}
+        self._known: dict[tuple[int, str, str], _KnownProcess] = {}
 
     def look(self) -> tuple[FoundProcess, ...]:
         """Every recognised process now, by pid, with its children. Processes that vanish meanwhile are left out."""
         now = time.monotonic()
-        seen: dict[tuple[int, str, str], _Known] = {}
+        seen: dict[tuple[int, str, str], _KnownProcess] = {}
         for pid, stat in self._reader.stats():
             # With its start the pid names a process for good; the name changes when it executes another program.
             key = (pid, stat.started_ticks, stat.name)
-            known = self._known.get(key) or _Known(stat, now)
+            known = self._known.get(key) or _KnownProcess(stat, now)
             known.stat = stat
             try:
                 if known.found is None and now - known.seen_at <= SETTLING_SECONDS:
@@ -74,7 +74,7 @@ class ProcessTable:
         """Processes of the last look over which kvtop itself stumbled."""
         return tuple(it.failure for it in self._known.values() if it.failure is not None)
 
-    def _again(self, known: _Known, found: FoundProcess, now: float) -> FoundProcess:
+    def _again(self, known: _KnownProcess, found: FoundProcess, now: float) -> FoundProcess:
         """Memory every time, ports now and then."""
         is_starting = not found.process.listeners and now - known.seen_at < STARTING_SECONDS
         with_ports = is_starting or now - known.listened_at >= LISTENER_SECONDS
@@ -82,7 +82,7 @@ class ProcessTable:
             known.listened_at = now
         return replace(found, process=self._reader.again(found.process, with_ports=with_ports))
 
-    def _with_children(self, known: Mapping[int, _Known]) -> tuple[FoundProcess, ...]:
+    def _with_children(self, known: Mapping[int, _KnownProcess]) -> tuple[FoundProcess, ...]:
         """Servers by pid. Each other process below one belongs to the nearest server above it."""
         servers = {pid: it.found for pid, it in known.items() if it.found is not None and not _is_fork(it, known)}
         below: dict[int, list[Process]] = {pid: [] for pid in servers}
@@ -110,7 +110,7 @@ def _complete(found: FoundProcess, children: list[Process]) -> FoundProcess:
     return replace(found, process=process, children=tuple(children))
 
 
-def _is_fork(known: _Known, all_known: Mapping[int, _Known]) -> bool:
+def _is_fork(known: _KnownProcess, all_known: Mapping[int, _KnownProcess]) -> bool:
     """Whether a process is a copy of the server above it: its command line, and no port of its own (workers)."""
     above = all_known.get(known.stat.ppid)
     if known.found is None or above is None or above.found is None:
@@ -120,7 +120,7 @@ def _is_fork(known: _Known, all_known: Mapping[int, _Known]) -> bool:
     return known.found.argv == above.found.argv and ports <= shared
 
 
-def _server_above(pid: int, servers: Mapping[int, object], known: Mapping[int, _Known]) -> int | None:
+def _server_above(pid: int, servers: Mapping[int, object], known: Mapping[int, _KnownProcess]) -> int | None:
     passed = {pid}
     while pid in known:
         pid = known[pid].stat.ppid

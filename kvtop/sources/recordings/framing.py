@@ -34,7 +34,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class RecordIndex:
     """A recording's records in order. `key_of[i]` is the number of the tick whose stream tick `i` belongs to.
 
     `cut_bytes` are left over at the end: a record that was being written when the writer died.
@@ -66,7 +66,7 @@ def body_offset(content: bytes | memoryview, name: str) -> int:
     return match.end()
 
 
-def layout(content: bytes | memoryview, name: str) -> Layout:
+def record_index(content: bytes | memoryview, name: str) -> RecordIndex:
     """Find every record. Only heads are looked at: a day of ticks is found in a fraction of a second."""
     info: Place | None = None
     models: list[Place] = []
@@ -93,4 +93,4 @@ def layout(content: bytes | memoryview, name: str) -> Layout:
             models.append(Place(start, length, checksum))
         elif kind == INFO and info is None:
             info = Place(start, length, checksum)
-    return Layout(info, tuple(models), tuple(ticks), tuple(times), tuple(key_of), end - at)
+    return RecordIndex(info, tuple(models), tuple(ticks), tuple(times), tuple(key_of), end - at)

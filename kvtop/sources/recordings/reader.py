@@ -15,8 +15,8 @@ from kvtop.domain.model_file import ModelFile
 from kvtop.domain.sample import Sample
 from kvtop.io.atomic_write import piped
 from kvtop.sources.recordings.encoding import Info, decode_info, decode_model, decode_tick
-from kvtop.sources.recordings.framing import Layout, RecordingError, layout
-from kvtop.sources.redaction.sanitize import sealed
+from kvtop.sources.recordings.framing import RecordIndex, RecordingError, record_index
+from kvtop.sources.redaction.sanitize import sanitized
 
 MEMBER = "recording.kvtop"
 """The recording within the archive of `kvtop report`."""
@@ -46,7 +46,7 @@ class Recording:
         except _UNREADABLE as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             raise RecordingError(f"{path}: cannot be read: {reason}") from error
-        self._layout: Layout = layout(self._content, self.name)
+        self._layout: RecordIndex = record_index(self._content, self.name)
         self._models: dict[int, ModelFile] = {}
         self._stream: zstandard.ZstdDecompressionObj | None = None
         self._next = -1
@@ -93,7 +93,7 @@ class Recording:
             content = self._unpacked(self._stream, self._next)
             self._next += 1
         tick = decode_tick(content, _Models(self), self.name)
-        self._last = (index, sealed(tick))
+        self._last = (index, sanitized(tick))
         return self._last[1]
 
     def model(self, number: int) -> ModelFile | None:

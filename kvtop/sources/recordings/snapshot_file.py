@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from kvtop.domain.answers.comparison import Amount, HostState, ServerState
+from kvtop.domain.answers.comparison import Amount, ComparedServer, HostState
 from kvtop.sources.redaction.redact import clean
 
 SCHEMA = "kvtop.snapshot/1"
@@ -47,12 +47,12 @@ def read_snapshot(path: Path, name: str, content: bytes | None = None) -> HostSt
     )
 
 
-def _server(fields: Mapping[str, object]) -> ServerState:
+def _server(fields: Mapping[str, object]) -> ComparedServer:
     model, cache = _object(fields.get("model")), _object(fields.get("kv_cache"))
     launch = fields.get("launch")
     slots = fields.get("slots")
     contexts = [_int(_object(slot).get("context_tokens")) for slot in _list(slots)]
-    return ServerState(
+    return ComparedServer(
         id=_text(fields.get("id")) or "?",
         engine=_text(fields.get("engine")) or "?",
         version=_text(fields.get("version")),

@@ -17,7 +17,7 @@ _MODELS_KEPT = 64
 _models: dict[int, tuple[object, object]] = {}
 
 
-def sealed(sample: Sample) -> Sample:
+def sanitized(sample: Sample) -> Sample:
     """The Sample with every text from outside masked and cleaned."""
     return with_texts(sample, clean, {LaunchOptions: _launch, GgufHeader: _model, Checkpoint: _model})
 
@@ -28,12 +28,12 @@ def _model(value: object) -> object:
     if known is None or known[0] is not value:
         if len(_models) >= _MODELS_KEPT:
             _models.clear()
-        known = (value, _sealed_model(value))
+        known = (value, _sanitized_model(value))
         _models[id(value)] = known
     return known[1]
 
 
-def _sealed_model(value: object) -> object:
+def _sanitized_model(value: object) -> object:
     """Control characters go from what is shown of a file; names of tensors and vocabularies are for rules only."""
     if isinstance(value, GgufHeader):
         metadata = {
@@ -55,18 +55,18 @@ def _is_shown(key: str) -> bool:
 
 
 def _launch(value: object) -> object:
-    return _sealed_launch(value) if isinstance(value, LaunchOptions) else value
+    return _sanitized_launch(value) if isinstance(value, LaunchOptions) else value
 
 
 @lru_cache(maxsize=256)
-def _sealed_launch(launch: LaunchOptions) -> LaunchOptions:
+def _sanitized_launch(launch: LaunchOptions) -> LaunchOptions:
     return replace(
         launch,
-        options=tuple(_sealed_option(option) for option in launch.options),
+        options=tuple(_sanitized_option(option) for option in launch.options),
         unknown=tuple(map(clean, launch.unknown)),
         errors=tuple(map(clean, launch.errors)),
     )
 
 
-def _sealed_option(option: LaunchOption) -> LaunchOption:
+def _sanitized_option(option: LaunchOption) -> LaunchOption:
     return replace(option, value=clean_value(option.name, option.value), detail=clean(option.detail))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kvtop.domain.sample import Failure
 from kvtop.sources.engine import Engine
-from kvtop.sources.model_files.process_filesystem import ModelNotFoundError, Vantage
+from kvtop.sources.model_files.process_filesystem import ModelNotFoundError, ProcessFilesystem
 from kvtop.sources.processes.found_process import FoundProcess
 from kvtop.sources.redaction.redact import clean
 
@@ -53,13 +53,13 @@ def _text(path: str, found: FoundProcess) -> tuple[str, float]:
     Not for a container: this machine's /etc/llama.cpp/config.ini is not the container's.
     """
     root = Path(f"/proc/{found.process.pid}/root")
-    theirs = Vantage(root=str(root), cwd=found.process.cwd)
+    theirs = ProcessFilesystem(root=str(root), cwd=found.process.cwd)
     try:
         return _read(theirs.ours(theirs.absolute(path)))
     except OSError:
         if found.process.container is not None or os.access(root, os.X_OK):
             raise
-    here = Vantage(cwd=found.process.cwd)
+    here = ProcessFilesystem(cwd=found.process.cwd)
     return _read(here.ours(here.absolute(path)))
 
 

@@ -11,7 +11,7 @@ from kvtop.domain.model_file import ModelFileError
 from kvtop.domain.sample import Failure
 from kvtop.domain.server import ServerReading
 from kvtop.sources.engines.mlx import UNWRAPPED, WRAPPED
-from kvtop.sources.model_files.process_filesystem import Vantage
+from kvtop.sources.model_files.process_filesystem import ProcessFilesystem
 from kvtop.sources.model_files.regular_file import open_regular
 from kvtop.sources.processes.discovery import FoundProcess
 from kvtop.sources.processes.process_facts import name_of_user, read_stat, uid_of
@@ -47,7 +47,7 @@ def mlx_report(found: FoundProcess, proc: Path = Path("/proc")) -> MlxReport | F
     has_proc = home.exists()  # macOS has none: there every process sees the same files
     source = f"pid {pid} memory report"
     try:
-        path = Vantage(root=f"{home}/root" if has_proc else "/").ours(name)
+        path = ProcessFilesystem(root=f"{home}/root" if has_proc else "/").ours(name)
         owner = Path(path).stat().st_uid
         if (owner != uid_of(home)) if has_proc else (name_of_user(owner) != found.process.user):
             return Failure(source, f"{name} belongs to another user than the server", "remove that file")

@@ -13,7 +13,7 @@ from kvtop.domain.model_file import ModelFileError
 from kvtop.domain.sample import Failure
 from kvtop.io.fault_reports import contained
 from kvtop.sources.engines.llamacpp_log import memory_reports
-from kvtop.sources.model_files.process_filesystem import ModelNotFoundError, Vantage
+from kvtop.sources.model_files.process_filesystem import ModelNotFoundError, ProcessFilesystem
 from kvtop.sources.model_files.regular_file import open_regular
 from kvtop.sources.processes.discovery import FoundProcess
 
@@ -26,7 +26,7 @@ _LOG_FILE_OPTION, _LOG_FILE_VARIABLE = "--log-file", "LLAMA_LOG_FILE"
 
 
 @dataclass(slots=True)
-class _Known:
+class _KnownLog:
     """What one process has said; `size_bytes` is how long its log was then."""
 
     started_at: float | None
@@ -42,7 +42,7 @@ class ServerLogs:
     def __init__(self, proc: Path = Path("/proc"), clock: Callable[[], float] = time.monotonic) -> None:
         self._proc = proc
         self._clock = clock
-        self._known: dict[int, _Known] = {}
+        self._known: dict[int, _KnownLog] = {}
 
     def look(self, found: tuple[FoundProcess, ...]) -> dict[int, tuple[MemoryReport, ...]]:
         """Reports by pid of these processes, of those that have any."""
@@ -51,7 +51,7 @@ class ServerLogs:
             pid, started_at = it.process.pid, it.process.started_at
             before = self._known.get(pid)
             if before is None or before.started_at != started_at:
-                before = _Known(started_at, self._clock() - LOOK_SECONDS)
+                before = _KnownLog(started_at, self._clock() - LOOK_SECONDS)
             if not before.reports and self._clock() - before.looked_at >= LOOK_SECONDS:
                 try:
                     before = self._read(it, before.size_bytes)
@@ -67,8 +67,8 @@ class ServerLogs:
         """Logs of the last look over which kvtop itself stumbled."""
         return tuple(it.failure for it in self._known.values() if it.failure is not None)
 
-    def _read(self, found: FoundProcess, size_before: int) -> _Known:
-        answer = _Known(found.process.started_at, self._clock(), size_before)
+    def _read(self, found: FoundProcess, size_before: int) -> _KnownLog:
+        answer = _KnownLog(found.process.started_at, self._clock(), size_before)
         for path, appends in self._paths(found):
             try:
                 with open_regular(path) as (file, size_bytes):
@@ -90,10 +90,10 @@ class ServerLogs:
         named = _option(found.argv) or found.environ.get(_LOG_FILE_VARIABLE)
         paths = []
         if named:
-            vantage = Vantage(root=f"{home}/root", cwd=found.process.cwd)
+            filesystem = ProcessFilesystem(root=f"{home}/root", cwd=found.process.cwd)
             # A link may lead nowhere: its output may still be a file.
             with contextlib.suppress(ModelNotFoundError, OSError):
-                paths.append((vantage.ours(vantage.absolute(named)), False))
+                paths.append((filesystem.ours(filesystem.absolute(named)), False))
         for number in (2, 1):
             path = home / "fd" / str(number)
             try:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import TypedDict
 
 from kvtop.domain.answers.engine_fit import EngineFit, FitValues
-from kvtop.domain.answers.plan_answer import Asked, PlanAnswer, Room
+from kvtop.domain.answers.plan_answer import Asked, DeviceFit, PlanAnswer
 from kvtop.domain.figure import Basis
 from kvtop.domain.plan import ContextPlan, DevicePlan, Estimate, PoolEstimate
 
@@ -149,7 +149,7 @@ def error_text(engine: str | None, model: str | None, message: str) -> str:
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
-def _device(part: DevicePlan, room: Room) -> DeviceAmountsJson:
+def _device(part: DevicePlan, room: DeviceFit) -> DeviceAmountsJson:
     inexact = part.inexact
     ranges = None
     if inexact is not None:
@@ -172,7 +172,7 @@ def _estimate(amount: Estimate) -> EstimateJson:
     return EstimateJson(value=amount.value_bytes, low=amount.low_bytes, high=amount.high_bytes)
 
 
-def _amounts(devices: tuple[DevicePlan, ...], rooms: tuple[Room, ...]) -> AmountsJson:
+def _amounts(devices: tuple[DevicePlan, ...], rooms: tuple[DeviceFit, ...]) -> AmountsJson:
     compute = sum((part.compute for part in devices), Estimate(0, 0, 0))
     known = all(room.is_compute_known for room in rooms)
     return AmountsJson(

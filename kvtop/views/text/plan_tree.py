@@ -2,7 +2,7 @@
 
 import textwrap
 
-from kvtop.domain.answers.plan_answer import Fit, PlanAnswer, Room
+from kvtop.domain.answers.plan_answer import DeviceFit, Fit, PlanAnswer
 from kvtop.domain.plan import DevicePlan, Estimate, MemoryPlan, PoolEstimate
 from kvtop.text import bytes_text, tokens_text
 from kvtop.views.text.fit_lines import fit_lines
@@ -76,7 +76,7 @@ def _likely_pool(found: PoolEstimate | None) -> list[str]:
     )
 
 
-def _device(part: DevicePlan, room: Room, basis: str, *, exact: bool) -> list[str]:
+def _device(part: DevicePlan, room: DeviceFit, basis: str, *, exact: bool) -> list[str]:
     """One device: its segments, their sum and whether it fits."""
     rows = [
         ("weights", part.weights_bytes, True),
@@ -106,7 +106,7 @@ def _spread(amount: Estimate) -> str:
     return f"estimated, {bytes_text(amount.low_bytes)} to {bytes_text(amount.high_bytes)}"
 
 
-def _verdict(room: Room) -> str:
+def _verdict(room: DeviceFit) -> str:
     if room.room_bytes is None:
         return ""
     left = bytes_text(abs(room.room_bytes - room.needed.value_bytes))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from kvtop.domain.answers.cache_speed import CacheSpeed, Speed
 from kvtop.domain.answers.evidence import Evidence, Match, Measurement, Tier
-from kvtop.domain.answers.plan_answer import Fit, Room
+from kvtop.domain.answers.plan_answer import DeviceFit, Fit
 from kvtop.domain.answers.recommendation import Recommendation, Recommendations
 from kvtop.text import bytes_text, tokens_text
 
@@ -32,10 +32,14 @@ def recommendations_text(found: Recommendations) -> str:
 
 
 def _wish(found: Recommendations) -> str:
-    wish = found.wish
-    tokens = "context as it is" if wish.context_tokens is None else f"context {tokens_text(wish.context_tokens)}"
-    users = "" if wish.users is None else f", {wish.users} at once"
-    return f"{tokens}{users}, {wish.prefer} first"
+    requirements = found.requirements
+    tokens = (
+        "context as it is"
+        if requirements.context_tokens is None
+        else f"context {tokens_text(requirements.context_tokens)}"
+    )
+    users = "" if requirements.users is None else f", {requirements.users} at once"
+    return f"{tokens}{users}, {requirements.prefer} first"
 
 
 def _item(number: int, item: Recommendation) -> list[str]:
@@ -57,7 +61,7 @@ def _count(item: Recommendation) -> str:
     return f"about {text}" if vllm is not None and vllm.max_concurrency is None else text
 
 
-def _device(room: Room) -> str:
+def _device(room: DeviceFit) -> str:
     needed = room.needed
     least = "" if room.is_whole else "at least "
     span = ""
@@ -110,12 +114,16 @@ def figure_line(figure: Measurement) -> str:
 
 def recommendations_json(found: Recommendations) -> str:
     """The same for programs; null is unknown."""
-    wish = found.wish
+    requirements = found.requirements
     document = {
         "schema": SCHEMA,
         "engine": found.engine,
         "model": found.model,
-        "wish": {"context_tokens": wish.context_tokens, "users": wish.users, "prefer": wish.prefer},
+        "wish": {
+            "context_tokens": requirements.context_tokens,
+            "users": requirements.users,
+            "prefer": requirements.prefer,
+        },
         "recommendations": [_as_json(item) for item in found.items],
         "left_out": list(found.left_out),
         "notes": list(found.notes),
@@ -139,7 +147,7 @@ def _as_json(item: Recommendation) -> dict[str, object]:
     }
 
 
-def _room_json(room: Room) -> dict[str, object]:
+def _room_json(room: DeviceFit) -> dict[str, object]:
     needed = room.needed
     return {
         "name": room.name,

@@ -21,11 +21,11 @@ from kvtop.views.tui.quiet_end import EndsQuietly
 from kvtop.views.tui.screens import SCREENS
 from kvtop.views.tui.screens.screen import KvtopScreen, bindings_of
 from kvtop.views.tui.state.history import Trails
-from kvtop.views.tui.state.player import Player
-from kvtop.views.tui.state.recorder import KeepsFiles
+from kvtop.views.tui.state.player import SupportsReplay
+from kvtop.views.tui.state.recorder import CaptureActions
 from kvtop.views.tui.state.selection import Selection
-from kvtop.views.tui.state.what_if_session import WhatIfDesk
-from kvtop.views.tui.terminal.hangup import give_terminal_back, is_hung_up, leave_for_certain
+from kvtop.views.tui.state.what_if_session import SupportsWhatIf
+from kvtop.views.tui.terminal.hangup import force_exit, give_terminal_back, is_hung_up
 from kvtop.views.tui.terminal.pace import QUESTION, TerminalPace
 from kvtop.views.tui.themes.theme_files import load_themes, part_colours, themes_dir
 from kvtop.views.tui.warm_up import AFTER_SECONDS, warm_up
@@ -41,14 +41,14 @@ _GRACE_SECONDS = 0.3
 """How long a stopped iterator may take to tidy up before it is left behind."""
 
 
-class KvtopApp(EndsQuietly, KeepsFiles, PromptScreens):
+class KvtopApp(EndsQuietly, CaptureActions, PromptScreens):
     """Shows frames as they come.
 
     `frames`: an async iterator of frames, or a function that makes one when the app is up.
     `theme_name`: a theme of kvtop or of `user_themes` (a directory of *.toml). `no_color` wins over it.
     `keymap`: key id -> key, from the user's configuration. `interval_seconds`: the refresh that is meant to be;
-    data older than two of them is called old. `player` is who plays a recording, if one is played, `desk` who
-    plans what-ifs. `on_exit` is called once, after the terminal has been restored.
+    data older than two of them is called old. `player` is who plays a recording, if one is played;
+    `what_if_session` plans what-ifs. `on_exit` is called once, after the terminal has been restored.
     """
 
     CSS_PATH = "kvtop.tcss"
@@ -67,8 +67,8 @@ class KvtopApp(EndsQuietly, KeepsFiles, PromptScreens):
         interval_seconds: float = 1.0,
         ascii_only: bool = False,
         no_color: bool = False,
-        player: Player | None = None,
-        desk: WhatIfDesk | None = None,
+        player: SupportsReplay | None = None,
+        what_if_session: SupportsWhatIf | None = None,
         on_exit: Callable[[], None] | None = None,
     ) -> None:
         # Before super(): the first stylesheet already asks for the theme's variables.
@@ -81,7 +81,7 @@ class KvtopApp(EndsQuietly, KeepsFiles, PromptScreens):
         self.selection = Selection()
         self.trails = Trails()
         self.player = player
-        self.desk = desk
+        self.what_if_session = what_if_session
         self._newest: Frame | None = None
         self._frames = frames
         self._on_exit = on_exit
@@ -194,7 +194,7 @@ class KvtopApp(EndsQuietly, KeepsFiles, PromptScreens):
 
     def _hang_up(self, number: int) -> None:
         self._terminal_gone = number == signal.SIGHUP
-        leave_for_certain(128 + number)
+        force_exit(128 + number)
         self.exit(return_code=128 + number)
 
     # -- the selected server -----------------------------------------------------------------------------------------
@@ -233,7 +233,7 @@ class KvtopApp(EndsQuietly, KeepsFiles, PromptScreens):
         if screen == RECORDING:
             return self.player is not None
         if screen in {SERVER, WHAT_IF, FRONTIER}:
-            return self.selected() is not None and (screen == SERVER or self.desk is not None)
+            return self.selected() is not None and (screen == SERVER or self.what_if_session is not None)
         return True
 
     async def action_show(self, name: str) -> None:

@@ -6,7 +6,13 @@ import pytest
 
 from kvtop.domain.model_file import GgufHeader, MetadataValue, TensorInfo
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
-from kvtop.planning.llamacpp.memory.auxiliary_models import Beside, adapter_refusal, beside, rooms_left, with_beside
+from kvtop.planning.llamacpp.memory.auxiliary_models import (
+    AuxiliaryModels,
+    adapter_refusal,
+    auxiliary_models,
+    rooms_left,
+    with_auxiliary_models,
+)
 from kvtop.planning.llamacpp.model.prepared import PreparedModel, prepare
 from kvtop.planning.llamacpp.options.parse import parse_llama_server, settings_of
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
@@ -42,25 +48,25 @@ def _adapter(matrix: str = "attn_q", layers: int = 18, rows: int = 1024) -> Gguf
     return _file([*pairs, _tensor("blk.0.attn_norm.weight", 640)])
 
 
-def _found(answer: Beside | Refusal) -> Beside:
-    assert isinstance(answer, Beside), answer
+def _found(answer: AuxiliaryModels | Refusal) -> AuxiliaryModels:
+    assert isinstance(answer, AuxiliaryModels), answer
     return answer
 
 
 def test_an_adapter_lies_beside_the_matrices_it_changes(gemma: PreparedModel) -> None:
     pair = (640 * RANK + RANK * 1024) * 4
-    on_host = _found(beside(gemma, LlamaSettings(), (), [_adapter()], None))
+    on_host = _found(auxiliary_models(gemma, LlamaSettings(), (), [_adapter()], None))
     assert on_host.bytes_by_device == {"host": 18 * pair}
-    some = _found(beside(gemma, LlamaSettings(gpu_layers=5), CARDS[:1], [_adapter(), _adapter()], None))
+    some = _found(auxiliary_models(gemma, LlamaSettings(gpu_layers=5), CARDS[:1], [_adapter(), _adapter()], None))
     assert some.bytes_by_device == {"host": 2 * 14 * pair, "gpu0": 2 * 4 * pair}
     moved = LlamaSettings(tensor_overrides=((r"blk\.0\.attn_q", "CPU"),))
-    one = _found(beside(gemma, moved, CARDS[:1], [_adapter(layers=2)], None))
+    one = _found(auxiliary_models(gemma, moved, CARDS[:1], [_adapter(layers=2)], None))
     assert one.bytes_by_device == {"host": pair, "gpu0": pair}
 
 
 def test_a_control_vector_has_a_row_for_every_layer_but_the_first(gemma: PreparedModel) -> None:
     settings = LlamaSettings(has_control_vector=True)
-    assert _found(beside(gemma, settings, CARDS[:1], [], None)).bytes_by_device == {"gpu0": 17 * 640 * 4}
+    assert _found(auxiliary_models(gemma, settings, CARDS[:1], [], None)).bytes_by_device == {"gpu0": 17 * 640 * 4}
 
 
 @pytest.mark.parametrize(
@@ -78,7 +84,7 @@ def test_a_projector_lies_on_one_device(gemma: PreparedModel, words: tuple[str, 
     settings = settings_of(parse_llama_server(["-m", "x.gguf", "--mmproj", "p.gguf", *words], {}, []))
     assert isinstance(settings, LlamaSettings)
     projector = _file([_tensor("v.blk.0.attn_q.weight", 1152, 1152, width=2), _tensor("v.blk.0.ln1.bias", 10)], {})
-    found = _found(beside(gemma, settings, CARDS, [], projector))
+    found = _found(auxiliary_models(gemma, settings, CARDS, [], projector))
     padded = 128 if device != "host" else 64
     assert found.bytes_by_device == {device: 1152 * 1152 * 2 + padded}
     assert any("compute buffers are not" in warning for warning in found.warnings)
@@ -94,7 +100,7 @@ def test_what_the_engine_finds_wrong_with_an_adapter(gemma: PreparedModel) -> No
         f"{start}model arch and LoRA arch mismatch",
         None,
     ]
-    missing = beside(gemma, LlamaSettings(), (), [_adapter("attn_x")], None)
+    missing = auxiliary_models(gemma, LlamaSettings(), (), [_adapter("attn_x")], None)
     assert isinstance(missing, Refusal)
     assert "LoRA tensor 'blk.0.attn_x.weight' does not exist in base model" in missing.message
 
@@ -102,7 +108,7 @@ def test_what_the_engine_finds_wrong_with_an_adapter(gemma: PreparedModel) -> No
 def test_a_tensor_of_unknown_size_is_no_number(gemma: PreparedModel) -> None:
     odd = TensorInfo("v.odd", 99, None, (10,), None)
     with pytest.raises(NoExactRuleError, match=r"v\.odd has a type \(99\)"):
-        beside(gemma, LlamaSettings(), (), [], _file([odd], {}))
+        auxiliary_models(gemma, LlamaSettings(), (), [], _file([odd], {}))
 
 
 def test_the_plan_counts_them_and_says_so_where_it_cannot(gemma: PreparedModel) -> None:
@@ -110,8 +116,8 @@ def test_the_plan_counts_them_and_says_so_where_it_cannot(gemma: PreparedModel) 
     bare = plan(gemma, settings, CARDS[:1])
     assert isinstance(bare, MemoryPlan)
     assert sum("not in this plan" in warning for warning in bare.warnings) == 3
-    found = _found(beside(gemma, settings, CARDS[:1], [_adapter()], _file([_tensor("v.x", 64)], {})))
-    whole = with_beside(bare, found)
+    found = _found(auxiliary_models(gemma, settings, CARDS[:1], [_adapter()], _file([_tensor("v.x", 64)], {})))
+    whole = with_auxiliary_models(bare, found)
     assert not any("not in this plan" in warning for warning in whole.warnings)
     before, after = bare.device("gpu0"), whole.device("gpu0")
     assert before is not None

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from kvtop.analysis.attribution.segments import planned_parts
-from kvtop.domain.answers.plan_answer import Fit, room_of
+from kvtop.domain.answers.plan_answer import Fit, device_fit
 from kvtop.domain.figure import Basis
 from kvtop.domain.plan import DevicePlan, MemoryPlan, PlanDevice
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
@@ -59,6 +59,6 @@ def test_a_card_that_holds_only_the_low_end_is_tight(oracle: SimpleNamespace) ->
     part = on_card(oracle, "vulkan")
     needed = part.held + part.compute
     assert needed.low_bytes < needed.value_bytes < needed.high_bytes
-    assert room_of(part, needed.high_bytes).fit is Fit.FITS
-    assert room_of(part, needed.high_bytes - 1).fit is Fit.TIGHT
-    assert room_of(part, needed.value_bytes - 1).fit is Fit.TOO_LARGE
+    assert device_fit(part, needed.high_bytes).fit is Fit.FITS
+    assert device_fit(part, needed.high_bytes - 1).fit is Fit.TIGHT
+    assert device_fit(part, needed.value_bytes - 1).fit is Fit.TOO_LARGE

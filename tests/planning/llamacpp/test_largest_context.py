@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from kvtop.domain.answers.plan_answer import Fit, room_of
+from kvtop.domain.answers.plan_answer import Fit, device_fit
 from kvtop.domain.plan import MemoryPlan, PlanDevice
 from kvtop.planning.llamacpp.fit.largest_context import STEP_TOKENS, largest_context
 from kvtop.planning.llamacpp.model.prepared import PreparedModel, prepare
@@ -20,7 +20,7 @@ def _fits(model: PreparedModel, settings: LlamaSettings, device: PlanDevice) -> 
     assert isinstance(answer, MemoryPlan)
     part = answer.device(device.name)
     assert part is not None
-    return room_of(part, device.free_bytes).fit is Fit.FITS
+    return device_fit(part, device.free_bytes).fit is Fit.FITS
 
 
 @pytest.mark.parametrize("name", ["llama-3.1-8b", "gemma-3-27b", "deepseek-v2-lite"])

@@ -3,7 +3,7 @@
 import pytest
 
 from kvtop.planning.vllm.pool.pool import Stage, size_pool
-from kvtop.planning.vllm.refusals import RefusedError
+from kvtop.planning.vllm.refusals import StartRefusedError
 from kvtop.planning.vllm.specs.groups import group_layers
 from kvtop.planning.vllm.specs.layer_specs import LayerSpec, RequestTerms, SpecKind, blocks_per_request
 
@@ -48,7 +48,7 @@ def test_state_is_padded_to_the_attention_page() -> None:
 
 def test_latent_pages_cannot_be_padded() -> None:
     latent = LayerSpec(SpecKind.MLA, 16, 1152, storage="bfloat16")
-    with pytest.raises(RefusedError, match="Padding is only supported for non-MLA"):
+    with pytest.raises(StartRefusedError, match="Padding is only supported for non-MLA"):
         group_layers((latent, WINDOW))
 
 
@@ -57,7 +57,7 @@ def test_the_reserved_block_does_not_count_for_the_first_request() -> None:
     groups = group_layers((FULL,) * 2)
     page = 2 * 16 * 8 * 512
     terms = RequestTerms(1024, 8192)
-    with pytest.raises(RefusedError, match=r"estimated maximum model length is 1008\."):
+    with pytest.raises(StartRefusedError, match=r"estimated maximum model length is 1008\."):
         size_pool((Stage(groups, 64 * page),), terms)
     pool = size_pool((Stage(groups, 65 * page),), terms)
     assert (pool.num_blocks, pool.tokens, pool.max_concurrency) == (65, 1040, 65 / 64)

@@ -6,7 +6,7 @@ from kvtop.domain.launch import Origin
 from kvtop.domain.plan import NoExactRuleError
 from kvtop.planning.vllm.options.parse import parse_serve_options
 from kvtop.planning.vllm.options.settings import human_whole, settings_from
-from kvtop.planning.vllm.refusals import RefusedError
+from kvtop.planning.vllm.refusals import StartRefusedError
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_auto_length() -> None:
     ],
 )
 def test_numbers_that_no_configuration_class_takes(name: str, value: str, words: str) -> None:
-    with pytest.raises(RefusedError) as caught:
+    with pytest.raises(StartRefusedError) as caught:
         settings_from(parse_serve_options(["m", f"--{name}", value]))
     assert words in str(caught.value)
 

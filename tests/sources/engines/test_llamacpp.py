@@ -12,7 +12,7 @@ from kvtop.domain.engine_report import HostedModel
 from kvtop.domain.process import Process
 from kvtop.domain.server import Counters, ServerReading, ServerState
 from kvtop.sources.endpoints.http import Reply
-from kvtop.sources.engine import Known
+from kvtop.sources.engine import ServerInputs
 from kvtop.sources.engines import llamacpp
 
 Recorded = Callable[[str, str], Reply]
@@ -25,7 +25,7 @@ MODEL = "/models/gemma-3-270m-q4_k_m.gguf"
 def _read(recorded: Recorded, folder: str, *names: str) -> ServerReading:
     replies = [recorded(f"llamacpp/{folder}", name) for name in names]
     options = llamacpp.launch(["llama-server", *ARGV[folder]], {}, [])
-    known = Known(
+    known = ServerInputs(
         "s", "http://127.0.0.1:1", {it.path: it for it in replies}, options, (Process(7, 1, "llama-server", ()),)
     )
     return llamacpp.read(known)
@@ -116,10 +116,10 @@ def test_a_router_names_the_models_that_it_holds(recorded: Recorded) -> None:
         "/props": recorded("llamacpp/router", "props"),
         "/v1/models": recorded("llamacpp/router", "loaded_v1_models"),
     }
-    reading = llamacpp.read(Known("s", "http://127.0.0.1:1", replies))
+    reading = llamacpp.read(ServerInputs("s", "http://127.0.0.1:1", replies))
     assert reading.hosted == (HostedModel("gemma-q8kv", "loaded", context_tokens=2048, quantization="Q4_K - Medium"),)
     assert reading.model.path is None
-    assert llamacpp.read(Known("s", None, {"/props": replies["/props"]})).hosted == ()
+    assert llamacpp.read(ServerInputs("s", None, {"/props": replies["/props"]})).hosted == ()
     assert _read(recorded, "default", "props").hosted is None
 
 
@@ -133,19 +133,19 @@ def test_a_sleeping_remote_server_is_never_woken(recorded: Recorded) -> None:
 
 def test_a_server_that_does_not_answer() -> None:
     reply = Reply("/props", None, error="connection refused")
-    reading = llamacpp.read(Known("s", "http://127.0.0.1:1", {"/props": reply}))
+    reading = llamacpp.read(ServerInputs("s", "http://127.0.0.1:1", {"/props": reply}))
     assert reading.state is ServerState.UNREACHABLE
     assert "connection refused" in reading.hint
     assert reading.is_remote
 
 
 def test_before_the_first_question_the_state_is_unknown() -> None:
-    assert llamacpp.read(Known("s", None, {})).state is ServerState.UNKNOWN
+    assert llamacpp.read(ServerInputs("s", None, {})).state is ServerState.UNKNOWN
 
 
 def test_a_web_page_on_that_port_is_an_error() -> None:
     reply = Reply("/props", 200, b"<html>hello</html>")
-    assert llamacpp.read(Known("s", None, {"/props": reply})).state is ServerState.ERROR
+    assert llamacpp.read(ServerInputs("s", None, {"/props": reply})).state is ServerState.ERROR
 
 
 @given(body=st.binary(max_size=200) | st.recursive(
@@ -159,7 +159,7 @@ def test_a_web_page_on_that_port_is_an_error() -> None:
 ).map(lambda value: json.dumps(value).encode()))  # fmt: skip
 def test_no_reply_can_break_the_reader(body: bytes) -> None:
     replies = {path: Reply(path, 200, body) for path in llamacpp.PATHS}
-    reading = llamacpp.read(Known("s", None, replies))
+    reading = llamacpp.read(ServerInputs("s", None, replies))
     llamacpp.wanted(replies, None)
     llamacpp.answers(replies)
     for slot in reading.slots or ():
@@ -168,7 +168,7 @@ def test_no_reply_can_break_the_reader(body: bytes) -> None:
 
 def test_terminal_escapes_in_a_model_name_do_not_get_in() -> None:
     body = json.dumps({"model_alias": "a\x1b[31mred", "model_path": "/m\n.gguf", "build_info": "b1"}).encode()
-    reading = llamacpp.read(Known("s", None, {"/props": Reply("/props", 200, body)}))
+    reading = llamacpp.read(ServerInputs("s", None, {"/props": Reply("/props", 200, body)}))
     assert reading.model.name == "a\ufffd[31mred"
     assert reading.model.path == "/m\ufffd.gguf"
 

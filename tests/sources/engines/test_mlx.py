@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from kvtop.domain.process import Process
 from kvtop.domain.server import ServerReading, ServerState
 from kvtop.sources.endpoints.http import Reply
-from kvtop.sources.engine import Known
+from kvtop.sources.engine import ServerInputs
 from kvtop.sources.engines import engine_of_process, engine_of_replies, mlx
 
 PLAIN = "BaseHTTP/0.6 Python/3.11.7"
@@ -27,7 +27,7 @@ def read(reply: Reply | None, argv: Sequence[str] = RECORDED_ARGV, *, pid: int |
     replies = {} if reply is None else {reply.path: reply}
     processes = () if pid is None else (Process(pid, 1, "mlx_lm.server", tuple(argv)),)
     options = mlx.launch(argv, {}, []) if pid is not None else None
-    return mlx.read(Known("s", "http://127.0.0.1:18110", replies, options, processes))
+    return mlx.read(ServerInputs("s", "http://127.0.0.1:18110", replies, options, processes))
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_states(reply: Reply | None, state: ServerState, hint: str) -> None:
 
 def test_before_it_listens_it_is_starting() -> None:
     refused = Reply("/health", None, error="connection refused")
-    known = Known("s", "http://127.0.0.1:1", {"/health": refused}, None, (), is_listening=False)
+    known = ServerInputs("s", "http://127.0.0.1:1", {"/health": refused}, None, (), is_listening=False)
     assert mlx.read(known).state is ServerState.LOADING
 
 

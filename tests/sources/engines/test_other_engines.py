@@ -10,7 +10,7 @@ from kvtop.domain.engine_report import HostedModel, MemoryReport, PoolReport, Ra
 from kvtop.domain.process import Process
 from kvtop.domain.server import ServerReading, ServerState
 from kvtop.sources.endpoints.http import Reply
-from kvtop.sources.engine import Known
+from kvtop.sources.engine import ServerInputs
 from kvtop.sources.engines import (
     engine_of_process,
     engine_of_replies,
@@ -44,7 +44,7 @@ def read(recorded: Recorded, engine: ModuleType, name: str, *argv: str, **known:
     while due := [path for path in engine.wanted(replies, options) if path not in replies]:
         for path in due:
             replies[path] = offered.get(path) or Reply(path, 404)
-    reading: ServerReading = engine.read(Known("s", "http://h:1", replies, options, processes, **known))  # type: ignore[arg-type]
+    reading: ServerReading = engine.read(ServerInputs("s", "http://h:1", replies, options, processes, **known))  # type: ignore[arg-type]
     assert "canary" not in repr(reading)
     return reading
 
@@ -134,7 +134,7 @@ def test_ollamas_older_runners_are_told(recorded: Recorded) -> None:
         Process(12, 10, "ollama_llama_se", ("/tmp/ollama_llama_server", "--ctx-size", "8192")),
         Process(13, 10, "sh", ("sh",)),
     )
-    reading = ollama.read(Known("s", "http://h:1", folder(recorded, "ollama/loaded"), None, processes))
+    reading = ollama.read(ServerInputs("s", "http://h:1", folder(recorded, "ollama/loaded"), None, processes))
     assert reading.ranks == (Rank(11, "runner"), Rank(12, "runner"))
 
 
@@ -199,7 +199,7 @@ def test_lm_studio_lists_what_is_loaded(recorded: Recorded) -> None:
     assert read(recorded, lm_studio, "lm_studio/old").hosted == (older,)
     refused = {"/api/v1/models": Reply("/api/v1/models", None, error="connection refused")}
     off = lm_studio.read(
-        Known("s", "http://h:1", refused, None, (Process(1, 1, "lm-studio", ("lm-studio",)),), "", False)
+        ServerInputs("s", "http://h:1", refused, None, (Process(1, 1, "lm-studio", ("lm-studio",)),), "", False)
     )
     assert (off.state, "--url" in off.hint) == (ServerState.UNREACHABLE, True)
 
@@ -252,7 +252,7 @@ def test_ik_llama_is_told_by_its_header_and_not_planned(recorded: Recorded) -> N
     reply = Reply(props.path, 200, props.body, server="ik_llama.cpp")
     options = llamacpp.launch(["llama-server", "-m", "m", "-ctk", "q8_KV"], {}, [])
     assert options.errors
-    reading = llamacpp.read(Known("s", "http://h:1", {"/props": reply}, options))
+    reading = llamacpp.read(ServerInputs("s", "http://h:1", {"/props": reply}, options))
     assert (reading.engine, reading.slot_count) == ("ik_llama.cpp", 4)
     assert reading.launch is not None
     assert (reading.launch.engine, reading.launch.errors) == ("ik_llama.cpp", ())
@@ -262,7 +262,7 @@ def test_ik_llama_is_told_by_its_header_and_not_planned(recorded: Recorded) -> N
 def test_llamafile_answers_as_llama_cpp(recorded: Recorded) -> None:
     options = llamafile.launch(["./m.llamafile", "--server", "-c", "4096"], {}, [])
     props = recorded("llamacpp/default", "props")
-    reading = llamafile.read(Known("s", "http://h:1", {"/props": props}, options))
+    reading = llamafile.read(ServerInputs("s", "http://h:1", {"/props": props}, options))
     assert (reading.engine, reading.slot_count) == ("llamafile", 4)
     assert reading.launch is options
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.server import ServerState
 from kvtop.sources.endpoints.http import Reply
-from kvtop.sources.engine import Engine, Known
+from kvtop.sources.engine import Engine, ServerInputs
 from kvtop.sources.engines import ENGINES, engine_of_process, unidentified
 
 ALL: tuple[Engine, ...] = (*ENGINES, unidentified)
@@ -97,7 +97,7 @@ def test_whatever_is_answered_only_named_paths_are_asked_and_the_reader_holds(
     else:
         pytest.fail("it never stops asking")
     engine.answers(replies)
-    reading = engine.read(Known("s", "http://127.0.0.1:1", replies, options))
+    reading = engine.read(ServerInputs("s", "http://127.0.0.1:1", replies, options))
     assert reading.is_remote
     for pool in reading.pools:
         assert pool.used_ratio is None or 0 <= pool.used_ratio <= 1
@@ -106,9 +106,9 @@ def test_whatever_is_answered_only_named_paths_are_asked_and_the_reader_holds(
 
 @EACH
 def test_unasked_is_unknown_and_silent_is_unreachable(engine: Engine) -> None:
-    assert engine.read(Known("s", "http://127.0.0.1:1", {})).state is ServerState.UNKNOWN
+    assert engine.read(ServerInputs("s", "http://127.0.0.1:1", {})).state is ServerState.UNKNOWN
     silent = {path: Reply(path, None, error="connection refused") for path in engine.wanted({}, None)}
-    reading = engine.read(Known("s", "http://127.0.0.1:1", silent))
+    reading = engine.read(ServerInputs("s", "http://127.0.0.1:1", silent))
     assert reading.state is ServerState.UNREACHABLE
     assert "connection refused" in reading.hint
 

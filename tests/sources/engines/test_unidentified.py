@@ -4,7 +4,7 @@ import pytest
 
 from kvtop.domain.server import ServerState
 from kvtop.sources.endpoints.http import Reply
-from kvtop.sources.engine import Known
+from kvtop.sources.engine import ServerInputs
 from kvtop.sources.engines import engine_of_replies, unidentified
 
 
@@ -31,7 +31,7 @@ def test_pythons_plain_server_is_never_asked_for_its_models() -> None:
     ],
 )
 def test_states(replies: list[Reply], state: ServerState, hint: str) -> None:
-    reading = unidentified.read(Known("s", "http://h:1", {reply.path: reply for reply in replies}))
+    reading = unidentified.read(ServerInputs("s", "http://h:1", {reply.path: reply for reply in replies}))
     assert (reading.engine, reading.state) == ("unknown", state)
     assert hint in reading.hint
 

@@ -10,7 +10,7 @@ from kvtop.domain.launch import LaunchOptions, Origin
 from kvtop.domain.process import Listener, Process
 from kvtop.domain.server import Counters, ServerReading, ServerState
 from kvtop.sources.endpoints.http import Reply
-from kvtop.sources.engine import Known
+from kvtop.sources.engine import ServerInputs
 from kvtop.sources.engines import engine_of_replies, vllm
 
 Recorded = Callable[[str, str], Reply]
@@ -24,9 +24,11 @@ def title(pid: int, text: str) -> Process:
     return Process(pid, 10, text[:15], (f"{text}        ",))
 
 
-def known(replies: Sequence[Reply], processes: Sequence[Process] = (ROOT,)) -> Known:
+def known(replies: Sequence[Reply], processes: Sequence[Process] = (ROOT,)) -> ServerInputs:
     options = vllm.launch(ARGV, {}, [])
-    return Known("s", "http://127.0.0.1:18100", {it.path: it for it in replies}, options, tuple(processes), "", True)
+    return ServerInputs(
+        "s", "http://127.0.0.1:18100", {it.path: it for it in replies}, options, tuple(processes), "", True
+    )
 
 
 def read(recorded: Recorded, folder: str, *names: str) -> ServerReading:

@@ -18,7 +18,7 @@ from kvtop.domain.figure import Basis
 from kvtop.domain.sample import Sample
 from kvtop.domain.server import Counters, ServerState
 from kvtop.sources.fleet import FleetOptions, take_fleet_sample
-from kvtop.sources.fleet.cards import StandIns, dcgm_cards, kvtop_cards, without_doubles
+from kvtop.sources.fleet.cards import SyntheticPids, dcgm_cards, deduplicate, kvtop_cards
 from kvtop.sources.fleet.series import Series, by_name, finite, vector
 from kvtop.sources.fleet.servers import kvtop_servers, lost_servers, vllm_servers
 
@@ -51,32 +51,32 @@ def test_answers_that_are_no_vectors_are_told_in_the_servers_words() -> None:
 
 
 def test_a_card_is_its_pods_and_a_shared_one_nobodys() -> None:
-    stand_ins = StandIns()
-    alone, *_ = dcgm_cards(by_name(card("0", POD_A)), 1.0, stand_ins)
+    synthetic_pids = SyntheticPids()
+    alone, *_ = dcgm_cards(by_name(card("0", POD_A)), 1.0, synthetic_pids)
     assert alone.memory.total_bytes == 81559 * 1024**2
     assert alone.memory.used_bytes == 70000 * 1024**2
     assert alone.processes is not None
     assert [row.used_bytes for row in alone.processes] == [70000 * 1024**2]
     assert all(row.pid < 0 for row in alone.processes)
     other = {"namespace": "llm", "pod": "b"}
-    shared, *_ = dcgm_cards(by_name([*card("0", POD_A), *card("0", other)]), 1.0, stand_ins)
+    shared, *_ = dcgm_cards(by_name([*card("0", POD_A), *card("0", other)]), 1.0, synthetic_pids)
     assert shared.processes is not None
     assert [row.used_bytes for row in shared.processes] == [None, None]
     assert "2 pods share it" in shared.note
-    free, *_ = dcgm_cards(by_name(card("1", {})), 1.0, stand_ins)
+    free, *_ = dcgm_cards(by_name(card("1", {})), 1.0, synthetic_pids)
     assert free.processes is None
 
 
 def test_a_card_that_both_exporters_tell_of_is_taken_once() -> None:
-    stand_ins = StandIns()
+    synthetic_pids = SyntheticPids()
     total = series("kvtop_device_memory_total_bytes", 1.0, instance="n1:9941", device="gpu0", uuid="GPU-0", name="H100")
-    ours = kvtop_cards(by_name([total]), 1.0, stand_ins)
-    both = without_doubles(ours, dcgm_cards(by_name([*card("0", POD_A), *card("1", POD_A)]), 1.0, stand_ins))
+    ours = kvtop_cards(by_name([total]), 1.0, synthetic_pids)
+    both = deduplicate(ours, dcgm_cards(by_name([*card("0", POD_A), *card("1", POD_A)]), 1.0, synthetic_pids))
     assert [it.id for it in both] == ["n1:gpu0", "n1:gpu1"]
 
 
 def _vllm(devices: list[Device], *rows: Series) -> list[str]:
-    return [it.id for it in vllm_servers(by_name(rows), devices, StandIns())]
+    return [it.id for it in vllm_servers(by_name(rows), devices, SyntheticPids())]
 
 
 def test_engines_of_one_pod_are_pools_of_one_server_and_old_names_count() -> None:
@@ -87,7 +87,7 @@ def test_engines_of_one_pod_are_pools_of_one_server_and_old_names_count() -> Non
         series("vllm:kv_cache_usage_perc", 7.0, **POD_A, engine="1", model_name="m"),
         series("vllm:kv_cache_usage_perc", 0.5, instance="10.0.0.9:8000", model_name="n"),
     ]
-    first, second = vllm_servers(by_name(rows), [], StandIns())
+    first, second = vllm_servers(by_name(rows), [], SyntheticPids())
     assert (first.id, second.id) == ("10.0.0.9:8000", "llm/vllm-a-0")
     assert [(it.block_count, it.capacity_tokens, it.used_ratio) for it in second.pools] == [
         # The sum over both engines stands on each of them.
@@ -110,12 +110,12 @@ def test_kvtops_own_series_carry_the_split() -> None:
         series("kvtop_kv_cache_capacity_tokens", 32768, **labels, cache="main"),
         series("kvtop_kv_cache_used_ratio", 0.25, **labels),
     ]
-    stand_ins = StandIns()
+    synthetic_pids = SyntheticPids()
     sample = Sample(
         1.0,
         "prom",
-        tuple(kvtop_cards(by_name(rows), 1.0, stand_ins)),
-        servers=tuple(kvtop_servers(by_name(rows), stand_ins)),
+        tuple(kvtop_cards(by_name(rows), 1.0, synthetic_pids)),
+        servers=tuple(kvtop_servers(by_name(rows), synthetic_pids)),
     )
     (view,) = analyse(History(), sample, "1").servers
     assert view.reading.id == "n2 127.0.0.1:8080"
@@ -131,7 +131,7 @@ def test_servers_that_are_gone_are_shown_as_such() -> None:
         series("vllm:cache_config_info", 1, instance="10.0.0.1:8000"),
         series("vllm:cache_config_info", 1, instance="10.0.0.2:8000"),
     ]
-    present = vllm_servers(by_name(seen[:1]), [], StandIns())
+    present = vllm_servers(by_name(seen[:1]), [], SyntheticPids())
     (lost,) = lost_servers(seen, present, {"10.0.0.2:8000": "its target is down"})
     assert lost.state is ServerState.UNREACHABLE
     assert "its target is down" in lost.hint
@@ -272,7 +272,7 @@ def test_what_two_collectors_tell_is_told_once() -> None:
         "vllm:generation_tokens_total": [100.0],
         "up": [1.0],  # one of them reaches it
     }
-    (server,) = vllm_servers(found, [], StandIns())
+    (server,) = vllm_servers(found, [], SyntheticPids())
     assert server.counters.generated_tokens_total == 100.0
     other = by_name([*rows, series("vllm:kv_cache_usage_perc", 0.7, **labels, cluster="b")])
     assert len(other["vllm:kv_cache_usage_perc"]) == 2, "another cluster is another place"
@@ -281,7 +281,7 @@ def test_what_two_collectors_tell_is_told_once() -> None:
 def test_the_blocks_of_data_parallel_engines_are_counted_once() -> None:
     names = {"block_size": "16", "num_gpu_blocks": "512"}
     rows = [series("vllm:cache_config_info", 1, instance="a:1", engine=str(engine), **names) for engine in range(2)]
-    (server,) = vllm_servers(by_name(rows), [], StandIns())
+    (server,) = vllm_servers(by_name(rows), [], SyntheticPids())
     assert [(it.block_count, it.capacity_tokens) for it in server.pools] == [(256, 4096)] * 2
 
 
@@ -299,7 +299,7 @@ def test_a_number_that_is_none_is_unknown(value: float) -> None:
         *(series(it, value, instance="a:1", engine="0") for it in theirs),
     ]
     found = finite(by_name([*ours, *rows]))
-    told, own = *kvtop_servers(found, StandIns()), *vllm_servers(found, [], StandIns())
+    told, own = *kvtop_servers(found, SyntheticPids()), *vllm_servers(found, [], SyntheticPids())
     assert told.pools == ()
     assert own.counters == Counters()
     assert (own.pools[0].used_ratio, own.pools[0].requests_running) == (None, None)

@@ -9,7 +9,7 @@ import pytest
 from kvtop.sources.model_files.hub_cache import hub_directory, is_repository
 from kvtop.sources.model_files.locate import (
     ModelNotFoundError,
-    Vantage,
+    ProcessFilesystem,
     find_sibling,
     locate_checkpoint,
     locate_file,
@@ -30,8 +30,8 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def eyes(root: Path) -> Vantage:
-    return Vantage(str(root), cwd="/srv", environ={"HOME": "/home/u"})
+def eyes(root: Path) -> ProcessFilesystem:
+    return ProcessFilesystem(str(root), cwd="/srv", environ={"HOME": "/home/u"})
 
 
 def _write(path: Path, text: str = "") -> Path:
@@ -53,7 +53,7 @@ def _snapshot(base: Path, repository: str, files: tuple[str, ...], *, commit: st
     return folder / "snapshots" / commit
 
 
-def test_absolute_and_relative_paths(root: Path, eyes: Vantage) -> None:
+def test_absolute_and_relative_paths(root: Path, eyes: ProcessFilesystem) -> None:
     _write(root / "models/a.gguf")
     _write(root / "srv/b.gguf")
     (root / "models/link.gguf").symlink_to("/srv/b.gguf")
@@ -64,7 +64,7 @@ def test_absolute_and_relative_paths(root: Path, eyes: Vantage) -> None:
     assert locate_file("/models/a.gguf", eyes).note == ""
 
 
-def test_failures_say_what_was_tried(root: Path, eyes: Vantage) -> None:
+def test_failures_say_what_was_tried(root: Path, eyes: ProcessFilesystem) -> None:
     with pytest.raises(ModelNotFoundError) as caught:
         locate_file("absent.gguf", eyes)
     assert str(caught.value) == "absent.gguf: no such file or directory (tried /srv/absent.gguf)"
@@ -73,19 +73,19 @@ def test_failures_say_what_was_tried(root: Path, eyes: Vantage) -> None:
     with pytest.raises(ModelNotFoundError, match="null"):
         locate_file("nul\0", eyes)
     with pytest.raises(ModelNotFoundError, match="working directory cannot be read"):
-        locate_file("absent.gguf", Vantage(str(root)))
+        locate_file("absent.gguf", ProcessFilesystem(str(root)))
 
 
-def test_no_permission_has_a_remedy(eyes: Vantage, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_: Vantage, path: str) -> str:
+def test_no_permission_has_a_remedy(eyes: ProcessFilesystem, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: ProcessFilesystem, path: str) -> str:
         raise PermissionError(13, "Permission denied", path)
 
-    monkeypatch.setattr(Vantage, "ours", refuse)  # tests may run as root, whom no mode bits stop
+    monkeypatch.setattr(ProcessFilesystem, "ours", refuse)  # tests may run as root, whom no mode bits stop
     with pytest.raises(ModelNotFoundError, match=r"permission denied \(run as the server's user or as root\)"):
         locate_file("/srv/a.gguf", eyes)
 
 
-def test_deleted_and_replaced_files(root: Path, eyes: Vantage) -> None:
+def test_deleted_and_replaced_files(root: Path, eyes: ProcessFilesystem) -> None:
     with pytest.raises(ModelNotFoundError, match="deleted after it was opened"):
         locate_file("/srv/a.gguf (deleted)", eyes)
     _write(root / "srv/a.gguf")
@@ -96,7 +96,7 @@ def test_deleted_and_replaced_files(root: Path, eyes: Vantage) -> None:
     assert locate_file("/srv/b.gguf (deleted)", eyes).note == ""
 
 
-def test_parts_of_a_split_model_are_resolved_one_by_one(root: Path, eyes: Vantage) -> None:
+def test_parts_of_a_split_model_are_resolved_one_by_one(root: Path, eyes: ProcessFilesystem) -> None:
     names = [f"m-{number:05d}-of-00003.gguf" for number in (1, 2, 3)]
     for name in names[:2]:
         _write(root / "blobs" / f"blob-{name}")
@@ -130,14 +130,14 @@ ALL = {
 )
 def test_order_of_the_variables(unset: int, expected: str | None) -> None:
     environ = dict(list(ALL.items())[unset:])
-    assert hub_directory(Vantage(environ=environ), first=("LLAMA_CACHE",)) == expected
+    assert hub_directory(ProcessFilesystem(environ=environ), first=("LLAMA_CACHE",)) == expected
     if unset:
-        assert hub_directory(Vantage(environ=ALL | dict.fromkeys(list(ALL)[:unset], ""))) == expected
+        assert hub_directory(ProcessFilesystem(environ=ALL | dict.fromkeys(list(ALL)[:unset], ""))) == expected
 
 
 def test_home_is_expanded_and_may_come_from_the_caller() -> None:
-    assert hub_directory(Vantage(environ={"HF_HOME": "~/hf"}, home="/h")) == "/h/hf/hub"
-    assert hub_directory(Vantage(environ=None, home="/h/")) == "/h/.cache/huggingface/hub"
+    assert hub_directory(ProcessFilesystem(environ={"HF_HOME": "~/hf"}, home="/h")) == "/h/hf/hub"
+    assert hub_directory(ProcessFilesystem(environ=None, home="/h/")) == "/h/.cache/huggingface/hub"
 
 
 @pytest.mark.parametrize("name", ["a/b", "gpt2", "Org-1/Model_2.5"])
@@ -146,7 +146,7 @@ def test_ids(name: str) -> None:
     assert not any(map(is_repository, (f"/{name}", f"{name}/", f"{name}/x/y", f"../{name}", f"{name}--x", f"{name} ")))
 
 
-def test_checkpoints_by_path_come_first(root: Path, eyes: Vantage) -> None:
+def test_checkpoints_by_path_come_first(root: Path, eyes: ProcessFilesystem) -> None:
     _snapshot(root / HUB, "org/name", ("config.json",))
     _write(root / "srv/org/name/config.json")
     assert locate_checkpoint("org/name", eyes).path == f"{root}/srv/org/name"
@@ -155,7 +155,7 @@ def test_checkpoints_by_path_come_first(root: Path, eyes: Vantage) -> None:
         locate_checkpoint("./other", eyes)
 
 
-def test_checkpoints_in_the_hub_cache(root: Path, eyes: Vantage) -> None:
+def test_checkpoints_in_the_hub_cache(root: Path, eyes: ProcessFilesystem) -> None:
     main = _snapshot(root / HUB, "org/name", ("config.json",))
     other = _snapshot(root / HUB, "org/name", ("config.json",), commit=OTHER, ref="pr/1")
     assert locate_checkpoint("org/name", eyes).path == str(main)
@@ -166,14 +166,14 @@ def test_checkpoints_in_the_hub_cache(root: Path, eyes: Vantage) -> None:
             locate_checkpoint("org/name", eyes, revision=revision)
 
 
-def test_a_download_directory_takes_the_place_of_the_cache(root: Path, eyes: Vantage) -> None:
+def test_a_download_directory_takes_the_place_of_the_cache(root: Path, eyes: ProcessFilesystem) -> None:
     snapshot = _snapshot(root / "dl", "org/name", ("config.json",))
     assert locate_checkpoint("org/name", eyes, download_directory="/dl").path == str(snapshot)
     with pytest.raises(ModelNotFoundError, match=r"not in the hub cache.*models--org--name"):
         locate_checkpoint("org/name", eyes)
 
 
-def test_snapshots_without_refs(root: Path, eyes: Vantage) -> None:
+def test_snapshots_without_refs(root: Path, eyes: ProcessFilesystem) -> None:
     only = _snapshot(root / HUB, "org/name", ("config.json",), ref="")
     located = locate_checkpoint("org/name", eyes)
     assert (located.path, located.note) == (str(only), "no refs/main: took the only snapshot in the hub cache")
@@ -184,12 +184,12 @@ def test_snapshots_without_refs(root: Path, eyes: Vantage) -> None:
 
 def test_an_unreadable_environment_is_said(root: Path) -> None:
     _snapshot(root / HUB, "org/name", ("config.json",))
-    located = locate_checkpoint("org/name", Vantage(str(root), environ=None, home="/home/u"))
+    located = locate_checkpoint("org/name", ProcessFilesystem(str(root), environ=None, home="/home/u"))
     assert located.note == "environment unreadable: took the default hub cache"
     with pytest.raises(ModelNotFoundError, match="environment and home are unknown"):
-        locate_checkpoint("org/name", Vantage(str(root), environ=None))
+        locate_checkpoint("org/name", ProcessFilesystem(str(root), environ=None))
     with pytest.raises(ModelNotFoundError, match="neither a directory nor an id on the hub"):
-        locate_checkpoint("a b", Vantage(str(root)))
+        locate_checkpoint("a b", ProcessFilesystem(str(root)))
 
 
 FILES = (
@@ -208,7 +208,7 @@ FILES = (
     ],
 )
 def test_hf_takes_the_file_that_llamacpp_takes(
-    root: Path, eyes: Vantage, name: str, file: str | None, expected: str
+    root: Path, eyes: ProcessFilesystem, name: str, file: str | None, expected: str
 ) -> None:
     snapshot = _snapshot(root / HUB, "u/r", FILES)
     located = locate_hf(name, eyes, file=file)
@@ -217,7 +217,7 @@ def test_hf_takes_the_file_that_llamacpp_takes(
     assert len(located.parts) == (2 if "-of-" in expected else 0)
 
 
-def test_hf_without_a_tag_falls_back_to_any_model(root: Path, eyes: Vantage) -> None:
+def test_hf_without_a_tag_falls_back_to_any_model(root: Path, eyes: ProcessFilesystem) -> None:
     snapshot = _snapshot(root / HUB, "u/r", ("x-IQ2_M.gguf", "y-IQ3_S.gguf"), ref="other")
     located = locate_hf("u/r", eyes)
     assert located.path == f"{snapshot}/x-IQ2_M.gguf"
@@ -238,13 +238,13 @@ def test_hf_without_a_tag_falls_back_to_any_model(root: Path, eyes: Vantage) -> 
 def test_hf_in_the_flat_cache_of_old_builds(root: Path, environ: Mapping[str, str], folder: str) -> None:
     for name in ("u_r_m-Q4_K_M.gguf", "u_r_m-Q8_0.gguf", "other_r_m-Q4_K_M.gguf"):
         _write(root / folder / name)
-    eyes = Vantage(str(root), environ=environ)
+    eyes = ProcessFilesystem(str(root), environ=environ)
     assert locate_hf("u/r:Q8_0", eyes).path == f"{root}/{folder}/u_r_m-Q8_0.gguf"
     assert locate_hf("u/r", eyes, file="m-Q4_K_M.gguf").path == f"{root}/{folder}/u_r_m-Q4_K_M.gguf"
 
 
 @pytest.mark.parametrize("name", ["r", "a/b/c", "../r", "/u/r", ""])
-def test_hf_refuses_other_names(eyes: Vantage, name: str) -> None:
+def test_hf_refuses_other_names(eyes: ProcessFilesystem, name: str) -> None:
     with pytest.raises(ModelNotFoundError, match="invalid HF repo format"):
         locate_hf(name, eyes)
 
@@ -291,13 +291,13 @@ def _ollama(store: Path, manifest: str, digest: str, media_type: str = "applicat
     ],
 )
 @pytest.mark.parametrize("store", ["home/u/.ollama/models", "usr/share/ollama/.ollama/models"])
-def test_ollama_names(root: Path, eyes: Vantage, name: str, manifest: str, store: str) -> None:
+def test_ollama_names(root: Path, eyes: ProcessFilesystem, name: str, manifest: str, store: str) -> None:
     _ollama(root / store, manifest, f"sha256:{'c' * 64}")
     blob = _write(root / store / "blobs" / f"sha256-{'c' * 64}")
     assert locate_ollama(name, eyes).path == str(blob)
 
 
-def test_ollama_failures(root: Path, eyes: Vantage) -> None:
+def test_ollama_failures(root: Path, eyes: ProcessFilesystem) -> None:
     store = root / "home/u/.ollama/models"
     with pytest.raises(ModelNotFoundError, match=r"no such model in Ollama's store .*/library/m/latest"):
         locate_ollama("m", eyes)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kvtop.sources.demo import EPOCH, SCENARIOS
-from kvtop.sources.recordings.framing import layout
+from kvtop.sources.recordings.framing import record_index
 from kvtop.sources.recordings.player import SPEEDS, Player
 from kvtop.sources.recordings.reader import Recording
 
@@ -81,7 +81,7 @@ def test_speeds(record: Record) -> None:
 def test_a_damaged_tick_shows_the_one_before_and_says_so(record: Record) -> None:
     path = record(SCENARIOS[0], 20)
     content = bytearray(path.read_bytes())
-    content[layout(bytes(content), "x").ticks[10].offset] ^= 1
+    content[record_index(bytes(content), "x").ticks[10].offset] ^= 1
     path.write_bytes(content)
     player = Player(Recording(path))
     assert player.sample(12).taken_at == EPOCH + 9

@@ -10,7 +10,7 @@ import zstandard
 
 from kvtop.sources.demo import SCENARIOS, Scenario
 from kvtop.sources.recordings.encoding import Info, encode_tick
-from kvtop.sources.recordings.framing import FIRST_LINE, HEAD, INFO, KEY_TICK, RecordingError, layout
+from kvtop.sources.recordings.framing import FIRST_LINE, HEAD, INFO, KEY_TICK, RecordingError, record_index
 from kvtop.sources.recordings.framing import record as framed
 from kvtop.sources.recordings.reader import Recording
 from kvtop.sources.recordings.writer import KEY_EVERY_TICKS, RecordingWriter
@@ -45,7 +45,7 @@ def test_a_tick_costs_at_most_400_bytes_a_server(scenario: Scenario, record: Rec
 def test_a_file_cut_anywhere_gives_every_whole_tick(record: Record) -> None:
     path = record(SCENARIOS[0], KEY_EVERY_TICKS + 20)
     content = path.read_bytes()
-    ends = [place.offset + place.length for place in layout(content, "x").ticks]
+    ends = [place.offset + place.length for place in record_index(content, "x").ticks]
     lengths = random.Random(2).sample(range(ends[0], len(content)), 60)
     for length in (*lengths, *ends[-3:], *(end - 1 for end in ends[-3:]), *(end + 5 for end in ends[-3:-1])):
         path.write_bytes(content[:length])
@@ -59,7 +59,7 @@ def test_a_file_cut_anywhere_gives_every_whole_tick(record: Record) -> None:
 def test_a_damaged_tick_costs_its_stream_and_no_more(record: Record) -> None:
     path = record(SCENARIOS[0], 3 * KEY_EVERY_TICKS)
     content = bytearray(path.read_bytes())
-    hit = layout(bytes(content), "x").ticks[KEY_EVERY_TICKS + 10]
+    hit = record_index(bytes(content), "x").ticks[KEY_EVERY_TICKS + 10]
     content[hit.offset + hit.length // 2] ^= 0x40
     path.write_bytes(content)
     recording = Recording(path)

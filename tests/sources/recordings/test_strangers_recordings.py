@@ -16,7 +16,7 @@ from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.sample import Sample
 from kvtop.sources.demo import SCENARIOS
 from kvtop.sources.recordings.encoding import Info, encode_tick
-from kvtop.sources.recordings.framing import FIRST_LINE, KEY_TICK, RecordingError, layout
+from kvtop.sources.recordings.framing import FIRST_LINE, KEY_TICK, RecordingError, record_index
 from kvtop.sources.recordings.framing import record as framed
 from kvtop.sources.recordings.player import Player
 from kvtop.sources.recordings.reader import MEMBER, Recording
@@ -115,7 +115,7 @@ async def test_playing_goes_on_after_such_a_tick(tmp_path: Path) -> None:
 async def test_a_damaged_first_tick_shows_the_next_one(record: Record) -> None:
     path = record(SCENARIOS[0], KEY_EVERY_TICKS + 5)
     content = bytearray(path.read_bytes())
-    content[layout(bytes(content), "x").ticks[0].offset + 5] ^= 0xFF
+    content[record_index(bytes(content), "x").ticks[0].offset + 5] ^= 0xFF
     path.write_bytes(content)
     recording = Recording(path)
     player = Player(recording, playing=False)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from kvtop.analysis.analyse import History, analyse
-from kvtop.app.what_if_session import LiveDesk
+from kvtop.app.what_if_session import WhatIfSession
 from kvtop.domain.answers.mark import Mark
 from kvtop.domain.frame import Frame
 from kvtop.sources.demo import scenario
@@ -72,19 +72,19 @@ class HeldPlayer:
 def app_over(host: str, theme: str) -> HeldClock:
     """The dashboard over the first minutes of a scenario, held there."""
 
-    desk = LiveDesk({"XDG_DATA_HOME": "/nonexistent"})
+    what_if_session = WhatIfSession({"XDG_DATA_HOME": "/nonexistent"})
 
     async def frames() -> AsyncIterator[Frame]:
         history, chosen = History(), scenario(host)
         for second in range(0, 150, 2):
             sample = chosen.at(float(second))
             frame = analyse(history, sample, "0.1.0")
-            desk.note(sample, frame)
+            what_if_session.note(sample, frame)
             yield frame
         app.all_told.set()
         await asyncio.get_running_loop().create_future()
 
-    app = HeldClock(frames, theme_name=theme, player=HeldPlayer(), desk=desk)
+    app = HeldClock(frames, theme_name=theme, player=HeldPlayer(), what_if_session=what_if_session)
     return app
 
 

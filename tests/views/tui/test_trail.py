@@ -3,7 +3,7 @@ from dataclasses import replace
 
 from kvtop.domain.frame import Frame, ServerView
 from kvtop.domain.headroom import Headroom
-from kvtop.views.tui.state.history import RECENT_SECONDS, Trail, Trails
+from kvtop.views.tui.state.history import RECENT_SECONDS, ServerHistory, Trails
 from kvtop.views.tui.widgets.plot_lines import nice_top, plot_lines
 
 Scenes = dict[str, Callable[[], Frame]]
@@ -15,7 +15,7 @@ def view_of(scenes: Scenes, ratio: float | None, left: int | None = None) -> Ser
 
 
 def test_a_trend_goes_by_half_minutes_on_a_fixed_scale(scenes: Scenes) -> None:
-    trail = Trail()
+    trail = ServerHistory()
     for second in range(120):
         trail.note(1200.0 + second, view_of(scenes, (None, 0.0, 0.5, 1.0)[second // 30]))
     assert trail.trend(4) == " ▁▅█"
@@ -23,7 +23,7 @@ def test_a_trend_goes_by_half_minutes_on_a_fixed_scale(scenes: Scenes) -> None:
 
 
 def test_a_long_run_stays_small_and_keeps_the_old_days_coarsely(scenes: Scenes) -> None:
-    trail = Trail()
+    trail = ServerHistory()
     for second in range(7200):
         trail.note(float(second), view_of(scenes, 0.5))
     points = list(trail.since(0.0))
@@ -34,7 +34,7 @@ def test_a_long_run_stays_small_and_keeps_the_old_days_coarsely(scenes: Scenes) 
 
 
 def test_unknown_is_no_number(scenes: Scenes) -> None:
-    trail = Trail()
+    trail = ServerHistory()
     trail.note(1.0, view_of(scenes, None))
     (point,) = trail.since(0.0)
     assert point.kv_ratio is None
@@ -42,14 +42,14 @@ def test_unknown_is_no_number(scenes: Scenes) -> None:
 
 
 def test_winding_back_forgets_what_lies_ahead(scenes: Scenes) -> None:
-    trail = Trail()
+    trail = ServerHistory()
     for second in (1.0, 2.0, 3.0, 2.0):
         trail.note(second, view_of(scenes, second / 10))
     assert [(point.at, point.kv_ratio) for point in trail.since(0.0)] == [(1.0, 0.1), (2.0, 0.2)]
 
 
 def test_headroom_is_told_in_one_unit_and_a_gap_is_a_gap(scenes: Scenes) -> None:
-    trail, view = Trail(), view_of(scenes, 0.5)
+    trail, view = ServerHistory(), view_of(scenes, 0.5)
     for second, left in enumerate((None, 9000, None, 8000)):
         trail.note(float(second), replace(view, headroom=Headroom(left, (("gpu0", 5 << 30),))))
         assert trail.headroom_is_bytes is (second == 0)
@@ -57,7 +57,7 @@ def test_headroom_is_told_in_one_unit_and_a_gap_is_a_gap(scenes: Scenes) -> None
 
 
 def test_headroom_without_tokens_is_in_bytes(scenes: Scenes) -> None:
-    trail = Trail()
+    trail = ServerHistory()
     trail.note(1.0, replace(view_of(scenes, 0.5), headroom=Headroom(None, (("gpu0", 5 << 30), ("gpu1", 3 << 30)))))
     assert trail.headroom_is_bytes
     assert [point.headroom for point in trail.since(0.0)] == [float(3 << 30)]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kvtop.analysis.analyse import History, analyse
-from kvtop.app.what_if_session import LiveDesk
+from kvtop.app.what_if_session import WhatIfSession
 from kvtop.domain.answers.what_if import WhatIfAnswer
 from kvtop.domain.frame import Frame
 from kvtop.sources.demo import scenario
@@ -18,19 +18,21 @@ from kvtop.views.tui.widgets.canvas import Canvas
 GOLDENS = Path(__file__).parent / "goldens"
 
 
-def demo_app(name: str, *, ascii_only: bool = False) -> tuple[KvtopApp, LiveDesk]:
-    history, desk = History(), LiveDesk({"XDG_DATA_HOME": "/nonexistent"})
+def demo_app(name: str, *, ascii_only: bool = False) -> tuple[KvtopApp, WhatIfSession]:
+    history, what_if_session = History(), WhatIfSession({"XDG_DATA_HOME": "/nonexistent"})
 
     async def frames() -> AsyncIterator[Frame]:
         for second in (7.0, 8.0):
             sample = scenario(name).at(second)
             frame = analyse(history, sample, "0.1.0")
-            desk.note(sample, frame)
+            what_if_session.note(sample, frame)
         yield frame
         await asyncio.get_running_loop().create_future()
 
     # One frame, and an interval so long that it does not grow old on a slow machine.
-    return KvtopApp(frames, interval_seconds=3600.0, desk=desk, ascii_only=ascii_only), desk
+    return KvtopApp(
+        frames, interval_seconds=3600.0, what_if_session=what_if_session, ascii_only=ascii_only
+    ), what_if_session
 
 
 async def page(name: str, keys: tuple[str, ...], size: tuple[int, int] = (100, 44), *, ascii_only: bool = False) -> str:
@@ -71,7 +73,7 @@ async def test_pages(
 
 
 async def test_every_key_of_the_screen_turns_what_it_says_and_zero_goes_back() -> None:
-    app, desk = demo_app("rtx4090_llamacpp")
+    app, what_if_session = demo_app("rtx4090_llamacpp")
     async with app.run_test(size=(100, 44)) as pilot:
         await pilot.press("w")
         server_id = app.selected()
@@ -79,7 +81,7 @@ async def test_every_key_of_the_screen_turns_what_it_says_and_zero_goes_back() -
         name = server_id.reading.id
 
         def changes() -> tuple[tuple[str, str | None], ...]:
-            found = desk.ask(name)
+            found = what_if_session.ask(name)
             assert isinstance(found, WhatIfAnswer)
             return found.comparison.what_if.changes
 
@@ -94,15 +96,15 @@ async def test_every_key_of_the_screen_turns_what_it_says_and_zero_goes_back() -
 
 async def test_zero_takes_back_a_length_that_is_only_looked_at() -> None:
     """MLX has no option for it: nothing changes in the command, and it is turned all the same."""
-    app, desk = demo_app("mac_mlx")
+    app, what_if_session = demo_app("mac_mlx")
     async with app.run_test(size=(100, 44)) as pilot:
         await pilot.press("w")
         await pilot.pause()
 
         def length() -> str:
-            found = desk.ask("127.0.0.1:8080")
+            found = what_if_session.ask("127.0.0.1:8080")
             assert isinstance(found, WhatIfAnswer)
-            return next(dial.then for dial in found.dials if dial.dial == "context")
+            return next(knob.then for knob in found.knobs if knob.knob == "context")
 
         start = length()
         await pilot.press("left_square_bracket")
@@ -119,14 +121,14 @@ async def test_kept_sequences_and_what_a_change_brings_are_told() -> None:
 
 
 async def test_enter_adopts_the_cell_and_the_numbers_are_the_same() -> None:
-    app, desk = demo_app("rtx4090_llamacpp")
+    app, what_if_session = demo_app("rtx4090_llamacpp")
     async with app.run_test(size=(100, 44)) as pilot:
         await pilot.press("4")
         await pilot.pause()
         await pilot.press("down", "left", "enter")
         await pilot.pause()
         assert app.current_mode == WHAT_IF
-        found = desk.ask("127.0.0.1:8080")
+        found = what_if_session.ask("127.0.0.1:8080")
         assert isinstance(found, WhatIfAnswer)
         assert found.is_changed
         assert found.command in app.screen.query_one("#page", Canvas).text().replace("\n", " ") or found.command
@@ -135,7 +137,7 @@ async def test_enter_adopts_the_cell_and_the_numbers_are_the_same() -> None:
 
 
 async def test_the_mouse_moves_the_cell_adopts_it_and_turns_a_dial() -> None:
-    app, desk = demo_app("rtx4090_llamacpp")
+    app, what_if_session = demo_app("rtx4090_llamacpp")
     async with app.run_test(size=(100, 44)) as pilot:
         await pilot.press("4")
         await pilot.pause()
@@ -153,17 +155,17 @@ async def test_the_mouse_moves_the_cell_adopts_it_and_turns_a_dial() -> None:
         line = next(number for number, row in enumerate(rows) if "slots 4" in row)
         await pilot.click("#page", offset=(rows[line].index("slots 4") - 4, line))
         await pilot.pause()
-        found = desk.ask("127.0.0.1:8080")
+        found = what_if_session.ask("127.0.0.1:8080")
         assert isinstance(found, WhatIfAnswer)
         assert found.is_changed
         assert "slots 4 → 5" in app.screen.query_one("#page", Canvas).text()
 
 
 async def test_the_command_is_copied() -> None:
-    app, desk = demo_app("rtx4090_llamacpp")
+    app, what_if_session = demo_app("rtx4090_llamacpp")
     async with app.run_test(size=(100, 44)) as pilot:
         await pilot.press("w", "k", "y")
-        found = desk.ask("127.0.0.1:8080")
+        found = what_if_session.ask("127.0.0.1:8080")
         assert isinstance(found, WhatIfAnswer)
         assert app.clipboard == found.command
         assert "--cache-type-k" in app.clipboard

@@ -18,7 +18,7 @@ from kvtop.analysis.lint.advice import left_out
 from kvtop.analysis.lint.amounts import exact
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
-from kvtop.domain.answers.plan_answer import Fit, room_of
+from kvtop.domain.answers.plan_answer import Fit, device_fit
 from kvtop.domain.plan import DevicePlan, MemoryPlan
 from kvtop.planning.llamacpp.fit.largest_context import largest_context
 
@@ -58,7 +58,9 @@ def check(target: LintTarget) -> Outcome:
         return Lacks("whether the device has room for more layers is unknown: say --gpu")
     whole = target.plan_with(gpu_layers="all")
     rooms = {it.name: it.total_bytes if it.free_bytes is None else it.free_bytes for it in target.devices}
-    if whole is None or any(room_of(part, rooms.get(part.name)).fit is not Fit.FITS for part in _accelerators(whole)):
+    if whole is None or any(
+        device_fit(part, rooms.get(part.name)).fit is not Fit.FITS for part in _accelerators(whole)
+    ):
         return None
     return Found(
         "warning",
@@ -78,7 +80,7 @@ def _on_device(target: LintTarget) -> str:
     if whole is None or model is None or not target.devices:
         return f"{left}; if the device is full, a smaller -c or a quantized cache first"
     rooms = {it.name: it.total_bytes if it.free_bytes is None else it.free_bytes for it in target.devices}
-    if all(room_of(part, rooms.get(part.name)).fit in {Fit.FITS, Fit.UNKNOWN} for part in _accelerators(whole)):
+    if all(device_fit(part, rooms.get(part.name)).fit in {Fit.FITS, Fit.UNKNOWN} for part in _accelerators(whole)):
         return left
     settings = replace(target.llama, kv_offload=True)
     most = largest_context(model, settings, target.devices, rooms, target.draft).tokens

@@ -24,7 +24,7 @@ from kvtop.analysis.lint.advice import any_of, smaller_cache
 from kvtop.analysis.lint.observed import Observed
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
-from kvtop.domain.answers.plan_answer import Fit, room_of
+from kvtop.domain.answers.plan_answer import Fit, device_fit
 from kvtop.domain.plan import MemoryPlan
 from kvtop.planning.llamacpp.fit.largest_context import largest_context
 from kvtop.planning.llamacpp.options.typed_context import meant_context_tokens
@@ -102,7 +102,7 @@ def _rooms(target: LintTarget, margins: tuple[int, ...]) -> dict[str, int | None
 
 def _is_short(plan: MemoryPlan, name: str, room_bytes: int | None) -> bool:
     part = plan.device(name)
-    return part is not None and room_of(part, room_bytes).fit is Fit.TOO_LARGE
+    return part is not None and device_fit(part, room_bytes).fit is Fit.TOO_LARGE
 
 
 def _running(target: LintTarget, observed: Observed) -> Outcome:

@@ -20,7 +20,7 @@ from kvtop.analysis.lint.amounts import device_bytes, exact, weight_bytes
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
 from kvtop.analysis.lint.vllm_pool import one_card_for_every_rank, utilization_of, whole
-from kvtop.domain.answers.plan_answer import Fit, room_of
+from kvtop.domain.answers.plan_answer import Fit, device_fit
 from kvtop.domain.plan import DevicePlan, MemoryPlan, PlanDevice
 from kvtop.planning.llamacpp.context import sequences_apart
 from kvtop.planning.llamacpp.fit.largest_context import largest_context
@@ -61,7 +61,7 @@ def _llamacpp(target: LintTarget) -> Outcome:
         room = device.total_bytes if device.free_bytes is None else device.free_bytes
         if part is None or room is None:
             continue
-        fit = room_of(part, room).fit
+        fit = device_fit(part, room).fit
         if fit in {Fit.TOO_LARGE, Fit.TIGHT}:
             if settings.fit and not placed:
                 return _spilled(target, device.name, device_bytes(part), room) if fit is Fit.TOO_LARGE else None
@@ -100,11 +100,11 @@ def _what_fits(target: LintTarget) -> tuple[str, ...]:
     rooms = {it.name: it.total_bytes if it.free_bytes is None else it.free_bytes for it in target.devices}
     found = []
     even = target.plan_with(tensor_split=None) if target.option("tensor-split") else None
-    if even is not None and all(room_of(part, rooms.get(part.name)).fit is Fit.FITS for part in _cards(even)):
+    if even is not None and all(device_fit(part, rooms.get(part.name)).fit is Fit.FITS for part in _cards(even)):
         found.append(left_out(target, "tensor-split"))
     smaller = smaller_cache(target)
     plan = target.plan_with(cache_type_k="q8_0", cache_type_v="q8_0", flash_attn=None) if smaller else None
-    if plan is not None and all(room_of(part, rooms.get(part.name)).fit is Fit.FITS for part in _cards(plan)):
+    if plan is not None and all(device_fit(part, rooms.get(part.name)).fit is Fit.FITS for part in _cards(plan)):
         found.append(smaller)
     if target.prepared is not None:
         most = largest_context(target.prepared, target.llama, target.devices, rooms, target.draft)

@@ -16,7 +16,7 @@ from kvtop.analysis.lint.advice import any_of, smaller_cache
 from kvtop.analysis.lint.amounts import cache_bytes, exact, weight_bytes
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
-from kvtop.domain.answers.plan_answer import Fit, room_of
+from kvtop.domain.answers.plan_answer import Fit, device_fit
 from kvtop.domain.plan import MemoryPlan
 
 ENGINES: tuple[str, ...] = ("llama.cpp", "vllm")
@@ -77,7 +77,8 @@ def _keeps_its_context(target: LintTarget, plan: MemoryPlan) -> bool:
     rooms = {it.name: it.total_bytes if it.free_bytes is None else it.free_bytes for it in target.devices}
     margin = target.llama.fit_target_bytes[0]
     return all(
-        (room := rooms.get(part.name)) is None or room_of(part, room - margin).fit is Fit.FITS for part in plan.devices
+        (room := rooms.get(part.name)) is None or device_fit(part, room - margin).fit is Fit.FITS
+        for part in plan.devices
     )
 
 

@@ -15,7 +15,7 @@ Fires on: `-ctk q4_0 -ctv q8_0`. Quiet on: `-ctk q8_0 -ctv q4_0`, and on keys of
 
 from kvtop.analysis.lint.advice import cache_types, safe_type
 from kvtop.analysis.lint.amounts import bits
-from kvtop.analysis.lint.evidence_text import nearest_figure
+from kvtop.analysis.lint.evidence_text import evidence_text
 from kvtop.analysis.lint.families import family_of
 from kvtop.analysis.lint.rule import Example, Found, Outcome
 from kvtop.analysis.lint.target import LintTarget
@@ -50,7 +50,7 @@ def check(target: LintTarget) -> Outcome:
         "round loses less",
         evidence="; ".join(
             part
-            for part in (target.said("cache-type-k", "cache-type-v"), nearest_figure(target, type_k, type_v))
+            for part in (target.said("cache-type-k", "cache-type-v"), evidence_text(target, type_k, type_v))
             if part
         ),
         cost=cost or "quality, and no bytes saved by it",

@@ -12,7 +12,7 @@ Fix: fewer `--max-num-seqs` or `--max-num-batched-tokens`, a larger `--gpu-memor
 Fires on: a rising preemption counter. Quiet on: a pool with room.
 """
 
-from kvtop.analysis.lint.capacity_fixes import roomier_pool
+from kvtop.analysis.lint.capacity_fixes import pool_capacity_fix
 from kvtop.analysis.lint.observed import Observed
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
@@ -44,5 +44,5 @@ def check(target: LintTarget) -> Outcome:
         else "requests wait for memory in a full pool: vLLM preempts those that run, and its count of that lags behind",
         evidence=f"{evidence}, {seen.preemptions_total or 0:.0f} preemptions since the start",
         cost="tokens computed twice",
-        fix=roomier_pool(target, seen),
+        fix=pool_capacity_fix(target, seen),
     )

@@ -16,7 +16,7 @@ Fires on: q4_0 keys on Qwen2.5. Quiet on: q8_0 there, and q4_0 on other families
 """
 
 from kvtop.analysis.lint.amounts import bits, cache_bytes, exact, is_quantized
-from kvtop.analysis.lint.evidence_text import nearest_figure
+from kvtop.analysis.lint.evidence_text import evidence_text
 from kvtop.analysis.lint.families import SENSITIVE_AT_ALL, family_of
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
@@ -53,7 +53,7 @@ def check(target: LintTarget) -> Outcome:
             for part in (
                 target.said("cache-type-k", "cache-type-v"),
                 source,
-                nearest_figure(target, settings.type_k, settings.type_v),
+                evidence_text(target, settings.type_k, settings.type_v),
             )
             if part
         ),

@@ -17,7 +17,7 @@ Fires on: q4_0 for both. Quiet on: q8_0 for both.
 
 from kvtop.analysis.lint.advice import cache_types, safe_type
 from kvtop.analysis.lint.amounts import bits, cache_bytes, exact
-from kvtop.analysis.lint.evidence_text import is_harm_measured, nearest_figure
+from kvtop.analysis.lint.evidence_text import evidence_text, is_harm_measured
 from kvtop.analysis.lint.families import family_of
 from kvtop.analysis.lint.rule import Example, Found, Outcome
 from kvtop.analysis.lint.target import LintTarget
@@ -57,7 +57,7 @@ def check(target: LintTarget) -> Outcome:
             part
             for part in (
                 target.said("cache-type-k", "cache-type-v"),
-                nearest_figure(target, *kinds),
+                evidence_text(target, *kinds),
             )
             if part
         ),

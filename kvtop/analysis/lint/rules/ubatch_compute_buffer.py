@@ -16,7 +16,7 @@ Fires on: `-ub 4096` with a long context. Quiet on: the default, and on embeddin
 from kvtop.analysis.lint.amounts import MIB, all_bytes, exact
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
-from kvtop.domain.answers.plan_answer import Fit, room_of
+from kvtop.domain.answers.plan_answer import Fit, device_fit
 from kvtop.domain.plan import MemoryPlan
 from kvtop.planning.llamacpp.rules.architectures import NO_CACHE
 
@@ -62,4 +62,4 @@ def _compute(plan: MemoryPlan) -> int:
 
 def _has_room(target: LintTarget, plan: MemoryPlan) -> bool:
     rooms = {it.name: it.total_bytes if it.free_bytes is None else it.free_bytes for it in target.devices}
-    return all(room_of(part, rooms.get(part.name)).fit is not Fit.TOO_LARGE for part in plan.devices)
+    return all(device_fit(part, rooms.get(part.name)).fit is not Fit.TOO_LARGE for part in plan.devices)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from kvtop.domain.answers.plan_answer import Fit, room_of
+from kvtop.domain.answers.plan_answer import Fit, device_fit
 from kvtop.domain.plan import MemoryPlan, PlanDevice
 from kvtop.planning.bisection import largest
 from kvtop.planning.llamacpp.context import sequences_apart
@@ -43,7 +43,7 @@ def largest_context(
         )
         if not isinstance(answer, MemoryPlan):
             return False
-        rooms = (room_of(part, room_bytes.get(part.name)) for part in answer.devices)
+        rooms = (device_fit(part, room_bytes.get(part.name)) for part in answer.devices)
         return all(room.fit in {Fit.FITS, Fit.UNKNOWN} for room in rooms)
 
     steps = largest(fits, most)

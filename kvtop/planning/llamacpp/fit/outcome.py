@@ -33,7 +33,7 @@ class Loaded:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class FitSurroundings:
     """What a fit depends on beside model and options.
 
     `devices` with the free memory that the process sees in them before it loads anything. `beside_bytes` is loaded
@@ -51,7 +51,7 @@ def loaded(
     model: PreparedModel,
     launch: LaunchOptions,
     settings: LlamaSettings,
-    around: Surroundings,
+    around: FitSurroundings,
     draft: PreparedModel | None = None,
     *,
     with_alternatives: bool = False,
@@ -99,7 +99,7 @@ def loaded(
     return Loaded(pinned_launch(launch, chosen), fitted, planned, found, asked)
 
 
-def _why_not(settings: LlamaSettings, taking: tuple[PlanDevice, ...], around: Surroundings) -> str | None:
+def _why_not(settings: LlamaSettings, taking: tuple[PlanDevice, ...], around: FitSurroundings) -> str | None:
     if not settings.fit:
         return _OFF
     unknown = [device.name for device in taking if device.free_bytes is None]
@@ -125,7 +125,7 @@ def _unapplied(
     given: Parameters,
     settings: LlamaSettings,
     taking: tuple[PlanDevice, ...],
-    around: Surroundings,
+    around: FitSurroundings,
 ) -> EngineFit:
     kept: bool | None = None
     within: bool | None = None
@@ -148,7 +148,7 @@ def _values(planned: MemoryPlan, chosen: Parameters) -> FitValues:
     )
 
 
-def _margins(settings: LlamaSettings, taking: tuple[PlanDevice, ...], around: Surroundings) -> tuple[int, ...]:
+def _margins(settings: LlamaSettings, taking: tuple[PlanDevice, ...], around: FitSurroundings) -> tuple[int, ...]:
     """The projector is added by the number of its device among all, although margins go by those of the model.
 
     (`server_context_impl::load_model`, tools/server/server-context.cpp, b11434.)
@@ -160,7 +160,7 @@ def _margins(settings: LlamaSettings, taking: tuple[PlanDevice, ...], around: Su
 
 
 def _kept(
-    planned: MemoryPlan, taking: tuple[PlanDevice, ...], margins_bytes: tuple[int, ...], around: Surroundings
+    planned: MemoryPlan, taking: tuple[PlanDevice, ...], margins_bytes: tuple[int, ...], around: FitSurroundings
 ) -> tuple[bool | None, bool | None]:
     """Whether margins are kept and nothing exceeds what is free, by the value of the estimates."""
     if not taking:
@@ -190,7 +190,7 @@ def _change(
     asked: MemoryPlan,
     after: tuple[MemoryPlan, Parameters],
     taking: tuple[PlanDevice, ...],
-    around: Surroundings,
+    around: FitSurroundings,
 ) -> str:
     planned, chosen = after
     given = given_parameters(settings)
@@ -207,7 +207,7 @@ def _change(
 def _others(
     model: PreparedModel,
     settings: LlamaSettings,
-    around: Surroundings,
+    around: FitSurroundings,
     draft: PreparedModel | None,
     likely: FitAnswer,
 ) -> tuple[FitValues, ...]:

@@ -27,7 +27,7 @@ from kvtop.planning.llamacpp.graph.lengths import LengthKey, Lengths, length_key
 from kvtop.planning.llamacpp.graph.model_blocks import Blocks, blocks_of
 from kvtop.planning.llamacpp.graph.model_graph import write_graph
 from kvtop.planning.llamacpp.graph.schedule import assign, schedule
-from kvtop.planning.llamacpp.memory.layout import Layout
+from kvtop.planning.llamacpp.memory.layout import ModelLayout
 from kvtop.planning.llamacpp.memory.placement import HOST, Placement
 from kvtop.planning.llamacpp.model.hparams import HParams
 from kvtop.planning.llamacpp.model.prepared import PreparedModel
@@ -61,7 +61,7 @@ def estimate(
     prepared: PreparedModel,
     context: ResolvedContext,
     settings: LlamaSettings,
-    layout: Layout,
+    layout: ModelLayout,
     *,
     prediction: bool = False,
     as_projected: bool = False,
@@ -132,7 +132,7 @@ def buffer_bytes(
     prepared: PreparedModel,
     context: ResolvedContext,
     settings: LlamaSettings,
-    layout: Layout,
+    layout: ModelLayout,
     *,
     prediction: bool = False,
     as_projected: bool = False,
@@ -155,7 +155,9 @@ def buffer_bytes(
     )
 
 
-def attention_stays(prepared: PreparedModel, context: ResolvedContext, settings: LlamaSettings, layout: Layout) -> bool:
+def attention_stays(
+    prepared: PreparedModel, context: ResolvedContext, settings: LlamaSettings, layout: ModelLayout
+) -> bool:
     """Whether fused attention would run on the device of its block, as `--flash-attn auto` asks (`resolve_fused_ops`).
 
     The engine looks at the graph of one token a sequence. Weights and caches in host memory may draw attention there.
@@ -175,7 +177,7 @@ def attention_stays(prepared: PreparedModel, context: ResolvedContext, settings:
 def _peaks(
     prepared: PreparedModel,
     context: ResolvedContext,
-    layout: Layout,
+    layout: ModelLayout,
     switches: tuple[bool, bool, bool, bool],
     key: LengthKey,
 ) -> Mapping[str, int]:
@@ -188,7 +190,7 @@ def _peaks(
 
 
 def _script(
-    prepared: PreparedModel, context: ResolvedContext, layout: Layout, switches: tuple[bool, bool, bool, bool]
+    prepared: PreparedModel, context: ResolvedContext, layout: ModelLayout, switches: tuple[bool, bool, bool, bool]
 ) -> Script:
     offloads, value_transposed, prediction, on_cpu = switches
     placement = layout.placement

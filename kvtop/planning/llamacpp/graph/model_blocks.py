@@ -5,7 +5,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kvtop.planning.llamacpp.graph.graph import Resident
-from kvtop.planning.llamacpp.memory.layout import Layout
+from kvtop.planning.llamacpp.memory.layout import ModelLayout
 from kvtop.planning.llamacpp.memory.placement import HOST, Placement
 from kvtop.planning.llamacpp.memory.weight import Weight
 from kvtop.planning.llamacpp.memory.weights import INPUT, Pieces, repacked
@@ -40,7 +40,7 @@ class Blocks:
     """Device of every block with a lightning indexer, walked through or not."""
 
 
-def blocks_of(prepared: PreparedModel, layout: Layout, attends_on_host: bool = False) -> Blocks:
+def blocks_of(prepared: PreparedModel, layout: ModelLayout, attends_on_host: bool = False) -> Blocks:
     """The blocks of a model under a layout.
 
     Equal neighbours repeat the same allocations, so that of every kind of neighbourhood only the first is kept.
@@ -49,7 +49,7 @@ def blocks_of(prepared: PreparedModel, layout: Layout, attends_on_host: bool = F
     return prepared.remember(("blocks", layout, attends_on_host), lambda: _blocks(prepared, layout, attends_on_host))
 
 
-def _blocks(prepared: PreparedModel, layout: Layout, attends_on_host: bool) -> Blocks:
+def _blocks(prepared: PreparedModel, layout: ModelLayout, attends_on_host: bool) -> Blocks:
     hparams, placement = prepared.hparams, layout.placement
     homes = {name: index for index, name in enumerate((*placement.devices, HOST))}
     sorting = _Sorting(layout, homes)
@@ -118,7 +118,7 @@ def _blocks(prepared: PreparedModel, layout: Layout, attends_on_host: bool) -> B
 class _Sorting:
     """Where the weights of a layout lie, as numbers of devices."""
 
-    def __init__(self, layout: Layout, homes: Mapping[str, int]) -> None:
+    def __init__(self, layout: ModelLayout, homes: Mapping[str, int]) -> None:
         self._layout = layout
         self._homes = homes
         self._host = homes[HOST]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from kvtop.domain.model_file import GgufHeader, TensorInfo
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal, Step
-from kvtop.planning.llamacpp.memory.layout import Layout, layout_of
+from kvtop.planning.llamacpp.memory.layout import ModelLayout, layout_of
 from kvtop.planning.llamacpp.memory.placement import HOST, chosen_devices
 from kvtop.planning.llamacpp.memory.weights import tensor_devices
 from kvtop.planning.llamacpp.model.prepared import PreparedModel
@@ -24,7 +24,7 @@ _PROJECTOR_NOTE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class AuxiliaryModels:
     """Bytes by device name, how they follow, and what is not in them."""
 
     bytes_by_device: Mapping[str, int]
@@ -34,13 +34,13 @@ class Beside:
     """The projector's share, which is all of this that llama.cpp's `--fit` counts."""
 
 
-def beside(
+def auxiliary_models(
     model: PreparedModel,
     settings: LlamaSettings,
     devices: tuple[PlanDevice, ...],
     adapters: Sequence[GgufHeader],
     projector: GgufHeader | None,
-) -> Beside | Refusal:
+) -> AuxiliaryModels | Refusal:
     """All of it. `adapters` and `projector` are the headers of the files that the settings name.
 
     Raises NoExactRuleError as `layout_of`, and for a tensor of unknown size.
@@ -71,10 +71,10 @@ def beside(
         projected[name] = size_bytes
         steps.append(Step(f"projector: {_shares({name: size_bytes})}", "the file's tensors, tools/mtmd/clip.cpp"))
         warnings.append(_PROJECTOR_NOTE)
-    return Beside(totals, tuple(steps), tuple(warnings), projected)
+    return AuxiliaryModels(totals, tuple(steps), tuple(warnings), projected)
 
 
-def with_beside(plan: MemoryPlan, found: Beside) -> MemoryPlan:
+def with_auxiliary_models(plan: MemoryPlan, found: AuxiliaryModels) -> MemoryPlan:
     """The plan with these bytes among the weights of each device, in place of the planner's notes that they lack."""
     added = found.bytes_by_device
     parts = tuple(
@@ -87,7 +87,7 @@ def with_beside(plan: MemoryPlan, found: Beside) -> MemoryPlan:
     return replace(plan, devices=parts, steps=(*plan.steps, *found.steps), warnings=(*kept, *found.warnings))
 
 
-def rooms_left(rooms_bytes: Mapping[str, int | None], found: Beside) -> dict[str, int | None]:
+def rooms_left(rooms_bytes: Mapping[str, int | None], found: AuxiliaryModels) -> dict[str, int | None]:
     """What each device has left for the models and their caches; None is unknown."""
     added = found.bytes_by_device
     return {name: None if room is None else max(room - added.get(name, 0), 0) for name, room in rooms_bytes.items()}
@@ -111,7 +111,7 @@ def left_out(settings: LlamaSettings) -> list[str]:
     return [LEFT_OUT[name] for name, is_there in there.items() if is_there]
 
 
-def _adapter(adapter: GgufHeader, model: PreparedModel, layout: Layout) -> Counter[str] | Refusal:
+def _adapter(adapter: GgufHeader, model: PreparedModel, layout: ModelLayout) -> Counter[str] | Refusal:
     """Each pair lies where the matrix lies that it changes; vectors of norms are passed over."""
     where = tensor_devices(model.weights, model.hparams, layout.overridden, layout.placement)
     totals: Counter[str] = Counter()
@@ -146,7 +146,7 @@ def adapter_refusal(adapter: GgufHeader, model: PreparedModel) -> Refusal | None
     return None
 
 
-def _control_vector(model: PreparedModel, layout: Layout) -> Counter[str]:
+def _control_vector(model: PreparedModel, layout: ModelLayout) -> Counter[str]:
     hparams, totals = model.hparams, Counter[str]()
     for layer in range(1, hparams.n_layer):
         device = layout.placement.layers[layer]
@@ -165,7 +165,7 @@ def _projector_device(settings: LlamaSettings, devices: tuple[PlanDevice, ...]) 
     return chosen[0].name if chosen else HOST
 
 
-def _allocated(tensor: TensorInfo, layout: Layout, device: str) -> int:
+def _allocated(tensor: TensorInfo, layout: ModelLayout, device: str) -> int:
     if tensor.size_bytes is None:
         raise NoExactRuleError(f"tensor {tensor.name} has a type ({tensor.type_id}) that kvtop does not know")
     return layout.buffers[device].allocated(tensor, tensor.size_bytes)

@@ -14,7 +14,7 @@ from kvtop.planning.llamacpp.options.settings import LlamaSettings
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Layout:
+class ModelLayout:
     """Placement, weights and cache groups of one model. Dictionaries are by device name, "host" included."""
 
     placement: Placement
@@ -34,7 +34,7 @@ class Layout:
 
 def layout_of(
     prepared: PreparedModel, settings: LlamaSettings, devices: tuple[PlanDevice, ...], gpu_layers: int | None
-) -> Layout | Refusal:
+) -> ModelLayout | Refusal:
     """The layout for these options; context lengths and cache types play no part in it."""
     predicts = "draft-mtp" in settings.speculative_types and prepared.hparams.n_layer_nextn > 0
     key = (
@@ -63,7 +63,7 @@ def _layout(
     devices: tuple[PlanDevice, ...],
     gpu_layers: int | None,
     predicts: bool,
-) -> Layout | Refusal:
+) -> ModelLayout | Refusal:
     hparams = prepared.hparams
     placement = place(hparams.n_layer_all, settings, devices, gpu_layers)
     if isinstance(placement, Refusal):
@@ -73,7 +73,7 @@ def _layout(
     if isinstance(overridden, Refusal):
         return overridden
     loading = Loading(placement, buffers, overridden, predicts, settings.repack)
-    return Layout(
+    return ModelLayout(
         placement=placement,
         overridden=overridden,
         repacks=settings.no_host and settings.repack,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
 from kvtop.domain.model_file import GgufHeader
-from kvtop.planning.guards import as_unknown
+from kvtop.planning.guards import reject_malformed_model
 from kvtop.planning.llamacpp.memory.weights import WeightSet, weight_set
 from kvtop.planning.llamacpp.model.hparams import HParams
 from kvtop.planning.llamacpp.model.loading import load_hparams
@@ -45,7 +45,7 @@ class PreparedModel:
 
 def prepare(header: GgufHeader) -> PreparedModel:
     """Read a header into hyperparameters and tensors. Raises NoExactRuleError where there is no exact rule."""
-    with as_unknown("llama.cpp"):
+    with reject_malformed_model("llama.cpp"):
         hparams = load_hparams(header)
         return PreparedModel(header, hparams, weight_set(header, hparams))
 

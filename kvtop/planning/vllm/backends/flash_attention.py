@@ -13,7 +13,7 @@ HD256_PAGE_TOKENS = 128
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class AttentionCard:
     """The card and the run-wide facts that backends look at before a layer's own.
 
     `version_override`: the version that the command line or vLLM's own rules force.
@@ -46,7 +46,7 @@ class Heads:
     """The asker can use the head-size-256 kernel."""
 
 
-def is_supported(version: int, card: Card) -> bool:
+def is_supported(version: int, card: AttentionCard) -> bool:
     """Whether this version runs on the card at all."""
     if version == 3:
         return card.family == 9
@@ -55,7 +55,7 @@ def is_supported(version: int, card: Card) -> bool:
     return card.capability >= (8, 0)
 
 
-def uses_hd256(card: Card, heads: Heads) -> bool:
+def uses_hd256(card: AttentionCard, heads: Heads) -> bool:
     """Whether version 4 would use its dedicated head-size-256 kernel."""
     return heads.size == 256 and heads.size_v in (None, 256) and card.family in (10, 11)
 
@@ -63,7 +63,7 @@ def uses_hd256(card: Card, heads: Heads) -> bool:
 ANY_HEADS = Heads()
 
 
-def version(card: Card, heads: Heads = ANY_HEADS) -> int | None:
+def version(card: AttentionCard, heads: Heads = ANY_HEADS) -> int | None:
     """The version vLLM takes, None where none runs on the card."""
     chosen = {9: 3, 10: 4}.get(card.family, 2)
     if card.version_override is not None:
@@ -83,7 +83,7 @@ def version(card: Card, heads: Heads = ANY_HEADS) -> int | None:
     return chosen if is_supported(chosen, card) else None
 
 
-def _hd256_refused(card: Card, heads: Heads) -> bool:
+def _hd256_refused(card: AttentionCard, heads: Heads) -> bool:
     return (
         heads.sinks
         or card.soft_capped
@@ -94,7 +94,7 @@ def _hd256_refused(card: Card, heads: Heads) -> bool:
     )
 
 
-def takes_dtype(dtype: str, card: Card, heads: Heads = ANY_HEADS) -> bool:
+def takes_dtype(dtype: str, card: AttentionCard, heads: Heads = ANY_HEADS) -> bool:
     """Whether a quantised cache of this type runs on the version that the card gets."""
     if dtype == "fp8_e5m2":
         return False
@@ -104,7 +104,7 @@ def takes_dtype(dtype: str, card: Card, heads: Heads = ANY_HEADS) -> bool:
     return chosen == 4 and card.family == 10
 
 
-def page_tokens(card: Card, dtype: str, heads: Heads) -> int | None:
+def page_tokens(card: AttentionCard, dtype: str, heads: Heads) -> int | None:
     """The only page a kernel takes, None where any multiple of 16 will do."""
     asked = Heads(heads.size, heads.size_v, hd256=True)
     fp8 = dtype in ("fp8", "fp8_e4m3")

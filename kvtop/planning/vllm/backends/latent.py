@@ -3,22 +3,22 @@
 Source: vLLM 0.32.0, `supports_combination` in `v1/attention/backends/mla/*.py`.
 """
 
-from kvtop.planning.vllm.backends.cuda import Backend
-from kvtop.planning.vllm.backends.flash_attention import Card
-from kvtop.planning.vllm.backends.layer_question import Question
+from kvtop.planning.vllm.backends.cuda import AttentionBackend
+from kvtop.planning.vllm.backends.flash_attention import AttentionCard
+from kvtop.planning.vllm.backends.layer_request import LayerRequest
 from kvtop.planning.vllm.specs.dtypes import NATIVE
 
 Checks = tuple[tuple[bool, str], ...]
 """(does it fail, the reason) in vLLM's order."""
 
 
-def latent_reason(backend: Backend, question: Question, card: Card) -> str | None:
+def latent_reason(backend: AttentionBackend, question: LayerRequest, card: AttentionCard) -> str | None:
     """The first reason why this combination does not work, None where it does."""
     checks = _dense_checks(backend, question, card) + _sparse_checks(backend, question, card)
     return next((reason for fails, reason in checks if fails), None)
 
 
-def _dense_checks(backend: Backend, question: Question, card: Card) -> Checks:
+def _dense_checks(backend: AttentionBackend, question: LayerRequest, card: AttentionCard) -> Checks:
     nope = question.mla.qk_nope_head_dim
     return {
         "FLASH_ATTN_MLA": ((card.family != 9, "FlashAttention MLA not supported on this device"),),
@@ -38,7 +38,7 @@ def _dense_checks(backend: Backend, question: Question, card: Card) -> Checks:
     }.get(backend.name, ())
 
 
-def _sparse_checks(backend: Backend, question: Question, card: Card) -> Checks:
+def _sparse_checks(backend: AttentionBackend, question: LayerRequest, card: AttentionCard) -> Checks:
     shape, dtype, wide = question.mla, question.cache_dtype, question.head_size == 512
     capability = f"DeviceCapability(major={card.capability[0]}, minor={card.capability[1]})"
     return {

@@ -6,15 +6,15 @@ Source: vLLM 0.32.0, `v1/attention/backend.py` (`validate_configuration`), `plat
 
 from kvtop.planning.vllm.backends import cuda as b
 from kvtop.planning.vllm.backends import flash_attention as fa
-from kvtop.planning.vllm.backends.cuda import Backend
-from kvtop.planning.vllm.backends.flash_attention import Card, Heads
+from kvtop.planning.vllm.backends.cuda import AttentionBackend
+from kvtop.planning.vllm.backends.flash_attention import AttentionCard, Heads
 from kvtop.planning.vllm.backends.latent import latent_reason
-from kvtop.planning.vllm.backends.layer_question import Question
-from kvtop.planning.vllm.refusals import RefusedError
+from kvtop.planning.vllm.backends.layer_request import LayerRequest
+from kvtop.planning.vllm.refusals import StartRefusedError
 from kvtop.planning.vllm.specs.dtypes import NATIVE, is_quantised
 
 
-def choose(question: Question, card: Card, forced: Backend | None = None) -> Backend:
+def choose(question: LayerRequest, card: AttentionCard, forced: AttentionBackend | None = None) -> AttentionBackend:
     """The backend vLLM takes for this layer.
 
     Raises:
@@ -23,7 +23,7 @@ def choose(question: Question, card: Card, forced: Backend | None = None) -> Bac
     if forced is not None:
         why = reasons(forced, question, card)
         if why:
-            raise RefusedError(
+            raise StartRefusedError(
                 f"Selected backend AttentionBackendEnum.{forced.name} is not valid for this configuration. "
                 f"Reason: {why}"
             )
@@ -38,14 +38,14 @@ def choose(question: Question, card: Card, forced: Backend | None = None) -> Bac
             rejected[candidate.name] = why
         else:
             texts = ", ".join(f"{name}: [{', '.join(why)}]" for name, why in rejected.items())
-            raise RefusedError(
+            raise StartRefusedError(
                 f"No valid attention backend found for cuda with {_described(question, card)}. Reasons: {{{texts}}}."
             )
     _refuse_fp8_on_old_card(chosen, question, card)
     return chosen
 
 
-def _described(question: Question, card: Card) -> str:
+def _described(question: LayerRequest, card: AttentionCard) -> str:
     kind = question.attention_type.upper()
     return (
         f"AttentionSelectorConfig(head_size={question.head_size}, dtype=torch.{question.dtype}, "
@@ -57,11 +57,11 @@ def _described(question: Question, card: Card) -> str:
     )
 
 
-def _mm_prefix(question: Question, card: Card) -> bool:
+def _mm_prefix(question: LayerRequest, card: AttentionCard) -> bool:
     return card.mm_prefix and not question.use_mla
 
 
-def _refuse_fp8_on_old_card(chosen: Backend, question: Question, card: Card) -> None:
+def _refuse_fp8_on_old_card(chosen: AttentionBackend, question: LayerRequest, card: AttentionCard) -> None:
     """Triton's implementations look at the card only once they are built."""
     kernels = {"TRITON_ATTN": "Triton attention", "TRITON_MLA": "Triton MLA"}
     kernel = kernels.get(chosen.name)
@@ -69,13 +69,13 @@ def _refuse_fp8_on_old_card(chosen: Backend, question: Question, card: Card) -> 
         return
     capability = f"{card.capability[0]}.{card.capability[1]}"
     suggested = "bfloat16" if card.capability >= (8, 0) else "float16"
-    raise RefusedError(
+    raise StartRefusedError(
         f"FP8 KV cache is not supported by the {kernel} backend on {card.name} (compute capability {capability}); "
         f"native FP8 (fp8e4nv) requires SM89+. Re-run with --kv-cache-dtype {suggested}."
     )
 
 
-def _priorities(question: Question, card: Card) -> tuple[Backend, ...]:
+def _priorities(question: LayerRequest, card: AttentionCard) -> tuple[AttentionBackend, ...]:
     if not question.use_mla:
         common = (b.FLASH_ATTN, b.FLASHINFER, b.TRITON_ATTN, b.FLEX_ATTENTION, b.TURBOQUANT)
         if card.family == 10:
@@ -96,7 +96,7 @@ def _priorities(question: Question, card: Card) -> tuple[Backend, ...]:
     return (b.FLASH_ATTN_MLA, b.FLASHMLA, b.FLASHINFER_MLA, b.TRITON_MLA, *tail)
 
 
-def reasons(backend: Backend, question: Question, card: Card) -> list[str]:
+def reasons(backend: AttentionBackend, question: LayerRequest, card: AttentionCard) -> list[str]:
     """Why the backend cannot serve the layer; empty when it can."""
     mm_prefix = _mm_prefix(question, card)
     checks = (
@@ -125,12 +125,12 @@ def reasons(backend: Backend, question: Question, card: Card) -> list[str]:
     return [*why, combination] if combination else why
 
 
-def takes_block(backend: Backend, block_size: int | None) -> bool:
+def takes_block(backend: AttentionBackend, block_size: int | None) -> bool:
     """Whether a block of this many tokens can be cut into the backend's pages."""
     return block_size is None or any(block_size % page == 0 for page in backend.pages)
 
 
-def _takes_head(backend: Backend, head_size: int, card: Card) -> bool:
+def _takes_head(backend: AttentionBackend, head_size: int, card: AttentionCard) -> bool:
     if backend.name == "FLASH_ATTN":
         return head_size % 8 == 0 and (head_size <= 256 or (fa.is_supported(4, card) and head_size <= 512))
     if backend.name == "TRITON_ATTN":
@@ -138,7 +138,7 @@ def _takes_head(backend: Backend, head_size: int, card: Card) -> bool:
     return not backend.head_sizes or head_size in backend.head_sizes
 
 
-def _takes_cache_dtype(backend: Backend, dtype: str, card: Card) -> bool:
+def _takes_cache_dtype(backend: AttentionBackend, dtype: str, card: AttentionCard) -> bool:
     if backend.name == "FLASHINFER" and dtype.startswith("nvfp4"):
         # On data-centre Blackwell the name's beginning is all that vLLM looks at.
         return dtype == "nvfp4" if card.family in (8, 9, 12) else card.family == 10
@@ -149,11 +149,11 @@ def _takes_cache_dtype(backend: Backend, dtype: str, card: Card) -> bool:
     return True
 
 
-def _takes_mm_prefix(backend: Backend, card: Card) -> bool:
+def _takes_mm_prefix(backend: AttentionBackend, card: AttentionCard) -> bool:
     return fa.is_supported(4, card) if backend.name == "FLASH_ATTN" else backend.mm_prefix
 
 
-def _takes_sinks(backend: Backend, card: Card) -> bool:
+def _takes_sinks(backend: AttentionBackend, card: AttentionCard) -> bool:
     if backend.name == "FLASH_ATTN":
         return fa.version(card) in (3, 4)
     if backend.name == "FLASHINFER":
@@ -162,11 +162,11 @@ def _takes_sinks(backend: Backend, card: Card) -> bool:
     return backend.sinks
 
 
-def _takes_scales(backend: Backend, card: Card) -> bool:
+def _takes_scales(backend: AttentionBackend, card: AttentionCard) -> bool:
     return backend.per_head_scales and (fa.version(card) or 0) >= 3
 
 
-def _takes_card(backend: Backend, card: Card) -> bool:
+def _takes_card(backend: AttentionBackend, card: AttentionCard) -> bool:
     if backend.name == "FLASH_ATTN":
         return card.capability >= (8, 0)
     if backend.name == "FLASHINFER":
@@ -174,7 +174,7 @@ def _takes_card(backend: Backend, card: Card) -> bool:
     return not backend.families or card.family in backend.families
 
 
-def _combination(backend: Backend, question: Question, card: Card) -> str | None:
+def _combination(backend: AttentionBackend, question: LayerRequest, card: AttentionCard) -> str | None:
     match backend.name:
         case "FLASH_ATTN":
             return _flash_attn_combination(question, card, mm_prefix=_mm_prefix(question, card))
@@ -194,7 +194,7 @@ def _combination(backend: Backend, question: Question, card: Card) -> str | None
     return latent_reason(backend, question, card) if backend.mla else None
 
 
-def _flash_attn_combination(question: Question, card: Card, *, mm_prefix: bool) -> str | None:
+def _flash_attn_combination(question: LayerRequest, card: AttentionCard, *, mm_prefix: bool) -> str | None:
     if question.has_sink and card.capability < (9, 0):
         return "sink not supported on compute capability < 9.0"
     quantised = is_quantised(question.cache_dtype)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from kvtop.domain.plan import NoExactRuleError
 from kvtop.planning.vllm.models.config_view import ConfigView
-from kvtop.planning.vllm.refusals import RefusedError
+from kvtop.planning.vllm.refusals import StartRefusedError
 from kvtop.planning.vllm.specs.cached_layers import (
     BuildTerms,
     CachedLayer,
@@ -94,7 +94,7 @@ def every(full_every: int, key: str = "", offset: int = 0) -> Windows:
     def windows(view: ConfigView, layers: int) -> tuple[int | None, ...]:
         window = _window(view)
         if window is None and offset:
-            raise RefusedError("TypeError: unsupported operand type(s) for +: 'NoneType' and 'int'")
+            raise StartRefusedError("TypeError: unsupported operand type(s) for +: 'NoneType' and 'int'")
         wide = None if window is None else window + offset
         types = view.words("layer_types")
         if types is None:
@@ -153,7 +153,7 @@ def even_layers(view: ConfigView, layers: int) -> tuple[int | None, ...]:
 def gpt_oss(view: ConfigView, terms: BuildTerms) -> tuple[CachedLayer, ...]:
     """gpt_oss.py: attention sinks everywhere; it divides its KV heads and never repeats them."""
     if total_kv_heads(view) < terms.tp_size:
-        raise RefusedError("ZeroDivisionError: integer modulo by zero")
+        raise StartRefusedError("ZeroDivisionError: integer modulo by zero")
     return dense(view, terms, even_layers, sinks=True)
 
 
@@ -162,7 +162,7 @@ def qwen_window(view: ConfigView, layers: int) -> tuple[int | None, ...]:
     if view.flag("use_sliding_window") and _window(view) is not None:
         last = view.whole("max_window_layers")
         if last is not None and last != layers:
-            raise RefusedError(
+            raise StartRefusedError(
                 "Sliding window for some but all layers is not supported. This model uses sliding window but "
                 f"`max_window_layers` = {last} is less than `num_hidden_layers` = {layers}. "
                 "Please open an issue to discuss this feature."

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from kvtop.planning.vllm.models.config_view import ConfigView
 from kvtop.planning.vllm.options.settings import ServeSettings
-from kvtop.planning.vllm.refusals import RefusedError
+from kvtop.planning.vllm.refusals import StartRefusedError
 from kvtop.planning.vllm.specs.cached_layers import head_size
 from kvtop.planning.vllm.specs.dtypes import ELEMENT_BYTES
 
@@ -137,7 +137,9 @@ def model_length(view: ConfigView, settings: ServeSettings) -> int:
     if asked is None:
         if derived == float("inf"):
             if settings.fit_length:
-                raise RefusedError("max_model_len must be a positive integer, got int: -1. Example: max_model_len=2048")
+                raise StartRefusedError(
+                    "max_model_len must be a positive integer, got int: -1. Example: max_model_len=2048"
+                )
             return 2048
         rope = view.part("rope_scaling")
         original = view.whole("original_max_position_embeddings")
@@ -147,7 +149,7 @@ def model_length(view: ConfigView, settings: ServeSettings) -> int:
     if asked > derived and not settings.allows_long:
         stated = view.whole("model_max_length")
         if stated is None or asked > stated:
-            raise RefusedError(
+            raise StartRefusedError(
                 f"User-specified max_model_len ({asked}) is greater than the derived max_model_len ({key}={derived} "
                 f"or model_max_length={stated} in model's config.json). To allow overriding this maximum, set the env "
                 "var VLLM_ALLOW_LONG_MAX_MODEL_LEN=1. VLLM_ALLOW_LONG_MAX_MODEL_LEN must be used with extreme caution. "

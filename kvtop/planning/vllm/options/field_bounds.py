@@ -5,7 +5,7 @@ Source: the `Field(ge=…, gt=…, le=…)` of vLLM 0.32.0, `config/cache.py`, `
 
 from collections.abc import Callable
 
-from kvtop.planning.vllm.refusals import RefusedError
+from kvtop.planning.vllm.refusals import StartRefusedError
 
 _AT_LEAST_ONE = {
     "tensor-parallel-size": "ParallelConfig",
@@ -38,7 +38,7 @@ def refuse_out_of_bounds(whole: Callable[[str], int | None], utilization: float)
         )
 
 
-def _refused(owner: str, option: str, bound: str, kind: str, value: float) -> RefusedError:
+def _refused(owner: str, option: str, bound: str, kind: str, value: float) -> StartRefusedError:
     field = option.replace("-", "_")
     given = f"[type={kind}, input_value={value}, input_type={type(value).__name__}]"
-    return RefusedError(f"1 validation error for {owner}: {field}: Input should be {bound} {given}")
+    return StartRefusedError(f"1 validation error for {owner}: {field}: Input should be {bound} {given}")

@@ -6,7 +6,7 @@ Source: vLLM 0.32.0, `config/model.py` (`_apply_dict_overrides`, `_update_nested
 import json
 from collections.abc import Mapping
 
-from kvtop.planning.vllm.refusals import RefusedError
+from kvtop.planning.vllm.refusals import StartRefusedError
 
 _PARTS = ("text_config", "vision_config", "audio_config", "thinker_config", "llm_config", "language_config")
 """Keys that Transformers makes configurations of their own: these are merged, other objects are replaced whole."""
@@ -25,7 +25,7 @@ def overrides_of(text: str | None) -> Mapping[str, object]:
     except ValueError:
         parsed = None
     if not isinstance(parsed, dict):
-        raise RefusedError(f"argument --hf-overrides: Value {text} cannot be converted to <function loads>.")
+        raise StartRefusedError(f"argument --hf-overrides: Value {text} cannot be converted to <function loads>.")
     return parsed
 
 

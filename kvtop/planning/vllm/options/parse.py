@@ -10,10 +10,9 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import NoReturn
 
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
-from kvtop.planning.commands.tolerant_argparse import CommandLineError, parsed_as_meant
+from kvtop.planning.commands.tolerant_argparse import RaisingParser, parsed_as_meant
 from kvtop.planning.vllm.options.config_file import arguments_of
 from kvtop.planning.vllm.options.environment import with_environment
 from kvtop.planning.vllm.options.table import FLAGS, LISTS, OPTIONAL, SPELLINGS, TOGGLES, VALUES
@@ -27,12 +26,7 @@ MASK = "***"
 _DEST = "recorded"
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise CommandLineError(message)
-
-
-class _Record(argparse.Action):
+class _RecordOption(argparse.Action):
     """Keeps the last value of each option with the spelling it was given by."""
 
     def __call__(
@@ -54,8 +48,8 @@ class _Record(argparse.Action):
 
 
 @lru_cache(maxsize=1)
-def _parser() -> _Parser:
-    parser = _Parser(prog="vllm serve", add_help=False)
+def _parser() -> RaisingParser:
+    parser = RaisingParser(prog="vllm serve", add_help=False)
     parser.add_argument("model_tag", nargs="?", default=None)
     kinds: tuple[tuple[Iterable[str], str | int | None, str | None], ...] = (
         (FLAGS, 0, None),
@@ -70,7 +64,7 @@ def _parser() -> _Parser:
             if const == "toggle":
                 spellings += tuple(f"--no-{word[2:]}" for word in spellings if word.startswith("--"))
             parser.add_argument(
-                *spellings, action=_Record, nargs=nargs, const=const, metavar=name, dest=f"_{name}", default=None
+                *spellings, action=_RecordOption, nargs=nargs, const=const, metavar=name, dest=f"_{name}", default=None
             )
     return parser
 

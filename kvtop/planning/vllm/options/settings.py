@@ -15,7 +15,7 @@ from kvtop.planning.vllm.options.environment import allows_long, refuse_to_guess
 from kvtop.planning.vllm.options.field_bounds import refuse_out_of_bounds
 from kvtop.planning.vllm.options.overrides import overrides_of
 from kvtop.planning.vllm.options.speculation import speculation_of
-from kvtop.planning.vllm.refusals import RefusedError
+from kvtop.planning.vllm.refusals import StartRefusedError
 from kvtop.planning.vllm.specs.dtypes import CACHE_DTYPES
 
 DEFAULT_UTILIZATION = 0.92
@@ -77,12 +77,12 @@ def human_whole(text: str, option: str) -> int:
     """
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([kKmMgGtT])?", text.strip())
     if found is None:
-        raise RefusedError(f"argument --{option}: invalid int value: {text!r}")
+        raise StartRefusedError(f"argument --{option}: invalid int value: {text!r}")
     number, suffix = found.groups()
     if suffix is not None and (suffix.islower() or "." not in number):
         return int(float(number) * _SUFFIXES[suffix]) if "." in number else int(number) * _SUFFIXES[suffix]
     if "." in number:
-        raise RefusedError(f"argument --{option}: invalid int value: {text!r}")
+        raise StartRefusedError(f"argument --{option}: invalid int value: {text!r}")
     return int(number)
 
 
@@ -114,7 +114,7 @@ def settings_from(options: LaunchOptions) -> ServeSettings:
         NoExactRuleError: an option is there that kvtop cannot plan exactly.
     """
     if options.errors:
-        raise RefusedError(options.errors[0])
+        raise StartRefusedError(options.errors[0])
     for name, why in _UNPLANNED.items():
         value = options.value(name)
         if value not in (None, "", "false", "1"):
@@ -125,7 +125,7 @@ def settings_from(options: LaunchOptions) -> ServeSettings:
     cache_dtype = options.value("kv-cache-dtype") or "auto"
     if cache_dtype not in CACHE_DTYPES:
         listed = ", ".join(sorted(CACHE_DTYPES))
-        raise RefusedError(f"argument --kv-cache-dtype: invalid choice: {cache_dtype!r} (choose from {listed})")
+        raise StartRefusedError(f"argument --kv-cache-dtype: invalid choice: {cache_dtype!r} (choose from {listed})")
     given = options.value("gpu-memory-utilization")
     utilization = DEFAULT_UTILIZATION if given is None else float(given)
     refuse_out_of_bounds(lambda name: _whole(options, name), utilization)
@@ -189,9 +189,9 @@ def _attention_config(options: LaunchOptions) -> Mapping[str, object]:
     try:
         parsed = json.loads(text)
     except ValueError as error:
-        raise RefusedError(f"argument --attention-config/-ac: {error}") from None
+        raise StartRefusedError(f"argument --attention-config/-ac: {error}") from None
     if not isinstance(parsed, Mapping):
-        raise RefusedError(f"argument --attention-config/-ac: not an object: {text!r}")
+        raise StartRefusedError(f"argument --attention-config/-ac: not an object: {text!r}")
     for name in parsed:
         if name not in ("backend", "flash_attn_version"):
             raise NoExactRuleError(f"--attention-config {name}: kvtop cannot plan it exactly")
@@ -237,13 +237,15 @@ def batch_of(settings: ServeSettings, device: PlanDevice, max_model_len: int, *,
         if settings.max_seqs is None:
             seqs = min(seqs, tokens)
     if tokens < max_model_len and not chunked_prefill:
-        raise RefusedError(
+        raise StartRefusedError(
             f"max_num_batched_tokens ({tokens}) is smaller than max_model_len ({max_model_len}). This effectively "
             "limits the maximum sequence length to max_num_batched_tokens and makes vLLM reject longer sequences. "
             "Please increase max_num_batched_tokens or decrease max_model_len."
         )
     if tokens < seqs:
-        raise RefusedError(f"max_num_batched_tokens ({tokens}) must be greater than or equal to max_num_seqs ({seqs}).")
+        raise StartRefusedError(
+            f"max_num_batched_tokens ({tokens}) must be greater than or equal to max_num_seqs ({seqs})."
+        )
     batches = settings.pp_size + 1 if settings.async_scheduling else settings.pp_size
     return Batch(tokens, seqs, batches * tokens)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import NoExactRuleError
-from kvtop.planning.vllm.refusals import RefusedError
+from kvtop.planning.vllm.refusals import StartRefusedError
 
 _OPTION = "speculative-config"
 _SHORTHAND = (("spec-method", "method"), ("spec-model", "model"), ("spec-tokens", "num_speculative_tokens"))
@@ -49,18 +49,18 @@ def speculation_of(options: LaunchOptions, *, asked_async: bool) -> Speculation:
             f"speculative decoding by {method}: the draft keeps caches of its own, which kvtop cannot plan exactly"
         )
     if tokens is None:
-        raise RefusedError(
+        raise StartRefusedError(
             "num_speculative_tokens must be provided with speculative model unless the draft model config contains an "
             "n_predict parameter."
         )
     if isinstance(tokens, bool) or not isinstance(tokens, int) or tokens < 1:
-        raise RefusedError(f"num_speculative_tokens: Input should be greater than 0, not {tokens!r}")
+        raise StartRefusedError(f"num_speculative_tokens: Input should be greater than 0, not {tokens!r}")
     _check_lookup(stated)
     if unknown := sorted(set(stated) - _INERT):
         raise NoExactRuleError(f"--{_OPTION} {unknown[0]}: kvtop cannot plan it exactly")
     keeps_async = method == "ngram_gpu"
     if asked_async and not keeps_async:
-        raise RefusedError(
+        raise StartRefusedError(
             "Currently, async scheduling is only supported with EAGLE/MTP/Draft Model/NGram GPU/DSpark/DFlash kind of "
             "speculative decoding"
         )
@@ -76,14 +76,14 @@ def _stated(options: LaunchOptions) -> Mapping[str, object]:
         except ValueError:
             parsed = None
         if not isinstance(parsed, dict):
-            raise RefusedError(f"argument --{_OPTION}/-sc: Value {text} cannot be converted to <function loads>.")
+            raise StartRefusedError(f"argument --{_OPTION}/-sc: Value {text} cannot be converted to <function loads>.")
         stated = {str(key).replace("-", "_"): value for key, value in parsed.items()}
     for option, key in _SHORTHAND:
         value = options.value(option)
         if value is None:
             continue
         if key in stated:
-            raise RefusedError(f"--{option} and --{_OPTION}['{key}'] are mutually exclusive")
+            raise StartRefusedError(f"--{option} and --{_OPTION}['{key}'] are mutually exclusive")
         stated[key] = int(value) if key == "num_speculative_tokens" and value.isdecimal() else value
     return stated
 
@@ -98,4 +98,4 @@ def _method(stated: Mapping[str, object]) -> str:
 def _check_lookup(stated: Mapping[str, object]) -> None:
     least, most = stated.get("prompt_lookup_min"), stated.get("prompt_lookup_max")
     if isinstance(least, int) and isinstance(most, int) and least > most:
-        raise RefusedError(f"prompt_lookup_min={least} must be <= prompt_lookup_max={most}")
+        raise StartRefusedError(f"prompt_lookup_min={least} must be <= prompt_lookup_max={most}")

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from kvtop.domain.plan import DevicePlan, Estimate, PlanDevice, PoolEstimate
 from kvtop.planning.vllm.pool.pool import Pool, Stage, size_pool
-from kvtop.planning.vllm.refusals import RefusedError
+from kvtop.planning.vllm.refusals import StartRefusedError
 from kvtop.planning.vllm.specs.layer_specs import RequestTerms
 
 
@@ -46,7 +46,7 @@ def estimate_pool(
         sized = tuple(replace(stage, available_bytes=available_bytes) for stage in stages)
         try:
             pool: Pool = size_pool(sized, request, fit_length=fit_length)
-        except RefusedError:
+        except StartRefusedError:
             return 0, 0.0
         return pool.tokens, pool.max_concurrency
 

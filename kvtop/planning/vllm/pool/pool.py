@@ -6,7 +6,7 @@ Source: vLLM 0.32.0, `vllm/v1/core/kv_cache_utils.py` (`get_kv_cache_configs`, `
 
 from dataclasses import dataclass, replace
 
-from kvtop.planning.vllm.refusals import RefusedError
+from kvtop.planning.vllm.refusals import StartRefusedError
 from kvtop.planning.vllm.specs.groups import Group
 from kvtop.planning.vllm.specs.layer_specs import RequestTerms
 
@@ -50,7 +50,7 @@ def size_pool(
         RefusedError: one request of full length does not fit beside the reserved block, in vLLM's words.
     """
     if not any(stage.groups for stage in stages):
-        raise RefusedError("this model keeps no KV cache: vLLM gives it a pool of one block")
+        raise StartRefusedError("this model keeps no KV cache: vLLM gives it a pool of one block")
     if blocks_override is not None:
         stages = tuple(replace(stage, available_bytes=blocks_override * stage.bytes_per_block) for stage in stages)
     usable = [stage.available_bytes - stage.bytes_per_block for stage in stages]
@@ -91,7 +91,7 @@ def _fitting_length(stages: tuple[Stage, ...], usable: list[int], terms: Request
         default=0,
     )
     if fitting <= 0:
-        raise RefusedError(
+        raise StartRefusedError(
             "Cannot auto-fit max_model_len: not enough GPU memory available to serve even a single token. "
             "Try increasing `gpu_memory_utilization`."
         )
@@ -104,7 +104,7 @@ def _gib(size_bytes: int) -> str:
 
 def _check(stage: Stage, usable_bytes: int, terms: RequestTerms) -> None:
     if usable_bytes <= 0:
-        raise RefusedError(
+        raise StartRefusedError(
             "No available memory for the cache blocks. Try increasing `gpu_memory_utilization` when initializing the "
             "engine (this flag also controls CPU memory reservation on the CPU backend, despite its name). "
             "See https://docs.vllm.ai/en/latest/configuration/conserving_memory/ for more details."
@@ -114,7 +114,7 @@ def _check(stage: Stage, usable_bytes: int, terms: RequestTerms) -> None:
         return
     longest = longest_fitting(stage, usable_bytes, terms)
     hint = f"Based on the available memory, the estimated maximum model length is {longest}. " if longest > 0 else ""
-    raise RefusedError(
+    raise StartRefusedError(
         f"To serve at least one request with the model's max seq len ({terms.max_model_len}), "
         f"({_gib(needed)} GiB KV cache is needed, which is larger than the available KV cache memory "
         f"({_gib(usable_bytes)} GiB). {hint}Try increasing `gpu_memory_utilization` (which also controls CPU memory "

@@ -7,11 +7,11 @@ Source: vLLM 0.32.0, `layers/attention/*.py` (`get_kv_cache_spec`), `v1/worker/g
 from dataclasses import dataclass
 
 from kvtop.planning.vllm.backends import cuda as b
-from kvtop.planning.vllm.backends.cuda import Backend, Layout
-from kvtop.planning.vllm.backends.flash_attention import Card, Heads
-from kvtop.planning.vllm.backends.layer_question import MlaShape, Question
+from kvtop.planning.vllm.backends.cuda import AttentionBackend, PoolLayout
+from kvtop.planning.vllm.backends.flash_attention import AttentionCard, Heads
+from kvtop.planning.vllm.backends.layer_request import LayerRequest, MlaShape
 from kvtop.planning.vllm.backends.selection import choose
-from kvtop.planning.vllm.refusals import RefusedError
+from kvtop.planning.vllm.refusals import StartRefusedError
 from kvtop.planning.vllm.specs.block_size import BlockChoice, RankShape, choose_block_size, pages_of
 from kvtop.planning.vllm.specs.cached_layers import CachedLayer
 from kvtop.planning.vllm.specs.dtypes import DS_MLA_BYTES, TURBOQUANT_BITS, is_quantised, token_cell
@@ -22,13 +22,13 @@ from kvtop.planning.vllm.specs.layer_specs import LayerSpec, SpecKind
 class AssignTerms:
     """What the choice of backends needs besides the layers."""
 
-    card: Card
+    card: AttentionCard
     shape: RankShape
     mla: MlaShape
     cache_dtype: str
     skip_layers: tuple[str, ...] = ()
     user_block: int | None = None
-    forced: Backend | None = None
+    forced: AttentionBackend | None = None
     per_head_scales: bool = False
     state_block_tokens: int | None = None
     """Tokens per block of recurrent state where prefix caching is off; None: as the attention's."""
@@ -39,7 +39,7 @@ class Assignment:
     """`cache_dtype` is the type that is really stored; `backends` in layer order, without recurrent layers."""
 
     specs: tuple[LayerSpec, ...]
-    backends: tuple[Backend, ...]
+    backends: tuple[AttentionBackend, ...]
     block_size: int
     cache_dtype: str
 
@@ -50,8 +50,8 @@ def assign(layers: tuple[CachedLayer, ...], terms: AssignTerms) -> Assignment:
     Raises:
         RefusedError: no backend takes a layer, or the backends share no layout or block size.
     """
-    chosen: dict[Question, Backend] = {}
-    picks: list[tuple[Backend, str] | None] = []
+    chosen: dict[LayerRequest, AttentionBackend] = {}
+    picks: list[tuple[AttentionBackend, str] | None] = []
     stored = terms.cache_dtype
     for layer in layers:
         if layer.kind is SpecKind.MAMBA:
@@ -92,15 +92,15 @@ def assign(layers: tuple[CachedLayer, ...], terms: AssignTerms) -> Assignment:
     return Assignment(tuple(specs), distinct, choice.block_size, stored)
 
 
-def _refuse_kernel(layer: CachedLayer, backend: Backend, dtype: str, card: Card) -> None:
+def _refuse_kernel(layer: CachedLayer, backend: AttentionBackend, dtype: str, card: AttentionCard) -> None:
     """What a backend's implementation refuses once it is chosen."""
     if layer.has_alibi and backend is b.FLASH_ATTN and is_quantised(dtype):
-        raise RefusedError("FlashAttention does not support fp8 kv-cache on this device.")
+        raise StartRefusedError("FlashAttention does not support fp8 kv-cache on this device.")
     if backend is b.TURBOQUANT and dtype == "auto":
         presets = ", ".join(TURBOQUANT_BITS)
-        raise RefusedError(f"Unknown TurboQuant cache dtype: 'auto'. Valid presets: {presets}")
+        raise StartRefusedError(f"Unknown TurboQuant cache dtype: 'auto'. Valid presets: {presets}")
     if card.dcp and backend is b.FLASHMLA_SPARSE and not is_quantised(dtype):
-        raise RefusedError(
+        raise StartRefusedError(
             "DCP for FlashMLA sparse requires an fp8_ds_mla kv-cache; the bf16 sparse path is not supported under DCP."
         )
 
@@ -118,9 +118,9 @@ def _shape_key(layer: CachedLayer) -> tuple[object, ...]:
     )
 
 
-def _question(layer: CachedLayer, dtype: str, terms: AssignTerms) -> Question:
+def _question(layer: CachedLayer, dtype: str, terms: AssignTerms) -> LayerRequest:
     latent = layer.kind is SpecKind.MLA
-    return Question(
+    return LayerRequest(
         head_size=layer.head_size,
         dtype=terms.shape.model_dtype,
         cache_dtype=dtype,
@@ -142,7 +142,7 @@ def _skipped(layer: CachedLayer, skip_layers: tuple[str, ...]) -> bool:
     return str(layer.index) in skip_layers or (layer.window is not None and "sliding_window" in skip_layers)
 
 
-def _canonical(backend: Backend, dtype: str) -> str:
+def _canonical(backend: AttentionBackend, dtype: str) -> str:
     """Sparse latent backends store FP8 in a packed format (`_canonicalize_sparse_mla_kv_cache_dtype`)."""
     if backend is b.FLASHMLA_SPARSE and is_quantised(dtype):
         return dtype if dtype == "nvfp4_ds_mla" else "fp8_ds_mla"
@@ -151,18 +151,18 @@ def _canonical(backend: Backend, dtype: str) -> str:
     return dtype
 
 
-def _layouts(backend: Backend, card: Card) -> tuple[Layout, ...] | None:
+def _layouts(backend: AttentionBackend, card: AttentionCard) -> tuple[PoolLayout, ...] | None:
     if backend is b.FLASHINFER:
-        return (Layout.LBHNC, Layout.BLHNC) if card.family == 10 else None
+        return (PoolLayout.LBHNC, PoolLayout.BLHNC) if card.family == 10 else None
     return backend.layouts
 
 
-def _check_layouts(backends: tuple[Backend, ...], card: Card) -> None:
+def _check_layouts(backends: tuple[AttentionBackend, ...], card: AttentionCard) -> None:
     declared = [layouts for backend in backends if (layouts := _layouts(backend, card)) is not None]
     if not declared or any(all(layout in layouts for layouts in declared) for layout in declared[0]):
         return
     names = [[layout.value for layout in layouts] for layouts in declared]
-    raise RefusedError(f"No KV cache layout satisfies every supported set: {names}.")
+    raise StartRefusedError(f"No KV cache layout satisfies every supported set: {names}.")
 
 
 def _state_spec(layer: CachedLayer, choice: BlockChoice, terms: AssignTerms) -> LayerSpec:
@@ -176,7 +176,9 @@ def _state_spec(layer: CachedLayer, choice: BlockChoice, terms: AssignTerms) -> 
     )
 
 
-def _spec(layer: CachedLayer, backend: Backend, dtype: str, choice: BlockChoice, terms: AssignTerms) -> LayerSpec:
+def _spec(
+    layer: CachedLayer, backend: AttentionBackend, dtype: str, choice: BlockChoice, terms: AssignTerms
+) -> LayerSpec:
     if layer.is_indexer:
         return LayerSpec(SpecKind.MLA, choice.block_size, layer.cell_bytes, storage="indexer", role="indexer")
     size, size_v = layer.head_size, layer.head_size_v

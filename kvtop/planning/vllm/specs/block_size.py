@@ -9,9 +9,9 @@ import math
 from dataclasses import dataclass
 
 from kvtop.planning.vllm.backends import flash_attention as fa
-from kvtop.planning.vllm.backends.cuda import Backend
-from kvtop.planning.vllm.backends.flash_attention import Card, Heads
-from kvtop.planning.vllm.refusals import RefusedError
+from kvtop.planning.vllm.backends.cuda import AttentionBackend
+from kvtop.planning.vllm.backends.flash_attention import AttentionCard, Heads
+from kvtop.planning.vllm.refusals import StartRefusedError
 from kvtop.planning.vllm.specs.dtypes import Packing, token_cell
 from kvtop.planning.vllm.specs.layer_specs import ceil_div
 
@@ -45,7 +45,9 @@ class BlockChoice:
     skip_page_bytes: int | None
 
 
-def pages_of(backend: Backend, card: Card, shape: RankShape, heads: Heads | None, cache_dtype: str) -> tuple[int, ...]:
+def pages_of(
+    backend: AttentionBackend, card: AttentionCard, shape: RankShape, heads: Heads | None, cache_dtype: str
+) -> tuple[int, ...]:
     """Pages that the backend's kernels take; `heads` None asks for the model as a whole."""
     if backend.name == "FLASH_ATTN":
         asked = Heads(shape.head_size) if heads is None else heads
@@ -58,8 +60,8 @@ def pages_of(backend: Backend, card: Card, shape: RankShape, heads: Heads | None
 
 
 def choose_block_size(
-    backends: tuple[Backend, ...],
-    card: Card,
+    backends: tuple[AttentionBackend, ...],
+    card: AttentionCard,
     shape: RankShape,
     *,
     user_block: int | None,
@@ -85,13 +87,13 @@ def choose_block_size(
             state_page = skip_page
     rejecting = [name for name, sizes in pages.items() if not any(block % page == 0 for page in sizes)]
     if block != before and rejecting:
-        raise RefusedError(
+        raise StartRefusedError(
             f"Aligned KV cache block size {block} is not supported by attention backend(s): {', '.join(rejecting)}."
         )
     return BlockChoice(block, state_page, skip_page)
 
 
-def _preferred(backends: tuple[Backend, ...], pages: dict[str, tuple[int, ...]]) -> int:
+def _preferred(backends: tuple[AttentionBackend, ...], pages: dict[str, tuple[int, ...]]) -> int:
     sizes = [pages[backend.name] for backend in backends]
     if all(any(DEFAULT_BLOCK_TOKENS % page == 0 for page in each) for each in sizes):
         return DEFAULT_BLOCK_TOKENS
@@ -101,7 +103,7 @@ def _preferred(backends: tuple[Backend, ...], pages: dict[str, tuple[int, ...]])
         if all(any(candidate % page == 0 for page in each) for each in sizes):
             return candidate
     listed = "; ".join(f"{backend.name}: {list(pages[backend.name])}" for backend in backends)
-    raise RefusedError(f"The attention backends share no supported KV cache block size ({listed}).")
+    raise StartRefusedError(f"The attention backends share no supported KV cache block size ({listed}).")
 
 
 def _token_bytes(shape: RankShape, dtype: str, packing: Packing) -> int:
@@ -113,9 +115,9 @@ def _token_bytes(shape: RankShape, dtype: str, packing: Packing) -> int:
 
 def _align_state(
     block: int,
-    backends: tuple[Backend, ...],
+    backends: tuple[AttentionBackend, ...],
     pages: dict[str, tuple[int, ...]],
-    card: Card,
+    card: AttentionCard,
     shape: RankShape,
     *,
     skips_layers: bool,
@@ -142,9 +144,9 @@ def _align_state(
 
 def _align_precisions(
     block: int,
-    backend: Backend,
+    backend: AttentionBackend,
     smallest: int,
-    card: Card,
+    card: AttentionCard,
     shape: RankShape,
     *,
     state_page: int | None,

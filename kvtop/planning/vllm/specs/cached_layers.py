@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kvtop.planning.vllm.models.config_view import ConfigView
-from kvtop.planning.vllm.refusals import RefusedError
+from kvtop.planning.vllm.refusals import StartRefusedError
 from kvtop.planning.vllm.specs.dtypes import ELEMENT_BYTES
 from kvtop.planning.vllm.specs.layer_specs import SpecKind
 
@@ -73,9 +73,11 @@ def heads_per_rank(total: int, tp_size: int) -> int:
     """
     if total >= tp_size:
         if total % tp_size:
-            raise RefusedError(f"AssertionError: {total} KV heads cannot be split over {tp_size} tensor-parallel ranks")
+            raise StartRefusedError(
+                f"AssertionError: {total} KV heads cannot be split over {tp_size} tensor-parallel ranks"
+            )
     elif tp_size % total:
-        raise RefusedError(f"AssertionError: {total} KV heads cannot be replicated over {tp_size} ranks")
+        raise StartRefusedError(f"AssertionError: {total} KV heads cannot be replicated over {tp_size} ranks")
     return max(1, total // tp_size)
 
 
@@ -86,7 +88,7 @@ def divide(total: int, parts: int) -> int:
         RefusedError: it does not divide, in vLLM's words.
     """
     if total % parts:
-        raise RefusedError(f"AssertionError: {total} is not divisible by {parts}")
+        raise StartRefusedError(f"AssertionError: {total} is not divisible by {parts}")
     return total // parts
 
 
@@ -150,11 +152,11 @@ def _stated_sizes(stated: str, layers: int, stages: int) -> list[int]:
     try:
         sizes = [int(size) for size in stated.split(",")]
     except ValueError:
-        raise RefusedError(f"Invalid partition string: {stated}") from None
+        raise StartRefusedError(f"Invalid partition string: {stated}") from None
     if len(sizes) != stages:
-        raise RefusedError(f"len(partitions)={len(sizes)} does not match pp_size={stages}.")
+        raise StartRefusedError(f"len(partitions)={len(sizes)} does not match pp_size={stages}.")
     if sum(sizes) != layers:
-        raise RefusedError(f"sum(partitions)={sum(sizes)} does not match num_hidden_layers={layers}.")
+        raise StartRefusedError(f"sum(partitions)={sum(sizes)} does not match num_hidden_layers={layers}.")
     return sizes
 
 
@@ -175,7 +177,7 @@ def mamba2_state(shape: Mapping[str, int], terms: BuildTerms, ssm_default: str =
     groups = shape["groups"]
     if groups % terms.tp_size:
         if groups != 1:
-            raise RefusedError(
+            raise StartRefusedError(
                 "If tensor parallel world size does not divide num_groups, then num_groups must equal 1."
             )
         groups += terms.tp_size - groups

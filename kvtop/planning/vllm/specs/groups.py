@@ -5,7 +5,7 @@ Source: vLLM 0.32.0, `vllm/v1/core/kv_cache_utils.py` (`get_kv_cache_groups` and
 
 from dataclasses import dataclass, replace
 
-from kvtop.planning.vllm.refusals import RefusedError
+from kvtop.planning.vllm.refusals import StartRefusedError
 from kvtop.planning.vllm.specs.layer_specs import LayerSpec, RequestTerms, SpecKind, blocks_per_request, ceil_div
 
 
@@ -97,7 +97,7 @@ def _promote_local(specs: tuple[LayerSpec, ...]) -> tuple[LayerSpec, ...]:
             for spec in specs
         )
     if not (_merges(list(dict.fromkeys(specs))) or _one_type(specs)):
-        raise RefusedError("Failed to promote local KV cache specs to one unified type.")
+        raise StartRefusedError("Failed to promote local KV cache specs to one unified type.")
     return specs
 
 
@@ -115,7 +115,7 @@ def _unify_pages(specs: tuple[LayerSpec, ...]) -> tuple[LayerSpec, ...]:
         elif spec.kind is not SpecKind.MLA:
             unified[spec] = replace(spec, page_padded=largest)
         else:
-            raise RefusedError(
+            raise StartRefusedError(
                 "page size is not divisible by the maximum page size and cannot be padded. "
                 "Padding is only supported for non-MLA attention layers."
             )

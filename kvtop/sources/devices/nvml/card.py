@@ -20,7 +20,7 @@ from kvtop.sources.devices.nvml.errors import (
     DriverError,
 )
 from kvtop.sources.devices.nvml.lists import KINDS, NOT_AVAILABLE, Entry, ProcessLists, merge
-from kvtop.sources.devices.nvml.slow import Question, SlowFacts
+from kvtop.sources.devices.nvml.slow import SlowFacts, SlowQuery
 
 CALLS_PER_REFRESH = 6
 _MEMORY_V2 = 0x02000028  # sizeof(nvmlMemory_v2_t) | 2 << 24, nvml.h
@@ -28,7 +28,7 @@ _ARGUMENT_VERSION_MISMATCH = 25
 _UTILIZATION = "nvmlDeviceGetUtilizationRates"
 
 
-class Driver(Protocol):
+class NvmlLibrary(Protocol):
     """The calls that a card needs."""
 
     def ask(self, function: str, *arguments: object) -> Any:  # noqa: ANN401  the binding's structs carry no types
@@ -57,12 +57,12 @@ class Card:
 
     def __init__(
         self,
-        driver: Driver,
+        driver: NvmlLibrary,
         device_id: str,
         handle: object,
         host_memory: Callable[[], DeviceMemory],
         *,
-        questions: tuple[Question, ...] = (),
+        questions: tuple[SlowQuery, ...] = (),
         parent_id: str | None = None,
     ) -> None:
         self.handle = handle

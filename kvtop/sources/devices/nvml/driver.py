@@ -25,7 +25,7 @@ from kvtop.sources.devices.nvml.errors import (
 )
 from kvtop.sources.devices.nvml.lists import ProcessLists
 from kvtop.sources.devices.nvml.slices import Slices
-from kvtop.sources.devices.nvml.slow import CARD_QUESTIONS, COUNT, Question
+from kvtop.sources.devices.nvml.slow import CARD_QUESTIONS, COUNT, SlowQuery
 from kvtop.sources.devices.nvml.text import read_text
 
 with warnings.catch_warnings():
@@ -137,7 +137,7 @@ class NvmlBackend:
             if handle.code in DRIVER_GONE_CODES:
                 raise DriverLostError(handle)
             return _MissingCard(f"gpu{index}", handle)
-        questions = (*CARD_QUESTIONS, Question(COUNT)) if index == 0 else CARD_QUESTIONS
+        questions = (*CARD_QUESTIONS, SlowQuery(COUNT)) if index == 0 else CARD_QUESTIONS
         return Card(self._driver, f"gpu{index}", handle, host_memory, questions=questions)
 
     def _read_card(self, index: int) -> list[Device]:

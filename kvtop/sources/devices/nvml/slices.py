@@ -4,7 +4,7 @@ import time
 
 from kvtop.domain.device import Device, DeviceState
 from kvtop.sources.devices.host import host_memory
-from kvtop.sources.devices.nvml.card import Card, Driver
+from kvtop.sources.devices.nvml.card import Card, NvmlLibrary
 from kvtop.sources.devices.nvml.errors import DriverError
 
 _SLOTS = 7  # the most instances that any part has, where nvmlDeviceGetMaxMigDeviceCount does not say
@@ -14,7 +14,7 @@ _UUID_SECONDS = 5.0
 class Slices:
     """The slices of `card`, each a device "gpu0:mig1" named by its slot."""
 
-    def __init__(self, driver: Driver, card: Card) -> None:
+    def __init__(self, driver: NvmlLibrary, card: Card) -> None:
         self._driver = driver
         self._card = card
         self._card_id = card.device_id

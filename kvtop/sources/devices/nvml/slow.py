@@ -25,7 +25,7 @@ class Asker(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class SlowQuery:
     """`function` of the binding, asked again after `seconds`."""
 
     function: str
@@ -33,15 +33,15 @@ class Question:
 
 
 CARD_QUESTIONS = (
-    *(Question(TEMPERATURE), Question(POWER), Question(MIG_MODE), Question(CLOCK)),
-    *(Question(POWER_LIMIT, 30.0), Question(CLOCK_LIMIT, 3600.0)),
+    *(SlowQuery(TEMPERATURE), SlowQuery(POWER), SlowQuery(MIG_MODE), SlowQuery(CLOCK)),
+    *(SlowQuery(POWER_LIMIT, 30.0), SlowQuery(CLOCK_LIMIT, 3600.0)),
 )
 
 
 class SlowFacts:
     """The last answers of one device, each None while unknown."""
 
-    def __init__(self, driver: Asker, handle: object, questions: tuple[Question, ...]) -> None:
+    def __init__(self, driver: Asker, handle: object, questions: tuple[SlowQuery, ...]) -> None:
         self._driver = driver
         self._handle = handle
         self._questions = questions
@@ -100,7 +100,7 @@ class SlowFacts:
         """The highest that they may take."""
         return _megahertz(self._answers.get(CLOCK_LIMIT))
 
-    def _ask(self, question: Question) -> None:
+    def _ask(self, question: SlowQuery) -> None:
         function = question.function
         arguments: tuple[object, ...] = () if function == COUNT else (self._handle,)
         if function in _KINDS:

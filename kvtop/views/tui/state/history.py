@@ -28,7 +28,7 @@ class Point:
     headroom: float | None
 
 
-class Trail:
+class ServerHistory:
     """The points of one server, oldest first.
 
     Headroom is kept in tokens and in bytes, and told in one unit for the whole trail: tokens as soon as they were known
@@ -101,14 +101,14 @@ class Trails:
     """A trail for each server of the last frame; a server that is gone takes its trail with it."""
 
     def __init__(self) -> None:
-        self._trails: dict[str, Trail] = {}
+        self._trails: dict[str, ServerHistory] = {}
 
     def note(self, frame: Frame) -> None:
         """Adds a frame."""
-        self._trails = {view.reading.id: self._trails.get(view.reading.id) or Trail() for view in frame.servers}
+        self._trails = {view.reading.id: self._trails.get(view.reading.id) or ServerHistory() for view in frame.servers}
         for view in frame.servers:
             self._trails[view.reading.id].note(frame.taken_at, view)
 
-    def of(self, server_id: str) -> Trail:
+    def of(self, server_id: str) -> ServerHistory:
         """The trail of that server; an empty one when there is none."""
-        return self._trails.get(server_id) or Trail()
+        return self._trails.get(server_id) or ServerHistory()

@@ -6,7 +6,7 @@ from typing import Protocol
 from kvtop.domain.answers.mark import Mark
 
 
-class Player(Protocol):
+class SupportsReplay(Protocol):
     """Plays a recording into the frames that the app shows. Seconds count from the recording's start."""
 
     @property

@@ -12,7 +12,7 @@ else:
     _App = object  # a part of the app, mixed in before Textual's own class
 
 
-class Keeper(Protocol):
+class SupportsCapture(Protocol):
     """Writes files; answers in a sentence, also when it could not."""
 
     def save_snapshot(self, frame: Frame) -> str:
@@ -22,21 +22,21 @@ class Keeper(Protocol):
         """Start a recording, or end the one that runs."""
 
 
-class KeepsFiles(_App):
-    """The actions of the keys. `keeper` is None where nothing can be kept: a recording that is played, a test."""
+class CaptureActions(_App):
+    """The actions of the keys. `recorder` is None where nothing can be kept: a recording that is played, a test."""
 
-    keeper: Keeper | None = None
+    recorder: SupportsCapture | None = None
     frame: Frame | None
 
     def action_snapshot(self) -> None:
         """The frame that is shown, to files."""
-        if self.keeper is not None and self.frame is not None:
-            self.say(self.keeper.save_snapshot(self.frame))
+        if self.recorder is not None and self.frame is not None:
+            self.say(self.recorder.save_snapshot(self.frame))
 
     def action_record(self) -> None:
         """Start a recording, or end it."""
-        if self.keeper is not None:
-            self.say(self.keeper.toggle_recording())
+        if self.recorder is not None:
+            self.say(self.recorder.toggle_recording())
 
     def say(self, sentence: str) -> None:
         """A sentence that goes away by itself."""

@@ -7,14 +7,14 @@ from kvtop.domain.answers.recommendation import Recommendations
 from kvtop.domain.answers.what_if import WhatIfAnswer
 
 
-class WhatIfDesk(Protocol):
+class SupportsWhatIf(Protocol):
     """Keeps one what-if a server. A str instead of an answer says why there is none."""
 
     def ask(self, server_id: str) -> WhatIfAnswer | str:
         """The what-if of this server as it stands."""
 
-    def turn(self, server_id: str, dial: str, step: int) -> bool:
-        """Turn a dial. False: this engine has no such dial, or it is at its end."""
+    def turn(self, server_id: str, knob: str, step: int) -> bool:
+        """Turn a knob. False: this engine has no such knob, or it is at its end."""
 
     def reset(self, server_id: str) -> None:
         """Back to how the server runs."""

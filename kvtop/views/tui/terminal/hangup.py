@@ -22,7 +22,7 @@ def is_hung_up() -> bool:
     return any(what & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, what in poll.poll(0))
 
 
-def leave_for_certain(status: int) -> Timer:
+def force_exit(status: int) -> Timer:
     """Ends the process in some seconds, if it has not left by itself; the timer given can be cancelled.
 
     The toolkit writes through a thread that dies with its terminal, and waits for ever for room in that thread's queue.
@@ -40,7 +40,7 @@ def give_terminal_back(driver: Driver | None) -> None:
     come before it.
     """
     if driver is not None:
-        late = leave_for_certain(1)
+        late = force_exit(1)
         # A terminal that is gone cannot be given back.
         with suppress(OSError, termios.error):
             driver.stop_application_mode()

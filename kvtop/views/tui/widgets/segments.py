@@ -8,7 +8,7 @@ from kvtop.views.tui.widgets.lines import Piece
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class SegmentStyle:
     """How a part is drawn. `role` is its style and its theme variable; `glyph` tells it apart without any colour."""
 
     role: str
@@ -17,15 +17,15 @@ class Look:
     meaning: str
 
 
-WEIGHTS = Look("weights", "█", "weights", "the model's tensors")
-KV_USED = Look("kv-used", "▓", "KV used", "cells of the KV cache that hold tokens now")
-KV_RESERVED = Look("kv-reserved", "░", "KV reserved", "allocated cells that hold nothing yet")
-RECURRENT = Look("recurrent", "▚", "recurrent", "state of recurrent layers; does not grow with the context")
-COMPUTE = Look("compute", "▌", "compute", "scratch buffers of the computation")
-RUNTIME = Look("runtime", "▄", "runtime", "driver context, kernels, libraries")
-UNATTRIBUTED = Look("unattributed", "▒", "unattributed", "measured, but explained by nobody")
-OTHER = Look("other", "≡", "other", "processes that are no server, and the driver's own reserve")
-FREE = Look("free", "·", "free", "nobody's")
+WEIGHTS = SegmentStyle("weights", "█", "weights", "the model's tensors")
+KV_USED = SegmentStyle("kv-used", "▓", "KV used", "cells of the KV cache that hold tokens now")
+KV_RESERVED = SegmentStyle("kv-reserved", "░", "KV reserved", "allocated cells that hold nothing yet")
+RECURRENT = SegmentStyle("recurrent", "▚", "recurrent", "state of recurrent layers; does not grow with the context")
+COMPUTE = SegmentStyle("compute", "▌", "compute", "scratch buffers of the computation")
+RUNTIME = SegmentStyle("runtime", "▄", "runtime", "driver context, kernels, libraries")
+UNATTRIBUTED = SegmentStyle("unattributed", "▒", "unattributed", "measured, but explained by nobody")
+OTHER = SegmentStyle("other", "≡", "other", "processes that are no server, and the driver's own reserve")
+FREE = SegmentStyle("free", "·", "free", "nobody's")
 
 LOOKS = (WEIGHTS, KV_USED, KV_RESERVED, RECURRENT, COMPUTE, RUNTIME, UNATTRIBUTED, OTHER, FREE)
 OF_SEGMENT = {
@@ -42,7 +42,7 @@ OF_SEGMENT = {
 class Part:
     """Bytes of one look. `is_partial`: something in it is unknown, so there is more than is shown."""
 
-    look: Look
+    look: SegmentStyle
     size_bytes: int
     is_partial: bool = False
 
@@ -56,7 +56,7 @@ def split_parts(splits: tuple[Split, ...]) -> tuple[Part, ...]:
     total = dict.fromkeys((look.role for look in LOOKS), 0)
     partial: set[str] = set()
 
-    def add(look: Look, figure: Figure) -> None:
+    def add(look: SegmentStyle, figure: Figure) -> None:
         if figure.value_bytes is None:
             partial.add(look.role)
         else:

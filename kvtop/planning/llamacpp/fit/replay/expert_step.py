@@ -6,12 +6,12 @@ layer is tried in part; what does not stay goes to the next device, from the las
 
 from dataclasses import replace
 
-from kvtop.planning.llamacpp.fit.replay.filling import Filling
+from kvtop.planning.llamacpp.fit.replay.filling import LayerFilling
 from kvtop.planning.llamacpp.fit.replay.integers import as_uint32, step_between
 from kvtop.planning.llamacpp.fit.replay.shares import Kept, Share
 
 
-def fill_experts(filling: Filling) -> None:
+def fill_experts(filling: LayerFilling) -> None:
     """Make layers whole, from the first device to the last one that still has layers without experts."""
     start = filling.devices
     while start > 0 and filling.shares[start - 1].n_layer > 0:
@@ -23,7 +23,7 @@ def fill_experts(filling: Filling) -> None:
         device += 1
 
 
-def _fill(filling: Filling, device: int, start: int) -> int:
+def _fill(filling: LayerFilling, device: int, start: int) -> int:
     """Returns the first device that still has layers without experts."""
     high, start_high = _all_whole(filling, device, start), filling.devices - 1
     used_high = filling.try_out(high)
@@ -43,7 +43,7 @@ def _fill(filling: Filling, device: int, start: int) -> int:
     return start
 
 
-def _all_whole(filling: Filling, device: int, start: int) -> tuple[Share, ...]:
+def _all_whole(filling: LayerFilling, device: int, start: int) -> tuple[Share, ...]:
     """Everything from `start` on at `device`, but for the output layer."""
     shares = list(filling.shares)
     last = filling.devices - 1
@@ -54,7 +54,7 @@ def _all_whole(filling: Filling, device: int, start: int) -> tuple[Share, ...]:
     return tuple(shares)
 
 
-def _some_whole(filling: Filling, device: int, start: int, step: int) -> tuple[tuple[Share, ...], int]:
+def _some_whole(filling: LayerFilling, device: int, start: int, step: int) -> tuple[tuple[Share, ...], int]:
     shares = list(filling.shares)
     converted = 0
     while start < filling.devices:
@@ -68,7 +68,7 @@ def _some_whole(filling: Filling, device: int, start: int, step: int) -> tuple[t
     return tuple(shares), start
 
 
-def _extra_layer(filling: Filling, device: int, start: int) -> int:
+def _extra_layer(filling: LayerFilling, device: int, start: int) -> int:
     """One more layer in part: with attention and up, then with the gate too, else with attention alone."""
     last = filling.devices - 1
     if filling.shares[start].n_layer <= (0 if device < last else 1):
@@ -84,7 +84,7 @@ def _extra_layer(filling: Filling, device: int, start: int) -> int:
     return start_trial if _accepts(filling, device, tuple(shares), Kept.ATTENTION, overflow) else start
 
 
-def _accepts(filling: Filling, device: int, shares: tuple[Share, ...], kept: Kept, overflow: str) -> bool:
+def _accepts(filling: LayerFilling, device: int, shares: tuple[Share, ...], kept: Kept, overflow: str) -> bool:
     part = replace(shares[device], kept=kept, overflow=overflow)
     trial = (*shares[:device], part, *shares[device + 1 :])
     used, targets = filling.try_out(trial), filling.targets

@@ -9,7 +9,7 @@ from kvtop.planning.llamacpp.fit.replay.trial import FitRequest, Measured, Param
 
 
 @dataclass(slots=True)
-class Filling:
+class LayerFilling:
     """Layers by device that were accepted, and the bytes used there. `targets`: the most that each device may hold."""
 
     request: FitRequest

@@ -4,18 +4,18 @@ Layers of a mixture come without their experts. Only the device being filled is 
 does to the others is not looked at.
 """
 
-from kvtop.planning.llamacpp.fit.replay.filling import Filling
+from kvtop.planning.llamacpp.fit.replay.filling import LayerFilling
 from kvtop.planning.llamacpp.fit.replay.integers import step_between
 from kvtop.planning.llamacpp.fit.replay.shares import Share, changed
 
 
-def fill_layers(filling: Filling) -> None:
+def fill_layers(filling: LayerFilling) -> None:
     """Move layers to the devices until each is full, from the last device to the first."""
     for device in reversed(range(filling.devices)):
         _fill(filling, device)
 
 
-def _fill(filling: Filling, device: int) -> None:
+def _fill(filling: LayerFilling, device: int) -> None:
     left = filling.n_layer + 1 - sum(share.n_layer for share in filling.shares[device + 1 :])
     if left <= 0:
         return
@@ -36,7 +36,7 @@ def _fill(filling: Filling, device: int) -> None:
             high, used_high = trial, used
 
 
-def _partial(filling: Filling, device: int, before: int, layers: int) -> int:
+def _partial(filling: LayerFilling, device: int, before: int, layers: int) -> int:
     """How many of the added layers lack their experts.
 
     The output layer is whole. The engine takes the first of an addition for it while no layer is partial: once too

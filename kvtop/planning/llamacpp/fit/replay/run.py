@@ -8,7 +8,7 @@ not fit at all.
 from kvtop.planning.llamacpp.fit.replay.answer import FitAnswer, FitRefusedError, FitStatus, Tried
 from kvtop.planning.llamacpp.fit.replay.context_step import smaller_context, trained_context
 from kvtop.planning.llamacpp.fit.replay.expert_step import fill_experts
-from kvtop.planning.llamacpp.fit.replay.filling import Filling
+from kvtop.planning.llamacpp.fit.replay.filling import LayerFilling
 from kvtop.planning.llamacpp.fit.replay.integers import DividedByZeroError
 from kvtop.planning.llamacpp.fit.replay.layer_step import fill_layers
 from kvtop.planning.llamacpp.fit.replay.shares import ALL_EXPERTS, placed
@@ -70,7 +70,7 @@ class _Run:
         surplus = self._surplus_without_experts() if request.model.n_expert > 0 else 0
         pairs = zip(initial.free_bytes, request.margins_bytes, strict=True)
         targets = tuple(free - margin for free, margin in pairs)
-        filling = Filling(request, self.parameters, targets, self._measure, tried=self._tried)
+        filling = LayerFilling(request, self.parameters, targets, self._measure, tried=self._tried)
         filling.start()
         fill_layers(filling)
         if surplus > 0:

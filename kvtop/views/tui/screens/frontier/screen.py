@@ -39,12 +39,12 @@ class FrontierScreen(PageScreen):
         self._move(lines, 0)
 
     def _frontier(self) -> Frontier | str:
-        view, desk = self.kvtop.selected(), self.kvtop.desk
-        if view is None or desk is None:
+        view, what_if_session = self.kvtop.selected(), self.kvtop.what_if_session
+        if view is None or what_if_session is None:
             return "There is no server to ask of."
         if view.reading.id != self._server_id:
             self._server_id, self._cursor = view.reading.id, None
-        return desk.frontier(view.reading.id)
+        return what_if_session.frontier(view.reading.id)
 
     def _at(self, found: Frontier) -> tuple[int, int]:
         """The cursor, kept inside; it starts where the server is now."""
@@ -78,6 +78,10 @@ class FrontierScreen(PageScreen):
 
     async def action_adopt(self) -> None:
         """The cell under the cursor becomes the what-if."""
-        found, desk = self._frontier(), self.kvtop.desk
-        if isinstance(found, Frontier) and desk is not None and desk.adopt(self._server_id, *self._at(found)):
+        found, what_if_session = self._frontier(), self.kvtop.what_if_session
+        if (
+            isinstance(found, Frontier)
+            and what_if_session is not None
+            and what_if_session.adopt(self._server_id, *self._at(found))
+        ):
             await self.kvtop.switch_mode(WHAT_IF)

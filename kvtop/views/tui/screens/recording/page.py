@@ -1,6 +1,6 @@
 """The Recording screen as lines: where the recording is, and the places worth jumping to."""
 
-from kvtop.views.tui.state.player import Player
+from kvtop.views.tui.state.player import SupportsReplay
 from kvtop.views.tui.widgets.empty_lines import command_lines
 from kvtop.views.tui.widgets.lines import Line, Piece, clip, left, rule, wrap
 
@@ -19,7 +19,7 @@ def clock_text(seconds: float) -> str:
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
-def recording_lines(player: Player | None, width: int, looking_at_seconds: float | None = None) -> list[Line]:
+def recording_lines(player: SupportsReplay | None, width: int, looking_at_seconds: float | None = None) -> list[Line]:
     """The seek bar, the state and the marks; `looking_at_seconds` is where a search for the next finding is."""
     if player is None:
         told = wrap("Nothing is being played: this is the machine as it is now.", width)
@@ -46,7 +46,7 @@ def recording_lines(player: Player | None, width: int, looking_at_seconds: float
     return lines if marks else [*lines, (Piece("None yet.", "faint"),)]
 
 
-def seek_line(player: Player, width: int) -> Line:
+def seek_line(player: SupportsReplay, width: int) -> Line:
     """The whole recording in a line: a click anywhere goes there. Marks stand in it."""
     whole = player.duration_seconds or 1.0
     here = min(int(player.position_seconds / whole * (width - 1)), width - 1)

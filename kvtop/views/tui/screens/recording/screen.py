@@ -8,7 +8,7 @@ from kvtop.domain.frame import Frame
 from kvtop.views.tui.keys import RECORDING
 from kvtop.views.tui.screens.recording.page import recording_lines
 from kvtop.views.tui.screens.screen import PageScreen, bindings_of
-from kvtop.views.tui.state.player import Player
+from kvtop.views.tui.state.player import SupportsReplay
 from kvtop.views.tui.widgets.lines import Line
 
 _SPEEDS = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0)
@@ -34,7 +34,7 @@ class RecordingScreen(PageScreen):
             return player is not None
         return super().works(action)
 
-    def _player(self) -> Player:
+    def _player(self) -> SupportsReplay:
         player = self.kvtop.player
         assert player is not None, "works() lets no action through without a player"
         return player
@@ -63,7 +63,7 @@ class RecordingScreen(PageScreen):
         """To the next thing worth a look, or the one before."""
         self.run_worker(self._search(self._player(), step), name="search", group="search", exclusive=True)
 
-    async def _search(self, player: Player, step: int) -> None:
+    async def _search(self, player: SupportsReplay, step: int) -> None:
         try:
             if not await player.to_finding(step, self._show_search):
                 self.notify("There is none.", title="Finding", timeout=2)

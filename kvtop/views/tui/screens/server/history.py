@@ -2,12 +2,12 @@
 
 from kvtop.domain.frame import ServerView
 from kvtop.text import bytes_text, duration_text, rate_text, ratio_text, tokens_text
-from kvtop.views.tui.state.history import Trail
+from kvtop.views.tui.state.history import ServerHistory
 from kvtop.views.tui.widgets.lines import Line, rule
 from kvtop.views.tui.widgets.plot_lines import nice_top, plot_lines
 
 
-def history_lines(view: ServerView, trail: Trail, span_seconds: float, width: int, height: int) -> list[Line]:
+def history_lines(view: ServerView, trail: ServerHistory, span_seconds: float, width: int, height: int) -> list[Line]:
     """Three plots of one time axis, in about `height` lines."""
     each = max((height - 1) // 3, 5)
     newest = trail.newest

@@ -14,7 +14,7 @@ from kvtop.views.tui.screens.server.history import history_lines
 from kvtop.views.tui.screens.server.hosted import hosted_lines
 from kvtop.views.tui.screens.server.ledger import device_ledgers, ledgers
 from kvtop.views.tui.screens.server.slots import slot_lines
-from kvtop.views.tui.state.history import Trail
+from kvtop.views.tui.state.history import ServerHistory
 from kvtop.views.tui.widgets.empty_lines import unasked_lines
 from kvtop.views.tui.widgets.lines import Line, Piece, beside, left, rule, wrap
 
@@ -40,7 +40,7 @@ EXPANDABLE = (Panel.ALL, Panel.LEDGER, Panel.USE, Panel.HISTORY, Panel.LAUNCH)
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class PageView:
     """How the page is looked at: which panel, the time of the plots, and the room there is."""
 
     panel: Panel
@@ -49,7 +49,7 @@ class Look:
     height: int
 
 
-def detail_lines(view: ServerView | None, frame: Frame, trail: Trail, look: Look) -> list[Line]:
+def detail_lines(view: ServerView | None, frame: Frame, trail: ServerHistory, look: PageView) -> list[Line]:
     """The whole page, or one panel of it, to be scrolled."""
     width = look.width
     if view is None:
@@ -76,7 +76,7 @@ def detail_lines(view: ServerView | None, frame: Frame, trail: Trail, look: Look
     return _stacked([_state(view, width), *numbers[:2], *doings[:2], *numbers[2:], *doings[2:]])
 
 
-def preview_lines(view: ServerView, frame: Frame, trail: Trail, width: int, height: int) -> list[Line]:
+def preview_lines(view: ServerView, frame: Frame, trail: ServerHistory, width: int, height: int) -> list[Line]:
     """The page in little, for the room below a short table: headroom, and as many whole sections as there is room."""
     if height < 2:
         return []

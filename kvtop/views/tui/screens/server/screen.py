@@ -8,7 +8,7 @@ from textual.containers import VerticalScroll
 from kvtop.domain.frame import Frame
 from kvtop.views.tui.keys import SERVER
 from kvtop.views.tui.screens.screen import PageScreen, bindings_of
-from kvtop.views.tui.screens.server.page import EXPANDABLE, Look, Panel, detail_lines
+from kvtop.views.tui.screens.server.page import EXPANDABLE, PageView, Panel, detail_lines
 from kvtop.views.tui.widgets.empty_lines import looking_lines
 from kvtop.views.tui.widgets.lines import Line
 from kvtop.views.tui.widgets.model_names import model_text
@@ -37,7 +37,7 @@ class ServerScreen(PageScreen):
             title += f" · {self._panel.value}"
         trail = self.kvtop.trails.of(view.reading.id if view is not None else "")
         # Header, footer and the two borders.
-        look = Look(self._panel, SPANS[self._span], width, self.size.height - 4)
+        look = PageView(self._panel, SPANS[self._span], width, self.size.height - 4)
         return title, detail_lines(view, frame, trail, look)
 
     def works(self, action: str) -> bool:

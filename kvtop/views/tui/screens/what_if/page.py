@@ -1,4 +1,4 @@
-"""The What-if screen as lines: the dials, now beside then on every device, quality, speed and the command."""
+"""The What-if screen as lines: the knobs, now beside then on every device, quality, speed and the command."""
 
 import re
 from dataclasses import replace
@@ -6,7 +6,7 @@ from dataclasses import replace
 from kvtop.domain.answers.cache_speed import Speed
 from kvtop.domain.answers.plan_answer import Fit
 from kvtop.domain.answers.recommendation import Recommendations
-from kvtop.domain.answers.what_if import Comparison, DeviceChange, DialState, SegmentChange, WhatIfAnswer
+from kvtop.domain.answers.what_if import DeviceChange, KnobState, SegmentChange, WhatIfAnswer, WhatIfComparison
 from kvtop.domain.plan import Estimate, MemoryPlan, Refusal
 from kvtop.text import UNKNOWN_TEXT, bytes_text, tokens_text
 from kvtop.views.text.recommendation_text import quality_lines, recommendations_text, speed_line
@@ -19,12 +19,12 @@ from kvtop.views.tui.widgets.segments import (
     RECURRENT,
     RUNTIME,
     WEIGHTS,
-    Look,
     Part,
+    SegmentStyle,
     bar,
 )
 
-DIAL_KEYS = {
+KNOB_KEYS = {
     "type_k": ("type-k", "type-k-back"),
     "type_v": ("type-v", "type-v-back"),
     "context": ("halve", "double"),
@@ -35,7 +35,7 @@ DIAL_KEYS = {
 }
 _TARGETS = {key.id: key.target for key in KEYS}
 """Dial -> ids in keys.py of the keys that turn it."""
-RANGE = Look("warning", "~", "range", "between the likely and the high end of the estimate")
+RANGE = SegmentStyle("warning", "~", "range", "between the likely and the high end of the estimate")
 _LOOKS = {
     "weights": WEIGHTS,
     "kv_cache": KV_RESERVED,
@@ -65,7 +65,7 @@ _SPEED_ROLES = {Speed.FINE: "", Speed.UNKNOWN: "faint", Speed.ON_CPU: "error"}
 def what_if_lines(answer: WhatIfAnswer, shown_keys: dict[str, str], width: int) -> list[Line]:
     """The whole page but the recommendations. `shown_keys`: key id -> how it is printed."""
     compared = answer.comparison
-    lines = [*_dial_lines(answer.dials, shown_keys, width), (), _verdict(compared, width)]
+    lines = [*_dial_lines(answer.knobs, shown_keys, width), (), _verdict(compared, width)]
     if isinstance(compared.then, Refusal):
         lines += [_text(line, "error") for line in wrap(f"{compared.then.engine}: {compared.note}", width)]
     elif compared.then is None:
@@ -95,20 +95,20 @@ def _text(text: str, role: str = "") -> Line:
     return (Piece(text, role),)
 
 
-def _dial_lines(dials: tuple[DialState, ...], shown_keys: dict[str, str], width: int) -> list[Line]:
+def _dial_lines(knobs: tuple[KnobState, ...], shown_keys: dict[str, str], width: int) -> list[Line]:
     words: list[Line] = []
-    for dial in dials:
+    for knob in knobs:
         keys = [
-            Piece(f"{shown_keys.get(key, '')} ", "key", _TARGETS.get(key, "")) for key in DIAL_KEYS.get(dial.dial, ())
+            Piece(f"{shown_keys.get(key, '')} ", "key", _TARGETS.get(key, "")) for key in KNOB_KEYS.get(knob.knob, ())
         ]
-        is_turned = dial.then not in {dial.now, UNKNOWN_TEXT}
-        value = f"{dial.now} → {dial.then}" if is_turned else dial.now
+        is_turned = knob.then not in {knob.now, UNKNOWN_TEXT}
+        value = f"{knob.now} → {knob.then}" if is_turned else knob.now
         role = "strong" if is_turned else ""
-        words.append((*keys, Piece(f"{dial.name} ", "faint"), Piece(value, role)))
+        words.append((*keys, Piece(f"{knob.name} ", "faint"), Piece(value, role)))
     return fold(words, width, gap=3)
 
 
-def _verdict(compared: Comparison, width: int) -> Line:
+def _verdict(compared: WhatIfComparison, width: int) -> Line:
     if isinstance(compared.then, Refusal):
         return _text(clip("The engine would refuse to start, in its own words:", width), "error")
     if compared.then is None:
@@ -181,7 +181,7 @@ def _row(change: SegmentChange, width: int) -> Line:
     return _columns(_LOOKS[change.segment], _WORDS[change.segment], *amounts, text, role, width)
 
 
-def _columns(look: Look, word: str, now: str, then: str, delta: str, role: str, width: int) -> Line:
+def _columns(look: SegmentStyle, word: str, now: str, then: str, delta: str, role: str, width: int) -> Line:
     name = max(min(width - 36, 20), 10)
     return (
         Piece(f"{look.glyph} ", look.role),
@@ -218,7 +218,7 @@ def _sequence_lines(answer: WhatIfAnswer, width: int) -> list[Line]:
     return lines
 
 
-def _brought(compared: Comparison) -> list[str]:
+def _brought(compared: WhatIfComparison) -> list[str]:
     """What is to be minded then and is not now; with another number in it, it is the same."""
     if not isinstance(compared.then, MemoryPlan):
         return []
@@ -229,7 +229,7 @@ def _brought(compared: Comparison) -> list[str]:
 def _kept_lines(answer: WhatIfAnswer) -> list[str]:
     """mlx_lm.server keeps the caches of finished sequences: as much again for each, where they are as long."""
     plan = answer.comparison.then
-    kept = next((dial.then for dial in answer.dials if dial.dial == "slots"), "")
+    kept = next((knob.then for knob in answer.knobs if knob.knob == "slots"), "")
     if not isinstance(plan, MemoryPlan) or plan.engine != "mlx" or not kept.isdigit():
         return []
     sizes = [part.kv_cache_bytes for part in plan.devices]

@@ -29,8 +29,8 @@ class WhatIfScreen(PageScreen):
         if isinstance(answer, str):
             return "What if", unasked_lines(answer, frame, width)
         lines = what_if_lines(answer, self.kvtop.shown_keys, width)
-        if self._recommends and self.kvtop.desk is not None:
-            lines += recommendation_lines(self.kvtop.desk.recommend(answer.server_id), width)
+        if self._recommends and self.kvtop.what_if_session is not None:
+            lines += recommendation_lines(self.kvtop.what_if_session.recommend(answer.server_id), width)
         return f"What if: {model_text(answer.model, max(width - 24, 8))}", lines
 
     def works(self, action: str) -> bool:
@@ -42,25 +42,25 @@ class WhatIfScreen(PageScreen):
         return super().works(action)
 
     def _answer(self) -> WhatIfAnswer | str:
-        view, desk = self.kvtop.selected(), self.kvtop.desk
-        if view is None or desk is None:
+        view, what_if_session = self.kvtop.selected(), self.kvtop.what_if_session
+        if view is None or what_if_session is None:
             return "There is no server to ask of."
-        return desk.ask(view.reading.id)
+        return what_if_session.ask(view.reading.id)
 
     # -- actions -----------------------------------------------------------------------------------------------------
 
-    def action_turn(self, dial: str, step: int) -> None:
-        """A dial, up or down."""
-        view, desk = self.kvtop.selected(), self.kvtop.desk
-        if view is not None and desk is not None and not desk.turn(view.reading.id, dial, step):
+    def action_turn(self, knob: str, step: int) -> None:
+        """A knob, up or down."""
+        view, what_if_session = self.kvtop.selected(), self.kvtop.what_if_session
+        if view is not None and what_if_session is not None and not what_if_session.turn(view.reading.id, knob, step):
             self.app.bell()
         self.draw()
 
     def action_reset(self) -> None:
         """Back to how the server runs."""
-        view, desk = self.kvtop.selected(), self.kvtop.desk
-        if view is not None and desk is not None:
-            desk.reset(view.reading.id)
+        view, what_if_session = self.kvtop.selected(), self.kvtop.what_if_session
+        if view is not None and what_if_session is not None:
+            what_if_session.reset(view.reading.id)
         self.draw()
 
     def action_copy(self) -> None:

@@ -15,7 +15,7 @@ class MlaShape:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class LayerRequest:
     """What one layer asks for. `block_size` None: the user set none. `q_heads` per rank."""
 
     head_size: int
