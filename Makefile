@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # How many tests at once: as many as there are processors.
 JOBS ?= auto
 
-.PHONY: run demo test check test-engines bench oracle record accept clean
+.PHONY: run demo test check test-engines bench oracle record accept pages clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/ready  ## the dashboard on this machine
@@ -41,6 +41,9 @@ record: $(VENV)/ready  ## records an engine's answers anew: make record ENGINE=l
 accept: $(VENV)/ready  ## rewrites the golden screens after a wanted change
 	KVTOP_ACCEPT=1 $(BIN)/pytest -q tests/views
 	$(BIN)/python -m tests.views.tui.pictures
+
+pages: $(VENV)/ready  ## writes what is generated from the command line: completions, man page, docs/cli.md, docs/rules.md
+	@$(BIN)/python -m tools.pages
 
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

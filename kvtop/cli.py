@@ -11,35 +11,55 @@ from itertools import takewhile
 
 from kvtop import __version__
 from kvtop.verbs import VERBS, exit_codes
-from kvtop.verbs.watched import add_watching
+from kvtop.verbs.help_page import COLOURS, WATCHING, HelpPage, document
+from kvtop.verbs.parser import Parser, with_verb_first
+from kvtop.verbs.watched import add_colour, add_drawing, add_watching
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
-_WITHOUT_LOOP = frozenset({"plan", "recommend", "quality", "wrap", "explain", "config", "schema", "themes"})
+_WITHOUT_LOOP = frozenset(
+    {"plan", "recommend", "quality", "wrap", "explain", "config", "schema", "themes", "completion", "help"}
+)
 """Verbs that run no event loop."""
 
 _EMPTIED = re.compile(r"-[^=]+=--")
 
-_EPILOG = """\
-exit codes: 0 done; 1 kvtop failed, findings (lint), or nothing fits (recommend); 2 bad usage, configuration or model
-file; 3 the engine would refuse, or nothing to evaluate (lint); 4 no exact rule for this model; 70 a fault of kvtop
-itself, with a report file; 130 interrupted.
-`kvtop COMMAND --help` tells those of a command.
-"""
+_PAGE = HelpPage(
+    """\
+What fills the accelerator memory of your language-model servers, live: weights, KV cache, recurrent state, compute
+buffers and the rest, with the source of every figure. Without a command it draws the dashboard of this machine.""",
+    {
+        exit_codes.OK: "done: it fits, nothing was found",
+        exit_codes.FINDING: "it does not fit, there are findings or differences, a named endpoint did not answer, or "
+        "the work failed",
+        exit_codes.USAGE: "bad usage, configuration or input file; the dashboard without a terminal",
+        exit_codes.REFUSED: "the engine would refuse to start (plan), or there was nothing to check (lint, doctor)",
+        exit_codes.NO_RULE: "no exact rule for this engine, model or option",
+    },
+    (
+        ("the dashboard of this machine", "kvtop"),
+        ("a tour without a server", "kvtop --demo"),
+        ("a server on another machine", "kvtop --url http://10.0.0.5:8080"),
+        ("start a server only if it fits", "kvtop plan -- llama-server -m model.gguf && llama-server -m model.gguf"),
+        ("the help of a command", "kvtop help plan"),
+    ),
+    (*WATCHING, "KVTOP_THEME", *COLOURS),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. Errors a person can mend are one line on stderr."""
     _make_streams_usable()
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["help"] and arguments[1:2] != ["--help"]:
+        # As the verb would say it itself; what is no verb is complained of as one.
+        arguments = [*arguments[1:2], "--help"] if not "".join(arguments[1:2]).startswith("-") else arguments
     parser = _parser(frozenset(arguments))
+    arguments = with_verb_first(parser, arguments, (verb.name for verb in VERBS))
     emptied = next((word for word in takewhile("--".__ne__, arguments) if _EMPTIED.fullmatch(word)), None)
     if emptied is not None:
         parser.error(f"{emptied}: -- is no value")  # argparse would hand on a list
     args = parser.parse_args(arguments)
-    if args.verb is not None and arguments[0] != args.verb:
-        # argparse would let the command's own defaults win over what was said before it.
-        parser.error(f"the command comes first, then its options: kvtop {args.verb} …")
     from kvtop.config import ConfigError  # noqa: PLC0415  after --version and --help have left
     from kvtop.verbs import crash  # noqa: PLC0415
 
@@ -77,29 +97,32 @@ def _make_streams_usable() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _parser(words: frozenset[str]) -> argparse.ArgumentParser:
+def _parser(words: frozenset[str]) -> Parser:
     """The whole command line. Of the verbs only those among `words` are imported and get their options."""
-    parser = argparse.ArgumentParser(
-        prog="kvtop",
-        description="What fills the accelerator memory of your language-model servers.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=f"kvtop {__version__}")
+    parser = Parser(prog="kvtop")
+    document(parser, _PAGE)
+    _add_version(parser, "print the version")
     add_watching(parser)
-    parser.add_argument("--theme", help="a theme of `kvtop themes`")
-    parser.add_argument("--ascii", action="store_true", help="draw with ASCII characters only")
+    add_drawing(parser)
     parser.add_argument("--accessible", action="store_true", help="print changes as plain lines, for screen readers")
     parser.add_argument("--or-demo", action="store_true", help="play the demo where there is no server to watch")
+    add_colour(parser)
     parser.set_defaults(run=_dashboard)
-    verbs = parser.add_subparsers(title="commands", metavar="COMMAND", dest="verb")
+    verbs = parser.add_subparsers(title="commands", metavar="COMMAND", dest="verb", parser_class=Parser)
     for listed in VERBS:
         own = verbs.add_parser(listed.name, help=listed.summary)
         if listed.name in words:
             module = listed.load()
+            document(own, module.PAGE)
             module.add_arguments(own)
+            add_colour(own)
+            _add_version(own, argparse.SUPPRESS)
             own.set_defaults(run=module.run, parser=own)
     return parser
+
+
+def _add_version(parser: Parser, words: str) -> None:
+    parser.add_argument("-V", "--version", action="version", version=f"kvtop {__version__}", help=words)
 
 
 def _dashboard(args: argparse.Namespace) -> int:

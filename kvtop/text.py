@@ -1,6 +1,7 @@
 """Numbers to words and back: bytes, tokens, ratios, durations. The only place where units are spelled."""
 
 import re
+from collections.abc import Iterable
 
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgtp]?)(i?)(b?)\s*", re.IGNORECASE)
@@ -137,3 +138,15 @@ def parse_tokens(text: str) -> int:
         raise ValueError(f"not a token count: {text!r} (accepted: 4096, 32k, 1m)")
     number, unit = match.groups()
     return round(float(number) * float(1024 ** _POWER[unit.lower()]))
+
+
+def did_you_mean(word: str, candidates: Iterable[str]) -> str:
+    """ "; did you mean X?" for the candidate that looks most like the word, or "" where none does."""
+    from difflib import get_close_matches  # noqa: PLC0415  only where a word is wrong
+
+    names = {name.lower(): name for name in candidates}
+    meant = word.lower()
+    # Beginnings are typed more often than misprints.
+    found = [name for name in names if len(meant) > 2 and name.startswith(meant)]
+    found = found or get_close_matches(meant, names, n=1, cutoff=0.6)
+    return f"; did you mean {names[found[0]]}?" if found else ""

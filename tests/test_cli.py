@@ -14,6 +14,8 @@ from kvtop.app.frames import config_of, one_frame
 from kvtop.cli import _parser, main
 from kvtop.config import DEFAULT_TEXT
 from kvtop.sources.demo import SCENARIOS
+from kvtop.verbs import VERBS
+from kvtop.verbs.help_page import VARIABLES
 from kvtop.views.export.snapshot.formats import render
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -184,6 +186,118 @@ def test_the_readme_names_every_command() -> None:
     for action in _parser(frozenset())._actions:
         for verb in action.choices or () if action.dest == "verb" else ():
             assert f"kvtop {verb}" in readme
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("snapshto",), "kvtop: error: no command 'snapshto'; did you mean snapshot? (kvtop --help lists them)"),
+        (("lint", "--sarf"), "kvtop lint: error: unrecognized arguments: --sarf; did you mean --sarif?"),
+        (
+            ("lint", "--fail-on", "warn"),
+            "invalid choice: 'warn'; did you mean warning? (choose from info, warning, error)",
+        ),
+        (
+            ("--confg", "x", "snapshot"),
+            "kvtop snapshot: error: unrecognized arguments: --confg x; did you mean --config?",
+        ),
+        (("--them", "light", "--confg", "x"), "kvtop: error: unrecognized arguments: --confg; did you mean --config?"),
+        (("help", "pln"), "kvtop: error: no command 'pln'; did you mean plan? (kvtop --help lists them)"),
+        (("schema", "pln"), "invalid choice: 'pln'; did you mean plan?"),
+    ],
+)
+def test_a_wrong_word_is_complained_of_by_its_verb_with_the_right_one(
+    words: tuple[str, ...], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(words)
+    out, err = capsys.readouterr()
+    assert (left.value.code, out) == (2, "")
+    assert sentence in err.splitlines()[-1]
+    own = err.splitlines()[-1].partition(":")[0]
+    assert err.startswith(f"usage: {own} ")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("explain", "low-bit-key"), "no rule 'low-bit-key'; did you mean low-bit-keys? (`kvtop explain` lists them)"),
+        (("snapshot", "--demo", "rtx4090"), "--demo: no scenario 'rtx4090'; did you mean rtx4090_llamacpp? "),
+        (("serve", "--theme", "ligt"), "--theme: no theme 'ligt'; did you mean light? (`kvtop themes` lists them)"),
+        (("lint", "--ignore", "KVT04"), "--ignore: no rule 'KVT04'; did you mean KVT04"),
+    ],
+)
+def test_a_wrong_name_is_answered_with_the_one_that_was_meant(
+    words: tuple[str, ...], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert sentence in err
+
+
+def test_options_stand_before_or_after_the_verb(tmp_path: Path) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text("interval_seconds = 7.0\n", encoding="utf-8")
+    after = kvtop("config", "--config", str(config))
+    assert kvtop("--config", str(config), "config").stdout == after.stdout
+    assert "interval_seconds = 7.0" in after.stdout
+    assert (
+        kvtop("--demo", "cpu_only", "snapshot", "--json").stdout
+        == kvtop("snapshot", "--demo=cpu_only", "--json").stdout
+    )
+    first = json.loads(kvtop("--demo", "snapshot").stdout)
+    assert first["host"] == json.loads(kvtop("snapshot", "--demo").stdout)["host"]
+    target = tmp_path / "x.kvtop"
+    assert kvtop("--demo", "record", "--duration", "1s", str(target)).returncode == 0
+    assert target.is_file()
+
+
+@pytest.mark.parametrize("words", [("-V",), ("--version",), ("plan", "-V"), ("--color", "never", "-V")])
+def test_the_version_has_a_short_flag_everywhere(words: tuple[str, ...]) -> None:
+    done = kvtop(*words)
+    assert (done.returncode, done.stdout.startswith("kvtop "), done.stderr) == (0, True, "")
+
+
+@pytest.mark.parametrize("verb", [verb.name for verb in VERBS])
+def test_every_verb_has_a_whole_help(verb: str) -> None:
+    """A description, examples that begin with its own name, exit codes, and the configuration's place; 80 columns."""
+    page = VERBS[[it.name for it in VERBS].index(verb)].load().PAGE
+    parser = _parser(frozenset({verb}))
+    own = next(action for action in parser._actions if action.dest == "verb").choices[verb]  # type: ignore[index]
+    text = own.format_help()
+    assert page.description
+    assert all(what and command for what, command in page.examples)
+    assert any(f"kvtop {verb}" in command for _, command in page.examples)
+    assert {0, 2, 70, 130} <= page.exits.keys() or verb == "wrap"
+    for heading in ("examples:", "exit codes:", "configuration:"):
+        assert f"\n{heading}\n" in text
+    assert "config.toml" in text
+    assert set(page.variables) <= VARIABLES.keys()
+
+
+@pytest.mark.parametrize("verb", [verb.name for verb in VERBS if verb.name != "help"])
+def test_help_is_that_of_the_verb(
+    verb: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for words in (["help", verb], [verb, "--help"]):
+        with pytest.raises(SystemExit) as left:
+            main(words)
+        assert left.value.code == 0
+    helped, own = capsys.readouterr().out.split(f"usage: kvtop {verb} ")[1:]
+    assert helped == own
+    prose = [line for line in own.splitlines() if not line.startswith("  $ ")]
+    assert max(map(len, prose)) <= 80
+
+
+def test_help_alone_is_that_of_the_program(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["help"], ["--help"]):
+        with pytest.raises(SystemExit) as left:
+            main(words)
+        assert left.value.code == 0
+    helped, own = capsys.readouterr().out.split("usage: kvtop ")[1:]
+    assert helped == own
 
 
 def test_plan_exit_codes(tmp_path: Path) -> None:

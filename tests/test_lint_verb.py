@@ -35,7 +35,8 @@ def lint_json(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dic
 def test_json_is_findings_and_not_evaluated_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
     code, document = lint_json(capsys, "--gpu", "24GiB", "--", *COMMAND)
     assert code == 1
-    assert document.keys() == {"findings", "not_evaluated"}
+    assert document.keys() == {"schema", "findings", "not_evaluated"}
+    assert document["schema"] == "kvtop.lint/1"
     assert {it["slug"] for it in document["findings"]} >= {"low-bit-keys", "mixed-cache-types-slow"}
     for finding in document["findings"]:
         assert list(finding) == ["code", "slug", "severity", "subject", "message", "evidence", "cost", "fix"]
@@ -79,7 +80,7 @@ def test_bad_usage_is_one_line_and_code_2(
 def test_without_any_server_nothing_could_be_evaluated(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = lint(capsys, "--demo", "nothing", "--json")
     assert code == 3
-    assert json.loads(out) == {"findings": [], "not_evaluated": []}
+    assert json.loads(out) == {"schema": "kvtop.lint/1", "findings": [], "not_evaluated": []}
     assert "no server found" in err
 
 

@@ -33,10 +33,21 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wheel_holds_package_and_themes_only(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names}
-    assert {name for name in tops if not name.endswith(".dist-info")} == {"kvtop"}
+    assert {name for name in tops if not name.endswith((".dist-info", ".data"))} == {"kvtop"}
     assert "kvtop/themes/dark.toml" in names
     assert "kvtop/py.typed" in names
     assert "kvtop/views/tui/kvtop.tcss" in names
+
+
+def test_wheel_ships_completions_and_the_man_page(wheel: Path) -> None:
+    """Where shells and man look below the prefix that the wheel is installed to."""
+    names = {name.partition("/data/")[2] for name in zipfile.ZipFile(wheel).namelist() if ".data/data/" in name}
+    assert names == {
+        "share/man/man1/kvtop.1",
+        "share/bash-completion/completions/kvtop",
+        "share/zsh/site-functions/_kvtop",
+        "share/fish/vendor_completions.d/kvtop.fish",
+    }
 
 
 def note_needs(of: Distribution, extras: set[str], seen: dict[tuple[str, str], Distribution]) -> None:
@@ -71,4 +82,6 @@ def test_wheel_works_in_a_clean_environment(wheel: Path, tmp_path: Path) -> None
     frame = json.loads(run(kvtop, "snapshot", "--json", "--demo", cwd=tmp_path))
     assert frame["schema"] == "kvtop.snapshot/1"
     assert frame["servers"][0]["memory"]
+    assert (home / "share" / "man" / "man1" / "kvtop.1").is_file()
+    assert "complete" in run(kvtop, "completion", "bash", cwd=tmp_path)
     assert {"dark", "light", "terminal"} <= set(run(kvtop, "themes", cwd=tmp_path).split())

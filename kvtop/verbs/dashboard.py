@@ -15,6 +15,7 @@ from kvtop.domain.sample import PROCESSES
 from kvtop.text import bytes_text, visible
 from kvtop.verbs import exit_codes
 from kvtop.verbs.crash import leave, told
+from kvtop.verbs.themes import check_theme
 from kvtop.views.export.snapshot.formats import render
 from kvtop.views.text.plain_lines import plain_lines
 from kvtop.views.tui.app import PALETTE_THEME, KvtopApp
@@ -139,12 +140,14 @@ def app_of(
     environ = environment()
     is_in_browser = bool(environ.get("TEXTUAL_DRIVER"))
     terminal = TerminalKind() if is_in_browser else terminal_kind(environ)
-    no_color = bool(environ.get("NO_COLOR")) or terminal.is_monochrome
+    no_color = (
+        terminal.is_monochrome or args.color == "never" or (args.color == "auto" and bool(environ.get("NO_COLOR")))
+    )
     tell_of_colours(wanted=not no_color)
     wrong = check_keymap(config.keys)
     if wrong:
         raise ConfigError(f"{config_file(environ, args.config)}: {wrong[0]}")
-    return KvtopApp(
+    app = KvtopApp(
         shown,
         theme_name=args.theme or config.theme or (PALETTE_THEME if terminal.has_few_colours else None),
         user_themes=config_directory(environ) / "themes",
@@ -155,6 +158,8 @@ def app_of(
         ascii_only=args.ascii or _wants_ascii(config.ascii),
         no_color=no_color,
     )
+    check_theme(args.theme, app.theme_names)
+    return app
 
 
 def shown_to_the_end(app: KvtopApp) -> int:

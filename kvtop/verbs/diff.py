@@ -14,27 +14,34 @@ from kvtop.sources.recordings.snapshot_file import SnapshotFileError
 from kvtop.sources.redaction.redact import clean
 from kvtop.verbs import exit_codes
 from kvtop.verbs.crash import leave
+from kvtop.verbs.help_page import COLOURS, PLANNING, WATCHING, HelpPage
 from kvtop.verbs.watched import add_watching
 
-_EPILOG = """\
-A and B are snapshots (kvtop snapshot --json), recordings (their last moment, or FILE@TIME), or the word live.
-With --plan they are command lines, each in quotes.
-
-The free memory of the host moves by itself: it is listed, and counts with --all.
-
-exit codes: 0 no difference beyond the tolerance; 1 they differ, or an endpoint that was named did not answer; 2 bad
-usage, or a file that cannot be read;
-3 the engine would refuse a command (--plan); 4 no exact rule for a model or option (--plan).
-
-  kvtop diff before.json live
-  kvtop diff --plan --gpu 24GiB 'llama-server -m model.gguf' 'llama-server -m model.gguf -ctk q8_0 -ctv q8_0 -fa on'
-"""
+PAGE = HelpPage(
+    """\
+A and B are snapshots (kvtop snapshot --json), recordings (their last moment, or FILE@TIME), or the word live. With
+--plan they are command lines, each in quotes. The free memory of the host moves by itself: it is listed, and counts
+with --all.""",
+    {
+        exit_codes.OK: "no difference beyond the tolerance",
+        exit_codes.FINDING: "they differ, or an endpoint that was named did not answer",
+        exit_codes.USAGE: "bad usage, or a file that cannot be read",
+        exit_codes.REFUSED: "the engine would refuse a command (--plan)",
+        exit_codes.NO_RULE: "no exact rule for an engine, model or option (--plan)",
+    },
+    (
+        ("what has changed since", "kvtop diff before.json live"),
+        (
+            "what an option changes",
+            "kvtop diff --plan --gpu 24GiB 'llama-server -m m.gguf' 'llama-server -m m.gguf -ctk q8_0 -ctv q8_0'",
+        ),
+    ),
+    (*WATCHING, *PLANNING, *COLOURS),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the verb."""
-    parser.epilog = _EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("a", metavar="A", help="before")
     parser.add_argument("b", metavar="B", help="after")
     parser.add_argument("--plan", action="store_true", help="A and B are command lines that have not been started")

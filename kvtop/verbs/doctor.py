@@ -7,21 +7,29 @@ from kvtop import __version__
 from kvtop.app.unanswered import unanswered, warn_of
 from kvtop.verbs import exit_codes
 from kvtop.verbs.crash import leave
+from kvtop.verbs.help_page import COLOURS, WATCHING, HelpPage
 from kvtop.verbs.watched import add_anonymize, add_watching
 
-_EPILOG = """\
-Every driver, server process, endpoint and model file that kvtop looks at, with its
-answer, and below a failed one the single thing to do about it. Nothing is changed.
-
-exit codes: 0 all well; 1 something that was wanted could not be read; 2 bad usage or
-configuration; 3 nothing failed, and there is no server to watch.
-"""
+PAGE = HelpPage(
+    """\
+Every driver, server process, endpoint and model file that kvtop looks at, with its answer, and below a failed one the
+single thing to do about it. Nothing is changed.""",
+    {
+        exit_codes.OK: "all well",
+        exit_codes.FINDING: "something that was wanted could not be read",
+        exit_codes.USAGE: "bad usage or configuration",
+        exit_codes.NOTHING_TO_CHECK: "nothing failed, and there is no server to watch",
+    },
+    (
+        ("this machine", "kvtop doctor"),
+        ("one endpoint alone", "kvtop doctor --no-discover --url http://10.0.0.5:8080"),
+    ),
+    (*WATCHING, *COLOURS),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the verb."""
-    parser.epilog = _EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add_watching(parser)
     parser.add_argument("--json", action="store_true", help="as JSON, schema kvtop.doctor/1")
     add_anonymize(parser)

@@ -20,6 +20,7 @@ from kvtop.io.atomic_write import write_atomic
 from kvtop.io.metrics_server import PATH, MetricsServer, Page
 from kvtop.verbs import exit_codes
 from kvtop.verbs.crash import leave
+from kvtop.verbs.help_page import WATCHING, HelpPage
 from kvtop.verbs.watched import add_anonymize, add_watching
 from kvtop.views.export.metrics.exposition import OPENMETRICS_TYPE, TEXT_TYPE, openmetrics, text_format
 from kvtop.views.export.metrics.families import Family, collection_families, families
@@ -28,12 +29,23 @@ LISTEN = "127.0.0.1:9941"
 INTERVAL_SECONDS = 5.0
 _STALE_INTERVALS, _STALE_SECONDS = 3, 10.0
 
-_EPILOG = f"""\
-Without --listen and --textfile it listens on {LISTEN}. Measures every {INTERVAL_SECONDS:.0f} s unless --interval
-says otherwise; a scrape is answered from memory. Unknown series are left out. The textfile is removed
-at the end, so that nobody takes old numbers for new ones. exit codes: 0 stopped by a signal; 1 cannot
-listen there, or cannot write the file; 2 bad usage.
-"""
+PAGE = HelpPage(
+    f"""\
+What kvtop sees as Prometheus metrics. Without --listen and --textfile it listens on {LISTEN}. It measures every
+{INTERVAL_SECONDS:.0f} s unless --interval says otherwise; a scrape is answered from memory. Unknown series are left
+out. The textfile is removed at the end, so that old numbers are not taken for new ones.""",
+    {
+        exit_codes.OK: "stopped by a signal",
+        exit_codes.FAILED: "the address cannot be listened on, or the file cannot be written",
+        exit_codes.USAGE: "bad usage or configuration",
+    },
+    (
+        ("serve /metrics on loopback", "kvtop exporter"),
+        ("for every network interface", "kvtop exporter --listen 0.0.0.0:9941"),
+        ("for node_exporter", "kvtop exporter --textfile /var/lib/node_exporter/kvtop.prom"),
+    ),
+    WATCHING,
+)
 
 
 @dataclass(slots=True)
@@ -63,8 +75,6 @@ class Latest:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the verb."""
-    parser.epilog = _EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add_watching(parser)
     parser.add_argument("--listen", metavar="ADDRESS:PORT", help=f"serve /metrics there (default: {LISTEN})")
     parser.add_argument("--textfile", metavar="FILE", help="write this file again and again, for node_exporter (.prom)")

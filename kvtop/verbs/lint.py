@@ -17,35 +17,41 @@ from kvtop.domain.plan import NoExactRuleError
 from kvtop.planning.commands.command import parse_command, typed_words
 from kvtop.planning.commands.shell_line import unknown_variables
 from kvtop.verbs import exit_codes
+from kvtop.verbs.help_page import COLOURS, PLANNING, WATCHING, HelpPage
 from kvtop.verbs.watched import add_watching
 
 ANY_NUMBER = "1"
 """Stands for a variable without a value: an engine that refuses the one takes the other."""
 
-_EPILOG = """\
-Without a command: the servers of this machine, or of --url and --demo, looked at twice
-within three seconds, so that what moves is told. With one: as it
-would start here, or on the devices of --gpu. A model file that is missing only leaves
-the rules that need it unasked; nothing is started, and only local files are read.
-
-exit codes: 0 no finding at or above --fail-on; 1 there are some, or what was named
-with --url or --server is not there; 2 bad usage; 3 nothing could be evaluated;
-4 no rules for this engine. A rule that lacks an input is listed as not evaluated
-and never counts as passed. `kvtop explain RULE` tells what a rule is about.
-
-  kvtop lint
-  kvtop lint --gpu 24GiB -- llama-server -m model.gguf -c 32768 -ctk q4_0 -ctv q8_0
-  kvtop lint --sarif --fail-on error -- vllm serve ./model --kv-cache-dtype fp8
-"""
+PAGE = HelpPage(
+    """\
+Without a command: the servers of this machine, or of --url and --demo, looked at twice within three seconds, so that
+what moves is seen. With one: as it would start here, or on the devices of --gpu. A model file that is missing only
+leaves the rules that need it unasked; nothing is started, and only local files are read. A rule that lacks an input is
+listed as not evaluated and never counts as passed.""",
+    {
+        exit_codes.OK: "no finding at or above --fail-on",
+        exit_codes.FINDING: "there are some, or what was named with --url or --server is not there",
+        exit_codes.USAGE: "bad usage or configuration",
+        exit_codes.NOTHING_TO_CHECK: "nothing could be evaluated",
+        exit_codes.NO_RULE: "no rules for this engine",
+    },
+    (
+        ("what runs here", "kvtop lint"),
+        ("a command", "kvtop lint --gpu 24GiB -- llama-server -m model.gguf -c 32768 -ctk q4_0 -ctv q8_0"),
+        ("in a pipeline", "kvtop lint --sarif --fail-on error -- vllm serve ./model --kv-cache-dtype fp8"),
+        ("without one rule", "kvtop lint --ignore metrics-disabled"),
+        ("what a rule is about", "kvtop explain KVT009"),
+    ),
+    (*WATCHING, *PLANNING, *COLOURS),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the verb."""
     add_watching(parser)
-    parser.epilog = _EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="as JSON: findings and not_evaluated")
+    form.add_argument("--json", action="store_true", help="as JSON, schema kvtop.lint/1")
     form.add_argument("--sarif", action="store_true", help="as SARIF 2.1.0, for code scanning of launch scripts")
     parser.add_argument(
         "--fail-on", choices=SEVERITIES, default="warning", help="the least severity that exits with 1 (warning)"

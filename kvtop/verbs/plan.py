@@ -11,32 +11,37 @@ from kvtop.domain.model_file import ModelFileError
 from kvtop.domain.plan import NoExactRuleError, Refusal
 from kvtop.planning.commands.command import parse_command, typed_words
 from kvtop.verbs import exit_codes
+from kvtop.verbs.help_page import COLOURS, PLANNING, HelpPage
 from kvtop.verbs.misplaced_options import misplaced_options
 from kvtop.verbs.plan_gate import frontier_gate, gate
 
-_EPILOG = """\
-The command is taken exactly as it would be typed, with this environment and this
-machine's llama.cpp configuration files; only local files are read. The exit code is
-a gate: kvtop plan -- COMMAND && COMMAND starts nothing that does not fit.
+PAGE = HelpPage(
+    """\
+The command is taken exactly as it would be typed, with this environment and this machine's llama.cpp configuration
+files; only local files are read. The exit code is a gate: kvtop plan -- COMMAND && COMMAND starts nothing that does not
+fit.
 
-Without --gpu and without an accelerator on this machine, llama-server and
-mlx_lm.server are planned for the host and its free memory; vLLM would refuse to
-start (3). With --gpu the host is another machine's and is not judged.
-
-exit codes: 0 it fits; 1 it does not, it fits only at the low end of the estimate
-(--allow-tight lets that pass), or the memory of a device is not known; 2 bad usage
-or an unreadable model file; 3 the engine would refuse to start; 4 no exact rule for
-this engine, model or option.
-
-  kvtop plan --gpu 24GiB -- llama-server -m model.gguf -c 32768 -ctk q8_0 -fa on
-  kvtop plan --gpu H100 --gpu H100 -- vllm serve ./model --tensor-parallel-size 2
-"""
+Without --gpu and without an accelerator on this machine, llama-server and mlx_lm.server are planned for the host and
+its free memory; vLLM would refuse to start (3). With --gpu the host is another machine's and is not judged.""",
+    {
+        exit_codes.OK: "it fits",
+        exit_codes.FINDING: "it does not fit, it fits only at the low end of the estimate (--allow-tight lets that "
+        "pass), or the memory of a device is not known",
+        exit_codes.USAGE: "bad usage or an unreadable model file",
+        exit_codes.REFUSED: "the engine would refuse to start",
+        exit_codes.NO_RULE: "no exact rule for this engine, model or option",
+    },
+    (
+        ("will it fit", "kvtop plan --gpu 24GiB -- llama-server -m model.gguf -c 32768 -ctk q8_0 -fa on"),
+        ("two cards", "kvtop plan --gpu H100 --gpu H100 -- vllm serve ./model --tensor-parallel-size 2"),
+        ("start it only if it fits", "kvtop plan -- llama-server -m model.gguf && llama-server -m model.gguf"),
+    ),
+    (*PLANNING, *COLOURS),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the verb."""
-    parser.epilog = _EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--json", action="store_true", help="as JSON, schema kvtop.plan/1")
     parser.add_argument("--explain", action="store_true", help="say how every number follows, rule by rule")
     parser.add_argument(

@@ -34,28 +34,38 @@ from kvtop.sources.redaction.redact import clean
 from kvtop.sources.tools.perplexity import TOOL, PerplexityError, find_perplexity, perplexity_version, run_perplexity
 from kvtop.text import bytes_text
 from kvtop.verbs import exit_codes
+from kvtop.verbs.help_page import HelpPage
 
 DEFAULT_CONTEXT, DEFAULT_CHUNKS, DEFAULT_PAIR = 2048, 4, ("q8_0", "q8_0")
 _TEXT = "YOUR-TEXT.txt"
 _UNQUANTIZED = frozenset({"f16", "bf16", "f32"})
 
-_EPILOG = """\
+PAGE = HelpPage(
+    """\
 Compares the cache types of the command (or of --types) with f16 by llama-perplexity --kl-divergence. Without --run it
 only prints the commands. With --run it loads the model a second time, beside a server that may be running: take care
 that there is room. The result goes to $XDG_DATA_HOME/kvtop/quality.json (~/.local/share) and is then preferred to what
-others measured; your text is not kept.
-
-exit codes: 0 printed or measured; 1 the tool is missing or failed; 2 bad usage, an unreadable model or text; 3 the
-server would refuse these options; 4 no exact rule for this model; 130 interrupted.
-
-  kvtop quality --run --text notes.txt --types q8_0/q8_0 --types q8_0/q4_0 -- llama-server -m model.gguf
-"""
+others measured; your text is not kept.""",
+    {
+        exit_codes.OK: "printed or measured",
+        exit_codes.FAILED: "the tool is missing or failed",
+        exit_codes.USAGE: "bad usage, an unreadable model or text",
+        exit_codes.REFUSED: "the server would refuse these options",
+        exit_codes.NO_RULE: "no exact rule for this engine or model",
+    },
+    (
+        ("which commands it would run", "kvtop quality --types q8_0/q4_0 -- llama-server -m model.gguf"),
+        (
+            "measure two pairs",
+            "kvtop quality --run --text notes.txt --types q8_0/q8_0 --types q8_0/q4_0 -- llama-server -m model.gguf",
+        ),
+    ),
+    ("XDG_DATA_HOME", "LLAMA_ARG_*"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the verb."""
-    parser.epilog = _EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--run", dest="measures", action="store_true", help="measure now")
     parser.add_argument("--text", metavar="FILE", help="text like what the server works on; needed with --run")
     parser.add_argument(

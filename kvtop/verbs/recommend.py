@@ -12,25 +12,35 @@ from kvtop.domain.model_file import Checkpoint, ModelFileError
 from kvtop.domain.plan import NoExactRuleError, Refusal
 from kvtop.planning.commands.command import parse_command, typed_words
 from kvtop.verbs import exit_codes
+from kvtop.verbs.help_page import COLOURS, PLANNING, HelpPage
 from kvtop.verbs.misplaced_options import misplaced_options
 
-_EPILOG = """\
-Up to three configurations, each with its bytes, what is known of its quality and from whom, what it does to speed,
-and the command. Keys are never given fewer bits than values, 4-bit caches only with a measurement of this model
-(`kvtop quality`), and different types for K and V only where backend and --build are known to read them.
-Options may stand before or after the command's --.
-
-exit codes: 0 at least one fits; 1 none does; 2 bad usage or an unreadable model file; 3 the engine would refuse the
-command as it is; 4 no exact rule for this model or option.
-
-  kvtop recommend --gpu 24GiB --context 64k --users 2 -- llama-server -m model.gguf
-"""
+PAGE = HelpPage(
+    """\
+Up to three configurations, each with its bytes, what is known of its quality and from whom, what it does to speed, and
+the command. Keys are never given fewer bits than values, 4-bit caches only with a measurement of this model (`kvtop
+quality`), and different types for K and V only where backend and --build are known to read them. The options of kvtop
+stand before the --, those of the server behind it.""",
+    {
+        exit_codes.OK: "at least one fits",
+        exit_codes.FINDING: "none fits",
+        exit_codes.USAGE: "bad usage or an unreadable model file",
+        exit_codes.REFUSED: "the engine would refuse the command as it is",
+        exit_codes.NO_RULE: "no exact rule for this engine, model or option",
+    },
+    (
+        (
+            "two users with 64k tokens each",
+            "kvtop recommend --gpu 24GiB --context 64k --users 2 -- llama-server -m model.gguf",
+        ),
+        ("as little memory as possible", "kvtop recommend --gpu H100 --prefer memory -- vllm serve ./model"),
+    ),
+    (*PLANNING, "XDG_DATA_HOME", *COLOURS),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the verb."""
-    parser.epilog = _EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     _add_options(parser)
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="the server's command line")
 

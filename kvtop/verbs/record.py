@@ -17,6 +17,7 @@ from kvtop.sources.recordings.writer import RecordingWriter
 from kvtop.text import bytes_text, parse_bytes, parse_duration
 from kvtop.verbs import exit_codes
 from kvtop.verbs.crash import leave
+from kvtop.verbs.help_page import WATCHING, HelpPage
 from kvtop.verbs.watched import add_anonymize, add_watching
 
 _SMALLEST_BYTES = 64 * 1024
@@ -24,16 +25,25 @@ _STOPS = ("SIGTERM", "SIGINT", "SIGHUP")
 
 _Samples = Callable[[], AsyncIterator[Sample]]
 
-_EPILOG = """\
-Stops at --duration, at --max-size, or on Ctrl-C, SIGTERM or SIGHUP; the file is whole in every case. After a crash or
-on a full disk everything before can be read. exit codes: 0 stopped as asked; 1 the file could not be written (further).
-"""
+PAGE = HelpPage(
+    """\
+Writes raw measurements to a file that `kvtop replay` plays. It stops at --duration, at --max-size, or on Ctrl-C,
+SIGTERM or SIGHUP; the file is whole in every case. After a crash or on a full disk everything before can be read.""",
+    {
+        exit_codes.OK: "stopped as asked",
+        exit_codes.FAILED: "the file could not be written",
+        exit_codes.USAGE: "bad usage or configuration",
+    },
+    (
+        ("ten minutes of this machine", "kvtop record --duration 10m load-test.kvtop"),
+        ("until it is 100 MiB, without names", "kvtop record --max-size 100MiB --anonymize night.kvtop"),
+    ),
+    WATCHING,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the verb."""
-    parser.epilog = _EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("file", metavar="FILE", help="a new file; the suffix .kvtop is customary")
     add_watching(parser)
     parser.add_argument("--duration", metavar="TIME", help="stop after this time: 90s, 10m, 1h30m")

@@ -13,19 +13,30 @@ from kvtop.sources.recordings.framing import RecordingError
 from kvtop.sources.recordings.player import Player
 from kvtop.sources.recordings.reader import Recording
 from kvtop.verbs import exit_codes
-from kvtop.verbs.watched import add_anonymize
+from kvtop.verbs.help_page import COLOURS, HelpPage
+from kvtop.verbs.watched import add_anonymize, add_drawing
 from kvtop.views.export.snapshot.formats import FORMATS, render
 
-_EPILOG = """\
-TIME is 90 or +1m30s from the start, --at=-30s from the end, a clock time like 14:05:30, or an ISO time. The archive of
-`kvtop report` is a recording too. exit codes: 0 done; 1 the output could not be written; 2 bad usage or no recording.
-"""
+PAGE = HelpPage(
+    """\
+The dashboard over a recording, or one moment of it as a document. TIME is 90 or +1m30s from the start, --at=-30s from
+the end, a clock time like 14:05:30, or an ISO time. The archive of `kvtop report` is a recording too.""",
+    {
+        exit_codes.OK: "done",
+        exit_codes.FAILED: "the output could not be written",
+        exit_codes.USAGE: "bad usage, not a recording, or no terminal to draw on",
+    },
+    (
+        ("ten times as fast", "kvtop replay --speed 10 load-test.kvtop"),
+        ("the last moment as JSON", "kvtop replay --json load-test.kvtop"),
+        ("a moment as a page", "kvtop replay --at 14:05:30 -o moment.html load-test.kvtop"),
+    ),
+    ("KVTOP_CONFIG", "KVTOP_THEME", *COLOURS),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the verb."""
-    parser.epilog = _EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("file", metavar="FILE", help="a recording, or the archive of a report")
     parser.add_argument("--at", metavar="TIME", help="begin there, or print that moment (default: the start; the end)")
     parser.add_argument("--speed", type=float, default=1.0, metavar="N", help="recorded seconds a second (default: 1)")
@@ -33,8 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=FORMATS, help="print one moment in this format")
     parser.add_argument("-o", "--output", metavar="FILE", help="write that to a file, whole or not at all")
     parser.add_argument("--config", metavar="FILE", help="read this configuration file")
-    parser.add_argument("--theme", help="a theme of `kvtop themes`")
-    parser.add_argument("--ascii", action="store_true", help="draw with ASCII characters only")
+    add_drawing(parser)
     add_anonymize(parser)
 
 

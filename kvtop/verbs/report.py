@@ -25,12 +25,31 @@ from kvtop.sources.recordings.writer import RecordingWriter
 from kvtop.text import bytes_text
 from kvtop.verbs import exit_codes
 from kvtop.verbs.crash import leave
+from kvtop.verbs.help_page import WATCHING, HelpPage
 from kvtop.verbs.watched import add_anonymize, add_watching
 from kvtop.views.export.snapshot.formats import render
 
 SECONDS = 60.0
 _DOCUMENTS = (("snapshot.md", "markdown"), ("snapshot.json", "json"), ("overview.svg", "svg"))
 _SUFFIX = ".zip"
+
+
+PAGE = HelpPage(
+    """\
+Measures for a minute and writes one archive for a bug report: a snapshot as Markdown, JSON and picture, what `kvtop
+doctor` says, versions of the system, and a recording that `kvtop replay` plays. Secrets are masked; --anonymize
+replaces names too. Nothing is sent anywhere.""",
+    {
+        exit_codes.OK: "written",
+        exit_codes.FAILED: "the archive could not be written",
+        exit_codes.USAGE: "bad usage or configuration",
+    },
+    (
+        ("a report without names", "kvtop report --anonymize"),
+        ("ten seconds are enough", "kvtop report --seconds 10 -o slow-start.zip"),
+    ),
+    WATCHING,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

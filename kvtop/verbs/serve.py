@@ -8,20 +8,31 @@ import sys
 from kvtop.app.frames import config_of, poller_options, warn
 from kvtop.config import ConfigError, environment
 from kvtop.verbs import exit_codes
+from kvtop.verbs.help_page import WATCHING, HelpPage
+from kvtop.verbs.themes import check_theme
 from kvtop.verbs.watched import add_watching
 
 DEFAULT_PORT = 8642
 
-_EPILOG = """\
-KVTOP_SERVE_TOKEN sets the token. Without it one is made up for every address but loopback, and printed. Each browser
-tab runs a kvtop of its own. exit codes: 0 done; 1 the address cannot be used; 2 bad usage, or textual-serve is missing.
-"""
+PAGE = HelpPage(
+    """\
+The dashboard in a browser; each tab runs a kvtop of its own. On this machine alone unless --host names another address,
+and then with a token: that of KVTOP_SERVE_TOKEN, or one that is made up and printed.""",
+    {
+        exit_codes.OK: "done",
+        exit_codes.FAILED: "the address cannot be used",
+        exit_codes.USAGE: "bad usage or configuration, or textual-serve is missing",
+    },
+    (
+        ("on this machine", "kvtop serve"),
+        ("for the network, with a token", "kvtop serve --host 0.0.0.0 --port 8642"),
+    ),
+    ("KVTOP_SERVE_TOKEN", *WATCHING, "KVTOP_THEME"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the verb."""
-    parser.epilog = _EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help=f"the port (default: {DEFAULT_PORT})")
     parser.add_argument("--theme", help="a theme of `kvtop themes`")
@@ -38,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
     if not 0 < args.port < 65536:
         raise ConfigError(f"--port: must be 1 to 65535, got {args.port}")
     poller_options(args, config_of(args))
+    check_theme(args.theme)
     token = environment().get("KVTOP_SERVE_TOKEN", "")
     if not token and not is_loopback(args.host):
         token = secrets.token_urlsafe(24)
@@ -59,7 +71,12 @@ def dashboard_command(args: argparse.Namespace) -> str:
         words.append("--no-discover")
     if args.demo is not None:
         words.append(f"--demo={args.demo}" if args.demo else "--demo")
-    for flag, value in (("--interval", args.interval), ("--config", args.config), ("--theme", args.theme)):
+    for flag, value in (
+        ("--interval", args.interval),
+        ("--config", args.config),
+        ("--theme", args.theme),
+        ("--color", args.color if args.color != "auto" else None),
+    ):
         if value is not None:
             words.append(f"{flag}={value}")
     return shlex.join(words)

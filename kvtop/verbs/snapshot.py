@@ -10,8 +10,27 @@ from kvtop.config import ConfigError
 from kvtop.io.atomic_write import write_atomic
 from kvtop.verbs import exit_codes
 from kvtop.verbs.crash import leave
+from kvtop.verbs.help_page import COLOURS, WATCHING, HelpPage
 from kvtop.verbs.watched import add_anonymize, add_watching
 from kvtop.views.export.snapshot.formats import FORMATS, SUFFIXES, render
+
+PAGE = HelpPage(
+    """\
+What kvtop sees now, once: devices, servers and what fills their memory. On a terminal it is the ledger as text; in a
+pipe or a file it is JSON, unless --format or the suffix of the -o file says otherwise.""",
+    {
+        exit_codes.OK: "printed; an empty host is an answer too",
+        exit_codes.FINDING: "a named endpoint did not answer, processes could not be looked at in time, or the file "
+        "could not be written",
+        exit_codes.USAGE: "bad usage or configuration",
+    },
+    (
+        ("the ledger of this machine, as text", "kvtop snapshot"),
+        ("for a program", "kvtop snapshot --json | jq '.servers[].kv_cache'"),
+        ("for a bug report", "kvtop snapshot --anonymize -o snapshot.md"),
+    ),
+    (*WATCHING, *COLOURS),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

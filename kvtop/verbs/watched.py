@@ -18,6 +18,18 @@ def add_watching(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--config", metavar="FILE", help="read this configuration file")
 
 
+def add_drawing(parser: argparse.ArgumentParser) -> None:
+    """Add `--theme` and `--ascii`, for verbs that draw the dashboard."""
+    parser.add_argument("--theme", metavar="NAME", help="a theme of `kvtop themes`")
+    parser.add_argument("--ascii", action="store_true", help="draw with ASCII characters only")
+
+
+def add_colour(parser: argparse.ArgumentParser) -> None:
+    """Add `--color`: every command has it, whether or not it has anything to colour."""
+    words = "when to use colours (default: auto, on a terminal)"
+    parser.add_argument("--color", choices=("auto", "always", "never"), default="auto", metavar="WHEN", help=words)
+
+
 def _scenario(text: str) -> str:
     """A word after `--demo`: a path there is a FILE that stands behind it by mistake."""
     if "/" in text or "." in text:

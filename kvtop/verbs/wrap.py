@@ -8,27 +8,29 @@ from kvtop.io.private_directory import private_directory
 from kvtop.planning.commands.command import interpreter_flags, parse_command
 from kvtop.sources.tools.wrapped_command import REPORT_VARIABLE, WrapError, remove_left_over, wrapped_command
 from kvtop.verbs import exit_codes
+from kvtop.verbs.help_page import HelpPage
 
-_EPILOG = """\
-mlx_lm.server tells nobody how much memory it holds. This starts it with a small
-thread inside that writes MLX's own counters (active, cache, peak) to a file once
-a second, which kvtop reads: the range of its KV cache becomes a reported figure.
-The file is $XDG_RUNTIME_DIR/kvtop/mlx-PID.json (else in the temporary folder, mode
-0700) and goes with the server. Nothing else changes: the process is the server
-itself, so signals and its exit code are its own.
-
-exit codes: the server's own; 2 bad usage, or no MLX server; 126, 127 as a shell:
-it cannot be executed, it was not found.
-
-  kvtop wrap -- mlx_lm.server --model mlx-community/Qwen3-4B-4bit
-  kvtop wrap -- python -m mlx_lm.server --model ./model
-"""
+PAGE = HelpPage(
+    """\
+mlx_lm.server does not report how much memory it holds. This starts it with a small thread inside that writes MLX's own
+counters (active, cache, peak) to a file once a second, which kvtop reads: the range of its KV cache becomes a reported
+figure. The file is $XDG_RUNTIME_DIR/kvtop/mlx-PID.json (else in the temporary folder, mode 0700) and is removed with
+the server. Nothing else changes: the process is the server itself, so signals and its exit code are its own.""",
+    {
+        exit_codes.USAGE: "bad usage, or no MLX server; every other code is the server's own",
+        exit_codes.CANNOT_EXECUTE: "it cannot be executed, as a shell says it",
+        exit_codes.NOT_FOUND: "it was not found, as a shell says it",
+    },
+    (
+        ("a model of the hub", "kvtop wrap -- mlx_lm.server --model mlx-community/Qwen3-4B-4bit"),
+        ("a model in a folder", "kvtop wrap -- python -m mlx_lm.server --model ./model"),
+    ),
+    ("XDG_RUNTIME_DIR",),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the verb: none but the command."""
-    parser.epilog = _EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="the server's command line")
 
 

@@ -9,6 +9,7 @@ from kvtop.analysis.lint.rules import RULES
 from kvtop.analysis.lint.target import LintTarget
 from kvtop.domain.frame import Finding, NotEvaluated
 from kvtop.domain.launch import LaunchOptions
+from kvtop.text import did_you_mean
 
 
 def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
@@ -80,11 +81,12 @@ def _one_line(text: str) -> str:
 
 
 def find_rule(name: str) -> Rule:
-    """The rule of that code or slug. Raises KeyError whose text lists what there is."""
+    """The rule of that code or slug. Raises KeyError whose text says what was probably meant."""
     for rule in RULES:
         if name.lower() in {rule.code.lower(), rule.slug}:
             return rule
-    raise KeyError(f"no rule {name!r}; there are: {', '.join(f'{rule.code} {rule.slug}' for rule in RULES)}")
+    meant = did_you_mean(name, [word for rule in RULES for word in (rule.slug, rule.code)])
+    raise KeyError(f"no rule {name!r}{meant} (`kvtop explain` lists them)")
 
 
 def unknown_rules(suppressions: Iterable[Suppression]) -> tuple[str, ...]:

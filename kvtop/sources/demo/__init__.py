@@ -25,6 +25,7 @@ from kvtop.sources.demo import (
     wsl_na,
 )
 from kvtop.sources.demo.timeline import EPOCH, Scenario, play
+from kvtop.text import did_you_mean
 
 __all__ = ["EPOCH", "SCENARIOS", "Scenario", "play", "scenario"]
 
@@ -60,4 +61,5 @@ def scenario(name: str) -> Scenario:
     for candidate in SCENARIOS:
         if candidate.name == name:
             return candidate
-    raise KeyError(f"no scenario {name!r}; there are: {', '.join(item.name for item in SCENARIOS)}")
+    names = [item.name for item in SCENARIOS]
+    raise KeyError(f"no scenario {name!r}{did_you_mean(name, names)} (there are: {', '.join(names)})")

@@ -4,13 +4,51 @@ import json
 from datetime import UTC, datetime
 
 from kvtop.domain.answers.comparison import Comparison, HostState
+from kvtop.views.export.typed_dict import TypedDict
 
 SCHEMA = "kvtop.diff/1"
 
 
+class SideJson(TypedDict):
+    """One side: what was typed, its host, and when it was measured (null for a plan)."""
+
+    name: str
+    host: str
+    taken_at: str | None
+
+
+class DifferenceJson(TypedDict):
+    """One thing that is not the same; a value is null where that side lacks it or does not know it.
+
+    `counts` is false within the tolerance, where a side is unknown, and for what `moves_by_itself`.
+    """
+
+    topic: str
+    subject: str
+    what: str
+    a: str | float | None
+    b: str | float | None
+    unit: str
+    ratio: float | None
+    counts: bool
+    moves_by_itself: bool
+    cause: str
+
+
+class DiffJson(TypedDict):
+    """All differences of two sides."""
+
+    schema: str
+    a: SideJson
+    b: SideJson
+    tolerance_ratio: float
+    differs: bool
+    differences: list[DifferenceJson]
+
+
 def diff_json(comparison: Comparison) -> str:
     """Indented JSON with a final newline; null is unknown or absent."""
-    document = {
+    document: DiffJson = {
         "schema": SCHEMA,
         "a": _side(comparison.before),
         "b": _side(comparison.after),
@@ -36,6 +74,6 @@ def diff_json(comparison: Comparison) -> str:
     return json.dumps(document, indent=2, ensure_ascii=True) + "\n"
 
 
-def _side(side: HostState) -> dict[str, str | None]:
+def _side(side: HostState) -> SideJson:
     time = None if side.taken_at is None else datetime.fromtimestamp(side.taken_at, UTC).isoformat()
     return {"name": side.name, "host": side.host, "taken_at": time}

@@ -2,22 +2,68 @@
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
 
 from kvtop.domain.frame import Finding, NotEvaluated
+from kvtop.views.export.typed_dict import TypedDict
 
 Clean = Callable[[str], str]
 """Makes a text from outside safe to draw and free of secrets."""
 
-_KEYS = ("code", "slug", "severity", "subject", "message", "evidence", "cost", "fix")
+SCHEMA = "kvtop.lint/1"
+
+
+class FindingJson(TypedDict):
+    """What a rule found: `severity` is "info", "warning" or "error"; "" where a rule has nothing to say."""
+
+    code: str
+    slug: str
+    severity: str
+    subject: str
+    message: str
+    evidence: str
+    cost: str
+    fix: str
+
+
+class NotEvaluatedJson(TypedDict):
+    """A rule that lacks an input: it never counts as passed."""
+
+    code: str
+    slug: str
+    subject: str
+    reason: str
+
+
+class LintJson(TypedDict):
+    """Findings with the most severe first, and the rules that could not be asked."""
+
+    schema: str
+    findings: list[FindingJson]
+    not_evaluated: list[NotEvaluatedJson]
 
 
 def findings_json(findings: Iterable[Finding], missing: Iterable[NotEvaluated], clean: Clean) -> str:
-    """`{"findings": [...], "not_evaluated": [...]}`; keys are only ever added."""
-    document = {
-        "findings": [{key: clean(str(getattr(it, key))) for key in _KEYS} for it in findings],
-        "not_evaluated": [{key: clean(str(value)) for key, value in asdict(it).items()} for it in missing],
-    }
+    """Findings and the rules that could not be asked, schema `kvtop.lint/1`; keys are only ever added."""
+    document = LintJson(
+        schema=SCHEMA,
+        findings=[
+            FindingJson(
+                code=it.code,
+                slug=it.slug,
+                severity=it.severity,
+                subject=clean(it.subject),
+                message=clean(it.message),
+                evidence=clean(it.evidence),
+                cost=clean(it.cost),
+                fix=clean(it.fix),
+            )
+            for it in findings
+        ],
+        not_evaluated=[
+            NotEvaluatedJson(code=it.code, slug=it.slug, subject=clean(it.subject), reason=clean(it.reason))
+            for it in missing
+        ],
+    )
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 

@@ -2,53 +2,35 @@
 
 import json
 from collections.abc import Iterable
-from typing import TypedDict
 
 from kvtop.domain.answers.engine_fit import EngineFit, FitValues
 from kvtop.domain.answers.plan_answer import Asked, DeviceFit, PlanAnswer
 from kvtop.domain.figure import Basis
 from kvtop.domain.plan import ContextPlan, DevicePlan, Estimate, PoolEstimate
-
-SCHEMA = "kvtop.plan/1"
-
-
-class EstimateJson(TypedDict):
-    """An amount and the range that is meant to hold the truth in 95 % of cases; null is unknown."""
-
-    value: int | None
-    low: int | None
-    high: int | None
-
-
-class AmountsJson(TypedDict):
-    """Bytes by segment; null is unknown. Everything but `compute_bytes` is exact where the basis is "computed"."""
-
-    weights_bytes: int | None
-    kv_cache_bytes: int | None
-    recurrent_state_bytes: int
-    compute_bytes: EstimateJson
-    output_bytes: int
-
-
-class DeviceAmountsJson(AmountsJson):
-    """The same on one device: "gpu0" …, "host". `available_bytes` is free now, else all there is; null is unknown.
-
-    `fit`: "fits", "tight" (it fits unless the estimate is at its high end), "does not fit" or "unknown". `basis` is
-    "computed" where everything but compute is exact; else "estimated", and `ranges` has the range of each of its parts.
-    """
-
-    name: str
-    available_bytes: int | None
-    fit: str
-    basis: str
-    ranges: dict[str, EstimateJson] | None
+from kvtop.views.export.plan_types import (
+    SCHEMA,
+    AmountsJson,
+    AskedJson,
+    CheckJson,
+    ContextJson,
+    DeviceAmountsJson,
+    EngineFitJson,
+    EstimateJson,
+    FitValuesJson,
+    NoPlanJson,
+    PlanJson,
+    PoolJson,
+    RangeJson,
+    StepJson,
+    VerifyJson,
+)
 
 
 def plan_text(answer: PlanAnswer, *, explain: bool) -> str:
     """The plan as indented JSON with a final newline; `explain` adds the derivation."""
     plan = answer.plan
     context, vllm = plan.context, plan.vllm
-    document: dict[str, object] = {
+    document: PlanJson = {
         "schema": SCHEMA,
         "engine": plan.engine,
         "rules_version": plan.rules_version,
@@ -83,34 +65,34 @@ def plan_text(answer: PlanAnswer, *, explain: bool) -> str:
         "notes": list(answer.notes),
     }
     if answer.checks is not None:
-        document["verify"] = {
-            "note": answer.check_note,
-            "checks": [
-                {
-                    "device": check.device,
-                    "what": check.what,
-                    "planned_mib": check.planned_mib,
-                    "reported_mib": check.reported_mib,
-                    "agrees": check.agrees,
-                }
+        document["verify"] = VerifyJson(
+            note=answer.check_note,
+            checks=[
+                CheckJson(
+                    device=check.device,
+                    what=check.what,
+                    planned_mib=check.planned_mib,
+                    reported_mib=check.reported_mib,
+                    agrees=check.agrees,
+                )
                 for check in answer.checks
             ],
-        }
+        )
     if explain:
-        document["steps"] = [{"text": step.text, "rule": step.rule} for step in plan.steps]
+        document["steps"] = [StepJson(text=step.text, rule=step.rule) for step in plan.steps]
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
-def _context(context: ContextPlan) -> dict[str, object]:
-    return {
-        "n_ctx": context.n_ctx,
-        "n_ctx_seq": context.n_ctx_seq,
-        "n_seq_max": context.n_seq_max,
-        "kv_unified": context.kv_unified,
-    }
+def _context(context: ContextPlan) -> ContextJson:
+    return ContextJson(
+        n_ctx=context.n_ctx,
+        n_ctx_seq=context.n_ctx_seq,
+        n_seq_max=context.n_seq_max,
+        kv_unified=context.kv_unified,
+    )
 
 
-def _fit(found: EngineFit) -> dict[str, object]:
+def _fit(found: EngineFit) -> EngineFitJson:
     """What the engine itself makes of the command; `devices` and `context` are those after it."""
     return {
         "applied": found.is_applied,
@@ -124,7 +106,7 @@ def _fit(found: EngineFit) -> dict[str, object]:
     }
 
 
-def _values(values: FitValues) -> dict[str, object]:
+def _values(values: FitValues) -> FitValuesJson:
     return {
         "n_ctx": values.n_ctx,
         "n_ctx_seq": values.n_ctx_seq,
@@ -134,7 +116,7 @@ def _values(values: FitValues) -> dict[str, object]:
     }
 
 
-def _asked(asked: Asked) -> dict[str, object]:
+def _asked(asked: Asked) -> AskedJson:
     """The same keys before `--fit`, where they differ."""
     context = asked.plan.context
     return {
@@ -145,7 +127,7 @@ def _asked(asked: Asked) -> dict[str, object]:
 
 def error_text(engine: str | None, model: str | None, message: str) -> str:
     """No plan and no number: why, as JSON. `model` is as it was typed."""
-    document = {"schema": SCHEMA, "engine": engine, "model": model, "error": {"message": message}}
+    document = NoPlanJson(schema=SCHEMA, engine=engine, model=model, error={"message": message})
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -198,20 +180,13 @@ def _sum(sizes: Iterable[int | None]) -> int | None:
     return total
 
 
-def _pool_estimate(found: PoolEstimate | None) -> dict[str, object] | None:
+def _pool_estimate(found: PoolEstimate | None) -> PoolJson | None:
     """The likely pool of a rank, where vLLM measures what is left for it."""
     if found is None:
         return None
-    return {
-        "bytes_per_rank": {
-            "value": found.pool.value_bytes,
-            "low": found.pool.low_bytes,
-            "high": found.pool.high_bytes,
-        },
-        "kv_cache_tokens": {"value": found.tokens, "low": found.tokens_low, "high": found.tokens_high},
-        "max_concurrency": {
-            "value": found.concurrency,
-            "low": found.concurrency_low,
-            "high": found.concurrency_high,
-        },
-    }
+    pool = found.pool
+    return PoolJson(
+        bytes_per_rank=RangeJson(value=pool.value_bytes, low=pool.low_bytes, high=pool.high_bytes),
+        kv_cache_tokens=RangeJson(value=found.tokens, low=found.tokens_low, high=found.tokens_high),
+        max_concurrency=RangeJson(value=found.concurrency, low=found.concurrency_low, high=found.concurrency_high),
+    )

@@ -4,8 +4,32 @@ import json
 from datetime import UTC, datetime
 
 from kvtop.domain.answers.checkup import Area, Checkup, Outcome, Probe
+from kvtop.views.export.typed_dict import TypedDict
 
 SCHEMA = "kvtop.doctor/1"
+
+
+class ProbeJson(TypedDict):
+    """One thing that was looked at: `outcome` is "ok", "note" or "failed"; `remedy` is what to do about it, or ""."""
+
+    area: str
+    subject: str
+    outcome: str
+    answer: str
+    remedy: str
+
+
+class DoctorJson(TypedDict):
+    """Everything that was looked at, and the exit code that follows."""
+
+    schema: str
+    taken_at: str
+    kvtop_version: str
+    host: str
+    exit_code: int
+    probes: list[ProbeJson]
+
+
 _MARKS = {Outcome.OK: "ok", Outcome.NOTE: "note", Outcome.FAILED: "FAILED"}
 
 
@@ -34,7 +58,7 @@ def _verdict(found: Checkup) -> str:
 
 def checkup_json(found: Checkup, exit_code: int) -> str:
     """The same as JSON with a final newline. Names are a contract: within a version they are only added to."""
-    document = {
+    document: DoctorJson = {
         "schema": SCHEMA,
         "taken_at": datetime.fromtimestamp(found.taken_at, UTC).isoformat(timespec="milliseconds"),
         "kvtop_version": found.kvtop_version,

@@ -5,8 +5,57 @@ import json
 from kvtop.domain.answers.frontier import Cell, Frontier, Row
 from kvtop.domain.answers.plan_answer import Fit
 from kvtop.text import tokens_text
+from kvtop.views.export.typed_dict import TypedDict
 
 SCHEMA = "kvtop.frontier/1"
+
+
+class NeededJson(TypedDict):
+    """Bytes of the tightest device, and the range that is meant to hold the truth in 95 % of cases."""
+
+    value: int
+    low: int
+    high: int
+
+
+class CellJson(TypedDict):
+    """One configuration. `changes` are the options that lead there; null is an option that goes."""
+
+    amount: int
+    fit: str
+    needed_bytes: NeededJson | None
+    changes: dict[str, str | None]
+
+
+class RowJson(TypedDict):
+    """One cache type. `largest` is the most that surely fits; `refusal` has the engine's words."""
+
+    cache_type: str
+    largest: int | None
+    refusal: str | None
+    cells: list[CellJson]
+
+
+class CurrentJson(TypedDict):
+    """The present configuration."""
+
+    cache_type: str
+    amount: int
+
+
+class FrontierJson(TypedDict):
+    """Which amounts of context fit with which cache types; `column` says what the amounts are."""
+
+    schema: str
+    engine: str
+    model: str
+    column: str
+    amounts: list[int]
+    current: CurrentJson | None
+    rows: list[RowJson]
+    notes: list[str]
+
+
 _MARKS = {Fit.FITS: "fits", Fit.TIGHT: "tight", Fit.TOO_LARGE: "no", Fit.UNKNOWN: "?"}
 _LABEL_COLUMNS, _COLUMN = 13, 6
 
@@ -41,7 +90,7 @@ def _amount(found: Frontier, amount: int, *, exact: bool = False) -> str:
 
 def frontier_json(found: Frontier, model: str, notes: tuple[str, ...] = ()) -> str:
     """The same for programs. `fit` is "fits", "tight", "does not fit" or "unknown"; null is unknown."""
-    document = {
+    document: FrontierJson = {
         "schema": SCHEMA,
         "engine": found.engine,
         "model": model,
@@ -64,7 +113,7 @@ def frontier_json(found: Frontier, model: str, notes: tuple[str, ...] = ()) -> s
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
-def _cell(cell: Cell) -> dict[str, object]:
+def _cell(cell: Cell) -> CellJson:
     needed = cell.needed
     return {
         "amount": cell.amount,

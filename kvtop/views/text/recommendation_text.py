@@ -8,8 +8,15 @@ from kvtop.domain.answers.evidence import Evidence, Match, Measurement, Tier
 from kvtop.domain.answers.plan_answer import DeviceFit, Fit
 from kvtop.domain.answers.recommendation import Recommendation, Recommendations
 from kvtop.text import bytes_text, tokens_text
+from kvtop.views.export.recommend_types import (
+    SCHEMA,
+    EvidenceJson,
+    FigureJson,
+    RecommendationJson,
+    RecommendJson,
+    RoomJson,
+)
 
-SCHEMA = "kvtop.recommend/1"
 _MARKS = {
     Fit.FITS: "fits",
     Fit.TIGHT: "fits unless the estimate is at its high end",
@@ -115,7 +122,7 @@ def figure_line(figure: Measurement) -> str:
 def recommendations_json(found: Recommendations) -> str:
     """The same for programs; null is unknown."""
     requirements = found.requirements
-    document = {
+    document: RecommendJson = {
         "schema": SCHEMA,
         "engine": found.engine,
         "model": found.model,
@@ -131,7 +138,7 @@ def recommendations_json(found: Recommendations) -> str:
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
-def _as_json(item: Recommendation) -> dict[str, object]:
+def _as_json(item: Recommendation) -> RecommendationJson:
     return {
         "cache": item.cache,
         "fit": item.fit.value,
@@ -147,7 +154,7 @@ def _as_json(item: Recommendation) -> dict[str, object]:
     }
 
 
-def _room_json(room: DeviceFit) -> dict[str, object]:
+def _room_json(room: DeviceFit) -> RoomJson:
     needed = room.needed
     return {
         "name": room.name,
@@ -157,7 +164,7 @@ def _room_json(room: DeviceFit) -> dict[str, object]:
     }
 
 
-def _evidence_json(evidence: Evidence) -> dict[str, object]:
+def _evidence_json(evidence: Evidence) -> EvidenceJson:
     return {
         "match": evidence.match.value,
         "model": evidence.model or None,
@@ -167,7 +174,7 @@ def _evidence_json(evidence: Evidence) -> dict[str, object]:
     }
 
 
-def _figure_json(figure: Measurement) -> dict[str, object]:
+def _figure_json(figure: Measurement) -> FigureJson:
     return {
         "model": figure.model,
         "cache_types": [figure.type_k, figure.type_v],

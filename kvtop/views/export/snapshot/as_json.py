@@ -1,7 +1,6 @@
 """One Frame as JSON, schema `kvtop.snapshot/1`. Names are a contract: within a version they are only added to."""
 
 import json
-import sys
 from datetime import UTC, datetime
 
 from kvtop.domain.figure import Figure
@@ -9,12 +8,8 @@ from kvtop.domain.frame import DeviceView, Finding, Frame, ServerView, Split
 from kvtop.domain.server import Slot
 from kvtop.views.export.snapshot.engine_json import EngineJson, engine_parts
 from kvtop.views.export.snapshot.outlook_json import OutlookJson, outlook
+from kvtop.views.export.typed_dict import TypedDict
 from kvtop.views.export.untrusted import visible_values
-
-if sys.version_info >= (3, 12):
-    from typing import TypedDict
-else:  # pydantic makes the schema, and needs what Python 3.12 keeps of a TypedDict
-    from typing_extensions import TypedDict
 
 SCHEMA = "kvtop.snapshot/1"
 

@@ -1,13 +1,7 @@
 """What an engine says of its pools, processes and models: a part of the snapshot."""
 
-import sys
-
 from kvtop.domain.server import ServerReading
-
-if sys.version_info >= (3, 12):
-    from typing import TypedDict
-else:  # pydantic makes the schema, and needs what Python 3.12 keeps of a TypedDict
-    from typing_extensions import TypedDict
+from kvtop.views.export.typed_dict import TypedDict
 
 
 class PoolJson(TypedDict):

@@ -1,13 +1,7 @@
 """What a server's future looks like, what was calibrated, and where every fact comes from: a part of the snapshot."""
 
-import sys
-
 from kvtop.domain.frame import ServerView
-
-if sys.version_info >= (3, 12):
-    from typing import TypedDict
-else:  # pydantic makes the schema, and needs what Python 3.12 keeps of a TypedDict
-    from typing_extensions import TypedDict
+from kvtop.views.export.typed_dict import TypedDict
 
 
 class VerdictJson(TypedDict):

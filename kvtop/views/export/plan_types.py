@@ -1,0 +1,185 @@
+"""What `kvtop plan --json` prints, schema `kvtop.plan/1`. Within a version names are only added to."""
+
+from kvtop.views.export.typed_dict import NotRequired, TypedDict
+
+SCHEMA = "kvtop.plan/1"
+
+
+class EstimateJson(TypedDict):
+    """An amount and the range that is meant to hold the truth in 95 % of cases; null is unknown."""
+
+    value: int | None
+    low: int | None
+    high: int | None
+
+
+class AmountsJson(TypedDict):
+    """Bytes by segment; null is unknown. Everything but `compute_bytes` is exact where the basis is "computed"."""
+
+    weights_bytes: int | None
+    kv_cache_bytes: int | None
+    recurrent_state_bytes: int
+    compute_bytes: EstimateJson
+    output_bytes: int
+
+
+class DeviceAmountsJson(AmountsJson):
+    """The same on one device: "gpu0" …, "host". `available_bytes` is free now, else all there is; null is unknown.
+
+    `fit`: "fits", "tight" (it fits unless the estimate is at its high end), "does not fit" or "unknown". `basis` is
+    "computed" where everything but compute is exact; else "estimated", and `ranges` has the range of each of its parts.
+    """
+
+    name: str
+    available_bytes: int | None
+    fit: str
+    basis: str
+    ranges: dict[str, EstimateJson] | None
+
+
+class CacheTypesJson(TypedDict):
+    """The types of K and V; null where the engine has none."""
+
+    k: str | None
+    v: str | None
+
+
+class ContextJson(TypedDict):
+    """llama.cpp's effective context: `n_ctx` cells in all, `n_ctx_seq` for each of `n_seq_max` sequences."""
+
+    n_ctx: int
+    n_ctx_seq: int
+    n_seq_max: int
+    kv_unified: bool
+
+
+class FitValuesJson(TypedDict):
+    """The parameters that llama.cpp loads with. `n_gpu_layers` -1 is all of them, -2 all by name."""
+
+    n_ctx: int
+    n_ctx_seq: int
+    n_gpu_layers: int
+    tensor_split: list[float]
+    overrides: list[list[str]]
+
+
+class EngineFitJson(FitValuesJson):
+    """What came of `--fit`: `devices` and `context` of the plan are those after it.
+
+    `applied` is true where it ran and succeeded; `possible` are other outcomes that the estimate leaves open.
+    """
+
+    applied: bool
+    reason: str | None
+    margin_kept: bool | None
+    within_free: bool | None
+    change: str | None
+    flags: list[str]
+    possible: list[FitValuesJson]
+
+
+class AskedJson(TypedDict):
+    """The plan before `--fit`, where they differ."""
+
+    devices: list[DeviceAmountsJson]
+    context: ContextJson | None
+
+
+class CacheJson(TypedDict):
+    """The cache over all devices; `by_kind` in bytes ("full", "sliding_window", "recurrent" …)."""
+
+    bytes_per_token: float | None
+    by_kind: dict[str, int]
+
+
+class RangeJson(TypedDict):
+    """An amount and the range that is meant to hold the truth in 95 % of cases."""
+
+    value: float
+    low: float
+    high: float
+
+
+class PoolJson(TypedDict):
+    """The likely pool of a rank, where vLLM measures what is left for it."""
+
+    bytes_per_rank: RangeJson
+    kv_cache_tokens: RangeJson
+    max_concurrency: RangeJson
+
+
+class VllmJson(TypedDict):
+    """The block pool of vLLM, per rank, as it logs it; null where vLLM measures it when it starts."""
+
+    bytes_per_token_per_rank: float
+    bytes_per_block: int
+    block_size_tokens: int
+    num_gpu_blocks: int | None
+    kv_cache_tokens: int | None
+    max_concurrency: float | None
+    max_model_len_tokens: int | None
+    pool_estimate: PoolJson | None
+
+
+class CheckJson(TypedDict):
+    """One figure beside that of the engine's own tool, in MiB rounded down."""
+
+    device: str
+    what: str
+    planned_mib: int
+    reported_mib: int
+    agrees: bool
+
+
+class VerifyJson(TypedDict):
+    """What --verify compared, and what it says of it."""
+
+    note: str
+    checks: list[CheckJson]
+
+
+class StepJson(TypedDict):
+    """One line of the derivation, with --explain."""
+
+    text: str
+    rule: str
+
+
+class PlanJson(TypedDict):
+    """One plan. `largest_context_tokens` null: not asked, or nothing limits it; 0: not even the smallest fits."""
+
+    schema: str
+    engine: str
+    rules_version: str
+    model: str
+    architecture: str
+    flash_attention: bool | None
+    cache_types: CacheTypesJson
+    context: ContextJson | None
+    total: AmountsJson
+    devices: list[DeviceAmountsJson]
+    fit: EngineFitJson | None
+    asked: AskedJson | None
+    kv_cache: CacheJson
+    vllm: VllmJson | None
+    largest_context_tokens: int | None
+    assumption: str | None
+    warnings: list[str]
+    notes: list[str]
+    verify: NotRequired[VerifyJson]
+    steps: NotRequired[list[StepJson]]
+
+
+class PlanErrorJson(TypedDict):
+    """Why there is no plan."""
+
+    message: str
+
+
+class NoPlanJson(TypedDict):
+    """No plan and no number; `model` is as it was typed."""
+
+    schema: str
+    engine: str | None
+    model: str | None
+    error: PlanErrorJson

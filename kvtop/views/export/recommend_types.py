@@ -1,0 +1,92 @@
+"""What `kvtop recommend --json` prints, schema `kvtop.recommend/1`. Within a version names are only added to."""
+
+from kvtop.views.export.typed_dict import TypedDict
+
+SCHEMA = "kvtop.recommend/1"
+
+
+class WishJson(TypedDict):
+    """What was asked for; null is "as the command has it"."""
+
+    context_tokens: int | None
+    users: int | None
+    prefer: str
+
+
+class NeededBytesJson(TypedDict):
+    """Bytes, and the range that is meant to hold the truth in 95 % of cases."""
+
+    value: int
+    low: int
+    high: int
+
+
+class RoomJson(TypedDict):
+    """One device. `is_whole` is false where a part of its share is unknown: then `needed_bytes` is the least."""
+
+    name: str
+    needed_bytes: NeededBytesJson
+    is_whole: bool
+    room_bytes: int | None
+
+
+class FigureJson(TypedDict):
+    """One measurement with its source; `value` null where only words (`text`) were published."""
+
+    model: str
+    cache_types: list[str]
+    rotation: str
+    metric: str
+    value: float | None
+    text: str | None
+    unit: str
+    source: str
+    url: str | None
+    year: int
+    tier: str
+    contradicted: str | None
+
+
+class EvidenceJson(TypedDict):
+    """What is known of a pair of cache types: measured on this model, or on the nearest (`match`)."""
+
+    match: str
+    model: str | None
+    measurements: list[FigureJson]
+    conflict: str | None
+    claims: list[FigureJson]
+
+
+class SpeedJson(TypedDict):
+    """What the cache type does to speed."""
+
+    verdict: str
+    note: str | None
+
+
+class RecommendationJson(TypedDict):
+    """One configuration that fits. `changes` are its options beside the command's; null is an option that goes."""
+
+    cache: str
+    fit: str
+    sequence_tokens: int | None
+    sequences: float | None
+    total_bytes: int | None
+    devices: list[RoomJson]
+    quality: EvidenceJson | None
+    speed: SpeedJson
+    why: str
+    changes: dict[str, str | None]
+    command: str
+
+
+class RecommendJson(TypedDict):
+    """Configurations that fit, the best first, and what was left out and why."""
+
+    schema: str
+    engine: str
+    model: str
+    wish: WishJson
+    recommendations: list[RecommendationJson]
+    left_out: list[str]
+    notes: list[str]
