@@ -1,21 +1,84 @@
-"""A program under test: reads devices on each line of its input ("read SECONDS") and prints JSON. "quit" ends it.
+"""A program that reads devices when it is told to, so that a driver that hangs or dies takes only it along.
 
-It is a process of its own because the loader looks at LD_LIBRARY_PATH only when a process starts. One argument: how
-many seconds after a failed start the driver is tried again.
+`KVTOP_TEST_ONLY` names the drivers that it reads, beside the host's memory; `KVTOP_TEST_AMD` is the root of amdgpu's
+tree and `KVTOP_TEST_SECOND` the file of the backend of the tests' own.
 """
 
 import asyncio
 import json
+import os
 import sys
 import time
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
 
+from kvtop.domain.device import Device, DeviceMemory, ProcessMemory
+from kvtop.domain.driver import Driver
 from kvtop.sources.devices import BACKENDS
+from kvtop.sources.devices.amdgpu.reader import AmdgpuBackend
+from kvtop.sources.devices.backend import BackendDescriptor
 from kvtop.sources.devices.device_reader import DeviceReader
+
+SECOND = Driver("second", "Second", "Abacus Inc.")
+
+
+class SecondBackend:
+    """Shows what its file says, however late: it is read when a read ends, as a driver would answer then."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self) -> tuple[Device, ...]:
+        while (state := json.loads(self._path.read_text())).get("hangs"):
+            time.sleep(0.02)
+        return tuple(
+            Device(
+                id=f"gpu{index}",
+                name="Abacus 1",
+                driver=SECOND,
+                memory=DeviceMemory(24 << 30, card["used"], (24 << 30) - card["used"]),
+                processes=None if state.get("denied") else tuple(ProcessMemory(*row) for row in card["held"]),
+                measured_at=time.time(),
+                pci_address=card["address"],
+            )
+            for index, card in enumerate(state["cards"])
+        )
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def backends() -> list[BackendDescriptor]:
+    """The table of this program: kvtop's own, with stand-ins for what this machine does not have."""
+    table = [*BACKENDS[:-1], BackendDescriptor(SECOND, _second), BACKENDS[-1]]
+    only = os.environ.get("KVTOP_TEST_ONLY")
+    wanted = None if only is None else {*only.split(","), "host"}
+    tree = os.environ.get("KVTOP_TEST_AMD")
+    chosen = [it for it in table if it.name in (wanted or {"nvml", "host"})]
+    if tree is None:
+        return chosen
+    root = Path(tree)
+    return [replace(it, open=lambda: AmdgpuBackend(root, _clock(root))) if it.name == "amdgpu" else it for it in chosen]
+
+
+def _second() -> SecondBackend:
+    return SecondBackend(Path(os.environ["KVTOP_TEST_SECOND"]))
+
+
+def _clock(root: Path) -> Callable[[], float]:
+    """Reading a file of sysfs can be made to hang only in the kernel: here the clock that is asked before it does."""
+
+    def seconds() -> float:
+        while (root / "hang").exists():
+            time.sleep(0.02)
+        return time.monotonic() * 20  # so that cards are looked for more than once in a test
+
+    return seconds
 
 
 def main() -> None:
-    reader = DeviceReader(BACKENDS, retry_seconds=float(sys.argv[1]))
+    reader = DeviceReader(backends(), retry_seconds=float(sys.argv[1]))
     for line in sys.stdin:
         verb, _, argument = line.strip().partition(" ")
         started = time.monotonic()
