@@ -7,10 +7,12 @@ import pytest
 from kvtop.sources.model_files.gguf import read_gguf
 from tools.record_oracle import canonical
 from tools.record_oracle.llamacpp import excerpt as cutting
-from tools.record_oracle.llamacpp.build import vector_kernels
-from tools.record_oracle.llamacpp.fixtures import FIXTURES, flags_of
+from tools.record_oracle.llamacpp.build import features, vector_kernels
+from tools.record_oracle.llamacpp.fits import fit_answers
+from tools.record_oracle.llamacpp.fixtures import FIXTURES, Fixture, flags_of
 from tools.record_oracle.llamacpp.gguf_file import expanded, write_gguf
 from tools.record_oracle.llamacpp.questions import Question, by_device, refusal, total
+from tools.record_oracle.llamacpp.recorder import NEWEST, path_of
 
 ORACLE = Path(__file__).parents[1] / "fixtures" / "oracle"
 
@@ -121,12 +123,11 @@ def test_bytes_depend_on_content_alone(tmp_path: Path) -> None:
     assert path.read_bytes()[3:10] == bytes.fromhex("00000000000" + "2ff")  # no name, no date, no system
 
 
-@pytest.mark.parametrize("fixture", FIXTURES, ids=lambda fixture: str(fixture.name))
-def test_cases_are_asked_by_distinct_names_about_models_that_are_there(fixture: object) -> None:
-    chosen = next(one for one in FIXTURES if one is fixture)
-    questions = chosen.questions(canonical.read(ORACLE / f"{chosen.name}.json.gz"))
-    known = {name for source in chosen.models for name in canonical.read(ORACLE / f"{source}.json.gz")["models"]}
-    assert len({question.name for question in questions}) == len(questions) > 300
+@pytest.mark.parametrize("fixture", FIXTURES, ids=[fixture.name for fixture in FIXTURES])
+def test_cases_are_asked_by_distinct_names_about_models_that_are_there(fixture: Fixture) -> None:
+    questions = fixture.questions(canonical.read(path_of(fixture.name, NEWEST, ORACLE)))
+    known = {name for source in fixture.models for name in canonical.read(path_of(source, NEWEST, ORACLE))["models"]}
+    assert len({question.name for question in questions}) == len(questions) > 100
     assert {question.model for question in questions} <= known
     assert not any("\t" in word for question in questions for word in question.flags)
 
@@ -170,3 +171,64 @@ def test_a_refusal_is_the_engine_s_words_and_a_crash_is_not_silent() -> None:
     assert refusal({"main": {"by_device": {}}, "errors": []}) is None
     assert refusal({"main": {"refused": "context"}, "errors": ["why", "and"]}) == ["why", "and"]
     assert refusal({"parsed": False, "signal": 6}) == ["the engine ended without a word"]
+
+
+def test_a_build_s_parts_are_read_off_its_headers(tmp_path: Path) -> None:
+    headers = {"common/speculative.h": "", "common/fit.h": "", "common/common.h": "bool kv_unified_per_slot;"}
+    for name, text in {**headers, "include/llama.h": "LLAMA_LOAD_MODE_NONE"}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    lines = features(tmp_path).splitlines()
+    assert "#define HAS_KV_UNIFIED_PER_SLOT 1" in lines
+    assert "#define HAS_LOAD_MODE 1" in lines
+    assert "#define HAS_FIT_EXTRA 0" in lines
+
+
+def test_another_build_answers_in_a_folder_of_its_own() -> None:
+    assert path_of("llamacpp", "b1", ORACLE) == ORACLE / "llama.cpp" / "b1" / "llamacpp.json.gz"
+    assert path_of("fit", "b1", ORACLE) == ORACLE.parent / "fit" / "b1.json.gz"
+
+
+_FITTED = {
+    "name": "one",
+    "parsed": True,
+    "fit": {
+        "status": 1,
+        "n_ctx": 4096,
+        "n_gpu_layers": 3,
+        "tensor_split": [2.0, 1.5],
+        "overrides": [["ffn", "CPU"]],
+        "log": [
+            "get_memory_for_layers: id=0, n_layer= 2, n_part= 0, overflow_type=4, mem=   347 MiB",
+            "get_memory_for_layers: id=1, n_layer=10, n_part= 1, overflow_type=2, mem=     9 MiB",
+            "get_memory_for_layers: id=0, n_layer= 3, n_part= 0, overflow_type=4, mem=   400 MiB",
+            "common_fit_params: failed to fit params to free device memory: already set, abort",
+        ],
+    },
+    "main": {
+        "devices": ["CUDA1", "CUDA0"],
+        "n_ctx": 4096,
+        "n_ctx_seq": 1024,
+        "by_device": {"gpu0": {"weights": 2**20, "kv": 2**19, "compute": 0}, "gpu1": {"weights": 2**30}, "host": {}},
+    },
+    "draft": {"devices": ["CUDA0"], "by_device": {"gpu0": {"weights": 2**21}}},
+}
+
+
+def test_a_fit_is_written_with_its_trials_and_what_is_left_of_each_card_it_uses() -> None:
+    case = {"id": "one", "model": "m", "devices": [[2000, 1030], [100, 90]], "flags": ["-fitt", "88,4"]}
+    (answered,) = fit_answers({"cases": [case]}, {"one": _FITTED})["cases"]
+    expected = answered["expected"]
+    assert expected["status"] == "failure"
+    assert expected["message"] == "already set, abort"
+    assert expected["tried"] == [[[2, 0, 4, 347], [10, 1, 2, 9]], [[3, 0, 4, 400]]]
+    assert expected["tensor_split"] == [2, 1.5]
+    assert expected["left_mib"] == [88.5, 4.0]  # by the model's own order of devices, the draft's bytes taken off
+    assert (expected["margin_kept"], expected["within_free"]) == (True, True)
+    assert {**answered, "expected": None} == {**case, "expected": None}
+
+
+def test_a_fit_that_ends_the_engine_is_written_as_such() -> None:
+    case = {"id": "one", "model": "m", "devices": [[2, 1]], "flags": []}
+    (answered,) = fit_answers({"cases": [case]}, {"one": {"parsed": False, "signal": 8}})["cases"]
+    assert answered["expected"] == {"status": "died", "signal": 8}

