@@ -123,7 +123,7 @@ def _of_endpoint(reading: ServerReading) -> list[Fact]:
         ("slots", reading.slot_count),
         ("context of a slot", reading.slot_context_tokens),
         ("longest sequence", reading.sequence_limit_tokens),
-        ("sequences at once", reading.sequence_limit),
+        ("sequences at once", reading.concurrent_sequences_limit),
     )
     found = [*_version(reading), *(_endpoint(name, value, reading.url) for name, value in rows if value is not None)]
     for pool in reading.pools:

@@ -92,7 +92,7 @@ def test_a_pool_is_told_by_its_ratio() -> None:
 
 def filling_pool(max_concurrency: float, sequences: int | None) -> TimeToFull:
     pool = PoolReport(0, 65_536, 512, 128, max_concurrency=max_concurrency, null_blocks=1)
-    server = replace(SERVER, engine="vllm", sequence_limit=sequences)
+    server = replace(SERVER, engine="vllm", concurrent_sequences_limit=sequences)
     return after([replace(server, pools=(replace(pool, used_ratio=(second + 1) / 511),)) for second in range(6)])
 
 

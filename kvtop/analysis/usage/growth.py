@@ -160,9 +160,9 @@ def _has_room_for_all(reading: ServerReading, cause: str) -> bool:
     Only where the server was told how many that are: vLLM's own default depends on the card and is not reported.
     """
     pool = next((pool for pool in reading.pools if _cause_of(reading, pool) == cause), None)
-    if pool is None or pool.max_concurrency is None or reading.sequence_limit is None:
+    if pool is None or pool.max_concurrency is None or reading.concurrent_sequences_limit is None:
         return False
-    return reading.sequence_limit <= pool.max_concurrency * pool.usable_share
+    return reading.concurrent_sequences_limit <= pool.max_concurrency * pool.usable_share
 
 
 def _is_busy(reading: ServerReading, names: tuple[str, ...]) -> bool:

@@ -132,7 +132,7 @@ def read(known: ServerInputs) -> ServerReading:
         launch=options,
         counters=metrics.counters,
         sequence_limit_tokens=whole(info.get("context_length")) or metrics.context_tokens,
-        sequence_limit=whole(info.get("max_running_requests")),
+        concurrent_sequences_limit=whole(info.get("max_running_requests")),
         pools=_pools(info, states, metrics),
         memory_reports=tuple(report for index, row in enumerate(states) if (report := _memory(index, row)) is not None),
         ranks=tuple(rank for process in known.processes if (rank := rank_of(process)) is not None),

@@ -99,7 +99,7 @@ def read(known: ServerInputs) -> ServerReading:
         launch=known.options,
         counters=Counters(requests_processing=running, requests_waiting=waiting),
         sequence_limit_tokens=whole(info.get("max_total_tokens")),
-        sequence_limit=whole(info.get("max_concurrent_requests")),
+        concurrent_sequences_limit=whole(info.get("max_concurrent_requests")),
         pools=(pool,) if budget is not None else (),
         is_remote=not known.processes,
     )

@@ -117,7 +117,7 @@ def read(known: ServerInputs) -> ServerReading:
         stated=found.stated,
         counters=counters,
         sequence_limit_tokens=limit_tokens,
-        sequence_limit=_sequence_limit(known.options),
+        concurrent_sequences_limit=_sequence_limit(known.options),
         pools=found.pools,
         ranks=_ranks(known.processes),
         sleep_level=sleep_level,

@@ -24,7 +24,8 @@ def read_checkpoint(
 ) -> Checkpoint:
     """Configuration and tensors of a model directory.
 
-    `resolve` says what to open for a file of it: links of a container mean files of the container (Vantage.followed).
+    `resolve` says what to open for a file of it: links of a container mean files of the container
+    (`ProcessFilesystem.followed`).
 
     Shards are those of `model.safetensors.index.json`, or every *.safetensors file where there is no index. Missing
     shards are notes. Raises ModelFileError when `config.json` is missing or any file that is there cannot be believed.

@@ -5,7 +5,6 @@ joins it from the backends that it knows.
 """
 
 from dataclasses import MISSING, fields
-from types import GenericAlias
 from typing import Any, get_type_hints
 
 import msgspec
@@ -27,8 +26,7 @@ def _record_type() -> type:
     return msgspec.defstruct("DeviceRecord", shape)
 
 
-DEVICES = GenericAlias(tuple, (_record_type(), ...))
-"""The type of a tick's devices."""
+DEVICE_RECORD = _record_type()
 _SAME = tuple(each.name for each in fields(Device) if each.name != "driver")
 
 

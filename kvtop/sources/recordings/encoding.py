@@ -1,4 +1,4 @@
-"""Samples and model files as MessagePack, by the fields of the domain's own dataclasses.
+"""Samples and model files as MessagePack, by the fields of the domain's dataclasses under the format's names.
 
 Fields that this version does not know are skipped; fields that an older one did not write take their default. Models
 are records of their own, and a tick names them by number: they are large and hardly ever change.
@@ -14,7 +14,7 @@ import msgspec
 
 from kvtop.domain.model_file import Checkpoint, CheckpointTensor, GgufHeader, ModelFile
 from kvtop.domain.sample import Sample
-from kvtop.sources.recordings.device_record import DEVICES, device_of, record_of
+from kvtop.sources.recordings.field_names import form_of
 from kvtop.sources.recordings.framing import LAST_TIME, RecordingError
 
 _TEMPLATES = "tokenizer.chat_template"
@@ -50,23 +50,21 @@ class _Model:
 
 
 def _tick_type() -> type:
-    """The shape of a tick: every field of Sample as it is, but models by number, and devices by names of the format."""
+    """The shape of a tick: every field of Sample in its form, but models by number."""
     hints = get_type_hints(Sample)
     shape: list[tuple[str, object] | tuple[str, object, object]] = []
     for each in fields(Sample):
         if each.name == "models":
             shape.append(("models", dict[str, int], msgspec.field(default_factory=dict)))
-        elif each.name == "devices":
-            shape.append(("devices", DEVICES, ()))
         elif each.default is MISSING:
-            shape.append((each.name, hints[each.name]))
+            shape.append((each.name, form_of(hints[each.name]).shape))
         else:
-            shape.append((each.name, hints[each.name], each.default))
+            shape.append((each.name, form_of(hints[each.name]).shape, each.default))
     return msgspec.defstruct("Tick", shape)
 
 
 _TICK = _tick_type()
-_NAMES = tuple(each.name for each in fields(Sample) if each.name != "models")
+_FORMS = {name: form_of(hint) for name, hint in get_type_hints(Sample).items() if name != "models"}
 _tick_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(_TICK)
 _model_decoder = msgspec.msgpack.Decoder(_Model)
 _info_decoder = msgspec.msgpack.Decoder(Info)
@@ -75,9 +73,10 @@ _encoder = msgspec.msgpack.Encoder()
 
 def encode_tick(sample: Sample, models: Mapping[str, int]) -> bytes:
     """One tick; `models` are the numbers of the model records."""
-    known: dict[str, object] = {name: getattr(sample, name) for name in _NAMES}
-    known["models"] = dict(models)
-    known["devices"] = tuple(record_of(device) for device in sample.devices)
+    known: dict[str, object] = {"models": dict(models)}
+    for name, form in _FORMS.items():
+        value = getattr(sample, name)
+        known[name] = value if form.write is None else form.write(value)
     return _encoder.encode(known)
 
 
@@ -89,11 +88,14 @@ def decode_tick(content: bytes, models: Mapping[int, ModelFile], name: str) -> S
         raise RecordingError(f"{name}: a tick cannot be understood: {error}") from error
     if not 0 <= tick.taken_at <= LAST_TIME:
         raise RecordingError(f"{name}: a tick cannot be understood: it was taken at no time of any calendar")
-    tick.devices = tuple(device_of(record) for record in tick.devices)
-    if not _are_finite(getattr(tick, field) for field in _NAMES):
+    read: dict[str, Any] = {}
+    for field, form in _FORMS.items():
+        value = getattr(tick, field)
+        read[field] = value if form.read is None else form.read(value)
+    if not _are_finite(read.values()):
         raise RecordingError(f"{name}: a tick cannot be understood: a number in it is not finite")
     found = {key: models[number] for key, number in tick.models.items() if number in models}
-    return Sample(**{field: getattr(tick, field) for field in _NAMES}, models=found)
+    return Sample(**read, models=found)
 
 
 def _are_finite(values: Iterable[object]) -> bool:

@@ -65,7 +65,7 @@ def test_sglang_tells_its_memory(recorded: Recorded) -> None:
     assert reading.pools == (
         PoolReport(capacity_tokens=436876, block_count=436876, block_size_tokens=1, cache_type="fp8_e4m3"),
     )
-    assert (reading.sequence_limit_tokens, reading.sequence_limit) == (40960, 4096)
+    assert (reading.sequence_limit_tokens, reading.concurrent_sequences_limit) == (40960, 4096)
     assert reading.launch is not None
     assert (reading.launch.value("tp-size"), reading.launch.value("quantization")) == ("2", None)
 

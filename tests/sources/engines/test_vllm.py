@@ -53,7 +53,7 @@ def test_an_idle_server(recorded: Recorded) -> None:
             null_blocks=1,
         ),
     )
-    assert (reading.sequence_limit_tokens, reading.sequence_limit) == (2048, 8)
+    assert (reading.sequence_limit_tokens, reading.concurrent_sequences_limit) == (2048, 8)
     assert (reading.model.name, reading.model.path) == ("tiny-llama", "/models/llama")
     assert reading.sleep_level == 0
     assert {it.name: it.value for it in reading.stated} == {

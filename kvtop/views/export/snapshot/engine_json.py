@@ -119,7 +119,7 @@ def engine_parts(reading: ServerReading) -> EngineJson:
             prefix_hit_tokens_total=counters.prefix_hit_tokens_total,
         ),
         sequence_limit_tokens=reading.sequence_limit_tokens,
-        sequence_limit=reading.sequence_limit,
+        sequence_limit=reading.concurrent_sequences_limit,
         sleep_level=reading.sleep_level,
         model_expires_at=reading.model.expires_at,
     )
