@@ -74,8 +74,8 @@ class ServerReading:
     `hint` is the one thing to do when `state` is not READY. `slots` None: not asked or not offered.
     `sequence_limit_tokens` is the longest sequence a request may have (vLLM: max_model_len),
     `concurrent_sequences_limit` how many run at once. `pools` has one entry an engine, `memory_reports` what the engine
-    says of its bytes, `ranks` its processes by role, `hosted` the models of a server that holds several.
-    `sleep_level` 1: weights are in host memory and the KV pool is dropped; 2: both are dropped; 0: awake; None: not said.
+    says of its bytes, `ranks` its processes by role, `hosted` the models of a server that holds several. `sleep_level`
+    1: weights are in host memory and the KV pool is dropped; 2: both are dropped; 0: awake; None: not said.
     `model_key` names the parsed model file in `Sample.models`, None when it could not be read (see `failures`).
     `draft_key` does so for llama.cpp's draft model; None too where there is none.
     `is_remote`: no process of this host belongs to it, so memory is computed and never measured.
