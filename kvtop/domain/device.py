@@ -22,7 +22,7 @@ class DeviceState(StrEnum):
 class DeviceMemory:
     """Bytes on one device as its driver reports them; None is unknown.
 
-    For NVML v2: total = reserved + used + free, so `used_bytes` excludes the driver's own reserve.
+    Where the driver tells its own reserve, total = reserved + used + free, and `used_bytes` excludes the reserve.
     """
 
     total_bytes: int | None = None
@@ -65,7 +65,7 @@ class Device:
     """For a MIG slice, the card it is cut from."""
     compute_capability: tuple[int, int] | None = None
     unified_memory: bool = False
-    """The device shares the host's memory (GB10, Thor, Apple): totals are the machine's."""
+    """The device shares the host's memory (one chip with the processor): totals are the machine's."""
     utilization_ratio: float | None = None
     temperature_celsius: float | None = None
     power_watts: float | None = None

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 class PlanDevice:
     """A device to plan for.
 
-    `name` is "gpu0", "gpu1" …; `free_bytes` None: unknown, taken as enough. `compute_capability` None: not NVIDIA
-    or unknown. Host memory is always there besides and is not listed.
+    `name` is "gpu0", "gpu1" …; `free_bytes` None: unknown, taken as enough. `compute_capability` None: not CUDA or
+    unknown. Host memory is always there besides and is not listed.
     `compute_api`: a name of `COMPUTE_APIS`, or "unknown".
     """
 

@@ -14,7 +14,7 @@ PROCESSES = "processes"
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Something that could not be read. `source` is where ("nvml", "http://127.0.0.1:8080/slots", "pid 12 environ").
+    """Something that could not be read. `source` is where: a driver, "http://127.0.0.1:8080/slots", "pid 12 environ".
 
     `remedy` is the one thing to do about it, or "". `is_of_driver`: `source` is a driver's name, and the driver as a
     whole cannot be read.
@@ -31,7 +31,7 @@ class Sample:
     """One tick. `taken_at` is Unix time in seconds. `pending` names probes that have not answered yet.
 
     `models` maps `ServerReading.model_key` to the parsed file; values are shared between ticks. `unseen_makers` are the
-    makers of accelerators on this machine's buses of which no driver shows a device ("AMD").
+    makers of accelerators on this machine's buses of which no driver shows a device.
     """
 
     taken_at: float

@@ -13,6 +13,11 @@ from kvtop.verbs import exit_codes
 CONFIG_PLACE = "$XDG_CONFIG_HOME/kvtop/config.toml, else ~/.config/kvtop/config.toml"
 """Where the configuration lies, unless KVTOP_CONFIG or --config names another file."""
 
+CHOOSING_DEVICES = (
+    *("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "GGML_VK_VISIBLE_DEVICES"),
+    "ZE_AFFINITY_MASK",
+)
+"""`VISIBILITY_VARIABLES` of the domain, written out: `kvtop --version` imports no dataclass. A test compares."""
 VARIABLES = {
     "KVTOP_CONFIG": "the configuration file, as --config",
     "KVTOP_INTERVAL": "seconds between two refreshes, as --interval",
@@ -27,14 +32,14 @@ VARIABLES = {
     "XDG_DATA_HOME": "the folder of kvtop/quality.json, your own measurements",
     "XDG_RUNTIME_DIR": "the folder of the memory reports of `kvtop wrap`",
     "XDG_STATE_HOME": "the folder of kvtop's own fault reports",
-    "CUDA_VISIBLE_DEVICES": "which cards the command would see, where --gpu is not given",
+    **dict.fromkeys(CHOOSING_DEVICES, "which cards the command would see, by its compute API"),
     "LLAMA_ARG_*": "options of llama-server, as it would read them itself",
 }
 """Every environment variable that a person may set, and what it does."""
 
 COLOURS = ("NO_COLOR", "FORCE_COLOR")
 WATCHING = ("KVTOP_CONFIG", "KVTOP_INTERVAL", "KVTOP_API_KEY", "KVTOP_PROMETHEUS_TOKEN", "KVTOP_PROMETHEUS_TENANT")
-PLANNING = ("CUDA_VISIBLE_DEVICES", "LLAMA_ARG_*")
+PLANNING = (*CHOOSING_DEVICES, "LLAMA_ARG_*")
 _EVERYWHERE = {
     exit_codes.INTERNAL_ERROR: "a fault of kvtop itself, with a report file",
     exit_codes.INTERRUPTED: "interrupted",

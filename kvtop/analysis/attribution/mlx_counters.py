@@ -12,7 +12,7 @@ MLX = "mlx"
 def on_its_card(plan: MemoryPlan, note: str, names: Sequence[str]) -> tuple[MemoryPlan | None, str]:
     """The plan of an MLX server where a driver lists it on `names`: MLX with CUDA has its arrays on one card.
 
-    Its rules put everything on the host, which is what Apple's one memory and the CPU build have.
+    Its rules put everything on the host, which is what one memory for all and the CPU build have.
     """
     if not names:
         return plan, note

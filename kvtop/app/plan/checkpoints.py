@@ -59,7 +59,7 @@ def answer_mlx(request: PlanRequest, machine: Machine) -> PlanAnswer | Refusal:
     planned = plan_launch(options, checkpoint, (), at_tokens=request.at_tokens)
     if isinstance(planned, Refusal):
         return planned
-    # Apple's memory is one for all: what --gpu names is what there is.
+    # The memory is one for all: what --gpu names is what there is.
     shared = sum(device.total_bytes or 0 for device in machine.devices) or machine.host_bytes
     found = answered(planned, Machine((), shared, machine.notes))
     most = checkpoint.config.get("max_position_embeddings")

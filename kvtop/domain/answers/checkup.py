@@ -41,7 +41,7 @@ class ProbedHost:
     """What the machine has, apart from what its drivers say.
 
     `drivers` are those that kvtop asks here, `engines` the servers that it recognises. `makers` are the
-    makers of the accelerators on its buses ("NVIDIA", "AMD", "Intel"); None: that cannot be told here.
+    makers of the accelerators on its buses; None: that cannot be told here.
     `discovers`: processes are looked through.
     """
 

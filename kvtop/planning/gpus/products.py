@@ -3,6 +3,7 @@
 Totals of NVIDIA cards are what their driver reports where that is known, else the size on the data sheet.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -91,3 +92,8 @@ PRODUCTS: Mapping[str, GpuProduct] = {
     name: _product(size_mib, kind) for name, size_mib, kind in (line.split(" | ") for line in _TABLE.splitlines())
 }
 """By everyday name."""
+DECORATION = re.compile(
+    r"NVIDIA|GEFORCE|TESLA|QUADRO|AMD|RADEON|INSTINCT|GENERATION|BLACKWELL|WORKSTATION|SERVER|EDITION|GPU|PCIE|SXM\d?"
+    r"|HBM\d?E?"
+)
+"""What drivers write around a product's everyday name."""

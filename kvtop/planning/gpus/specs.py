@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from kvtop.domain.compute_api import COMPUTE_APIS, CUDA
 from kvtop.domain.plan import PlanDevice
-from kvtop.planning.gpus.products import PRODUCTS, GpuProduct
+from kvtop.planning.gpus.products import DECORATION, PRODUCTS, GpuProduct
 from kvtop.text import parse_bytes
 
 DEFAULT_CAPABILITY = (8, 9)
@@ -13,10 +13,6 @@ DEFAULT_CAPABILITY = (8, 9)
 
 _MIB = 1024 * 1024
 _CAPABILITY = re.compile(r"(\d+)\.(\d+)")
-_DECORATION = re.compile(
-    r"NVIDIA|GEFORCE|TESLA|QUADRO|AMD|RADEON|INSTINCT|GENERATION|BLACKWELL|WORKSTATION|SERVER|EDITION|GPU|PCIE|SXM\d?"
-    r"|HBM\d?E?"
-)
 _SIZED = re.compile(r"\s(\d+) ?GI?B\b")
 
 
@@ -87,8 +83,8 @@ def _size(spec: str, text: str) -> int:
 
 
 def find_product(name: str) -> GpuProduct | None:
-    """A product by its everyday name or as the driver writes it ("NVIDIA A100-SXM4-40GB"), or None."""
-    plain = _DECORATION.sub(" ", name.upper().replace("-", " "))
+    """A product by its everyday name or as its driver writes it ("… A100-SXM4-40GB"), or None."""
+    plain = DECORATION.sub(" ", name.upper().replace("-", " "))
     by_name = {_squeezed(known.upper()): product for known, product in PRODUCTS.items()}
     if _squeezed(plain) in by_name:
         return by_name[_squeezed(plain)]

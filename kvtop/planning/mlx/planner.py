@@ -38,7 +38,7 @@ class _Held:
 def plan_command(argv: Sequence[str], checkpoint: Checkpoint, at_tokens: int | None) -> MemoryPlan | Refusal:
     """The plan of `mlx_lm.server` with these words after it, for one fresh sequence of `at_tokens` tokens.
 
-    `at_tokens` None takes `max_position_embeddings`. All memory is on "host": Apple's is shared.
+    `at_tokens` None takes `max_position_embeddings`. All memory is on "host": the GPU shares it.
 
     Returns:
         The plan; or a Refusal with the engine's words where it would not start, or not serve that sequence.

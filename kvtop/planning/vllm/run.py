@@ -53,7 +53,7 @@ def run_of(config: ConfigView, settings: ServeSettings, device: PlanDevice, max_
     name, architecture = architecture_of(config)
     capability = device.compute_capability
     if device.compute_api != "cuda" or capability is None:
-        raise NoExactRuleError("kvtop knows vLLM's rules for NVIDIA cards only; give the card as cc=MAJOR.MINOR")
+        raise NoExactRuleError("kvtop knows vLLM's rules for CUDA cards only; give the card as cc=MAJOR.MINOR")
     if config.whole("sliding_window") == 0 or not settings.sliding_window:
         config = without_windows(config)
     stored = cache_dtype(config, settings.cache_dtype, name, capability)

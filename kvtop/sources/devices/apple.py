@@ -3,4 +3,4 @@
 from kvtop.domain.compute_api import METAL, VULKAN
 from kvtop.domain.driver import Driver
 
-APPLE = Driver(name="apple", title="apple", maker="Apple", compute_apis=(METAL, VULKAN))
+APPLE = Driver(name="apple", title="apple", maker="Apple", compute_apis=(METAL, VULKAN), brands=("Apple ",))

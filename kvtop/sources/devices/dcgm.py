@@ -3,4 +3,4 @@
 from kvtop.domain.compute_api import CUDA
 from kvtop.domain.driver import Driver
 
-DCGM = Driver("dcgm", "DCGM", "NVIDIA", compute_apis=(CUDA,), lists_processes=False)
+DCGM = Driver("dcgm", "DCGM", "NVIDIA", compute_apis=(CUDA,), lists_processes=False, brands=("NVIDIA ",))

@@ -8,7 +8,9 @@ from kvtop.domain.driver import Driver
 from kvtop.domain.sample import Failure
 from kvtop.sources.devices.backend import BackendDescriptor, OpenBackend
 
-AMDGPU = Driver(name="amdgpu", title="amdgpu", maker="AMD", compute_apis=(ROCM, VULKAN))
+AMDGPU = Driver(
+    name="amdgpu", title="amdgpu", maker="AMD", compute_apis=(ROCM, VULKAN), brands=("AMD Radeon ",), tool="rocm-smi"
+)
 
 
 def _open() -> OpenBackend | Failure | None:

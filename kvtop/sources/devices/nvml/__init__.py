@@ -10,6 +10,8 @@ NVML = Driver(
     title="NVML",
     maker="NVIDIA",
     compute_apis=(CUDA, VULKAN),
+    brands=("NVIDIA GeForce ", "NVIDIA "),
+    tool="nvidia-smi",
     absences=("no NVIDIA driver library", "the NVIDIA driver is not loaded"),
 )
 

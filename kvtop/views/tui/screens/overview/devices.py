@@ -8,8 +8,6 @@ from kvtop.text import bytes_text, duration_text, ratio_text
 from kvtop.views.tui.widgets.lines import Line, Piece, clip, fold, left, right, width_of
 from kvtop.views.tui.widgets.segments import LOOKS, Part, bar, device_parts
 
-_MARKS = ("NVIDIA GeForce ", "NVIDIA ", "AMD Radeon ", "Apple ")
-
 
 @dataclass(frozen=True, slots=True)
 class DeviceRow:
@@ -46,9 +44,7 @@ def _with_slices(view: DeviceView, frame: Frame) -> DeviceView:
 
 def _row(view: DeviceView, interval_seconds: float) -> DeviceRow:
     device = view.device
-    name = device.name
-    for mark in _MARKS:
-        name = name.removeprefix(mark)
+    name = device.driver.short_name(device.name)
     if " MIG " in name:
         # Of a slice its profile is what tells it from the others.
         name = "MIG " + name.split(" MIG ", 1)[1]

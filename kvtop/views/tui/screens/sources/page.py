@@ -1,6 +1,6 @@
 """The Sources screen as lines: what failed and the one thing to do, what is awaited, what answered."""
 
-from kvtop.domain.device import DeviceState
+from kvtop.domain.device import Device, DeviceState
 from kvtop.domain.frame import Frame
 from kvtop.domain.sample import Failure
 from kvtop.domain.server import ServerState
@@ -10,7 +10,7 @@ from kvtop.views.tui.widgets.lines import Line, Piece, left, rule, wrap
 
 _DEVICE_REMEDIES = {
     DeviceState.LOST: "reboot, or reset the card; look into the kernel log (dmesg) for the reason",
-    DeviceState.ERROR: "run nvidia-smi: it asks the same driver",
+    DeviceState.ERROR: "look into the kernel log (dmesg) for errors of its driver",
 }
 _SERVER_REMEDIES = {
     ServerState.UNREACHABLE: "see whether it runs and whether its address is right; it is asked again",
@@ -46,7 +46,7 @@ def unread_of(frame: Frame) -> tuple[Failure, ...]:
     """What failed as a whole, then devices and servers that gave no answer, or none that is worth anything."""
     told = {failure.source for failure in frame.failures}
     devices = [
-        Failure(view.device.id, view.device.note or view.device.state.value, _DEVICE_REMEDIES[view.device.state])
+        Failure(view.device.id, view.device.note or view.device.state.value, _remedy(view.device))
         for view in frame.devices
         if view.device.state in _DEVICE_REMEDIES and view.device.id not in told
     ]
@@ -56,6 +56,13 @@ def unread_of(frame: Frame) -> tuple[Failure, ...]:
         if reading.state in _SERVER_REMEDIES and f"server {reading.id}" not in told
     ]
     return (*frame.failures, *devices, *servers)
+
+
+def _remedy(device: Device) -> str:
+    tool = device.driver.tool
+    if device.state is DeviceState.ERROR and tool:
+        return f"run {tool}: it asks the same driver"
+    return _DEVICE_REMEDIES[device.state]
 
 
 def _answered(frame: Frame, width: int) -> list[Line]:
