@@ -2,9 +2,11 @@
 
 import json
 import os
+import pty
 import subprocess
 import sys
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 
 import jsonschema
@@ -60,7 +62,14 @@ def test_the_command_prints_one_that_keeps_the_contract(contract: dict[str, obje
 
 @pytest.mark.parametrize(
     ("name", "starts"),
-    [("s.csv", "taken_at,host"), ("s.md", "# kvtop"), ("s.svg", "<svg"), ("s.html", "<!DOCTYPE"), ("s.prom", "# HELP")],
+    [
+        ("s.csv", "taken_at,host"),
+        ("s.txt", "workstation  2026-"),
+        ("s.md", "# kvtop"),
+        ("s.svg", "<svg"),
+        ("s.html", "<!DOCTYPE"),
+        ("s.prom", "# HELP"),
+    ],
 )
 def test_the_name_of_the_file_decides_the_format(name: str, starts: str, tmp_path: Path) -> None:
     done = kvtop("snapshot", "--demo", "-o", str(tmp_path / name))
@@ -309,3 +318,50 @@ def test_plan_exit_codes(tmp_path: Path) -> None:
     assert refused.returncode == 3
     assert "unknown value for --flash-attn: '-c'" in json.loads(refused.stdout)["error"]["message"]
     assert "cc=MAJOR.MINOR" in kvtop("plan", "--gpu", "24GiB,x", "--", "llama-server", "-m", "x").stderr
+
+
+@pytest.mark.parametrize("name", ["x.png", "x.JPG", "snapshot.json.gz"])
+def test_a_suffix_of_no_format_is_refused_before_anything_is_looked_at(name: str, tmp_path: Path) -> None:
+    target = tmp_path / name
+    done = kvtop("snapshot", "--demo", "-o", str(target))
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert f"no format is written as {target.suffix.lower()} (accepted: .json, .txt, .csv" in done.stderr
+    assert not target.exists()
+
+
+def test_a_name_without_a_suffix_is_json(tmp_path: Path) -> None:
+    assert kvtop("snapshot", "--demo", "-o", str(tmp_path / "snap")).returncode == 0
+    assert json.loads((tmp_path / "snap").read_text(encoding="utf-8"))["schema"] == "kvtop.snapshot/1"
+
+
+def _on_a_terminal(*words: str, **variables: str) -> str:
+    """What a person sees: stdout is the far end of a pseudo-terminal."""
+    near, far = pty.openpty()
+    environ = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "FORCE_COLOR"}}
+    environ |= {"TERM": "xterm", **variables}
+    process = subprocess.Popen([sys.executable, "-m", "kvtop", *words], stdout=far, stderr=subprocess.PIPE, env=environ)
+    os.close(far)
+    shown = b""
+    with suppress(OSError):  # EIO: the program has closed its end
+        while chunk := os.read(near, 65536):
+            shown += chunk
+    process.communicate(timeout=60)
+    os.close(near)
+    return shown.decode()
+
+
+def test_a_snapshot_on_a_terminal_is_text_in_colours_and_json_where_asked() -> None:
+    shown = _on_a_terminal("snapshot", "--demo")
+    assert "\x1b[1mworkstation  " in shown
+    assert "├─ " in shown
+    assert "\x1b" not in _on_a_terminal("snapshot", "--demo", NO_COLOR="1")
+    assert "\x1b" not in _on_a_terminal("snapshot", "--demo", "--color", "never")
+    assert json.loads(_on_a_terminal("snapshot", "--demo", "--json"))["schema"] == "kvtop.snapshot/1"
+
+
+def test_the_exit_code_does_not_depend_on_colours() -> None:
+    plain = kvtop("doctor", "--demo", "gpu_lost")
+    bright = kvtop("doctor", "--demo", "gpu_lost", "--color", "always")
+    assert (plain.returncode, bright.returncode) == (1, 1)
+    assert "\x1b[1;31m  FAILED\x1b[0m" in bright.stdout
+    assert "\x1b" not in plain.stdout

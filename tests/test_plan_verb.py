@@ -590,3 +590,23 @@ def test_bytes_that_may_be_off_are_estimated(model: Path, capsys: pytest.Capture
     on_card = text.partition("host")[0]
     assert "estimated" in on_card
     assert "computed" not in on_card
+
+
+@pytest.mark.usefixtures("model")
+def test_a_plan_says_that_lint_has_something_to_say(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ("--gpu", "24GiB", "--", "llama-server", "-m", "tiny.gguf", "-c", "2048")
+    _, quiet, _ = plan(capsys, *words)
+    assert "kvtop lint" not in quiet
+    _, text, _ = plan(capsys, *words, "--api-key", "hunter2")
+    *_, line = text.splitlines()
+    assert line == "1 warning: kvtop lint --gpu 24GiB -- …"
+    _, text, _ = plan(capsys, "--gpu", "24GiB", "--", "llama-server", "-m", "tiny.gguf", "-c", "32k")
+    assert text.splitlines()[-1] == "1 warning: kvtop lint --gpu 24GiB -- llama-server -m tiny.gguf -c 32k"
+    (tmp_path / "config" / "kvtop").mkdir(parents=True)
+    (tmp_path / "config" / "kvtop" / "config.toml").write_text('[lint]\nselect = ["low-bit-keys"]\n', encoding="utf-8")
+    _, text, _ = plan(capsys, "--gpu", "24GiB", "--", "llama-server", "-m", "tiny.gguf", "-c", "32k")
+    assert "kvtop lint" not in text
+    assert "kvtop lint" not in plan(capsys, "--json", *words, "--api-key", "hunter2")[1]

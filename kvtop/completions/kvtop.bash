@@ -53,11 +53,11 @@ _shtab_kvtop_config___config_COMPGEN=_shtab_compgen_files
 _shtab_kvtop___config_COMPGEN=_shtab_compgen_files
 
 _shtab_kvtop_snapshot___demo_choices=(rtx4090_llamacpp cpu_only gpu_lost locked_endpoint nothing h100x8_vllm_tp mac_mlx magic_combo_trap mixed_host mig_slices wsl_na containers inside_container gb10_unified shared_card filling_up sleeping busy_32)
-_shtab_kvtop_snapshot___format_choices=(json csv markdown svg html prometheus)
+_shtab_kvtop_snapshot___format_choices=(json text csv markdown svg html prometheus)
 _shtab_kvtop_snapshot___color_choices=(auto always never)
 _shtab_kvtop_record___demo_choices=(rtx4090_llamacpp cpu_only gpu_lost locked_endpoint nothing h100x8_vllm_tp mac_mlx magic_combo_trap mixed_host mig_slices wsl_na containers inside_container gb10_unified shared_card filling_up sleeping busy_32)
 _shtab_kvtop_record___color_choices=(auto always never)
-_shtab_kvtop_replay___format_choices=(json csv markdown svg html prometheus)
+_shtab_kvtop_replay___format_choices=(json text csv markdown svg html prometheus)
 _shtab_kvtop_replay___theme_choices=(amber colour-blind-safe dark green high-contrast light solarized terminal)
 _shtab_kvtop_replay___color_choices=(auto always never)
 _shtab_kvtop_report___demo_choices=(rtx4090_llamacpp cpu_only gpu_lost locked_endpoint nothing h100x8_vllm_tp mac_mlx magic_combo_trap mixed_host mig_slices wsl_na containers inside_container gb10_unified shared_card filling_up sleeping busy_32)

@@ -15,6 +15,7 @@ from kvtop.sources.redaction.redact import clean
 from kvtop.verbs import exit_codes
 from kvtop.verbs.crash import leave
 from kvtop.verbs.help_page import COLOURS, PLANNING, WATCHING, HelpPage
+from kvtop.verbs.printing import print_text
 from kvtop.verbs.watched import add_watching
 
 PAGE = HelpPage(
@@ -77,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         from kvtop.views.text.diff_text import diff_text  # noqa: PLC0415
 
-        sys.stdout.write(diff_text(comparison))
+        print_text(args, diff_text(comparison), "diff")
     sys.stdout.flush()
     silent = before.silent + after.silent
     warn_of(silent)

@@ -8,6 +8,7 @@ from kvtop.app.unanswered import unanswered, warn_of
 from kvtop.verbs import exit_codes
 from kvtop.verbs.crash import leave
 from kvtop.verbs.help_page import COLOURS, WATCHING, HelpPage
+from kvtop.verbs.printing import print_text
 from kvtop.verbs.watched import add_anonymize, add_watching
 
 PAGE = HelpPage(
@@ -60,7 +61,10 @@ def run(args: argparse.Namespace) -> int:
     code = exit_codes.OK if found.server_count else exit_codes.NOTHING_TO_CHECK
     if found.failed() or silent:
         code = exit_codes.FINDING
-    sys.stdout.write(checkup_json(found, code) if args.json else checkup_text(found))
+    if args.json:
+        sys.stdout.write(checkup_json(found, code))
+    else:
+        print_text(args, checkup_text(found), "doctor")
     sys.stdout.flush()
     warn_of(silent)
     # A driver call that never came back would hold the interpreter's exit; everything has been written.

@@ -18,6 +18,7 @@ from kvtop.planning.commands.command import parse_command, typed_words
 from kvtop.planning.commands.shell_line import unknown_variables
 from kvtop.verbs import exit_codes
 from kvtop.verbs.help_page import COLOURS, PLANNING, WATCHING, HelpPage
+from kvtop.verbs.printing import print_text
 from kvtop.verbs.watched import add_watching
 
 ANY_NUMBER = "1"
@@ -115,7 +116,10 @@ def run(args: argparse.Namespace) -> int:
         except (UsageError, ValueError, OSError) as error:
             return _failed(str(error), exit_codes.USAGE)
         result = choice.of(found, (engine,))
-    sys.stdout.write(_shown(args, result))
+    if args.json or args.sarif:
+        sys.stdout.write(_shown(args, result))
+    else:
+        print_text(args, _shown(args, result), "lint")
     sys.stdout.flush()
     warn_of(silent)
     if silent or result.at_least(args.fail_on):

@@ -12,8 +12,10 @@ from kvtop.domain.plan import NoExactRuleError, Refusal
 from kvtop.planning.commands.command import parse_command, typed_words
 from kvtop.verbs import exit_codes
 from kvtop.verbs.help_page import COLOURS, PLANNING, HelpPage
+from kvtop.verbs.lint_hint import lint_hint
 from kvtop.verbs.misplaced_options import misplaced_options
 from kvtop.verbs.plan_gate import frontier_gate, gate
+from kvtop.verbs.printing import is_plain_ascii, print_text
 
 PAGE = HelpPage(
     """\
@@ -97,7 +99,10 @@ def run(args: argparse.Namespace) -> int:
         hint = misplaced_options(args.parser, request.command.words, found.message)
         words = f"{found.engine} would refuse to start: {found.message}{hint}"
         return _no_plan(args, engine, model, found.message, words, exit_codes.REFUSED)
-    sys.stdout.write(_shown(args, found))
+    if args.json:
+        sys.stdout.write(_shown(args, found))
+    else:
+        print_text(args, _shown(args, found) + lint_hint(args, request), "plan")
     code, sentence = gate(found, allow_tight=args.allow_tight)
     if sentence:
         print(f"kvtop plan: {sentence}", file=sys.stderr)
@@ -176,5 +181,4 @@ def _shown(args: argparse.Namespace, found: PlanAnswer) -> str:
         return plan_text(shown, explain=args.explain)
     from kvtop.views.text.plan_tree import plan_tree  # noqa: PLC0415
 
-    encoding = (sys.stdout.encoding or "ascii").lower().replace("-", "")
-    return plan_tree(shown, explain=args.explain, ascii_only=not encoding.startswith("utf"))
+    return plan_tree(shown, explain=args.explain, ascii_only=is_plain_ascii())

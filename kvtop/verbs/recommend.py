@@ -14,6 +14,7 @@ from kvtop.planning.commands.command import parse_command, typed_words
 from kvtop.verbs import exit_codes
 from kvtop.verbs.help_page import COLOURS, PLANNING, HelpPage
 from kvtop.verbs.misplaced_options import misplaced_options
+from kvtop.verbs.printing import print_text
 
 PAGE = HelpPage(
     """\
@@ -155,7 +156,10 @@ def _recommend(args: argparse.Namespace, request: PlanRequest, words: list[str])
     left = (f"{most:.1f} GiB of each card are left to the driver for the process itself",) if most else ()
     notes = (*capped, *found.notes, *left, *machine.notes, *problems)
     found = replace(found, model=clean(found.model), notes=tuple(map(clean, notes)))
-    sys.stdout.write(recommendations_json(found) if args.json else recommendations_text(found))
+    if args.json:
+        sys.stdout.write(recommendations_json(found))
+    else:
+        print_text(args, recommendations_text(found), "recommend")
     return exit_codes.OK if found.items else exit_codes.FINDING
 
 

@@ -15,7 +15,7 @@ from kvtop.sources.recordings.reader import Recording
 from kvtop.verbs import exit_codes
 from kvtop.verbs.help_page import COLOURS, HelpPage
 from kvtop.verbs.watched import add_anonymize, add_drawing
-from kvtop.views.export.snapshot.formats import FORMATS, render
+from kvtop.views.export.snapshot.formats import FORMATS, format_of, render
 
 PAGE = HelpPage(
     """\
@@ -52,6 +52,8 @@ def run(args: argparse.Namespace) -> int:
     """Print one moment, or draw until the person leaves."""
     if not args.speed > 0:
         raise ConfigError(f"--speed: must be above 0, got {args.speed:g}")
+    if args.json or args.format or args.output:
+        _format(args)  # bad words come before the reading of a long file
     try:
         recording = Recording(Path(args.file))
         index = None if args.at is None else moment(recording, args.at)
@@ -68,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print(args: argparse.Namespace, recording: Recording, index: int) -> int:
-    text = render(frame_at(recording, index, Pseudonyms() if args.anonymize else None), args.format or "json")
+    text = render(frame_at(recording, index, Pseudonyms() if args.anonymize else None), _format(args))
     if args.output in {None, "-"}:
         sys.stdout.write(text)
         return exit_codes.OK
@@ -78,6 +80,17 @@ def _print(args: argparse.Namespace, recording: Recording, index: int) -> int:
         warn(f"{args.output}: cannot be written: {error.strerror or error}")
         return exit_codes.FAILED
     return exit_codes.OK
+
+
+def _format(args: argparse.Namespace) -> str:
+    if args.json and args.format not in {None, "json"}:
+        raise ConfigError(f"--json and --format {args.format}: give one of them")
+    if args.json or args.format is not None or args.output in {None, "-"}:
+        return args.format or "json"
+    try:
+        return format_of(args.output)
+    except ValueError as error:
+        raise ConfigError(f"-o {error}") from error
 
 
 def _draw(args: argparse.Namespace, recording: Recording, index: int) -> int:

@@ -11,8 +11,10 @@ from kvtop.io.atomic_write import write_atomic
 from kvtop.verbs import exit_codes
 from kvtop.verbs.crash import leave
 from kvtop.verbs.help_page import COLOURS, WATCHING, HelpPage
+from kvtop.verbs.printing import is_plain_ascii, print_text
 from kvtop.verbs.watched import add_anonymize, add_watching
-from kvtop.views.export.snapshot.formats import FORMATS, SUFFIXES, render
+from kvtop.views.export.snapshot.formats import FORMATS, format_of, render
+from kvtop.views.text.ledger import ledger_text
 
 PAGE = HelpPage(
     """\
@@ -37,8 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the verb."""
     add_watching(parser)
     add_anonymize(parser)
-    parser.add_argument("--json", action="store_true", help="as JSON, schema kvtop.snapshot/1 (default)")
-    parser.add_argument("--format", choices=FORMATS, help="what to write; without it the name of the -o file decides")
+    parser.add_argument("--json", action="store_true", help="as JSON, schema kvtop.snapshot/1")
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        help="default: by the suffix of the -o file; text on a terminal, else json",
+    )
     parser.add_argument("-o", "--output", metavar="FILE", help="write to this file, whole or not at all")
 
 
@@ -46,15 +52,17 @@ def run(args: argparse.Namespace) -> int:
     """Print one frame. Exit code 0: an empty host is an answer too; 1: not written, or a named endpoint is silent."""
     wanted = _format(args)
     frame = one_frame(args, config_of(args))
-    text = render(frame, wanted)
     silent = unanswered(args, [view.reading for view in frame.servers], frame.failures, frame.pending)
     code = exit_codes.FINDING if silent else exit_codes.OK
     if args.output in {None, "-"}:
-        sys.stdout.write(text)
+        if wanted == "text":
+            print_text(args, ledger_text(frame, ascii_only=is_plain_ascii()), "ledger")
+        else:
+            sys.stdout.write(render(frame, wanted))
         sys.stdout.flush()
     else:
         try:
-            write_atomic(Path(args.output), text.encode())
+            write_atomic(Path(args.output), render(frame, wanted).encode())
         except OSError as error:
             warn(f"{args.output}: cannot be written: {error.strerror or error}")
             code = exit_codes.FAILED
@@ -68,4 +76,9 @@ def _format(args: argparse.Namespace) -> str:
         raise ConfigError(f"--json and --format {args.format}: give one of them")
     if args.json or args.format is not None:
         return args.format or "json"
-    return SUFFIXES.get(Path(args.output).suffix.lower(), "json") if args.output else "json"
+    if args.output in {None, "-"}:
+        return "text" if args.output is None and sys.stdout.isatty() else "json"
+    try:
+        return format_of(args.output)
+    except ValueError as error:
+        raise ConfigError(f"-o {error}") from error

@@ -39,18 +39,22 @@ def read_target(request: PlanRequest) -> LintTarget:
 
 
 def _surroundings(machine: Machine, request: PlanRequest) -> Surroundings:
-    from kvtop.sources.devices.host import host_memory  # noqa: PLC0415  psutil, only here
-
     container = request.command.container
     here = not any(spec.lower() != "none" for spec in request.gpu_specs)
     return Surroundings(
         devices=machine.devices,
         are_devices_known=bool(machine.devices or request.gpu_specs),
-        host_total_bytes=host_memory().total_bytes if here else None,
+        host_total_bytes=_host_total_bytes() if here else None,
         environ=allowed_environment(request.environment),
         published=None if container is None else container.published,
         has_unread_variables=container is not None and container.env_files,
     )
+
+
+def _host_total_bytes() -> int | None:
+    from kvtop.sources.devices.host import host_memory  # noqa: PLC0415  psutil, only where this host is meant
+
+    return host_memory().total_bytes
 
 
 def _llamacpp(request: PlanRequest, where: Surroundings) -> LintTarget:

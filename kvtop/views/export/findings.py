@@ -12,7 +12,7 @@ Clean = Callable[[str], str]
 SCHEMA = "kvtop.lint/1"
 
 
-class FindingJson(TypedDict):
+class LintFindingJson(TypedDict):
     """What a rule found: `severity` is "info", "warning" or "error"; "" where a rule has nothing to say."""
 
     code: str
@@ -38,7 +38,7 @@ class LintJson(TypedDict):
     """Findings with the most severe first, and the rules that could not be asked."""
 
     schema: str
-    findings: list[FindingJson]
+    findings: list[LintFindingJson]
     not_evaluated: list[NotEvaluatedJson]
 
 
@@ -47,7 +47,7 @@ def findings_json(findings: Iterable[Finding], missing: Iterable[NotEvaluated], 
     document = LintJson(
         schema=SCHEMA,
         findings=[
-            FindingJson(
+            LintFindingJson(
                 code=it.code,
                 slug=it.slug,
                 severity=it.severity,

@@ -17,9 +17,9 @@ from kvtop.views.export.plan_types import (
     EngineFitJson,
     EstimateJson,
     FitValuesJson,
+    LikelyPoolJson,
     NoPlanJson,
     PlanJson,
-    PoolJson,
     RangeJson,
     StepJson,
     VerifyJson,
@@ -180,12 +180,12 @@ def _sum(sizes: Iterable[int | None]) -> int | None:
     return total
 
 
-def _pool_estimate(found: PoolEstimate | None) -> PoolJson | None:
+def _pool_estimate(found: PoolEstimate | None) -> LikelyPoolJson | None:
     """The likely pool of a rank, where vLLM measures what is left for it."""
     if found is None:
         return None
     pool = found.pool
-    return PoolJson(
+    return LikelyPoolJson(
         bytes_per_rank=RangeJson(value=pool.value_bytes, low=pool.low_bytes, high=pool.high_bytes),
         kv_cache_tokens=RangeJson(value=found.tokens, low=found.tokens_low, high=found.tokens_high),
         max_concurrency=RangeJson(value=found.concurrency, low=found.concurrency_low, high=found.concurrency_high),

@@ -85,7 +85,7 @@ class AskedJson(TypedDict):
     context: ContextJson | None
 
 
-class CacheJson(TypedDict):
+class PlanCacheJson(TypedDict):
     """The cache over all devices; `by_kind` in bytes ("full", "sliding_window", "recurrent" …)."""
 
     bytes_per_token: float | None
@@ -100,7 +100,7 @@ class RangeJson(TypedDict):
     high: float
 
 
-class PoolJson(TypedDict):
+class LikelyPoolJson(TypedDict):
     """The likely pool of a rank, where vLLM measures what is left for it."""
 
     bytes_per_rank: RangeJson
@@ -118,7 +118,7 @@ class VllmJson(TypedDict):
     kv_cache_tokens: int | None
     max_concurrency: float | None
     max_model_len_tokens: int | None
-    pool_estimate: PoolJson | None
+    pool_estimate: LikelyPoolJson | None
 
 
 class CheckJson(TypedDict):
@@ -160,7 +160,7 @@ class PlanJson(TypedDict):
     devices: list[DeviceAmountsJson]
     fit: EngineFitJson | None
     asked: AskedJson | None
-    kv_cache: CacheJson
+    kv_cache: PlanCacheJson
     vllm: VllmJson | None
     largest_context_tokens: int | None
     assumption: str | None

@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 from kvtop.domain.figure import Basis, Figure
 from kvtop.domain.frame import Frame, Segment, ServerView
 from kvtop.text import bytes_text, ratio_text, tokens_text
-from kvtop.views.export.snapshot.as_markdown import SEGMENT_WORDS, USED_SOURCE
+from kvtop.views.export.snapshot.as_markdown import USED_SOURCE
 from kvtop.views.export.snapshot.as_svg import picture
 from kvtop.views.export.untrusted import xml_text as words
+from kvtop.views.segment_names import SEGMENT_NAMES
 
 _STYLE = """\
 body{background:#12151c;color:#c8d0e0;font:15px/1.5 system-ui,sans-serif}
@@ -76,7 +77,7 @@ def _server(view: ServerView) -> str:
     for split in view.splits:
         ledger.append((split.device_id, "measured total", *_figure(split.driver)))
         for segment, figure in split.segments():
-            ledger.append((split.device_id, SEGMENT_WORDS[segment], *_figure(figure)))
+            ledger.append((split.device_id, SEGMENT_NAMES[segment].label, *_figure(figure)))
             if segment is Segment.KV_CACHE and split.kv_used_bytes is not None:
                 size = (f"{split.kv_used_bytes:,}", bytes_text(split.kv_used_bytes))
                 ledger.append((split.device_id, "of it in use", *size, "computed", USED_SOURCE))

@@ -7,15 +7,7 @@ from kvtop.domain.frame import DeviceView, Finding, Frame, Segment, ServerView, 
 from kvtop.text import bytes_text, ratio_text, tokens_text
 from kvtop.views.export.untrusted import markdown_code as code
 from kvtop.views.export.untrusted import markdown_text as words
-
-SEGMENT_WORDS = {
-    Segment.WEIGHTS: "weights",
-    Segment.KV_CACHE: "KV cache",
-    Segment.RECURRENT: "recurrent state",
-    Segment.COMPUTE: "compute",
-    Segment.RUNTIME: "runtime",
-    Segment.UNATTRIBUTED: "unattributed",
-}
+from kvtop.views.segment_names import SEGMENT_NAMES
 
 USED_SOURCE = "tokens held, of the cells there are"
 
@@ -93,7 +85,7 @@ def _ledger(splits: tuple[Split, ...]) -> list[str]:
         device = words(split.device_id)
         lines.append(_row(device, "**measured total**", split.driver))
         for segment, figure in split.segments():
-            lines.append(_row(device, SEGMENT_WORDS[segment], figure))
+            lines.append(_row(device, SEGMENT_NAMES[segment].label, figure))
             if segment is Segment.KV_CACHE and split.kv_used_bytes is not None:
                 used = f"{split.kv_used_bytes} | {bytes_text(split.kv_used_bytes)}"
                 lines.append(f"| {device} | of it in use | {used} | computed | {USED_SOURCE} |")

@@ -1,0 +1,34 @@
+"""What each segment of memory is called: one word for one thing on every screen and in every document."""
+
+from dataclasses import dataclass
+
+from kvtop.domain.frame import Segment
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentName:
+    """`label` is for people; the word for programs is the Segment's own value, in JSON, CSV, diff and Prometheus alike.
+
+    `old_metric` is what Prometheus called it until the word was settled; None where it never had another.
+    """
+
+    label: str
+    old_metric: str | None = None
+
+
+SEGMENT_NAMES = {
+    Segment.WEIGHTS: SegmentName("weights"),
+    Segment.KV_CACHE: SegmentName("KV cache"),
+    Segment.RECURRENT: SegmentName("recurrent state", "state"),
+    Segment.COMPUTE: SegmentName("compute"),
+    Segment.RUNTIME: SegmentName("runtime", "overhead"),
+    Segment.UNATTRIBUTED: SegmentName("unattributed"),
+}
+"""In the order in which they are shown."""
+DRIVER = "driver"
+"""The measured total that the segments add up to, where documents list it beside them."""
+
+
+def label_of(segment: str) -> str:
+    """The label of a segment by its value; another word as it is."""
+    return next((name.label for it, name in SEGMENT_NAMES.items() if it.value == segment), segment)
