@@ -1,6 +1,7 @@
 """Imports run one way; big files are split. Both are read from the sources, so a wrong arrow cannot slip in."""
 
 import ast
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,3 +109,12 @@ def test_no_class_name_stands_for_two_things() -> None:
             if isinstance(node, ast.ClassDef):
                 places.setdefault(node.name, []).append(name)
     assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
+def test_the_page_of_the_house_names_every_room_and_no_other() -> None:
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`kvtop/([\w/.]+?)/?`", page))
+    assert {name for name in named if not (PACKAGE / name).exists()} == set()
+    folders = {path.parent.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("__init__.py")}
+    rooms = {name for name in folders if name != "." and name.count("/") <= 1}
+    assert rooms - named == set()
