@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 
-from kvtop.analysis.lint.result import SEVERITIES, LintResult, Suppression
+from kvtop.analysis.lint.fixes.printing import printed_fix, remembered_fix
+from kvtop.analysis.lint.result import SEVERITIES, FixMemory, LintResult, Suppression
 from kvtop.analysis.lint.rule import Found, Lacks, Rule
 from kvtop.analysis.lint.rules import RULES
 from kvtop.analysis.lint.target import LintTarget
@@ -17,10 +19,17 @@ def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(sorted(findings, key=lambda it: (-SEVERITIES.index(it.severity), it.code)))
 
 
-def lint(target: LintTarget, suppressions: Sequence[Suppression] = (), *, changing: bool | None = None) -> LintResult:
+def lint(
+    target: LintTarget,
+    suppressions: Sequence[Suppression] = (),
+    *,
+    changing: bool | None = None,
+    fixes: FixMemory | None = None,
+) -> LintResult:
     """Ask every rule that concerns the target's engine; findings with the worst first.
 
-    `changing`: only the rules that read what moves from tick to tick (True), or only the others (False).
+    `changing`: only the rules that read what moves from tick to tick (True), or only the others (False). `fixes`: those
+    that were printed of this target before.
     """
     findings: list[Finding] = []
     missing: list[NotEvaluated] = []
@@ -42,7 +51,8 @@ def lint(target: LintTarget, suppressions: Sequence[Suppression] = (), *, changi
         asked += 1
         if outcome is None:
             continue
-        finding = _finding(rule, target, outcome)
+        told_fix = printed_fix if fixes is None else partial(remembered_fix, fixes)
+        finding = _finding(rule, target, outcome, told_fix(rule, target, outcome))
         reason = next((it.reason for it in suppressions if it.covers(rule, target.name)), None)
         if reason is None:
             findings.append(finding)
@@ -62,7 +72,7 @@ def _lacks_settings(rule: Rule, target: LintTarget) -> bool:
     return rule.module.ENGINES == ("llama.cpp",) and target.settings is None
 
 
-def _finding(rule: Rule, target: LintTarget, found: Found) -> Finding:
+def _finding(rule: Rule, target: LintTarget, found: Found, fix: str) -> Finding:
     return Finding(
         code=rule.code,
         slug=rule.slug,
@@ -70,7 +80,7 @@ def _finding(rule: Rule, target: LintTarget, found: Found) -> Finding:
         subject=target.name,
         message=_one_line(found.message),
         evidence=_one_line(found.evidence),
-        fix=_one_line(found.fix),
+        fix=_one_line(fix),
         cost=_one_line(found.cost),
     )
 

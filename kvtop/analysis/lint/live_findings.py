@@ -42,10 +42,10 @@ def with_findings(
     )
     known = memory.settled.get(view.reading.id)
     if known is None or known[0] != key:
-        known = (key, lint(target, memory.suppressions, changing=False))
+        known = (key, lint(target, memory.suppressions, changing=False, fixes=memory.fixes))
         memory.settled[view.reading.id] = known
     seen = _observed(memory, view, before, sample, lasting)
-    result = known[1] + lint(replace(target, observed=seen), memory.suppressions, changing=True)
+    result = known[1] + lint(replace(target, observed=seen), memory.suppressions, changing=True, fixes=memory.fixes)
     return replace(
         view,
         findings=ordered(result.findings),

@@ -1,5 +1,6 @@
 """What the rules said, and what a person has decided against: values alone, which load no rules."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,10 @@ if TYPE_CHECKING:
 
 SEVERITIES = ("info", "warning", "error")
 """From worth knowing, over what costs memory, speed or quality, to what will not start or loses requests."""
+
+
+FixMemory = dict[tuple[str, str], tuple[Hashable, str]]
+"""By target and rule: of what a fix was printed, and the fix."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from kvtop.analysis.lint.fixes.fix import Way
 from kvtop.analysis.lint.observed import Observed
 from kvtop.analysis.lint.target import LintTarget
 
@@ -15,7 +16,10 @@ class Found:
     message: str
     evidence: str = ""
     cost: str = ""
-    fix: str = ""
+    fix: str | tuple[Way, ...] = ""
+    """In words, or as ways out of which those are printed that end the finding and fit by their plan."""
+    otherwise: str = ""
+    """Words where none of the ways does."""
 
 
 @dataclass(frozen=True, slots=True)

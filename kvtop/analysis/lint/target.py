@@ -213,6 +213,19 @@ class LintTarget:
         """The options as they were given, for evidence: "-ctv q8_0", "LLAMA_ARG_CTX_SIZE=4096"."""
         return ", ".join(_spelled(option) for option in map(self.option, names) if option is not None)
 
+    def with_changes(self, changes: Mapping[str, str | None], cards: int | None = None) -> "LintTarget | None":
+        """The same as a command that is not started, with these options and so many cards; None without its options."""
+        if self.launch is None:
+            return None
+        where = self.where
+        if cards is not None and where.devices:
+            devices = tuple(replace(where.devices[0], name=f"gpu{number}") for number in range(cards))
+            where = replace(where, devices=devices)
+        typed = changes.get("ctx-size") or ("" if "ctx-size" in changes else self.typed_context)
+        launch = changed_launch(self.launch, changes)
+        bare = replace(self, launch=launch, where=where, effective=None, observed=None, typed_context=typed, plan=None)
+        return settled(replace(bare, refusal="", stated=()))
+
     def plan_with(self, **changes: str | None) -> MemoryPlan | None:
         """The plan with options replaced (names with underscores for dashes); None takes an option away.
 

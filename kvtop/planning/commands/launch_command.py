@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from kvtop.domain.launch import LaunchOptions
-from kvtop.planning.llamacpp.options.table import BY_SPELLING, OPTIONS
+from kvtop.planning.llamacpp.options.table import BY_SPELLING, CUSTOMARY, OPTIONS
 
 
 class Host(StrEnum):
@@ -99,6 +99,12 @@ def option_words(engine: str, changes: Sequence[tuple[str, str | None]]) -> tupl
         else:
             words += [f"--{name}", value]
     return tuple(words)
+
+
+def customary_words(engine: str, changes: Sequence[tuple[str, str | None]]) -> tuple[str, ...]:
+    """The same as most people type them: `-c` for `--ctx-size`."""
+    short = CUSTOMARY if engine == "llama.cpp" else {}
+    return tuple(short.get(word, word) for word in option_words(engine, changes))
 
 
 def _without_llamacpp(argv: Sequence[str], names: set[str]) -> list[str]:

@@ -12,8 +12,8 @@ Fix: leave it out, or state bytes with `--kv-cache-memory-bytes`.
 Fires on: `--num-gpu-blocks-override 512`. Quiet on: the same without it.
 """
 
-from kvtop.analysis.lint.advice import left_out
 from kvtop.analysis.lint.amounts import exact
+from kvtop.analysis.lint.fixes.fix import options
 from kvtop.analysis.lint.rule import Example, Found, Outcome
 from kvtop.analysis.lint.target import LintTarget
 from kvtop.analysis.lint.vllm_pool import whole
@@ -36,5 +36,5 @@ def check(target: LintTarget) -> Outcome:
         "the number of blocks is fixed by hand, so the pool follows no memory: the option is for tests of preemption",
         evidence=target.said("num-gpu-blocks-override"),
         cost=cost,
-        fix=f"{left_out(target, 'num-gpu-blocks-override')}, or state the pool with --kv-cache-memory-bytes",
+        fix=(options(num_gpu_blocks_override=None), "the pool in bytes with --kv-cache-memory-bytes"),
     )

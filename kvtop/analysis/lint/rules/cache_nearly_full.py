@@ -12,7 +12,8 @@ Fix: a larger context or pool, fewer requests at once, or a quantized cache.
 Fires on: a pool that is 97 % full. Quiet on: one that is half full and steady.
 """
 
-from kvtop.analysis.lint.capacity_fixes import context_capacity_fix, pool_capacity_fix
+from kvtop.analysis.lint.fixes.capacity import context_capacity_fix, pool_capacity_fix
+from kvtop.analysis.lint.fixes.fix import Way
 from kvtop.analysis.lint.observed import Observed
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
@@ -50,7 +51,7 @@ def check(target: LintTarget) -> Outcome:
     )
 
 
-def _fix(target: LintTarget, seen: Observed) -> str:
+def _fix(target: LintTarget, seen: Observed) -> str | tuple[Way, ...]:
     if target.engine == "vllm":
         return pool_capacity_fix(target, seen)
     if target.engine == "llama.cpp" and target.settings is not None:

@@ -14,8 +14,8 @@ Fires on: `-ngl 10` on a card with room for all. Quiet on: no `-ngl`, and `-ngl 
 
 from dataclasses import replace
 
-from kvtop.analysis.lint.advice import left_out
 from kvtop.analysis.lint.amounts import exact
+from kvtop.analysis.lint.fixes.fix import Way, options
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
 from kvtop.domain.answers.plan_answer import Fit, device_fit
@@ -68,23 +68,24 @@ def check(target: LintTarget) -> Outcome:
         "device has room for all",
         evidence=target.said("gpu-layers"),
         cost=f"{exact(_host_cache(plan))} of cache on the host",
-        fix=f"{left_out(target, 'gpu-layers')} (all that fits), or -ngl all",
+        fix=(options(" (all that fits)", gpu_layers=None), options(gpu_layers="all")),
     )
 
 
-def _on_device(target: LintTarget) -> str:
+def _on_device(target: LintTarget) -> tuple[Way, ...]:
     """Where the cache has no room beside the rest, with the largest context that has."""
-    left = left_out(target, "kv-offload")
     whole = target.plan_with(kv_offload=None)
     model = target.prepared
     if whole is None or model is None or not target.devices:
-        return f"{left}; if the device is full, a smaller -c or a quantized cache first"
+        return (options("; if the device is full, a smaller -c or a quantized cache first", kv_offload=None),)
     rooms = {it.name: it.total_bytes if it.free_bytes is None else it.free_bytes for it in target.devices}
     if all(device_fit(part, rooms.get(part.name)).fit in {Fit.FITS, Fit.UNKNOWN} for part in _accelerators(whole)):
-        return left
+        return (options(kv_offload=None),)
     settings = replace(target.llama, kv_offload=True)
     most = largest_context(model, settings, target.devices, rooms, target.draft).tokens
-    return f"{left}, with -c {most}" if most else "smaller weights first: the device has no room for the cache"
+    if not most:
+        return ("smaller weights first: the device has no room for the cache",)
+    return (options(kv_offload=None, ctx_size=str(most)),)
 
 
 def _accelerators(plan: MemoryPlan) -> list[DevicePlan]:

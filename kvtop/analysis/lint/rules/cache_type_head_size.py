@@ -13,6 +13,7 @@ Fires on: q8_0 on a model with heads of 80 values. Quiet on: the same with heads
 """
 
 from kvtop.analysis.lint.amounts import is_quantized
+from kvtop.analysis.lint.fixes.fix import cache_types
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
 
@@ -37,5 +38,5 @@ def check(target: LintTarget) -> Outcome:
         f"the engine will not start: {target.refusal}",
         evidence=target.said("cache-type-k", "cache-type-v"),
         cost="the server does not start",
-        fix="--cache-type-k f16 --cache-type-v f16",
+        fix=(cache_types("f16"),),
     )

@@ -14,6 +14,7 @@ Fires on: `-c 262144 -np 1` on a model of 131072. Quiet on: `-c 131072` there.
 """
 
 from kvtop.analysis.lint.amounts import all_bytes, exact
+from kvtop.analysis.lint.fixes.fix import options
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
 
@@ -45,7 +46,7 @@ def check(target: LintTarget) -> Outcome:
             f"several of the {context.n_seq_max} slots together can fill it",
             evidence,
             "",
-            f"-c {trained}, unless several long requests run at once",
+            (options(", unless several long requests run at once", ctx_size=str(trained)),),
         )
     shorter = target.plan_with(ctx_size=str(usable))
     cost = "" if shorter is None else f"{exact(all_bytes(plan) - all_bytes(shorter))} that no request can use"
@@ -55,6 +56,12 @@ def check(target: LintTarget) -> Outcome:
         "and the memory is taken all the same",
         evidence,
         cost,
-        f"-c {usable}; to extend the model: --override-kv {hparams.arch}.context_length=int:{context.n_ctx_seq} with "
-        "--rope-scaling yarn",
+        (
+            options(ctx_size=str(usable)),
+            options(
+                " to extend the model",
+                override_kv=f"{hparams.arch}.context_length=int:{context.n_ctx_seq}",
+                rope_scaling="yarn",
+            ),
+        ),
     )

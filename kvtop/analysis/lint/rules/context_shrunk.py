@@ -20,7 +20,7 @@ Fires on: Llama 3.1 8B without `-c` on 12 GiB. Quiet on: the same on 48 GiB, and
 
 from dataclasses import replace
 
-from kvtop.analysis.lint.advice import any_of, smaller_cache
+from kvtop.analysis.lint.fixes.fix import options, smaller_cache
 from kvtop.analysis.lint.observed import Observed
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
@@ -50,7 +50,8 @@ def check(target: LintTarget) -> Outcome:
             f"tokens, rounded up to 256, not {meant}",
             evidence=f"{target.typed_context!r} as the context",
             cost=f"{meant - settings.ctx_tokens} tokens of context",
-            fix=f"-c {meant}",
+            fix=(options(ctx_size=str(meant)),),
+            otherwise=f"-c {meant}, once there is room for it",
         )
     if settings.ctx_tokens or target.value("ctx-size") == "0" or not settings.fit or settings.split_mode == "tensor":
         return None
@@ -84,7 +85,8 @@ def check(target: LintTarget) -> Outcome:
         f"tokens{each}{'' if most >= least else spilled}, without a line in the log at its default level",
         evidence=f"no -c; {', '.join(short)} has not enough room with {settings.fit_target_bytes[0]} bytes left free",
         cost=f"about {trained - floor} tokens of context",
-        fix=any_of(f"-c {floor} to have it in writing", f"{more} for more" if (more := smaller_cache(target)) else ""),
+        fix=(options(" to have it in writing", ctx_size=str(floor)), *smaller_cache(target)),
+        otherwise="a shorter -c, fewer slots or smaller weights",
     )
 
 
@@ -116,7 +118,8 @@ def _running(target: LintTarget, observed: Observed) -> Outcome:
         capped = hparams is not None and has == hparams.n_ctx_train
         why = "the server caps a slot at the trained context" if capped else "the engine gave less"
         evidence = f"{target.said('ctx-size', 'parallel')}; the endpoint says {has}"
-        fix = f"-c {has * (settings.ctx_tokens // asked)}: the rest is memory that no slot can use" if capped else ""
+        kept = options(": the rest is memory that no slot can use", ctx_size=str(has * (settings.ctx_tokens // asked)))
+        fix = (kept,) if capped else ""
         cost = f"{asked - has} tokens of context"
         return Found("warning", f"{asked} tokens a slot were asked for and there are {has}: {why}", evidence, cost, fix)
     if hparams is None:
@@ -131,5 +134,5 @@ def _running(target: LintTarget, observed: Observed) -> Outcome:
         "the memory that was free",
         evidence=f"no -c; the endpoint says {has}",
         cost=f"{hparams.n_ctx_train - has} tokens of context",
-        fix=any_of("-c with the length you need", smaller_cache(target), "fewer slots"),
+        fix=("-c with the length you need", *smaller_cache(target), "fewer slots"),
     )

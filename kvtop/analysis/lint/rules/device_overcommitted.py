@@ -15,8 +15,8 @@ Fires on: `-c 131072 -ngl 99` of Llama 3.1 8B on 12 GiB. Quiet on: the same with
 import math
 from dataclasses import replace
 
-from kvtop.analysis.lint.advice import any_of, left_out, smaller_cache
 from kvtop.analysis.lint.amounts import device_bytes, exact, weight_bytes
+from kvtop.analysis.lint.fixes.fix import Fix, Way, options, smaller_cache
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
 from kvtop.analysis.lint.vllm_pool import one_card_for_every_rank, utilization_of, whole
@@ -76,7 +76,7 @@ def _spilled(target: LintTarget, name: str, needed: int, room: int) -> Found:
         f"{name} cannot hold all of it, so --fit will leave layers, or experts, on the host, which is slower",
         evidence=f"{target.said('ctx-size') or 'no -c'}, no -ngl; {exact(needed)} needed, {exact(room)} there",
         cost=f"{exact(needed - room)} too little",
-        fix=any_of(*_what_fits(target), "smaller weights"),
+        fix=(*_what_fits(target), "smaller weights"),
     )
 
 
@@ -91,37 +91,33 @@ def _short(target: LintTarget, name: str, needed: int, room: int, *, sure: bool)
         f"{name} {'cannot' if sure else 'may not'} hold what the command asks for, and --fit may not change it",
         evidence=f"{target.said('ctx-size', 'gpu-layers', 'fit')}; {exact(needed)} needed, {exact(room)} there",
         cost=gap,
-        fix=any_of(*_what_fits(target), _placed_by_fit(target)),
+        fix=(*_what_fits(target), _placed_by_fit(target)),
+        otherwise="smaller weights, or a larger card",
     )
 
 
-def _what_fits(target: LintTarget) -> tuple[str, ...]:
-    """Options that were tried on the plan: eight bits for the cache, and the largest context."""
+def _what_fits(target: LintTarget) -> tuple[Way, ...]:
+    """An even split, eight bits for the cache, the largest context: which of them fit is tried on their plans."""
     rooms = {it.name: it.total_bytes if it.free_bytes is None else it.free_bytes for it in target.devices}
-    found = []
-    even = target.plan_with(tensor_split=None) if target.option("tensor-split") else None
-    if even is not None and all(device_fit(part, rooms.get(part.name)).fit is Fit.FITS for part in _cards(even)):
-        found.append(left_out(target, "tensor-split"))
-    smaller = smaller_cache(target)
-    plan = target.plan_with(cache_type_k="q8_0", cache_type_v="q8_0", flash_attn=None) if smaller else None
-    if plan is not None and all(device_fit(part, rooms.get(part.name)).fit is Fit.FITS for part in _cards(plan)):
-        found.append(smaller)
+    ways: list[Way] = [options(tensor_split=None)] if target.option("tensor-split") else []
+    ways += smaller_cache(target)
     if target.prepared is not None:
         most = largest_context(target.prepared, target.llama, target.devices, rooms, target.draft)
         now = target.plan.context.n_ctx if target.plan is not None and target.plan.context is not None else 0
         if 0 < most.tokens < now:
-            found.append(f"-c {most.tokens}")
-    return tuple(found)
+            ways.append(options(ctx_size=str(most.tokens)))
+    return tuple(ways)
 
 
 def _cards(plan: MemoryPlan) -> list[DevicePlan]:
     return [part for part in plan.devices if part.name != "host"]
 
 
-def _placed_by_fit(target: LintTarget) -> str:
+def _placed_by_fit(target: LintTarget) -> Way:
     names = [name for name in ("gpu-layers", "tensor-split", "override-tensor", "cpu-moe") if target.option(name)]
-    left = " and ".join(left_out(target, name) for name in names)
-    return f"{left}, and --fit places what fits" if left and target.llama.fit else "fewer layers on the device (-ngl)"
+    if not names or not target.llama.fit:
+        return "fewer layers on the device (-ngl)"
+    return Fix(tuple((name, None) for name in names), ", and --fit places what fits")
 
 
 def _vllm(target: LintTarget, plan: MemoryPlan) -> Outcome:
@@ -140,12 +136,12 @@ def _vllm(target: LintTarget, plan: MemoryPlan) -> Outcome:
                 f"weights alone fill the {utilization:.0%} of {device.name} that vLLM may take: no room for a KV pool",
                 evidence=f"{exact(part.weights_bytes)} of weights a rank; {exact(share)} is vLLM's share",
                 cost=f"{exact(least - share)} too little",
-                fix=any_of(_more_cards(target), "a quantized checkpoint", "a larger card"),
+                fix=(*_more_cards(target), "a quantized checkpoint", "a larger card"),
             )
     return None
 
 
-def _more_cards(target: LintTarget) -> str:
+def _more_cards(target: LintTarget) -> tuple[Way, ...]:
     """The fewest ranks of this card whose share of the weights leaves room, if they are 16 at most."""
     ranks = whole(target, "tensor-parallel-size") or 1
     for more in (ranks * 2, ranks * 4, ranks * 8, ranks * 16):
@@ -154,8 +150,8 @@ def _more_cards(target: LintTarget) -> str:
         cards = one_card_for_every_rank(target.devices[:1], more)
         plan = replace(target, where=replace(target.where, devices=cards)).plan_with(tensor_parallel_size=str(more))
         if plan is not None and all(_has_room(part, cards[0], utilization_of(target)) for part in _cards(plan)):
-            return f"--tensor-parallel-size {more} with {more} such cards"
-    return "more cards (--tensor-parallel-size)"
+            return (replace(options(tensor_parallel_size=str(more)), cards=more),)
+    return ("more cards (--tensor-parallel-size)",)
 
 
 def _has_room(part: DevicePlan, card: PlanDevice, utilization: float) -> bool:
@@ -195,5 +191,5 @@ def _host(target: LintTarget, plan: MemoryPlan) -> Outcome:
         cost=f"{exact(needed - target.host_total_bytes)} too little",
         fix="smaller weights"
         if (part.weights_bytes or 0) > target.host_total_bytes
-        else any_of("a smaller -c", smaller_cache(target) if target.engine == "llama.cpp" else "", "smaller weights"),
+        else ("a smaller -c", *(smaller_cache(target) if target.engine == "llama.cpp" else ()), "smaller weights"),
     )

@@ -15,6 +15,7 @@ its cache.
 """
 
 from kvtop.analysis.lint.amounts import exact, is_quantized, part_bytes
+from kvtop.analysis.lint.fixes.fix import options
 from kvtop.analysis.lint.rule import Example, Found, Outcome
 from kvtop.analysis.lint.target import LintTarget
 
@@ -54,5 +55,5 @@ def check(target: LintTarget) -> Outcome:
         + (": -ctk and -ctv do not reach it" if forgotten else ""),
         evidence=target.said("spec-draft-model", "spec-draft-hf", "spec-type", "cache-type-k", "cache-type-v"),
         cost=cost,
-        fix="-ctkd q8_0 -ctvd q8_0, and a shorter -c cuts both caches",
+        fix=(options(spec_draft_type_k="q8_0", spec_draft_type_v="q8_0"), "a shorter -c, which cuts both caches"),
     )

@@ -20,6 +20,7 @@ Fix: `--host 127.0.0.1` behind a proxy (a container: `-p 127.0.0.1:PORT:PORT`), 
 Fires on: a server on 0.0.0.0 that answers without a key (a warning). Quiet on: 0.0.0.0 with `--api-key-file`.
 """
 
+from kvtop.analysis.lint.fixes.fix import options
 from kvtop.analysis.lint.observed import Observed
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
@@ -56,14 +57,14 @@ def check(target: LintTarget) -> Outcome:
     if seen is not None and seen.has_own_network:
         return _in_own_network(target, reached)
     said = target.said("host") or f"the default of {target.engine} is {_DEFAULTS[target.engine]}"
-    key = ": mlx_lm.server has no keys, so put a proxy before it" if target.engine == "mlx" else f", or {_key(target)}"
+    key = "a proxy before it: mlx_lm.server has no keys" if target.engine == "mlx" else _key(target)
     answered = "; it answers requests without a key" if seen is not None and seen.wants_key is False else ""
     return Found(
         "warning" if answered else "info",
         f"listens on {', '.join(reached)} without a key: whoever reaches the port can use it",
         evidence=f"listening on {', '.join(reached)}{answered}" if observed else f"{said}{answered}",
         cost="security",
-        fix=f"--host 127.0.0.1{key}",
+        fix=(options(host="127.0.0.1"), key),
     )
 
 

@@ -13,6 +13,7 @@ Fires on: `-fa off`. Quiet on: the default, and on Grok, which cannot.
 """
 
 from kvtop.analysis.lint.amounts import all_bytes, exact, is_quantized
+from kvtop.analysis.lint.fixes.fix import options
 from kvtop.analysis.lint.rule import Example, Found, Outcome
 from kvtop.analysis.lint.target import LintTarget
 
@@ -42,7 +43,8 @@ def check(target: LintTarget) -> Outcome:
             "flash attention is switched off: attention scores of the whole context go through memory",
             evidence=target.said("flash-attn"),
             cost=cost,
-            fix="--flash-attn auto (the default) or on",
+            fix=(options(" (the default)", flash_attn="auto"), options(flash_attn="on")),
+            otherwise="--flash-attn on with another pair of cache types",
         )
     if settings.flash_attention == "auto" and plan is not None and plan.flash_attention is False and target.devices:
         return Found(

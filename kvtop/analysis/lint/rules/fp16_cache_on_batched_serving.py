@@ -14,6 +14,7 @@ Fix: `--kv-cache-dtype fp8` (Ampere: `fp8_e5m2`), on a checkpoint with calibrate
 Fires on: Llama 3.1 8B with 256 sequences on one H100. Quiet on: the same with `--max-model-len 4096 --max-num-seqs 32`.
 """
 
+from kvtop.analysis.lint.fixes.fix import options
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
 from kvtop.analysis.lint.vllm_pool import SIXTEEN_BITS, concurrency_of, serves_text, whole
@@ -87,5 +88,6 @@ def _with_fp8(target: LintTarget, plan: MemoryPlan | None, evidence: str) -> Out
         + (": FP8 would save memory here, but no time (no FP8 arithmetic)" if old else ", and this card reads FP8"),
         evidence=evidence,
         cost=cost,
-        fix=f"--kv-cache-dtype {kind}; nothing is gained by it where the pool is not full",
+        fix=(options("; nothing is gained by it where the pool is not full", kv_cache_dtype=kind),),
+        otherwise="a shorter --max-model-len, or more cards",
     )

@@ -14,6 +14,7 @@ Fix: `--kv-cache-dtype auto` there; on Ampere `fp8_e5m2` is the type that its ke
 Fires on: fp8 with gpt-oss on an A100. Quiet on: fp8 on an H100.
 """
 
+from kvtop.analysis.lint.fixes.fix import options
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
 from kvtop.analysis.lint.vllm_pool import FP8
@@ -41,7 +42,8 @@ def check(target: LintTarget) -> Outcome:
             f"vLLM would not start: {target.refusal}",
             f"{evidence}; {card}, compute capability {_text(capability)}",
             "the server does not start",
-            "--kv-cache-dtype auto",
+            (options(kv_cache_dtype="auto"),),
+            "--kv-cache-dtype auto, and room for twice the cache",
         )
     if capability is None:
         return Lacks("the compute capability of the GPU is unknown: say --gpu SIZE,cc=MAJOR.MINOR")
@@ -54,7 +56,8 @@ def check(target: LintTarget) -> Outcome:
             "no attention backend of vLLM takes an FP8 cache on this card",
             evidence,
             "the server does not start",
-            "--kv-cache-dtype auto",
+            (options(kv_cache_dtype="auto"),),
+            "--kv-cache-dtype auto, and room for twice the cache",
         )
     knows = target.plan is not None
     return Found(
@@ -64,7 +67,7 @@ def check(target: LintTarget) -> Outcome:
         + ", which saves memory and no time",
         evidence,
         "" if knows else "it may not start: sinks, latent attention and other head sizes have no backend there",
-        "--kv-cache-dtype auto, or fp8_e5m2 where capacity is what counts",
+        (options(kv_cache_dtype="auto"), options(" where capacity is what counts", kv_cache_dtype="fp8_e5m2")),
     )
 
 

@@ -14,6 +14,7 @@ Fix: `q4_0`: the same 4.5 bits a value, and no worse with the rotation that is o
 Fires on: iq4_nl on CUDA and Metal. Quiet on: q4_0 there, and iq4_nl on Vulkan.
 """
 
+from kvtop.analysis.lint.fixes.fix import Fix
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
 
@@ -41,10 +42,10 @@ def check(target: LintTarget) -> Outcome:
         f"{on} has no flash-attention kernel for iq4_nl and {what}",
         evidence=target.said("cache-type-k", "cache-type-v"),
         cost="attention at the CPU's speed" if falls else "the score buffer of attention without fusion",
-        fix=f"{_fix(settings.type_k, settings.type_v)}: the same bytes",
+        fix=(_fix(settings.type_k, settings.type_v),),
     )
 
 
-def _fix(type_k: str, type_v: str) -> str:
-    named = (("--cache-type-k", type_k), ("--cache-type-v", type_v))
-    return " ".join(f"{option} q4_0" for option, kind in named if kind == "iq4_nl")
+def _fix(type_k: str, type_v: str) -> Fix:
+    named = (("cache-type-k", type_k), ("cache-type-v", type_v))
+    return Fix(tuple((option, "q4_0") for option, kind in named if kind == "iq4_nl"), ": the same bytes")

@@ -14,6 +14,7 @@ Fix: fewer ranks and `--data-parallel-size` beside them, or `--decode-context-pa
 Fires on: 4 KV heads on 8 ranks. Quiet on: the same on 4.
 """
 
+from kvtop.analysis.lint.fixes.fix import Way, options
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
 from kvtop.analysis.lint.vllm_pool import whole
@@ -66,10 +67,11 @@ def check(target: LintTarget) -> Outcome:
         evidence=f"{target.said('tensor-parallel-size')}; {what} in config.json",
         cost=cost,
         fix=fix,
+        otherwise=UNPLANNED,
     )
 
 
-def _better(target: LintTarget, ranks: int, heads: int, *, is_latent: bool) -> tuple[str, float | None]:
+def _better(target: LintTarget, ranks: int, heads: int, *, is_latent: bool) -> tuple[tuple[Way, ...], float | None]:
     """The arrangement of the same cards that holds most tokens, and how many times as many; None where it is unknown.
 
     A latent row can be divided by `--decode-context-parallel-size`, if a backend of the card does that.
@@ -78,17 +80,16 @@ def _better(target: LintTarget, ranks: int, heads: int, *, is_latent: bool) -> t
     copies = max(ranks // heads, 1)
     apart = (whole(target, "data-parallel-size") or 1) * copies
     arranged = {"tensor_parallel_size": str(heads), "data_parallel_size": str(apart)}
-    options = [(f"--tensor-parallel-size {heads} --data-parallel-size {apart}", apart, arranged)]
+    ways = [(apart, arranged)]
     if is_latent:
-        divided = {"decode_context_parallel_size": str(ranks)}
-        options.insert(0, (f"--decode-context-parallel-size {ranks}", 1, divided))
-    best = ("", 0.0)
-    for words, replicas, changes in options:
+        ways.insert(0, (1, {"decode_context_parallel_size": str(ranks)}))
+    best: tuple[tuple[Way, ...], float] = ((), 0.0)
+    for replicas, changes in ways:
         plan = target.plan_with(**changes)
         tokens = None if plan is None else _tokens(plan, replicas)
         if now is not None and tokens is not None and tokens / now > best[1]:
-            best = (words, tokens / now)
-    return best if best[1] else (UNPLANNED, None)
+            best = ((options(**changes),), tokens / now)
+    return best if best[1] else ((UNPLANNED,), None)
 
 
 def _tokens(plan: MemoryPlan, replicas: int) -> int | None:

@@ -12,8 +12,8 @@ Fix: a shorter context, fewer slots, q8_0 for both caches.
 Fires on: Llama 3.1 8B at its 131072 tokens. Quiet on: the same at 8192.
 """
 
-from kvtop.analysis.lint.advice import any_of, smaller_cache
 from kvtop.analysis.lint.amounts import cache_bytes, exact, weight_bytes
+from kvtop.analysis.lint.fixes.fix import Way, options, smaller_cache
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
 from kvtop.domain.answers.plan_answer import Fit, device_fit
@@ -49,11 +49,11 @@ def check(target: LintTarget) -> Outcome:
         "the KV cache is larger than the model",
         evidence=target.said("ctx-size", "parallel", "cache-type-k", "cache-type-v") or "no -c: the trained context",
         cost=f"{exact(cache)} of cache, {exact(weights)} of weights",
-        fix=any_of(_shorter(target, plan, cache, weights), smaller_cache(target)),
+        fix=(_shorter(target, plan, cache, weights), *smaller_cache(target)),
     )
 
 
-def _shorter(target: LintTarget, plan: MemoryPlan, cache: int, weights: int) -> str:
+def _shorter(target: LintTarget, plan: MemoryPlan, cache: int, weights: int) -> Way:
     """The context, in thousands, whose cache is no larger than the weights; words where states or windows are."""
     if plan.context is not None:
         tokens = plan.context.n_ctx * weights // cache // 1024 * 1024
@@ -65,7 +65,8 @@ def _shorter(target: LintTarget, plan: MemoryPlan, cache: int, weights: int) -> 
                 break
             if cache_bytes(shorter) <= weights:
                 is_split = not plan.context.kv_unified and plan.context.n_seq_max > 1
-                return f"-c {tokens}{' --kv-unified' if is_split else ''}"
+                unified = {"kv_unified": "true"} if is_split else {}
+                return options(ctx_size=str(tokens), **unified)
             tokens = tokens * 3 // 4 // 1024 * 1024
     return "a smaller -c or fewer slots (-np)"
 
@@ -95,5 +96,8 @@ def _one_request(target: LintTarget, weights: int) -> Outcome:
         f"one request of {length} tokens takes more cache than the model has weights",
         evidence=target.said("max-model-len"),
         cost=f"{exact(int(plan.bytes_per_token * length))} of cache, {exact(weights)} of weights, over all ranks",
-        fix="a shorter --max-model-len, or --kv-cache-dtype fp8 where the card takes it",
+        fix=(
+            options(max_model_len=str(max(int(weights / plan.bytes_per_token) // 256 * 256, 256))),
+            options(kv_cache_dtype="fp8"),
+        ),
     )

@@ -13,10 +13,10 @@ Fix: swap the types, or q8_0 for both: mixed types are slow on most backends.
 Fires on: `-ctk q4_0 -ctv q8_0`. Quiet on: `-ctk q8_0 -ctv q4_0`, and on keys of 8 bits, where nothing is measurable.
 """
 
-from kvtop.analysis.lint.advice import cache_types, safe_type
 from kvtop.analysis.lint.amounts import bits
 from kvtop.analysis.lint.evidence_text import evidence_text
 from kvtop.analysis.lint.families import family_of
+from kvtop.analysis.lint.fixes.fix import cache_types, safe_type
 from kvtop.analysis.lint.rule import Example, Found, Outcome
 from kvtop.analysis.lint.target import LintTarget
 
@@ -36,9 +36,8 @@ def check(target: LintTarget) -> Outcome:
         return None
     if not target.caches_tokens or family_of(target)[0] == "latent attention":
         return None
-    swapped = cache_types(type_v, type_k)
-    needs = " --flash-attn on" if settings.flash_attention == "off" else ""
-    both = cache_types(safe_type(target) if bits(type_v) >= FREE_BITS else type_v)
+    fused = {"flash_attn": "on"} if settings.flash_attention == "off" else {}
+    both = safe_type(target) if bits(type_v) >= FREE_BITS else type_v
     cost = ""
     turned = target.plan_with(cache_type_k=type_v, cache_type_v=type_k, flash_attn="on")
     if turned is not None and target.plan is not None:
@@ -54,5 +53,8 @@ def check(target: LintTarget) -> Outcome:
             if part
         ),
         cost=cost or "quality, and no bytes saved by it",
-        fix=f"{swapped}{needs}, or {both}{needs}, which is also faster on most backends",
+        fix=(
+            cache_types(type_v, type_k, **fused),
+            cache_types(both, note=", which is also faster on most backends", **fused),
+        ),
     )

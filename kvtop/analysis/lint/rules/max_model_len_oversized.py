@@ -12,6 +12,7 @@ Fix: `--max-model-len` at twice the longest request seen.
 Fires on: a longest request of 3000 tokens under a limit of 131072. Quiet on: one of 100000.
 """
 
+from kvtop.analysis.lint.fixes.fix import options
 from kvtop.analysis.lint.observed import Observed
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
@@ -38,5 +39,5 @@ def check(target: LintTarget) -> Outcome:
         f"the longest request so far had {longest} tokens and the limit is {limit}",
         evidence=f"{target.said('max-model-len') or 'default --max-model-len'}; longest sequence {longest}",
         cost=f"a request is counted as {limit} tokens",
-        fix=f"--max-model-len {max(longest * 2, 1024)}",
+        fix=(options(max_model_len=str(max(longest * 2, 1024))),),
     )

@@ -14,8 +14,8 @@ Fires on: 0.99 of an H100. Quiet on: 0.92 on a free card.
 
 import math
 
-from kvtop.analysis.lint.advice import any_of
 from kvtop.analysis.lint.amounts import GIB, exact
+from kvtop.analysis.lint.fixes.fix import Way, options
 from kvtop.analysis.lint.rule import Example, Found, Outcome
 from kvtop.analysis.lint.target import LintTarget
 from kvtop.analysis.lint.vllm_pool import concurrency_of, utilization_of
@@ -49,7 +49,7 @@ def check(target: LintTarget) -> Outcome:
                     f"other processes use {card.name}: less is free than vLLM wants, and it refuses to start",
                     evidence=f"{evidence}; {exact(card.free_bytes)} free of {exact(card.total_bytes)}",
                     cost=f"{exact(wanted - card.free_bytes)} too little",
-                    fix=any_of(_share_that_serves(target, card.free_bytes / card.total_bytes), FREE_WORDS),
+                    fix=(*_share_that_serves(target, card.free_bytes / card.total_bytes), FREE_WORDS),
                 )
     if utilization < RISKY or utilization > 1:  # more than all of it vLLM refuses: `start-refused`
         return None
@@ -65,19 +65,19 @@ def check(target: LintTarget) -> Outcome:
         "fail with out-of-memory errors",
         evidence=evidence,
         cost=cost,
-        fix="--gpu-memory-utilization 0.92, or --kv-cache-memory-bytes with the bytes that vLLM logs at start",
+        fix=(options(gpu_memory_utilization="0.92"), "--kv-cache-memory-bytes with the bytes that vLLM logs at start"),
     )
 
 
-def _share_that_serves(target: LintTarget, free_ratio: float) -> str:
+def _share_that_serves(target: LintTarget, free_ratio: float) -> tuple[Way, ...]:
     """The share that is free, if weights and one request fit it by the plan, with a shorter limit where that helps."""
     share = f"{math.floor(free_ratio * 100) / 100:g}"
     plan = target.plan_with(gpu_memory_utilization=share)
     fits = None if plan is None else concurrency_of(plan)
     if fits is not None and fits.low >= 1:
-        return f"--gpu-memory-utilization {share}"
+        return (options(gpu_memory_utilization=share),)
     shorter = target.plan_with(gpu_memory_utilization=share, max_model_len="auto")
     likely = None if shorter is None or shorter.vllm is None else shorter.vllm.pool_estimate
     if likely is None or likely.tokens_low < LEAST_TOKENS:
-        return ""
-    return f"--gpu-memory-utilization {share} --max-model-len {likely.tokens_low // 256 * 256}"
+        return ()
+    return (options(gpu_memory_utilization=share, max_model_len=str(likely.tokens_low // 256 * 256)),)

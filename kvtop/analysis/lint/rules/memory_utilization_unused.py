@@ -14,6 +14,7 @@ Fires on: 0.5 on a card of its own. Quiet on: the default, and a card that other
 """
 
 from kvtop.analysis.lint.amounts import GIB, exact
+from kvtop.analysis.lint.fixes.fix import options
 from kvtop.analysis.lint.rule import Example, Found, Outcome
 from kvtop.analysis.lint.target import LintTarget
 from kvtop.analysis.lint.vllm_pool import DEFAULT_UTILIZATION, concurrency_of, serves_text, utilization_of
@@ -50,7 +51,7 @@ def check(target: LintTarget) -> Outcome:
         f"only {utilization:.0%} of the card is taken: the rest of it can hold no token",
         evidence=target.said("gpu-memory-utilization"),
         cost=cost,
-        fix="leave --gpu-memory-utilization out (0.92), unless something else uses the card",
+        fix=(options(" (0.92), unless something else uses the card", gpu_memory_utilization=None),),
     )
 
 

@@ -13,6 +13,7 @@ Fix: `--metrics` (llama-server); leave `--disable-log-stats` out (vLLM).
 Fires on: `--no-slots` without `--metrics`. Quiet on: llama-server without either.
 """
 
+from kvtop.analysis.lint.fixes.fix import options
 from kvtop.analysis.lint.rule import Example, Found, Outcome
 from kvtop.analysis.lint.target import LintTarget
 
@@ -34,7 +35,7 @@ def check(target: LintTarget) -> Outcome:
             "info",
             "--disable-log-stats leaves vLLM without metrics of its KV pool",
             target.said("disable-log-stats"),
-            fix="leave --disable-log-stats out",
+            fix=(options(disable_log_stats=None),),
         )
     seen = target.observed
     has_slots = target.value("slots") != "false" and (seen is None or seen.has_slots is not False)
@@ -44,5 +45,5 @@ def check(target: LintTarget) -> Outcome:
         "info",
         "/slots and /metrics are off, so the use of the cache, token counters and rates are unknown",
         target.said("slots", "metrics") or "the endpoint answers neither",
-        fix="--metrics",
+        fix=(options(metrics="true"),),
     )

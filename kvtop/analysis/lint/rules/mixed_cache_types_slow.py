@@ -15,8 +15,8 @@ Fix: one type for both, q8_0 first; or a build with `-DGGML_CUDA_FA_QUANTS=all`.
 Fires on: q8_0 with q4_0 on CUDA. Quiet on: the same on Vulkan, and q8_0 with q8_0.
 """
 
-from kvtop.analysis.lint.advice import any_of, cache_types, safe_type
 from kvtop.analysis.lint.families import family_of
+from kvtop.analysis.lint.fixes.fix import Way, cache_types, safe_type
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
 from kvtop.planning.llamacpp.kernel_pairs import FIRST_CONVERTING_BUILD, LAST_FALLING_BUILD
@@ -52,13 +52,15 @@ def check(target: LintTarget) -> Outcome:
         evidence=target.said("cache-type-k", "cache-type-v"),
         cost="decode speed; not computable beforehand",
         fix=_fix(target),
+        otherwise="one type for both caches, and room for it",
     )
 
 
-def _fix(target: LintTarget) -> str:
+def _fix(target: LintTarget) -> tuple[Way, ...]:
     safe = safe_type(target)
-    smaller = cache_types("q4_0") if safe != "f16" and family_of(target)[0] is None else ""
-    return any_of(cache_types(safe), smaller and f"{smaller} once its quality is measured")
+    is_plain = safe != "f16" and family_of(target)[0] is None
+    smaller = (cache_types("q4_0", note=" once its quality is measured"),) if is_plain else ()
+    return (cache_types(safe), *smaller)
 
 
 def _forces_fusion(type_v: str) -> bool:

@@ -12,9 +12,9 @@ Fix: the same type for both, q8_0 at the least.
 Fires on: `-ctk q8_0` alone on DeepSeek V3. Quiet on: `-ctk q8_0 -ctv q8_0` there, and mixed types elsewhere.
 """
 
-from kvtop.analysis.lint.advice import EIGHT_BITS, cache_types
 from kvtop.analysis.lint.amounts import bits, is_quantized
 from kvtop.analysis.lint.families import family_of
+from kvtop.analysis.lint.fixes.fix import EIGHT_BITS, cache_types
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
 
@@ -31,7 +31,8 @@ def check(target: LintTarget) -> Outcome:
         return None
     words = f"model does not support different K ({settings.type_k}) and V ({settings.type_v}) cache types"
     evidence = target.said("cache-type-k", "cache-type-v")
-    fix = cache_types(_both(settings.type_k, settings.type_v))
+    fix = (cache_types(_both(settings.type_k, settings.type_v)),)
+    otherwise = "the same type for both, and room for it"
     hparams = target.hparams
     if hparams is not None:
         if not hparams.is_mla and hparams.arch != "deepseek4":
@@ -42,6 +43,7 @@ def check(target: LintTarget) -> Outcome:
             f"{evidence}; architecture {hparams.arch} with latent attention",
             "the server does not start",
             fix,
+            otherwise,
         )
     family, source = family_of(target)
     if family == "latent attention":
@@ -51,6 +53,7 @@ def check(target: LintTarget) -> Outcome:
             f"{evidence}; {source}",
             "the server does not start",
             fix,
+            otherwise,
         )
     if family is not None:
         return None

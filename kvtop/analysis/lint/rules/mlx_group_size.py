@@ -12,6 +12,7 @@ Fix: `--kv-group-size 32`.
 Fires on: Phi-3 mini with `--kv-bits 8`. Quiet on: the same with `--kv-group-size 32`.
 """
 
+from kvtop.analysis.lint.fixes.fix import options
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
 from kvtop.domain.plan import Refusal
@@ -38,7 +39,7 @@ def check(target: LintTarget) -> Outcome:
             f"MLX quantizes in groups of 32, 64 or 128 values with 2, 3, 4, 5, 6 or 8 bits, not {size} with {bits}",
             evidence,
             "requests are lost",
-            "--kv-group-size 64 --kv-bits 8",
+            (options(kv_group_size="64", kv_bits="8"), options(kv_group_size="32", kv_bits="8"), options(kv_bits=None)),
         )
     if target.checkpoint is None:
         return Lacks(f"the length of the model's heads is unknown: {target.model_note}")
@@ -53,5 +54,5 @@ def check(target: LintTarget) -> Outcome:
         f"groups of {size} do not divide this model's heads, and requests fail: {answer.message}",
         evidence,
         "requests are lost",
-        "leave --kv-bits out" if smaller is None or isinstance(smaller, Refusal) else "--kv-group-size 32",
+        (options(kv_bits=None),) if smaller is None or isinstance(smaller, Refusal) else (options(kv_group_size="32"),),
     )

@@ -16,6 +16,7 @@ Fires on: Gemma 3. Quiet on: Llama 3.1.
 
 import re
 
+from kvtop.analysis.lint.fixes.fix import options
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
 from kvtop.domain.plan import MemoryPlan, Refusal
@@ -45,7 +46,7 @@ def check(target: LintTarget) -> Outcome:
                 "--quantized-kv-start",
                 evidence=f"{evidence}; the model's name",
                 cost="requests are lost",
-                fix="leave --kv-bits out",
+                fix=(options(kv_bits=None),),
             )
         return Lacks(f"the kinds of cache of the model are unknown: {target.model_note}")
     answer = target.answer_with(quantized_kv_start="0")
@@ -61,7 +62,7 @@ def check(target: LintTarget) -> Outcome:
             f"{when}, while /health stays ok: {answer.message}",
             evidence=evidence,
             cost="requests are lost",
-            fix="leave --kv-bits out",
+            fix=(options(kv_bits=None),),
         )
     return _unchanged(target, answer, evidence)
 
@@ -78,5 +79,5 @@ def _unchanged(target: LintTarget, quantized: MemoryPlan, evidence: str) -> Outc
         "mlx-lm cannot quantize this model's caches and says nothing: --kv-bits saves no byte and disables batching",
         evidence=evidence,
         cost=f"0 bytes saved of {before}",
-        fix="leave --kv-bits out",
+        fix=(options(kv_bits=None),),
     )

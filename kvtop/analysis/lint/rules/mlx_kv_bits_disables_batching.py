@@ -12,6 +12,7 @@ Fix: leave `--kv-bits` out where several requests run at once.
 Fires on: `--kv-bits 8`. Quiet on: the same without it.
 """
 
+from kvtop.analysis.lint.fixes.fix import options
 from kvtop.analysis.lint.rule import Example, Found, Outcome
 from kvtop.analysis.lint.target import LintTarget
 
@@ -31,5 +32,5 @@ def check(target: LintTarget) -> Outcome:
         "--kv-bits makes the server take one request at a time" + (f", so {asked} does nothing" if asked else ""),
         evidence=f"{target.said('kv-bits')}{', ' + asked if asked else ''}",
         cost="throughput with more than one request at a time",
-        fix="leave --kv-bits out where several requests run at once",
+        fix=(options(" where several requests run at once", kv_bits=None),),
     )

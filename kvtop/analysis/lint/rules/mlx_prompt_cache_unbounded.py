@@ -13,6 +13,7 @@ Fires on: the default, and a limit in bytes that is ignored. Quiet on: a small `
 """
 
 from kvtop.analysis.lint.amounts import cache_bytes, exact
+from kvtop.analysis.lint.fixes.fix import options
 from kvtop.analysis.lint.rule import Example, Found, Outcome
 from kvtop.analysis.lint.target import LintTarget
 
@@ -40,12 +41,12 @@ def check(target: LintTarget) -> Outcome:
             "--prompt-cache-bytes is ignored with --kv-bits or a draft model: finished prompts pile up",
             evidence=f"{target.said('prompt-cache-bytes')}, {sequential}",
             cost=cost,
-            fix="--prompt-cache-size 2",
+            fix=(options(prompt_cache_size="2"),),
         )
     return Found(
         "info",
         f"the caches of {sequences} finished prompts are kept, however long they are",
         evidence=target.said("prompt-cache-size") or "default --prompt-cache-size 10, no --prompt-cache-bytes",
         cost=cost,
-        fix="--prompt-cache-size 2" + ("" if sequential else ", or --prompt-cache-bytes 4GB"),
+        fix=(options(prompt_cache_size="2"), options(prompt_cache_bytes="4GB")),
     )

@@ -12,6 +12,7 @@ Fix: `--quantized-kv-start 0` if memory is the reason for `--kv-bits`.
 Fires on: `--kv-bits 8` alone. Quiet on: `--kv-bits 8 --quantized-kv-start 0`.
 """
 
+from kvtop.analysis.lint.fixes.fix import options
 from kvtop.analysis.lint.rule import Example, Found, Outcome
 from kvtop.analysis.lint.target import LintTarget
 
@@ -36,5 +37,6 @@ def check(target: LintTarget) -> Outcome:
         evidence=target.said("kv-bits", "quantized-kv-start")
         + ("" if target.value("quantized-kv-start") else "; default --quantized-kv-start 5000"),
         cost=f"full precision up to {start} tokens, both copies at the crossing",
-        fix="--quantized-kv-start 0",
+        fix=(options(quantized_kv_start="0"),),
+        otherwise="a smaller --quantized-kv-start",
     )

@@ -12,6 +12,7 @@ Fix: `--max-model-len` at what fits, or `auto`.
 Fires on: Llama 3.1 8B with all of its 131072 tokens on 24 GiB. Quiet on: the same with `--max-model-len 16384`.
 """
 
+from kvtop.analysis.lint.fixes.fix import Way, options
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
 from kvtop.analysis.lint.vllm_pool import concurrency_of
@@ -21,6 +22,7 @@ READS_LAUNCH = True
 FIRES = Example("vllm serve MODEL", gpus=("24GiB",), model="llama-3.1-8b")
 QUIET = Example("vllm serve MODEL --max-model-len 16384", gpus=("24GiB",), model="llama-3.1-8b")
 WORDS = "To serve at least one request"
+NO_ROOM = "a quantized checkpoint, more cards or a larger one: the weights leave no room for a request"
 
 
 def check(target: LintTarget) -> Outcome:
@@ -50,11 +52,11 @@ def check(target: LintTarget) -> Outcome:
     )
 
 
-def _rest(target: LintTarget) -> tuple[str, str, str]:
+def _rest(target: LintTarget) -> tuple[str, str, tuple[Way, ...], str]:
     shorter = target.plan_with(max_model_len="auto")
     likely = None if shorter is None or shorter.vllm is None else shorter.vllm.pool_estimate
-    fix = "--max-model-len auto"
-    if likely is not None and likely.tokens_low:
-        fix = f"--max-model-len {likely.tokens_low // 256 * 256} (likely to fit), or auto"
+    ways: tuple[Way, ...] = (options(max_model_len="auto"),)
+    if likely is not None and likely.tokens_low >= 256:
+        ways = (options(" (likely to fit)", max_model_len=str(likely.tokens_low // 256 * 256)), *ways)
     evidence = target.said("max-model-len", "gpu-memory-utilization", "kv-cache-memory-bytes")
-    return evidence or "the default --max-model-len of the model", "the server does not start", fix
+    return evidence or "the default --max-model-len of the model", "the server does not start", ways, NO_ROOM

@@ -12,7 +12,7 @@ Fix: fewer `--max-num-seqs` or `--max-num-batched-tokens`, a larger `--gpu-memor
 Fires on: a rising preemption counter. Quiet on: a pool with room.
 """
 
-from kvtop.analysis.lint.capacity_fixes import pool_capacity_fix
+from kvtop.analysis.lint.fixes.capacity import pool_capacity_fix
 from kvtop.analysis.lint.observed import Observed
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget

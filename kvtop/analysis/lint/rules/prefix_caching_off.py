@@ -12,7 +12,7 @@ Fix: leave `--no-enable-prefix-caching` out.
 Fires on: `--no-enable-prefix-caching`. Quiet on: the default.
 """
 
-from kvtop.analysis.lint.advice import left_out
+from kvtop.analysis.lint.fixes.fix import options
 from kvtop.analysis.lint.rule import Example, Found, Outcome
 from kvtop.analysis.lint.target import LintTarget
 from kvtop.analysis.lint.vllm_pool import serves_text
@@ -36,5 +36,5 @@ def check(target: LintTarget) -> Outcome:
         + (" (some models and all embedding ones go without by themselves)" if by_itself else ""),
         evidence=target.said("enable-prefix-caching"),
         cost="prompt tokens computed again",
-        fix=f"{left_out(target, 'enable-prefix-caching')}, unless no two requests begin alike",
+        fix=(options(", unless no two requests begin alike", enable_prefix_caching=None),),
     )

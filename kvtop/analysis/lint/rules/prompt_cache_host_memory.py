@@ -13,6 +13,7 @@ Fires on: no limit (`--cache-ram -1`), or more than the machine's memory. Quiet 
 """
 
 from kvtop.analysis.lint.amounts import MIB, device_bytes, exact
+from kvtop.analysis.lint.fixes.fix import Way, options
 from kvtop.analysis.lint.rule import Example, Found, Outcome
 from kvtop.analysis.lint.target import LintTarget
 
@@ -61,7 +62,7 @@ def check(target: LintTarget) -> Outcome:
     )
 
 
-def _fix(target: LintTarget) -> str:
+def _fix(target: LintTarget) -> tuple[Way, ...]:
     """The default where it fits, else half of what is left beside the plan."""
     limit_mib = DEFAULT_MIB
     if target.host_total_bytes is not None:
@@ -69,4 +70,5 @@ def _fix(target: LintTarget) -> str:
         left = target.host_total_bytes - (0 if host is None else device_bytes(host))
         if left < DEFAULT_MIB * MIB:
             limit_mib = max(left // (2 * MIB) // 256 * 256, 0)
-    return f"--cache-ram {limit_mib}" + (", or --cache-ram 0 to switch it off" if limit_mib else "")
+    off = options(" to switch it off", cache_ram="0")
+    return (options(cache_ram=str(limit_mib)), off) if limit_mib else (off,)

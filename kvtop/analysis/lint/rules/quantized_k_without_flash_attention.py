@@ -13,8 +13,8 @@ Fix: `--flash-attn on` with equal types.
 Fires on: `-ctk q8_0 -fa off`. Quiet on: `-ctk q8_0 -ctv q8_0 -fa on`.
 """
 
-from kvtop.analysis.lint.advice import EIGHT_BITS, cache_types, safe_type
 from kvtop.analysis.lint.amounts import all_bytes, bits, exact, is_quantized
+from kvtop.analysis.lint.fixes.fix import EIGHT_BITS, Way, cache_types, safe_type
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
 
@@ -52,10 +52,12 @@ def check(target: LintTarget) -> Outcome:
         evidence=target.said("cache-type-k", "cache-type-v", "flash-attn") or "default --flash-attn auto",
         cost=cost,
         fix=_fix(target),
+        otherwise="--flash-attn on with equal types, and room for them",
     )
 
 
-def _fix(target: LintTarget) -> str:
+def _fix(target: LintTarget) -> tuple[Way, ...]:
     """Both caches alike: at the keys' bits where those are harmless, else at 8 or, for sensitive families, plain."""
     type_k, safe = target.llama.type_k, safe_type(target)
-    return f"--flash-attn on {cache_types(type_k if safe == EIGHT_BITS and bits(type_k) >= bits(safe) else safe)}"
+    kind = type_k if safe == EIGHT_BITS and bits(type_k) >= bits(safe) else safe
+    return (cache_types(kind, flash_attn="on"),)

@@ -13,6 +13,7 @@ Fires on: `-ctv q8_0 -fa off`. Quiet on: `-ctv q8_0` alone, and `-ctk q8_0 -fa o
 """
 
 from kvtop.analysis.lint.amounts import is_quantized
+from kvtop.analysis.lint.fixes.fix import options
 from kvtop.analysis.lint.rule import Example, Found, Outcome
 from kvtop.analysis.lint.target import LintTarget
 
@@ -40,5 +41,6 @@ def check(target: LintTarget) -> Outcome:
         f"{grok}the engine will not start: {WORDS}",
         evidence=target.said(*names),
         cost="the server does not start",
-        fix="--cache-type-v f16" if is_grok else "--flash-attn on",
+        fix=(options(cache_type_v="f16") if is_grok else options(flash_attn="on"),),
+        otherwise="--flash-attn on, or plain V, and room for it",
     )

@@ -18,6 +18,7 @@ Fires on: q4_0 keys on Qwen2.5. Quiet on: q8_0 there, and q4_0 on other families
 from kvtop.analysis.lint.amounts import bits, cache_bytes, exact, is_quantized
 from kvtop.analysis.lint.evidence_text import evidence_text
 from kvtop.analysis.lint.families import SENSITIVE_AT_ALL, family_of
+from kvtop.analysis.lint.fixes.fix import cache_types
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
 
@@ -58,7 +59,8 @@ def check(target: LintTarget) -> Outcome:
             if part
         ),
         cost=cost,
-        fix=f"--cache-type-k {better} --cache-type-v {better}",
+        fix=(cache_types(better),),
+        otherwise=f"{better} for both caches, once a shorter -c leaves room for it",
     )
 
 

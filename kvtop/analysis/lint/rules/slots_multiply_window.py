@@ -14,6 +14,7 @@ Fires on: a default start of Gemma 3 27B. Quiet on: the same with `-np 1`, and o
 """
 
 from kvtop.analysis.lint.amounts import MIB, all_bytes, exact, part_bytes
+from kvtop.analysis.lint.fixes.fix import options
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
 from kvtop.domain.answers.plan_answer import Fit, device_fit
@@ -48,7 +49,7 @@ def check(target: LintTarget) -> Outcome:
         f"{whose} sliding windows or recurrent state {slots} times",
         evidence=target.said("parallel") or "default -np (4 slots)",
         cost=f"{exact(extra)} more than one slot",
-        fix="-np 1, if one request at a time is enough",
+        fix=(options(", if one request at a time is enough", parallel="1"),),
     )
 
 

@@ -13,6 +13,7 @@ Fix: `--kv-unified` to share one pool; or `-c` times the slots, which takes that
 Fires on: `-c 32768 -np 4`. Quiet on: `-c 32768 -np 4 -kvu`, and where a slot still has the trained context.
 """
 
+from kvtop.analysis.lint.fixes.fix import options
 from kvtop.analysis.lint.rule import Example, Found, Outcome
 from kvtop.analysis.lint.target import LintTarget
 
@@ -42,5 +43,8 @@ def check(target: LintTarget) -> Outcome:
         f"-np divides the context: each of {slots} slots has {per_slot} tokens, not {wanted}",
         evidence=target.said("ctx-size", "parallel"),
         cost=f"{wanted - per_slot} tokens of every request's context",
-        fix=f"--kv-unified (one pool for all), or -c {wanted * slots} for {wanted} each",
+        fix=(
+            options(" (one pool for all)", kv_unified="true"),
+            options(f" for {wanted} each", ctx_size=str(wanted * slots)),
+        ),
     )

@@ -14,6 +14,7 @@ Fires on: `-md` with `-ctk q8_0 -ctv q8_0`. Quiet on: `-md` with f16, and a quan
 """
 
 from kvtop.analysis.lint.amounts import is_quantized
+from kvtop.analysis.lint.fixes.fix import options
 from kvtop.analysis.lint.rule import Example, Found, Outcome
 from kvtop.analysis.lint.rules.draft_cache_uncounted import drafts
 from kvtop.analysis.lint.target import LintTarget
@@ -22,6 +23,8 @@ ENGINES: tuple[str, ...] = ("llama.cpp",)
 READS_LAUNCH = True
 FIRES = Example("llama-server -m MODEL -md DRAFT -c 8192 -ctk q8_0 -ctv q8_0")
 QUIET = Example("llama-server -m MODEL -md DRAFT -c 8192")
+
+COMPARED = "a comparison with f16, to keep what is faster"
 
 
 def check(target: LintTarget) -> Outcome:
@@ -42,5 +45,5 @@ def check(target: LintTarget) -> Outcome:
             "spec-draft-model", "spec-draft-hf", "spec-type", "cache-type-k", "cache-type-v", "spec-draft-type-k"
         ),
         cost="speed: measure the share of accepted drafts in /metrics with and without",
-        fix="-ctkd f16 -ctvd f16" if draft else "compare with f16 once, and keep what is faster",
+        fix=(options(spec_draft_type_k="f16", spec_draft_type_v="f16"), COMPARED) if draft and not own else COMPARED,
     )

@@ -16,6 +16,7 @@ Fires on: an option that llama-server does not have. Quiet on: the same without 
 import re
 from difflib import get_close_matches
 
+from kvtop.analysis.lint.fixes.fix import Way, options
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome, RuleModule
 from kvtop.analysis.lint.rules import (
     bare_flash_attn_flag,
@@ -86,6 +87,7 @@ _HINTS = (
 _REMOVED = re.compile(r"has been removed\. use (--[\w-]+)")
 _NOT_A_NUMBER = re.compile(r'argument "(-[\w-]+)": stoi$')
 _DERIVED = re.compile(r"derived max_model_len \(\w+=(\d+)")
+HELP = "see the engine's --help; checked against {}"
 ALIKE = 0.86
 """How near a spelling must be to be named."""
 
@@ -104,7 +106,8 @@ def check(target: LintTarget) -> Outcome:
         f"{version} would not start: {words}",
         evidence=words,
         cost="the server does not start",
-        fix=_fix(target, words) or f"see the engine's --help; checked against {version}",
+        fix=(_fix(target, words) or HELP.format(version),),
+        otherwise=HELP.format(version),
     )
 
 
@@ -127,13 +130,13 @@ def _is_about_request(target: LintTarget) -> bool:
     return target.engine == "mlx" and not target.complaints
 
 
-def _fix(target: LintTarget, words: str) -> str:
+def _fix(target: LintTarget, words: str) -> Way:
     """By the words; for an option that llama-server does not know, by its name."""
     if "No valid attention backend" in words:
-        return "" if target.value("kv-cache-dtype") in SIXTEEN_BITS else "--kv-cache-dtype auto"
+        return "" if target.value("kv-cache-dtype") in SIXTEEN_BITS else options(kv_cache_dtype="auto")
     derived = _DERIVED.search(words)
     if derived is not None:
-        return f"--max-model-len {derived[1]}"
+        return options(max_model_len=derived[1])
     removed = _REMOVED.search(words)
     if removed is not None:
         return removed[1]

@@ -12,8 +12,8 @@ Fix: leave `--swa-full` out; `--ctx-checkpoints` keeps prompts reusable.
 Fires on: `--swa-full` on Gemma 3. Quiet on: the same without it, and on models without windows, where it does nothing.
 """
 
-from kvtop.analysis.lint.advice import left_out
 from kvtop.analysis.lint.amounts import all_bytes, exact
+from kvtop.analysis.lint.fixes.fix import options
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
 
@@ -40,5 +40,5 @@ def check(target: LintTarget) -> Outcome:
         "--swa-full gives sliding-window layers a cache of the whole context",
         evidence=target.said("swa-full"),
         cost=exact(extra),
-        fix=f"{left_out(target, 'swa-full')}, unless prompts are edited in the middle all the time",
+        fix=(options(", unless prompts are edited in the middle all the time", swa_full=None),),
     )

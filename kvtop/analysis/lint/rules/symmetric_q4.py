@@ -15,10 +15,10 @@ Fix: q8_0 for both; before that less context, fewer slots or smaller weights. Me
 Fires on: q4_0 for both. Quiet on: q8_0 for both.
 """
 
-from kvtop.analysis.lint.advice import cache_types, safe_type
 from kvtop.analysis.lint.amounts import bits, cache_bytes, exact
 from kvtop.analysis.lint.evidence_text import evidence_text, is_harm_measured
 from kvtop.analysis.lint.families import family_of
+from kvtop.analysis.lint.fixes.fix import cache_types, safe_type
 from kvtop.analysis.lint.rule import Example, Found, Outcome
 from kvtop.analysis.lint.target import LintTarget
 from kvtop.planning.llamacpp.rules.architectures import HYBRID
@@ -62,5 +62,6 @@ def check(target: LintTarget) -> Outcome:
             if part
         ),
         cost=cost,
-        fix=cache_types(safe_type(target)),
+        fix=(cache_types(safe_type(target)),),
+        otherwise=f"{safe_type(target)} for both caches, once a shorter -c leaves room for it",
     )

@@ -14,6 +14,7 @@ Fires on: `-ub 4096` with a long context. Quiet on: the default, and on embeddin
 """
 
 from kvtop.analysis.lint.amounts import MIB, all_bytes, exact
+from kvtop.analysis.lint.fixes.fix import options
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
 from kvtop.domain.answers.plan_answer import Fit, device_fit
@@ -52,7 +53,7 @@ def check(target: LintTarget) -> Outcome:
         + (", and with the default of 512 everything would fit" if decisive else ""),
         evidence=target.said("batch-size", "ubatch-size"),
         cost=f"about {exact(extra)} more than -ub 512",
-        fix="-ub 512, or 1024, where memory is short",
+        fix=(options(" where memory is short", ubatch_size=str(DEFAULT_TOKENS)),),
     )
 
 

@@ -296,3 +296,13 @@ BY_SPELLING: Mapping[str, tuple[OptionSpec, bool]] = {
     word: (spec, word not in spec.negatives) for spec in OPTIONS.values() for word in spec.spellings + spec.negatives
 }
 """Spelling as typed -> the option, and whether this spelling switches it on."""
+
+CUSTOMARY = {
+    "--ctx-size": "-c",
+    "--parallel": "-np",
+    "--gpu-layers": "-ngl",
+    "--ubatch-size": "-ub",
+    "--spec-draft-type-k": "-ctkd",
+    "--spec-draft-type-v": "-ctvd",
+}
+"""Short spellings that most people type."""

@@ -1,0 +1,1 @@
+"""What to do about a finding: ways out as options, and which of them are printed."""
