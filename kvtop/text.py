@@ -83,6 +83,13 @@ def duration_text(seconds: float | None) -> str:
     return f"{int(max(seconds, 0))}s"
 
 
+class UnusableTextError(ValueError):
+    """A text that a person typed or wrote cannot be used. str() is one line: what is wrong, and what is accepted.
+
+    It is told as the person's to mend. Any other ValueError is a fault of kvtop, and never told so.
+    """
+
+
 INT64_MAX = 2**63 - 1
 """The largest number that a program of ours stores; Python's own have no end, and foreign texts may hold any."""
 
@@ -110,7 +117,7 @@ def parse_duration(text: str) -> float:
     """ "90", "90s", "10m", "1h30m", "2d" to seconds. Raises ValueError with what is accepted."""
     match = _DURATION.fullmatch(text.strip())
     if match is None or not any(match.groups()):
-        raise ValueError(f"not a duration: {text!r} (accepted: 90, 90s, 10m, 1h30m, 2d)")
+        raise UnusableTextError(f"not a duration: {text!r} (accepted: 90, 90s, 10m, 1h30m, 2d)")
     parts = [float(part or 0) for part in match.groups()]
     return sum(part * unit for part, unit in zip(parts, (86400, 3600, 60, 1), strict=True))
 
@@ -124,7 +131,7 @@ def parse_bytes(text: str) -> int:
     """
     match = _SIZE.fullmatch(text)
     if match is None:
-        raise ValueError(f"not a size: {text!r} (accepted: 24GiB, 24G, 512MiB, 80GB, or plain bytes)")
+        raise UnusableTextError(f"not a size: {text!r} (accepted: 24GiB, 24G, 512MiB, 80GB, or plain bytes)")
     number, unit, binary, byte = match.groups()
     power = _POWER[unit.lower()]
     step = 1000 if unit and byte and not binary else 1024
@@ -135,7 +142,7 @@ def parse_tokens(text: str) -> int:
     """ "32k" -> 32768, "4096" -> 4096, "1m" -> 1048576. Raises ValueError with what is accepted."""
     match = _COUNT.fullmatch(text)
     if match is None:
-        raise ValueError(f"not a token count: {text!r} (accepted: 4096, 32k, 1m)")
+        raise UnusableTextError(f"not a token count: {text!r} (accepted: 4096, 32k, 1m)")
     number, unit = match.groups()
     return round(float(number) * float(1024 ** _POWER[unit.lower()]))
 

@@ -1,5 +1,6 @@
 """One tick: a Sample and what came before it make a Frame. No I/O, no clock: the time is the Sample's."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from kvtop.analysis.attribution.attributed_parts import attributed_parts
@@ -21,12 +22,13 @@ from kvtop.analysis.usage.rates import generated_per_second, prompt_per_second
 from kvtop.analysis.usage.verdict import verdict
 from kvtop.domain.device import Device
 from kvtop.domain.engine_report import MemoryReport
+from kvtop.domain.fault import failure_of
 from kvtop.domain.figure import UNKNOWN
-from kvtop.domain.frame import Frame, ServerView, Split
+from kvtop.domain.frame import NO_CACHE, Frame, ServerView, Split
 from kvtop.domain.headroom import Filling, Headroom
 from kvtop.domain.plan import MemoryPlan
 from kvtop.domain.process import Process
-from kvtop.domain.sample import Sample
+from kvtop.domain.sample import Failure, Sample
 from kvtop.domain.server import ServerReading, ServerState
 
 
@@ -40,19 +42,40 @@ class History:
     growth: dict[str, Watched] = field(default_factory=dict)
     calibrations: Calibrations = field(default_factory=Calibrations)
     findings: FindingMemory = field(default_factory=FindingMemory)
+    report: Callable[[str, BaseException, str], Failure] = failure_of
+    """Who writes down a fault of kvtop itself, and makes a line of it."""
 
 
 def analyse(history: History, sample: Sample, version: str) -> Frame:
-    """The Frame of this Sample. `history` is brought up to date for the next tick."""
+    """The Frame of this Sample. `history` is brought up to date for the next tick.
+
+    A server over which kvtop itself fails is there without an explanation, and a Failure says so; the others go on.
+    """
     processes = {process.pid: process for process in sample.processes}
-    servers = tuple(_server_view(history, reading, sample, processes) for reading in sample.servers)
+    faults: list[Failure] = []
+    servers = tuple(_explained(history, reading, sample, processes, faults) for reading in sample.servers)
     devices = device_views(sample.devices, servers, sample.taken_at, processes)
     history.taken_at = sample.taken_at
     history.readings = {reading.id: reading for reading in sample.servers}
     history.growth = {name: watched for name, watched in history.growth.items() if name in history.readings}
     history.calibrations.forget_all_but(sample.servers)
     history.findings.forget_all_but(history.readings)
-    return Frame(sample.taken_at, sample.host, version, devices, servers, sample.failures, sample.pending)
+    return Frame(sample.taken_at, sample.host, version, devices, servers, (*sample.failures, *faults), sample.pending)
+
+
+def _explained(
+    history: History,
+    reading: ServerReading,
+    sample: Sample,
+    processes: dict[int, Process],
+    faults: list[Failure],
+) -> ServerView:
+    try:
+        return _server_view(history, reading, sample, processes)
+    except Exception as error:  # noqa: BLE001  one server's values must not end the look at the others
+        fault = history.report(f"server {reading.id}", error, "explaining it")
+        faults.append(fault)
+        return ServerView(reading, (), NO_CACHE, None, "; ".join(filter(None, (fault.message, fault.remedy))))
 
 
 def _server_view(history: History, reading: ServerReading, sample: Sample, processes: dict[int, Process]) -> ServerView:

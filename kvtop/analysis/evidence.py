@@ -7,6 +7,7 @@ from functools import lru_cache
 from importlib.resources import files
 
 from kvtop.domain.answers.evidence import Evidence, Match, Measurement, Tier
+from kvtop.text import UnusableTextError
 
 METRICS = (
     "kl_divergence",
@@ -50,7 +51,7 @@ def measurements_of(document: Mapping[str, object]) -> tuple[Measurement, ...]:
     """Figures of a parsed document `{"figure": [...]}`. Raises ValueError naming the figure and the key."""
     rows = document.get("figure", [])
     if not isinstance(rows, list):
-        raise ValueError("evidence: 'figure' must be a list of tables")
+        raise UnusableTextError("evidence: 'figure' must be a list of tables")
     return tuple(_measurement(number, row) for number, row in enumerate(rows, 1))
 
 
@@ -58,14 +59,14 @@ def _measurement(number: int, row: Mapping[str, object]) -> Measurement:
     def word(key: str, default: str | None = None) -> str:
         value = row.get(key, default)
         if not isinstance(value, str):
-            raise ValueError(f"evidence: figure {number}: {key!r} must be a word")
+            raise UnusableTextError(f"evidence: figure {number}: {key!r} must be a word")
         return value
 
     value, architectures, year = row.get("value"), row.get("architectures", []), row.get("year")
     if not isinstance(architectures, list) or not isinstance(year, int):
-        raise ValueError(f"evidence: figure {number}: 'architectures' must be a list and 'year' a number")
+        raise UnusableTextError(f"evidence: figure {number}: 'architectures' must be a list and 'year' a number")
     if value is not None and not isinstance(value, int | float):
-        raise ValueError(f"evidence: figure {number}: 'value' must be a number")
+        raise UnusableTextError(f"evidence: figure {number}: 'value' must be a number")
     return Measurement(
         model=word("model"),
         architectures=tuple(str(it) for it in architectures),

@@ -54,14 +54,13 @@ def side_of(word: str, args: argparse.Namespace) -> Side:
     content = piped(path, LIMIT_BYTES + 1)
     if time is None and not _is_recording(path, content):
         return Side(lasting(read_snapshot(path, word, content)))
-    from kvtop.app.replay import explained, frame_at, moment  # noqa: PLC0415  only for recordings
+    from kvtop.app.replay import frame_at, moment  # noqa: PLC0415  only for recordings
     from kvtop.sources.recordings.reader import Recording  # noqa: PLC0415
 
     recording = Recording(path, content)
     index = len(recording) - 1 if time is None else moment(recording, time)
     sample, state = recording.sample(index), host_state(word, frame_at(recording, index))
-    with explained(recording, index):
-        return Side(state, planned_servers(sample))
+    return Side(state, planned_servers(sample))
 
 
 def planned_side(name: str, command: str, gpu_specs: tuple[str, ...]) -> Side:

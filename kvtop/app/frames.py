@@ -14,6 +14,7 @@ from kvtop.app.flags import config_of, suppressions_of, warn
 from kvtop.config import Config, ConfigError, api_key, check_url, environment
 from kvtop.domain.frame import Frame
 from kvtop.domain.sample import Sample
+from kvtop.io.fault_reports import contained
 from kvtop.sources.poller import Poller, PollerOptions
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def frames(
     """The same iterator, analysed. `note` is told of every Sample and its Frame before the Frame goes on."""
 
     async def analysed() -> AsyncIterator[Frame]:
-        history = History(findings=FindingMemory(suppressions))
+        history = History(findings=FindingMemory(suppressions), report=contained)
         async for sample in samples():
             frame = analyse(history, sample, __version__)
             if note is not None:
@@ -154,7 +155,7 @@ def one_frame(args: argparse.Namespace, config: Config, looks: int = 1) -> Frame
 
 def last_frame(samples: Iterable[Sample], suppressions: tuple[Suppression, ...] = ()) -> Frame:
     """The frame of the last of these; those before it give it its rates. Raises ValueError when there is none."""
-    history = History(findings=FindingMemory(suppressions))
+    history = History(findings=FindingMemory(suppressions), report=contained)
     frame = None
     for sample in samples:
         frame = analyse(history, sample, __version__)

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from kvtop import __version__
@@ -11,10 +10,11 @@ from kvtop.analysis.anonymize import Pseudonyms
 from kvtop.analysis.lint.finding_memory import FindingMemory
 from kvtop.domain.frame import Frame
 from kvtop.domain.sample import Sample
+from kvtop.io.fault_reports import contained
 from kvtop.sources.recordings.framing import RecordingError
 from kvtop.sources.recordings.player import Player
 from kvtop.sources.recordings.reader import Recording
-from kvtop.text import parse_duration
+from kvtop.text import UnusableTextError, parse_duration
 
 WARM_UP_TICKS = 30
 """Ticks before the one that is asked for: rates and growth need some."""
@@ -24,9 +24,6 @@ JUMP_TICKS = 1
 
 _BLOCK_TICKS = 120
 """Looked through at once on the way back: a stretch between two places where reading can start."""
-
-_UNEXPLAINED = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
-"""What a rule may raise over values that no source of this version would hand it."""
 
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?")
 
@@ -42,27 +39,16 @@ def frame_at(
 
     `history`, fresh, is brought to that tick, for the ones after it.
     """
-    history, frame = History() if history is None else history, None
+    history, frame = History(report=contained) if history is None else history, None
     for number in range(max(index - warm_up_ticks, 0), index + 1):
         try:
             sample = recording.sample(number)
-            with explained(recording, number):
-                frame = analyse(history, _named(sample, names), __version__)
+            frame = analyse(history, _named(sample, names), __version__)
         except RecordingError:
             if number == index:
                 raise
     assert frame is not None, "the last tick was read, or its error has left"
     return frame
-
-
-@contextmanager
-def explained(recording: Recording, index: int) -> Iterator[None]:
-    """Turn what analysis makes of a tick into RecordingError: a recording may come from anybody, and any version."""
-    try:
-        yield
-    except _UNEXPLAINED as error:
-        found = f"{type(error).__name__}: {error}"
-        raise RecordingError(f"{recording.name}: what tick {index} holds cannot be explained ({found})") from error
 
 
 def replayed(
@@ -74,18 +60,17 @@ def replayed(
     """
 
     async def frames() -> AsyncIterator[Frame]:
-        history, before = History(), -2
+        history, before = History(report=contained), -2
         async for sample in player.samples():
             index, is_next = player.index, player.index == before + 1 or bool(player.problem)
             before = index
             try:
                 if is_next:
-                    with explained(player.recording, index):
-                        frame = analyse(history, _named(sample, names), __version__)
+                    frame = analyse(history, _named(sample, names), __version__)
                 else:
                     # Plans, and what unchanging rules say, are the same whenever they are asked.
                     findings = FindingMemory(history.findings.suppressions, history.findings.settled)
-                    history = History(plans=history.plans, findings=findings)
+                    history = History(plans=history.plans, findings=findings, report=contained)
                     frame = frame_at(player.recording, index, names, history, JUMP_TICKS)
             except RecordingError as error:
                 player.problem = str(error)
@@ -137,12 +122,11 @@ def finding_search(recording: Recording, index: int, direction: int) -> Generato
 
 def _findings(recording: Recording, start: int, stop: int) -> Iterator[tuple[int, frozenset[str]]]:
     """Each tick's findings by server and rule, from `start` on: many rules need the ticks before, as in a dashboard."""
-    history = History()
+    history = History(report=contained)
     for number in range(max(start - WARM_UP_TICKS, 0), stop):
         try:
             sample = recording.sample(number)
-            with explained(recording, number):
-                frame = analyse(history, sample, __version__)
+            frame = analyse(history, sample, __version__)
         except RecordingError:
             continue  # the screen says so when it is shown
         if number >= start:
@@ -160,7 +144,7 @@ def moment(recording: Recording, text: str) -> int:
         span = " to ".join(
             datetime.fromtimestamp(it).astimezone().isoformat(timespec="seconds") for it in (first, last)
         )
-        raise ValueError(f"{text} lies outside the recording ({span}, {last - first:.0f} s)")
+        raise UnusableTextError(f"{text} lies outside the recording ({span}, {last - first:.0f} s)")
     return recording.index_at(wanted)
 
 
@@ -182,4 +166,4 @@ def _unix_time(text: str, first: float, last: float) -> float:
         return datetime.fromisoformat(text).astimezone().timestamp()
     except ValueError as error:
         accepted = "90, +1m30s, -30s, 14:05:30 or 2026-11-24T14:05:30+01:00"
-        raise ValueError(f"not a time: {text!r} (accepted: {accepted})") from error
+        raise UnusableTextError(f"not a time: {text!r} (accepted: {accepted})") from error

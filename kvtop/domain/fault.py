@@ -8,6 +8,8 @@ from opcode import opmap
 from pathlib import PurePath
 from types import CodeType, TracebackType
 
+from kvtop.domain.sample import Failure
+
 _PLACES_MOST = 100
 """Innermost calls kept of one traceback: an endless recursion has thousands."""
 _CAUSES_MOST = 8
@@ -56,6 +58,14 @@ def fault_of(error: BaseException) -> Fault:
         chain.append(_alone(following))
         following = following.__cause__ or (None if following.__suppress_context__ else following.__context__)
     return Fault(chain[0].kind, chain[0].message, chain[0].places, tuple(chain[1:]))
+
+
+def failure_of(source: str, error: BaseException, doing: str, kept: str = "") -> Failure:
+    """A fault that concerns one process, file or server only, as a line on Sources; everything else goes on.
+
+    `source` names it ("pid 12 vLLM"), `doing` is what failed ("reading its command line"), `kept` says where more is.
+    """
+    return Failure(source, f"{doing}: internal error of kvtop ({fault_of(error).title})", kept)
 
 
 def _alone(error: BaseException) -> Fault:

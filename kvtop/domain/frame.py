@@ -77,6 +77,10 @@ class KvCacheView:
     bytes_per_token: float | None = None
 
 
+NO_CACHE = KvCacheView(None, None, "", None, None, None)
+"""Nothing is known of a cache."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing worth a person's attention. `severity` is "info", "warning" or "error"."""

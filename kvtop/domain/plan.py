@@ -182,3 +182,7 @@ class Refusal:
 
 class NoExactRuleError(Exception):
     """kvtop has no rule for this model or option: no number is better than a wrong one. str() says which and why."""
+
+
+class MalformedModelError(NoExactRuleError):
+    """A model file contradicts itself or its architecture: no engine would load it. str() names the key or tensor."""

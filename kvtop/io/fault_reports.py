@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from kvtop import __version__
-from kvtop.domain.fault import Fault, fault_of
+from kvtop.domain.fault import Fault, failure_of, fault_of
 from kvtop.domain.sample import Failure
 from kvtop.io.private_directory import private_directory
 
@@ -41,13 +41,10 @@ def write_report(error: BaseException, doing: str = "") -> tuple[Fault, Path | N
 
 
 def contained(source: str, error: BaseException, doing: str) -> Failure:
-    """A fault that concerns one process, file or server only, as a line on Sources; everything else goes on.
-
-    `source` names it ("pid 12 vLLM"); `doing` is what failed ("reading its command line").
-    """
-    fault, path = write_report(error, doing)
+    """As `kvtop.domain.fault.failure_of`, with a report."""
+    _, path = write_report(error, doing)
     kept = f"the report {path} can be sent to its authors" if path is not None else "no report could be written"
-    return Failure(source, f"{doing}: internal error of kvtop ({fault.title})", kept)
+    return failure_of(source, error, doing, kept)
 
 
 def _write(fault: Fault, name: str, doing: str) -> Path | None:

@@ -1,41 +1,38 @@
-"""Model files and options that no engine would take: what the rules cannot read is unknown, and never a crash."""
+"""Bounds of what is planned: a number of a stranger's file or option must not become that much work."""
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
-from kvtop.domain.plan import NoExactRuleError
+from kvtop.domain.plan import MalformedModelError, NoExactRuleError
+from kvtop.text import plain_number
 
 RANKS_PLANNED = 1024
 """More ranks than anybody has: a number from outside must not become that many devices."""
 
-
-LAYERS_PLANNED = 65_536
+LAYERS_PLANNED = 4096
 """More layers, or experts, than any model has: rules go through each of them."""
 
 _COUNT = re.compile(r"(?:^|_)n(?:um)?_\w*(?:layer|expert)|(?:^|_)(?:layer|expert)s$")
 """Names that count them; Gemma's `vocab_size_per_layer_input` does not."""
 
 
-@contextmanager
-def reject_malformed_model(engine: str) -> Iterator[None]:
-    """Turn what breaks inside into NoExactRuleError.
+def whole_option(value: str | None) -> int | None:
+    """The number that an option holds; None where it is not given.
 
-    Rules are written for files that an engine would load: one without a tensor of its own architecture, or with a
-    shape that contradicts another, has no plan. A dashboard that watches ten servers must not end over the file of one.
+    Raises NoExactRuleError for a text that no parser of an engine lets through: options of a recording may be anything.
     """
-    try:
-        yield
-    except (ArithmeticError, AssertionError, LookupError, TypeError, ValueError) as error:
-        found = f"{type(error).__name__}: {error}"
-        words = f"the model file or an option is not what the rules of {engine} expect ({found})"
-        raise NoExactRuleError(words) from error
+    if value is None:
+        return None
+    number = plain_number(value.removeprefix("-"))
+    if number is None:
+        raise NoExactRuleError(f"an option holds {value[:40]!r} where its engine reads a number")
+    return -number if value.startswith("-") else number
 
 
 def refuse_endless(config: Mapping[str, object]) -> None:
-    """Raise NoExactRuleError for a configuration that counts more layers or experts than there can be."""
+    """Raise MalformedModelError for a configuration that counts more layers or experts than there can be."""
     for name, value in config.items():
         if isinstance(value, Mapping):
             refuse_endless(value)
         elif isinstance(value, int | float) and _COUNT.search(name) and not value <= LAYERS_PLANNED:
-            raise NoExactRuleError(f"{name} {value} is more than any model has")
+            raise MalformedModelError(f"{name} {value} is more than any model has")

@@ -6,7 +6,7 @@
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.model_file import Checkpoint, GgufHeader
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
-from kvtop.planning.guards import refuse_endless, reject_malformed_model
+from kvtop.planning.guards import refuse_endless
 from kvtop.planning.llamacpp.model.prepared import PreparedModel
 
 PlannableModel = GgufHeader | PreparedModel | Checkpoint
@@ -26,22 +26,11 @@ def plan_launch(
     `draft` is llama.cpp's second model. `at_tokens` is the length of a sequence for engines whose cache grows (MLX).
 
     Raises:
-        NoExactRuleError: there is no exact rule for this engine, model or option, or the model file lacks what
-            its own architecture says it has.
+        MalformedModelError: the model file contradicts itself or its own architecture.
+        NoExactRuleError: there is no exact rule for this engine, model or option.
     """
     if launch.errors:
         return Refusal(launch.engine, launch.errors[0])
-    with reject_malformed_model(launch.engine):
-        return _planned(launch, model, devices, draft, at_tokens)
-
-
-def _planned(
-    launch: LaunchOptions,
-    model: PlannableModel,
-    devices: tuple[PlanDevice, ...],
-    draft: GgufHeader | PreparedModel | None,
-    at_tokens: int | None,
-) -> MemoryPlan | Refusal:
     if launch.engine == "llama.cpp":
         if isinstance(model, Checkpoint):
             raise NoExactRuleError(f"{model.path} is no GGUF file, and llama.cpp loads nothing else")

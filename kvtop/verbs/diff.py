@@ -9,9 +9,10 @@ from kvtop.app.plan.request import UsageError
 from kvtop.app.unanswered import warn_of
 from kvtop.config import ConfigError
 from kvtop.domain.model_file import ModelFileError
-from kvtop.domain.plan import NoExactRuleError
+from kvtop.domain.plan import MalformedModelError, NoExactRuleError
 from kvtop.sources.recordings.snapshot_file import SnapshotFileError
 from kvtop.sources.redaction.redact import clean
+from kvtop.text import UnusableTextError
 from kvtop.verbs import exit_codes
 from kvtop.verbs.crash import leave
 from kvtop.verbs.help_page import COLOURS, PLANNING, WATCHING, HelpPage
@@ -63,11 +64,13 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("--gpu: is for --plan; measured sides have their own devices")
     try:
         before, after = _sides(args)
+    except MalformedModelError as error:
+        return _failed(f"malformed model file: {error}", exit_codes.USAGE)
     except NoExactRuleError as error:
         return _failed(f"no exact rule: {error}", exit_codes.NO_RULE)
     except SideRefusedError as error:
         return _failed(str(error), exit_codes.REFUSED)
-    except (UsageError, SnapshotFileError, ModelFileError, ValueError, OSError) as error:
+    except (UsageError, SnapshotFileError, ModelFileError, UnusableTextError, OSError) as error:
         return _failed(str(error), exit_codes.USAGE)
     plans = (before.plans, after.plans)
     comparison = compare(before.state, after.state, tolerance, plans, everything=args.all)

@@ -17,6 +17,7 @@ from kvtop.config import Config, ConfigError
 from kvtop.domain.frame import Frame
 from kvtop.domain.sample import Failure
 from kvtop.io.atomic_write import write_atomic
+from kvtop.io.fault_reports import contained
 from kvtop.io.metrics_server import PATH, MetricsServer, Page
 from kvtop.verbs import exit_codes
 from kvtop.verbs.crash import leave
@@ -135,7 +136,7 @@ async def _measure(args: argparse.Namespace, config: Config, latest: Latest) -> 
 
 
 async def _follow(args: argparse.Namespace, config: Config, latest: Latest) -> None:
-    history = History()
+    history = History(report=contained)
     async for sample, took_seconds in timed_samples(args, config):
         latest.put(analyse(history, sample, __version__), took_seconds)
         if args.textfile is not None:

@@ -13,9 +13,10 @@ from kvtop.app.plan.request import PlanRequest, UsageError
 from kvtop.app.unanswered import unanswered, warn_of
 from kvtop.config import environment, load_config
 from kvtop.domain.frame import ServerView
-from kvtop.domain.plan import NoExactRuleError
+from kvtop.domain.plan import MalformedModelError, NoExactRuleError
 from kvtop.planning.commands.command import parse_command, typed_words
 from kvtop.planning.commands.shell_line import unknown_variables
+from kvtop.text import UnusableTextError
 from kvtop.verbs import exit_codes
 from kvtop.verbs.help_page import COLOURS, PLANNING, WATCHING, HelpPage
 from kvtop.verbs.printing import print_text
@@ -111,9 +112,11 @@ def run(args: argparse.Namespace) -> int:
     else:
         try:
             engine, found = _of_command(words, args.gpu, suppressions)
+        except MalformedModelError as error:
+            return _failed(f"malformed model file: {error}", exit_codes.USAGE)
         except NoExactRuleError as error:
             return _failed(f"no rules: {error}", exit_codes.NO_RULE)
-        except (UsageError, ValueError, OSError) as error:
+        except (UsageError, UnusableTextError, OSError) as error:
             return _failed(str(error), exit_codes.USAGE)
         result = choice.of(found, (engine,))
     if args.json or args.sarif:

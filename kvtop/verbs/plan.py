@@ -8,8 +8,9 @@ from dataclasses import replace
 from kvtop.app.plan import PlanRequest, UsageError, answer
 from kvtop.domain.answers.plan_answer import PlanAnswer
 from kvtop.domain.model_file import ModelFileError
-from kvtop.domain.plan import NoExactRuleError, Refusal
+from kvtop.domain.plan import MalformedModelError, NoExactRuleError, Refusal
 from kvtop.planning.commands.command import parse_command, typed_words
+from kvtop.text import UnusableTextError
 from kvtop.verbs import exit_codes
 from kvtop.verbs.help_page import COLOURS, PLANNING, HelpPage
 from kvtop.verbs.lint_hint import lint_hint
@@ -90,10 +91,11 @@ def run(args: argparse.Namespace) -> int:
         if args.frontier:
             return _frontier(args, request)
         found = answer(request)
+    except MalformedModelError as error:
+        return _no_plan(args, engine, model, str(error), f"malformed model file: {error}", exit_codes.USAGE)
     except NoExactRuleError as error:
-        # Before ValueError: an engine without rules is both.
         return _no_plan(args, engine, model, str(error), f"no exact rule: {error}", exit_codes.NO_RULE)
-    except (UsageError, ValueError, ModelFileError, OSError) as error:
+    except (UsageError, UnusableTextError, ModelFileError, OSError) as error:
         return _no_plan(args, engine, model, str(error), str(error), exit_codes.USAGE)
     if isinstance(found, Refusal):
         hint = misplaced_options(args.parser, request.command.words, found.message)

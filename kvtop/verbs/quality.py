@@ -16,7 +16,7 @@ from kvtop.app.plan.llamacpp import ReadCommand, open_llamacpp
 from kvtop.app.plan.own_evidence import add_own_evidence, read_own_evidence
 from kvtop.domain.answers.evidence import Measurement
 from kvtop.domain.model_file import ModelFileError, SkippedArray
-from kvtop.domain.plan import NoExactRuleError, Refusal
+from kvtop.domain.plan import MalformedModelError, NoExactRuleError, Refusal
 from kvtop.planning.cache_types import CACHE_TYPES
 from kvtop.planning.commands.command import parse_command, typed_words
 from kvtop.planning.llamacpp.flash_attention import shapes_of_model
@@ -32,7 +32,7 @@ from kvtop.planning.llamacpp.perplexity import (
 )
 from kvtop.sources.redaction.redact import clean
 from kvtop.sources.tools.perplexity import TOOL, PerplexityError, find_perplexity, perplexity_version, run_perplexity
-from kvtop.text import bytes_text
+from kvtop.text import UnusableTextError, bytes_text
 from kvtop.verbs import exit_codes
 from kvtop.verbs.help_page import HelpPage
 
@@ -111,9 +111,11 @@ def run(args: argparse.Namespace) -> int:
         if isinstance(read, Refusal):
             return _fail(f"llama.cpp would refuse to start: {read.message}", exit_codes.REFUSED)
         return _measure(args, request, read)
+    except MalformedModelError as error:
+        return _fail(f"malformed model file: {error}", exit_codes.USAGE)
     except NoExactRuleError as error:
         return _fail(f"no exact rule: {error}", exit_codes.NO_RULE)
-    except (UsageError, ValueError, ModelFileError) as error:
+    except (UsageError, UnusableTextError, ModelFileError) as error:
         return _fail(str(error), exit_codes.USAGE)
     except (PerplexityError, OSError) as error:
         return _fail(str(error), exit_codes.FAILED)
@@ -223,7 +225,7 @@ def _run_all(
         printed = run_perplexity(tool, arguments, environ, _progress(f"{type_k}/{type_v}", asked))
         try:
             found += measurements(printed, asked, about, type_k, type_v)
-        except ValueError as error:
+        except UnusableTextError as error:
             raise PerplexityError(f"{type_k}/{type_v}: {error}") from error
     return found
 

@@ -9,8 +9,9 @@ from kvtop.app.plan import PlanRequest, UsageError
 from kvtop.domain.answers.recommendation import Requirements
 from kvtop.domain.compute_api import api_named
 from kvtop.domain.model_file import Checkpoint, ModelFileError
-from kvtop.domain.plan import NoExactRuleError, Refusal
+from kvtop.domain.plan import MalformedModelError, NoExactRuleError, Refusal
 from kvtop.planning.commands.command import parse_command, typed_words
+from kvtop.text import UnusableTextError
 from kvtop.verbs import exit_codes
 from kvtop.verbs.help_page import COLOURS, PLANNING, HelpPage
 from kvtop.verbs.misplaced_options import misplaced_options
@@ -83,9 +84,11 @@ def run(args: argparse.Namespace) -> int:
         command = parse_command(words)
         request = PlanRequest(command=command, gpu_specs=tuple(args.gpu), environ=dict(os.environ))
         return _recommend(args, request, words)
+    except MalformedModelError as error:
+        return _fail(f"malformed model file: {error}", exit_codes.USAGE)
     except NoExactRuleError as error:
         return _fail(f"no exact rule: {error}", exit_codes.NO_RULE)
-    except (UsageError, ValueError, ModelFileError, OSError) as error:
+    except (UsageError, UnusableTextError, ModelFileError, OSError) as error:
         return _fail(str(error), exit_codes.USAGE)
 
 

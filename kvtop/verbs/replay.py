@@ -12,6 +12,7 @@ from kvtop.io.atomic_write import write_atomic
 from kvtop.sources.recordings.framing import RecordingError
 from kvtop.sources.recordings.player import Player
 from kvtop.sources.recordings.reader import Recording
+from kvtop.text import UnusableTextError
 from kvtop.verbs import exit_codes
 from kvtop.verbs.help_page import COLOURS, HelpPage
 from kvtop.verbs.watched import add_anonymize, add_drawing
@@ -64,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     except RecordingError as error:
         warn(str(error))
         return exit_codes.USAGE
-    except ValueError as error:
+    except UnusableTextError as error:
         raise ConfigError(f"--at: {error}") from error
     return _draw(args, recording, index or 0)
 

@@ -18,6 +18,7 @@ from kvtop.config import Config, ConfigError
 from kvtop.domain.frame import Frame
 from kvtop.domain.sample import Sample
 from kvtop.io.atomic_write import write_atomic
+from kvtop.io.fault_reports import contained
 from kvtop.sources.recordings.encoding import Info
 from kvtop.sources.recordings.framing import RecordingError
 from kvtop.sources.recordings.reader import MEMBER
@@ -89,7 +90,7 @@ async def _archive(args: argparse.Namespace, config: Config) -> tuple[bytes, int
     """The archive, and how many ticks its recording has. Raises RecordingError or OSError."""
     with tempfile.TemporaryDirectory(prefix="kvtop-report-") as directory:
         writer = RecordingWriter(Path(directory) / MEMBER, Info(__version__, config.interval_seconds, args.anonymize))
-        history, frame = History(), None
+        history, frame = History(report=contained), None
         async for sample in _until_over(args, config):
             writer.write(sample)
             frame = analyse(history, sample, __version__)

@@ -7,6 +7,7 @@ import sys
 from kvtop.io.private_directory import private_directory
 from kvtop.planning.commands.command import interpreter_flags, parse_command
 from kvtop.sources.tools.wrapped_command import REPORT_VARIABLE, WrapError, remove_left_over, wrapped_command
+from kvtop.text import UnusableTextError
 from kvtop.verbs import exit_codes
 from kvtop.verbs.help_page import HelpPage
 
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     words = args.command[1:] if args.command[:1] == ["--"] else args.command
     try:
         command = parse_command(words)
-    except ValueError as error:
+    except UnusableTextError as error:
         return _say(str(error), exit_codes.USAGE)
     if command.engine != "mlx":
         return _say(

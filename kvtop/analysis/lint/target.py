@@ -125,10 +125,11 @@ class LintTarget:
             version=reading.version,
             observed=observed,
         )
-        if launch is None or reading.is_remote:
+        settings, unreadable = (None, "") if launch is None else _settings(launch)
+        if launch is None or reading.is_remote or unreadable:  # unreadable: out of a recording only
             return replace(target, effective=launch)
         effective = replace(live_launch(replace(reading, launch=launch)), errors=())
-        return replace(target, launch=launch, effective=effective, settings=_settings(launch)[0])
+        return replace(target, launch=launch, effective=effective, settings=settings)
 
     @property
     def devices(self) -> tuple[PlanDevice, ...]:

@@ -8,7 +8,6 @@ from kvtop.domain.answers.plan_answer import Asked, Check, PlanAnswer
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.model_file import GgufHeader
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
-from kvtop.planning.guards import reject_malformed_model
 from kvtop.planning.llamacpp.fit import fit_params as tool_rules
 from kvtop.planning.llamacpp.fit.largest_context import largest_context
 from kvtop.planning.llamacpp.fit.outcome import FitSurroundings, Loaded, loaded
@@ -28,6 +27,7 @@ from kvtop.planning.llamacpp.planner import plan
 from kvtop.sources.model_files.gguf import read_gguf
 from kvtop.sources.model_files.locate import find_sibling, locate_file, locate_hf
 from kvtop.sources.model_files.process_filesystem import ModelNotFoundError, ProcessFilesystem
+from kvtop.text import UnusableTextError
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +54,13 @@ class ReadCommand:
         refusal = next(iter(self.options.errors), None)
         if refusal is not None:
             return Refusal(self.options.engine, refusal)
-        with reject_malformed_model(self.options.engine):
-            others = self.auxiliary_models(machine.devices)
-            if isinstance(others, Refusal):
-                return others
-            around = FitSurroundings(
-                machine.devices_as_seen(), machine.host_total_bytes, others.bytes_by_device, others.projector_bytes
-            )
-            return loaded(
-                self.model, self.options, self.settings, around, self.draft, with_alternatives=with_alternatives
-            )
+        others = self.auxiliary_models(machine.devices)
+        if isinstance(others, Refusal):
+            return others
+        around = FitSurroundings(
+            machine.devices_as_seen(), machine.host_total_bytes, others.bytes_by_device, others.projector_bytes
+        )
+        return loaded(self.model, self.options, self.settings, around, self.draft, with_alternatives=with_alternatives)
 
 
 def open_llamacpp(request: PlanRequest) -> ReadCommand | Refusal:
@@ -260,7 +257,7 @@ def _verified(
         if isinstance(planned, Refusal):
             return (), f"not compared: {planned.message}"
         checks = tool_rules.compare(planned, rows)
-    except (FitParamsError, ValueError) as error:
+    except (FitParamsError, UnusableTextError) as error:
         return (), f"not compared: {error}"
     return checks, (
         f"{tool} was asked about one slot without repacked weights, which is all it knows, and so were these rules; "

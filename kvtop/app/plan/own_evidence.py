@@ -8,6 +8,7 @@ from pathlib import Path
 from kvtop.analysis.evidence import measurements_of
 from kvtop.domain.answers.evidence import Measurement, Tier
 from kvtop.io.atomic_write import write_atomic
+from kvtop.text import UnusableTextError
 
 SCHEMA = "kvtop.quality/1"
 
@@ -25,11 +26,11 @@ def read_own_evidence(environ: Mapping[str, str]) -> tuple[tuple[Measurement, ..
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(document, dict):
-            raise ValueError("not a JSON object")
+            raise UnusableTextError("not a JSON object")
         found = measurements_of(document)
         foreign = next((it for it in found if it.tier is not Tier.OWN), None)
         if foreign is not None:
-            raise ValueError(f"a figure of tier {foreign.tier.value!r}; only own ones belong here")
+            raise UnusableTextError(f"a figure of tier {foreign.tier.value!r}; only own ones belong here")
     except FileNotFoundError:
         return (), ()
     except (OSError, ValueError) as error:
@@ -44,7 +45,7 @@ def add_own_evidence(environ: Mapping[str, str], added: Sequence[Measurement]) -
     """
     present, problems = read_own_evidence(environ)
     if problems:
-        raise ValueError(problems[0])
+        raise UnusableTextError(problems[0])
 
     def key(it: Measurement) -> tuple[str, ...]:
         return it.model, it.type_k, it.type_v, it.rotation, it.metric

@@ -12,6 +12,7 @@ from kvtop.planning.commands.container_run import ContainerRun
 from kvtop.planning.commands.shell_line import simple_commands
 from kvtop.planning.commands.unplanned_engines import unplanned_engine
 from kvtop.planning.commands.wrappers import unwrapped
+from kvtop.text import UnusableTextError
 
 _UNDERSTOOD = (
     "llama-server …, llama serve …, vllm serve MODEL …, python -m vllm.entrypoints.openai.api_server …, "
@@ -53,7 +54,7 @@ def typed_words(words: Sequence[str], environ: Mapping[str, str] | None = None) 
     try:
         commands = simple_commands(words[0], environ or {})
     except ValueError as error:
-        raise ValueError(f"the command in quotes: {error}: {words[0]}") from error
+        raise UnusableTextError(f"the command in quotes: {error}: {words[0]}") from error
     servers = [command for command in commands if _engine(list(unwrapped(command).words)) is not None]
     known = [command for command in commands if _unplanned(command) is not None]
     return (servers or known or commands or [[]])[0]
@@ -83,7 +84,7 @@ def parse_command(words: Sequence[str]) -> Command:
         if engine is not None:
             raise UnplannedEngineError(f"kvtop has no memory rules for {engine} (it plans {_UNDERSTOOD})")
         shown = repr(" ".join(words[:3])) if words else "no command was given"
-        raise ValueError(f"not a command kvtop can plan: {shown} (understood: {_UNDERSTOOD})")
+        raise UnusableTextError(f"not a command kvtop can plan: {shown} (understood: {_UNDERSTOOD})")
     engine, own = engine_and_words
     return Command(engine, tuple(own), found.variables, found.words[0], found.container)
 

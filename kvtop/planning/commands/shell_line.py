@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from kvtop.text import UnusableTextError
+
 _SEPARATORS = (";;", "&&", "||", "|&", ";", "|", "&", "\n", "(", ")")
 _REDIRECTION = re.compile(r"\d*(?:<<<|<>|>>|>\||>&|<&|<|>)|&>>?")
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)(?::?[-=]([^{}]*))?\})")
@@ -91,7 +93,7 @@ class _LineReader:
                 self.put(char)
                 index += 1
         if index >= len(self.text):
-            raise ValueError("No closing quotation")
+            raise UnusableTextError("No closing quotation")
         return index + 1
 
     def _variable(self, index: int) -> int:

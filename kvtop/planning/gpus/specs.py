@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from kvtop.domain.compute_api import COMPUTE_APIS, CUDA
 from kvtop.domain.plan import PlanDevice
 from kvtop.planning.gpus.products import DECORATION, PRODUCTS, GpuProduct
-from kvtop.text import parse_bytes
+from kvtop.text import UnusableTextError, parse_bytes
 
 DEFAULT_CAPABILITY = (8, 9)
 """What a bare size is taken as: a CUDA card of the Ada generation."""
@@ -20,7 +20,7 @@ def parse_gpu_specs(specs: Sequence[str]) -> tuple[PlanDevice, ...]:
     """One device for each SPEC, "gpu0" first. `none` alone is no device. Raises ValueError with what is accepted."""
     if any(spec.strip().lower() == "none" for spec in specs):
         if len(specs) > 1:
-            raise ValueError("--gpu none stands alone: it means that there is no accelerator")
+            raise UnusableTextError("--gpu none stands alone: it means that there is no accelerator")
         return ()
     return tuple(_device(index, spec) for index, spec in enumerate(specs))
 
@@ -46,7 +46,7 @@ def _device(index: int, spec: str) -> PlanDevice:
             api = value
             capability = capability if api == CUDA.name else None
         else:
-            raise ValueError(
+            raise UnusableTextError(
                 f"--gpu {spec!r}: after the comma comes cc=MAJOR.MINOR (for example cc=9.0), free=SIZE or backend= one "
                 f"of {', '.join(COMPUTE_APIS)}"
             )
@@ -65,9 +65,9 @@ def _free(spec: str, text: str, total_bytes: int) -> int:
     try:
         size_bytes = parse_bytes(text)
     except ValueError as error:
-        raise ValueError(f"--gpu {spec!r}: free= takes a size with its unit, as in free=23.5GiB") from error
+        raise UnusableTextError(f"--gpu {spec!r}: free= takes a size with its unit, as in free=23.5GiB") from error
     if size_bytes > total_bytes:
-        raise ValueError(f"--gpu {spec!r}: more is free than there is")
+        raise UnusableTextError(f"--gpu {spec!r}: more is free than there is")
     return size_bytes
 
 
@@ -76,9 +76,11 @@ def _size(spec: str, text: str) -> int:
         size_bytes = parse_bytes(text)
     except ValueError as error:
         names = ", ".join(PRODUCTS)
-        raise ValueError(f"--gpu {spec!r}: neither a size (24GiB) nor none nor a known product ({names})") from error
+        raise UnusableTextError(
+            f"--gpu {spec!r}: neither a size (24GiB) nor none nor a known product ({names})"
+        ) from error
     if size_bytes < _MIB:
-        raise ValueError(f"--gpu {spec!r}: less than 1 MiB; a size needs its unit, as in 24GiB")
+        raise UnusableTextError(f"--gpu {spec!r}: less than 1 MiB; a size needs its unit, as in 24GiB")
     return size_bytes
 
 

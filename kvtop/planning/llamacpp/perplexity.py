@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from kvtop.domain.answers.evidence import Measurement, Tier
 from kvtop.domain.launch import LaunchOptions
 from kvtop.planning.llamacpp.options.table import OPTIONS
+from kvtop.text import UnusableTextError
 
 _SHARED = (
     *("swa-full", "kv-offload", "device", "override-tensor", "cpu-moe", "n-cpu-moe", "n-cpu-ffn", "gpu-layers"),
@@ -103,7 +104,7 @@ def measurements(
         match = pattern.search(printed)
         if match is None:
             if metric == "kl_divergence":
-                raise ValueError("the tool printed no mean divergence")
+                raise UnusableTextError("the tool printed no mean divergence")
             continue
         found.append(
             Measurement(

@@ -4,7 +4,7 @@ Source: mlx-lm 0.32.2 `utils.py` (load_model keeps the file's types; quantized l
 """
 
 from kvtop.domain.model_file import Checkpoint
-from kvtop.domain.plan import NoExactRuleError
+from kvtop.domain.plan import MalformedModelError
 
 _WIDTHS = {"BF16": 2, "F16": 2, "F32": 4, "bfloat16": 2, "float16": 2, "float32": 4}
 _EMBEDDINGS = ("embed_tokens.scales", "embed_tokens.weight", "wte.weight", "embeddings.weight")
@@ -14,7 +14,7 @@ def activation_bytes(checkpoint: Checkpoint) -> int:
     """2 or 4. The embedding's type decides where tensors are known, else `config.json`, else 16 bits.
 
     Raises:
-        NoExactRuleError: `config.json` names a type that is neither.
+        MalformedModelError: `config.json` names a type that is neither.
     """
     named = {tensor.name: tensor.dtype for tensor in checkpoint.tensors}
     for ending in _EMBEDDINGS:
@@ -29,7 +29,8 @@ def activation_bytes(checkpoint: Checkpoint) -> int:
         stated = level.get("torch_dtype") or level.get("dtype")
         if stated is None:
             continue
-        if stated not in _WIDTHS:
-            raise NoExactRuleError(f"config.json says {stated!r} for the type of the weights")
-        return _WIDTHS[str(stated)]
+        width = _WIDTHS.get(stated) if isinstance(stated, str) else None
+        if width is None:
+            raise MalformedModelError(f"config.json says {stated!r} for the type of the weights")
+        return width
     return 2

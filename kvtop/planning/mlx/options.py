@@ -11,6 +11,7 @@ from functools import lru_cache
 
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.planning.commands.tolerant_argparse import CommandLineError, RaisingParser, parsed_as_meant
+from kvtop.text import INT64_MAX
 
 ENGINE = "mlx"
 WORDS = ("model", "adapter-path", "host", "allowed-origins", "draft-model", "chat-template")
@@ -62,7 +63,7 @@ def size_bytes(text: str) -> int:
         raise CommandLineError("decimal.InvalidOperation: [<class 'decimal.ConversionSyntax'>]") from error
     if unit not in SIZE_UNITS:
         raise CommandLineError(f"KeyError: {unit!r}")
-    return int(amount * SIZE_UNITS[unit])
+    return min(int(amount * SIZE_UNITS[unit]), INT64_MAX)  # no memory is larger
 
 
 size_bytes.__name__ = "_parse_size"

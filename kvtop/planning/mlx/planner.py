@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.model_file import Checkpoint
 from kvtop.domain.plan import CachePart, DevicePlan, Estimate, MemoryPlan, NoExactRuleError, Refusal, Step
+from kvtop.planning.guards import whole_option
 from kvtop.planning.mlx.activation_type import activation_bytes
 from kvtop.planning.mlx.failures import EngineError, convert
 from kvtop.planning.mlx.layout import CacheKind, ModelCaches
@@ -24,6 +25,8 @@ RULES_VERSION = "mlx-lm 0.32.2"
 PREFILL_STEP_TOKENS = 2048
 GROUP_SIZE = 64
 QUANTIZED_KV_START_TOKENS = 5000
+MOST_PORTIONS = 65_536
+"""Steps in which a sequence is followed through its caches: a length of a stranger's file must not take hours."""
 _NOTHING = Estimate(0, 0, 0)
 
 
@@ -61,6 +64,8 @@ def plan_options(options: LaunchOptions, checkpoint: Checkpoint, at_tokens: int 
     prefill = _whole(options, "prefill-step-size", PREFILL_STEP_TOKENS)
     if prefill < 1:
         raise NoExactRuleError(f"--prefill-step-size {prefill}: kvtop has no rule for it")
+    if context // prefill > MOST_PORTIONS:
+        raise NoExactRuleError(f"{context} tokens in portions of {prefill} are more steps than kvtop follows")
     width = activation_bytes(checkpoint)
     try:
         held = _serve(model, context, prefill, width, quantization)
@@ -70,16 +75,16 @@ def plan_options(options: LaunchOptions, checkpoint: Checkpoint, at_tokens: int 
 
 
 def _whole(options: LaunchOptions, name: str, default: int) -> int:
-    value = options.value(name)
-    return default if value is None else int(value)
+    value = whole_option(options.value(name))
+    return default if value is None else value
 
 
 def _quantization(options: LaunchOptions) -> Quantization | None:
-    bits = options.value("kv-bits")
+    bits = whole_option(options.value("kv-bits"))
     if bits is None:
         return None
     group = _whole(options, "kv-group-size", GROUP_SIZE)
-    return Quantization(int(bits), group, _whole(options, "quantized-kv-start", QUANTIZED_KV_START_TOKENS))
+    return Quantization(bits, group, _whole(options, "quantized-kv-start", QUANTIZED_KV_START_TOKENS))
 
 
 def _context(checkpoint: Checkpoint, at_tokens: int | None) -> int:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.model_file import Checkpoint
 from kvtop.domain.plan import DevicePlan, Estimate, MemoryPlan, NoExactRuleError, PlanDevice, Refusal
-from kvtop.planning.guards import RANKS_PLANNED, refuse_endless, reject_malformed_model
+from kvtop.planning.guards import RANKS_PLANNED, refuse_endless
 from kvtop.planning.vllm.options.settings import settings_from
 from kvtop.planning.vllm.planner import plan_options
 from kvtop.planning.vllm.refusals import StartRefusedError
@@ -25,8 +25,7 @@ def on_host(launch: LaunchOptions, checkpoint: Checkpoint) -> MemoryPlan | Refus
     Raises NoExactRuleError for anything but full attention with an unquantized cache.
     """
     try:
-        with reject_malformed_model(launch.engine):
-            return _planned(launch, checkpoint)
+        return _planned(launch, checkpoint)
     except StartRefusedError as refused:
         return Refusal(launch.engine, str(refused))
 

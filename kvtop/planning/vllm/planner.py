@@ -6,6 +6,7 @@ from dataclasses import replace
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.model_file import Checkpoint
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
+from kvtop.planning.guards import refuse_endless
 from kvtop.planning.vllm.models.config_view import view
 from kvtop.planning.vllm.models.model_facts import model_length
 from kvtop.planning.vllm.options.overrides import overridden
@@ -61,6 +62,7 @@ def options_refusal(options: LaunchOptions) -> str:
 
 def _plan(settings: ServeSettings, checkpoint: Checkpoint, devices: tuple[PlanDevice, ...]) -> MemoryPlan:
     checkpoint = replace(checkpoint, config=overridden(checkpoint.config, settings.config_overrides))
+    refuse_endless(checkpoint.config)
     config = view(checkpoint.config)
     ranks = settings.tp_size * settings.pp_size * settings.dp_size
     if len(devices) < ranks:

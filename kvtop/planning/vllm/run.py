@@ -22,6 +22,7 @@ from kvtop.planning.vllm.specs.cached_layers import (
     BuildTerms,
     CachedLayer,
     attention_heads,
+    check_layers,
     layer_count,
     total_kv_heads,
 )
@@ -65,6 +66,7 @@ def run_of(config: ConfigView, settings: ServeSettings, device: PlanDevice, max_
         settings.tp_size, dtype, settings.mamba_cache_dtype, settings.mamba_ssm_cache_dtype, settings.draft_tokens
     )
     layers = architecture.build(config, build)
+    check_layers(layers)
     is_hybrid = architecture.is_hybrid and any(layer.kind is SpecKind.MAMBA for layer in layers)
     refuse_cache_dtype(config, stored, use_mla=use_mla, is_hybrid=is_hybrid)
     prefix_caching = settings.prefix_caching

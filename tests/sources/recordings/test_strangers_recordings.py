@@ -11,7 +11,7 @@ import msgspec
 import pytest
 import zstandard
 
-from kvtop.app.replay import finding_tick, frame_at, replayed
+from kvtop.app.replay import frame_at, replayed
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.sample import Sample
 from kvtop.sources.demo import SCENARIOS
@@ -92,24 +92,25 @@ def unexplained(sample: Sample) -> Sample:
     return replace(sample, servers=(replace(server, launch=LaunchOptions("llama.cpp", options)),))
 
 
-def test_a_tick_that_no_rule_understands_is_a_sentence(tmp_path: Path) -> None:
+def test_an_option_that_no_engine_reads_is_no_plan_and_no_fault(tmp_path: Path) -> None:
     good, bad = SCENARIOS[0].at(0.0), unexplained(SCENARIOS[0].at(1.0))
     recording = written(tmp_path / "x", good, bad, SCENARIOS[0].at(2.0))
-    with pytest.raises(RecordingError, match="what tick 1 holds cannot be explained"):
-        frame_at(recording, 1)
-    assert frame_at(recording, 2).servers, "it is left out of what comes before"
-    assert finding_tick(recording, 0, 1) == 2, "and of what is looked for"
+    (view,) = frame_at(recording, 1).servers
+    assert (view.plan, view.plan_note) == (None, "the engine would refuse these options: stoi")
+    assert frame_at(recording, 1).failures == bad.failures
 
 
-async def test_playing_goes_on_after_such_a_tick(tmp_path: Path) -> None:
-    recording = written(tmp_path / "x", SCENARIOS[0].at(0.0), unexplained(SCENARIOS[0].at(1.0)), SCENARIOS[0].at(2.0))
-    player = Player(recording, playing=True, speed=60.0)
-    shown = []
-    async for frame in replayed(player)():
-        shown.append(frame.taken_at - recording.times[0])
-        if player.index == 2:
-            break
-    assert shown == [0.0, 2.0]
+def test_a_server_over_which_kvtop_fails_is_unexplained_and_the_rest_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr("kvtop.analysis.analyse.verdict", lambda *_: list[str]()[0])
+    recording = written(tmp_path / "x", SCENARIOS[0].at(0.0))
+    frame = frame_at(recording, 0)
+    (view,) = frame.servers
+    assert "internal error of kvtop (IndexError at" in view.plan_note
+    assert frame.failures[-1].source == f"server {view.reading.id}"
+    assert "can be sent" in frame.failures[-1].remedy
 
 
 async def test_a_damaged_first_tick_shows_the_next_one(record: Record) -> None:

@@ -12,6 +12,7 @@ from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import MemoryPlan
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.options.table import OPTIONS
+from kvtop.text import UnusableTextError
 
 _SHARED = (
     *("ctx-size", "batch-size", "ubatch-size", "flash-attn", "swa-full", "kv-offload", "cache-type-k", "cache-type-v"),
@@ -84,7 +85,7 @@ def compare(plan: MemoryPlan, rows: tuple[ToolRow, ...]) -> tuple[Check, ...]:
     seen = [row for row in rows if row.device != "Host"]
     hosts = [row for row in rows if row.device == "Host"]
     if len(cards) != len(seen) or len(hosts) != 1:
-        raise ValueError(f"the tool sees {len(seen)} devices, the plan has {len(cards)}")
+        raise UnusableTextError(f"the tool sees {len(seen)} devices, the plan has {len(cards)}")
     named = {**dict(zip(cards, seen, strict=True)), "host": hosts[0]}
     checks = []
     for part in plan.devices:

@@ -4,6 +4,7 @@ from kvtop.planning.cache_types import CACHE_TYPES
 from kvtop.planning.llamacpp.flash_attention import cuda_fuses
 from kvtop.planning.llamacpp.graph.graph import Resident, Tensor
 from kvtop.planning.llamacpp.graph.model_blocks import Block, turns_by_position
+from kvtop.planning.llamacpp.graph.tensors import agreed
 from kvtop.planning.llamacpp.graph.walk import F32, Walk, Weights
 from kvtop.planning.llamacpp.rules.architectures import NO_CACHE
 
@@ -164,8 +165,7 @@ def _attend(
 ) -> Tensor:
     hparams, layer = walk.hparams, block.index
     heads, head_v = shape
-    mask = walk.inputs.window_mask if hparams.is_swa[layer] else walk.inputs.mask
-    assert mask is not None
+    mask = agreed(walk.inputs.window_mask if hparams.is_swa[layer] else walk.inputs.mask, layer, "a cache of keys")
     return attend(
         walk,
         query,
@@ -253,8 +253,7 @@ def _uncached(walk: Walk, block: Block, query: Tensor, key: Tensor, value: Tenso
     """Attention of a whole batch at once (encoders): keys and values are copied to f16, or scored directly."""
     graph, hparams, layer = walk.graph, walk.hparams, block.index
     heads, heads_kv, head_v = hparams.n_head[layer], hparams.n_head_kv[layer], hparams.n_embd_head_v[layer]
-    mask = walk.inputs.window_mask if hparams.is_swa[layer] else walk.inputs.mask
-    assert mask is not None
+    mask = agreed(walk.inputs.window_mask if hparams.is_swa[layer] else walk.inputs.mask, layer, "a cache of keys")
     size_bytes = heads * head_v * walk.rows * F32
     if walk.context.flash_attention:
         key = graph.compute(key.size_bytes // 2, (key,))

@@ -4,6 +4,7 @@ from kvtop.planning.cache_types import CACHE_TYPES
 from kvtop.planning.llamacpp.graph.attention import Heads, attend, cells_of, rotated
 from kvtop.planning.llamacpp.graph.graph import Resident, Tensor
 from kvtop.planning.llamacpp.graph.model_blocks import Block
+from kvtop.planning.llamacpp.graph.tensors import agreed
 from kvtop.planning.llamacpp.graph.walk import F32, Walk
 
 
@@ -13,9 +14,8 @@ def latent_attention(walk: Walk, block: Block, x: Tensor) -> Heads:
     heads, lora, rope = hparams.n_head[block.index], hparams.n_lora_kv, hparams.n_rot
     cells = cells_of(walk, block.index)
     inputs = walk.inputs
-    assert inputs.mask is not None
-    assert inputs.key_slots is not None
-    mask = inputs.mask
+    mask = agreed(inputs.mask, block.index, "a cache of keys")
+    key_slots = agreed(inputs.key_slots, block.index, "a cache of keys")
     compressed = x
     indexed = "indexer.attn_k" in weights and walk.indexer is not None
     if indexed:
@@ -34,7 +34,7 @@ def latent_attention(walk: Walk, block: Block, x: Tensor) -> Heads:
     key = graph.compute((lora + rope) * rows * F32, (latent, key))
     stored = CACHE_TYPES[walk.context.type_k].row_bytes(lora + rope) * cells * walk.context.n_stream
     cache = Resident(stored, block.cache_home)
-    graph.store(cache, (key, inputs.key_slots))
+    graph.store(cache, (key, key_slots))
     if indexed:
         mask = _indexer_mask(walk, block, x, compressed, cells)
     # Values are a part of the key rows: one more view to stage, nothing more to convert.
@@ -82,7 +82,8 @@ def _indexer_mask(walk: Walk, block: Block, x: Tensor, compressed: Tensor, cells
     best = min(hparams.indexer_top_k, cells)
     chosen = graph.compute(best * rows * F32, (scores,))
     chosen = graph.compute(chosen.size_bytes, (chosen,))
-    assert walk.inputs.mask is not None
-    narrowed = graph.compute(walk.inputs.mask.size_bytes, (walk.inputs.mask,))
-    graph.compute(0, (chosen, walk.alter(indexer.constants[block.index])))
-    return graph.compute(narrowed.size_bytes, (narrowed, walk.inputs.mask))
+    mask = agreed(walk.inputs.mask, block.index, "a cache of keys")
+    narrowed = graph.compute(mask.size_bytes, (mask,))
+    constants = agreed(indexer.constants.get(block.index), block.index, "an indexer")
+    graph.compute(0, (chosen, walk.alter(constants)))
+    return graph.compute(narrowed.size_bytes, (narrowed, mask))

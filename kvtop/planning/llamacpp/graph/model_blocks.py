@@ -5,6 +5,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kvtop.planning.llamacpp.graph.graph import Resident
+from kvtop.planning.llamacpp.graph.tensors import Tensors
 from kvtop.planning.llamacpp.memory.layout import ModelLayout
 from kvtop.planning.llamacpp.memory.placement import HOST, Placement
 from kvtop.planning.llamacpp.memory.weight import Weight
@@ -129,7 +130,7 @@ class _Sorting:
     def outside(self, others: Sequence[tuple[int, Weight]]) -> dict[str, Resident]:
         """Weights outside of blocks by name."""
         overridden, placement = self._layout.overridden, self._layout.placement
-        found = {}
+        found = Tensors("")
         for site, weight in others:
             home = self._homes[overridden.get(weight.name) or _outside(site, placement)]
             fits = self._moves(weight) and (weight.suffix != "token_types" or weight.tensor.type_name in {"f32", "f16"})
@@ -157,12 +158,12 @@ class _Sorting:
 
     def residents(self, layer: int, pieces: Pieces) -> dict[str, Resident]:
         """The weights of a block by name."""
-        return {
-            weight.suffix: Resident(
+        found = Tensors(f"blk.{layer}.")
+        for weight in pieces:
+            found[weight.suffix] = Resident(
                 weight.size_bytes, self._home(layer, weight), weight.rows, self._moves(weight), weight.columns
             )
-            for weight in pieces
-        }
+        return found
 
     def _moves(self, weight: Weight) -> bool:
         """Whether an accelerator can take the operation over when the weight is in host memory."""

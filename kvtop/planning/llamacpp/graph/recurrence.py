@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from kvtop.planning.llamacpp.graph.graph import Resident, Tensor
 from kvtop.planning.llamacpp.graph.model_blocks import Block
+from kvtop.planning.llamacpp.graph.tensors import agreed
 from kvtop.planning.llamacpp.graph.walk import F32, Walk
 
 
@@ -23,8 +24,8 @@ def _state(walk: Walk, block: Block, values: int) -> tuple[Resident, Tensor]:
     """The rows of a state, gathered for the sequences of the batch."""
     size_bytes = values * walk.context.n_seq_max * F32
     cache = Resident(size_bytes, block.cache_home)
-    assert walk.inputs.state_rows is not None
-    return cache, walk.graph.gather(size_bytes, cache, walk.inputs.state_rows)
+    rows = agreed(walk.inputs.state_rows, block.index, "a state")
+    return cache, walk.graph.gather(size_bytes, cache, rows)
 
 
 def _convolution(walk: Walk, block: Block, x: Tensor, channels: int) -> Tensor:
@@ -126,7 +127,7 @@ def _delta_net(walk: Walk, block: Block, x: Tensor) -> Tensor:
     key = walk.alter(walk.values(keys, (mixed,)))
     if "ssm_ba" in weights:
         key = walk.values(inner, (key,))
-    small = walk.linear(weights, next(name for name in ("ssm_alpha", "ssm_ba") if name in weights), x)
+    small = walk.linear(weights, "ssm_alpha" if "ssm_alpha" in weights else "ssm_ba", x)
     for name in ("ssm_dt.bias", "ssm_a"):
         if name in weights:
             small = graph.weighted(small.size_bytes, weights[name], (small,), 1)

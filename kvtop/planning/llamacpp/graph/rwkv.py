@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from kvtop.planning.llamacpp.graph.graph import Resident, Tensor
 from kvtop.planning.llamacpp.graph.model_blocks import Block
+from kvtop.planning.llamacpp.graph.tensors import agreed
 from kvtop.planning.llamacpp.graph.walk import F32, Walk, Weights
 
 MIXES = frozenset({"rwkv6", "rwkv7"})
@@ -45,9 +46,9 @@ def _block(walk: Walk, block: Block, x: Tensor, first_value: Tensor | None) -> t
 
 
 def _state(walk: Walk, block: Block, values: int) -> Tensor:
-    assert walk.inputs.state_rows is not None
+    rows = agreed(walk.inputs.state_rows, block.index, "a state")
     size_bytes = values * walk.context.n_seq_max * F32
-    return walk.graph.gather(size_bytes, Resident(size_bytes, block.cache_home), walk.inputs.state_rows)
+    return walk.graph.gather(size_bytes, Resident(size_bytes, block.cache_home), rows)
 
 
 def _scaled(walk: Walk, weight: Resident, x: Tensor, reuse: int = 1) -> Tensor:

@@ -1,5 +1,6 @@
 """How the buffers of a backend round tensor sizes (`ggml_backend_buft_get_alloc_size`, ggml, b11434)."""
 
+import math
 from dataclasses import dataclass
 
 from kvtop.domain.model_file import TensorInfo
@@ -22,10 +23,8 @@ class BufferRule:
         row = tensor.shape[0] if tensor.shape else 1
         short = row % _MATRIX_ROW_PADDING
         if self.pads_rows and short and tensor.type_name not in _PLAIN:
-            values = 1
-            for extent in tensor.shape:
-                values *= extent
-            size_bytes += (_MATRIX_ROW_PADDING - short) * size_bytes // values
+            values = math.prod(tensor.shape)
+            size_bytes += (_MATRIX_ROW_PADDING - short) * size_bytes // max(values, 1)
         return self.padded(size_bytes)
 
     def allocated_rows(self, kind: ElementType, width: int, rows: int) -> int:

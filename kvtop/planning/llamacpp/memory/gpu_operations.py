@@ -6,6 +6,7 @@ A tensor whose operation the device lacks stays in host memory although its laye
 import re
 
 from kvtop.domain.model_file import TensorInfo
+from kvtop.domain.plan import MalformedModelError
 from kvtop.planning.llamacpp.model.hparams import HParams
 from kvtop.planning.llamacpp.rules.architectures import SSM_SCAN
 
@@ -50,6 +51,8 @@ def _scan_supported(tensor: TensorInfo, hparams: HParams) -> bool:
     if len(tensor.shape) < 2:
         return False
     heads = tensor.shape[1]
+    if heads == 0:
+        raise MalformedModelError(f"tensor {tensor.name} has no rows")
     head_length = hparams.ssm_d_inner // heads
     if tensor.shape[0] == 1:
         return hparams.ssm_d_state in _STATE_SIZES and head_length % 16 == 0

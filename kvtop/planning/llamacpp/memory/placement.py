@@ -11,6 +11,7 @@ from kvtop.planning.llamacpp.options.settings import LlamaSettings
 
 HOST = "host"
 ENGINE = "llama.cpp"
+_MOST_LAYERS = 512
 _OTHER_BACKEND = re.compile(
     r"Vulkan|SYCL|RPC|OpenCL|GPUOpenCL|CANN|MTL|Metal|ROCm|HIP|MUSA|WebGPU|HTP|Hexagon|BLAS|ZDNN"
 )
@@ -172,6 +173,8 @@ def override_rules(settings: LlamaSettings) -> tuple[tuple[str, str], ...]:
     rules = list(settings.tensor_overrides)
     if settings.cpu_moe:
         rules.append((experts, "CPU"))
-    rules.extend((rf"blk\.{layer}{experts}", "CPU") for layer in range(settings.cpu_moe_layers))
-    rules.extend((rf"blk\.{layer}\.ffn_(up|down|gate)\.", "CPU") for layer in range(settings.cpu_ffn_layers))
+    # No model has more layers (LLAMA_MAX_LAYERS), so that further rules match nothing.
+    moe, ffn = (min(layers, _MOST_LAYERS) for layers in (settings.cpu_moe_layers, settings.cpu_ffn_layers))
+    rules.extend((rf"blk\.{layer}{experts}", "CPU") for layer in range(moe))
+    rules.extend((rf"blk\.{layer}\.ffn_(up|down|gate)\.", "CPU") for layer in range(ffn))
     return tuple(rules)

@@ -12,6 +12,7 @@ from kvtop.domain.model_file import GgufHeader, TensorInfo
 from kvtop.domain.plan import NoExactRuleError, PlanDevice, Refusal
 from kvtop.planning.llamacpp.memory.buffers import BUFFER_RULES, BufferRule
 from kvtop.planning.llamacpp.memory.gpu_operations import gpu_can_hold
+from kvtop.planning.llamacpp.memory.override_patterns import first_match, searcher
 from kvtop.planning.llamacpp.memory.placement import ENGINE, HOST, Placement, engine_devices, is_cuda_build
 from kvtop.planning.llamacpp.memory.weight import SiteSum, Weight, sum_of
 from kvtop.planning.llamacpp.model.hparams import HParams
@@ -24,6 +25,7 @@ EVERY_LAYER = -3
 _INPUTS = frozenset({"token_embd", "token_types", "position_embd", "per_layer_token_embd"})
 _PER_LAYER = frozenset({"rope_freqs", "rope_factors_long", "rope_factors_short"})
 _FIRST_LAYER = frozenset({"token_embd_norm", "per_layer_model_proj", "per_layer_proj_norm", "hrm"})
+_IN_BLOCK = re.compile(r"blk\.([0-9]{1,9})\.(.+)", re.DOTALL)
 _CPU_REPACKED = frozenset({"q4_0", "q4_K", "iq4_nl", "mxfp4"})
 
 
@@ -89,10 +91,9 @@ def _sorted(header: GgufHeader, hparams: HParams) -> tuple[dict[int, list[Weight
     for tensor in header.tensors:
         name = tensor.name
         block = -1
-        if name.startswith("blk."):
-            _, number, rest = name.split(".", 2)
-            if number.isdecimal():
-                block, name = int(number), rest
+        place = _IN_BLOCK.fullmatch(name)
+        if place is not None:
+            block, name = int(place[1]), place[2]
         key = name, tensor.type_id, tensor.shape
         kind = kinds.get(key)
         if kind is None:
@@ -241,7 +242,7 @@ def overridden_tensors(
     """Device of every tensor that a rule of `-ot` names; the first that matches wins.
 
     A Refusal for a buffer type that the engine would not know; raises NoExactRuleError for one that another
-    build might, and for a pattern that is no regular expression.
+    build might, and as `searcher`.
     """
     if not rules:
         return {}
@@ -254,19 +255,9 @@ def overridden_tensors(
             grouped[-1][0].append(pattern)
         else:
             grouped.append(([pattern], device))
-    compiled = []
-    for patterns, device in grouped:
-        try:
-            compiled.append((re.compile("|".join(f"(?:{pattern})" for pattern in patterns)).search, device))
-        except re.error as error:
-            raise NoExactRuleError(f"kvtop cannot read the tensor override {patterns}: {error}") from error
-    found = {}
-    for name, _, _ in weight_set.named(hparams):
-        for search, device in compiled:
-            if search(name):
-                found[name] = device
-                break
-    return found
+    searchers = [(searcher(patterns), device) for patterns, device in grouped]
+    matched = ((name, first_match(searchers, name)) for name, _, _ in weight_set.named(hparams))
+    return {name: device for name, device in matched if device is not None}
 
 
 def _buffer_device(buffer_type: str, devices: tuple[PlanDevice, ...]) -> str | Refusal:

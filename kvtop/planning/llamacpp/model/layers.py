@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kvtop.domain.plan import NoExactRuleError
+from kvtop.domain.plan import MalformedModelError
 from kvtop.planning.llamacpp.model.metadata import ArchitectureKeys
 from kvtop.planning.llamacpp.rules.architectures import (
     RECURRENT,
@@ -59,7 +59,7 @@ def _resolve(
         flags = tuple(bool(entry) for entry in listed[:n_layer_all])
         return SlidingWindow(window.kind, tokens, flags + (False,) * (n_layer_all - len(flags)))
     if window.pattern is None:
-        raise NoExactRuleError(f"key not found in model: {keys.arch}.{_PATTERN}")
+        raise MalformedModelError(f"key not found in model: {keys.arch}.{_PATTERN}")
     if not window.listed:
         # DeepSeek V4: all blocks, prediction blocks included.
         return SlidingWindow(window.kind, tokens, (True,) * n_layer_all)
@@ -91,5 +91,7 @@ def recurrent_layers(
         if keys.has(key):
             return tuple(bool(entry) for entry in keys.per_layer(key, n_layer_all))
         interval = keys.integer("full_attention_interval", RECURRENT_INTERVAL[arch])
+        if interval == 0:
+            raise MalformedModelError(f"{arch}.full_attention_interval is 0")
         return tuple(layer < n_layer and (layer + 1) % interval != 0 for layer in range(n_layer_all))
     return (False,) * n_layer_all

@@ -6,7 +6,7 @@ Follows `llama_model_base::load_hparams` (src/llama-model.cpp, b11434) and the p
 from dataclasses import dataclass
 
 from kvtop.domain.model_file import GgufHeader
-from kvtop.domain.plan import NoExactRuleError
+from kvtop.domain.plan import MalformedModelError, NoExactRuleError
 from kvtop.planning.llamacpp.model.hparams import HParams
 from kvtop.planning.llamacpp.model.layers import recurrent_layers, sliding_window
 from kvtop.planning.llamacpp.model.metadata import ArchitectureKeys, vocabulary_tokens
@@ -20,6 +20,7 @@ from kvtop.planning.llamacpp.rules.architectures import (
 )
 
 _MAX_LAYERS = 512
+_MAX_EXPERTS = 1024
 _GEMMA3N_LAYERS_WITH_CACHE = 20
 _FULL_INDEXERS_FROM_CONTEXT = 1048576
 
@@ -39,11 +40,11 @@ class _Heads:
 def load_hparams(header: GgufHeader) -> HParams:
     """The hyperparameters of this file.
 
-    Raises NoExactRuleError for an architecture without a rule and for metadata the engine would refuse.
+    Raises NoExactRuleError for an architecture without a rule, MalformedModelError for metadata that it would refuse.
     """
     arch = header.architecture
     if arch is None:
-        raise NoExactRuleError("the file does not name its architecture (general.architecture)")
+        raise MalformedModelError("the file does not name its architecture (general.architecture)")
     if arch not in SUPPORTED:
         raise NoExactRuleError(f"kvtop has no memory rule for llama.cpp architecture {arch!r}")
     keys = ArchitectureKeys(header, arch)
@@ -54,10 +55,11 @@ def load_hparams(header: GgufHeader) -> HParams:
     if arch == "deepseek4" and not _has_prediction_head(header, blocks - nextn):
         nextn = 0
     if not 0 < blocks <= _MAX_LAYERS or not 0 <= nextn <= blocks:
-        raise NoExactRuleError(f"{arch}.block_count {blocks} with {nextn} prediction blocks is out of range")
+        raise MalformedModelError(f"{arch}.block_count {blocks} with {nextn} prediction blocks is out of range")
     n_embd = keys.integer("embedding_length")
     heads = _heads(keys, blocks, n_embd)
     n_ff = keys.per_layer("feed_forward_length", blocks)
+    n_expert, n_expert_used = _experts(keys, blocks)
     loops = keys.integer("num_loops", 1) if arch == "nanbeige" else 1
     n_layer_all = blocks * loops
     heads_kv, counts, n_ff = heads.n_head_kv * loops, heads.n_head * loops, n_ff * loops
@@ -83,8 +85,8 @@ def load_hparams(header: GgufHeader) -> HParams:
         n_head_kv=heads_kv,
         n_ff=n_ff,
         n_ff_exp=keys.per_layer("expert_feed_forward_length", blocks) * loops,
-        n_expert=keys.integer("expert_count", 0),
-        n_expert_used=keys.per_layer("expert_used_count", blocks) * loops,
+        n_expert=n_expert,
+        n_expert_used=n_expert_used * loops,
         n_embd_head_k=tuple(heads.length_k_swa if swa else heads.length_k for swa in window.layers),
         n_embd_head_v=tuple(heads.length_v_swa if swa else heads.length_v for swa in window.layers),
         is_swa=window.layers,
@@ -138,8 +140,17 @@ def _compress_ratios(keys: ArchitectureKeys, n_layer_all: int) -> tuple[int, ...
         return ()
     ratios = keys.array("attention.compress_ratios") or ()
     if len(ratios) < n_layer_all:
-        raise NoExactRuleError("DeepSeek-V4 compress_ratios is shorter than block_count")
+        raise MalformedModelError("DeepSeek-V4 compress_ratios is shorter than block_count")
     return ratios[:n_layer_all]
+
+
+def _experts(keys: ArchitectureKeys, blocks: int) -> tuple[int, tuple[int, ...]]:
+    """How many experts there are, and how many each layer uses; with the engine's own checks."""
+    count = keys.integer("expert_count", 0)
+    used = keys.per_layer("expert_used_count", blocks)
+    if count > _MAX_EXPERTS or max(used) > max(count, 1):
+        raise MalformedModelError(f"{keys.arch}.expert_used_count {max(used)} of {count} experts is out of range")
+    return count, used
 
 
 def _heads(keys: ArchitectureKeys, blocks: int, n_embd: int) -> _Heads:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
 from kvtop.domain.model_file import GgufHeader
-from kvtop.planning.guards import reject_malformed_model
 from kvtop.planning.llamacpp.memory.weights import WeightSet, weight_set
 from kvtop.planning.llamacpp.model.hparams import HParams
 from kvtop.planning.llamacpp.model.loading import load_hparams
@@ -44,10 +43,9 @@ class PreparedModel:
 
 
 def prepare(header: GgufHeader) -> PreparedModel:
-    """Read a header into hyperparameters and tensors. Raises NoExactRuleError where there is no exact rule."""
-    with reject_malformed_model("llama.cpp"):
-        hparams = load_hparams(header)
-        return PreparedModel(header, hparams, weight_set(header, hparams))
+    """Read a header into hyperparameters and tensors. Raises NoExactRuleError as `load_hparams`."""
+    hparams = load_hparams(header)
+    return PreparedModel(header, hparams, weight_set(header, hparams))
 
 
 def overridden_model(model: PreparedModel, text: str | None) -> PreparedModel:

@@ -7,6 +7,8 @@ file, and a section named twice keeps only its last part.
 import re
 from collections.abc import Mapping
 
+from kvtop.text import UnusableTextError
+
 GLOBAL, DEFAULT = "*", "default"
 
 _LINE_END = r"[ \t]*(?:[;#].*)?"
@@ -31,5 +33,5 @@ def parse_config_ini(path: str, text: str) -> Mapping[str, Mapping[str, str]]:
         elif pair is not None:
             sections.setdefault(current, {})[pair[1]] = pair[2]
         elif _BLANK.fullmatch(line) is None:
-            raise ValueError(f"failed to parse server config file: {path}")
+            raise UnusableTextError(f"failed to parse server config file: {path}")
     return sections

@@ -5,7 +5,7 @@ from kvtop.domain.plan import Refusal
 from kvtop.planning.llamacpp.context import PINNED_CONTEXT
 from kvtop.planning.llamacpp.options.overrides import csv_fields
 from kvtop.planning.llamacpp.options.settings import DraftSettings, LlamaSettings
-from kvtop.planning.llamacpp.options.values import real, split_list, whole
+from kvtop.planning.llamacpp.options.values import BadValueError, real, split_list, whole
 
 _MIB = 1024 * 1024
 
@@ -14,6 +14,13 @@ def settings_of(options: LaunchOptions) -> LlamaSettings | Refusal:
     """The settings, or the engine's first complaint about the command line."""
     if options.errors:
         return Refusal("llama.cpp", options.errors[0])
+    try:
+        return _settings(options)
+    except BadValueError as error:  # out of a recording: the engine's parser lets no such value through
+        return Refusal("llama.cpp", str(error))
+
+
+def _settings(options: LaunchOptions) -> LlamaSettings | Refusal:
     value = options.value
     parallel = _integer(value("parallel"))
     if parallel is not None and parallel < 0:
@@ -127,7 +134,7 @@ def _layers(value: str | None) -> int | None:
 
 
 def _integer(value: str | None) -> int | None:
-    return None if value is None else int(value)
+    return None if value is None else whole(value, "stoi", 63)
 
 
 def _switch(value: str | None) -> bool | None:

@@ -6,7 +6,7 @@ Source: mlx-lm 0.32.2 `utils.py` (MODEL_REMAPPING: the model file that reads a `
 from collections.abc import Mapping
 from typing import cast
 
-from kvtop.domain.plan import NoExactRuleError
+from kvtop.domain.plan import MalformedModelError, NoExactRuleError
 from kvtop.planning.mlx.failures import LATENT_ATTENTION, SOFT_CAPPED_ATTENTION, TILED_ATTENTION
 from kvtop.planning.mlx.layout import ModelCaches, full
 from kvtop.planning.mlx.models.config_reading import ModelConfig
@@ -89,14 +89,14 @@ def text_config(config: Mapping[str, object]) -> tuple[str, Mapping[str, object]
     """
     named = config.get("model_type")
     if not isinstance(named, str):
-        raise NoExactRuleError("config.json names no model_type")
+        raise MalformedModelError("config.json names no model_type")
     model = REMAPPED.get(named, named)
     if model not in TEXT_MODELS:
         return model, config
     inner = config.get("text_config")
     if not isinstance(inner, Mapping):
         if model not in TEXT_CONFIG_OPTIONAL:
-            raise NoExactRuleError(f"{named}: config.json has no text_config")
+            raise MalformedModelError(f"{named}: config.json has no text_config")
         return TEXT_MODELS[model], config
     level = cast("Mapping[str, object]", inner)
     reader = TEXT_MODELS[model]

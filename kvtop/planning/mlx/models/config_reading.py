@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
-from kvtop.domain.plan import NoExactRuleError
+from kvtop.domain.plan import MalformedModelError
+
+_LARGEST = 2**53
+"""JSON numbers are exact to there."""
 
 
 class ModelConfig:
-    """One level of a `config.json`; every reader raises NoExactRuleError naming the key it could not use."""
+    """One level of a `config.json`; every reader raises MalformedModelError naming the key it could not use."""
 
     __slots__ = ("_values", "model_type")
 
@@ -21,15 +24,15 @@ class ModelConfig:
     def integer(self, key: str, default: int | None = None) -> int:
         """A whole number that must be positive, or `default` where the key is absent."""
         value = self._values.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise NoExactRuleError(f"{self.model_type}: config.json has no usable {key!r} ({value!r})")
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _LARGEST:
+            raise MalformedModelError(f"{self.model_type}: config.json has no usable {key!r} ({value!r})")
         return value
 
     def positive(self, key: str, default: int | None = None) -> int:
         """As `integer`, and not 0."""
         value = self.integer(key, default)
         if value == 0:
-            raise NoExactRuleError(f"{self.model_type}: {key!r} is 0 in config.json")
+            raise MalformedModelError(f"{self.model_type}: {key!r} is 0 in config.json")
         return value
 
     def optional(self, key: str) -> int | None:
@@ -40,7 +43,7 @@ class ModelConfig:
         """A truth value."""
         value = self._values.get(key, default)
         if not isinstance(value, bool):
-            raise NoExactRuleError(f"{self.model_type}: {key!r} is {value!r} in config.json")
+            raise MalformedModelError(f"{self.model_type}: {key!r} is {value!r} in config.json")
         return value
 
     def text(self, key: str) -> str | None:
@@ -55,7 +58,7 @@ class ModelConfig:
             return None
         if isinstance(value, Sequence) and all(isinstance(word, str) for word in value):
             return tuple(str(word) for word in value)
-        raise NoExactRuleError(f"{self.model_type}: {key!r} is no list of words in config.json")
+        raise MalformedModelError(f"{self.model_type}: {key!r} is no list of words in config.json")
 
     def integers(self, key: str) -> tuple[int, ...] | None:
         """A list of whole numbers, or None where the key is absent or null."""
@@ -64,18 +67,18 @@ class ModelConfig:
             return None
         if isinstance(value, Sequence) and all(isinstance(item, int) for item in value):
             return tuple(item for item in value if isinstance(item, int))
-        raise NoExactRuleError(f"{self.model_type}: {key!r} is no list of whole numbers in config.json")
+        raise MalformedModelError(f"{self.model_type}: {key!r} is no list of whole numbers in config.json")
 
     def part(self, key: str) -> "ModelConfig":
         """A nested object."""
         value = self._values.get(key)
         if not isinstance(value, Mapping):
-            raise NoExactRuleError(f"{self.model_type}: config.json has no object {key!r}")
+            raise MalformedModelError(f"{self.model_type}: config.json has no object {key!r}")
         return ModelConfig(self.model_type, value)
 
     def parts(self, key: str) -> tuple["ModelConfig", ...]:
         """A list of nested objects."""
         value = self._values.get(key)
         if not isinstance(value, Sequence) or not all(isinstance(item, Mapping) for item in value):
-            raise NoExactRuleError(f"{self.model_type}: config.json has no list of objects {key!r}")
+            raise MalformedModelError(f"{self.model_type}: config.json has no list of objects {key!r}")
         return tuple(ModelConfig(self.model_type, item) for item in value)

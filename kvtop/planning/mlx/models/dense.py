@@ -5,7 +5,7 @@ Source: `models/MODEL_TYPE.py` of mlx-lm 0.32.2 (ModelArgs defaults, Attention, 
 
 from collections.abc import Callable, Mapping
 
-from kvtop.domain.plan import NoExactRuleError
+from kvtop.domain.plan import MalformedModelError, NoExactRuleError
 from kvtop.planning.mlx.layout import LayerCache, full, sliding
 from kvtop.planning.mlx.models.config_reading import ModelConfig
 
@@ -119,7 +119,7 @@ def _exaone4(config: ModelConfig) -> Caches:
 def _required_types(config: ModelConfig) -> tuple[str, ...]:
     types = config.words("layer_types")
     if types is None:
-        raise NoExactRuleError(f"{config.model_type}: config.json has no 'layer_types'")
+        raise MalformedModelError(f"{config.model_type}: config.json has no 'layer_types'")
     return types
 
 

@@ -5,7 +5,8 @@ Source: `models/MODEL_TYPE.py` of mlx-lm 0.32.2 (ModelArgs defaults, Attention, 
 
 from collections.abc import Callable, Mapping, Sequence
 
-from kvtop.domain.plan import NoExactRuleError
+from kvtop.domain.plan import MalformedModelError, NoExactRuleError
+from kvtop.planning.guards import LAYERS_PLANNED
 from kvtop.planning.mlx.layout import LayerCache, full, recurrent, sliding
 from kvtop.planning.mlx.models.config_reading import ModelConfig
 
@@ -78,7 +79,7 @@ def _openelm(config: ModelConfig) -> Caches:
     """Each layer has a number of heads of its own."""
     head, heads = config.positive("head_dim"), config.integers("num_kv_heads") or ()
     if len(heads) != config.positive("num_transformer_layers"):
-        raise NoExactRuleError("openelm: num_kv_heads does not name every layer")
+        raise MalformedModelError("openelm: num_kv_heads does not name every layer")
     return tuple(full(count, head) for count in heads)
 
 
@@ -86,7 +87,7 @@ def _mellum(config: ModelConfig) -> Caches:
     heads, head = config.positive("num_key_value_heads"), config.positive("head_dim")
     types, window = config.words("layer_types"), config.positive("sliding_window")
     if types is None or len(types) != config.positive("num_hidden_layers"):
-        raise NoExactRuleError("mellum: layer_types does not name every layer")
+        raise MalformedModelError("mellum: layer_types does not name every layer")
     return tuple(full(heads, head) if kind == "full_attention" else sliding(heads, head, window) for kind in types)
 
 
@@ -105,7 +106,10 @@ def _nanbeige(config: ModelConfig) -> Caches:
         raise NoExactRuleError("nanbeige: kvtop has no rule for loop_loss_weights")
     head = config.optional("head_dim") or config.positive("hidden_size") // config.positive("num_attention_heads")
     row = full(config.positive("num_key_value_heads"), head)
-    return (row,) * (config.positive("num_hidden_layers") * config.positive("num_loops", 1))
+    caches = config.positive("num_hidden_layers") * config.positive("num_loops", 1)
+    if caches > LAYERS_PLANNED:
+        raise MalformedModelError(f"nanbeige: {caches} caches are more than any model has")
+    return (row,) * caches
 
 
 def _nemotron_nas(config: ModelConfig) -> Caches:
@@ -114,7 +118,7 @@ def _nemotron_nas(config: ModelConfig) -> Caches:
     head = config.positive("hidden_size", 8192) // queries
     blocks = config.parts("block_configs")
     if len(blocks) != config.positive("num_hidden_layers", 80):
-        raise NoExactRuleError("nemotron-nas: block_configs does not name every layer")
+        raise MalformedModelError("nemotron-nas: block_configs does not name every layer")
     attentions = [block.part("attention") for block in blocks]
     return tuple(
         full(queries // attention.positive("n_heads_in_group"), head)

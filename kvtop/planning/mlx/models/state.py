@@ -6,7 +6,7 @@ Source: `models/MODEL_TYPE.py` of mlx-lm 0.32.2 (ModelArgs defaults, mixers, mak
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from kvtop.domain.plan import NoExactRuleError
+from kvtop.domain.plan import MalformedModelError, NoExactRuleError
 from kvtop.planning.mlx.layout import CacheKind, LayerCache, full, recurrent
 from kvtop.planning.mlx.models.config_reading import ModelConfig
 
@@ -155,7 +155,7 @@ def _lfm2(config: ModelConfig) -> Caches:
     if attended is None:
         types = config.words("layer_types") or ()
         if len(types) != layers:
-            raise NoExactRuleError(f"{config.model_type}: config.json does not say which layers attend")
+            raise MalformedModelError(f"{config.model_type}: config.json does not say which layers attend")
         attended = tuple(index for index, kind in enumerate(types) if kind == "full_attention")
     heads = config.positive("num_attention_heads")
     attention = full(config.positive("num_key_value_heads", heads), hidden // heads)

@@ -7,7 +7,7 @@ Source of the defaults: Transformers 5.x configuration classes, as vLLM 0.32.0 r
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kvtop.domain.plan import NoExactRuleError
+from kvtop.domain.plan import MalformedModelError
 
 _GDN = {
     "head_dim": 256,
@@ -100,6 +100,9 @@ CLASS_DEFAULTS: Mapping[str, Mapping[str, int]] = {
 }  # fmt: skip
 """By `model_type` of the text model: what a missing key means. An explicit null stays null."""
 
+_LARGEST = 2**53
+"""JSON numbers are exact to there."""
+
 _TEXT_KEYS = ("text_config", "llm_config", "language_config", "thinker_config")
 
 
@@ -118,12 +121,18 @@ class ConfigView:
         return self.defaults.get(name)
 
     def whole(self, *names: str) -> int | None:
-        """The first of these keys that holds a whole number."""
+        """The first of these keys that holds a whole number.
+
+        Raises:
+            MalformedModelError: it is one that no model has: below zero, or too big to count anything.
+        """
         for name in names:
             value = self.raw(name)
-            if isinstance(value, int) and not isinstance(value, bool):
-                return value
-            if isinstance(value, float) and value.is_integer():
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                continue
+            if isinstance(value, int) or value.is_integer():
+                if not 0 <= value <= _LARGEST:
+                    raise MalformedModelError(f"config.json: {name} is {value:.6g}")
                 return int(value)
         return None
 
@@ -131,11 +140,18 @@ class ConfigView:
         """As `whole`.
 
         Raises:
-            NoExactRuleError: none of the keys is there; no number is better than a guessed one.
+            MalformedModelError: none of the keys is there; no number is better than a guessed one.
         """
         value = self.whole(*names)
         if value is None:
-            raise NoExactRuleError(f"config.json has no {' or '.join(names)}")
+            raise MalformedModelError(f"config.json has no {' or '.join(names)}")
+        return value
+
+    def positive(self, *names: str) -> int:
+        """As `required`, and not 0: for what is divided by."""
+        value = self.required(*names)
+        if value == 0:
+            raise MalformedModelError(f"config.json: {' or '.join(names)} is 0")
         return value
 
     def words(self, name: str) -> tuple[str, ...] | None:

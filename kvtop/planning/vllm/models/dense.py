@@ -6,7 +6,7 @@ Source: vLLM 0.32.0, `model_executor/models/*.py`; Transformers for the layer ty
 from collections.abc import Callable
 from dataclasses import replace
 
-from kvtop.domain.plan import NoExactRuleError
+from kvtop.domain.plan import MalformedModelError
 from kvtop.planning.vllm.models.config_view import ConfigView
 from kvtop.planning.vllm.refusals import StartRefusedError
 from kvtop.planning.vllm.specs.cached_layers import (
@@ -70,7 +70,7 @@ def by_type(view: ConfigView, layers: int) -> tuple[int | None, ...]:
     if types is None:
         return (_window(view),) * layers
     if len(types) < layers:
-        raise NoExactRuleError("config.json has fewer layer_types than layers")
+        raise MalformedModelError("config.json has fewer layer_types than layers")
     window = _window(view)
     return tuple(window if kind == SLIDING else None for kind in types[:layers])
 
@@ -115,7 +115,7 @@ def granite(view: ConfigView, terms: BuildTerms) -> tuple[CachedLayer, ...]:
 def _types(view: ConfigView, layers: int) -> tuple[str, ...]:
     types = view.words("layer_types")
     if types is None or len(types) < layers:
-        raise NoExactRuleError("config.json has no layer_types for every layer")
+        raise MalformedModelError("config.json has no layer_types for every layer")
     return types[:layers]
 
 

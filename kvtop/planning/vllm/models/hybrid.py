@@ -5,7 +5,7 @@ Source: vLLM 0.32.0, `get_mamba_state_shape_from_config` of each class in `model
 
 from collections.abc import Iterable
 
-from kvtop.domain.plan import NoExactRuleError
+from kvtop.domain.plan import MalformedModelError
 from kvtop.planning.vllm.models.config_view import ConfigView
 from kvtop.planning.vllm.models.dense import attention
 from kvtop.planning.vllm.specs.cached_layers import (
@@ -46,7 +46,7 @@ def _state(index: int, state: int, checkpoints: int) -> CachedLayer:
 def _types(view: ConfigView, recurrent: str) -> list[str]:
     types = view.words("layer_types") or view.words("layers_block_type")
     if types is None:
-        raise NoExactRuleError("config.json has no layer_types")
+        raise MalformedModelError("config.json has no layer_types")
     return [
         "attention"
         if kind in ("attention", "full_attention")
@@ -153,7 +153,7 @@ def zamba2(view: ConfigView, terms: BuildTerms) -> tuple[CachedLayer, ...]:
     types = view.words("layers_block_type")
     hybrid = view.wholes("hybrid_layer_ids")
     if types is None and hybrid is None:
-        raise NoExactRuleError("config.json has neither layers_block_type nor hybrid_layer_ids")
+        raise MalformedModelError("config.json has neither layers_block_type nor hybrid_layer_ids")
     wide = [index for index, kind in enumerate(types) if kind == "hybrid"] if types is not None else list(hybrid or ())
     state = mamba2_state(shape, terms)
     return (
@@ -170,7 +170,7 @@ def lfm2(view: ConfigView, terms: BuildTerms) -> tuple[CachedLayer, ...]:
     if types is None:
         full = view.wholes("full_attn_idxs")
         if full is None:
-            raise NoExactRuleError("config.json has neither layer_types nor full_attn_idxs")
+            raise MalformedModelError("config.json has neither layer_types nor full_attn_idxs")
         types = tuple("full_attention" if index in full else "conv" for index in range(layer_count(view)))
     kinds = ["attention" if kind == "full_attention" else "state" for kind in types]
     return _mixed(view, terms, kinds[: layer_count(view)], state)

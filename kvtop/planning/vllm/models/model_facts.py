@@ -6,12 +6,15 @@ Source: vLLM 0.32.0, `config/model.py`, `transformers_utils/model_arch_config_co
 from collections.abc import Mapping
 from dataclasses import replace
 
+from kvtop.domain.plan import MalformedModelError
 from kvtop.planning.vllm.models.config_view import ConfigView
 from kvtop.planning.vllm.options.settings import ServeSettings
 from kvtop.planning.vllm.refusals import StartRefusedError
 from kvtop.planning.vllm.specs.cached_layers import head_size
 from kvtop.planning.vllm.specs.dtypes import ELEMENT_BYTES
 
+_LONGEST_TOKENS = 2**31
+"""vLLM keeps lengths in 32 bits."""
 _LENGTH_KEYS = (
     "max_position_embeddings",
     "n_positions",
@@ -119,6 +122,8 @@ def _rope_factor(view: ConfigView) -> float:
     kind = rope.get("rope_type", rope.get("type", "default"))
     factor = rope.get("factor")
     if isinstance(factor, int | float) and kind not in _ALREADY_SCALED:
+        if not 0 < factor < _LONGEST_TOKENS:
+            raise MalformedModelError(f"config.json: the factor of its rope scaling is {factor:.6g}")
         return float(factor)
     return 1.0
 
@@ -145,6 +150,8 @@ def model_length(view: ConfigView, settings: ServeSettings) -> int:
         original = view.whole("original_max_position_embeddings")
         if "longrope" in (rope.get("rope_type"), rope.get("type")) and original is not None:
             return original
+        if not 1 <= derived < _LONGEST_TOKENS:
+            raise MalformedModelError(f"by config.json ({key}) the longest context is {derived:g} tokens")
         return int(derived)
     if asked > derived and not settings.allows_long:
         stated = view.whole("model_max_length")

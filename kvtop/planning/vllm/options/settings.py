@@ -73,10 +73,10 @@ def human_whole(text: str, option: str) -> int:
     """vLLM's numbers: "32k" is 32 000, "32K" is 32 768.
 
     Raises:
-        RefusedError: not a number, in argparse's words.
+        StartRefusedError: not a number, in argparse's words.
     """
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([kKmMgGtT])?", text.strip())
-    if found is None:
+    if found is None or len(found[1]) > _MOST_DIGITS:
         raise StartRefusedError(f"argument --{option}: invalid int value: {text!r}")
     number, suffix = found.groups()
     if suffix is not None and (suffix.islower() or "." not in number):
@@ -85,6 +85,17 @@ def human_whole(text: str, option: str) -> int:
         raise StartRefusedError(f"argument --{option}: invalid int value: {text!r}")
     return int(number)
 
+
+def _share(options: LaunchOptions) -> float:
+    given = options.value("gpu-memory-utilization")
+    try:
+        return DEFAULT_UTILIZATION if given is None else float(given)
+    except ValueError as error:
+        raise StartRefusedError(f"argument --gpu-memory-utilization: invalid float value: {given!r}") from error
+
+
+_MOST_DIGITS = 4300
+"""Python itself reads no longer number (sys.set_int_max_str_digits)."""
 
 _UNPLANNED = {
     "kv-transfer-config": "a KV connector may change the layout of the pool",
@@ -110,7 +121,7 @@ def settings_from(options: LaunchOptions) -> ServeSettings:
     """The settings of a command line.
 
     Raises:
-        RefusedError: vLLM would not accept the command line.
+        StartRefusedError: vLLM would not accept the command line.
         NoExactRuleError: an option is there that kvtop cannot plan exactly.
     """
     if options.errors:
@@ -126,8 +137,7 @@ def settings_from(options: LaunchOptions) -> ServeSettings:
     if cache_dtype not in CACHE_DTYPES:
         listed = ", ".join(sorted(CACHE_DTYPES))
         raise StartRefusedError(f"argument --kv-cache-dtype: invalid choice: {cache_dtype!r} (choose from {listed})")
-    given = options.value("gpu-memory-utilization")
-    utilization = DEFAULT_UTILIZATION if given is None else float(given)
+    utilization = _share(options)
     refuse_out_of_bounds(lambda name: _whole(options, name), utilization)
     max_model_len = None if length is None or fit else human_whole(length, "max-model-len")
     if max_model_len == 0:
@@ -221,7 +231,7 @@ def batch_of(settings: ServeSettings, device: PlanDevice, max_model_len: int, *,
     """Scheduler sizes; vLLM's defaults depend on the first card's memory and name.
 
     Raises:
-        RefusedError: sizes that contradict each other, in vLLM's words.
+        StartRefusedError: sizes that contradict each other, in vLLM's words.
         NoExactRuleError: a default is needed and the card's memory is unknown.
     """
     tokens, seqs = settings.max_batched_tokens, settings.max_seqs

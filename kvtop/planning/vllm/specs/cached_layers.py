@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from kvtop.domain.plan import MalformedModelError
 from kvtop.planning.vllm.models.config_view import ConfigView
 from kvtop.planning.vllm.refusals import StartRefusedError
 from kvtop.planning.vllm.specs.dtypes import ELEMENT_BYTES
@@ -81,6 +82,16 @@ def heads_per_rank(total: int, tp_size: int) -> int:
     return max(1, total // tp_size)
 
 
+def check_layers(layers: tuple[CachedLayer, ...]) -> None:
+    """Raises MalformedModelError for a layer whose cache has no size: a head of no width, a window of no tokens."""
+    for layer in layers:
+        sizes = (layer.state_bytes,) if layer.kind is SpecKind.MAMBA else (layer.kv_heads, layer.head_size)
+        if layer.is_indexer:
+            sizes = (layer.cell_bytes,)
+        if min(sizes) < 1 or min(layer.window or 1, layer.chunk or 1) < 1:
+            raise MalformedModelError(f"by config.json the {layer.kind} cache of layer {layer.index} has no size")
+
+
 def divide(total: int, parts: int) -> int:
     """vLLM's `divide`.
 
@@ -102,19 +113,19 @@ def total_kv_heads(view: ConfigView) -> int:
         return 1 if view.raw("multi_query") in (None, True) else attention_heads(view)
     if view.word("model_type") == "dbrx":
         heads = view.part("attn_config").get("kv_n_heads")
-        return heads if isinstance(heads, int) else attention_heads(view)
+        return heads if isinstance(heads, int) and heads > 0 else attention_heads(view)
     names = ("n_head_kv", "num_kv_heads", "num_key_value_heads", "multi_query_group_num", "num_attention_groups")
     return view.whole(*names) or attention_heads(view)
 
 
 def attention_heads(view: ConfigView) -> int:
     """Query heads of the whole model, under any of the names that the families use."""
-    return view.required("num_attention_heads", "n_head", "n_heads", "decoder_attention_heads", "num_heads")
+    return view.positive("num_attention_heads", "n_head", "n_heads", "decoder_attention_heads", "num_heads")
 
 
 def hidden_size(view: ConfigView) -> int:
     """The width of the model."""
-    return view.required("hidden_size", "n_embd", "d_model")
+    return view.positive("hidden_size", "n_embd", "d_model")
 
 
 def head_size(view: ConfigView) -> int:
@@ -128,7 +139,7 @@ def layer_count(view: ConfigView) -> int:
     listed = view.words("layers_block_type")
     if listed is not None and view.whole("num_hidden_layers") is None:
         return len(listed)
-    return view.required("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers")
+    return view.positive("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers")
 
 
 def partition(layers: int, stages: int, stated: str | None = None) -> tuple[tuple[int, int], ...]:
