@@ -1,17 +1,18 @@
-# Two commands do everything on a fresh machine with Python 3.11, make and cc: `make run` and `make test`.
+# Two commands do everything on a fresh machine: `make run` needs Python 3.11 or newer with its venv module, `make test` a
+# C compiler besides.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # How many tests at once: as many as there are processors.
 JOBS ?= auto
 
-.PHONY: run demo test check test-engines bench oracle record accept pages clean
+.PHONY: run demo test check test-engines bench oracle record accept pages clean test-pythons
 .DEFAULT_GOAL := run
 
-run: $(VENV)/ready  ## the dashboard on this machine
+run: $(VENV)/run-ready  ## the dashboard on this machine
 	@$(BIN)/kvtop --or-demo
 
-demo: $(VENV)/ready  ## the dashboard on an invented machine
+demo: $(VENV)/run-ready  ## the dashboard on an invented machine
 	@$(BIN)/kvtop --demo
 
 test: check  ## everything that needs no real engine, at most five minutes
@@ -25,6 +26,9 @@ check: $(VENV)/ready  ## what the machine can say without running a test
 test-engines: $(VENV)/ready  ## real engines, built or installed once under ~/.cache/kvtop
 	$(BIN)/python -m tests.engines.install
 	$(BIN)/pytest -q -m engines
+
+test-pythons: $(VENV)/ready  ## the built wheel in a terminal, on every Python of the classifiers that is here
+	$(BIN)/python -m tests.pythons.starts
 
 bench: $(VENV)/ready  ## measures the budgets of docs/performance.md
 	$(BIN)/python -m tests.bench.budgets
@@ -45,10 +49,22 @@ accept: $(VENV)/ready  ## rewrites the golden screens after a wanted change
 pages: $(VENV)/ready  ## writes what is generated from the command line: completions, man page, docs/cli.md, docs/rules.md
 	@$(BIN)/python -m tools.pages
 
-$(VENV)/ready: pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install -q -e . --group dev
+# What running needs, and nothing else.
+$(VENV)/run-ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "kvtop needs Python 3.11 or newer; $(PYTHON) is `$(PYTHON) --version 2>&1`. Say which: make PYTHON=python3.13"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	  || { echo "$(PYTHON) has no venv module. Install it (Debian and Ubuntu: apt install python3-venv), then make again"; exit 1; }
+	@echo "Installing what kvtop needs into $(VENV)/, once: about 25 packages, 80 MB"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --disable-pip-version-check -e .
+	@touch $@
+
+# What testing needs besides: pip from 25.1 on knows dependency groups.
+$(VENV)/ready: pyproject.toml $(VENV)/run-ready
+	@echo "Installing what the tests and checks need into $(VENV)/, once: about 60 packages, 300 MB"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --upgrade 'pip>=25.1'
+	@$(BIN)/python -m pip install --disable-pip-version-check -e . --group dev
 	@touch $@
 
 clean:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from textual import events
 from textual.command import CommandList
 from textual.pilot import Pilot
@@ -12,6 +13,7 @@ from kvtop.domain.answers.mark import Mark
 from kvtop.domain.frame import Frame
 from kvtop.views.tui.app import KvtopApp
 from kvtop.views.tui.keys import KEYS
+from kvtop.views.tui.screens import SCREENS
 from kvtop.views.tui.screens.screen import KvtopScreen
 from kvtop.views.tui.state.server_order import ORDERS
 from kvtop.views.tui.themes.theme_files import load_themes, themes_dir
@@ -305,3 +307,21 @@ async def test_the_recording_plays_steps_seeks_and_jumps(scenes: Scenes) -> None
         text = app.screen.query_one("#page", Canvas).text()
         assert "KV104 idle slots" in text
         assert "of 1:40" in text
+
+
+@pytest.mark.parametrize("name", SCREENS)
+async def test_any_screen_can_be_the_first_one(scenes: Scenes, name: str) -> None:
+    """The parts of the first screen are mounted before it is on the stack: none may ask for the screen in front."""
+    play, _ = played(scenes["rtx4090"]())
+    app = type("FirstScreen", (KvtopApp,), {"DEFAULT_MODE": name})(play)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await until(pilot, lambda: app.frame is not None and app.screen.query_one("#header", Canvas).changes > 0)
+        assert (app.current_mode, app.screen.key) == (name, name)
+
+
+async def test_the_words_of_the_filter_are_seen_below_a_full_table(scenes: Scenes) -> None:
+    play, _ = played(scenes["h100x8"]())
+    app = KvtopApp(play)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await pilot.press("slash", *"gpu")
+        await until(pilot, lambda: any("│ gpu " in strip.text for strip in app.screen._compositor.render_strips()))

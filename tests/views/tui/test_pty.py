@@ -1,121 +1,32 @@
 """The dashboard as a process on a terminal: bytes, leaving, hanging up."""
 
 import os
-import pty
 import re
-import select
 import signal
-import struct
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from fcntl import ioctl
 from pathlib import Path
-from termios import TIOCSWINSZ
 
 import pyte
 import pytest
 
 from kvtop.views.tui.terminal.pace import QUESTION
+from tests.terminal import LEAVES_ALTERNATE_SCREEN, PATIENCE_SECONDS, Terminal, on_terminal
 
 ROOT = Path(__file__).parents[3]
-LEAVES_ALTERNATE_SCREEN = b"\x1b[?1049l"
-PATIENCE_SECONDS = 60.0
-"""For what must come at some time, however much the machine has to do."""
-
-
-class Terminal:
-    """The near end of a pty with a process on the far end."""
-
-    def __init__(self, master: int, process: "subprocess.Popen[bytes]") -> None:
-        self.master, self.process = master, process
-        self.answers_after = 0.0
-        """Seconds from a question for the cursor's place to its answer; a slow line."""
-        self._due: list[float] = []
-
-    def resize(self, columns: int, lines: int) -> None:
-        """Another size, and the signal that tells of it."""
-        ioctl(self.master, TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-        os.kill(self.process.pid, signal.SIGWINCH)
-
-    def _answer(self, got: bytes) -> None:
-        now = time.monotonic()
-        self._due += [now + self.answers_after] * got.count(QUESTION.encode())
-        while self._due and self._due[0] <= now:
-            del self._due[0]
-            os.write(self.master, b"\x1b[1;1R")
-
-    def read_until(self, word: bytes) -> bytes:
-        """All bytes up to a word that must come."""
-        got = self.read(PATIENCE_SECONDS, until=lambda got: word in got)
-        assert word in got
-        return got
-
-    def read_until_silent(self, seconds: float) -> bytes:
-        """All bytes until so long nothing came, which must happen."""
-        end, got = time.monotonic() + PATIENCE_SECONDS, b""
-        while piece := self.read(seconds):
-            got += piece
-            assert time.monotonic() < end, "it never falls silent"
-        return got
-
-    def read(self, seconds: float, until: Callable[[bytes], bool] = lambda _: False) -> bytes:
-        """All bytes of that time, or until that holds of them; questions are answered."""
-        end = time.monotonic() + seconds
-        got = b""
-        while (left := end - time.monotonic()) > 0 and not until(got):
-            if select.select([self.master], [], [], min(left, 0.1))[0]:
-                try:
-                    piece = os.read(self.master, 65536)
-                except OSError:
-                    break
-                if not piece:
-                    break
-                got += piece
-                self._answer(piece)
-            else:
-                self._answer(b"")
-        return got
 
 
 @contextmanager
 def dashboard(play: str, columns: int = 100, lines: int = 30, **more: str) -> Iterator[Terminal]:
     """Runs the player on a terminal of that size until its first frame stands."""
-    master, slave = pty.openpty()
-    ioctl(slave, TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-    environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", "LC_ALL": "C.UTF-8"}
-    environment.pop("NO_COLOR", None)
-    environment.update(more)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.views.tui.tui_player", play],
-        cwd=ROOT,
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        env=environment,
-        start_new_session=True,
-    )
-    os.close(slave)
-    terminal = Terminal(master, process)
-    try:
+    command = [sys.executable, "-m", "tests.views.tui.tui_player", play]
+    with on_terminal(command, columns, lines, cwd=ROOT, environ=more) as terminal:
         terminal.read_until(b"KV reserved")
         # The rest of the frame; plays that move are silent between their seconds.
         terminal.read_until_silent(0.3)
         yield terminal
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-        if terminal.master >= 0:
-            os.close(terminal.master)
-
-
-def ended(terminal: Terminal) -> int:
-    """The exit status, once it has left the screen and is gone."""
-    terminal.read_until(LEAVES_ALTERNATE_SCREEN)
-    return terminal.process.wait(PATIENCE_SECONDS)
 
 
 def test_nothing_changed_nothing_sent() -> None:
@@ -197,7 +108,7 @@ def test_leaves_within_a_second(play: str, key: bytes) -> None:
         with dashboard(play) as terminal:
             begun = time.monotonic()
             os.write(terminal.master, key)
-            assert ended(terminal) == 0
+            assert terminal.ended() == 0
             seconds.append(time.monotonic() - begun)
     assert min(seconds) < 1.5, seconds  # a second, and half of one for a machine with much to do
 
@@ -206,7 +117,7 @@ def test_leaves_within_a_second(play: str, key: bytes) -> None:
 def test_signals_end_it(number: int) -> None:
     with dashboard("hanging") as terminal:
         os.kill(terminal.process.pid, number)
-        assert ended(terminal) == 128 + number
+        assert terminal.ended() == 128 + number
 
 
 def test_a_closed_terminal_ends_it() -> None:

@@ -51,8 +51,8 @@ class OverviewScreen(KvtopScreen):
         devices: tuple[DeviceRow, ...] = () if frame is None else device_rows(frame, self.kvtop.interval_seconds)
         self.query_one("#devices-box").display = bool(devices) and self.expanded != "servers"
         self.query_one("#servers-box").display = self.expanded != "devices"
-        # All but header, footer, the devices box, two borders and the titles.
-        room = self.size.height - 5 - self._draw_devices(devices, width)
+        # All but header, footer, the devices box, two borders, the titles, and the line for the words of the filter.
+        room = self.size.height - 5 - self._draw_devices(devices, width) - self._is_asking
         rows = self._draw_servers(frame, width)
         room -= self._draw_preview(frame, width, room - rows)
         self.query_one("#servers-scroll").styles.max_height = max(room, 1)
@@ -166,6 +166,7 @@ class OverviewScreen(KvtopScreen):
         words.cursor_blink = False
         await self.query_one("#servers-box").mount(words)
         self.set_focus(words)
+        self.draw()
 
     def action_sort(self, column: str = "") -> None:
         """By the next column, or by the one of that title."""
