@@ -310,10 +310,11 @@ async def test_the_recording_plays_steps_seeks_and_jumps(scenes: Scenes) -> None
 
 
 @pytest.mark.parametrize("name", SCREENS)
-async def test_any_screen_can_be_the_first_one(scenes: Scenes, name: str) -> None:
+async def test_any_screen_can_be_the_first_one(scenes: Scenes, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The parts of the first screen are mounted before it is on the stack: none may ask for the screen in front."""
+    monkeypatch.setattr(KvtopApp, "DEFAULT_MODE", name)
     play, _ = played(scenes["rtx4090"]())
-    app = type("FirstScreen", (KvtopApp,), {"DEFAULT_MODE": name})(play)
+    app = KvtopApp(play)
     async with app.run_test(size=(100, 30)) as pilot:
         await until(pilot, lambda: app.frame is not None and app.screen.query_one("#header", Canvas).changes > 0)
         assert (app.current_mode, app.screen.key) == (name, name)
