@@ -317,6 +317,7 @@ async def test_any_screen_can_be_the_first_one(scenes: Scenes, name: str, monkey
     app = KvtopApp(play)
     async with app.run_test(size=(100, 30)) as pilot:
         await until(pilot, lambda: app.frame is not None and app.screen.query_one("#header", Canvas).changes > 0)
+        assert isinstance(app.screen, KvtopScreen)
         assert (app.current_mode, app.screen.key) == (name, name)
 
 
