@@ -20,8 +20,10 @@ from kvtop.sources.demo import (
     mixed_host,
     nothing,
     rtx4090_llamacpp,
+    rx7900xtx,
     shared_card,
     sleeping,
+    strix_halo,
     wsl_na,
 )
 from kvtop.sources.demo.timeline import EPOCH, Scenario, play
@@ -51,6 +53,8 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("shared_card", "three servers, a notebook and a desktop on one card", shared_card.at),
     Scenario("filling_up", "a cache that is full within minutes, on a card without room", filling_up.at),
     Scenario("sleeping", "servers that gave their memory back until the next request", sleeping.at),
+    Scenario("rx7900xtx", "one 24 GB Radeon: llama.cpp by ROCm and by Vulkan, under a desktop", rx7900xtx.at),
+    Scenario("strix_halo", "graphics that map the machine's memory: Gemma 3 27B by Vulkan", strix_halo.at),
     Scenario("busy_32", "eight cards and 32 servers, all busy", busy_32.at),
 )
 """Every scenario; the first is what `kvtop --demo` plays."""

@@ -103,6 +103,8 @@ def _device(part: DevicePlan, room: DeviceFit, basis: str, *, exact: bool) -> li
 
 
 def _spread(amount: Estimate) -> str:
+    if amount.low_bytes == amount.high_bytes:
+        return "estimated"
     return f"estimated, {bytes_text(amount.low_bytes)} to {bytes_text(amount.high_bytes)}"
 
 

@@ -167,6 +167,8 @@ async def test_pages(
         ("help", "rtx4090_llamacpp", ("question_mark",), (110, 60), "dark"),
         ("nothing", "nothing", (), (110, 24), "dark"),
         ("mac", "mac_mlx", (), (120, 36), "solarized"),
+        ("radeon", "rx7900xtx", (), (120, 36), "dark"),
+        ("strix-halo", "strix_halo", (), (120, 36), "dark"),
         ("colour-blind-safe", "mixed_host", (), (120, 36), "colour-blind-safe"),
     ],
 )

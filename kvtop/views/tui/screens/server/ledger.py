@@ -58,7 +58,8 @@ def _each_of(ids: list[str]) -> str:
 def basis_text(figure: Figure) -> str:
     """The basis as a word, with the range where there is one: "estimated ±24.0 MiB"."""
     if figure.basis is Basis.ESTIMATED and figure.low_bytes is not None and figure.high_bytes is not None:
-        return f"estimated ±{bytes_text((figure.high_bytes - figure.low_bytes + 1) // 2)}"
+        spread = figure.high_bytes - figure.low_bytes
+        return f"estimated ±{bytes_text((spread + 1) // 2)}" if spread else "estimated"
     if figure.basis is Basis.UNKNOWN and figure.high_bytes is not None:
         return f"unknown, at most {bytes_text(figure.high_bytes)}"
     return figure.basis.value
