@@ -1,7 +1,9 @@
 """`kvtop serve` as a process: who is let in, and the dashboard behind it in a real browser."""
 
+import argparse
 import asyncio
 import base64
+import ipaddress
 import os
 import re
 import select
@@ -13,28 +15,32 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from pathlib import Path
+from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 import pytest
 
-from kvtop.app.authenticated_server import is_loopback
+from kvtop.app.authenticated_server import TABS_MOST, is_loopback, reachable_host
+from kvtop.verbs import serve
+from kvtop.verbs.serve import dashboard_command
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 @contextmanager
-def serving(*arguments: str, **environment: str) -> Iterator[tuple[str, str]]:
-    """(address that was printed, what else was said) of a server that runs meanwhile."""
+def serving(*arguments: str, errors: Path | None = None, **environment: str) -> Iterator[tuple[str, str]]:
+    """(address that was printed, what else was said) of a server that runs meanwhile; `errors` takes its stderr."""
     with ExitStack() as stack:
+        stderr = subprocess.STDOUT if errors is None else stack.enter_context(errors.open("wb"))
         for _ in range(5):
             with socket.socket() as free:
                 free.bind(("127.0.0.1", 0))
                 port = free.getsockname()[1]
             command = [sys.executable, "-m", "kvtop", "serve", "--port", str(port), "--demo", *arguments]
             environ = {**os.environ, **environment}
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environ)
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, env=environ)
             stack.enter_context(process)
             stack.callback(process.terminate)
             said = introduction(process, port)
@@ -82,10 +88,120 @@ def test_loopback_lets_this_machine_in_and_nobody_else() -> None:
         assert status_of(url, Origin="http://evil.example") == 403
 
 
+RESOURCE = re.compile(
+    r"""(?:src|href|action|data-[a-z-]+-url)\s*=\s*["']([^"']*)|url\(\s*["']?([^"')]*)|@import\s+["']([^"']*)"""
+)
+SCRIPTED = re.compile(rb"""["'`](?:https?:)?//[a-zA-Z0-9.-]+""")
+
+
+def loaded(url: str, seen: dict[str, str]) -> None:
+    """Fetch a page or a stylesheet and everything it names, by address, each with what it said."""
+    if url in seen:
+        return
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        content = answer.read()
+        policy, frame = answer.headers["Content-Security-Policy"], answer.headers["X-Frame-Options"]
+    assert ("frame-ancestors 'none'" in policy, frame) == (True, "DENY"), url
+    assert "http" not in policy.replace(f"ws://{urlsplit(url).netloc}", "")
+    seen[url] = content.decode("utf-8", "replace") if urlsplit(url).path.endswith(("/", ".css", ".html")) else ""
+    for found in RESOURCE.finditer(seen[url]):
+        named = urljoin(url, next(group for group in found.groups() if group is not None))
+        scheme, host = urlsplit(named)[:2]
+        if scheme in {"http", "https", "ws", "wss"}:
+            assert host == urlsplit(url).netloc, f"{url} loads {named}"
+        if scheme in {"http", "https"}:
+            loaded(named, seen)
+
+
+def test_nothing_is_loaded_from_anywhere_else() -> None:
+    with serving() as (url, _):
+        seen: dict[str, str] = {}
+        loaded(url, seen)
+        names = {urlsplit(it).path for it in seen}
+        assert {"/", "/page/page.css", "/page/page.js", "/static/js/textual.js", "/static/css/xterm.css"} <= names
+        assert any(name.endswith(".ttf") for name in names), "the page has its own font"
+        with urllib.request.urlopen(f"{url}static/js/textual.js", timeout=60) as answer:
+            elsewhere = {it.decode() for it in SCRIPTED.findall(answer.read())}
+        assert not {it for it in elsewhere if "www.w3.org" not in it}, "a namespace is a name, not an address"
+
+
+def test_code_in_the_current_folder_is_never_run(tmp_path: Path) -> None:
+    """The review planted a package `kvtop` where root started `kvtop serve`."""
+    (tmp_path / "kvtop").mkdir()
+    (tmp_path / "kvtop/__init__.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').write('x')\n", encoding="utf-8")
+    (tmp_path / "kvtop/__main__.py").write_text("", encoding="utf-8")
+    args = argparse.Namespace(url=[], no_discover=False, demo="", interval=None, config=None, theme=None)
+    args.prometheus, args.color = None, "auto"
+    command = f"{dashboard_command(args)} --version"
+    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("kvtop ")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_tab_watches_what_was_asked_for(tmp_path: Path) -> None:
+    parser = argparse.ArgumentParser()
+    serve.add_arguments(parser)
+    words = ["--prometheus", "http://127.0.0.1:9", "--url", "http://a:1", "--no-discover", "--interval", "2"]
+    args = parser.parse_args([*words, "--config", str(tmp_path), "--theme", "dark"])
+    args.color = "auto"
+    command = dashboard_command(args)
+    for word in (
+        "--prometheus=http://127.0.0.1:9",
+        "--url http://a:1",
+        "--no-discover",
+        "--interval=2.0",
+        "--theme=dark",
+    ):
+        assert word in command
+
+
+def test_bad_options_are_refused_before_anything_listens() -> None:
+    for words in (["--theme", "nosuch"], ["--prometheus", "nonsense"], ["--port", "80800"], ["--url", "nonsense"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "kvtop", "serve", *words], capture_output=True, text=True, check=False, timeout=60
+        )
+        assert done.returncode == 2, words
+        assert words[0] in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_the_printed_address_of_every_address_can_be_opened(host: str) -> None:
+    found = reachable_host(host)
+    assert found not in {"0.0.0.0", "::"}
+    assert found == socket.gethostname() or not ipaddress.ip_address(found).is_unspecified
+    assert reachable_host("192.168.1.5") == "192.168.1.5"
+
+
+async def test_tabs_have_an_end() -> None:
+    with serving() as (url, _):
+        async with aiohttp.ClientSession() as session, AsyncExitStack() as stack:
+            opened = [await stack.enter_async_context(session.ws_connect(f"{url}ws")) for _ in range(TABS_MOST)]
+            assert len(opened) == TABS_MOST
+            with pytest.raises(aiohttp.WSServerHandshakeError, match="503"):
+                await session.ws_connect(f"{url}ws")
+
+
+async def test_nonsense_from_a_browser_is_no_traceback(tmp_path: Path) -> None:
+    errors = tmp_path / "errors"
+    with serving(errors=errors, XDG_STATE_HOME=str(tmp_path)) as (url, _):
+        async with aiohttp.ClientSession() as session:
+            for nonsense in ("no json", "{}", "[]", '["resize", 1]', '["stdin", 1]'):
+                async with session.ws_connect(f"{url}ws") as tab:
+                    await tab.send_str(nonsense)
+                    await asyncio.sleep(0.2)
+        assert status_of(url) == 200
+    said = errors.read_text(encoding="utf-8")
+    assert "Traceback" not in said
+    assert said.count("\n") < 10, said
+
+
 def test_any_other_address_wants_the_token() -> None:
     with serving("--host", "0.0.0.0") as (url, said):
         assert "not encrypted" in said
-        door, token = url.replace("0.0.0.0", "127.0.0.1").split("?token=")
+        address, token = url.split("?token=")
+        assert urlsplit(address).hostname == reachable_host("0.0.0.0").lower()
+        door = f"http://127.0.0.1:{urlsplit(address).port}/"
         assert len(token) >= 24
         assert status_of(door) == 403
         assert status_of(f"{door}?token=guess") == 403

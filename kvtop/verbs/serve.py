@@ -5,7 +5,7 @@ import secrets
 import shlex
 import sys
 
-from kvtop.app.frames import config_of, poller_options, warn
+from kvtop.app.frames import config_of, fleet_options, poller_options, warn
 from kvtop.config import ConfigError, environment
 from kvtop.verbs import exit_codes
 from kvtop.verbs.help_page import WATCHING, HelpPage
@@ -49,6 +49,8 @@ def run(args: argparse.Namespace) -> int:
     if not 0 < args.port < 65536:
         raise ConfigError(f"--port: must be 1 to 65535, got {args.port}")
     poller_options(args, config_of(args))
+    if args.prometheus is not None:
+        fleet_options(args, config_of(args))
     check_theme(args.theme)
     token = environment().get("KVTOP_SERVE_TOKEN", "")
     if not token and not is_loopback(args.host):
@@ -64,7 +66,8 @@ def run(args: argparse.Namespace) -> int:
 
 def dashboard_command(args: argparse.Namespace) -> str:
     """The shell command that a browser tab runs: this kvtop, watching the same. Keys stay in the environment."""
-    words = [sys.executable, "-m", "kvtop"]
+    # -P: without it Python would look for kvtop in the current folder first, which anybody may have written to.
+    words = [sys.executable, "-P", "-m", "kvtop"]
     for url in args.url:
         words += ["--url", url]
     if args.no_discover:
@@ -72,6 +75,7 @@ def dashboard_command(args: argparse.Namespace) -> str:
     if args.demo is not None:
         words.append(f"--demo={args.demo}" if args.demo else "--demo")
     for flag, value in (
+        ("--prometheus", args.prometheus),
         ("--interval", args.interval),
         ("--config", args.config),
         ("--theme", args.theme),
