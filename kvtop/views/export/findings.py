@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from typing import TypedDict
 
 from kvtop.domain.frame import Finding, NotEvaluated
-from kvtop.views.export.typed_dict import TypedDict
 
 Clean = Callable[[str], str]
 """Makes a text from outside safe to draw and free of secrets."""

@@ -2,8 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-
-from kvtop.views.export.typed_dict import TypedDict
+from typing import TypedDict
 
 THEMES_SCHEMA, RULES_SCHEMA, CONFIG_SCHEMA = "kvtop.themes/1", "kvtop.rules/1", "kvtop.config/1"
 

@@ -1,6 +1,6 @@
 """What `kvtop plan --json` prints, schema `kvtop.plan/1`. Within a version names are only added to."""
 
-from kvtop.views.export.typed_dict import NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
 SCHEMA = "kvtop.plan/1"
 

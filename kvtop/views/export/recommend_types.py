@@ -1,6 +1,6 @@
 """What `kvtop recommend --json` prints, schema `kvtop.recommend/1`. Within a version names are only added to."""
 
-from kvtop.views.export.typed_dict import TypedDict
+from typing import TypedDict
 
 SCHEMA = "kvtop.recommend/1"
 

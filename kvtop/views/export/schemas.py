@@ -1,9 +1,9 @@
 """The published JSON Schemas, by name, made from the types that build the documents, so they cannot drift."""
 
 import json
-from functools import reduce
 from importlib import import_module
-from operator import or_
+
+from kvtop.views.export.json_schema import schema_of
 
 SCHEMAS: dict[str, tuple[str, tuple[str, ...]]] = {
     "kvtop.snapshot/1": ("export.snapshot.as_json", ("SnapshotJson",)),
@@ -30,13 +30,9 @@ NAMES = tuple(map(name_of, SCHEMAS))
 
 def schema_text(name: str) -> str:
     """The schema of that name as indented JSON (draft 2020-12) with a final newline. Raises KeyError."""
-    from pydantic import TypeAdapter  # noqa: PLC0415  costs 110 ms: only to make a schema
-
-    title, (module, types) = next((it, place) for it, place in SCHEMAS.items() if name_of(it) == name)
-    found = [getattr(import_module(f"kvtop.views.{module}"), it) for it in types]
-    schema = TypeAdapter(reduce(or_, found)).json_schema()
-    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    schema["title"] = title
+    title, (module, types) = {name_of(it): (it, place) for it, place in SCHEMAS.items()}[name]
+    found = tuple(getattr(import_module(f"kvtop.views.{module}"), it) for it in types)
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema_of(found), "title": title}
     for properties in _documents(schema):
         properties["schema"] = {"const": title}
     return json.dumps(schema, indent=2) + "\n"

@@ -2,9 +2,9 @@
 
 import json
 from datetime import UTC, datetime
+from typing import TypedDict
 
 from kvtop.domain.answers.checkup import Area, Checkup, Outcome, Probe
-from kvtop.views.export.typed_dict import TypedDict
 
 SCHEMA = "kvtop.doctor/1"
 

@@ -1,11 +1,11 @@
 """A frontier as text for a terminal and as JSON, schema `kvtop.frontier/1` (names are only added to)."""
 
 import json
+from typing import TypedDict
 
 from kvtop.domain.answers.frontier import Cell, Frontier, Row
 from kvtop.domain.answers.plan_answer import Fit
 from kvtop.text import tokens_text
-from kvtop.views.export.typed_dict import TypedDict
 
 SCHEMA = "kvtop.frontier/1"
 

@@ -2,13 +2,13 @@
 
 import json
 from datetime import UTC, datetime
+from typing import TypedDict
 
 from kvtop.domain.figure import Figure
 from kvtop.domain.frame import DeviceView, Finding, Frame, ServerView, Split
 from kvtop.domain.server import Slot
 from kvtop.views.export.snapshot.engine_json import EngineJson, engine_parts
 from kvtop.views.export.snapshot.outlook_json import OutlookJson, outlook
-from kvtop.views.export.typed_dict import TypedDict
 from kvtop.views.export.untrusted import visible_values
 
 SCHEMA = "kvtop.snapshot/1"

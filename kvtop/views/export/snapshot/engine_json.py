@@ -1,7 +1,8 @@
 """What an engine says of its pools, processes and models: a part of the snapshot."""
 
+from typing import TypedDict
+
 from kvtop.domain.server import ServerReading
-from kvtop.views.export.typed_dict import TypedDict
 
 
 class PoolJson(TypedDict):

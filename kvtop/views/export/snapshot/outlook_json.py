@@ -1,7 +1,8 @@
 """What a server's future looks like, what was calibrated, and where every fact comes from: a part of the snapshot."""
 
+from typing import TypedDict
+
 from kvtop.domain.frame import ServerView
-from kvtop.views.export.typed_dict import TypedDict
 
 
 class VerdictJson(TypedDict):
