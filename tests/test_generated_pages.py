@@ -17,7 +17,7 @@ OPTIONS = sorted({name for own in parsers(whole_parser()) for action in own._act
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="argparse of another Python wraps its usage elsewhere")
 @pytest.mark.parametrize("path", GENERATED, ids=lambda path: path.name)
 def test_the_file_is_what_would_be_generated(path: Path) -> None:
-    assert path.read_text(encoding="utf-8") == GENERATED[path], "run `make pages`"
+    assert path.read_text(encoding="utf-8") == GENERATED[path], "what it is made of has changed: `make pages`"
 
 
 @pytest.mark.parametrize("shell", FILES)

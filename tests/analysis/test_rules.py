@@ -60,7 +60,7 @@ def test_the_page_of_all_rules_is_current() -> None:
 
 def test_a_rule_is_found_by_code_and_by_name() -> None:
     assert find_rule("kvt001") is find_rule("quantized-v-without-flash-attention")
-    with pytest.raises(KeyError, match="no rule .KVT999."):
+    with pytest.raises(KeyError, match=r"no rule .KVT999."):
         find_rule("KVT999")
 
 
