@@ -49,7 +49,9 @@ def _drivers(sample: Sample, around: ProbedHost, left: list[Failure]) -> list[Pr
             else:
                 answer = f"{failure.message}; no {maker} card on this machine's buses either"
                 probes.append(Probe(Area.DRIVERS, backend, Outcome.NOTE, answer))
-        if not devices and not failures:
+        shown = {device.driver.maker for device in sample.devices}
+        is_elsewhere = maker in shown or (around.makers is not None and maker not in around.makers)
+        if not devices and not failures and not (maker and is_elsewhere):
             probes.append(Probe(Area.DRIVERS, backend, Outcome.NOTE, "no device of this kind"))
     known = {driver.maker for driver in around.drivers}
     for maker in sorted((around.makers or frozenset()) - known):

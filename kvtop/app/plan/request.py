@@ -106,15 +106,21 @@ def _seen_by_the_server(
     """
     cards = [device for device in found if not device.is_host]
     named = _named_api(request)
-    api = named or (cards[0].driver.compute_api if cards else UNKNOWN_API)
-    seen = visible_devices(found, api, request.environment)
+    first = next(iter(_without_the_processors_own(tuple(cards))), None)
+    api = named or (UNKNOWN_API if first is None else first.driver.compute_api)
+    seen = _without_the_processors_own(visible_devices(found, api, request.environment))
     within_reach = {device.id for device in usable_devices(found, api)}
     parents = {device.parent_id for device in cards}
-    beyond = [device for device in cards if device.id not in within_reach | parents]
+    beyond = [it for it in cards if it.id not in within_reach | parents and not (seen and it.unified_memory)]
     notes = [f"{device.id} ({device.name}) is left out: a build for {api.title} does not use it" for device in beyond]
     notes += [api.free_caveat] if api.free_caveat and seen else []
     devices = (plan_device(f"gpu{at}", device, api, device.memory.free_bytes) for at, device in enumerate(seen))
     return tuple(devices), tuple(notes)
+
+
+def _without_the_processors_own(devices: tuple[Device, ...]) -> tuple[Device, ...]:
+    """Engines leave graphics on the processor's die alone where there is a card (llama.cpp, src/llama.cpp: IGPU)."""
+    return tuple(device for device in devices if not device.unified_memory) or devices
 
 
 def _named_api(request: PlanRequest) -> ComputeApi | None:

@@ -4,11 +4,14 @@ The order decides which driver's device is shown where two drivers report one ca
 """
 
 from kvtop.domain.driver import REMOTE_HOST_DRIVER, Driver
-from kvtop.sources.devices import amdgpu, apple, dcgm, host, nvml
+from kvtop.sources.devices import amdgpu, apple, dcgm, host, intel, nvml
 from kvtop.sources.devices.backend import BackendDescriptor
 from kvtop.sources.devices.device_reader import DeviceReader
 
-BACKENDS: tuple[BackendDescriptor, ...] = (nvml.BACKEND, amdgpu.BACKEND, host.BACKEND)
+BACKENDS: tuple[BackendDescriptor, ...] = (
+    *(nvml.BACKEND, amdgpu.BACKEND, intel.XE_BACKEND, intel.I915_BACKEND),
+    host.BACKEND,
+)
 """In the order of precedence."""
 
 _ELSEWHERE = (apple.APPLE, dcgm.DCGM, REMOTE_HOST_DRIVER)

@@ -6,9 +6,7 @@ from pathlib import Path
 from kvtop.domain.device import Device
 from kvtop.sources.devices import BACKENDS
 
-_WITHOUT_BACKEND = {"0x8086": "Intel"}
-"""Makers whose cards are recognised on a bus, and of which no backend reads a device yet."""
-_MAKERS = _WITHOUT_BACKEND | {vendor: it.driver.maker for it in BACKENDS for vendor in it.pci_vendors}
+_MAKERS = {vendor: it.driver.maker for it in BACKENDS for vendor in it.pci_vendors}
 _DISPLAY, _ACCELERATOR = "0x03", "0x12"
 """PCI base classes: display controllers, processing accelerators. Graphics on a processor's die count too."""
 

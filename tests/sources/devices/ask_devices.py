@@ -1,7 +1,7 @@
 """A program that reads devices when it is told to, so that a driver that hangs or dies takes only it along.
 
-`KVTOP_TEST_ONLY` names the drivers that it reads, beside the host's memory; `KVTOP_TEST_AMD` is the root of amdgpu's
-tree and `KVTOP_TEST_SECOND` the file of the backend of the tests' own.
+`KVTOP_TEST_ONLY` names the drivers that it reads, beside the host's memory; `KVTOP_TEST_TREE_xe` is the root of xe's
+tree (amdgpu and i915 likewise) and `KVTOP_TEST_SECOND` the file of the backend of the tests' own.
 """
 
 import asyncio
@@ -19,6 +19,8 @@ from kvtop.sources.devices import BACKENDS
 from kvtop.sources.devices.amdgpu.reader import AmdgpuBackend
 from kvtop.sources.devices.backend import BackendDescriptor
 from kvtop.sources.devices.device_reader import DeviceReader
+from kvtop.sources.devices.intel.reader import IntelBackend
+from kvtop.sources.devices.intel.regions import CardMemory
 
 SECOND = Driver("second", "Second", "Abacus Inc.")
 
@@ -54,12 +56,27 @@ def backends() -> list[BackendDescriptor]:
     table = [*BACKENDS[:-1], BackendDescriptor(SECOND, _second), BACKENDS[-1]]
     only = os.environ.get("KVTOP_TEST_ONLY")
     wanted = None if only is None else {*only.split(","), "host"}
-    tree = os.environ.get("KVTOP_TEST_AMD")
-    chosen = [it for it in table if it.name in (wanted or {"nvml", "host"})]
+    return [_on_its_tree(it) for it in table if it.name in (wanted or {"nvml", "host"})]
+
+
+def _on_its_tree(backend: BackendDescriptor) -> BackendDescriptor:
+    """The real reader in front of the tree that the environment names for it."""
+    tree = os.environ.get(f"KVTOP_TEST_TREE_{backend.name}")
     if tree is None:
-        return chosen
+        return backend
     root = Path(tree)
-    return [replace(it, open=lambda: AmdgpuBackend(root, _clock(root))) if it.name == "amdgpu" else it for it in chosen]
+    if backend.name == "amdgpu":
+        return replace(backend, open=lambda: AmdgpuBackend(root, _clock(root)))
+    driver = backend.driver
+    return replace(
+        backend, open=lambda: IntelBackend(driver, root, _clock(root), ask_memory=lambda _, node: _told(root, node))
+    )
+
+
+def _told(root: Path, node: Path) -> CardMemory | None:
+    """The answer of the system call, which only a card can give: from a file with total and used."""
+    total, used = map(int, (root / "answers" / node.name).read_text().split())
+    return CardMemory(total, used)
 
 
 def _second() -> SecondBackend:

@@ -161,3 +161,36 @@ def _size(size: int) -> str:
     if size == 0 or size % KIB:
         return str(size)
     return f"{size // MIB} MiB" if size % MIB == 0 else f"{size // KIB} KiB"
+
+
+@dataclass
+class IntelTree(AmdTree):
+    """The same with cards of Intel: xe's and i915's words in fdinfo, no KFD, and a render node beside each card."""
+
+    has_kfd: bool = False
+    driver: str = "xe"
+
+    def arc(self, address: str, device: str = "0xe20b", tile_bytes: int | None = None) -> Path:
+        """A card; `tile_bytes` is what sysfs of xe says of its memory, if it says it."""
+        home = self.card(address, product=(device, "0x00"), driver=self.driver)
+        for name in ("mem_info_vram_total", "mem_info_vram_used", "mem_info_gtt_total", "mem_info_gtt_used"):
+            (home / name).unlink()
+        self.put(address, vendor="0x8086", **{"hwmon/hwmon3/temp2_input": 54000})
+        (home / f"drm/renderD{127 + self._count}").mkdir()
+        if tile_bytes is not None:
+            self.put(address, **{"tile0/physical_vram_size_bytes": tile_bytes})
+        return home
+
+    def fdinfo(self, address: str, client: int, vram: int, gtt: int, driver: str) -> str:
+        """As xe and i915 write it (kernel documentation of both, and a capture of xe)."""
+        driver = self.driver if driver == "amdgpu" else driver
+        own = "vram0" if driver == "xe" else "local0"
+        system = "system" if driver == "xe" else "system0"
+        sized = {system: gtt, own: vram} | ({"gtt": gtt // 2, "stolen": 0} if driver == "xe" else {})
+        lines = "".join(
+            f"drm-total-{region}:\t{_size(size)}\ndrm-shared-{region}:\t0\ndrm-resident-{region}:\t{_size(size)}\n"
+            f"drm-purgeable-{region}:\t0\ndrm-active-{region}:\t0\n"
+            for region, size in sized.items()
+        )
+        head = f"pos:\t0\nflags:\t02100002\ndrm-driver:\t{driver}\ndrm-client-id:\t{client}\ndrm-pdev:\t{address}\n"
+        return f"{head}{lines}drm-cycles-rcs:\t12345678\ndrm-total-cycles-rcs:\t9000000000\n"

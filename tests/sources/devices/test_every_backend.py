@@ -14,7 +14,7 @@ import pytest
 from kvtop.sources.devices import BACKENDS, driver_named
 from tests.conftest import BuildStandin, StandinNvml
 from tests.sources.devices.conftest import Ask, AskDevices
-from tests.sources.devices.kernel_tree import GIB, AmdTree
+from tests.sources.devices.kernel_tree import GIB, AmdTree, IntelTree
 
 FIRST, SECOND = "0000:03:00.0", "0000:43:00.0"
 
@@ -84,7 +84,7 @@ class AmdWorld:
     def __init__(self, tree: AmdTree, env: dict[str, str]) -> None:
         self._tree = tree
         self._pids: set[int] = set()
-        self.env = env | {"KVTOP_TEST_AMD": str(tree.root)}
+        self.env = env | {"KVTOP_TEST_TREE_amdgpu": str(tree.root)}
 
     def show(self, cards: dict[str, Card]) -> None:
         for gone in set(self._tree.homes) - set(cards):
@@ -105,6 +105,40 @@ class AmdWorld:
 
     def deny(self) -> None:
         """As another user without KFD: what may not be looked at is not there."""
+        for pid in self._pids:
+            self._tree.ends(pid)
+
+
+class IntelWorld:
+    def __init__(self, tree: IntelTree, env: dict[str, str]) -> None:
+        self.driver = tree.driver
+        self._tree = tree
+        self._pids: set[int] = set()
+        self.env = env | {f"KVTOP_TEST_TREE_{tree.driver}": str(tree.root)}
+        (tree.root / "answers").mkdir()
+
+    def show(self, cards: dict[str, Card]) -> None:
+        for gone in set(self._tree.homes) - set(cards):
+            self._tree.unplug(gone)
+        self.deny()
+        for address, card in cards.items():
+            if address not in self._tree.homes:
+                self._tree.arc(address)
+            (node,) = (self._tree.homes[address] / "drm").glob("renderD*")
+            (self._tree.root / "answers" / node.name).write_text(f"{24 * GIB} {card.used}\n")
+            for pid, size in card.held.items():
+                self._pids.add(pid)
+                self._tree.opens(pid, address, vram=size or 0)
+                if size is None:
+                    info = self._tree.root / f"proc/{pid}/fdinfo/7"
+                    kept = info.read_text().splitlines()
+                    info.write_text("\n".join(line for line in kept if "resident" not in line) + "\n")
+
+    def hang(self, hangs: bool) -> None:
+        flag = self._tree.root / "hang"
+        flag.touch() if hangs else flag.unlink()
+
+    def deny(self) -> None:
         for pid in self._pids:
             self._tree.ends(pid)
 
@@ -151,13 +185,15 @@ def make_world(build_standin_nvml: BuildStandin, tmp_path: Path) -> MakeWorld:
             standin.env["KVTOP_TEST_ONLY"] = driver
             return NvmlWorld(standin)
         if driver == "amdgpu":
-            return AmdWorld(AmdTree(tmp_path / "amd"), plain)
+            return AmdWorld(AmdTree(tmp_path / driver), plain)
+        if driver in {"xe", "i915"}:
+            return IntelWorld(IntelTree(tmp_path / driver, driver=driver), plain)
         return SecondWorld(tmp_path / "second.json", plain)
 
     return make
 
 
-DRIVERS = ("nvml", "amdgpu", "second")
+DRIVERS = ("nvml", "amdgpu", "xe", "i915", "second")
 
 
 @pytest.fixture(params=DRIVERS)
@@ -262,7 +298,7 @@ class Joined:
         self.env = env
 
 
-@pytest.mark.parametrize("drivers", [("nvml", "amdgpu"), ("nvml", "second"), ("amdgpu", "second")])
+@pytest.mark.parametrize("drivers", [("nvml", "amdgpu"), ("nvml", "second"), ("amdgpu", "xe"), ("xe", "i915")])
 def test_two_drivers_share_one_count(drivers: tuple[str, str], make_world: MakeWorld, ask_devices: Ask) -> None:
     one, other = map(make_world, drivers)
     one.show({FIRST: Card(GIB, p1=GIB)})

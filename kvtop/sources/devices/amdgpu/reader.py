@@ -14,7 +14,7 @@ from kvtop.domain.device import Device, DeviceMemory, ProcessMemory
 from kvtop.sources.devices.amdgpu.card import AmdCard
 from kvtop.sources.devices.amdgpu.kfd import Kfd, KfdNode
 from kvtop.sources.devices.drm.cards import drm_cards
-from kvtop.sources.devices.drm.clients import DrmClients, OpenCard
+from kvtop.sources.devices.drm.clients import DrmClients, OpenCard, held_by
 from kvtop.sources.devices.host import host_memory
 
 _DRIVERS = frozenset({"amdgpu"})
@@ -71,10 +71,7 @@ class AmdgpuBackend:
         self, card: AmdCard, clients: tuple[OpenCard, ...], with_rocm: Mapping[int, Mapping[int, int | None]] | None
     ) -> tuple[ProcessMemory, ...]:
         """By pid. `with_rocm` None: the kernel has no KFD, so that nobody knows by which API a process came."""
-        drawn: dict[int, int] = {}
-        for it in clients:
-            if it.client.pci_address == card.card.pci_address:
-                drawn[it.pid] = drawn.get(it.pid, 0) + card.share_of(it.client.regions)
+        drawn = held_by(clients, card.card.pci_address, card.share_of)
         node = self._nodes.get(card.card.pci_address)
         computing: dict[int, int | None] = {}
         for pid, sizes in (with_rocm or {}).items():

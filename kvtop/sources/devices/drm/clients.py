@@ -7,7 +7,7 @@ for new ones: those that have just started soon and often, the others in turn.
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,12 +34,27 @@ class _Looked:
     is_open: bool = True
 
 
+ShareOf = Callable[[Mapping[str, int]], int]
+"""What the regions of a client are of one device's memory."""
+
+
 @dataclass(frozen=True, slots=True)
 class OpenCard:
     """One client of a card in one process."""
 
     pid: int
     client: DrmClient
+
+
+def held_by(clients: tuple[OpenCard, ...], pci_address: str, share: ShareOf) -> dict[int, int | None]:
+    """Bytes on one card by pid; None where the driver lists a client of the process without sizes."""
+    found: dict[int, int | None] = {}
+    for it in clients:
+        if it.client.pci_address == pci_address:
+            before = found.get(it.pid, 0)
+            is_told = before is not None and bool(it.client.regions)
+            found[it.pid] = before + share(it.client.regions) if is_told and before is not None else None
+    return found
 
 
 class DrmClients:
