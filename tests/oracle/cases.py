@@ -1,7 +1,5 @@
 """Oracle cases as kvtop's own values: headers from recorded tensor lists, settings from recorded flags."""
 
-import gzip
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
@@ -10,7 +8,9 @@ from typing import Any
 
 from kvtop.domain.model_file import GgufHeader, MetadataValue, SkippedArray, TensorInfo
 from kvtop.domain.plan import PlanDevice
+from kvtop.planning.llamacpp.model.prepared import PreparedModel, prepare
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
+from tests.oracle.recorded import recorded
 
 FIXTURE = Path(__file__).parent.parent / "fixtures" / "oracle" / "llamacpp.json.gz"
 ARCHITECTURES = FIXTURE.with_name("llamacpp_architectures.json.gz")
@@ -84,9 +84,8 @@ class Oracle:
 @cache
 def load_oracle(path: Path = FIXTURE) -> Oracle:
     """Read the recorded answers."""
-    with gzip.open(path, "rt", encoding="utf-8") as file:
-        recorded = json.load(file)
-    headers = {name: header_of(name, model["kv"], model["tensors"]) for name, model in recorded["models"].items()}
+    rows = recorded(path.name)
+    headers = {name: header_of(name, model["kv"], model["tensors"]) for name, model in rows["models"].items()}
     cases = tuple(
         Case(
             case["id"],
@@ -97,9 +96,21 @@ def load_oracle(path: Path = FIXTURE) -> Oracle:
             case.get("resolved", {}),
             case["expected"],
         )
-        for case in recorded["cases"]
+        for case in rows["cases"]
     )
     return Oracle(headers, cases)
+
+
+@cache
+def prepared(path: Path, model: str) -> PreparedModel:
+    """A model of that recording, ready to be planned."""
+    return prepare(load_oracle(path).headers[model])
+
+
+@cache
+def prepared_architecture(name: str) -> PreparedModel:
+    """A tiny model, ready to be planned."""
+    return prepare(load_architectures()[0][name])
 
 
 def header_of(name: str, metadata: dict[str, Any], tensors: list[Any]) -> GgufHeader:
@@ -154,9 +165,8 @@ class PlacementCase:
 @cache
 def load_architectures(path: Path = ARCHITECTURES) -> tuple[dict[str, GgufHeader], tuple[ArchitectureCase, ...]]:
     """Read the recorded answers for tiny models of nearly every architecture."""
-    with gzip.open(path, "rt", encoding="utf-8") as file:
-        recorded = json.load(file)
-    headers = {name: _tiny_header(name, model) for name, model in recorded["models"].items()}
+    rows = recorded(path.name)
+    headers = {name: _tiny_header(name, model) for name, model in rows["models"].items()}
     cases = tuple(
         ArchitectureCase(
             case["model"],
@@ -166,7 +176,7 @@ def load_architectures(path: Path = ARCHITECTURES) -> tuple[dict[str, GgufHeader
             case.get("n_ctx"),
             case.get("error"),
         )
-        for case in recorded["cases"]
+        for case in rows["cases"]
     )
     return headers, cases
 
@@ -174,8 +184,6 @@ def load_architectures(path: Path = ARCHITECTURES) -> tuple[dict[str, GgufHeader
 @cache
 def load_placements(path: Path = PLACEMENTS) -> tuple[PlacementCase, ...]:
     """Read the recorded answers for the tiny models on simulated accelerators."""
-    with gzip.open(path, "rt", encoding="utf-8") as file:
-        recorded = json.load(file)
     return tuple(
         PlacementCase(
             model,
@@ -183,7 +191,7 @@ def load_placements(path: Path = PLACEMENTS) -> tuple[PlacementCase, ...]:
             tuple(PlanDevice(f"gpu{index}", 80 * 2**30) for index in range(count)),
             {name: (weights, cache) for name, (weights, cache) in expected.items()},
         )
-        for model, count, settings, expected in recorded["cases"]
+        for model, count, settings, expected in recorded(path.name)["cases"]
     )
 
 

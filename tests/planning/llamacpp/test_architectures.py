@@ -23,47 +23,52 @@ from kvtop.planning.llamacpp.rules.architectures import (
     UNTIED,
     WINDOWS,
 )
-from tests.oracle import cases as oracle_cases
+from tests.oracle.cases import (
+    ARCHITECTURES,
+    PLACEMENTS,
+    header_of,
+    load_architectures,
+    load_placements,
+    prepared_architecture,
+)
+from tests.oracle.recorded import numbered, recorded
+
+_TINY = recorded(ARCHITECTURES.name)["cases"]
+_PLACED = recorded(PLACEMENTS.name)["cases"]
 
 
-def test_tiny_models_of_all_architectures_are_exact() -> None:
-    headers, cases = oracle_cases.load_architectures()
-    prepared = {name: prepare(header) for name, header in headers.items()}
-    assert len({model.hparams.arch for model in prepared.values()}) > 120
-    wrong: list[object] = []
-    for case in cases:
-        answer = plan(prepared[case.model], case.settings, ())
-        if case.error is not None:
-            if answer != Refusal("llama.cpp", case.error):
-                wrong.append((case.model, case.error, answer))
-            continue
-        assert isinstance(answer, MemoryPlan), (case.model, answer)
-        host = answer.device("host")
-        assert host is not None
-        assert host.kv_cache_bytes is not None
-        assert answer.context is not None
-        got = host.weights_bytes, host.kv_cache_bytes + host.recurrent_state_bytes, answer.context.n_ctx
-        if got != (case.weights_bytes, case.cache_bytes, case.n_ctx):
-            wrong.append((case.model, got, case))
-    assert not wrong, f"{len(wrong)} of {len(cases)} cases differ, first: {wrong[:3]}"
+@pytest.mark.parametrize("index", range(len(_TINY)), ids=numbered(case["model"] for case in _TINY))
+def test_a_tiny_model_is_exact(index: int) -> None:
+    case = load_architectures()[1][index]
+    answer = plan(prepared_architecture(case.model), case.settings, ())
+    if case.error is not None:
+        assert answer == Refusal("llama.cpp", case.error)
+        return
+    assert isinstance(answer, MemoryPlan), answer
+    host = answer.device("host")
+    assert host is not None
+    assert host.kv_cache_bytes is not None
+    assert answer.context is not None
+    got = host.weights_bytes, host.kv_cache_bytes + host.recurrent_state_bytes, answer.context.n_ctx
+    assert got == (case.weights_bytes, case.cache_bytes, case.n_ctx)
 
 
-def test_all_architectures_are_exact_wherever_their_layers_are() -> None:
-    headers, _ = oracle_cases.load_architectures()
-    cases = oracle_cases.load_placements()
-    prepared = {name: prepare(header) for name, header in headers.items()}
-    wrong: list[object] = []
-    for case in cases:
-        answer = plan(prepared[case.model], case.settings, case.devices)
-        assert isinstance(answer, MemoryPlan), (case.model, answer)
-        got = {
-            device.name: (device.weights_bytes, (device.kv_cache_bytes or 0) + device.recurrent_state_bytes)
-            for device in answer.devices
-        }
-        if got != case.expected:
-            wrong.append((case.model, case.settings, got, case.expected))
-    assert not wrong, f"{len(wrong)} of {len(cases)} cases differ, first: {wrong[:2]}"
-    assert len(cases) > 2000
+@pytest.mark.parametrize("index", range(len(_PLACED)), ids=numbered(case[0] for case in _PLACED))
+def test_a_tiny_model_is_exact_wherever_its_layers_are(index: int) -> None:
+    case = load_placements()[index]
+    answer = plan(prepared_architecture(case.model), case.settings, case.devices)
+    assert isinstance(answer, MemoryPlan), answer
+    got = {
+        device.name: (device.weights_bytes, (device.kv_cache_bytes or 0) + device.recurrent_state_bytes)
+        for device in answer.devices
+    }
+    assert got == case.expected
+
+
+def test_the_recordings_are_of_nearly_every_architecture() -> None:
+    headers, _ = load_architectures()
+    assert len({prepared_architecture(name).hparams.arch for name in headers}) > 120
+    assert len(_PLACED) > 2000
 
 
 def test_every_special_rule_is_for_a_supported_architecture() -> None:
@@ -88,6 +93,6 @@ def test_every_special_rule_is_for_a_supported_architecture() -> None:
 
 @pytest.mark.parametrize("arch", ["qwen4exp", "t5", "clip", "a-model-of-next-year"])
 def test_an_architecture_without_a_rule_is_refused_by_name(arch: str) -> None:
-    header = oracle_cases.header_of("x", {"general.architecture": ["str", arch]}, [])
+    header = header_of("x", {"general.architecture": ["str", arch]}, [])
     with pytest.raises(NoExactRuleError, match=f"no memory rule for llama.cpp architecture '{arch}'"):
         prepare(header)

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import TypedDict
 
+import pytest
+
 from kvtop.domain.launch import Origin
 from kvtop.planning.llamacpp.options.parse import parse_llama_server
 
@@ -23,15 +25,11 @@ def _cases() -> list[Case]:
     return [json.loads(line) for line in RECORDED.read_text(encoding="utf-8").splitlines()]
 
 
-def test_the_first_complaint_is_the_programs_own() -> None:
-    differing = []
-    for case in _cases():
-        files = [("D/llama.cpp/config.ini", case["config_ini"])] if case["config_ini"] else []
-        options = parse_llama_server(case["argv"], case["environ"], files, strict=True)
-        said = options.errors[0] if options.errors else ""
-        if said != case["refusal"]:
-            differing.append((case, said))
-    assert differing == []
+@pytest.mark.parametrize("case", [pytest.param(case, id=f"line-{line}") for line, case in enumerate(_cases(), 1)])
+def test_the_first_complaint_is_the_programs_own(case: Case) -> None:
+    files = [("D/llama.cpp/config.ini", case["config_ini"])] if case["config_ini"] else []
+    options = parse_llama_server(case["argv"], case["environ"], files, strict=True)
+    assert (options.errors[0] if options.errors else "") == case["refusal"]
 
 
 def test_the_recording_holds_refusals_of_every_origin_and_acceptances() -> None:

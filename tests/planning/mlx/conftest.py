@@ -1,9 +1,6 @@
 """Recorded answers of mlx-lm's own cache classes, and a way to ask kvtop the same."""
 
-import gzip
-import json
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +10,6 @@ from kvtop.domain.plan import MemoryPlan, Refusal
 from kvtop.planning.mlx.planner import plan_command
 
 Row = Mapping[str, Any]
-Oracle = Mapping[str, Any]
 Ask = Callable[[Mapping[str, object], Row], MemoryPlan | Refusal]
 OPTIONS = {
     "kv_bits": "--kv-bits",
@@ -21,25 +17,6 @@ OPTIONS = {
     "quantized_kv_start": "--quantized-kv-start",
     "prefill_step_size": "--prefill-step-size",
 }
-
-
-def _read(name: str) -> Oracle:
-    path = Path(__file__).parents[2] / "fixtures" / "oracle" / name
-    with gzip.open(path, "rt", encoding="utf-8") as stream:
-        recorded: Oracle = json.load(stream)
-    return recorded
-
-
-@pytest.fixture(scope="session")
-def oracle() -> Oracle:
-    """The rows that came with the project's facts."""
-    return _read("mlx.json.gz")
-
-
-@pytest.fixture(scope="session")
-def more() -> Oracle:
-    """Other model types."""
-    return _read("mlx_more.json.gz")
 
 
 @pytest.fixture(scope="session")

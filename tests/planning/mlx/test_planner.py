@@ -8,8 +8,8 @@ import pytest
 from kvtop.domain.model_file import Checkpoint, CheckpointTensor
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, Refusal
 from kvtop.planning.mlx.planner import plan_command
+from tests.oracle.recorded import numbered, recorded
 
-Oracle = Mapping[str, Any]
 Ask = Callable[[Mapping[str, object], Mapping[str, Any]], MemoryPlan | Refusal]
 LLAMA = {
     "model_type": "llama",
@@ -22,30 +22,35 @@ LLAMA = {
 LLAMA_ROW_BYTES = 2 * 2 * 2 * 64 * 2
 
 
-def _differences(oracle: Oracle, ask: Ask) -> list[object]:
-    wrong: list[object] = []
-    for row in oracle["rows"]:
-        answer = ask(oracle["configs"][row["id"]], row)
-        if isinstance(answer, Refusal):
-            if answer.message != row.get("error"):
-                wrong.append((row, answer.message))
-            continue
-        (host,) = answer.devices
-        held = (host.kv_cache_bytes or 0) + host.recurrent_state_bytes
-        peak = f"({row.get('peak_during_prefill_bytes')} bytes)"
-        if host.name != "host" or held != row["expected_bytes"] or peak not in answer.steps[0].text:
-            wrong.append((row, held, answer.steps[0].text))
-    return wrong
+def _params(name: str) -> list[object]:
+    rows = recorded(name)["rows"]
+    return [pytest.param(row, id=made) for row, made in zip(rows, numbered(row["id"] for row in rows), strict=True)]
 
 
-def test_given_rows_are_exact(oracle: Oracle, ask: Ask) -> None:
-    assert len(oracle["rows"]) == 86
-    assert _differences(oracle, ask) == []
+def _assert_exact(config: Mapping[str, object], row: Mapping[str, Any], ask: Ask) -> None:
+    answer = ask(config, row)
+    if isinstance(answer, Refusal):
+        assert answer.message == row.get("error")
+        return
+    (host,) = answer.devices
+    assert host.name == "host"
+    assert (host.kv_cache_bytes or 0) + host.recurrent_state_bytes == row["expected_bytes"]
+    assert f"({row.get('peak_during_prefill_bytes')} bytes)" in answer.steps[0].text
 
 
-def test_other_model_types_are_exact(more: Oracle, ask: Ask) -> None:
-    assert len(more["configs"]) > 40
-    assert _differences(more, ask) == []
+@pytest.mark.parametrize("row", _params("mlx.json.gz"))
+def test_a_given_row_is_exact(row: Mapping[str, Any], ask: Ask) -> None:
+    _assert_exact(recorded("mlx.json.gz")["configs"][row["id"]], row, ask)
+
+
+@pytest.mark.parametrize("row", _params("mlx_more.json.gz"))
+def test_other_model_types_are_exact(row: Mapping[str, Any], ask: Ask) -> None:
+    _assert_exact(recorded("mlx_more.json.gz")["configs"][row["id"]], row, ask)
+
+
+def test_the_recordings_are_as_large_as_they_were() -> None:
+    assert len(recorded("mlx.json.gz")["rows"]) == 86
+    assert len(recorded("mlx_more.json.gz")["configs"]) > 40
 
 
 def _plan(

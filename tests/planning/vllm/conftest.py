@@ -1,9 +1,7 @@
 """Recorded answers of vLLM's own planner, and a way to ask kvtop the same."""
 
-import gzip
 import json
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,27 +19,7 @@ CARDS = {
     "cc10.0": "NVIDIA B200",
     "cc12.0": "NVIDIA RTX PRO 6000 Blackwell Server Edition",
 }
-Oracle = Mapping[str, Any]
 Ask = Callable[..., MemoryPlan | Refusal]
-
-
-def _read(name: str) -> Oracle:
-    path = Path(__file__).parents[2] / "fixtures" / "oracle" / name
-    with gzip.open(path, "rt", encoding="utf-8") as stream:
-        recorded: Oracle = json.load(stream)
-    return recorded
-
-
-@pytest.fixture(scope="session")
-def oracle() -> Oracle:
-    """The cases that came with the project's facts."""
-    return _read("vllm.json.gz")
-
-
-@pytest.fixture(scope="session")
-def more() -> Oracle:
-    """Other models, other mixes of flags."""
-    return _read("vllm_more.json.gz")
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """kvtop's plan equals what vLLM's own planner answered, for every recorded case."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -9,10 +9,10 @@ import pytest
 from kvtop.domain.model_file import Checkpoint
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.planning.vllm.planner import plan_command
+from tests.oracle.recorded import numbered, recorded
 
 Ask = Callable[..., MemoryPlan | Refusal]
 Words = Callable[[Mapping[str, Any]], list[str]]
-Oracle = Mapping[str, Any]
 GIB = 1024**3
 
 LLAMA = {
@@ -57,77 +57,70 @@ def _answer(plan: MemoryPlan) -> tuple[object, ...]:
     )
 
 
-def test_every_case_of_the_oracle_is_exact(oracle: Oracle, ask: Ask, words_of: Words) -> None:
-    wrong: list[str] = []
-    for case in oracle["cases"]:
-        expected = case["expected"]
-        plan = ask(
-            oracle["configs"][case["model"]],
-            words_of(_options(case)),
-            card=case["gpu"],
-            ranks=case["tp"] * case["pp"],
-        )
-        if "error" in expected:
-            if not (isinstance(plan, Refusal) and plan.message.startswith(expected["error"])):
-                wrong.append(f"{case['id']}: {plan}")
-            continue
-        due = (
-            expected["num_blocks"],
-            expected["kv_tokens"],
-            expected["max_concurrency"],
-            _first(expected["pool_bytes_per_block_per_rank"]),
-            _first(expected["bytes_per_token_per_rank"]),
-            expected["block_size"],
-        )
-        if isinstance(plan, Refusal) or _answer(plan) != due:
-            wrong.append(f"{case['id']}: {plan if isinstance(plan, Refusal) else _answer(plan)} is not {due}")
-    assert wrong == []
+_GIVEN = recorded("vllm.json.gz")
+_MORE = recorded("vllm_more.json.gz")
+Case = Mapping[str, Any]
 
 
-def test_what_vllm_refuses_is_refused_in_its_words(oracle: Oracle, ask: Ask, words_of: Words) -> None:
-    for case in oracle["refused"]:
-        plan = ask(
-            oracle["configs"][case["model"]],
-            words_of(_options(case)),
-            card=case["gpu"],
-            ranks=case["tp"] * case["pp"],
-        )
-        text = case["error"].split(": ", 1)[1].split("Value error, ")[-1].split(" [type=")[0]
-        assert isinstance(plan, Refusal), case
-        assert plan.message.startswith(text)
+def _params(cases: Sequence[Case], names: Iterable[str]) -> list[object]:
+    return [pytest.param(case, id=name) for case, name in zip(cases, names, strict=True)]
 
 
-def test_other_models_and_mixes_are_exact(more: Oracle, ask: Ask, words_of: Words) -> None:
-    wrong: list[str] = []
-    for case in more["cases"]:
-        options, expected = case["options"], case["expected"]
-        ranks = options.get("tensor_parallel_size", 1) * options.get("pipeline_parallel_size", 1)
-        words = words_of({**options, "kv_cache_memory_bytes": case["available_bytes"]})
-        plan = ask(more["configs"][case["model"]], words, card=case["gpu"], ranks=ranks)
-        if "error" in expected:
-            if not isinstance(plan, Refusal):
-                wrong.append(f"{case['model']} {options}: vLLM refuses with {expected['error']}")
-            continue
-        due = (
-            expected["num_blocks"],
-            expected["kv_tokens"],
-            expected["max_concurrency"],
-            expected["bytes_per_block"][0],
-            expected["bytes_per_token_per_rank"],
-            expected["block_size"],
-        )
-        if isinstance(plan, Refusal) or _answer(plan) != due:
-            wrong.append(f"{case['model']} {options}: {plan} is not {due}")
-            continue
-        tp_size = options.get("tensor_parallel_size", 1)
-        for rank, device in enumerate(plan.devices):
-            assert device.kv_cache_bytes == expected["num_blocks"] * expected["bytes_per_block"][rank // tp_size]
-    assert wrong == []
+@pytest.mark.parametrize("case", _params(_GIVEN["cases"], [case["id"] for case in _GIVEN["cases"]]))
+def test_a_case_of_the_oracle_is_exact(case: Case, ask: Ask, words_of: Words) -> None:
+    expected = case["expected"]
+    config = _GIVEN["configs"][case["model"]]
+    plan = ask(config, words_of(_options(case)), card=case["gpu"], ranks=case["tp"] * case["pp"])
+    if "error" in expected:
+        assert isinstance(plan, Refusal)
+        assert plan.message.startswith(expected["error"])
+        return
+    assert isinstance(plan, MemoryPlan), plan
+    assert _answer(plan) == (
+        expected["num_blocks"],
+        expected["kv_tokens"],
+        expected["max_concurrency"],
+        _first(expected["pool_bytes_per_block_per_rank"]),
+        _first(expected["bytes_per_token_per_rank"]),
+        expected["block_size"],
+    )
 
 
-def test_a_case_takes_milliseconds_of_cpu(oracle: Oracle, ask: Ask, words_of: Words) -> None:
-    cases = oracle["cases"][:60]
-    asked = [(oracle["configs"][case["model"]], words_of(_options(case)), case) for case in cases]
+@pytest.mark.parametrize("case", _params(_GIVEN["refused"], numbered(case["model"] for case in _GIVEN["refused"])))
+def test_what_vllm_refuses_is_refused_in_its_words(case: Case, ask: Ask, words_of: Words) -> None:
+    config = _GIVEN["configs"][case["model"]]
+    plan = ask(config, words_of(_options(case)), card=case["gpu"], ranks=case["tp"] * case["pp"])
+    text = case["error"].split(": ", 1)[1].split("Value error, ")[-1].split(" [type=")[0]
+    assert isinstance(plan, Refusal)
+    assert plan.message.startswith(text)
+
+
+@pytest.mark.parametrize("case", _params(_MORE["cases"], numbered(case["model"] for case in _MORE["cases"])))
+def test_other_models_and_mixes_are_exact(case: Case, ask: Ask, words_of: Words) -> None:
+    options, expected = case["options"], case["expected"]
+    tp_size = options.get("tensor_parallel_size", 1)
+    words = words_of({**options, "kv_cache_memory_bytes": case["available_bytes"]})
+    ranks = tp_size * options.get("pipeline_parallel_size", 1)
+    plan = ask(_MORE["configs"][case["model"]], words, card=case["gpu"], ranks=ranks)
+    if "error" in expected:
+        assert isinstance(plan, Refusal), f"vLLM refuses with {expected['error']}"
+        return
+    assert isinstance(plan, MemoryPlan), plan
+    assert _answer(plan) == (
+        expected["num_blocks"],
+        expected["kv_tokens"],
+        expected["max_concurrency"],
+        expected["bytes_per_block"][0],
+        expected["bytes_per_token_per_rank"],
+        expected["block_size"],
+    )
+    for rank, device in enumerate(plan.devices):
+        assert device.kv_cache_bytes == expected["num_blocks"] * expected["bytes_per_block"][rank // tp_size]
+
+
+def test_a_case_takes_milliseconds_of_cpu(ask: Ask, words_of: Words) -> None:
+    cases = _GIVEN["cases"][:60]
+    asked = [(_GIVEN["configs"][case["model"]], words_of(_options(case)), case) for case in cases]
     best = float("inf")
     for _ in range(3):
         started = time.process_time()
@@ -243,13 +236,13 @@ def test_refusals_of_speculation_and_overrides(ask: Ask, words: list[str], messa
     assert plan.message.startswith(message)
 
 
-def test_a_class_of_one_stage_is_refused_over_two(ask: Ask, more: Oracle) -> None:
+def test_a_class_of_one_stage_is_refused_over_two(ask: Ask) -> None:
     for name in (
         "AriaForConditionalGeneration",
         "PaddleOCRVLForConditionalGeneration",
         "SmolVLMForConditionalGeneration",
     ):
-        plan = ask(more["configs"][f"default-{name}"], ["-pp", "2", "--kv-cache-memory-bytes", "8G"], ranks=2)
+        plan = ask(_MORE["configs"][f"default-{name}"], ["-pp", "2", "--kv-cache-memory-bytes", "8G"], ranks=2)
         assert isinstance(plan, Refusal)
         assert plan.message.startswith("Pipeline parallelism is not supported for this model.")
 
@@ -312,8 +305,8 @@ def test_a_card_of_capability_8_0_is_an_a100_unless_it_is_named(ask: Ask) -> Non
     assert bare.vllm == named.vllm
 
 
-def test_layers_that_share_a_cache_stay_on_one_stage(more: Oracle, ask: Ask) -> None:
-    config = more["configs"]["gemma-4-e4b"]
+def test_layers_that_share_a_cache_stay_on_one_stage(ask: Ask) -> None:
+    config = _MORE["configs"]["gemma-4-e4b"]
     plan = ask(config, ["-pp", "4", "--kv-cache-memory-bytes", "10G", "--max-model-len", "8192"], ranks=4)
     assert isinstance(plan, Refusal)
     assert plan.message.startswith("Specified KV sharing target layer for model.layers.")
