@@ -135,3 +135,17 @@ def test_visible_devices_choose_among_given_ones(setting: str | None, expected: 
     devices = chosen_specs(parse_gpu_specs(["24GiB", "48GiB", "80GiB"]), environ_of(setting))
     assert [(device.total_bytes or 0) >> 30 for device in devices] == expected
     assert [device.name for device in devices] == [f"gpu{index}" for index in range(len(expected))]
+
+
+@pytest.mark.parametrize(
+    ("name", "size_gib", "api"),
+    [
+        ("AMD Radeon RX 7900 XTX", 24, "rocm"),
+        ("Intel(R) Arc(TM) B580 Graphics", 12, "sycl"),
+        ("Intel Arc A770", 16, "sycl"),
+    ],
+)
+def test_products_of_every_maker_are_found_as_drivers_write_them(name: str, size_gib: int, api: str) -> None:
+    product = find_product(name)
+    assert product is not None
+    assert (round(product.total_bytes / GIB), product.compute_api) == (size_gib, api)

@@ -71,13 +71,26 @@ H800 | 81559 | 9.0
 GH200 | 97871 | 9.0
 H200 | 143771 | 9.0
 B200 | 183359 | 10.0
-RX 7900 XTX | 24560 | rocm
+RX 6800 XT | 16368 | rocm
+RX 6900 XT | 16368 | rocm
+RX 7600 XT | 16368 | rocm
+RX 7700 XT | 12272 | rocm
+RX 7800 XT | 16368 | rocm
+RX 7900 GRE | 16368 | rocm
 RX 7900 XT | 20464 | rocm
+RX 7900 XTX | 24560 | rocm
+RX 9070 | 16304 | rocm
 RX 9070 XT | 16304 | rocm
 PRO W7900 | 49136 | rocm
 MI210 | 65520 | rocm
 MI300X | 196592 | rocm
 MI325X | 262144 | rocm
+AI PRO R9700 | 32624 | rocm
+Arc A750 | 8192 | sycl
+Arc A770 | 16384 | sycl
+Arc B570 | 10240 | sycl
+Arc B580 | 12288 | sycl
+Arc Pro B60 | 24576 | sycl
 """
 
 
@@ -93,7 +106,7 @@ PRODUCTS: Mapping[str, GpuProduct] = {
 }
 """By everyday name."""
 DECORATION = re.compile(
-    r"NVIDIA|GEFORCE|TESLA|QUADRO|AMD|RADEON|INSTINCT|GENERATION|BLACKWELL|WORKSTATION|SERVER|EDITION|GPU|PCIE|SXM\d?"
+    r"NVIDIA|GEFORCE|TESLA|QUADRO|AMD|RADEON|INSTINCT|GENERATION|BLACKWELL|WORKSTATION|SERVER|EDITION|GPU|PCIE|SXM\d?|INTEL|GRAPHICS|\(R\)|\(TM\)"
     r"|HBM\d?E?"
 )
 """What drivers write around a product's everyday name."""

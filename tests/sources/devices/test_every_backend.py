@@ -348,3 +348,11 @@ def test_a_driver_has_its_name_in_recordings() -> None:
     for backend in BACKENDS:
         assert driver_named(backend.name) is backend.driver
     assert driver_named("abacus").compute_apis == ()
+
+
+def test_the_page_lists_every_driver_with_its_variables() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "devices.md").read_text(encoding="utf-8")
+    for backend in BACKENDS:
+        assert f"| `{backend.name}` |" in page
+        for api in backend.driver.compute_apis:
+            assert all(f"`{name}`" in page for step in api.variables for name in step)
