@@ -185,7 +185,7 @@ async def fails_later(*arguments, **named):
     return fails()
 """
 PLANTED = {
-    "drawing": "import kvtop.views.tui.screens.overview.servers as m; m.server_lines = fails\n"
+    "drawing": "import kvtop.views.tui.widgets.server_table as m; m.server_lines = fails\n"
     "import kvtop.views.tui.screens.screen as m; m.KvtopScreen.draw = fails",
     "analysis": "import kvtop.app.frames as m; m.analyse = fails",
     "sources": "import kvtop.sources.demo as m; m.play = fails",

@@ -76,6 +76,35 @@ def test_imports_run_one_way() -> None:
     assert wrong == []
 
 
+def test_no_two_neighbours_import_each_other() -> None:
+    """In every folder, its files and the folders in it stand above one another: no circle, of two or of many."""
+    arrows: dict[str, dict[str, set[str]]] = {}
+    files = {name.removesuffix(".py").removesuffix("/__init__").replace("/", "."): name for name, _, _ in modules()}
+    for name, tree, _ in modules():
+        for target in imported(tree):
+            inner = target.removeprefix("kvtop.")
+            found = files.get(inner) or files.get(inner.rpartition(".")[0])
+            if not target.startswith("kvtop.") or found is None:
+                continue
+            here, there = name.split("/"), found.split("/")
+            depth = next((i for i, pair in enumerate(zip(here, there, strict=False)) if pair[0] != pair[1]), None)
+            if depth is not None and "__init__.py" not in {here[depth], there[depth]}:
+                folder = arrows.setdefault("/".join(here[:depth]), {})
+                folder.setdefault(here[depth], set()).add(there[depth])
+    circles = {folder: circle for folder, graph in arrows.items() if (circle := _circle(graph))}
+    assert circles == {"views/tui": {"app.py", "palette.py", "screens"}}, "those three name each other's types"
+
+
+def _circle(graph: dict[str, set[str]]) -> set[str]:
+    """What is left when whatever imports nothing that is left, or is imported by nothing, has been taken away."""
+    left = {name: set(found) for name, found in graph.items()}
+    for _ in range(len(graph) + 1):
+        left = {name: below for name, found in left.items() if (below := found & left.keys())}
+        named = {name for found in left.values() for name in found}
+        left = {name: found for name, found in left.items() if name in named}
+    return set(left)
+
+
 def test_each_outside_library_has_its_one_place() -> None:
     wrong = [
         f"{name} imports {target}"

@@ -7,7 +7,7 @@ from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.model_file import Checkpoint, GgufHeader
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.planning.guards import refuse_endless
-from kvtop.planning.llamacpp.model.prepared import PreparedModel
+from kvtop.planning.llamacpp.memory.prepared import PreparedModel
 
 PlannableModel = GgufHeader | PreparedModel | Checkpoint
 """A model as a file says it, or as the llama.cpp rules have read it once (`prepare`: for many plans of one model)."""
@@ -56,7 +56,7 @@ def _llamacpp(
     devices: tuple[PlanDevice, ...],
     draft: GgufHeader | PreparedModel | None,
 ) -> MemoryPlan | Refusal:
-    from kvtop.planning.llamacpp.model.prepared import overridden_model  # noqa: PLC0415  see above
+    from kvtop.planning.llamacpp.memory.prepared import overridden_model  # noqa: PLC0415  see above
     from kvtop.planning.llamacpp.options.overrides import overridden_header  # noqa: PLC0415  see above
     from kvtop.planning.llamacpp.options.parse import settings_of  # noqa: PLC0415  see above
     from kvtop.planning.llamacpp.planner import plan as plan_llamacpp  # noqa: PLC0415  see above

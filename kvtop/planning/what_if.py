@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from kvtop.domain.answers.what_if import DeviceChange, SegmentChange, WhatIf, WhatIfComparison
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.plan import DevicePlan, Estimate, MemoryPlan, NoExactRuleError, PlanDevice, Refusal
-from kvtop.planning.llamacpp.model.prepared import PreparedModel
+from kvtop.planning.llamacpp.memory.prepared import PreparedModel
 from kvtop.planning.registry import PlannableModel, plan_launch
 from kvtop.planning.vllm.options.settings import DEFAULT_UTILIZATION
 

@@ -17,9 +17,7 @@ from kvtop.sources.devices import BACKENDS
 from kvtop.sources.devices.device_reader import DeviceReader
 from kvtop.sources.devices.makers import accelerator_makers, unseen_makers
 from kvtop.sources.endpoints.http import HttpClient
-from kvtop.sources.endpoints.watched_server import WatchedServer
 from kvtop.sources.engines import engine_of_process, llamacpp
-from kvtop.sources.live_servers import LiveServers, is_loopback
 from kvtop.sources.models.live_models import LiveModels, ModelRequest
 from kvtop.sources.models.model_requests import model_requests
 from kvtop.sources.models.ollama_models import OllamaModels
@@ -28,6 +26,8 @@ from kvtop.sources.processes.foreign import foreign_failures, foreign_processes
 from kvtop.sources.redaction.sanitize import sanitized
 from kvtop.sources.server_files.mlx_reports import MlxReport, mlx_report, with_report
 from kvtop.sources.server_files.server_logs import ServerLogs
+from kvtop.sources.servers.live_servers import LiveServers, is_loopback
+from kvtop.sources.servers.watched_server import WatchedServer
 
 PATIENCE_SECONDS = 12.0
 """How much longer than its deadline a single look waits for processes: without them it shows nothing at all."""

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 import pytest
 
 from kvtop.analysis.lint.fixes.fix import Fix, spelled
-from kvtop.analysis.lint.fixes.printing import working_fixes
 from kvtop.analysis.lint.linting import lint
 from kvtop.analysis.lint.observed import Observed
+from kvtop.analysis.lint.printed_fixes import working_fixes
 from kvtop.analysis.lint.result import SEVERITIES
 from kvtop.analysis.lint.rule import Example, Found, Rule
 from kvtop.analysis.lint.rules import RULES

@@ -25,7 +25,7 @@ from kvtop.domain.model_file import Checkpoint, GgufHeader, ModelFile, TensorInf
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.domain.server import ServerReading
 from kvtop.planning.guards import refuse_endless
-from kvtop.planning.llamacpp.model.prepared import prepare
+from kvtop.planning.llamacpp.memory.prepared import prepare
 from kvtop.planning.llamacpp.options.parse import parse_llama_server
 from kvtop.planning.mlx.options import parse_server_options
 from kvtop.planning.registry import plan_launch
@@ -185,7 +185,7 @@ def fails(*arguments: object, **named: object) -> object:
 
 
 OWN = {
-    "llama.cpp": ("kvtop.planning.llamacpp.model.prepared.weight_set", 0),
+    "llama.cpp": ("kvtop.planning.llamacpp.memory.prepared.weight_set", 0),
     "vllm": ("kvtop.planning.vllm.planner.group_layers", 2),
     "mlx": ("kvtop.planning.mlx.planner.activation_bytes", 2),
 }
@@ -216,7 +216,7 @@ def test_a_verb_says_so_too(
         def mistaken(*_: object, of: type[Exception] = error) -> None:
             raise of("told as the user's")
 
-        monkeypatch.setattr("kvtop.planning.llamacpp.model.prepared.weight_set", mistaken)
+        monkeypatch.setattr("kvtop.planning.llamacpp.memory.prepared.weight_set", mistaken)
         for verb in ("plan", "recommend", "lint"):
             assert main([verb, *command]) == exit_codes.INTERNAL_ERROR, (verb, error)
             assert "a fault of kvtop, not of your files or options" in capsys.readouterr().err

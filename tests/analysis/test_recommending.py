@@ -15,7 +15,7 @@ from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import MemoryPlan, PlanDevice
 from kvtop.planning.cache_types import CACHE_TYPES
 from kvtop.planning.commands.command import parse_command
-from kvtop.planning.llamacpp.model.prepared import prepare
+from kvtop.planning.llamacpp.memory.prepared import prepare
 from kvtop.planning.llamacpp.options.parse import parse_llama_server
 from kvtop.planning.mlx.options import parse_server_options
 from kvtop.planning.registry import PlannableModel, plan_launch

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from kvtop.domain.plan import PlanDevice
 from kvtop.planning.cache_types import CACHE_TYPES
-from kvtop.planning.llamacpp.model.prepared import prepare
+from kvtop.planning.llamacpp.memory.prepared import prepare
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
 from tests.oracle.cases import load_oracle

@@ -17,7 +17,7 @@ import pytest
 
 from kvtop.domain.model_file import GgufHeader
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, Refusal
-from kvtop.planning.llamacpp.model.prepared import prepare
+from kvtop.planning.llamacpp.memory.prepared import prepare
 from kvtop.planning.llamacpp.options.parse import parse_llama_server
 from kvtop.planning.registry import plan_launch
 from kvtop.sources.model_files.gguf import read_gguf

@@ -8,7 +8,7 @@ from typing import Any
 
 from kvtop.domain.model_file import GgufHeader, MetadataValue, SkippedArray, TensorInfo
 from kvtop.domain.plan import PlanDevice
-from kvtop.planning.llamacpp.model.prepared import PreparedModel, prepare
+from kvtop.planning.llamacpp.memory.prepared import PreparedModel, prepare
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from tests.oracle.recorded import recorded
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kvtop.domain.plan import MemoryPlan, Refusal
-from kvtop.planning.llamacpp.model.prepared import PreparedModel, prepare
+from kvtop.planning.llamacpp.memory.prepared import PreparedModel, prepare
 from kvtop.planning.llamacpp.planner import plan
 from tests.oracle.cases import FIXTURE, MORE_MODELS, Case, load_architectures, load_oracle, load_placements
 

@@ -14,7 +14,7 @@ from kvtop.planning.adjustments import ENGINES, Knob, turn
 from kvtop.planning.adjustments.steps import around, finer
 from kvtop.planning.commands.command import parse_command
 from kvtop.planning.commands.launch_command import Host, command_words, host_of, instruction, option_words
-from kvtop.planning.llamacpp.model.prepared import prepare
+from kvtop.planning.llamacpp.memory.prepared import prepare
 from kvtop.planning.llamacpp.options.parse import parse_llama_server
 from kvtop.planning.mlx.options import parse_server_options
 from kvtop.planning.registry import PlannableModel, plan_launch

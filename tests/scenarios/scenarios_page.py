@@ -14,7 +14,7 @@ from kvtop.domain.answers.what_if import WhatIf
 from kvtop.domain.plan import MemoryPlan, PlanDevice
 from kvtop.planning.commands.command import parse_command
 from kvtop.planning.frontier import frontier
-from kvtop.planning.llamacpp.model.prepared import prepare
+from kvtop.planning.llamacpp.memory.prepared import prepare
 from kvtop.planning.llamacpp.options.parse import parse_llama_server
 from kvtop.planning.registry import PlannableModel, plan_launch
 from kvtop.planning.vllm.options.parse import parse_serve_options

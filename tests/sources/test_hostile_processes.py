@@ -17,11 +17,11 @@ from kvtop.domain.server import ServerState
 from kvtop.io import fault_reports
 from kvtop.sources.devices.device_reader import DeviceReader
 from kvtop.sources.engines import engine_of_process, llamacpp
-from kvtop.sources.live_servers import LiveServers
 from kvtop.sources.poller import Poller, PollerOptions
 from kvtop.sources.processes.discovery import ProcessTable, own_user
 from kvtop.sources.processes.found_process import FoundProcess, Recognises
 from kvtop.sources.processes.process_facts import Stat
+from kvtop.sources.servers.live_servers import LiveServers
 
 LONG = "1" * 5000
 COMMANDS = [

@@ -6,9 +6,9 @@ from dataclasses import replace
 from kvtop.domain.process import Listener, Process
 from kvtop.domain.server import ServerState
 from kvtop.sources.endpoints.http import Reply
-from kvtop.sources.endpoints.watched_server import WatchedServer
-from kvtop.sources.live_servers import LiveServers
 from kvtop.sources.processes.discovery import FoundProcess, own_user
+from kvtop.sources.servers.live_servers import LiveServers
+from kvtop.sources.servers.watched_server import WatchedServer
 
 VLLM = ("/venv/bin/vllm", "serve", "m", "--port", "18100")
 LLAMA = ("llama-server", "-m", "m.gguf", "--port", "18200")

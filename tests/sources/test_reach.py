@@ -1,7 +1,7 @@
 """Where a server is asked: never at 127.0.0.1 when it lives in another network namespace."""
 
 from kvtop.domain.process import Container, Listener, Process
-from kvtop.sources.endpoints.address import endpoint_address
+from kvtop.sources.servers.address import endpoint_address
 
 ID = "3f2a1b4c5d6e7f80" * 4
 

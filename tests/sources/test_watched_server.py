@@ -10,8 +10,8 @@ import pytest
 
 from kvtop.domain.server import ServerState
 from kvtop.sources.endpoints.http import HttpClient
-from kvtop.sources.endpoints.watched_server import WatchedServer
 from kvtop.sources.engines import llamacpp, sglang, unidentified
+from kvtop.sources.servers.watched_server import WatchedServer
 
 PROPS = b'{"default_generation_settings":{"n_ctx":4096},"endpoint_slots":false,"build_info":"b1"}'
 

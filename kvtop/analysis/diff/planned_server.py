@@ -9,7 +9,7 @@ from kvtop.domain.model_file import Checkpoint, GgufHeader
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError
 from kvtop.domain.sample import Sample
 from kvtop.domain.server import ServerReading
-from kvtop.planning.llamacpp.model.prepared import prepare
+from kvtop.planning.llamacpp.memory.prepared import prepare
 from kvtop.planning.registry import PlannableModel, plan_launch
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 
-from kvtop.analysis.lint.fixes.printing import printed_fix, remembered_fix
+from kvtop.analysis.lint.printed_fixes import printed_fix, remembered_fix
 from kvtop.analysis.lint.result import SEVERITIES, FixMemory, LintResult, Suppression
 from kvtop.analysis.lint.rule import Found, Lacks, Rule
 from kvtop.analysis.lint.rules import RULES

@@ -14,7 +14,7 @@ from kvtop.domain.plan import PlanDevice
 from kvtop.domain.process import Process
 from kvtop.domain.sample import Sample
 from kvtop.domain.server import ServerReading, ServerState
-from kvtop.planning.llamacpp.model.prepared import PreparedModel
+from kvtop.planning.llamacpp.memory.prepared import PreparedModel
 
 HOST = "host"
 

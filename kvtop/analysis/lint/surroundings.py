@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from kvtop.domain.model_file import Checkpoint, GgufHeader
 from kvtop.domain.plan import PlanDevice
-from kvtop.planning.llamacpp.model.prepared import PreparedModel
+from kvtop.planning.llamacpp.memory.prepared import PreparedModel
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from kvtop.domain.model_file import Checkpoint, GgufHeader
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.domain.server import ServerReading
 from kvtop.planning.cache_speed import backend_of, build_number
+from kvtop.planning.llamacpp.memory.prepared import PreparedModel, overridden_model, prepare
 from kvtop.planning.llamacpp.model.hparams import HParams
-from kvtop.planning.llamacpp.model.prepared import PreparedModel, overridden_model, prepare
 from kvtop.planning.llamacpp.options.parse import settings_of
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.rules.architectures import NO_CACHE, RECURRENT
@@ -27,10 +27,9 @@ from kvtop.planning.registry import plan_launch
 class LintTarget:
     """One server or command line.
 
-    `launch` None: nobody knows how it was started. `complaints` are the engine's words for why this command line
-    would not start; `launch.errors` is empty, so that the other rules still see what was meant. `model`, `draft` and
-    `plan` are None where `model_note` and `plan_note` say why; `refusal` is the engine's refusal of options and model
-    together.
+    `launch` None: its launch is unknown. `complaints` are the engine's words for why this command line would not
+    start; `launch.errors` is empty, so that the other rules still see what was meant. `model`, `draft` and `plan` are
+    None where `model_note` and `plan_note` say why; `refusal` is the engine's refusal of options and model together.
     """
 
     name: str

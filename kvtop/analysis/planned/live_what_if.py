@@ -19,7 +19,7 @@ from kvtop.planning.adjustments import ENGINES
 from kvtop.planning.adjustments.values import knob_values
 from kvtop.planning.cache_speed import cache_speed
 from kvtop.planning.commands.launch_command import Host, host_of, instruction, option_words
-from kvtop.planning.llamacpp.model.prepared import PreparedModel
+from kvtop.planning.llamacpp.memory.prepared import PreparedModel
 from kvtop.planning.registry import plan_launch
 from kvtop.planning.what_if import PlanContext, compare, running
 

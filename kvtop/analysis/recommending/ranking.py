@@ -16,7 +16,7 @@ from kvtop.planning.bisection import largest
 from kvtop.planning.cache_speed import cache_speed
 from kvtop.planning.commands.launch_command import command_words
 from kvtop.planning.frontier import concurrency, holds
-from kvtop.planning.llamacpp.model.prepared import PreparedModel
+from kvtop.planning.llamacpp.memory.prepared import PreparedModel
 from kvtop.planning.what_if import compare
 from kvtop.text import bytes_text, tokens_text
 

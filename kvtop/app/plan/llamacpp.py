@@ -18,8 +18,8 @@ from kvtop.planning.llamacpp.memory.auxiliary_models import (
     rooms_left,
     with_auxiliary_models,
 )
+from kvtop.planning.llamacpp.memory.prepared import PreparedModel, prepare
 from kvtop.planning.llamacpp.model.assumed import assume_full_attention
-from kvtop.planning.llamacpp.model.prepared import PreparedModel, prepare
 from kvtop.planning.llamacpp.options.overrides import overridden_header
 from kvtop.planning.llamacpp.options.parse import config_paths, parse_llama_server, settings_of
 from kvtop.planning.llamacpp.options.settings import LlamaSettings

@@ -3,12 +3,10 @@
 from dataclasses import dataclass
 
 from kvtop.planning.llamacpp.model.hparams import HParams
-from kvtop.planning.llamacpp.options.settings import LlamaSettings
+from kvtop.planning.llamacpp.options.settings import PINNED_CONTEXT, LlamaSettings
 from kvtop.planning.llamacpp.rules.architectures import ROLLBACK
 
 _PAD_TOKENS = 256
-PINNED_CONTEXT = 2**32 - 1
-"""`--fit-ctx` as a typed `-c 0` sets it: the trained context was asked for by name."""
 _WORD = 2**32
 """`llama_context_params` counts in uint32_t: the engine takes `-c -256` for 4294967040 (common/common.cpp)."""
 _AUTO_PARALLEL = 4

@@ -1,7 +1,7 @@
 """The derivation of a plan in words, and what a person should know before trusting it."""
 
 from kvtop.domain.plan import PlanDevice, Step
-from kvtop.planning.llamacpp.context import PINNED_CONTEXT, ResolvedContext
+from kvtop.planning.llamacpp.context import ResolvedContext
 from kvtop.planning.llamacpp.memory.auxiliary_models import left_out
 from kvtop.planning.llamacpp.memory.buffers import is_exact
 from kvtop.planning.llamacpp.memory.kv_cache import COMPRESSED, INDEXER, SLIDING_WINDOW, CacheGroup, group_cells
@@ -9,7 +9,7 @@ from kvtop.planning.llamacpp.memory.layout import ModelLayout
 from kvtop.planning.llamacpp.memory.placement import HOST
 from kvtop.planning.llamacpp.memory.recurrent import RecurrentGroup
 from kvtop.planning.llamacpp.model.hparams import HParams
-from kvtop.planning.llamacpp.options.settings import LlamaSettings
+from kvtop.planning.llamacpp.options.settings import PINNED_CONTEXT, LlamaSettings
 
 FIT_IS_ON = "--fit is on"
 """How the note on it begins."""

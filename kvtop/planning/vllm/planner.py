@@ -7,6 +7,8 @@ from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.model_file import Checkpoint
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.planning.guards import refuse_endless
+from kvtop.planning.vllm.backends.assignment import Assignment, assign
+from kvtop.planning.vllm.models.cached_layers import CachedLayer, layer_count, partition
 from kvtop.planning.vllm.models.config_view import view
 from kvtop.planning.vllm.models.model_facts import model_length
 from kvtop.planning.vllm.options.overrides import overridden
@@ -16,8 +18,6 @@ from kvtop.planning.vllm.pool.pool import Stage, size_pool
 from kvtop.planning.vllm.refusals import StartRefusedError
 from kvtop.planning.vllm.report import Findings, plan_of
 from kvtop.planning.vllm.run import Run, run_of
-from kvtop.planning.vllm.specs.assignment import Assignment, assign
-from kvtop.planning.vllm.specs.cached_layers import CachedLayer, layer_count, partition
 from kvtop.planning.vllm.specs.groups import group_layers
 from kvtop.planning.vllm.specs.layer_specs import RequestTerms, SpecKind
 from kvtop.planning.vllm.start_checks import refuse_e5m2

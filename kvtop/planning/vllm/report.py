@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from kvtop.domain.model_file import Checkpoint
 from kvtop.domain.plan import CachePart, DevicePlan, Estimate, MemoryPlan, PlanDevice, PoolEstimate, Step, VllmPlan
+from kvtop.planning.vllm.backends.assignment import Assignment
+from kvtop.planning.vllm.models.cached_layers import layer_count, partition
 from kvtop.planning.vllm.options.settings import Batch, ServeSettings
 from kvtop.planning.vllm.pool.estimate import estimate_pool
 from kvtop.planning.vllm.pool.pool import Pool, Stage
 from kvtop.planning.vllm.run import Run
-from kvtop.planning.vllm.specs.assignment import Assignment
-from kvtop.planning.vllm.specs.cached_layers import layer_count, partition
 from kvtop.planning.vllm.specs.layer_specs import LayerSpec, RequestTerms, SpecKind
 from kvtop.planning.vllm.weights import StageWeights, stage_weights
 

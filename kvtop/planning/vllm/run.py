@@ -3,10 +3,21 @@
 from dataclasses import dataclass
 
 from kvtop.domain.plan import NoExactRuleError, PlanDevice
+from kvtop.planning.vllm.backends.assignment import AssignTerms
+from kvtop.planning.vllm.backends.block_size import RankShape
 from kvtop.planning.vllm.backends.cuda import CUDA_BACKENDS, TRITON_ATTN, AttentionBackend
 from kvtop.planning.vllm.backends.flash_attention import AttentionCard, is_supported
 from kvtop.planning.vllm.backends.layer_request import MlaShape
+from kvtop.planning.vllm.dtypes import TURBOQUANT_BITS
 from kvtop.planning.vllm.models.architectures import Architecture, architecture_of
+from kvtop.planning.vllm.models.cached_layers import (
+    BuildTerms,
+    CachedLayer,
+    attention_heads,
+    check_layers,
+    layer_count,
+    total_kv_heads,
+)
 from kvtop.planning.vllm.models.config_view import ConfigView
 from kvtop.planning.vllm.models.model_facts import (
     cache_dtype,
@@ -16,17 +27,6 @@ from kvtop.planning.vllm.models.model_facts import (
     without_windows,
 )
 from kvtop.planning.vllm.options.settings import ServeSettings
-from kvtop.planning.vllm.specs.assignment import AssignTerms
-from kvtop.planning.vllm.specs.block_size import RankShape
-from kvtop.planning.vllm.specs.cached_layers import (
-    BuildTerms,
-    CachedLayer,
-    attention_heads,
-    check_layers,
-    layer_count,
-    total_kv_heads,
-)
-from kvtop.planning.vllm.specs.dtypes import TURBOQUANT_BITS
 from kvtop.planning.vllm.specs.layer_specs import SpecKind
 from kvtop.planning.vllm.start_checks import refuse_cache_dtype, refuse_dtype, refuse_parallel
 

@@ -5,13 +5,13 @@ Source: vLLM 0.32.0, `config/model.py` (`verify_with_parallel_config`, `_check_v
 """
 
 from kvtop.domain.plan import NoExactRuleError
+from kvtop.planning.vllm.dtypes import NVFP4, TURBOQUANT_BITS
 from kvtop.planning.vllm.models.architectures import Architecture
+from kvtop.planning.vllm.models.cached_layers import attention_heads, layer_count, partition, total_kv_heads
 from kvtop.planning.vllm.models.config_view import ConfigView
 from kvtop.planning.vllm.models.model_facts import quantisation
 from kvtop.planning.vllm.options.settings import ServeSettings
 from kvtop.planning.vllm.refusals import StartRefusedError
-from kvtop.planning.vllm.specs.cached_layers import attention_heads, layer_count, partition, total_kv_heads
-from kvtop.planning.vllm.specs.dtypes import NVFP4, TURBOQUANT_BITS
 
 _NO_HALF = ("gemma2", "gemma3", "gemma3_text", "glm4")
 """Model types that overflow in float16 (`_FLOAT16_NOT_SUPPORTED_MODELS`)."""

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from kvtop.domain.model_file import Checkpoint, CheckpointTensor
+from kvtop.planning.vllm.dtypes import ELEMENT_BYTES
+from kvtop.planning.vllm.models.cached_layers import attention_heads, layer_count, total_kv_heads
 from kvtop.planning.vllm.models.config_view import ConfigView
-from kvtop.planning.vllm.specs.cached_layers import attention_heads, layer_count, total_kv_heads
-from kvtop.planning.vllm.specs.dtypes import ELEMENT_BYTES
 
 VOCABULARY_PADDING = 64
 """Rows of embeddings and heads come in multiples of this (`DEFAULT_VOCAB_PADDING_SIZE`)."""

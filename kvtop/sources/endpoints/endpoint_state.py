@@ -1,8 +1,8 @@
 """What one reply says of a server's state, where its engine has no rule of its own."""
 
 from kvtop.domain.server import ServerState
+from kvtop.sources.endpoints.engine import ServerInputs
 from kvtop.sources.endpoints.http import Reply
-from kvtop.sources.engine import ServerInputs
 
 LOCKED_HINT = (
     "the endpoint wants an API key: put it in KVTOP_API_KEY (for another user's server name it with --url too), "

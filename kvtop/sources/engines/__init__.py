@@ -1,9 +1,9 @@
-"""Engines that kvtop reads live: one file each, listed here. What a module offers is `kvtop.sources.engine.Engine`."""
+"""Engines that kvtop reads live: one file each, listed here. Each is an `Engine` of `sources.endpoints.engine`."""
 
 from collections.abc import Mapping, Sequence
 
+from kvtop.sources.endpoints.engine import Engine
 from kvtop.sources.endpoints.http import Reply
-from kvtop.sources.engine import Engine
 from kvtop.sources.engines import (
     koboldcpp,
     llama_swap,

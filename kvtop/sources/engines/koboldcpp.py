@@ -11,9 +11,9 @@ from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.server import ModelFacts, ServerReading
 from kvtop.planning.commands.command import after_interpreter_flags, is_python
 from kvtop.sources.endpoints.endpoint_state import state_of
+from kvtop.sources.endpoints.engine import ServerInputs
 from kvtop.sources.endpoints.http import Reply
 from kvtop.sources.endpoints.reply_fields import first_model, json_of, object_of, text, whole
-from kvtop.sources.engine import ServerInputs
 from kvtop.sources.engines.named_flags import parse_named, port_in
 from kvtop.sources.redaction.redact import clean_value
 

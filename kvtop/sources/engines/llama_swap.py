@@ -11,9 +11,9 @@ from kvtop.domain.engine_report import HostedModel
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.server import ServerReading, ServerState
 from kvtop.sources.endpoints.endpoint_state import state_of
+from kvtop.sources.endpoints.engine import ServerInputs
 from kvtop.sources.endpoints.http import Reply
 from kvtop.sources.endpoints.reply_fields import first_model, json_of, list_of, object_of, text
-from kvtop.sources.engine import ServerInputs
 from kvtop.sources.engines.named_flags import parse_named
 from kvtop.text import PORT_MAX, plain_number
 

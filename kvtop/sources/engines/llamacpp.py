@@ -13,10 +13,10 @@ from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.server import Counters, ModelFacts, ServerReading, ServerState, Slot
 from kvtop.planning.commands.command import process_command
 from kvtop.planning.llamacpp.options.parse import config_paths, parse_llama_server
+from kvtop.sources.endpoints.engine import ServerInputs
 from kvtop.sources.endpoints.http import Reply
 from kvtop.sources.endpoints.prometheus_text import parse_metrics
 from kvtop.sources.endpoints.reply_fields import first_model, json_of, list_of, object_of, parsed, real, text, whole
-from kvtop.sources.engine import ServerInputs
 from kvtop.sources.engines.named_flags import port_in
 
 NAME = "llama.cpp"

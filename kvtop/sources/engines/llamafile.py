@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.server import ServerReading
+from kvtop.sources.endpoints.engine import ServerInputs
 from kvtop.sources.endpoints.http import Reply
-from kvtop.sources.engine import ServerInputs
 from kvtop.sources.engines import llamacpp
 from kvtop.sources.engines.named_flags import parse_named, port_in
 

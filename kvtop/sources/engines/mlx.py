@@ -12,9 +12,9 @@ from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.server import ModelFacts, ServerReading, ServerState
 from kvtop.planning.commands.command import Command, interpreter_flags, process_command
 from kvtop.planning.mlx.options import ENGINE, parse_server_options
+from kvtop.sources.endpoints.engine import ServerInputs
 from kvtop.sources.endpoints.http import Reply
 from kvtop.sources.endpoints.reply_fields import object_of, parsed, text
-from kvtop.sources.engine import ServerInputs
 from kvtop.sources.engines.named_flags import port_in
 from kvtop.sources.redaction.redact import clean
 

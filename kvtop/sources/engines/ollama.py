@@ -13,9 +13,9 @@ from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.process import Process
 from kvtop.domain.server import ServerReading, ServerState
 from kvtop.sources.endpoints.endpoint_state import state_of
+from kvtop.sources.endpoints.engine import ServerInputs
 from kvtop.sources.endpoints.http import Reply
 from kvtop.sources.endpoints.reply_fields import json_of, list_of, object_of, text, whole
-from kvtop.sources.engine import ServerInputs
 from kvtop.sources.redaction.redact import clean
 from kvtop.text import PORT_MAX, plain_number
 

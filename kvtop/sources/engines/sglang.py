@@ -13,9 +13,9 @@ from kvtop.domain.process import Process
 from kvtop.domain.server import ModelFacts, ServerReading
 from kvtop.planning.commands.command import after_interpreter_flags, is_python
 from kvtop.sources.endpoints.endpoint_state import state_of
+from kvtop.sources.endpoints.engine import ServerInputs
 from kvtop.sources.endpoints.http import Reply
 from kvtop.sources.endpoints.reply_fields import first_model, json_of, list_of, object_of, real, text, whole
-from kvtop.sources.engine import ServerInputs
 from kvtop.sources.engines.named_flags import parse_named, port_in
 from kvtop.sources.engines.sglang_metrics import SglangMetrics, read_metrics
 from kvtop.text import plain_number

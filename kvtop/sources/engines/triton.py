@@ -9,10 +9,10 @@ from kvtop.domain.engine_report import PoolReport
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.server import Counters, ModelFacts, ServerReading
 from kvtop.sources.endpoints.endpoint_state import state_of
+from kvtop.sources.endpoints.engine import ServerInputs
 from kvtop.sources.endpoints.http import Reply
 from kvtop.sources.endpoints.prometheus_text import parse_metrics
 from kvtop.sources.endpoints.reply_fields import real, text, whole_product
-from kvtop.sources.engine import ServerInputs
 from kvtop.sources.engines.named_flags import parse_named, port_in
 
 NAME = "triton"

@@ -15,9 +15,9 @@ from kvtop.domain.process import Process
 from kvtop.domain.server import ModelFacts, ServerReading, ServerState
 from kvtop.planning.commands.command import process_command
 from kvtop.planning.vllm.options.parse import parse_serve_options
+from kvtop.sources.endpoints.engine import ServerInputs
 from kvtop.sources.endpoints.http import Reply
 from kvtop.sources.endpoints.reply_fields import first_model, json_of, object_of, real, text, whole
-from kvtop.sources.engine import ServerInputs
 from kvtop.sources.engines.named_flags import port_in
 from kvtop.sources.engines.vllm_metrics import VllmMetrics, read_metrics
 from kvtop.text import plain_number

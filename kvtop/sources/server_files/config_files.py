@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kvtop.domain.sample import Failure
-from kvtop.sources.engine import Engine
+from kvtop.sources.endpoints.engine import Engine
 from kvtop.sources.model_files.process_filesystem import ModelNotFoundError, ProcessFilesystem
 from kvtop.sources.processes.found_process import FoundProcess
 from kvtop.sources.redaction.redact import clean

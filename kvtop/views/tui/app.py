@@ -14,11 +14,12 @@ from textual.command import CommandPalette
 from textual.screen import Screen
 
 from kvtop.domain.frame import Frame, ServerView
-from kvtop.views.tui.input.palette import palette_entries
 from kvtop.views.tui.keys import FRONTIER, HELP, OVERVIEW, RECORDING, SERVER, WHAT_IF, check_keymap, shown_keys
+from kvtop.views.tui.palette import palette_entries
 from kvtop.views.tui.prompt_screens import PromptScreens
 from kvtop.views.tui.quiet_end import EndsQuietly
 from kvtop.views.tui.screens import SCREENS
+from kvtop.views.tui.screens.header_footer import Pace
 from kvtop.views.tui.screens.screen import KvtopScreen, bindings_of
 from kvtop.views.tui.state.history import Trails
 from kvtop.views.tui.state.player import SupportsReplay
@@ -29,7 +30,6 @@ from kvtop.views.tui.terminal.hangup import force_exit, give_terminal_back, is_h
 from kvtop.views.tui.terminal.pace import QUESTION, TerminalPace
 from kvtop.views.tui.themes.theme_files import load_themes, part_colours, themes_dir
 from kvtop.views.tui.warm_up import AFTER_SECONDS, warm_up
-from kvtop.views.tui.widgets.header_footer import Pace
 
 Frames = Callable[[], AsyncIterator[Frame]] | AsyncIterator[Frame]
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from kvtop.views.tui.input.key_names import normal_name
+from kvtop.views.tui.key_names import normal_name
 
 OVERVIEW, SERVER, WHAT_IF, FRONTIER, FINDINGS, DEVICES, RECORDING, SOURCES, HELP = (
     *("overview", "server", "what-if", "frontier", "findings", "devices", "recording", "sources", "help"),

@@ -3,7 +3,7 @@
 import pytest
 
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, Refusal
-from kvtop.planning.llamacpp.model.prepared import prepare
+from kvtop.planning.llamacpp.memory.prepared import prepare
 from kvtop.planning.llamacpp.planner import plan
 from kvtop.planning.llamacpp.rules.architectures import (
     COPIED_FIRST,

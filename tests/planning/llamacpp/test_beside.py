@@ -13,7 +13,7 @@ from kvtop.planning.llamacpp.memory.auxiliary_models import (
     rooms_left,
     with_auxiliary_models,
 )
-from kvtop.planning.llamacpp.model.prepared import PreparedModel, prepare
+from kvtop.planning.llamacpp.memory.prepared import PreparedModel, prepare
 from kvtop.planning.llamacpp.options.parse import parse_llama_server, settings_of
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from kvtop.domain.plan import MemoryPlan
-from kvtop.planning.llamacpp.model.prepared import prepare
+from kvtop.planning.llamacpp.memory.prepared import prepare
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
 from tests.oracle import cases as oracle_cases

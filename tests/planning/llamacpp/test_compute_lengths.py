@@ -7,7 +7,7 @@ from kvtop.planning.llamacpp.graph.allocation import Script, script_of
 from kvtop.planning.llamacpp.graph.graph import Graph, Resident
 from kvtop.planning.llamacpp.graph.lengths import Lengths
 from kvtop.planning.llamacpp.graph.schedule import schedule
-from kvtop.planning.llamacpp.model.prepared import prepare
+from kvtop.planning.llamacpp.memory.prepared import prepare
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
 from tests.oracle.cases import Oracle

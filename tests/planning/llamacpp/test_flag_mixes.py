@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kvtop.domain.plan import MemoryPlan, PlanDevice, Refusal
-from kvtop.planning.llamacpp.model.prepared import PreparedModel
+from kvtop.planning.llamacpp.memory.prepared import PreparedModel
 from kvtop.planning.llamacpp.options.parse import parse_llama_server, settings_of
 from kvtop.planning.llamacpp.planner import plan
 from tests.oracle.cases import FIXTURE, MORE_MODELS, prepared

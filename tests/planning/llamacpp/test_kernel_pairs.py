@@ -10,7 +10,7 @@ from kvtop.domain.plan import MemoryPlan, PlanDevice
 from kvtop.planning.cache_speed import backend_of, build_number, cache_speed
 from kvtop.planning.cache_types import CACHE_TYPES
 from kvtop.planning.llamacpp.kernel_pairs import DEFAULT_PAIRS, Attending, pair_speed
-from kvtop.planning.llamacpp.model.prepared import prepare
+from kvtop.planning.llamacpp.memory.prepared import prepare
 from kvtop.planning.llamacpp.options.parse import parse_llama_server
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan

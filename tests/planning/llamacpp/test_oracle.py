@@ -9,7 +9,7 @@ import pytest
 from kvtop.domain.plan import MemoryPlan, Refusal
 from kvtop.planning.cache_types import CACHE_TYPES
 from kvtop.planning.llamacpp.context import request_of, resolve_context
-from kvtop.planning.llamacpp.model.prepared import prepare
+from kvtop.planning.llamacpp.memory.prepared import prepare
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
 from tests.oracle.cases import FIXTURE, MORE_MODELS, Case, Oracle, load_oracle, prepared

@@ -3,7 +3,7 @@
 import pytest
 
 from kvtop.domain.plan import MemoryPlan, Refusal
-from kvtop.planning.llamacpp.model.prepared import prepare
+from kvtop.planning.llamacpp.memory.prepared import prepare
 from kvtop.planning.llamacpp.options.overrides import overridden_header, overrides_of
 from kvtop.planning.llamacpp.options.parse import parse_llama_server, settings_of
 from kvtop.planning.registry import plan_launch

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
-from kvtop.planning.llamacpp.model.prepared import prepare
+from kvtop.planning.llamacpp.memory.prepared import prepare
 from kvtop.planning.llamacpp.options.settings import DraftSettings, LlamaSettings
 from kvtop.planning.llamacpp.planner import RULES_VERSION, plan
 from tests.oracle import cases as oracle_cases

@@ -7,7 +7,7 @@ from dataclasses import replace
 from kvtop.domain.model_file import GgufHeader
 from kvtop.domain.plan import MemoryPlan, PlanDevice
 from kvtop.planning.cache_types import CACHE_TYPES
-from kvtop.planning.llamacpp.model.prepared import prepare
+from kvtop.planning.llamacpp.memory.prepared import prepare
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
 from tests.oracle.cases import Oracle

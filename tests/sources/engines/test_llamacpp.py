@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from kvtop.domain.engine_report import HostedModel
 from kvtop.domain.process import Process
 from kvtop.domain.server import Counters, ServerReading, ServerState
+from kvtop.sources.endpoints.engine import ServerInputs
 from kvtop.sources.endpoints.http import Reply
-from kvtop.sources.engine import ServerInputs
 from kvtop.sources.engines import llamacpp
 
 Recorded = Callable[[str, str], Reply]

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from kvtop.domain.process import Process
 from kvtop.domain.server import ServerReading, ServerState
+from kvtop.sources.endpoints.engine import ServerInputs
 from kvtop.sources.endpoints.http import Reply
-from kvtop.sources.engine import ServerInputs
 from kvtop.sources.engines import engine_of_process, engine_of_replies, mlx
 
 PLAIN = "BaseHTTP/0.6 Python/3.11.7"

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.server import ServerState
+from kvtop.sources.endpoints.engine import Engine, ServerInputs
 from kvtop.sources.endpoints.http import Reply
-from kvtop.sources.engine import Engine, ServerInputs
 from kvtop.sources.engines import ENGINES, engine_of_process, unidentified
 
 ALL: tuple[Engine, ...] = (*ENGINES, unidentified)

@@ -3,8 +3,8 @@
 import pytest
 
 from kvtop.domain.server import ServerState
+from kvtop.sources.endpoints.engine import ServerInputs
 from kvtop.sources.endpoints.http import Reply
-from kvtop.sources.engine import ServerInputs
 from kvtop.sources.engines import engine_of_replies, unidentified
 
 

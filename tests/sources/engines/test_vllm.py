@@ -9,8 +9,8 @@ from kvtop.domain.engine_report import PoolReport, Rank
 from kvtop.domain.launch import LaunchOptions, Origin
 from kvtop.domain.process import Listener, Process
 from kvtop.domain.server import Counters, ServerReading, ServerState
+from kvtop.sources.endpoints.engine import ServerInputs
 from kvtop.sources.endpoints.http import Reply
-from kvtop.sources.engine import ServerInputs
 from kvtop.sources.engines import engine_of_replies, vllm
 
 Recorded = Callable[[str, str], Reply]

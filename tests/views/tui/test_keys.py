@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from kvtop.views.tui import keys
-from kvtop.views.tui.input.key_names import normal_name
+from kvtop.views.tui.key_names import normal_name
 from kvtop.views.tui.keys import KEYS, OVERVIEW, SERVER, SOURCES, Key, check_keymap, keys_page
 from kvtop.views.tui.screens import SCREENS
 

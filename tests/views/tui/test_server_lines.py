@@ -9,8 +9,8 @@ from kvtop.analysis.analyse import History, analyse
 from kvtop.domain.frame import Frame
 from kvtop.domain.headroom import Concern, Verdict
 from kvtop.sources.demo import SCENARIOS, Scenario
-from kvtop.views.tui.screens.overview.servers import server_rows, table_head, table_lines
 from kvtop.views.tui.state.history import Trails
+from kvtop.views.tui.widgets.server_table import server_rows, table_head, table_lines
 
 Scenes = dict[str, Callable[[], Frame]]
 WIDTHS = (55, 75, 95, 125, 195, 245)

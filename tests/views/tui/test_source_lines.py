@@ -6,7 +6,8 @@ import pytest
 from kvtop.domain.device import DeviceState
 from kvtop.domain.frame import Frame
 from kvtop.domain.server import ServerState
-from kvtop.views.tui.screens.sources.page import sources_lines, unread_of
+from kvtop.views.tui.screens.sources.page import sources_lines
+from kvtop.views.tui.state.unread import unread_of
 
 Scenes = dict[str, Callable[[], Frame]]
 

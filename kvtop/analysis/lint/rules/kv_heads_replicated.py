@@ -38,8 +38,8 @@ def check(target: LintTarget) -> Outcome:
     if target.checkpoint is None:
         return Lacks(f"the number of KV heads is unknown: {target.model_note}")
     # One engine's rules at a time: the dashboard should be there at once.
+    from kvtop.planning.vllm.models.cached_layers import total_kv_heads  # noqa: PLC0415
     from kvtop.planning.vllm.models.config_view import view  # noqa: PLC0415
-    from kvtop.planning.vllm.specs.cached_layers import total_kv_heads  # noqa: PLC0415
 
     config = view(target.checkpoint.config)
     is_latent = config.whole("kv_lora_rank") is not None

@@ -7,7 +7,7 @@ from kvtop.planning.llamacpp.fit.replay.answer import FitAnswer
 from kvtop.planning.llamacpp.fit.replay.run import replay
 from kvtop.planning.llamacpp.fit.replay.trial import FitModel, FitRequest
 from kvtop.planning.llamacpp.memory.placement import engine_devices, participating
-from kvtop.planning.llamacpp.model.prepared import PreparedModel
+from kvtop.planning.llamacpp.memory.prepared import PreparedModel
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 
 DEFAULT_MARGIN_BYTES = 1024 * 1024 * 1024

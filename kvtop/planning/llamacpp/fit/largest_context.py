@@ -7,7 +7,7 @@ from kvtop.domain.answers.plan_answer import Fit, device_fit
 from kvtop.domain.plan import MemoryPlan, PlanDevice
 from kvtop.planning.bisection import largest
 from kvtop.planning.llamacpp.context import sequences_apart
-from kvtop.planning.llamacpp.model.prepared import PreparedModel
+from kvtop.planning.llamacpp.memory.prepared import PreparedModel
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
 

@@ -12,7 +12,7 @@ from kvtop.domain.plan import Estimate, PlanDevice, Refusal
 from kvtop.planning.llamacpp.context import context_given
 from kvtop.planning.llamacpp.fit.replay.trial import Measured, MeasuringError, Parameters
 from kvtop.planning.llamacpp.memory.placement import HOST, override_rules
-from kvtop.planning.llamacpp.model.prepared import PreparedModel
+from kvtop.planning.llamacpp.memory.prepared import PreparedModel
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import ModelPlan, compute_of, plan_model, plan_second
 

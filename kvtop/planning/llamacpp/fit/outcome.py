@@ -13,7 +13,7 @@ from kvtop.planning.llamacpp.fit.replay.answer import FitAnswer, FitStatus
 from kvtop.planning.llamacpp.fit.replay.trial import Parameters
 from kvtop.planning.llamacpp.fit.wording import change_in_words
 from kvtop.planning.llamacpp.memory.placement import ENGINE, HOST, engine_devices, participating
-from kvtop.planning.llamacpp.model.prepared import PreparedModel
+from kvtop.planning.llamacpp.memory.prepared import PreparedModel
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
 

@@ -29,8 +29,8 @@ from kvtop.planning.llamacpp.graph.model_graph import write_graph
 from kvtop.planning.llamacpp.graph.schedule import assign, schedule
 from kvtop.planning.llamacpp.memory.layout import ModelLayout
 from kvtop.planning.llamacpp.memory.placement import HOST, Placement
+from kvtop.planning.llamacpp.memory.prepared import PreparedModel
 from kvtop.planning.llamacpp.model.hparams import HParams
-from kvtop.planning.llamacpp.model.prepared import PreparedModel
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.rules.architectures import MEASURED
 

@@ -8,10 +8,10 @@ from kvtop.planning.llamacpp.graph.graph import Resident
 from kvtop.planning.llamacpp.graph.tensors import Tensors
 from kvtop.planning.llamacpp.memory.layout import ModelLayout
 from kvtop.planning.llamacpp.memory.placement import HOST, Placement
+from kvtop.planning.llamacpp.memory.prepared import PreparedModel
 from kvtop.planning.llamacpp.memory.weight import Weight
 from kvtop.planning.llamacpp.memory.weights import INPUT, Pieces, repacked
 from kvtop.planning.llamacpp.model.hparams import HParams
-from kvtop.planning.llamacpp.model.prepared import PreparedModel
 
 GEMMA3N_SPARSE_LAYERS = 10
 

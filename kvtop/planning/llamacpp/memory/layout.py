@@ -7,9 +7,9 @@ from kvtop.domain.plan import PlanDevice, Refusal
 from kvtop.planning.llamacpp.memory.buffers import HOST_BUFFER, BufferRule, device_buffer
 from kvtop.planning.llamacpp.memory.kv_cache import CacheGroup, cache_groups
 from kvtop.planning.llamacpp.memory.placement import HOST, Placement, override_rules, place
+from kvtop.planning.llamacpp.memory.prepared import PreparedModel
 from kvtop.planning.llamacpp.memory.recurrent import RecurrentGroup, recurrent_groups
 from kvtop.planning.llamacpp.memory.weights import Loading, overridden_tensors, weights_by_device
-from kvtop.planning.llamacpp.model.prepared import PreparedModel
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 
 

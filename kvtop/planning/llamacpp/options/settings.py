@@ -6,6 +6,8 @@
 from dataclasses import dataclass
 
 CacheType = str
+PINNED_CONTEXT = 2**32 - 1
+"""`--fit-ctx` as a typed `-c 0` sets it: the trained context was asked for by name."""
 """A ggml type name; the nine that `--cache-type-k/-v` accept are in `planning.cache_types`."""
 
 

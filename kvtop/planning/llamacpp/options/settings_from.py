@@ -2,9 +2,8 @@
 
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import Refusal
-from kvtop.planning.llamacpp.context import PINNED_CONTEXT
 from kvtop.planning.llamacpp.options.overrides import csv_fields
-from kvtop.planning.llamacpp.options.settings import DraftSettings, LlamaSettings
+from kvtop.planning.llamacpp.options.settings import PINNED_CONTEXT, DraftSettings, LlamaSettings
 from kvtop.planning.llamacpp.options.values import BadValueError, real, split_list, whole
 
 _MIB = 1024 * 1024

@@ -7,7 +7,7 @@ Source: vLLM 0.32.0, `v1/attention/backends/*.py` and `v1/attention/backends/mla
 from dataclasses import dataclass
 from enum import StrEnum
 
-from kvtop.planning.vllm.specs.dtypes import FP8, NATIVE, NVFP4, PER_TOKEN_HEAD, TURBOQUANT_BITS, Packing
+from kvtop.planning.vllm.dtypes import FP8, NATIVE, NVFP4, PER_TOKEN_HEAD, TURBOQUANT_BITS, Packing
 
 SIXTEEN_BIT = ("float16", "bfloat16")
 E4M3 = ("fp8", "fp8_e4m3")

@@ -6,7 +6,7 @@ CUDA carry versions 2, 3 and 4.
 
 from dataclasses import dataclass
 
-from kvtop.planning.vllm.specs.dtypes import is_quantised
+from kvtop.planning.vllm.dtypes import is_quantised
 
 HD256_PAGE_TOKENS = 128
 """The page of the dedicated head-size-256 kernel on Blackwell (`FA4_HD256_PAGE_SIZE`)."""

@@ -6,7 +6,7 @@ Source: vLLM 0.32.0, `supports_combination` in `v1/attention/backends/mla/*.py`.
 from kvtop.planning.vllm.backends.cuda import AttentionBackend
 from kvtop.planning.vllm.backends.flash_attention import AttentionCard
 from kvtop.planning.vllm.backends.layer_request import LayerRequest
-from kvtop.planning.vllm.specs.dtypes import NATIVE
+from kvtop.planning.vllm.dtypes import NATIVE
 
 Checks = tuple[tuple[bool, str], ...]
 """(does it fail, the reason) in vLLM's order."""

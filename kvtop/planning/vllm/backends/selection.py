@@ -10,8 +10,8 @@ from kvtop.planning.vllm.backends.cuda import AttentionBackend
 from kvtop.planning.vllm.backends.flash_attention import AttentionCard, Heads
 from kvtop.planning.vllm.backends.latent import latent_reason
 from kvtop.planning.vllm.backends.layer_request import LayerRequest
+from kvtop.planning.vllm.dtypes import NATIVE, is_quantised
 from kvtop.planning.vllm.refusals import StartRefusedError
-from kvtop.planning.vllm.specs.dtypes import NATIVE, is_quantised
 
 
 def choose(question: LayerRequest, card: AttentionCard, forced: AttentionBackend | None = None) -> AttentionBackend:

@@ -9,8 +9,8 @@ from functools import partial
 
 from kvtop.domain.plan import NoExactRuleError
 from kvtop.planning.vllm.models import dense, hybrid, latent
+from kvtop.planning.vllm.models.cached_layers import BuildTerms, CachedLayer
 from kvtop.planning.vllm.models.config_view import ConfigView
-from kvtop.planning.vllm.specs.cached_layers import BuildTerms, CachedLayer
 
 Build = Callable[[ConfigView, BuildTerms], tuple[CachedLayer, ...]]
 

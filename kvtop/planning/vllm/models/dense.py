@@ -7,9 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from kvtop.domain.plan import MalformedModelError
-from kvtop.planning.vllm.models.config_view import ConfigView
-from kvtop.planning.vllm.refusals import StartRefusedError
-from kvtop.planning.vllm.specs.cached_layers import (
+from kvtop.planning.vllm.models.cached_layers import (
     BuildTerms,
     CachedLayer,
     attention_heads,
@@ -19,6 +17,8 @@ from kvtop.planning.vllm.specs.cached_layers import (
     layer_count,
     total_kv_heads,
 )
+from kvtop.planning.vllm.models.config_view import ConfigView
+from kvtop.planning.vllm.refusals import StartRefusedError
 from kvtop.planning.vllm.specs.layer_specs import SpecKind
 
 Windows = Callable[[ConfigView, int], tuple[int | None, ...]]

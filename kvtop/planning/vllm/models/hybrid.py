@@ -6,9 +6,7 @@ Source: vLLM 0.32.0, `get_mamba_state_shape_from_config` of each class in `model
 from collections.abc import Iterable
 
 from kvtop.domain.plan import MalformedModelError
-from kvtop.planning.vllm.models.config_view import ConfigView
-from kvtop.planning.vllm.models.dense import attention
-from kvtop.planning.vllm.specs.cached_layers import (
+from kvtop.planning.vllm.models.cached_layers import (
     BuildTerms,
     CachedLayer,
     divide,
@@ -21,6 +19,8 @@ from kvtop.planning.vllm.specs.cached_layers import (
     mamba2_state,
     total_kv_heads,
 )
+from kvtop.planning.vllm.models.config_view import ConfigView
+from kvtop.planning.vllm.models.dense import attention
 from kvtop.planning.vllm.specs.layer_specs import SpecKind
 
 

@@ -3,8 +3,8 @@
 Source: vLLM 0.32.0, `model_executor/models/deepseek_v2.py`, `models/deepseek_v32`, `layers/attention/mla_attention.py`.
 """
 
+from kvtop.planning.vllm.models.cached_layers import BuildTerms, CachedLayer, kda_state, layer_count
 from kvtop.planning.vllm.models.config_view import ConfigView
-from kvtop.planning.vllm.specs.cached_layers import BuildTerms, CachedLayer, kda_state, layer_count
 from kvtop.planning.vllm.specs.layer_specs import SpecKind
 
 INDEXER_SCALE_BLOCK = 128

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from kvtop.domain.plan import MalformedModelError
+from kvtop.planning.vllm.dtypes import ELEMENT_BYTES
+from kvtop.planning.vllm.models.cached_layers import head_size
 from kvtop.planning.vllm.models.config_view import ConfigView
 from kvtop.planning.vllm.options.settings import ServeSettings
 from kvtop.planning.vllm.refusals import StartRefusedError
-from kvtop.planning.vllm.specs.cached_layers import head_size
-from kvtop.planning.vllm.specs.dtypes import ELEMENT_BYTES
 
 _LONGEST_TOKENS = 2**31
 """vLLM keeps lengths in 32 bits."""

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import NoExactRuleError, PlanDevice
+from kvtop.planning.vllm.dtypes import CACHE_DTYPES
 from kvtop.planning.vllm.options.environment import allows_long, refuse_to_guess, stage_layers
 from kvtop.planning.vllm.options.field_bounds import refuse_out_of_bounds
 from kvtop.planning.vllm.options.overrides import overrides_of
 from kvtop.planning.vllm.options.speculation import speculation_of
 from kvtop.planning.vllm.refusals import StartRefusedError
-from kvtop.planning.vllm.specs.dtypes import CACHE_DTYPES
 
 DEFAULT_UTILIZATION = 0.92
 _GIB = 1024**3

@@ -14,9 +14,9 @@ from textual.scrollbar import ScrollBarRender
 
 from kvtop.domain.frame import Frame
 from kvtop.views.tui.keys import KEYS, OVERVIEW, Key
+from kvtop.views.tui.screens.header_footer import footer_line, header_line
 from kvtop.views.tui.terminal.size import mend_size
 from kvtop.views.tui.widgets.canvas import Canvas
-from kvtop.views.tui.widgets.header_footer import footer_line, header_line
 from kvtop.views.tui.widgets.lines import Line
 
 if TYPE_CHECKING:

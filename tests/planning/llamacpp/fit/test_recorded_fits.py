@@ -11,7 +11,7 @@ from kvtop.domain.plan import MemoryPlan, PlanDevice, Refusal
 from kvtop.planning.llamacpp.fit.fitted import fit
 from kvtop.planning.llamacpp.fit.measuring import settings_with
 from kvtop.planning.llamacpp.fit.replay.answer import FitAnswer
-from kvtop.planning.llamacpp.model.prepared import PreparedModel, prepare
+from kvtop.planning.llamacpp.memory.prepared import PreparedModel, prepare
 from kvtop.planning.llamacpp.options.parse import parse_llama_server, settings_of
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan

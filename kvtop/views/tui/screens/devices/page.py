@@ -3,7 +3,7 @@
 from kvtop.domain.device import Device
 from kvtop.domain.frame import DeviceView, Frame
 from kvtop.text import bytes_text, ratio_text
-from kvtop.views.tui.screens.overview.devices import DeviceRow, device_rows, tall_lines
+from kvtop.views.tui.widgets.device_bars import DeviceRow, device_rows, tall_lines
 from kvtop.views.tui.widgets.lines import Line, Piece, fold, left, right, rule
 from kvtop.views.tui.widgets.model_names import model_text
 

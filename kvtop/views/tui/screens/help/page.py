@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 
 from kvtop.views.tui.keys import KEYS, SCREEN_NAMES
 from kvtop.views.tui.screens.findings.page import SEVERITY_LOOK
-from kvtop.views.tui.screens.overview.servers import STATE_LOOK
 from kvtop.views.tui.widgets.lines import Line, Piece, beside, fold, rule, wrap
 from kvtop.views.tui.widgets.segments import LOOKS
+from kvtop.views.tui.widgets.server_table import STATE_LOOK
 
 _TWO_COLUMNS = 118
 """From this width on the glyphs stand beside the keys."""

@@ -11,14 +11,14 @@ from textual.widgets import Input
 
 from kvtop.domain.frame import Frame
 from kvtop.views.tui.keys import DEVICES, OVERVIEW, SERVER
-from kvtop.views.tui.screens.overview.devices import DeviceRow, device_lines, device_rows, legend
-from kvtop.views.tui.screens.overview.servers import server_rows, table_head, table_lines
 from kvtop.views.tui.screens.screen import KvtopScreen, bindings_of
 from kvtop.views.tui.screens.server.page import preview_lines
 from kvtop.views.tui.state.server_order import ORDERS
 from kvtop.views.tui.widgets.canvas import Canvas
+from kvtop.views.tui.widgets.device_bars import DeviceRow, device_lines, device_rows, legend
 from kvtop.views.tui.widgets.empty_lines import looking_lines, no_match_lines, no_server_lines
 from kvtop.views.tui.widgets.lines import Line, ascii_text
+from kvtop.views.tui.widgets.server_table import server_rows, table_head, table_lines
 
 _PANELS = ("", "servers", "devices")
 """What `e` goes around: both, or one of them alone."""

@@ -9,7 +9,6 @@ from kvtop.domain.frame import Frame, ServerView
 from kvtop.domain.headroom import Filling
 from kvtop.text import bytes_text, duration_text, rate_text, ratio_text, tokens_text
 from kvtop.views.tui.screens.findings.page import finding_lines
-from kvtop.views.tui.screens.overview.servers import cache_types_text, engine_text, headroom_text, verdict_text
 from kvtop.views.tui.screens.server.history import history_lines
 from kvtop.views.tui.screens.server.hosted import hosted_lines
 from kvtop.views.tui.screens.server.ledger import device_ledgers, ledgers
@@ -17,6 +16,7 @@ from kvtop.views.tui.screens.server.slots import slot_lines
 from kvtop.views.tui.state.history import ServerHistory
 from kvtop.views.tui.widgets.empty_lines import unasked_lines
 from kvtop.views.tui.widgets.lines import Line, Piece, beside, left, rule, wrap
+from kvtop.views.tui.widgets.server_table import cache_types_text, engine_text, headroom_text, verdict_text
 
 _PREVIEW_SECONDS = 300.0
 _PREVIEW_PLOTS = 16

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from kvtop.domain.frame import Frame
 from kvtop.text import duration_text
 from kvtop.views.tui.keys import Key
-from kvtop.views.tui.screens.sources.page import unread_of
+from kvtop.views.tui.state.unread import unread_of
 from kvtop.views.tui.widgets.lines import Line, Piece, fold, width_of
 
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kvtop.domain.plan import MalformedModelError
+from kvtop.planning.vllm.dtypes import ELEMENT_BYTES
 from kvtop.planning.vllm.models.config_view import ConfigView
 from kvtop.planning.vllm.refusals import StartRefusedError
-from kvtop.planning.vllm.specs.dtypes import ELEMENT_BYTES
 from kvtop.planning.vllm.specs.layer_specs import SpecKind
 
 

@@ -7,12 +7,12 @@ from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.process import Process
 from kvtop.domain.sample import Failure
 from kvtop.io.fault_reports import contained
-from kvtop.sources.endpoints.address import EndpointAddress, endpoint_address
-from kvtop.sources.endpoints.watched_server import WatchedServer
-from kvtop.sources.engine import Engine
+from kvtop.sources.endpoints.engine import Engine
 from kvtop.sources.engines import engine_of_process, unidentified
 from kvtop.sources.processes.discovery import FoundProcess, own_user
 from kvtop.sources.server_files.config_files import config_files
+from kvtop.sources.servers.address import EndpointAddress, endpoint_address
+from kvtop.sources.servers.watched_server import WatchedServer
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1", "[::1]"})
 

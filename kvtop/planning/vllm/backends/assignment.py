@@ -7,14 +7,14 @@ Source: vLLM 0.32.0, `layers/attention/*.py` (`get_kv_cache_spec`), `v1/worker/g
 from dataclasses import dataclass
 
 from kvtop.planning.vllm.backends import cuda as b
+from kvtop.planning.vllm.backends.block_size import BlockChoice, RankShape, choose_block_size, pages_of
 from kvtop.planning.vllm.backends.cuda import AttentionBackend, PoolLayout
 from kvtop.planning.vllm.backends.flash_attention import AttentionCard, Heads
 from kvtop.planning.vllm.backends.layer_request import LayerRequest, MlaShape
 from kvtop.planning.vllm.backends.selection import choose
+from kvtop.planning.vllm.dtypes import DS_MLA_BYTES, TURBOQUANT_BITS, is_quantised, token_cell
+from kvtop.planning.vllm.models.cached_layers import CachedLayer
 from kvtop.planning.vllm.refusals import StartRefusedError
-from kvtop.planning.vllm.specs.block_size import BlockChoice, RankShape, choose_block_size, pages_of
-from kvtop.planning.vllm.specs.cached_layers import CachedLayer
-from kvtop.planning.vllm.specs.dtypes import DS_MLA_BYTES, TURBOQUANT_BITS, is_quantised, token_cell
 from kvtop.planning.vllm.specs.layer_specs import LayerSpec, SpecKind
 
 

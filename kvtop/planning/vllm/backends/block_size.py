@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from kvtop.planning.vllm.backends import flash_attention as fa
 from kvtop.planning.vllm.backends.cuda import AttentionBackend
 from kvtop.planning.vllm.backends.flash_attention import AttentionCard, Heads
+from kvtop.planning.vllm.dtypes import Packing, token_cell
 from kvtop.planning.vllm.refusals import StartRefusedError
-from kvtop.planning.vllm.specs.dtypes import Packing, token_cell
 from kvtop.planning.vllm.specs.layer_specs import ceil_div
 
 DEFAULT_BLOCK_TOKENS = 16

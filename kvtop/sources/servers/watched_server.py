@@ -8,8 +8,8 @@ from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.process import Process
 from kvtop.domain.server import ServerReading, ServerState
 from kvtop.io.fault_reports import contained
+from kvtop.sources.endpoints.engine import Engine, ServerInputs
 from kvtop.sources.endpoints.http import HttpClient, Reply
-from kvtop.sources.engine import Engine, ServerInputs
 from kvtop.sources.engines import engine_of_replies, unidentified
 
 _REFUSED = frozenset({401, 403})

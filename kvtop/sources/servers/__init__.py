@@ -1,0 +1,1 @@
+"""Running servers: processes and endpoints joined, and each endpoint followed over time."""

@@ -1,1 +1,0 @@
-"""Names of keys, and the command palette."""
