@@ -14,7 +14,10 @@ from typing import Any
 import pytest
 
 from kvtop.domain.device import Device, DeviceMemory
-from kvtop.sources.devices.makers import accelerator_makers, unseen_makers
+from kvtop.domain.driver import HOST_DRIVER
+from kvtop.domain.sample import Failure
+from kvtop.sources.devices.amdgpu import AMDGPU
+from kvtop.sources.devices.makers import accelerator_makers, unseen_makers, without_missing_makers
 from kvtop.sources.devices.nvml import NVML
 from tests.sources.network_lab import NetworkLab, network_lab
 
@@ -140,3 +143,21 @@ def test_whose_cards_are_on_the_buses(tmp_path: Path) -> None:
     assert unseen_makers(frozenset({"AMD", "NVIDIA"}), (seen,)) == ("AMD",)
     assert unseen_makers(frozenset({"AMD", "NVIDIA"}), ()) == ("AMD", "NVIDIA")
     assert unseen_makers(None, ()) == ()
+
+
+@pytest.mark.parametrize(
+    ("makers", "devices", "kept"),
+    [
+        (frozenset({"AMD"}), ("gpu0", "host"), False),
+        (frozenset({"AMD", "NVIDIA"}), ("gpu0", "host"), True),
+        (frozenset({"AMD"}), ("host",), True),
+        (None, ("gpu0", "host"), True),
+    ],
+)
+def test_another_makers_driver_is_not_missed_beside_a_card(
+    makers: frozenset[str] | None, devices: tuple[str, ...], kept: bool
+) -> None:
+    shown = [Device(it, it, AMDGPU if it != "host" else HOST_DRIVER, DeviceMemory(), (), 0.0) for it in devices]
+    absent = Failure("nvml", "no NVIDIA driver library (libnvidia-ml.so.1) on this machine (NVML error 12)")
+    broken = Failure("nvml", "the NVIDIA library was updated but the loaded kernel module was not (NVML error 18)")
+    assert without_missing_makers((absent, broken), shown, makers) == ((absent, broken) if kept else (broken,))

@@ -15,7 +15,7 @@ from kvtop.io.daemon_thread import in_daemon_thread
 from kvtop.io.fault_reports import contained
 from kvtop.sources.devices import BACKENDS
 from kvtop.sources.devices.device_reader import DeviceReader
-from kvtop.sources.devices.makers import accelerator_makers, unseen_makers
+from kvtop.sources.devices.makers import accelerator_makers, unseen_makers, without_missing_makers
 from kvtop.sources.endpoints.http import HttpClient
 from kvtop.sources.engines import engine_of_process, llamacpp
 from kvtop.sources.models.live_models import LiveModels, ModelRequest
@@ -113,6 +113,7 @@ class Poller:
         }
         late += await self._within(ends, loading)
         devices, failures = await reading_devices
+        failures = without_missing_makers(failures, devices, self._makers)
         models: dict[str, ModelFile] = {}
         servers: list[ServerReading] = []
         for reading in readings:

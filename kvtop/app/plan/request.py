@@ -85,8 +85,10 @@ def read_machine(request: PlanRequest) -> Machine:
         memory = host_memory()
         return Machine((), memory.free_bytes, host_total_bytes=memory.total_bytes, is_stated=True)
     from kvtop.sources.devices import device_reader  # noqa: PLC0415  the driver, only when nothing was said
+    from kvtop.sources.devices.makers import accelerator_makers, without_missing_makers  # noqa: PLC0415  likewise
 
     found, failures = device_reader().read_once(DRIVER_SECONDS)
+    failures = without_missing_makers(failures, found, accelerator_makers())
     host = next((device for device in found if device.is_host), None)
     devices, left_out = _seen_by_the_server(found, request)
     return Machine(

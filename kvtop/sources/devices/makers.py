@@ -1,9 +1,10 @@
 """Who made the accelerators on this machine's buses: whether a driver that is not there is missed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from kvtop.domain.device import Device
+from kvtop.domain.sample import Failure
 from kvtop.sources.devices import BACKENDS
 
 _MAKERS = {vendor: it.driver.maker for it in BACKENDS for vendor in it.pci_vendors}
@@ -32,6 +33,19 @@ def accelerator_makers(root: Path = Path("/")) -> frozenset[str] | None:
         if any((root / name).exists() for name in backend.device_files):
             found.add(backend.driver.maker)
     return frozenset(found) if slots or found else None
+
+
+def without_missing_makers(
+    failures: Sequence[Failure], devices: Sequence[Device], makers: frozenset[str] | None
+) -> tuple[Failure, ...]:
+    """Failures but those that only say that a maker's card is not here, where another maker's is.
+
+    Without any card they stay: a person may ask why none is seen.
+    """
+    if makers is None or all(device.is_host for device in devices):
+        return tuple(failures)
+    absent = {it.name: it.driver.absences for it in BACKENDS if it.driver.maker and it.driver.maker not in makers}
+    return tuple(it for it in failures if not it.message.startswith(absent.get(it.source, ())))
 
 
 def unseen_makers(makers: frozenset[str] | None, devices: Iterable[Device]) -> tuple[str, ...]:
