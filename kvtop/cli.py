@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from itertools import takewhile
 
 from kvtop import __version__
-from kvtop.verbs import VERBS, exit_codes
-from kvtop.verbs.help_page import COLOURS, WATCHING, HelpPage, document
-from kvtop.verbs.parser import Parser, with_verb_first
-from kvtop.verbs.watched import add_colour, add_drawing, add_watching
+from kvtop.verbs import VERBS
+from kvtop.verbs.command_line import exit_codes
+from kvtop.verbs.command_line.help_page import COLOURS, WATCHING, HelpPage, document
+from kvtop.verbs.command_line.parser import Parser, with_verb_first
+from kvtop.verbs.command_line.watch_options import add_colour, add_drawing, add_watching
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
@@ -61,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"{emptied}: -- is no value")  # argparse would hand on a list
     args = parser.parse_args(arguments)
     from kvtop.config import ConfigError  # noqa: PLC0415  after --version and --help have left
-    from kvtop.verbs import crash  # noqa: PLC0415
+    from kvtop.verbs.command_line import crash  # noqa: PLC0415
 
     try:
         with crash.watched(with_tasks=args.verb not in _WITHOUT_LOOP):

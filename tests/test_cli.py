@@ -17,7 +17,7 @@ from kvtop.cli import _parser, main
 from kvtop.config import DEFAULT_TEXT
 from kvtop.sources.demo import SCENARIOS
 from kvtop.verbs import VERBS
-from kvtop.verbs.help_page import VARIABLES
+from kvtop.verbs.command_line.help_page import VARIABLES
 from kvtop.views.export.snapshot.formats import render
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -21,7 +21,8 @@ import pytest
 from kvtop.cli import main
 from kvtop.domain.fault import fault_of
 from kvtop.io import fault_reports
-from kvtop.verbs import VERBS, exit_codes
+from kvtop.verbs import VERBS
+from kvtop.verbs.command_line import exit_codes
 
 PATIENCE_SECONDS = 90.0
 NEEDS = {

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kvtop.verbs import VERBS, exit_codes
+from kvtop.verbs import VERBS
+from kvtop.verbs.command_line import exit_codes
 from kvtop.verbs.completion import FILES, FOLDER
 from tools.pages import MAN_PAGE, ROOT, pages, parsers, whole_parser
 

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from kvtop.verbs import VERBS
+
 PACKAGE = Path(__file__).resolve().parents[1] / "kvtop"
 GROUND_PLAN = {
     "domain": {"domain"},
@@ -129,6 +131,11 @@ def test_the_ground_plan_can_be_drawn_from_memory() -> None:
 def test_no_folder_is_a_heap() -> None:
     folders = Counter(path.parent.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
     assert {name: files for name, files in folders.items() if files > MOST_FILES and name not in CROWDED} == {}
+
+
+def test_a_file_of_verbs_is_a_command() -> None:
+    files = {path.stem for path in (PACKAGE / "verbs").glob("*.py")} - {"__init__"}
+    assert files == {verb.module for verb in VERBS} | {"dashboard"}, "what several of them need is in command_line"
 
 
 def test_no_class_name_stands_for_two_things() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kvtop.domain.compute_api import VISIBILITY_VARIABLES
-from kvtop.verbs.help_page import CHOOSING_DEVICES
+from kvtop.verbs.command_line.help_page import CHOOSING_DEVICES
 
 PACKAGE = Path(__file__).resolve().parents[1] / "kvtop"
 NAMES = re.compile(
@@ -46,6 +46,9 @@ def test_variables_that_choose_devices_are_listed_once() -> None:
     """With the API whose runtime reads them; whoever reads an environment asks for `VISIBILITY_VARIABLES`."""
     variable = re.compile(r"[A-Z]+_VISIBLE_DEVICES|ZE_AFFINITY_MASK")
     files = [path for path in PACKAGE.rglob("*.py") if variable.search(path.read_text(encoding="utf-8"))]
-    outside = {path.relative_to(PACKAGE).as_posix() for path in files} - {"domain/compute_api.py", "verbs/help_page.py"}
+    outside = {path.relative_to(PACKAGE).as_posix() for path in files} - {
+        "domain/compute_api.py",
+        "verbs/command_line/help_page.py",
+    }
     assert set(CHOOSING_DEVICES) == set(VISIBILITY_VARIABLES)
     assert {name for name in outside if not name.startswith("sources/demo/")} == set()

@@ -16,7 +16,7 @@ import pytest
 from kvtop.cli import main
 from kvtop.domain.answers.plan_answer import PlanAnswer, device_fit
 from kvtop.domain.plan import DevicePlan, Estimate, MemoryPlan
-from kvtop.verbs.plan_gate import gate
+from kvtop.verbs.command_line.plan_gate import gate
 
 BYTES_PER_TOKEN = 2 * 2 * 2 * 16 * 2  # layers, K and V, heads, head length, f16
 

@@ -17,10 +17,10 @@ from kvtop.analysis.lint.rules import RULES
 from kvtop.cli import _PAGE, _parser
 from kvtop.sources.demo import SCENARIOS
 from kvtop.verbs import VERBS
-from kvtop.verbs.cli_page import cli_page
+from kvtop.verbs.command_line.cli_page import cli_page
+from kvtop.verbs.command_line.help_page import CONFIG_PLACE, VARIABLES, HelpPage
+from kvtop.verbs.command_line.rule_pages import rules_page
 from kvtop.verbs.completion import FILES, FOLDER
-from kvtop.verbs.help_page import CONFIG_PLACE, VARIABLES, HelpPage
-from kvtop.verbs.rule_pages import rules_page
 from kvtop.views.tui.themes.theme_files import load_themes, themes_dir
 
 ROOT = Path(__file__).resolve().parents[1]

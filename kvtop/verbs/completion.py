@@ -4,8 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from kvtop.verbs import exit_codes
-from kvtop.verbs.help_page import HelpPage
+from kvtop.verbs.command_line import exit_codes
+from kvtop.verbs.command_line.help_page import HelpPage
 
 FILES = {"bash": "kvtop.bash", "zsh": "_kvtop", "fish": "kvtop.fish"}
 """Shell -> file in kvtop/completions, which `make pages` generates from the parser."""

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 from kvtop.config import DEFAULT_TEXT, config_file, environment, load_config
-from kvtop.verbs import exit_codes
-from kvtop.verbs.help_page import HelpPage
+from kvtop.verbs.command_line import exit_codes
+from kvtop.verbs.command_line.help_page import HelpPage
 
 PAGE = HelpPage(
     """\

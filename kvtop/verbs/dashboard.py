@@ -13,8 +13,8 @@ from kvtop.config import Config, ConfigError, config_directory, config_file, env
 from kvtop.domain.frame import Frame
 from kvtop.domain.sample import PROCESSES
 from kvtop.text import bytes_text, visible
-from kvtop.verbs import exit_codes
-from kvtop.verbs.crash import leave, told
+from kvtop.verbs.command_line import exit_codes
+from kvtop.verbs.command_line.crash import leave, told
 from kvtop.verbs.themes import check_theme
 from kvtop.views.export.snapshot.formats import render
 from kvtop.views.text.plain_lines import plain_lines

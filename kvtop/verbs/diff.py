@@ -13,11 +13,11 @@ from kvtop.domain.plan import MalformedModelError, NoExactRuleError
 from kvtop.sources.recordings.snapshot_file import SnapshotFileError
 from kvtop.sources.redaction.redact import clean
 from kvtop.text import UnusableTextError
-from kvtop.verbs import exit_codes
-from kvtop.verbs.crash import leave
-from kvtop.verbs.help_page import COLOURS, PLANNING, WATCHING, HelpPage
-from kvtop.verbs.printing import print_text
-from kvtop.verbs.watched import add_watching
+from kvtop.verbs.command_line import exit_codes
+from kvtop.verbs.command_line.crash import leave
+from kvtop.verbs.command_line.help_page import COLOURS, PLANNING, WATCHING, HelpPage
+from kvtop.verbs.command_line.printing import print_text
+from kvtop.verbs.command_line.watch_options import add_watching
 
 PAGE = HelpPage(
     """\

@@ -5,11 +5,11 @@ import sys
 
 from kvtop import __version__
 from kvtop.app.unanswered import unanswered, warn_of
-from kvtop.verbs import exit_codes
-from kvtop.verbs.crash import leave
-from kvtop.verbs.help_page import COLOURS, WATCHING, HelpPage
-from kvtop.verbs.printing import print_text
-from kvtop.verbs.watched import add_anonymize, add_watching
+from kvtop.verbs.command_line import exit_codes
+from kvtop.verbs.command_line.crash import leave
+from kvtop.verbs.command_line.help_page import COLOURS, WATCHING, HelpPage
+from kvtop.verbs.command_line.printing import print_text
+from kvtop.verbs.command_line.watch_options import add_anonymize, add_watching
 
 PAGE = HelpPage(
     """\

@@ -3,8 +3,8 @@
 import argparse
 import sys
 
-from kvtop.verbs import exit_codes
-from kvtop.verbs.help_page import HelpPage
+from kvtop.verbs.command_line import exit_codes
+from kvtop.verbs.command_line.help_page import HelpPage
 
 PAGE = HelpPage(
     """\
@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the page of a rule, or the list."""
     from kvtop.analysis.lint.linting import find_rule  # noqa: PLC0415  the rules, only for this verb
     from kvtop.analysis.lint.rules import RULES  # noqa: PLC0415
-    from kvtop.verbs.rule_pages import page  # noqa: PLC0415
+    from kvtop.verbs.command_line.rule_pages import page  # noqa: PLC0415
 
     try:
         rules = RULES if args.rule is None else (find_rule(args.rule),)

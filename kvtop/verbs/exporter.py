@@ -19,10 +19,10 @@ from kvtop.domain.sample import Failure
 from kvtop.io.atomic_write import write_atomic
 from kvtop.io.fault_reports import contained
 from kvtop.io.metrics_server import PATH, MetricsServer, Page
-from kvtop.verbs import exit_codes
-from kvtop.verbs.crash import leave
-from kvtop.verbs.help_page import WATCHING, HelpPage
-from kvtop.verbs.watched import add_anonymize, add_watching
+from kvtop.verbs.command_line import exit_codes
+from kvtop.verbs.command_line.crash import leave
+from kvtop.verbs.command_line.help_page import WATCHING, HelpPage
+from kvtop.verbs.command_line.watch_options import add_anonymize, add_watching
 from kvtop.views.export.metrics.exposition import OPENMETRICS_TYPE, TEXT_TYPE, openmetrics, text_format
 from kvtop.views.export.metrics.families import Family, collection_families, families
 

@@ -2,8 +2,9 @@
 
 import argparse
 
-from kvtop.verbs import VERBS, exit_codes
-from kvtop.verbs.help_page import HelpPage
+from kvtop.verbs import VERBS
+from kvtop.verbs.command_line import exit_codes
+from kvtop.verbs.command_line.help_page import HelpPage
 
 PAGE = HelpPage(
     "The help of a command, or of kvtop where none is named.",

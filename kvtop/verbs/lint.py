@@ -17,10 +17,10 @@ from kvtop.domain.plan import MalformedModelError, NoExactRuleError
 from kvtop.planning.commands.command import parse_command, typed_words
 from kvtop.planning.commands.shell_line import unknown_variables
 from kvtop.text import UnusableTextError
-from kvtop.verbs import exit_codes
-from kvtop.verbs.help_page import COLOURS, PLANNING, WATCHING, HelpPage
-from kvtop.verbs.printing import print_text
-from kvtop.verbs.watched import add_watching
+from kvtop.verbs.command_line import exit_codes
+from kvtop.verbs.command_line.help_page import COLOURS, PLANNING, WATCHING, HelpPage
+from kvtop.verbs.command_line.printing import print_text
+from kvtop.verbs.command_line.watch_options import add_watching
 
 ANY_NUMBER = "1"
 """Stands for a variable without a value: an engine that refuses the one takes the other."""
@@ -183,7 +183,7 @@ def _shown(args: argparse.Namespace, result: LintResult) -> str:
     if args.json:
         return findings_json(result.findings, result.not_evaluated, clean)
     if args.sarif:
-        from kvtop.verbs.rule_pages import descriptors  # noqa: PLC0415
+        from kvtop.verbs.command_line.rule_pages import descriptors  # noqa: PLC0415
         from kvtop.views.export.sarif import sarif_text  # noqa: PLC0415
 
         return sarif_text(result.findings, result.not_evaluated, descriptors(), clean, args.script)

@@ -11,12 +11,12 @@ from kvtop.domain.model_file import ModelFileError
 from kvtop.domain.plan import MalformedModelError, NoExactRuleError, Refusal
 from kvtop.planning.commands.command import parse_command, typed_words
 from kvtop.text import UnusableTextError
-from kvtop.verbs import exit_codes
-from kvtop.verbs.help_page import COLOURS, PLANNING, HelpPage
-from kvtop.verbs.lint_hint import lint_hint
-from kvtop.verbs.misplaced_options import misplaced_options
-from kvtop.verbs.plan_gate import frontier_gate, gate
-from kvtop.verbs.printing import is_plain_ascii, print_text
+from kvtop.verbs.command_line import exit_codes
+from kvtop.verbs.command_line.help_page import COLOURS, PLANNING, HelpPage
+from kvtop.verbs.command_line.lint_hint import lint_hint
+from kvtop.verbs.command_line.misplaced_options import misplaced_options
+from kvtop.verbs.command_line.plan_gate import frontier_gate, gate
+from kvtop.verbs.command_line.printing import is_plain_ascii, print_text
 
 PAGE = HelpPage(
     """\

@@ -33,8 +33,8 @@ from kvtop.planning.llamacpp.perplexity import (
 from kvtop.sources.redaction.redact import clean
 from kvtop.sources.tools.perplexity import TOOL, PerplexityError, find_perplexity, perplexity_version, run_perplexity
 from kvtop.text import UnusableTextError, bytes_text
-from kvtop.verbs import exit_codes
-from kvtop.verbs.help_page import HelpPage
+from kvtop.verbs.command_line import exit_codes
+from kvtop.verbs.command_line.help_page import HelpPage
 
 DEFAULT_CONTEXT, DEFAULT_CHUNKS, DEFAULT_PAIR = 2048, 4, ("q8_0", "q8_0")
 _TEXT = "YOUR-TEXT.txt"

@@ -13,9 +13,9 @@ from kvtop.sources.recordings.framing import RecordingError
 from kvtop.sources.recordings.player import Player
 from kvtop.sources.recordings.reader import Recording
 from kvtop.text import UnusableTextError
-from kvtop.verbs import exit_codes
-from kvtop.verbs.help_page import COLOURS, HelpPage
-from kvtop.verbs.watched import add_anonymize, add_drawing
+from kvtop.verbs.command_line import exit_codes
+from kvtop.verbs.command_line.help_page import COLOURS, HelpPage
+from kvtop.verbs.command_line.watch_options import add_anonymize, add_drawing
 from kvtop.views.export.snapshot.formats import FORMATS, format_of, render
 
 PAGE = HelpPage(

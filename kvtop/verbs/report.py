@@ -24,10 +24,10 @@ from kvtop.sources.recordings.framing import RecordingError
 from kvtop.sources.recordings.reader import MEMBER
 from kvtop.sources.recordings.writer import RecordingWriter
 from kvtop.text import bytes_text
-from kvtop.verbs import exit_codes
-from kvtop.verbs.crash import leave
-from kvtop.verbs.help_page import WATCHING, HelpPage
-from kvtop.verbs.watched import add_anonymize, add_watching
+from kvtop.verbs.command_line import exit_codes
+from kvtop.verbs.command_line.crash import leave
+from kvtop.verbs.command_line.help_page import WATCHING, HelpPage
+from kvtop.verbs.command_line.watch_options import add_anonymize, add_watching
 from kvtop.views.export.snapshot.formats import render
 
 SECONDS = 60.0

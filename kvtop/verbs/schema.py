@@ -3,8 +3,8 @@
 import argparse
 import sys
 
-from kvtop.verbs import exit_codes
-from kvtop.verbs.help_page import HelpPage
+from kvtop.verbs.command_line import exit_codes
+from kvtop.verbs.command_line.help_page import HelpPage
 from kvtop.views.export.schemas import NAMES, SCHEMAS, schema_text
 
 PAGE = HelpPage(

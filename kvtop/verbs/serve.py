@@ -7,10 +7,10 @@ import sys
 
 from kvtop.app.frames import config_of, fleet_options, poller_options, warn
 from kvtop.config import ConfigError, environment
-from kvtop.verbs import exit_codes
-from kvtop.verbs.help_page import WATCHING, HelpPage
+from kvtop.verbs.command_line import exit_codes
+from kvtop.verbs.command_line.help_page import WATCHING, HelpPage
+from kvtop.verbs.command_line.watch_options import add_watching
 from kvtop.verbs.themes import check_theme
-from kvtop.verbs.watched import add_watching
 
 DEFAULT_PORT = 8642
 

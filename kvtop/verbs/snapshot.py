@@ -8,11 +8,11 @@ from kvtop.app.frames import config_of, one_frame, warn
 from kvtop.app.unanswered import unanswered, warn_of
 from kvtop.config import ConfigError
 from kvtop.io.atomic_write import write_atomic
-from kvtop.verbs import exit_codes
-from kvtop.verbs.crash import leave
-from kvtop.verbs.help_page import COLOURS, WATCHING, HelpPage
-from kvtop.verbs.printing import is_plain_ascii, print_text
-from kvtop.verbs.watched import add_anonymize, add_watching
+from kvtop.verbs.command_line import exit_codes
+from kvtop.verbs.command_line.crash import leave
+from kvtop.verbs.command_line.help_page import COLOURS, WATCHING, HelpPage
+from kvtop.verbs.command_line.printing import is_plain_ascii, print_text
+from kvtop.verbs.command_line.watch_options import add_anonymize, add_watching
 from kvtop.views.export.snapshot.formats import FORMATS, format_of, render
 from kvtop.views.text.ledger import ledger_text
 

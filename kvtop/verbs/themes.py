@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from kvtop.config import ConfigError, config_directory, environment
 from kvtop.text import did_you_mean
-from kvtop.verbs import exit_codes
-from kvtop.verbs.help_page import HelpPage
+from kvtop.verbs.command_line import exit_codes
+from kvtop.verbs.command_line.help_page import HelpPage
 from kvtop.views.export.own_lists import themes_json
 from kvtop.views.tui.themes.theme_files import LoadedThemes, load_themes, themes_dir
 

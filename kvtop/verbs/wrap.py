@@ -8,8 +8,8 @@ from kvtop.io.private_directory import private_directory
 from kvtop.planning.commands.command import interpreter_flags, parse_command
 from kvtop.sources.tools.wrapped_command import REPORT_VARIABLE, WrapError, remove_left_over, wrapped_command
 from kvtop.text import UnusableTextError
-from kvtop.verbs import exit_codes
-from kvtop.verbs.help_page import HelpPage
+from kvtop.verbs.command_line import exit_codes
+from kvtop.verbs.command_line.help_page import HelpPage
 
 PAGE = HelpPage(
     """\

@@ -32,7 +32,7 @@ from kvtop.planning.registry import plan_launch
 from kvtop.planning.vllm.on_host import on_host
 from kvtop.planning.vllm.options.parse import parse_serve_options
 from kvtop.sources.demo import SCENARIOS, scenario
-from kvtop.verbs import exit_codes
+from kvtop.verbs.command_line import exit_codes
 from kvtop.views.export.snapshot.formats import FORMATS, render
 from tests.models.tiny_gguf import write_tiny_gguf
 from tests.models.tiny_models import CONFIG, tiny_checkpoint

@@ -12,7 +12,7 @@ from kvtop.analysis.lint.result import SEVERITIES, Suppression
 from kvtop.analysis.lint.rule import Example, Found, Rule
 from kvtop.analysis.lint.rules import RULES
 from kvtop.analysis.lint.target import LintTarget
-from kvtop.verbs.rule_pages import page, rules_page
+from kvtop.verbs.command_line.rule_pages import page, rules_page
 
 ROOT = Path(__file__).parents[2]
 TargetOf = Callable[[Example], LintTarget]

@@ -3,8 +3,8 @@
 import argparse
 from collections.abc import Iterable, Sequence
 
-from kvtop.verbs import exit_codes
-from kvtop.verbs.help_page import HelpFormatter
+from kvtop.verbs.command_line import exit_codes
+from kvtop.verbs.command_line.help_page import HelpFormatter
 
 TYPE_CHECKING = False  # typing's own constant takes 6 ms of the 60 that `kvtop --version` may take
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from typing import NoReturn
 
-from kvtop.verbs import exit_codes
+from kvtop.verbs.command_line import exit_codes
 
 _LIMITS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
 """What the machine does not give, whoever asks: no fault of the program."""

@@ -8,7 +8,7 @@ import argparse
 import itertools
 from collections.abc import Sequence
 
-from kvtop.verbs import exit_codes
+from kvtop.verbs.command_line import exit_codes
 
 CONFIG_PLACE = "$XDG_CONFIG_HOME/kvtop/config.toml, else ~/.config/kvtop/config.toml"
 """Where the configuration lies, unless KVTOP_CONFIG or --config names another file."""

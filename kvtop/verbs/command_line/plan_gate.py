@@ -2,7 +2,7 @@
 
 from kvtop.domain.answers.frontier import Frontier
 from kvtop.domain.answers.plan_answer import Fit, PlanAnswer
-from kvtop.verbs import exit_codes
+from kvtop.verbs.command_line import exit_codes
 
 _HOST = "host"
 _UNKNOWN = "whether it fits is not known: nothing says how much memory there is. Name the device with --gpu"

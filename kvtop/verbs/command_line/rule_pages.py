@@ -1,4 +1,4 @@
-"""The pages of the rules as text, and docs/rules.md as a whole: `python -m kvtop.verbs.rule_pages > docs/rules.md`."""
+"""The pages of the rules as text, and docs/rules.md as a whole, which `make pages` writes."""
 
 from kvtop.analysis.lint.rule import Example, Rule
 from kvtop.analysis.lint.rules import RULES
@@ -8,7 +8,7 @@ _HEADER = """\
 # Rules
 
 What `kvtop lint` and the dashboard look for. This page is generated from the rules themselves
-(`python -m kvtop.verbs.rule_pages > docs/rules.md`), and a test keeps it true.
+(`make pages`), and a test keeps it true.
 
 error: will not start, or loses requests. warning: costs memory, speed or quality. info: worth knowing.
 `kvtop lint` fails (exit code 1) on warnings and errors unless `--fail-on` says otherwise. A rule that lacks an input is

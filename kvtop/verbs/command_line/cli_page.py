@@ -1,7 +1,7 @@
 """docs/cli.md, from the pages of the commands: exit codes, environment variables, examples. `make pages` writes it."""
 
 from kvtop.verbs import VERBS
-from kvtop.verbs.help_page import CONFIG_PLACE, VARIABLES, HelpPage
+from kvtop.verbs.command_line.help_page import CONFIG_PLACE, VARIABLES, HelpPage
 
 _HEADER = """\
 # The command line
