@@ -49,7 +49,7 @@ buffers and the rest, with the source of every figure. Without a command it draw
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code. Errors a person can mend are one line on stderr."""
+    """Run one command; returns the exit code. A user error prints one line to stderr."""
     _make_streams_usable()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["help"] and arguments[1:2] != ["--help"]:

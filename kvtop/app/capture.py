@@ -1,4 +1,4 @@
-"""What a person keeps while the dashboard runs: a snapshot in files, and a recording that goes on.
+"""Captures while the dashboard runs: snapshots in files, and a recording.
 
 Both answer in a sentence for the status line, and neither ever breaks the dashboard: a full disk is a sentence too.
 """
@@ -22,7 +22,7 @@ SNAPSHOT_FORMATS = (("json", "json"), ("md", "markdown"), ("svg", "svg"))
 
 
 class Recorder:
-    """Keeps snapshots and recordings in one directory. Use from the dashboard's event loop.
+    """Writes snapshots and recordings to one directory. Use from the dashboard's event loop.
 
     `render(frame, format)` writes a frame out as text; the command hands it in, for views are no concern of the wiring.
     """

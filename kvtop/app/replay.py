@@ -23,7 +23,7 @@ JUMP_TICKS = 1
 """The same for a person who seeks: enough for rates, and the picture is there before it can be missed."""
 
 _BLOCK_TICKS = 120
-"""Looked through at once on the way back: a stretch between two places where reading can start."""
+"""Ticks searched at once on the way back: one keyframe interval."""
 
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?")
 

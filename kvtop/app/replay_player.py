@@ -35,7 +35,7 @@ class ReplayPlayer:
 
     @property
     def is_playing(self) -> bool:
-        """Does it go on by itself?"""
+        """Whether playback is running."""
         return self._player.is_playing
 
     @property

@@ -1,4 +1,4 @@
-"""What-ifs of the servers that are watched: keeps what is turned, and asks the rules."""
+"""What-ifs of the watched servers: the options changed so far, and the plans they lead to."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all: written beside their place under a temporary name, then renamed."""
+"""Atomic file writes: written beside their place under a temporary name, then renamed."""
 
 import os
 import secrets

@@ -1,4 +1,4 @@
-"""MLX's own counters divided: it counts all arrays of a process together, and nobody tells which are cache."""
+"""MLX's own counters divided: it counts all arrays of a process together and does not break them down."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Plan every candidate, leave out what cannot be stood for, and put the rest in order."""
+"""Plan every candidate, drop those without a reliable plan, and order the rest."""
 
 import shlex
 from collections.abc import Sequence

@@ -47,7 +47,7 @@ class Attending:
 
 
 def pair_speed(type_k: str, type_v: str, hparams: HParams, attending: Attending) -> CacheSpeed:
-    """What generating over a cache of these types is like. A pair that the engine refuses is not its business."""
+    """What generating over a cache of these types is like. The caller must exclude pairs that the engine rejects."""
     shapes = shapes_of_model(hparams)
     backend = attending.backend
     if not shapes or hparams.arch in NO_CACHE or backend == "cpu":

@@ -20,7 +20,7 @@ _PLAIN_ORDER = ("/props", "/health")
 PATHS = (*_ORDER, "/health")
 KEYED_PATHS: tuple[str, ...] = ()
 SELDOM_SECONDS: Mapping[str, float] = dict.fromkeys(PATHS, 10.0)
-"""Whoever listens there is no server of ours as far as is known: it is not to be bothered every tick."""
+"""Back off: what listens there may be no model server, so it is not polled every tick."""
 
 
 def recognises(comm: str, argv: Sequence[str]) -> bool:

@@ -23,7 +23,7 @@ from kvtop.sources.redaction.sanitize import sanitized
 
 QUERY, TARGETS = "/api/v1/query", "/api/v1/targets?state=active"
 REFRESH_SECONDS = 5.0
-"""Not oftener: metrics servers scrape every 15 to 60 seconds."""
+"""The minimum interval: metrics servers scrape every 15 to 60 seconds."""
 
 _GROUPS = (
     servers.VLLM_NAMES,

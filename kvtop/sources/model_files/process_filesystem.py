@@ -23,7 +23,7 @@ class ModelNotFoundError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ProcessFilesystem:
-    """Whose eyes to look through. The default is this machine's root with nothing else known.
+    """The file system as one process sees it. The default is this machine's root with nothing else known.
 
     `root` is a path of ours ("/", "/proc/PID/root"); `cwd`, `home` and the values of `environ` are paths of the server.
     `environ` None: it could not be read. `home` stands in where the environment has no HOME (the passwd entry).

@@ -36,7 +36,7 @@ def is_routable(address: str, proc: Path = Path("/proc"), interfaces: Path = Pat
     """Whether packets to a container's address go to a virtual Ethernet of this machine, as bridges and pairs are.
 
     A default route would carry them to whoever has that address in the network outside: rootless containers all
-    believe to be 10.0.2.100. Such an address is not asked.
+    get 10.0.2.100. Such an address is not asked.
     """
     device = _route4(address, _text(proc / "self/net/route")) if ":" not in address else _route6(address, proc)
     if device is None:

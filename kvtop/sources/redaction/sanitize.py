@@ -1,4 +1,4 @@
-"""The last door of `sources`: every text of a Sample is masked and cleaned once more before anybody sees it.
+"""The last step of `sources`: every text of a Sample is masked and cleaned once more before anything else reads it.
 
 Each reader cleans what it copies. A reader that forgets leaks nothing, because this walk comes after all of them.
 """

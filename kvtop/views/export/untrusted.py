@@ -1,4 +1,4 @@
-"""Texts from outside on their way into a file: what a model, a process or a slot is called is nobody's promise.
+"""Texts from outside on their way into a file: names of models, processes and slots are untrusted input.
 
 Sources mask and clean what they read live; a Frame may also come from a recording or a metrics server that somebody
 else wrote, so every format makes its texts harmless once more.

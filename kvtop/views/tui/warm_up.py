@@ -1,4 +1,4 @@
-"""What would make a key wait later, done while nobody presses one."""
+"""Preloads during idle time what a key would otherwise wait for."""
 
 import gc
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""What the Recording screen needs of whoever plays a recording. The verb that plays one hands it to the app."""
+"""What the Recording screen asks of a player. The command that replays a file hands one to the app."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol

@@ -1,4 +1,4 @@
-"""The keys that keep something: a snapshot in files, a recording that goes on. Whoever writes them is handed in."""
+"""The keys that capture: a snapshot in files, a running recording. What writes them is handed in."""
 
 from typing import TYPE_CHECKING, Protocol
 
@@ -23,7 +23,7 @@ class SupportsCapture(Protocol):
 
 
 class CaptureActions(_App):
-    """The actions of the keys. `recorder` is None where nothing can be kept: a recording that is played, a test."""
+    """The actions of the keys. `recorder` is None where nothing can be captured: a recording that is played, a test."""
 
     recorder: SupportsCapture | None = None
     frame: Frame | None

@@ -1,4 +1,4 @@
-"""What the What-if and Frontier screens need of whoever does the planning. The wiring hands one to the app."""
+"""What the What-if and Frontier screens ask of a session that plans. A command hands one to the app."""
 
 from typing import Protocol
 

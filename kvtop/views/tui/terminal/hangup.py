@@ -1,4 +1,4 @@
-"""Whether anybody is still there, and leaving for certain where nobody is."""
+"""Whether the terminal has hung up, and a forced exit on SIGHUP."""
 
 import os
 import select

@@ -1,4 +1,4 @@
-"""Findings as lines: what deserves attention, the evidence, the fix; the gravest first."""
+"""Findings as lines: what deserves attention, the evidence, the fix; most severe first."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ class FoundOn:
 
 
 def all_findings(frame: Frame | None) -> tuple[FoundOn, ...]:
-    """Those of every server, the gravest first."""
+    """Those of every server, most severe first."""
     ranks = list(SEVERITY_LOOK)
     found = [
         FoundOn(view.reading.id, model_text(view.reading.model.name or view.reading.model.path, 40), finding)

@@ -1,4 +1,4 @@
-"""How a server went: KV use, tokens per second and headroom over the same time."""
+"""Server history: KV use, tokens per second and headroom over the same time."""
 
 from kvtop.domain.frame import ServerView
 from kvtop.text import bytes_text, duration_text, rate_text, ratio_text, tokens_text

@@ -77,7 +77,7 @@ def detail_lines(view: ServerView | None, frame: Frame, trail: ServerHistory, lo
 
 
 def preview_lines(view: ServerView, frame: Frame, trail: ServerHistory, width: int, height: int) -> list[Line]:
-    """The page in little, for the room below a short table: headroom, and as many whole sections as there is room."""
+    """The condensed detail pane below a short table: headroom, and as many whole sections as fit."""
     if height < 2:
         return []
     is_wide = width >= _TWO_COLUMNS

@@ -219,7 +219,7 @@ def _sequence_lines(answer: WhatIfAnswer, width: int) -> list[Line]:
 
 
 def _brought(compared: WhatIfComparison) -> list[str]:
-    """What is to be minded then and is not now; with another number in it, it is the same."""
+    """Warnings that the change introduces; one that differs by a number alone is not new."""
     if not isinstance(compared.then, MemoryPlan):
         return []
     before = {_NUMBER.sub("", it) for it in (compared.now.warnings if compared.now is not None else ())}
