@@ -24,7 +24,11 @@ class MemoryJson(TypedDict):
 
 
 class DeviceJson(TypedDict):
-    """One device. `state` is "ok", "stale", "lost" or "error"; `age_seconds` is how old the reading is."""
+    """One device. `state` is "ok", "stale", "lost" or "error"; `age_seconds` is how old the reading is.
+
+    `backend` is the driver, `compute_api` what engines usually use on it. `unified_memory`: it shares the host's.
+    `lists_all_processes` false: only processes that kvtop may look at are known, so others may hold some of it.
+    """
 
     id: str
     name: str
@@ -39,6 +43,10 @@ class DeviceJson(TypedDict):
     utilization_ratio: float | None
     temperature_celsius: float | None
     power_watts: float | None
+    compute_api: str
+    pci_address: str | None
+    unified_memory: bool
+    lists_all_processes: bool
 
 
 class SegmentJson(TypedDict):
@@ -214,6 +222,10 @@ def _device(view: DeviceView) -> DeviceJson:
         utilization_ratio=device.utilization_ratio,
         temperature_celsius=device.temperature_celsius,
         power_watts=device.power_watts,
+        compute_api=device.driver.compute_api.name,
+        pci_address=device.pci_address,
+        unified_memory=device.unified_memory,
+        lists_all_processes=device.lists_all_processes,
     )
 
 

@@ -1,5 +1,6 @@
 """The Devices screen as lines: heat, power, utilisation, clocks, slices, and every process on each device."""
 
+from kvtop.domain.compute_api import CUDA
 from kvtop.domain.device import Device
 from kvtop.domain.frame import DeviceView, Frame
 from kvtop.text import bytes_text, ratio_text
@@ -87,14 +88,21 @@ def _facts(device: Device) -> list[tuple[str, str]]:
             ("heat, power and clocks", f"those of {device.parent_id}"),
             *([("uuid", device.uuid)] if device.uuid else []),
         ]
+    has_capability = capability is not None or CUDA in device.driver.compute_apis or not device.driver.compute_apis
     return [
         ("busy", ratio_text(device.utilization_ratio)),
         ("temperature", "?" if heat is None else f"{heat:.0f}°C"),
         ("power", power),
         ("clock", clocks),
         ("reserved by the driver", bytes_text(device.memory.reserved_bytes)),
-        ("capability", "?" if capability is None else f"{capability[0]}.{capability[1]}"),
+        *(
+            [("capability", "?" if capability is None else f"{capability[0]}.{capability[1]}")]
+            if has_capability
+            else []
+        ),
         *([("memory", "shared with the host")] if device.unified_memory else []),
+        *([] if device.lists_all_processes else [("processes", "only those that kvtop may look at")]),
+        *([("slot", device.pci_address)] if device.pci_address else []),
         *([("uuid", device.uuid)] if device.uuid else []),
     ]
 
