@@ -63,7 +63,12 @@ def test_both_formats_and_nothing_else(exporter: tuple[subprocess.Popen[str], st
     status, kind, text = get(url)
     assert (status, kind) == (200, "text/plain; version=0.0.4; charset=utf-8")
     names = {sample.name for family in parse_text(text) for sample in family.samples}
-    assert {"kvtop_process_memory_bytes", "kvtop_collect_duration_seconds", "kvtop_collect_errors_total"} <= names
+    assert {
+        "kvtop_server_memory_bytes",
+        "kvtop_process_memory_bytes",
+        "kvtop_collect_duration_seconds",
+        "kvtop_collect_errors_total",
+    } <= names
     assert "pid" not in {label for family in parse_text(text) for sample in family.samples for label in sample.labels}
     status, kind, text = get(url, Accept="application/openmetrics-text; version=1.0.0, text/plain;q=0.5")
     assert (status, kind) == (200, "application/openmetrics-text; version=1.0.0; charset=utf-8")

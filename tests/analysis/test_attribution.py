@@ -43,8 +43,8 @@ def test_segments_add_up_to_the_driver(
         split = split_on("gpu0", measured(driver), planned_parts(plan_of(part), part), runtime)
         assert total(split) == driver
         assert (split.weights.value_bytes is None) == (weights is None)
-        overhead = split.runtime
-        assert overhead.value_bytes is None or 0 <= (overhead.low_bytes or 0) <= overhead.value_bytes
+        held = split.runtime
+        assert held.value_bytes is None or 0 <= (held.low_bytes or 0) <= held.value_bytes
 
 
 def test_without_a_plan_everything_is_unattributed() -> None:

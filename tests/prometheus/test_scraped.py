@@ -29,7 +29,7 @@ def test_a_real_prometheus_scrapes_it_and_evaluates_rules_and_panels(
     prometheus.wait_for("kvtop_build_info")
     (target,) = prometheus.api("targets")["activeTargets"]
     assert (target["health"], target["lastError"]) == ("up", "")
-    explained = prometheus.wait_for("sum by (server) (kvtop_process_memory_bytes)")
+    explained = prometheus.wait_for("sum by (server) (kvtop_server_memory_bytes)")
     driver = {
         it["metric"]["server"]: it["value"][1]
         for it in prometheus.query("sum by (server) (kvtop_process_memory_driver_bytes)")

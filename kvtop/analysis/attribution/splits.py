@@ -122,9 +122,9 @@ def split_on(
     compute = _within(parts.compute, _left(driver, exact), prior)
     known = (*exact, compute)
     if parts.is_idle_host and runtime.is_resident_set:
-        overhead = _host_of_a_card(_left(driver, known))
+        held = _host_of_a_card(_left(driver, known))
     else:
-        overhead = _runtime(prior, _left(driver, known))
+        held = _runtime(prior, _left(driver, known))
     return Split(
         device_id=device_id,
         driver=driver,
@@ -133,8 +133,8 @@ def split_on(
         kv_used_bytes=kv_used_bytes,
         recurrent=parts.recurrent,
         compute=compute,
-        runtime=overhead,
-        unattributed=_residual(driver, (*known, overhead)),
+        runtime=held,
+        unattributed=_residual(driver, (*known, held)),
     )
 
 

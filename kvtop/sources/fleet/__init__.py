@@ -29,7 +29,7 @@ _GROUPS = (
     servers.VLLM_NAMES,
     (cards.USED, cards.FREE, cards.RESERVED, *cards.EXTRAS),
     (cards.KVTOP_TOTAL, cards.KVTOP_USED, cards.KVTOP_RESERVED, cards.KVTOP_DRIVER),
-    (servers.INFO, servers.SEGMENTS, servers.CAPACITY, servers.TOKENS, servers.RATIO, servers.UP),
+    (servers.INFO, servers.SEGMENTS, servers.OLD_SEGMENTS, servers.CAPACITY, servers.TOKENS, servers.RATIO, servers.UP),
     (UP,),
 )
 _AGES = ("timestamp(kvtop_build_info)", f"timestamp({servers.CACHE})", f"timestamp({cards.USED})")

@@ -23,13 +23,16 @@ RUNNING, WAITING = "vllm:num_requests_running", "vllm:num_requests_waiting"
 PROMPT = ("vllm:prompt_tokens_total", "vllm:prompt_tokens")
 GENERATED = ("vllm:generation_tokens_total", "vllm:generation_tokens")
 VLLM_NAMES = (CACHE, *USED, RUNNING, WAITING, *PROMPT, *GENERATED)
-INFO, SEGMENTS = "kvtop_server_info", "kvtop_process_memory_bytes"
+INFO, SEGMENTS = "kvtop_server_info", "kvtop_server_memory_bytes"
+OLD_SEGMENTS = "kvtop_process_memory_bytes"
+"""As exporters of version 0.1 call it; newer ones have both for a while."""
 CAPACITY, TOKENS = "kvtop_kv_cache_capacity_tokens", "kvtop_kv_cache_used_tokens"
 RATIO, UP = "kvtop_kv_cache_used_ratio", "kvtop_server_up"
 _INSIDE = frozenset({"127.0.0.1", "localhost", "0.0.0.0", "[::1]", ""})
 _BY_SEGMENT = {
     "weights": "weights_bytes",
     "kv_cache": "kv_cache_bytes",
+    "recurrent_state": "recurrent_bytes",
     "state": "recurrent_bytes",
     "compute": "graph_bytes",
 }
@@ -259,9 +262,11 @@ def _told_pool(own: str, series: Mapping[str, Sequence[Series]], cache_type: str
 
 def _reports(own: str, series: Mapping[str, Sequence[Series]]) -> Iterable[MemoryReport]:
     devices: dict[str, dict[str, int | None]] = {}
-    for it in series.get(SEGMENTS, ()):
+    rows = [it for it in series.get(SEGMENTS, ()) if server_id(it) == own]
+    rows = rows or [it for it in series.get(OLD_SEGMENTS, ()) if server_id(it) == own]
+    for it in rows:
         field = _BY_SEGMENT.get(it.labels.get("segment", ""))
-        if server_id(it) == own and field is not None:
+        if field is not None:
             device = f"{it.host}:{it.label('device', 'exported_device') or '?'}"
             devices.setdefault(device, {})[field] = it.whole
     for device, sizes in sorted(devices.items()):

@@ -5,6 +5,7 @@ from itertools import groupby
 
 from kvtop.domain.answers.comparison import Comparison, Difference, HostState, Topic
 from kvtop.text import bytes_text, visible
+from kvtop.views.segment_names import label_of
 
 _INDENT = "    "
 
@@ -15,7 +16,7 @@ def diff_text(comparison: Comparison) -> str:
     for (subject, topic), group in groupby(comparison.differences, key=lambda it: (it.subject, it.topic)):
         lines.append(f"{visible(subject)}: {topic.value}")
         listed = list(group)
-        width = max(len(visible(it.what)) for it in listed)
+        width = max(len(_what(it)) for it in listed)
         for it in listed:
             lines.append(_INDENT + _line(it, width))
             if it.cause:
@@ -38,7 +39,7 @@ def _side(side: HostState) -> str:
 
 
 def _line(it: Difference, width: int) -> str:
-    what = f"{visible(it.what):{width}}"
+    what = f"{_what(it):{width}}"
     if it.topic in {Topic.FINDING, Topic.SERVER, Topic.DEVICE}:
         sign, words = ("-", it.before) if it.after is None else ("+", it.after)
         return f"{sign} {what}  {visible(str(words))}"
@@ -47,6 +48,11 @@ def _line(it: Difference, width: int) -> str:
         return f"{what}  {_value(it.before, it)} → {_value(it.after, it)}{change}  moves by itself (--all counts it)"
     small = "" if it.counts else "  within the tolerance" if None not in {it.before, it.after} else "  not known"
     return f"{what}  {_value(it.before, it)} → {_value(it.after, it)}{change}{small}"
+
+
+def _what(it: Difference) -> str:
+    """What differs, as people call it: a segment by its label."""
+    return visible(label_of(it.what) if it.topic is Topic.MEMORY else it.what)
 
 
 def _value(value: str | float | None, it: Difference) -> str:

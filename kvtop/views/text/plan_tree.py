@@ -81,11 +81,13 @@ def _device(part: DevicePlan, room: DeviceFit, basis: str, *, exact: bool) -> li
     rows = [
         ("weights", part.weights_bytes, True),
         ("KV cache", part.kv_cache_bytes, True),
-        ("recurrent", part.recurrent_state_bytes, False),
+        ("recurrent state", part.recurrent_state_bytes, False),
         ("output", part.output_bytes, False),
     ]
     it = part.inexact
-    spreads = {} if it is None else {"weights": it.weights, "KV cache": it.kv_cache, "recurrent": it.recurrent_state}
+    spreads = {}
+    if it is not None:
+        spreads = {"weights": it.weights, "KV cache": it.kv_cache, "recurrent state": it.recurrent_state}
     lines = _wrapped(f"{part.name} {room.product}".rstrip())
     for name, size, is_always_shown in rows:
         if size is None:

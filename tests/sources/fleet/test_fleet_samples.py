@@ -98,15 +98,24 @@ def test_engines_of_one_pod_are_pools_of_one_server_and_old_names_count() -> Non
     assert second.is_remote
 
 
-def test_kvtops_own_series_carry_the_split() -> None:
+NEW = ("kvtop_server_memory_bytes", {"basis": "computed"}, "recurrent_state")
+OLD = ("kvtop_process_memory_bytes", {"source": "computed"}, "state")
+
+
+@pytest.mark.parametrize("exported", [(NEW,), (OLD,), (NEW, OLD)], ids=["new", "old", "both"])
+def test_kvtops_own_series_carry_the_split(exported: tuple[tuple[str, dict[str, str], str], ...]) -> None:
+    """Exporters of the last version have one name for it, those of this one have both."""
     labels = {"instance": "n2:9941", "server": "127.0.0.1:8080", "device": "gpu0"}
     rows = [
         series("kvtop_server_info", 1, **labels, engine="llama.cpp", model="Gemma", kv_type_k="q8_0"),
         series("kvtop_server_up", 1, **labels),
         series("kvtop_device_memory_total_bytes", 24 * GIB, instance="n2:9941", device="gpu0", uuid="", backend="nvml"),
         series("kvtop_process_memory_driver_bytes", 19 * GIB, **labels),
-        series("kvtop_process_memory_bytes", 15 * GIB, **labels, segment="weights", source="computed"),
-        series("kvtop_process_memory_bytes", 3 * GIB, **labels, segment="kv_cache", source="computed"),
+        *(
+            series(name, size_gib * GIB, **labels, segment=segment, **basis)
+            for name, basis, state in exported
+            for segment, size_gib in (("weights", 14), ("kv_cache", 3), (state, 1))
+        ),
         series("kvtop_kv_cache_capacity_tokens", 32768, **labels, cache="main"),
         series("kvtop_kv_cache_used_ratio", 0.25, **labels),
     ]
@@ -121,7 +130,8 @@ def test_kvtops_own_series_carry_the_split() -> None:
     assert view.reading.id == "n2 127.0.0.1:8080"
     (split,) = view.splits
     assert split.driver.value_bytes == 19 * GIB
-    assert (split.weights.value_bytes, split.weights.basis) == (15 * GIB, Basis.REPORTED)
+    assert (split.weights.value_bytes, split.weights.basis) == (14 * GIB, Basis.REPORTED)
+    assert split.recurrent.value_bytes == GIB
     assert split.kv_used_bytes == round(3 * GIB * 0.25)
     assert sum(figure.value_bytes or 0 for _, figure in split.segments()) == 19 * GIB
 

@@ -16,7 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from prometheus_client.samples import Sample
 
 from kvtop.analysis.analyse import History, analyse
-from kvtop.domain.frame import Frame
+from kvtop.domain.figure import Basis
+from kvtop.domain.frame import Frame, Segment
 from kvtop.domain.headroom import Disagreement
 from kvtop.sources.demo import SCENARIOS, Scenario
 from kvtop.views.export.metrics.exposition import openmetrics, prometheus_text
@@ -88,6 +89,27 @@ def test_metrics_are_read_back_and_unknown_is_left_out(scenario: Scenario) -> No
         label = ("server", view.reading.id)
         has_ratio = any(key[0] == "kvtop_kv_cache_used_ratio" and label in key for key in in_text)
         assert has_ratio == (view.kv_cache.used_ratio is not None)
+
+
+@scenarios
+def test_the_older_words_say_the_same(scenario: Scenario) -> None:
+    """The deprecated series stands beside the new one for a version: the same bytes, segment by segment."""
+    frame = frame_of(scenario)
+    old_words = {"recurrent_state": "state", "runtime": "overhead"}
+    new = {
+        (it.labels["server"], it.labels["device"], old_words.get(it.labels["segment"], it.labels["segment"])): it.value
+        for it in _samples(frame, "kvtop_server_memory_bytes")
+    }
+    old = {
+        (it.labels["server"], it.labels["device"], it.labels["segment"]): it.value
+        for it in _samples(frame, "kvtop_process_memory_bytes")
+    }
+    assert new == old
+    words = {it.labels["segment"] for it in _samples(frame, "kvtop_server_memory_bytes")}
+    assert words <= {segment.value for segment in Segment}
+    assert {it.labels["basis"] for it in _samples(frame, "kvtop_server_memory_bytes")} <= {it.value for it in Basis}
+    if new:
+        assert "# HELP kvtop_process_memory_bytes Deprecated: kvtop_server_memory_bytes" in prometheus_text(frame)
 
 
 @scenarios

@@ -13,6 +13,7 @@ from kvtop.domain.figure import Basis
 from kvtop.domain.frame import Frame, Segment, ServerView
 from kvtop.domain.server import ServerState
 from kvtop.views.export.metrics.places import Labels, place, placed
+from kvtop.views.segment_names import SEGMENT_NAMES
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +27,8 @@ class Family:
     rows: tuple[tuple[Labels, float], ...]
 
 
-SEGMENT_LABEL = {
-    Segment.WEIGHTS: "weights",
-    Segment.KV_CACHE: "kv_cache",
-    Segment.RECURRENT: "state",
-    Segment.COMPUTE: "compute",
-    Segment.RUNTIME: "overhead",
-    Segment.UNATTRIBUTED: "unattributed",
-}
-_SOURCE_LABEL = {Basis.MEASURED: "driver"}
+_OLD_BASIS = {Basis.MEASURED: "driver"}
+"""What the label `source` of the deprecated family calls a basis."""
 _ANSWERED = frozenset({ServerState.READY, ServerState.LOADING, ServerState.SLEEPING, ServerState.LOCKED})
 _UNHEARD = frozenset({ServerState.UNREACHABLE, ServerState.ERROR})
 
@@ -114,23 +108,34 @@ def _of_devices(frame: Frame) -> Iterable[Family]:
 
 def _of_memory(frame: Frame, servers: tuple[tuple[str, ServerView], ...]) -> Iterable[Family]:
     splits = [(name, view, split) for name, view in servers for split in view.splits]
+    told = [
+        ((("server", name), ("device", split.device_id), ("engine", view.reading.engine)), segment, figure)
+        for name, view, split in splits
+        for segment, figure in split.segments()
+    ]
     yield _gauge(
-        "process_memory_bytes",
+        "server_memory_bytes",
         "bytes",
         "Memory by segment; segments of one server and device add up to the driver's number.",
         [
+            ((*key, ("segment", segment.value), ("basis", figure.basis.value)), figure.value_bytes)
+            for key, segment, figure in told
+        ],
+    )
+    yield _gauge(
+        "process_memory_bytes",
+        "bytes",
+        "Deprecated: kvtop_server_memory_bytes, with other words for runtime, recurrent_state and basis.",
+        [
             (
                 (
-                    *(("server", name), ("device", split.device_id), ("engine", view.reading.engine)),
-                    *(
-                        ("segment", SEGMENT_LABEL[segment]),
-                        ("source", _SOURCE_LABEL.get(figure.basis, figure.basis.value)),
-                    ),
+                    *key,
+                    ("segment", SEGMENT_NAMES[segment].old_metric or segment.value),
+                    ("source", _OLD_BASIS.get(figure.basis, figure.basis.value)),
                 ),
                 figure.value_bytes,
             )
-            for name, view, split in splits
-            for segment, figure in split.segments()
+            for key, segment, figure in told
         ],
     )
     yield _gauge(

@@ -5,11 +5,12 @@ from datetime import UTC, datetime
 
 from kvtop.domain.figure import Basis, Figure
 from kvtop.domain.frame import Frame, Segment, ServerView
+from kvtop.domain.headroom import Disagreement
 from kvtop.text import bytes_text, ratio_text, tokens_text
 from kvtop.views.export.snapshot.as_markdown import USED_SOURCE
 from kvtop.views.export.snapshot.as_svg import picture
 from kvtop.views.export.untrusted import xml_text as words
-from kvtop.views.segment_names import SEGMENT_NAMES
+from kvtop.views.segment_names import SEGMENT_NAMES, label_of
 
 _STYLE = """\
 body{background:#12151c;color:#c8d0e0;font:15px/1.5 system-ui,sans-serif}
@@ -69,7 +70,10 @@ def _server(view: ServerView) -> str:
         ("verdict", view.verdict.words),
         *((("plan", view.plan_note),) if view.plan_note else ()),
         *(
-            ("sources disagree", f"{it.segment} of {it.device_id}: computed {it.computed}, reported {it.reported}")
+            (
+                "sources disagree",
+                f"{label_of(it.segment)} of {it.device_id}: computed {it.computed}, reported {it.reported}",
+            )
             for it in view.disagreements
         ),
     ]
@@ -93,6 +97,10 @@ def _server(view: ServerView) -> str:
         rows = [(it.severity, it.code, it.message, it.evidence, it.fix) for it in view.findings]
         parts.append(_table(("severity", "rule", "what", "evidence", "fix"), rows, "findings", whole=(0, 1)))
     return "\n".join(parts)
+
+
+def _disagreement(it: Disagreement) -> str:
+    return f"{label_of(it.segment)} of {it.device_id}: computed {it.computed}, reported {it.reported}"
 
 
 def _figure(figure: Figure) -> tuple[str, str, str, str]:

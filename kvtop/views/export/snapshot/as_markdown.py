@@ -7,7 +7,7 @@ from kvtop.domain.frame import DeviceView, Finding, Frame, Segment, ServerView, 
 from kvtop.text import bytes_text, ratio_text, tokens_text
 from kvtop.views.export.untrusted import markdown_code as code
 from kvtop.views.export.untrusted import markdown_text as words
-from kvtop.views.segment_names import SEGMENT_NAMES
+from kvtop.views.segment_names import SEGMENT_NAMES, label_of
 
 USED_SOURCE = "tokens held, of the cells there are"
 
@@ -56,7 +56,8 @@ def _server(view: ServerView) -> list[str]:
     lines += [f"- verdict: {words(view.verdict.words)}"]
     for it in view.disagreements:
         sizes = f"computed {it.computed}, reported {it.reported}"
-        lines += [f"- sources disagree on {words(it.segment)} of {words(it.device_id)}: {sizes} ({words(it.source)})"]
+        segment = words(label_of(it.segment))
+        lines += [f"- sources disagree on {segment} of {words(it.device_id)}: {sizes} ({words(it.source)})"]
     if view.plan_note:
         lines += [f"- plan: {words(view.plan_note)}"]
     lines += ["", *_flags(view), *_ledger(view.splits), *_findings(view.findings)]
