@@ -144,7 +144,7 @@ def test_what_an_endpoint_states_is_enough_for_rules_that_need_no_more() -> None
 
 def test_a_launch_that_metrics_tell_in_part_is_no_command_line() -> None:
     sample = scenario("h100x8_vllm_tp").at(8.0)
-    view = _view(_with(sample, replace(sample.servers[0], is_remote=True)))
+    view = _view(_with(sample, replace(sample.servers[0], pids=(), is_remote=True)))
     assert "exposed-without-key" in {it.slug for it in view.not_evaluated}
 
 

@@ -1,5 +1,6 @@
 """Every rule on both of its scenarios; and that their list, codes and pages keep their promises."""
 
+import ast
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,10 +9,13 @@ from pathlib import Path
 import pytest
 
 from kvtop.analysis.lint.linting import find_rule, lint, unknown_rules
+from kvtop.analysis.lint.observed import Observed
 from kvtop.analysis.lint.result import SEVERITIES, Suppression
 from kvtop.analysis.lint.rule import Example, Found, Rule
 from kvtop.analysis.lint.rules import RULES
+from kvtop.analysis.lint.surroundings import Surroundings
 from kvtop.analysis.lint.target import LintTarget
+from kvtop.planning.traits import PLANNED
 from kvtop.verbs.command_line.rule_pages import page, rules_page
 
 ROOT = Path(__file__).parents[2]
@@ -98,3 +102,27 @@ def test_a_small_file_of_few_bits_is_no_wide_one(target_of: TargetOf) -> None:
     command = "llama-server -m MODEL -c 8192 -ctk q8_0 -ctv q8_0"
     subject = target_of(Example(command, gpus=("8GiB",), model="gemma-3-270m"))
     assert "weights-are-the-bigger-lever" not in {it.slug for it in lint(subject).findings}
+
+
+@pytest.mark.parametrize("path", sorted(RULE_FILES.parent.rglob("*.py")), ids=lambda path: str(path.stem))
+def test_an_engine_is_named_once_where_a_rule_is_its_own_and_else_nowhere(path: Path) -> None:
+    """A rule of one engine states it as data; one of several asks for what is true of the engine (`EngineTraits`)."""
+    named = [
+        node.value
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and node.value in {*PLANNED, "ollama", "sglang"}
+    ]
+    assert len(named) <= (1 if path.parent == RULE_FILES else 0), named
+
+
+def test_a_server_of_any_engine_that_answers_without_a_key_is_exposed() -> None:
+    """Also of one that kvtop has no rules for, whose options it does not know."""
+    seen = Observed(listeners=("0.0.0.0",), wants_key=False)
+    target = LintTarget("127.0.0.1:11434", "ollama", None, Surroundings(), observed=seen)
+    finding = {it.slug: it for it in lint(target).findings}["exposed-without-key"]
+    assert finding.severity == "warning"
+    assert "127.0.0.1" in finding.fix
+    behind = replace(target, observed=replace(seen, listeners=("127.0.0.1",)))
+    assert "exposed-without-key" not in {it.slug for it in lint(behind).findings}
+    unseen = replace(target, observed=Observed())
+    assert "exposed-without-key" in {it.slug for it in lint(unseen).not_evaluated}

@@ -69,7 +69,8 @@ def _as_stated(rule: Rule, target: LintTarget) -> LintTarget | None:
 
 
 def _lacks_settings(rule: Rule, target: LintTarget) -> bool:
-    return rule.module.ENGINES == ("llama.cpp",) and target.settings is None
+    reads_settings = target.traits.has_typed_settings and (target.engine,) == rule.module.ENGINES
+    return reads_settings and target.settings is None
 
 
 def _finding(rule: Rule, target: LintTarget, found: Found, fix: str) -> Finding:

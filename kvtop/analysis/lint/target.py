@@ -15,12 +15,13 @@ from kvtop.domain.model_file import Checkpoint, GgufHeader
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.domain.server import ServerReading
 from kvtop.planning.cache_speed import backend_of, build_number
+from kvtop.planning.engine_traits import EngineTraits
 from kvtop.planning.llamacpp.memory.prepared import PreparedModel, overridden_model, prepare
 from kvtop.planning.llamacpp.model.hparams import HParams
-from kvtop.planning.llamacpp.options.parse import settings_of
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.rules.architectures import NO_CACHE, RECURRENT
 from kvtop.planning.registry import plan_launch
+from kvtop.planning.traits import traits_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +147,11 @@ class LintTarget:
         return self.where.host_total_bytes
 
     @property
+    def traits(self) -> EngineTraits:
+        """What is true of its engine."""
+        return traits_of(self.engine)
+
+    @property
     def llama(self) -> LlamaSettings:
         """The settings of a llama-server; only for rules of llama.cpp, which are not asked without them."""
         if self.settings is None:
@@ -264,11 +270,11 @@ def _spelled(option: LaunchOption) -> str:
 
 
 def _settings(launch: LaunchOptions) -> tuple[LlamaSettings | None, str]:
-    """The typed settings of a llama-server, or its refusal of them."""
-    if launch.engine != "llama.cpp":
-        return None, ""
-    settings = settings_of(launch)
-    return (None, settings.message) if isinstance(settings, Refusal) else (settings, "")
+    """The typed settings, where the engine's rules have them, or its refusal of them."""
+    settings = traits_of(launch.engine).settings(launch)
+    if isinstance(settings, Refusal):
+        return None, settings.message
+    return settings if isinstance(settings, LlamaSettings) else None, ""
 
 
 def settled(target: LintTarget) -> LintTarget:
@@ -279,14 +285,10 @@ def settled(target: LintTarget) -> LintTarget:
     settings, refusal = _settings(launch)
     if refusal:
         return replace(target, settings=None, refusal=refusal, plan=None, plan_note=f"the engine refuses: {refusal}")
-    if target.engine == "vllm":
-        from kvtop.planning.vllm.planner import options_refusal  # noqa: PLC0415  one engine's rules at a time
-
-        refusal = options_refusal(launch)
-    target = replace(target, settings=settings, refusal=refusal)
+    target = replace(target, settings=settings, refusal=target.traits.options_refusal(launch))
     if target.model is None:
         return target
-    if target.engine == "vllm" and not target.devices and not target.are_devices_known:
+    if target.traits.needs_device and not target.devices and not target.are_devices_known:
         return replace(target, plan=None, plan_note="the GPU it will run on is unknown: say --gpu")
     try:
         answer = plan_launch(launch, target.model, target.devices, draft=target.draft)
@@ -303,16 +305,7 @@ def _as_meant(refused: LintTarget) -> LintTarget:
     launch = refused.launch
     if launch is None:
         return refused
-    key_type = refused.value("cache-type-k")
-    mended: dict[str, tuple[dict[str, str | None], ...]] = {
-        "llama.cpp": (
-            {"flash-attn": None},
-            {"cache-type-v": key_type, "flash-attn": None},
-            {"cache-type-k": None, "cache-type-v": None},
-        ),
-        "vllm": ({"kv-cache-dtype": None},),
-    }
-    for changes in mended.get(refused.engine, ()):
+    for changes in refused.traits.mends(launch):
         meant = changed_launch(launch, changes)
         answer = replace(refused, effective=meant).answer_with()
         if isinstance(answer, MemoryPlan):

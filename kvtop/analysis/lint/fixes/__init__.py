@@ -1,1 +1,1 @@
-"""What to do about a finding: ways out as options, and which of them are printed."""
+"""What to do about a finding: ways out as options, and what makes room in a cache."""

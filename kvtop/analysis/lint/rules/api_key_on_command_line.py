@@ -19,24 +19,19 @@ ENGINES: tuple[str, ...] = ()
 READS_LAUNCH = True
 FIRES = Example("llama-server -m MODEL --api-key SECRET")
 QUIET = Example("llama-server -m MODEL --api-key-file /run/keys/llama")
-_FIXES = {
-    "llama.cpp": "--api-key-file FILE, or LLAMA_API_KEY in the environment",
-    "vllm": "VLLM_API_KEY in the environment",
-}
 
 
 def check(target: LintTarget) -> Outcome:
     """Needs only the options; values are never kept."""
-    for name in ("api-key", "hf-token"):
+    for name, better in target.traits.secret_options.items():
         option = target.option(name)
         if option is not None and option.origin is Origin.ARGV:
-            fix = "HF_TOKEN in the environment" if name == "hf-token" else _FIXES.get(target.engine, "a file")
             return Found(
                 "warning",
                 f"{option.detail or '--' + name} is given on the command line, where every user of the machine can "
                 "read it",
                 evidence=f"{option.detail or '--' + name} ***",
                 cost="the key is no secret",
-                fix=fix,
+                fix=better,
             )
     return None

@@ -17,6 +17,7 @@ from kvtop.analysis.lint.fixes.fix import Way
 from kvtop.analysis.lint.observed import Observed
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
+from kvtop.planning.engine_traits import CacheProvision
 from kvtop.text import duration_text
 
 ENGINES: tuple[str, ...] = ()
@@ -52,8 +53,8 @@ def check(target: LintTarget) -> Outcome:
 
 
 def _fix(target: LintTarget, seen: Observed) -> str | tuple[Way, ...]:
-    if target.engine == "vllm":
+    if target.traits.cache is CacheProvision.POOL:
         return pool_capacity_fix(target, seen)
-    if target.engine == "llama.cpp" and target.settings is not None:
+    if target.settings is not None:
         return context_capacity_fix(target)
     return "a larger context or pool, or fewer requests at once"

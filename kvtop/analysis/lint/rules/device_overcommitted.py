@@ -22,10 +22,12 @@ from kvtop.analysis.lint.target import LintTarget
 from kvtop.analysis.lint.vllm_pool import one_card_for_every_rank, utilization_of, whole
 from kvtop.domain.answers.plan_answer import Fit, device_fit
 from kvtop.domain.plan import DevicePlan, MemoryPlan, PlanDevice
+from kvtop.planning.engine_traits import CacheProvision
 from kvtop.planning.llamacpp.context import sequences_apart
 from kvtop.planning.llamacpp.fit.largest_context import largest_context
+from kvtop.planning.traits import PLANNED
 
-ENGINES: tuple[str, ...] = ("llama.cpp", "vllm", "mlx")
+ENGINES = PLANNED
 READS_LAUNCH = True
 FIRES = Example("llama-server -m MODEL -c 131072 -ngl 99", gpus=("12GiB",), model="llama-3.1-8b")
 QUIET = Example("llama-server -m MODEL -c 16384 -ngl 99", gpus=("12GiB",), model="llama-3.1-8b")
@@ -39,16 +41,16 @@ def check(target: LintTarget) -> Outcome:
     plan = target.plan
     if plan is None:
         return None if target.refusal else Lacks(f"no plan: {target.plan_note}")
-    if target.engine == "mlx":
-        return _mlx(target, plan)
+    if target.traits.cache is CacheProvision.GROWING:
+        return _growing(target, plan)
     if not target.devices:
         return _host(target, plan) if target.are_devices_known else Lacks("the devices are unknown: say --gpu")
-    if target.engine == "vllm":
-        return _vllm(target, plan)
-    return _llamacpp(target)
+    if target.traits.cache is CacheProvision.POOL:
+        return _pool(target, plan)
+    return _cells(target)
 
 
-def _llamacpp(target: LintTarget) -> Outcome:
+def _cells(target: LintTarget) -> Outcome:
     """After what `--fit` may still change: the context if it was not given, layers if they were not."""
     settings = target.llama
     by_hand = settings.cpu_moe or settings.cpu_moe_layers or settings.cpu_ffn_layers or settings.tensor_overrides
@@ -120,7 +122,7 @@ def _placed_by_fit(target: LintTarget) -> Way:
     return Fix(tuple((name, None) for name in names), ", and --fit places what fits")
 
 
-def _vllm(target: LintTarget, plan: MemoryPlan) -> Outcome:
+def _pool(target: LintTarget, plan: MemoryPlan) -> Outcome:
     utilization = utilization_of(target)
     for device in target.devices:
         part = plan.device(device.name)
@@ -160,7 +162,7 @@ def _has_room(part: DevicePlan, card: PlanDevice, utilization: float) -> bool:
     return part.weights_bytes + part.compute.high_bytes < math.ceil(card.total_bytes * utilization)
 
 
-def _mlx(target: LintTarget, plan: MemoryPlan) -> Outcome:
+def _growing(target: LintTarget, plan: MemoryPlan) -> Outcome:
     rooms = [device.total_bytes for device in target.devices if device.total_bytes is not None]
     room = sum(rooms) if rooms else None
     weights = weight_bytes(plan)
@@ -191,5 +193,5 @@ def _host(target: LintTarget, plan: MemoryPlan) -> Outcome:
         cost=f"{exact(needed - target.host_total_bytes)} too little",
         fix="smaller weights"
         if (part.weights_bytes or 0) > target.host_total_bytes
-        else ("a smaller -c", *(smaller_cache(target) if target.engine == "llama.cpp" else ()), "smaller weights"),
+        else ("a smaller -c", *(smaller_cache(target) if target.settings is not None else ()), "smaller weights"),
     )

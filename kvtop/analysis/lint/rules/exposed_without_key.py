@@ -20,35 +20,30 @@ Fix: `--host 127.0.0.1` behind a proxy (a container: `-p 127.0.0.1:PORT:PORT`), 
 Fires on: a server on 0.0.0.0 that answers without a key (a warning). Quiet on: 0.0.0.0 with `--api-key-file`.
 """
 
-from kvtop.analysis.lint.fixes.fix import options
+from kvtop.analysis.lint.fixes.fix import Fix, Way
 from kvtop.analysis.lint.observed import Observed
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
 
-ENGINES: tuple[str, ...] = ("llama.cpp", "vllm", "mlx")
-READS_LAUNCH = True
+ENGINES: tuple[str, ...] = ()
+READS_LAUNCH = False
 FIRES = Example("llama-server -m MODEL --host 0.0.0.0", observed=Observed(listeners=("0.0.0.0",), wants_key=False))
 QUIET = Example("llama-server -m MODEL --host 0.0.0.0 --api-key-file /run/keys/llama")
-_DEFAULTS = {"llama.cpp": "127.0.0.1", "vllm": "0.0.0.0", "mlx": "127.0.0.1"}
 _LOOPBACK = ("127.", "localhost", "::1", "[::1]")
 
 
 def check(target: LintTarget) -> Outcome:
     """A running server's own sockets win over what the options say; a container's ports over its own address."""
-    if target.option("api-key") is not None or target.option("api-key-file") is not None:
-        return None
-    if target.engine == "vllm" and (target.variable("VLLM_API_KEY") or target.option("uds")):
-        return None
-    if target.engine == "llama.cpp" and target.variable("LLAMA_API_KEY"):
-        return None
-    seen = target.observed
-    if seen is not None and seen.wants_key:
+    seen, traits = target.observed, target.traits
+    if _has_key(target):
         return None
     observed = None if seen is None else seen.listeners
-    host = target.value("host")
-    addresses = observed if observed else tuple((host or _DEFAULTS[target.engine]).split(","))
+    if target.launch is None and not observed:
+        return Lacks("where it listens is unknown: neither its options nor its sockets can be read")
+    host = target.value(traits.host_option)
+    addresses = observed if observed else tuple((host or traits.default_host).split(","))
     reached = [it for it in map(str.strip, addresses) if not it.startswith(_LOOPBACK) and not it.endswith(".sock")]
-    if not reached:
+    if not any(reached):
         return None
     if target.where.published is not None and not observed:
         return _published(target, target.where.published)
@@ -56,28 +51,44 @@ def check(target: LintTarget) -> Outcome:
         return None
     if seen is not None and seen.has_own_network:
         return _in_own_network(target, reached)
-    said = target.said("host") or f"the default of {target.engine} is {_DEFAULTS[target.engine]}"
-    key = "a proxy before it: mlx_lm.server has no keys" if target.engine == "mlx" else _key(target)
     answered = "; it answers requests without a key" if seen is not None and seen.wants_key is False else ""
     return Found(
         "warning" if answered else "info",
         f"listens on {', '.join(reached)} without a key: whoever reaches the port can use it",
-        evidence=f"listening on {', '.join(reached)}{answered}" if observed else f"{said}{answered}",
+        evidence=f"listening on {', '.join(reached)}{answered}"
+        if observed
+        else f"{target.said(traits.host_option)}{answered}",
         cost="security",
-        fix=(options(host="127.0.0.1"), key),
+        fix=(*_bound_here(target), traits.key_words),
     )
+
+
+def _has_key(target: LintTarget) -> bool:
+    """By its options, its environment or its answers; or it is on no network."""
+    traits = target.traits
+    if any(target.option(name) is not None for name in (*traits.key_options, *traits.private_options)):
+        return True
+    if any(target.variable(name) for name in traits.key_variables):
+        return True
+    return target.observed is not None and bool(target.observed.wants_key)
+
+
+def _bound_here(target: LintTarget) -> tuple[Way, ...]:
+    """Where kvtop knows how the engine is told its address."""
+    if not target.traits.default_host:
+        return ("an address of this machine alone (127.0.0.1)",)
+    return (Fix(((target.traits.host_option, "127.0.0.1"),)),)
 
 
 def _in_own_network(target: LintTarget, reached: list[str]) -> Outcome:
     """A running container: whether its port is published stands nowhere that kvtop reads."""
-    key = "" if target.engine == "mlx" else f", or {_key(target)}"
     return Found(
         "info",
         f"listens on {', '.join(reached)} of its container without a key: whoever reaches the container, or a port of "
         "it that is published, can use it",
         evidence=f"listening on {', '.join(reached)} in a network of its own",
         cost="security",
-        fix=f"publish its port on 127.0.0.1 alone (-p 127.0.0.1:PORT:PORT){key}",
+        fix=f"publish its port on 127.0.0.1 alone (-p 127.0.0.1:PORT:PORT), or {target.traits.key_words}",
     )
 
 
@@ -89,14 +100,13 @@ def _published(target: LintTarget, ports: tuple[str, ...]) -> Outcome:
     if target.where.has_unread_variables:
         return Lacks("the variables of --env-file were not read: a key may be among them")
     narrow = " ".join(f"-p 127.0.0.1:{_without_address(it)}" for it in open_ports)
-    key = "" if target.engine == "mlx" else f", or {_key(target)}"
     return Found(
         "info",
         f"its port is published on every address (-p {' -p '.join(open_ports)}) without a key: whoever reaches it can "
         "use it",
         evidence=f"-p {' -p '.join(open_ports)}",
         cost="security",
-        fix=f"{narrow}{key}",
+        fix=f"{narrow}, or {target.traits.key_words}",
     )
 
 
@@ -104,7 +114,3 @@ def _without_address(port: str) -> str:
     """`0.0.0.0:8080:8080` and `8080:8080` alike; a port alone is the container's, the host's is then any."""
     parts = port.rsplit(":", 2) if port.count(":") > 1 else ["", *port.split(":")]
     return ":".join(parts[1:]) if len(parts) > 2 else f":{parts[-1]}"
-
-
-def _key(target: LintTarget) -> str:
-    return {"llama.cpp": "--api-key-file FILE", "vllm": "VLLM_API_KEY in the environment"}[target.engine]

@@ -36,14 +36,10 @@ def check(target: LintTarget) -> Outcome:
     held = seen.memory_held_bytes
     if seen.idle_seconds < LONG_SECONDS or (held is not None and held < MUCH_BYTES):
         return None
-    fixes = {
-        "llama.cpp": "--sleep-idle-seconds 900, or stop it",
-        "vllm": "--enable-sleep-mode and POST /sleep, or stop it",
-    }
     return Found(
         "info",
         f"nobody has used it for {duration_text(seen.idle_seconds)}, and it holds its memory",
         evidence=f"no token read or written for {duration_text(seen.idle_seconds)}",
         cost="" if held is None else exact(held),
-        fix=fixes.get(target.engine, "unload the model, or stop the server"),
+        fix=target.traits.idle_words,
     )

@@ -18,8 +18,10 @@ from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
 from kvtop.domain.answers.plan_answer import Fit, device_fit
 from kvtop.domain.plan import MemoryPlan
+from kvtop.planning.engine_traits import CacheProvision
+from kvtop.planning.traits import PLANNED
 
-ENGINES: tuple[str, ...] = ("llama.cpp", "vllm")
+ENGINES = PLANNED
 READS_LAUNCH = True
 FIRES = Example("llama-server -m MODEL -c 131072", gpus=("48GiB",), model="llama-3.1-8b")
 QUIET = Example("llama-server -m MODEL -c 8192", gpus=("48GiB",), model="llama-3.1-8b")
@@ -27,13 +29,15 @@ QUIET = Example("llama-server -m MODEL -c 8192", gpus=("48GiB",), model="llama-3
 
 def check(target: LintTarget) -> Outcome:
     """Needs the plan; without `-c` only where `--fit` leaves the trained context alone."""
-    plan = target.plan
+    kind, plan = target.traits.cache, target.plan
+    if kind is CacheProvision.GROWING:
+        return None  # nothing is taken before a sequence has grown
     if plan is None:
         return None if target.refusal else Lacks(f"no plan: {target.plan_note}")
     weights = weight_bytes(plan)
     if weights is None:
         return Lacks("the weights on the device are unknown")
-    if target.engine == "vllm":
+    if kind is CacheProvision.POOL:
         return _one_request(target, weights)
     cache = cache_bytes(plan)
     settings = target.llama

@@ -13,37 +13,30 @@ Fix: `--metrics` (llama-server); leave `--disable-log-stats` out (vLLM).
 Fires on: `--no-slots` without `--metrics`. Quiet on: llama-server without either.
 """
 
-from kvtop.analysis.lint.fixes.fix import options
+from kvtop.analysis.lint.fixes.fix import Fix
 from kvtop.analysis.lint.rule import Example, Found, Outcome
 from kvtop.analysis.lint.target import LintTarget
+from kvtop.planning.traits import PLANNED
 
-ENGINES: tuple[str, ...] = ("llama.cpp", "vllm")
+ENGINES = PLANNED
 READS_LAUNCH = True
 FIRES = Example("llama-server -m MODEL --no-slots")
 QUIET = Example("llama-server -m MODEL")
+WATCHING = ("slots", "metrics")
 
 
 def check(target: LintTarget) -> Outcome:
     """What a running endpoint says wins over the options."""
-    has = None if target.observed is None else target.observed.has_metrics
-    if has:
-        return None
-    if target.engine == "vllm":
-        if target.value("disable-log-stats") is None:
-            return None
-        return Found(
-            "info",
-            "--disable-log-stats leaves vLLM without metrics of its KV pool",
-            target.said("disable-log-stats"),
-            fix=(options(disable_log_stats=None),),
-        )
     seen = target.observed
-    has_slots = target.value("slots") != "false" and (seen is None or seen.has_slots is not False)
-    if target.value("metrics") == "true" or has_slots:
+    if target.launch is None or (seen is not None and seen.has_metrics):
         return None
+    missing = target.traits.unexported(target.launch, has_slots=seen is None or seen.has_slots is not False)
+    if not missing:
+        return None
+    said = target.said(*WATCHING, *(name for name, _ in missing))
     return Found(
         "info",
-        "/slots and /metrics are off, so the use of the cache, token counters and rates are unknown",
-        target.said("slots", "metrics") or "the endpoint answers neither",
-        fix=(options(metrics="true"),),
+        "nothing that tells how full the cache is is exported: its use, token counters and rates are unknown",
+        said or "the endpoint answers neither",
+        fix=(Fix(missing),),
     )

@@ -16,8 +16,10 @@ from kvtop.analysis.lint.amounts import cache_bytes, exact, is_quantized, weight
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
 from kvtop.domain.model_file import GgufHeader
+from kvtop.planning.engine_traits import CacheProvision
+from kvtop.planning.traits import PLANNED
 
-ENGINES: tuple[str, ...] = ("llama.cpp", "vllm", "mlx")
+ENGINES = PLANNED
 READS_LAUNCH = True
 FIRES = Example("llama-server -m MODEL -c 8192 -ctk q8_0 -ctv q8_0", gpus=("48GiB",), model="llama-3.1-8b-f16")
 QUIET = Example("llama-server -m MODEL -c 8192 -ctk q8_0 -ctv q8_0", gpus=("48GiB",), model="llama-3.1-8b")
@@ -32,7 +34,7 @@ def check(target: LintTarget) -> Outcome:
     """Needs the model file and the plan."""
     if target.refusal:
         return None
-    if target.engine == "llama.cpp":
+    if target.settings is not None:
         return _gguf(target)
     return _checkpoint(target)
 
@@ -75,7 +77,7 @@ def bits_per_weight(header: GgufHeader) -> float | None:
 
 def _checkpoint(target: LintTarget) -> Outcome:
     """16-bit weights: half of them go with FP8 or 8 bits, three quarters with 4."""
-    name = "kv-cache-dtype" if target.engine == "vllm" else "kv-bits"
+    name = next(iter(target.traits.cache_type_options), "")
     value = target.value(name)
     if value in {None, "auto", "float16", "bfloat16"} or target.value("quantization") is not None:
         return None
@@ -87,14 +89,14 @@ def _checkpoint(target: LintTarget) -> Outcome:
     weights = weight_bytes(plan)
     if weights is None:
         return Lacks("the weights on the device are unknown")
-    if target.engine == "vllm":
+    if target.traits.cache is CacheProvision.POOL:
         likely = None if plan.vllm is None else plan.vllm.pool_estimate
         pool = likely.pool.value_bytes if likely is not None else None
         if pool is None or weights // 2 <= pool * len(plan.devices):
             return None
         # FP8 makes the pool hold as much as one of twice the bytes; FP8 weights free half of theirs for it.
         return _found(target.said(name), 16, pool * len(plan.devices), weights // 2, "an FP8 or AWQ checkpoint")
-    plain = target.plan_with(kv_bits=None)
+    plain = target.plan_with(**{name: None})
     if plain is None:
         return None
     by_cache = cache_bytes(plain) - cache_bytes(plan)
