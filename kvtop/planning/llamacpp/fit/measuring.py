@@ -38,7 +38,7 @@ class PlannedMemory:
     draft: PreparedModel | None
     taking: tuple[str, ...]
     end: End = End.VALUE
-    _extra: dict[int, Mapping[str, int]] = field(default_factory=dict)
+    _extra: dict[int, tuple[Mapping[str, int], Mapping[str, int]]] = field(default_factory=dict)
 
     def __call__(self, parameters: Parameters) -> Measured:
         """The bytes of one trial. Raises MeasuringError where the engine could not load the model."""
@@ -46,13 +46,15 @@ class PlannedMemory:
         found = plan_model(self.prepared, settings, self.devices)
         if isinstance(found, Refusal):
             raise MeasuringError(found.message)
-        used = self._used(found, settings)
-        for name, size_bytes in self._extra_bytes(parameters.n_ctx, found).items():
+        used, weights = self._used(found, settings), dict(found.layout.weights_bytes)
+        extra_used, extra_weights = self._extra_bytes(parameters.n_ctx, found)
+        for name, size_bytes in extra_used.items():
             used[name] += size_bytes
+            weights[name] += extra_weights[name]
         free = {device.name: device.free_bytes or 0 for device in self.devices}
         return Measured(
             used_bytes=tuple(used[name] for name in self.taking),
-            model_bytes=tuple(found.layout.weights_bytes[name] for name in self.taking),
+            model_bytes=tuple(weights[name] for name in self.taking),
             # The state of recurrent layers is allocated even here, and is still there when free memory is read.
             free_bytes=tuple(free[name] - _pages(found.recurrent_bytes[name]) for name in self.taking),
             host_used_bytes=used[HOST],
@@ -70,24 +72,25 @@ class PlannedMemory:
             for name in (*self.taking, HOST)
         }
 
-    def _extra_bytes(self, n_ctx: int, target: ModelPlan) -> Mapping[str, int]:
+    def _extra_bytes(self, n_ctx: int, target: ModelPlan) -> tuple[Mapping[str, int], Mapping[str, int]]:
+        """Everything that the draft takes, and its weights in that."""
         if self.draft is None and "draft-mtp" not in self.settings.speculative_types:
-            return {}
+            return {}, {}
         known = self._extra.get(n_ctx)
         if known is None:
             known = self._extra[n_ctx] = self._measured_extra(target)
         return known
 
-    def _measured_extra(self, target: ModelPlan) -> Mapping[str, int]:
+    def _measured_extra(self, target: ModelPlan) -> tuple[Mapping[str, int], Mapping[str, int]]:
         settings = settings_with(self.settings, replace(given_parameters(self.settings), n_ctx=target.context.n_ctx))
         base = plan_model(self.prepared, settings, self.devices)
         if isinstance(base, Refusal):
-            return {}
+            return {}, {}
         second = plan_second(base, settings, self.devices, self.draft)
         if second is None or isinstance(second, Refusal):
             # Logged as a warning: "fitting without it".
-            return {}
-        return self._used(second, settings, is_second=True)
+            return {}, {}
+        return self._used(second, settings, is_second=True), second.layout.weights_bytes
 
 
 def given_parameters(settings: LlamaSettings) -> Parameters:

@@ -41,7 +41,10 @@ def attention(walk: Walk, block: Block, x: Tensor) -> Heads:
         if full.size_bytes > query_bytes:
             gate = full
         if hparams.arch == "llama4":
-            query = walk.graph.compute(query_bytes, (query,), int(turns_by_position(hparams, layer)))
+            turns, scale = turns_by_position(hparams, layer), walk.inputs.attention_scale
+            # Normalised, or scaled in layers without positions.
+            sources = (query,) if turns or scale is None else (query, scale)
+            query = walk.graph.compute(query_bytes, sources, int(turns))
         if hparams.arch in _SCALED_QUERY:
             query = walk.alter(query)
         query = rotated(walk, query, rotations[0])

@@ -37,7 +37,7 @@ def _layer_inputs(walk: Walk) -> Tensor:
         y = walk.norm(others, "per_layer_proj_norm", y, y.size_bytes)
         y = walk.alter(walk.add(y, inputs.selected))
         inputs.made = walk.graph.compute(y.size_bytes, (y,))
-        inputs.made.lasting = True
+        inputs.made.lasting = not walk.has_last_uses
     return inputs.made
 
 

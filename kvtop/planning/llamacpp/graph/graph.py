@@ -157,8 +157,14 @@ class Graph:
         self.operations.append(Tensor(0, sources, 0, (), cache.home))
         self.expand()
 
+    def clear(self, cache: Resident) -> None:
+        """Clear a state in place, at once: it runs where the state is, and so do its neighbours."""
+        self.operations.insert(self.expanded, Tensor(0, (), 0, (), cache.home))
+        self.expanded += 1
+
     def gather(self, size_bytes: int, cache: Resident, rows: Tensor) -> Tensor:
         """Rows of a state: asked for at once, so that they come before all that nobody asked for yet."""
+        self.clear(cache)
         tensor = Tensor(size_bytes, (rows,), 0, (cache,))
         written = Tensor(0, (tensor,), 0, (), cache.home)
         self.operations[self.expanded : self.expanded] = (tensor, written)

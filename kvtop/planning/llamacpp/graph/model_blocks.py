@@ -39,6 +39,8 @@ class Blocks:
     """Whether anything that the accelerators work on lies in host memory."""
     indexed: Mapping[int, int]
     """Device of every block with a lightning indexer, walked through or not."""
+    has_last_uses: bool = False
+    """Whether the last block of every kind on every device is walked through: what is not used after is free."""
 
 
 def blocks_of(prepared: PreparedModel, layout: ModelLayout, attends_on_host: bool = False) -> Blocks:
@@ -63,7 +65,8 @@ def _blocks(prepared: PreparedModel, layout: ModelLayout, attends_on_host: bool)
     mixed = sorting.mixed
     # The last block works on fewer rows. That shows where it has a device almost to itself, and where too few rows to
     # be worth the way stay on the host.
-    spread_out = mixed or placement.kv_on_host or len({*placement.layers, placement.output}) > 1
+    spread_out = mixed or placement.kv_on_host or placement.pipeline_parallel
+    spread_out = spread_out or len({*placement.layers, placement.output}) > 1
     kinds = [
         (
             shapes[layer],
@@ -106,14 +109,14 @@ def _blocks(prepared: PreparedModel, layout: ModelLayout, attends_on_host: bool)
             homes[placement.cache_device(hparams.cache_layer(layer))],
             None if hparams.arch == "gemma4" and hparams.is_swa[layer] else copies[homes[placement.layers[layer]]],
         )
-        for layer in _representatives(kinds, repetitions)
+        for layer in _representatives(kinds, repetitions, placement.layers if spread_out else ())
     )
     indexed = {
         layer: homes[placement.layers[layer]]
         for layer in layers
         if hparams.is_indexer_full and any(w.suffix == "indexer.attn_k" for w in prepared.weights.blocks.get(layer, ()))
     }
-    return Blocks(walked, others, mixed or placement.kv_on_host, indexed)
+    return Blocks(walked, others, mixed or placement.kv_on_host, indexed, spread_out or len(walked) == len(kinds))
 
 
 class _Sorting:
@@ -160,10 +163,15 @@ class _Sorting:
         """The weights of a block by name."""
         found = Tensors(f"blk.{layer}.")
         for weight in pieces:
-            found[weight.suffix] = Resident(
-                weight.size_bytes, self._home(layer, weight), weight.rows, self._moves(weight), weight.columns
-            )
+            found[weight.suffix] = self._resident(weight, self._home(layer, weight))
         return found
+
+    def _resident(self, weight: Weight, home: int) -> Resident:
+        """From the host an accelerator copies a weight into a buffer of its own, which may round it."""
+        size_bytes = weight.size_bytes
+        if home == self._host and self._layout.placement.devices:
+            size_bytes = weight.allocated[self._layout.buffers[self._layout.placement.devices[0]]]
+        return Resident(size_bytes, home, weight.rows, self._moves(weight), weight.columns)
 
     def _moves(self, weight: Weight) -> bool:
         """Whether an accelerator can take the operation over when the weight is in host memory."""
@@ -201,15 +209,19 @@ def turns_by_position(hparams: HParams, layer: int) -> bool:
     return hparams.arch not in _NEVER_TURNED and not (hparams.arch in _TURNED_BUT_FOURTH and layer % 4 == 3)
 
 
-def _representatives(kinds: Sequence[object], repetitions: int) -> list[int]:
-    """The first blocks of every pair of neighbouring kinds: where holes lie may alternate from block to block."""
+def _representatives(kinds: Sequence[object], repetitions: int, devices: Sequence[str] = ()) -> list[int]:
+    """The first blocks of every pair of neighbouring kinds: where holes lie may alternate from block to block.
+
+    With `devices`, by block, also the last block of every kind on each of them: there its masks are free.
+    """
     numbers: dict[object, int] = {}
     ids = [numbers.setdefault(kind, len(numbers)) for kind in kinds]
+    last = set({(number, devices[layer]): layer for layer, number in enumerate(ids)}.values()) if devices else set()
     seen: Counter[tuple[int, int]] = Counter()
     chosen = []
     for layer, number in enumerate(ids):
         pair = ids[layer - 1] if layer else -1, number
-        if seen[pair] < repetitions:
+        if seen[pair] < repetitions or layer in last:
             seen[pair] += 1
             chosen.append(layer)
     return chosen

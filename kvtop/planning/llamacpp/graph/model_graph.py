@@ -22,6 +22,10 @@ _I32 = 4
 _I64 = 8
 _NO_MIXED_BATCH = frozenset({"cogvlm", "deepseek4"})
 _FOUR_POSITIONS = frozenset({"qwen2vl", "qwen3vl", "qwen3vlmoe", "qwen35", "qwen35moe", "paddleocr", "hunyuan_vl"})
+_NO_POSITIONS = frozenset(
+    {"bloom", "jais", "jamba", "jina-bert-v2", "kimi-k3", "kimi-linear", "mamba", "mamba2", "nemotron_h"}
+    | {"nemotron_h_moe", "refact", "glm5-next"}
+)
 _NORM_BEFORE_NARROWING = frozenset(
     {
         *("bailingmoe3", "cohere2moe", "gemma4", "glm5-next", "hy_v3", "nemotron_h", "nemotron_h_moe"),
@@ -48,14 +52,19 @@ def write_graph(
     """Write the graph of one full micro-batch."""
     rows = graph.rows = _rows(context)
     positions = graph.input(rows * _I32 * (4 if hparams.arch in _FOUR_POSITIONS else 1))
+    if hparams.arch in _NO_POSITIONS:
+        graph.inputs.remove(positions)
     positions.lasting = True
     tokens, x = _embedded(graph, hparams, blocks, rows)
     embedding_inputs = len(graph.inputs)
     walk = Walk(graph, rows, hparams, context, _inputs(graph, hparams, context, positions, value_transposed))
     x = _placed(walk, blocks.others, x)
     walk.value_transposed, walk.cache_on_host = value_transposed, cache_on_host
-    for tensor in graph.inputs[embedding_inputs:]:
-        tensor.lasting = True
+    walk.has_last_uses = blocks.has_last_uses
+    positions.lasting = not blocks.has_last_uses
+    if not blocks.has_last_uses:
+        for tensor in graph.inputs[embedding_inputs:]:
+            tensor.lasting = True
     if blocks.indexed:
         walk.indexer = _indexer(walk, blocks.indexed)
     if "per_layer_token_embd" in blocks.others:
@@ -163,7 +172,7 @@ def _inputs(
         mask = graph.input(rows * rows * per_cell)
         if hparams.swa_type != "none":
             window = graph.input(rows * rows * per_cell)
-    recurrent = any(hparams.is_recurrent)
+    state_rows = graph.input(context.n_seq_max * _I32) if any(hparams.is_recurrent) else None
     return Inputs(
         positions,
         key_slots,
@@ -171,11 +180,17 @@ def _inputs(
         mask,
         window,
         window_slots,
-        graph.input(context.n_seq_max * _I32) if recurrent else None,
+        state_rows,
+        None if state_rows is None else _state_views(graph, state_rows, context.n_seq_max),
         _rotations(graph, hparams, context) if key_slots is not None else (None, None),
         _rotations(graph, hparams, context, window=True) if window_slots is not None else (None, None),
         graph.input(min(rows, context.n_outputs_max) * _I32),
+        graph.input(rows * F32) if hparams.arch == "llama4" else None,
     )
+
+
+def _state_views(graph: Graph, rows: Tensor, sequences: int) -> tuple[Tensor, Tensor]:
+    return graph.part(rows, sequences * _I32), graph.part(rows, (sequences - 1) * _I32)
 
 
 def _slides_only(hparams: HParams) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from kvtop.planning.llamacpp.graph.graph import Resident, Tensor
 from kvtop.planning.llamacpp.graph.model_blocks import Block
 from kvtop.planning.llamacpp.graph.tensors import agreed
-from kvtop.planning.llamacpp.graph.walk import F32, Walk
+from kvtop.planning.llamacpp.graph.walk import F32, Walk, Weights
 
 
 def recurrence(walk: Walk, block: Block, x: Tensor, after_scan: Callable[[], None] | None = None) -> Tensor:
@@ -35,7 +35,8 @@ def _convolution(walk: Walk, block: Block, x: Tensor, channels: int) -> Tensor:
     before = (weights[name].columns - 1) * walk.context.n_seq_max
     cache, state = _state(walk, block, before // walk.context.n_seq_max * channels)
     padded = graph.compute((before + walk.rows) * channels * F32, (state, x))
-    graph.store(cache, (padded,))
+    # The last columns of every channel: from the first to the last of them, on another device.
+    graph.store(cache, (graph.part(padded, padded.size_bytes - walk.rows // walk.context.n_seq_max * F32),))
     y = graph.weighted(channels * walk.rows * F32, weights[name], (padded,))
     bias = weights.get(name + ".bias")
     return y if bias is None else graph.weighted(y.size_bytes, bias, (y,), 1)
@@ -47,16 +48,17 @@ def _scan(walk: Walk, block: Block, sources: tuple[Tensor, ...]) -> Tensor:
     states = hparams.ssm_d_state * inner * walk.context.n_seq_max
     cache = Resident(states * F32, block.cache_home)
     decay = block.weights["ssm_a"]
-    scan = walk.graph.weighted((inner * walk.rows + states) * F32, decay, sources)
+    main, tail = agreed(walk.inputs.state_views, block.index, "states")
+    walk.graph.clear(cache)
+    scan = walk.graph.weighted((inner * walk.rows + states) * F32, decay, (*sources, main))
     # A scan has one row: a GPU never takes it over from the host.
     scan.device = decay.home
     scan.reads = (decay, cache)
     scan.staged_bytes = inner * walk.rows * F32
     others = states // walk.context.n_seq_max * (walk.context.n_seq_max - 1)
-    if walk.inputs.state_rows is not None:
-        # The rows of sequences that this batch does not hold, through a view of their own.
-        rest = Resident(states * F32, block.cache_home)
-        walk.graph.store(cache, (walk.graph.read(others * F32, (rest,), (walk.inputs.state_rows,)),))
+    # The rows of sequences that this batch does not hold, through a view of their own.
+    rest = Resident(states * F32, block.cache_home)
+    walk.graph.store(cache, (walk.graph.read(others * F32, (rest,), (tail,)),))
     walk.graph.store(cache, (scan,))
     return scan
 
@@ -127,14 +129,10 @@ def _delta_net(walk: Walk, block: Block, x: Tensor) -> Tensor:
     key = walk.alter(walk.values(keys, (mixed,)))
     if "ssm_ba" in weights:
         key = walk.values(inner, (key,))
-    small = walk.linear(weights, "ssm_alpha" if "ssm_alpha" in weights else "ssm_ba", x)
-    for name in ("ssm_dt.bias", "ssm_a"):
-        if name in weights:
-            small = graph.weighted(small.size_bytes, weights[name], (small,), 1)
-    beta = walk.linear(weights, "ssm_beta", x) if "ssm_beta" in weights else small
+    small, beta = _decay_and_beta(walk, weights, x)
     grown = rows + inner // max(1, hparams.ssm_dt_rank) * walk.context.n_seq_max
     out = graph.compute(inner * grown * F32, (query, key, mixed, small, beta, state))
-    graph.store(cache, (out,))
+    graph.store(cache, (graph.part(out, cache.size_bytes),))
     y = graph.compute(inner * rows * F32, (out,))
     y = graph.weighted(y.size_bytes, weights["ssm_norm"], (y,), 1) if "ssm_norm" in weights else y
     if "attn_gate" in weights:
@@ -144,6 +142,25 @@ def _delta_net(walk: Walk, block: Block, x: Tensor) -> Tensor:
         gate = y
     y = graph.compute(y.size_bytes, (y, gate), 1)
     return walk.linear(weights, "ssm_out", y)
+
+
+def _decay_and_beta(walk: Walk, weights: Weights, x: Tensor) -> tuple[Tensor, Tensor]:
+    """How fast the state is forgotten, and how strongly it is written: one value a head and row each."""
+    graph = walk.graph
+    fused = "ssm_ba" in weights
+    both = walk.linear(weights, "ssm_ba" if fused else "ssm_alpha", x)
+    decay = graph.compute(both.size_bytes // 2, (both,)) if fused else both
+    for name in ("ssm_dt.bias", "ssm_a"):
+        if name in weights:
+            decay = graph.weighted(decay.size_bytes, weights[name], (decay,), 1)
+            # What a product gives is a view by heads here.
+            decay.view_first = name == "ssm_dt.bias" and not fused
+    if fused:
+        return decay, walk.alter(graph.compute(both.size_bytes // 2, (both,)))
+    if "ssm_beta" not in weights:
+        return decay, decay
+    beta = walk.linear(weights, "ssm_beta", x)
+    return decay, graph.compute(beta.size_bytes, (beta,))
 
 
 def _short_convolution(walk: Walk, block: Block, x: Tensor) -> Tensor:

@@ -14,6 +14,17 @@ F32 = 4
 _LAYER_NORM = frozenset({"command-r", "cohere2", "cohere2moe", "olmo", "mpt", "dbrx"})
 _SQUARED = frozenset({"nemotron", "nemotron_h", "nemotron_h_moe", "arcee", "apertus"})
 
+_SHARES_AS_THEY_ARE = frozenset(
+    {"nomic-bert-moe", "deepseek", "jamba", "llada-moe", "llama4", "olmoe", "qwen2moe", "jina-bert-v3"}
+)
+_SHARES_BY_FILE = frozenset(
+    {
+        *("afmoe", "bailingmoe", "bailingmoe2", "bailingmoe3", "cohere2moe", "deepseek2", "deepseek32", "deepseek4"),
+        *("dots1", "dots3note", "exaone-moe", "glm-dsa", "glm4moe", "glm5-next", "hy_v3", "hy_v4", "kimi-k3"),
+        *("laguna", "minimax-m3", "nemotron_h_moe", "step35"),
+    }
+)
+
 Weights = Mapping[str, Resident]
 
 
@@ -28,10 +39,13 @@ class Inputs:
     window_mask: Tensor | None
     window_slots: tuple[Tensor, Tensor] | None
     state_rows: Tensor | None
+    state_views: tuple[Tensor, Tensor] | None
+    """Rows of the batch's own sequences and of the others, as a scan reads them."""
     rotations: tuple[Tensor | None, Tensor | None]
     """Of keys and of values, where caches are quantised."""
     window_rotations: tuple[Tensor | None, Tensor | None]
     out_rows: Tensor
+    attention_scale: Tensor | None = None
 
 
 @dataclass(slots=True)
@@ -71,6 +85,8 @@ class Walk:
     cache_on_host: bool = False
     narrowed: bool = False
     """Whether only rows with outputs are left."""
+    has_last_uses: bool = False
+    """As `Blocks.has_last_uses`."""
 
     def values(self, width: int, sources: tuple[Tensor, ...], reuse: int = 0) -> Tensor:
         """A tensor of `width` f32 values a row."""
@@ -141,20 +157,23 @@ def experts(walk: Walk, weights: Weights, x: Tensor, prepare: Callable[[], Tenso
     hparams, graph, rows = walk.hparams, walk.graph, walk.rows
     used = max(1, *hparams.n_expert_used)
     logits = walk.linear(weights, "ffn_gate_inp", x)
-    probabilities = walk.alter(logits)
-    chosen_from = probabilities
+    early = hparams.arch == "llama4"
+    # Llama 4 chooses by the logits, so that both are there.
+    probabilities = graph.compute(logits.size_bytes, (logits,)) if early else walk.alter(logits)
+    chosen_from = logits if early else probabilities
     bias = weights.get("exp_probs_b.bias")
     if bias is not None:
         chosen_from = graph.weighted(probabilities.size_bytes, bias, (probabilities,), 1)
     chosen = graph.compute(probabilities.size_bytes, (chosen_from,))
-    shares = walk.values(used, (probabilities, chosen))
-    total = walk.alter(walk.values(1, (shares,)))
-    shares = graph.compute(shares.size_bytes, (shares, total), 1)
+    # A view of the first columns: another device copies it from its first to its last value.
+    chosen.staged_bytes = probabilities.size_bytes - probabilities.size_bytes // rows + used * F32
+    shares = _shares(walk, walk.values(used, (probabilities, chosen)))
     graph.expand()
     if prepare is not None:
         x = prepare()
     width = hparams.n_embd
-    early = hparams.arch == "llama4"
+    # A view with a dimension more: another device copies it apart from what the router reads.
+    x = graph.part(x, x.size_bytes)
     if early:
         x = graph.compute(used * x.size_bytes, (x,))
         x = graph.compute(x.size_bytes, (x, shares), 1)
@@ -178,6 +197,24 @@ def experts(walk: Walk, weights: Weights, x: Tensor, prepare: Callable[[], Tenso
         result = graph.compute(one, (result, out), 1)
     graph.expand()
     return result
+
+
+def _shares(walk: Walk, picked: Tensor) -> Tensor:
+    """The weights of the chosen experts: a softmax of their own, divided by their sum, or scaled (`build_moe_ffn`)."""
+    hparams, graph, shares = walk.hparams, walk.graph, picked
+    if hparams.arch == "gpt-oss":
+        return graph.compute(shares.size_bytes, (shares,))
+    normalises = (
+        hparams.normalises_experts if hparams.arch in _SHARES_BY_FILE else hparams.arch not in _SHARES_AS_THEY_ARE
+    )
+    if normalises:
+        total = walk.alter(walk.values(1, (shares,)))
+        # Through a view, whose memory nothing takes over.
+        shares = graph.compute(shares.size_bytes, (shares, total))
+    if hparams.scales_experts:
+        shares = graph.compute(shares.size_bytes, (shares,), 1)
+        shares.view_first = normalises
+    return shares
 
 
 def _inner_experts(walk: Walk, weights: Weights, x: Tensor, chosen: Tensor, used: int) -> Tensor:
@@ -218,6 +255,6 @@ def mixture(walk: Walk, weights: Weights, x: Tensor) -> Tensor:
     shared = feed_forward(walk, weights, x, "_shexp")
     gate = weights.get("ffn_gate_inp_shexp")
     if gate is not None:
-        opening = walk.alter(walk.values(1, (x,)))
+        opening = walk.alter(walk.product(gate, x))
         shared = walk.graph.compute(shared.size_bytes, (shared, opening), 1)
     return walk.add(out, shared)

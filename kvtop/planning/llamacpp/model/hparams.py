@@ -24,6 +24,10 @@ class HParams:
     n_ff_exp: tuple[int, ...]
     n_expert: int
     n_expert_used: tuple[int, ...]
+    normalises_experts: bool
+    """The shares of the chosen experts are divided by their sum, if the architecture leaves that to the file."""
+    scales_experts: bool
+    """… and multiplied by a constant."""
     n_embd_head_k: tuple[int, ...]
     """Key length of one head, already the sliding-window value on sliding-window layers."""
     n_embd_head_v: tuple[int, ...]

@@ -87,6 +87,8 @@ def load_hparams(header: GgufHeader) -> HParams:
         n_ff_exp=keys.per_layer("expert_feed_forward_length", blocks) * loops,
         n_expert=n_expert,
         n_expert_used=n_expert_used * loops,
+        normalises_experts=bool(keys.integer("expert_weights_norm", 0)),
+        scales_experts=keys.number("expert_weights_scale", 0.0) not in {0.0, 1.0},
         n_embd_head_k=tuple(heads.length_k_swa if swa else heads.length_k for swa in window.layers),
         n_embd_head_v=tuple(heads.length_v_swa if swa else heads.length_v for swa in window.layers),
         is_swa=window.layers,

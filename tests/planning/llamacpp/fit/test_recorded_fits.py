@@ -21,23 +21,7 @@ _MIB = 2**20
 _RECORDED: dict[str, Any] = json.loads(
     gzip.decompress((Path(__file__).parents[3] / "fixtures" / "fit" / "b11434.json.gz").read_bytes())
 )
-_OFF_BY_A_LITTLE = {
-    "deepseek-v2-lite/fit-015": "the estimate of compute is 40 MiB too high",
-    "deepseek-v2-lite/fit-026": "the estimate of compute is 24 MiB too high",
-    "qwen3-30b-a3b/fit-047": "the estimate of compute is 36 MiB too high",
-    "qwen3.5-9b/fit-033": "the estimate of compute is too low",
-}
-_CASES = [
-    pytest.param(
-        case,
-        id=case["id"],
-        marks=pytest.mark.xfail(strict=True, reason=_OFF_BY_A_LITTLE[case["id"]])
-        if case["id"] in _OFF_BY_A_LITTLE
-        else (),
-    )
-    for case in _RECORDED["cases"]
-    if case["expected"]["status"] != "off"
-]
+_CASES = [pytest.param(case, id=case["id"]) for case in _RECORDED["cases"] if case["expected"]["status"] != "off"]
 
 
 @pytest.fixture(scope="module")
