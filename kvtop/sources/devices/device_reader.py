@@ -18,8 +18,8 @@ RETRY_SECONDS = 30.0
 class DeviceReader:
     """All devices of this host, through the given table of backends.
 
-    `read` and `read_once` ask every driver for a refresh and wait up to their deadline. A driver that is still busy
-    with an earlier refresh is not waited for while others answer, so one that hangs costs the others nothing. Where a
+    `read` and `read_once` ask every driver for a refresh and wait up to their deadline; one that is still busy with an
+    earlier refresh is not asked again. A driver that hangs is not waited for while others answer. Where a
     driver misses the deadline its last known devices come back as STALE with `measured_at` kept; if there are none, a
     Failure says how long it has been silent. Backends that cannot hang are read by the caller and are always fresh.
     Devices are numbered over all drivers, and a card that two of them report is one device: that of the driver which
@@ -74,8 +74,8 @@ class DeviceReader:
         """
         if not self._threads:
             return None
-        late = [thread for thread in self._threads if thread.is_late]
-        awaited = [thread for thread in self._threads if thread not in late] or late
+        hanging = [thread for thread in self._threads if thread.is_hanging]
+        awaited = [thread for thread in self._threads if thread not in hanging] or hanging
         wake = _Countdown(len(awaited), all_answered).one_less
         for thread in awaited:
             thread.request(wake)

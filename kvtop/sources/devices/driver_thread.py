@@ -14,6 +14,7 @@ from kvtop.domain.sample import Failure
 from kvtop.io.fault_reports import contained
 from kvtop.sources.devices.backend import BackendDescriptor, DriverGoneError, OpenBackend
 
+HANGING_SECONDS = 2.0
 STALE_NOTE = "the driver does not answer; figures are as of the last answer"
 
 Reading = tuple[tuple[Device, ...], tuple[Failure, ...]]
@@ -87,10 +88,10 @@ class DriverThread:
         self._thread: threading.Thread | None = None
 
     @property
-    def is_late(self) -> bool:
-        """Whether a refresh of an earlier request is still running."""
+    def is_hanging(self) -> bool:
+        """Whether a refresh has been running for so long that others need not wait for it. A slow one is no hang."""
         with self._changed:
-            return self._busy_since is not None
+            return self._busy_since is not None and time.monotonic() - self._busy_since >= HANGING_SECONDS
 
     def request(self, wake: Callable[[], None]) -> None:
         """Ask for a refresh; `wake` is called by the thread when it is there."""

@@ -12,6 +12,7 @@ from kvtop.domain.driver import Driver
 from kvtop.domain.sample import Failure
 from kvtop.sources.devices.backend import BackendDescriptor, DriverGoneError
 from kvtop.sources.devices.device_reader import DeviceReader
+from kvtop.sources.devices.driver_thread import HANGING_SECONDS
 
 FAKE = Driver("fake")
 
@@ -161,3 +162,33 @@ def test_closing_returns_at_once_and_lets_the_thread_go() -> None:
     reader.close()
     thread.join(60)
     assert not thread.is_alive()
+
+
+def test_a_slow_driver_is_waited_for_beside_a_quick_one() -> None:
+    """Slower than one deadline, and not hanging: the next read has its figures."""
+    slow, quick = _Driver(), _Driver()
+    reader = DeviceReader(
+        [BackendDescriptor(FAKE, slow.open), BackendDescriptor(Driver("quick"), quick.open)], retry_seconds=30.0
+    )
+    reader.read_once(60)
+    slow.gate.clear()
+    devices, _ = reader.read_once(0.2)
+    assert [device.state for device in devices] == [DeviceState.STALE, DeviceState.OK]
+    threading.Timer(0.3, slow.gate.set).start()
+    devices, _ = reader.read_once(60)
+    assert [device.state for device in devices] == [DeviceState.OK, DeviceState.OK]
+
+
+def test_one_that_hangs_is_not_waited_for() -> None:
+    slow, quick = _Driver(), _Driver()
+    reader = DeviceReader(
+        [BackendDescriptor(FAKE, slow.open), BackendDescriptor(Driver("quick"), quick.open)], retry_seconds=30.0
+    )
+    reader.read_once(60)
+    slow.gate.clear()
+    reader.read_once(HANGING_SECONDS)
+    started = time.monotonic()
+    devices, _ = reader.read_once(60)
+    assert time.monotonic() - started < 30
+    assert [device.state for device in devices] == [DeviceState.STALE, DeviceState.OK]
+    slow.gate.set()
