@@ -2,11 +2,13 @@
 
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
 import time
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 
 from kvtop.sources.demo import SCENARIOS
@@ -30,7 +32,14 @@ def test_the_archive_has_everything_and_plays(tmp_path: Path) -> None:
     assert "61 ticks" in done.stderr
     with zipfile.ZipFile(path) as archive:
         assert archive.testzip() is None
-        assert set(archive.namelist()) == {"snapshot.md", "snapshot.json", "overview.svg", "recording.kvtop"}
+        documents = {"snapshot.md", "snapshot.json", "overview.svg", "doctor.txt", "system.txt"}
+        assert set(archive.namelist()) == documents | {"recording.kvtop"}
+        assert archive.read("doctor.txt").decode().startswith("kvtop 0.")
+        assert "127.0.0.1:8080: llama.cpp b11434: ready" in archive.read("doctor.txt").decode()
+        system = dict(line.split(": ", 1) for line in archive.read("system.txt").decode().splitlines())
+        assert system["Python"].endswith(platform.python_version())
+        assert system["textual"] == version("textual")
+        assert system.keys() >= {"kvtop", "system", "kernel", "terminal", "terminal size", "encoding", "variables"}
         document = json.loads(archive.read("snapshot.json"))
         assert archive.read("snapshot.md").startswith(b"# kvtop snapshot of workstation")
     recording = Recording(path)

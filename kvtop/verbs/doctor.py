@@ -3,7 +3,6 @@
 import argparse
 import sys
 
-from kvtop import __version__
 from kvtop.app.unanswered import unanswered, warn_of
 from kvtop.verbs.command_line import exit_codes
 from kvtop.verbs.command_line.crash import leave
@@ -38,25 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the checkup. Returns never: the exit code of the module's help is that of the process."""
-    from kvtop.analysis.doctor import checkup  # noqa: PLC0415
+    from kvtop.app.checkups import checkup_of  # noqa: PLC0415
     from kvtop.app.frames import config_of, first_samples  # noqa: PLC0415
-    from kvtop.domain.answers.checkup import ProbedHost  # noqa: PLC0415
-    from kvtop.sources.devices import BACKENDS  # noqa: PLC0415
-    from kvtop.sources.devices.makers import accelerator_makers  # noqa: PLC0415
-    from kvtop.sources.engines import ENGINES  # noqa: PLC0415
     from kvtop.views.text.checkup_text import checkup_json, checkup_text  # noqa: PLC0415
 
     config = config_of(args)
     sample = first_samples(args, config)[-1]
-    is_here = args.demo is None
-    drivers = tuple(entry.driver for entry in BACKENDS)
-    around = ProbedHost(
-        drivers=drivers if is_here else tuple(dict.fromkeys(device.driver for device in sample.devices)),
-        engines=tuple(engine.NAME for engine in ENGINES),
-        makers=accelerator_makers() if is_here else None,
-        discovers=config.discover or not is_here,
-    )
-    found = checkup(sample, around, __version__)
+    found = checkup_of(args, config, sample)
     silent = unanswered(args, sample.servers, sample.failures, sample.pending)
     code = exit_codes.OK if found.server_count else exit_codes.NOTHING_TO_CHECK
     if found.failed() or silent:

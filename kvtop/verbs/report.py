@@ -7,14 +7,15 @@ import signal
 import tempfile
 import time
 import zipfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 from kvtop import __version__
 from kvtop.analysis.analyse import History, analyse
+from kvtop.app.checkups import checkup_of
 from kvtop.app.frames import config_of, samples_of, warn
-from kvtop.config import Config, ConfigError
+from kvtop.config import Config, ConfigError, environment
 from kvtop.domain.frame import Frame
 from kvtop.domain.sample import Sample
 from kvtop.io.atomic_write import write_atomic
@@ -23,12 +24,14 @@ from kvtop.sources.recordings.encoding import Info
 from kvtop.sources.recordings.framing import RecordingError
 from kvtop.sources.recordings.reader import MEMBER
 from kvtop.sources.recordings.writer import RecordingWriter
-from kvtop.text import bytes_text
+from kvtop.sources.system_facts import system_facts
+from kvtop.text import bytes_text, visible
 from kvtop.verbs.command_line import exit_codes
 from kvtop.verbs.command_line.crash import leave
 from kvtop.verbs.command_line.help_page import WATCHING, HelpPage
 from kvtop.verbs.command_line.watch_options import add_anonymize, add_watching
 from kvtop.views.export.snapshot.formats import render
+from kvtop.views.text.checkup_text import checkup_text
 
 SECONDS = 60.0
 _DOCUMENTS = (("snapshot.md", "markdown"), ("snapshot.json", "json"), ("overview.svg", "svg"))
@@ -90,21 +93,30 @@ async def _archive(args: argparse.Namespace, config: Config) -> tuple[bytes, int
     """The archive, and how many ticks its recording has. Raises RecordingError or OSError."""
     with tempfile.TemporaryDirectory(prefix="kvtop-report-") as directory:
         writer = RecordingWriter(Path(directory) / MEMBER, Info(__version__, config.interval_seconds, args.anonymize))
-        history, frame = History(report=contained), None
+        history, frame, last = History(report=contained), None, None
         async for sample in _until_over(args, config):
             writer.write(sample)
-            frame = analyse(history, sample, __version__)
+            frame, last = analyse(history, sample, __version__), sample
         writer.close()
-        if frame is None:
+        if frame is None or last is None:
             raise RecordingError("interrupted before anything was measured; no archive was written")
-        return _zipped(frame, writer.path), writer.ticks
+        texts = {"doctor.txt": checkup_text(checkup_of(args, config, last)), "system.txt": _system_text()}
+        return _zipped(frame, writer.path, texts), writer.ticks
 
 
-def _zipped(frame: Frame, recording: Path) -> bytes:
+def _system_text() -> str:
+    """What a maintainer asks first: versions, terminal, locale."""
+    facts = (("kvtop", __version__), *system_facts(environment()))
+    return "".join(f"{visible(name)}: {visible(value)}\n" for name, value in facts)
+
+
+def _zipped(frame: Frame, recording: Path, texts: Mapping[str, str]) -> bytes:
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, wanted in _DOCUMENTS:
             archive.writestr(name, render(frame, wanted))
+        for name, text in texts.items():
+            archive.writestr(name, text)
         archive.write(recording, MEMBER, zipfile.ZIP_STORED)  # compressed already
     return target.getvalue()
 

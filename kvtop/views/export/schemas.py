@@ -6,7 +6,7 @@ from importlib import import_module
 from kvtop.views.export.json_schema import schema_of
 
 SCHEMAS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "kvtop.snapshot/1": ("export.snapshot.as_json", ("SnapshotJson",)),
+    "kvtop.snapshot/1": ("export.snapshot.snapshot_types", ("SnapshotJson",)),
     "kvtop.plan/1": ("export.plan_types", ("PlanJson", "NoPlanJson")),
     "kvtop.frontier/1": ("text.frontier_text", ("FrontierJson",)),
     "kvtop.recommend/1": ("export.recommend_types", ("RecommendJson",)),

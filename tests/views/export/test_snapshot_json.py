@@ -8,8 +8,9 @@ import pytest
 from kvtop.analysis.analyse import History, analyse
 from kvtop.domain.frame import Frame
 from kvtop.sources.demo import SCENARIOS, Scenario
-from kvtop.views.export.snapshot.as_json import SCHEMA, snapshot, snapshot_text
+from kvtop.views.export.snapshot.as_json import snapshot, snapshot_text
 from kvtop.views.export.snapshot.json_schema import snapshot_schema_text
+from kvtop.views.export.snapshot.snapshot_types import SCHEMA
 
 SEGMENTS = ("weights", "kv_cache", "recurrent_state", "compute", "runtime", "unattributed")
 
