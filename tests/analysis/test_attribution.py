@@ -1,5 +1,6 @@
 """A split adds up to the driver's figure, whatever is known; unknown stays unknown."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -124,3 +125,20 @@ def test_unread_slots_leave_the_use_unknown() -> None:
     plan = plan_of(part, CachePart("full", 1000, 1, 8192))
     assert cache_use(plan, None) is None
     assert cache_use(plan, (Slot(0, 8192, None, True),)) is None
+
+
+@pytest.mark.parametrize(
+    ("left_mib", "expected_mib", "is_cut"),
+    [(0, (0, 0, 0), True), (99, (99, 99, 99), True), (299, (299, 100, 299), True)]
+    + [(300, (300, 100, 300), False), (450, (300, 100, 450), False), (600, (300, 100, 600), False)]
+    + [(601, (300, 100, 600), False)],
+)
+def test_the_runtime_of_cuda_is_its_prior_and_never_more_than_is_left(
+    left_mib: int, expected_mib: tuple[int, int, int], is_cut: bool
+) -> None:
+    """An empty CUDA context was measured at 107 MiB and at 555 MiB (llama.cpp PR 23604)."""
+    mib = 2**20
+    part = DevicePlan("gpu0", GIB, 0, 0, Estimate(0, 0, 0), 0)
+    runtime = split_on("gpu0", measured(GIB + left_mib * mib), planned_parts(plan_of(part), part), ON_A_CARD).runtime
+    assert (runtime.value_bytes, runtime.low_bytes, runtime.high_bytes) == tuple(it * mib for it in expected_mib)
+    assert ("cut to" in runtime.source) is is_cut

@@ -384,3 +384,13 @@ def test_what_was_free_before_a_server_came_is_unknown_where_the_driver_hides_it
     hidden = replace(seen, processes=(ProcessMemory(100, None),))
     assert placed(vllm(1), (seen,)).plan_devices[0].free_bytes == 80 * GIB
     assert placed(vllm(1), (hidden,)).plan_devices[0].free_bytes is None
+
+
+@pytest.mark.parametrize(
+    ("free_mib", "expected_mib"), [(63, 0), (64, 64), (65, 64), (127, 64), (128, 128), (1000, 960)]
+)
+def test_what_was_free_is_rounded_down_to_64_mib(free_mib: int, expected_mib: int) -> None:
+    """Other processes breathe; a split over devices that followed each MiB of them would flicker."""
+    seen = card(0, 100, 0)
+    seen = replace(seen, memory=replace(seen.memory, free_bytes=free_mib * 2**20))
+    assert placed(vllm(1), (seen,)).plan_devices[0].free_bytes == expected_mib * 2**20

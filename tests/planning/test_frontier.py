@@ -7,7 +7,7 @@ import pytest
 from kvtop.domain.answers.plan_answer import Fit
 from kvtop.domain.answers.what_if import WhatIf
 from kvtop.domain.plan import MemoryPlan, PlanDevice
-from kvtop.planning.frontier import PAIRS, SEQUENCES, columns, frontier
+from kvtop.planning.frontier import COLUMNS, PAIRS, SEQUENCES, columns, frontier
 from kvtop.planning.llamacpp.memory.prepared import prepare
 from kvtop.planning.llamacpp.options.parse import parse_llama_server
 from kvtop.planning.mlx.options import parse_server_options
@@ -138,6 +138,9 @@ def test_the_present_cell_changes_nothing() -> None:
 
 def test_columns_are_powers_of_two_with_the_present_and_the_most() -> None:
     assert columns(131072, 20480) == (2048, 4096, 8192, 16384, 20480, 32768, 65536, 131072)
-    assert len(columns(10**7, 4096)) <= 11
+    assert columns(2**20, 4096) == (4096, *(2**power for power in range(13, 21)))
+    assert len(columns(2**20, 5000)) == COLUMNS == 10
+    assert len(columns(10**7, 4096)) == COLUMNS
+    assert len(columns(2**18, 5000)) == 9, "what is there, where ten are not"
     assert columns(512, 512) == (512, 2048)
     assert len(PAIRS) == len(set(PAIRS))

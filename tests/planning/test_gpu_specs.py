@@ -1,12 +1,14 @@
 """`--gpu SPEC`, and the cards of this machine as an engine numbers them."""
 
+from dataclasses import replace
+
 import pytest
 
 from kvtop.domain.compute_api import CUDA
 from kvtop.domain.device import Device, DeviceMemory
 from kvtop.domain.driver import HOST_DRIVER
 from kvtop.domain.plan import PlanDevice
-from kvtop.planning.gpus.products import PRODUCTS
+from kvtop.planning.gpus.products import PRODUCTS, GpuProduct
 from kvtop.planning.gpus.specs import find_product, parse_gpu_specs
 from kvtop.planning.gpus.visible_devices import chosen_specs, plan_device, visible_devices
 from kvtop.sources.devices.nvml import NVML
@@ -149,3 +151,23 @@ def test_products_of_every_maker_are_found_as_drivers_write_them(name: str, size
     product = find_product(name)
     assert product is not None
     assert (round(product.total_bytes / GIB), product.compute_api) == (size_gib, api)
+
+
+def test_a_card_has_a_mib_at_least() -> None:
+    (device,) = parse_gpu_specs(["1MiB"])
+    assert device.total_bytes == MIB
+    with pytest.raises(ValueError, match="less than 1 MiB"):
+        parse_gpu_specs([f"{MIB - 1}B"])
+
+
+@pytest.mark.parametrize(
+    ("total_mib", "is_same"), [(36 * 1024, False), (36 * 1024 + 1, True), (44 * 1024 - 1, True), (44 * 1024, False)]
+)
+def test_a_size_in_the_name_is_the_products_own_within_a_tenth(
+    monkeypatch: pytest.MonkeyPatch, total_mib: int, is_same: bool
+) -> None:
+    """What a driver reports is a little less than the name says; a card of another size is another card."""
+    product = GpuProduct(total_mib * MIB, (8, 0), "cuda")
+    monkeypatch.setitem(PRODUCTS, "Z100", product)  # type: ignore[arg-type]  # a Mapping to all others
+    found = find_product("NVIDIA Z100-SXM4-40GB")
+    assert found == (product if is_same else replace(product, total_bytes=40 * GIB))

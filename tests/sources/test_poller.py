@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from http.server import ThreadingHTTPServer
@@ -75,21 +76,25 @@ async def test_a_process_and_its_endpoint_are_one_server(pretender: tuple[int, i
 
 
 class SlowTable(ProcessTable):
-    """A look that takes a second, as one does while a process is busy with its own memory map."""
+    """A look that takes until it is told, as one does while a process is busy with its own memory map."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda comm, argv: engine_of_process(comm, argv) is not None)
+        self.gate = threading.Event()
 
     def look(self) -> tuple[FoundProcess, ...]:
-        time.sleep(1)
+        self.gate.wait(120)
         return super().look()
 
 
 async def test_late_processes_are_pending_and_a_single_look_waits_for_them(pretender: tuple[int, int]) -> None:
-    def poller() -> Poller:
-        table = SlowTable(lambda comm, argv: engine_of_process(comm, argv) is not None)
-        return Poller(PollerOptions(deadline_seconds=0.2), DeviceReader(()), table)
-
-    hasty, patient = poller(), poller()
+    hasty_table, patient_table = SlowTable(), SlowTable()
+    hasty = Poller(PollerOptions(deadline_seconds=0.2), DeviceReader(()), hasty_table)
+    patient = Poller(PollerOptions(deadline_seconds=0.2), DeviceReader(()), patient_table)
     sample = await hasty.sample()
     assert (sample.servers, sample.pending) == ((), ("processes",))
+    hasty_table.gate.set()
+    asyncio.get_running_loop().call_later(0.5, patient_table.gate.set)
     sample = await patient.sample(patience_seconds=60.0)
     assert "processes" not in sample.pending
     assert any(pretender[0] in server.pids for server in sample.servers)

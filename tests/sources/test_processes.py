@@ -19,7 +19,7 @@ MARK = "kvtop-test-server"
 SLEEP = "import time; time.sleep(60)"
 BELOW = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {SLEEP!r}, *sys.argv[1:2]]).wait()"
 SERVER = f"""
-import os, subprocess, sys, time
+import os, socket, subprocess, sys, time
 kind = sys.argv[2]
 if kind == "child":
     children = [subprocess.Popen([sys.executable, "-c", code]) for code in ({SLEEP!r}, {BELOW!r})]
@@ -28,6 +28,14 @@ elif kind == "fork":
     pid = os.fork()
     if pid:
         print(pid, flush=True)
+elif kind == "port":
+    door = socket.create_server(("127.0.0.1", 0))
+    pid = os.fork()
+    if pid:
+        print(pid, flush=True)
+    else:
+        door.close()
+        own = socket.create_server(("127.0.0.1", 0))
 else:
     print(flush=True)
 time.sleep(60)
@@ -96,6 +104,14 @@ def test_a_fork_is_a_child_and_no_second_server() -> None:
         seen = wait_for(ProcessTable(recognises), lambda seen: len(seen[pid].pids) == 2)
         assert seen[pid].pids == (pid, child)
         assert child not in seen
+
+
+def test_a_fork_with_a_port_of_its_own_is_a_server_of_its_own() -> None:
+    """The same command line, but another endpoint."""
+    with server("port") as (pid, (child,)):
+        seen = wait_for(ProcessTable(recognises), lambda seen: child in seen)
+        assert seen[child].pids == (child,)
+        assert seen[pid].pids == (pid,)
 
 
 def test_a_server_below_a_server_is_its_own() -> None:

@@ -115,8 +115,7 @@ def _serve(model: ModelCaches, context: int, prefill: int, width: int, quantizat
         peak = max(peak, sum(cache.bytes(width, quantization) * count for cache, count in caches))
         if quantization is not None:
             for cache, _ in caches:
-                convert(cache, quantization)
-    peak = max(peak, sum(cache.bytes(width, quantization) * count for cache, count in caches))
+                convert(cache, quantization)  # to less: the peak has been before it
     return _Held(caches, peak)
 
 

@@ -2,10 +2,12 @@
 
 import statistics
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from kvtop.domain.plan import MemoryPlan
+from kvtop.planning.llamacpp.graph import block
 from kvtop.planning.llamacpp.memory.prepared import prepare
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
@@ -190,3 +192,20 @@ def test_chosen_blocks_of_minimax_m3_are_of_the_right_order(settings: LlamaSetti
     (host,) = answer.devices
     assert 0.8 * logged_mib < host.compute.value_bytes / MIB < 1.6 * logged_mib
     assert host.compute.low_bytes / MIB < logged_mib < host.compute.high_bytes / MIB
+
+
+@pytest.mark.parametrize(
+    ("arch", "is_residual_first"),
+    [("openelm", True), ("jamba", True), ("lfm2", True), ("lfm2moe", True), ("llama", False)],
+)
+def test_which_operand_a_residual_connection_takes_over(arch: str, is_residual_first: bool) -> None:
+    """openelm.cpp: `ffn_inp = ggml_add(residual, cur)`; jamba.cpp and lfm2.cpp too; llama.cpp: `ggml_add(cur, inpSA)`.
+
+    The allocator gives the sum the memory of the first operand that nothing reads any more.
+    """
+    taken: list[tuple[str, str]] = []
+    walk = SimpleNamespace(
+        hparams=SimpleNamespace(arch=arch), add=lambda first, second: taken.append((first, second)) or first
+    )
+    block._summed(walk, "out", "residual", block._RESIDUAL_FIRST_TWICE)  # type: ignore[arg-type]  # what it asks for
+    assert taken == [("residual", "out") if is_residual_first else ("out", "residual")]

@@ -120,3 +120,28 @@ def test_engines_with_one_type() -> None:
     assert asked("vllm", "kv-cache-dtype", "fp8", (8, 0)) is Speed.CONVERTS
     assert asked("vllm", "kv-cache-dtype", "fp8", None) is Speed.UNKNOWN
     assert asked("mlx", "kv-bits", "8", None) is Speed.ONE_AT_A_TIME
+
+
+@pytest.mark.parametrize(
+    ("head", "queries_per_key", "cells", "expected"),
+    [
+        (128, 4, 8192, Speed.FINE),
+        (128, 5, 8191, Speed.FINE),
+        (128, 5, 8192, Speed.CONVERTS),
+        (256, 4, 0, Speed.FINE),
+        (256, 5, 0, Speed.CONVERTS),
+    ],
+)
+def test_bf16_converts_where_many_query_heads_share_a_long_key(
+    head: int, queries_per_key: int, cells: int, expected: Speed
+) -> None:
+    """ggml-cuda/fattn.cu, on Ada: `gqa_ratio > 4` and keys of 256 values or 8192 cells."""
+    layers = HPARAMS.n_layer_all
+    hparams = replace(
+        HPARAMS,
+        n_embd_head_k=(head,) * layers,
+        n_embd_head_v=(head,) * layers,
+        n_head=(8 * queries_per_key,) * layers,
+        n_head_kv=(8,) * layers,
+    )
+    assert pair_speed("bf16", "bf16", hparams, Attending("cuda", None, ADA, cells)).speed is expected

@@ -1,5 +1,6 @@
 """Plans of mlx_lm.server against what mlx-lm itself allocates or raises."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -92,3 +93,12 @@ def test_unknown_models_get_no_number(config: Mapping[str, object]) -> None:
 def test_a_draft_model_gets_no_number() -> None:
     with pytest.raises(NoExactRuleError, match="draft-model"):
         plan_command(["--draft-model", "d"], Checkpoint("/m", LLAMA, (), None), 100)
+
+
+@pytest.mark.parametrize("words", [[], ["--kv-bits", "8"], ["--kv-bits", "8", "--quantized-kv-start", "0"]])
+@pytest.mark.parametrize("tokens", [1, 255, 256, 257, 2047, 2048, 2049, 5001])
+def test_what_is_kept_is_never_more_than_the_peak(words: list[str], tokens: int) -> None:
+    plan = _plan(words, tokens)
+    peak = re.search(r"\((\d+) bytes\)", plan.steps[0].text)
+    assert peak is not None
+    assert 0 < (plan.devices[0].kv_cache_bytes or 0) <= int(peak[1])

@@ -68,7 +68,7 @@ async def test_the_event_loop_runs_on_while_a_driver_hangs() -> None:
     while not reading.done():
         await asyncio.sleep(0.01)
         turns += 1
-    assert turns > 5
+    assert turns > 1  # a loop that waits with it comes to its second turn only when all is over
     devices, failures = reading.result()
     assert [(device.state, device.measured_at) for device in devices] == [(DeviceState.STALE, 1.0)]
     assert failures == ()

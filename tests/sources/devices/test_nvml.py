@@ -241,3 +241,16 @@ def test_a_refresh_stays_within_six_calls_a_device(standin_nvml: Standin, ask_de
     assert busiest >= 5
     assert not [function for function, _ in standin_nvml.calls() if "PcieThroughput" in function]
     assert [function for function, _ in standin_nvml.calls()].count("nvmlInit") == 1
+
+
+def test_the_limits_of_what_a_card_can_say(standin_nvml: Standin, ask_devices: StartReader) -> None:
+    said = [(0, 0), (1, 1), (99, 199), (100, 200), (101, 201)]
+    lines = (
+        f"device gpu{index}\nutil gpu{index} {util}\ntemp gpu{index} {temp}\n"
+        for index, (util, temp) in enumerate(said)
+    )
+    standin_nvml.write_scenario("".join(lines))
+    answer = ask_devices(standin_nvml).read()
+    cards = [_only(answer, f"gpu{index}") for index in range(len(said))]
+    assert [card["utilization_ratio"] for card in cards] == [0.0, 0.01, 0.99, 1.0, None]
+    assert [card["temperature_celsius"] for card in cards] == [0.0, 1.0, 199.0, None, None]

@@ -217,6 +217,22 @@ def test_hf_takes_the_file_that_llamacpp_takes(
     assert len(located.parts) == (2 if "-of-" in expected else 0)
 
 
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (("m-BF16.gguf", "m-Q4_K_M.gguf", "m-Q8_0.gguf"), "m-Q4_K_M.gguf"),
+        (("m-BF16.gguf", "m-Q5_K_M.gguf", "m-Q8_0.gguf"), "m-Q8_0.gguf"),
+        (("m-BF16.gguf", "m-Q5_K_M.gguf", "m-Q8_0_L.gguf"), "m-BF16.gguf"),
+    ],
+)
+def test_hf_without_a_tag_asks_for_one_type_after_the_other(
+    root: Path, eyes: ProcessFilesystem, files: tuple[str, ...], expected: str
+) -> None:
+    """common/download.cpp: Q4_K_M, then Q8_0, then the first model."""
+    snapshot = _snapshot(root / HUB, "u/r", files)
+    assert locate_hf("u/r", eyes).path == f"{snapshot}/{expected}"
+
+
 def test_hf_without_a_tag_falls_back_to_any_model(root: Path, eyes: ProcessFilesystem) -> None:
     snapshot = _snapshot(root / HUB, "u/r", ("x-IQ2_M.gguf", "y-IQ3_S.gguf"), ref="other")
     located = locate_hf("u/r", eyes)
