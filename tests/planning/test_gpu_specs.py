@@ -168,6 +168,6 @@ def test_a_size_in_the_name_is_the_products_own_within_a_tenth(
 ) -> None:
     """What a driver reports is a little less than the name says; a card of another size is another card."""
     product = GpuProduct(total_mib * MIB, (8, 0), "cuda")
-    monkeypatch.setitem(PRODUCTS, "Z100", product)  # type: ignore[arg-type]  # a Mapping to all others
+    monkeypatch.setitem(PRODUCTS, "Z100", product)
     found = find_product("NVIDIA Z100-SXM4-40GB")
     assert found == (product if is_same else replace(product, total_bytes=40 * GIB))

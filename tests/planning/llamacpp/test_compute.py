@@ -204,8 +204,11 @@ def test_which_operand_a_residual_connection_takes_over(arch: str, is_residual_f
     The allocator gives the sum the memory of the first operand that nothing reads any more.
     """
     taken: list[tuple[str, str]] = []
-    walk = SimpleNamespace(
-        hparams=SimpleNamespace(arch=arch), add=lambda first, second: taken.append((first, second)) or first
-    )
+
+    def add(first: str, second: str) -> str:
+        taken.append((first, second))
+        return first
+
+    walk = SimpleNamespace(hparams=SimpleNamespace(arch=arch), add=add)
     block._summed(walk, "out", "residual", block._RESIDUAL_FIRST_TWICE)  # type: ignore[arg-type]  # what it asks for
     assert taken == [("residual", "out") if is_residual_first else ("out", "residual")]

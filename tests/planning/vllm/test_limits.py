@@ -39,8 +39,8 @@ def test_default_batches_go_by_the_memory_of_the_card(total_bytes: int, product:
 
 def test_a_window_of_command_a_moe_is_one_token_more() -> None:
     """cohere2_moe.py; of Cohere 2 itself it is the number that the configuration says."""
-    config = {"model_type": "cohere2_moe", "sliding_window": 4096}
-    config |= {"layer_types": ["sliding_attention", "full_attention"] * 2}
+    kinds = ["sliding_attention", "full_attention"] * 2
+    config = {"model_type": "cohere2_moe", "sliding_window": 4096, "layer_types": kinds}
     assert cohere2_moe(view(config), 4) == (4097, None, 4097, None)
 
 
@@ -59,8 +59,10 @@ def test_buckets_are_padded_below_half_as_many_more_and_split_from_there(
 
 def test_the_rest_of_a_card_is_from_a_hundredth_to_an_eighth_of_it() -> None:
     """What vLLM measures only when it starts, as docs/accuracy.md has it: a range, and never a certain number."""
-    config = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "torch_dtype": "bfloat16"}
-    config |= {
+    config: dict[str, object] = {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "torch_dtype": "bfloat16",
         "max_position_embeddings": 8192,
         "hidden_size": 4096,
         "num_hidden_layers": 32,

@@ -12,6 +12,7 @@ from pathlib import Path
 import pyte
 import pytest
 
+from kvtop.verbs.command_line import exit_codes
 from kvtop.views.tui.terminal.pace import QUESTION
 from tests.terminal import LEAVES_ALTERNATE_SCREEN, PATIENCE_SECONDS, Terminal, on_terminal
 
@@ -135,7 +136,7 @@ def test_an_exported_size_is_not_the_terminals() -> None:
 def test_what_goes_past_everything_ends_it_and_gives_the_terminal_back() -> None:
     with dashboard("interrupted") as terminal:
         assert LEAVES_ALTERNATE_SCREEN in terminal.read(PATIENCE_SECONDS)
-        assert terminal.process.wait(PATIENCE_SECONDS) == 1
+        assert terminal.process.wait(PATIENCE_SECONDS) == exit_codes.INTERRUPTED
 
 
 def test_suspends_and_comes_back() -> None:
