@@ -42,7 +42,7 @@ def _surroundings(machine: Machine, request: PlanRequest) -> Surroundings:
     container = request.command.container
     here = not any(spec.lower() != "none" for spec in request.gpu_specs)
     return Surroundings(
-        devices=machine.devices,
+        devices=machine.devices_as_seen(),
         are_devices_known=bool(machine.devices or request.gpu_specs),
         host_total_bytes=_host_total_bytes() if here else None,
         environ=allowed_environment(request.environment),
