@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from kvtop.analysis.attribution.array_counters import divided, on_its_card
 from kvtop.analysis.attribution.attributed_parts import attributed_parts
 from kvtop.analysis.attribution.calibration import Calibrations
 from kvtop.analysis.attribution.device_assignment import DeviceAssignment, device_assignment
 from kvtop.analysis.attribution.device_views import device_views
 from kvtop.analysis.attribution.disagreements import disagreements
-from kvtop.analysis.attribution.mlx_counters import MLX, divided, on_its_card
 from kvtop.analysis.attribution.observation import Observation
 from kvtop.analysis.attribution.segments import Parts, merged, pool_used_bytes, reported_parts
 from kvtop.analysis.attribution.splits import NO_RUNTIME, RESIDENT_PRIOR, CacheUse, Runtime, cache_use, split_on
@@ -30,6 +30,7 @@ from kvtop.domain.plan import MemoryPlan
 from kvtop.domain.process import Process
 from kvtop.domain.sample import Failure, Sample
 from kvtop.domain.server import ServerReading, ServerState
+from kvtop.planning.registry import display_name, traits_of
 
 
 @dataclass(slots=True)
@@ -85,7 +86,7 @@ def _server_view(history: History, reading: ServerReading, sample: Sample, proce
     plan, note = None, ""
     if where.is_settled:
         plan, note = live_plan(history.plans, reading, sample.models, on.plan_devices)
-        if plan is not None and plan.engine == MLX and not where.is_shared:
+        if plan is not None and not where.is_shared:
             plan, note = on_its_card(plan, note, on.names)
     measured = _measured(reading, plan, on, where)
     use = cache_use(plan, reading.slots) if plan is not None else None
@@ -112,12 +113,19 @@ def _server_view(history: History, reading: ServerReading, sample: Sample, proce
         calibration=history.calibrations.learn(reading, measured),
         disagreements=disagreements(reading, plan, measured),
         facts=facts(reading, cache, plan, splits, processes),
+        engine_title=display_name(reading.engine),
+        model_format=None if plan is None else _model_format(plan),
     )
     before = history.readings.get(reading.id)
     # The rules are half of what there is to import, and a host without servers needs none.
     from kvtop.analysis.lint.live_findings import with_findings  # noqa: PLC0415
 
     return with_findings(history.findings, history.plans, view, before, sample, on.plan_devices)
+
+
+def _model_format(plan: MemoryPlan) -> str | None:
+    traits = traits_of(plan.engine)
+    return None if traits is None else traits.model_format
 
 
 def _environ(reading: ServerReading, processes: dict[int, Process]) -> dict[str, str]:
@@ -127,9 +135,12 @@ def _environ(reading: ServerReading, processes: dict[int, Process]) -> dict[str,
 
 
 def _unread(reading: ServerReading, plan: MemoryPlan | None, processes: dict[int, Process]) -> str:
-    """What a plan owes where a llama.cpp's environment is closed to us: each of its options may stand there."""
+    """What a plan owes where an environment that may hold any option is closed to us."""
     process = processes.get(reading.pids[0]) if reading.pids else None
-    if plan is None or process is None or process.environ is not None or reading.engine != "llama.cpp":
+    traits = traits_of(reading.engine)
+    if plan is None or process is None or process.environ is not None:
+        return ""
+    if traits is None or not traits.options_from_environment:
         return ""
     return "its environment could not be read: options that are set there are unknown"
 

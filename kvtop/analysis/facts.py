@@ -1,11 +1,11 @@
 """Everything known of a server, each with the place where it was learnt."""
 
-from kvtop.analysis.attribution.mlx_counters import MLX
 from kvtop.domain.frame import Fact, KvCacheView, Split
 from kvtop.domain.launch import Origin
 from kvtop.domain.plan import MemoryPlan
 from kvtop.domain.process import Process
 from kvtop.domain.server import ServerReading, ServerState
+from kvtop.planning.registry import engine_rules, traits_of
 from kvtop.text import bytes_text
 
 
@@ -35,34 +35,18 @@ def facts(
 
 def _assumed(reading: ServerReading, plan: MemoryPlan | None) -> list[Fact]:
     """What nobody said and a plan needs."""
-    launch = reading.launch
-    if plan is None or launch is None or launch.engine != "llama.cpp":
+    rules = engine_rules(reading.launch.engine) if reading.launch is not None else None
+    if plan is None or rules is None:
         return []
-    found = []
-    on_cards = any(part.name != "host" for part in plan.devices)
-    if on_cards and launch.value("gpu-layers") in {None, "auto", "-1"}:
-        found.append(Fact("gpu-layers", "all", Origin.ASSUMED, "auto: all that fit, and the server says nothing else"))
-    if launch.get("ctx-size") is None and plan.context is not None:
-        said = reading.slot_context_tokens is not None
-        origin, detail = (Origin.ENDPOINT, "/props") if said else (Origin.ASSUMED, "the model's own length")
-        found.append(Fact("ctx-size", str(plan.context.n_ctx), origin, detail))
-    if launch.get("parallel") is None and plan.context is not None:
-        found.append(Fact("parallel", str(plan.context.n_seq_max), Origin.DEFAULT, plan.rules_version))
-    return found
-
-
-_TYPE_OPTIONS = {
-    "llama.cpp": ("cache-type-k", "cache-type-v"),
-    "vllm": ("kv-cache-dtype", "kv-cache-dtype"),
-    "mlx": ("kv-bits", "kv-bits"),
-}
+    return [Fact(it.name, it.value, it.origin, it.detail) for it in rules.assumed_options(reading, plan)]
 
 
 def _of_types(reading: ServerReading, cache: KvCacheView, plan: MemoryPlan | None) -> list[Fact]:
     """The cache types that no option names: the engine's own defaults."""
-    names = _TYPE_OPTIONS.get(reading.engine)
-    if reading.launch is None or names is None:
+    traits = traits_of(reading.engine)
+    if reading.launch is None or traits is None:
         return []
+    names = traits.cache_type_options
     detail = plan.rules_version if plan is not None else reading.engine
     rows = (("cache type K", names[0], cache.type_k), ("cache type V", names[1], cache.type_v))
     return [
@@ -112,8 +96,11 @@ def _of_model(reading: ServerReading) -> list[Fact]:
 def _told(reading: ServerReading, name: str, value: object) -> Fact:
     """By the endpoint; or by the command line, where it says the same and the endpoint says nothing of it."""
     option = reading.launch.get("model") if reading.launch is not None else None
-    speaks = reading.engine == "llama.cpp" and reading.state in {ServerState.READY, ServerState.SLEEPING}
-    if option is not None and not speaks and (value == option.value or reading.engine == "mlx"):
+    traits = traits_of(reading.engine)
+    is_up = reading.state in {ServerState.READY, ServerState.SLEEPING}
+    speaks = is_up and traits is not None and traits.endpoint_describes_model
+    is_unnamed = traits is not None and not traits.endpoint_names_model
+    if option is not None and not speaks and (value == option.value or is_unnamed):
         return Fact(name, str(value), option.origin, option.detail)
     return _endpoint(name, value, reading.url)
 
@@ -139,10 +126,11 @@ def _of_endpoint(reading: ServerReading) -> list[Fact]:
 
 
 def _version(reading: ServerReading) -> list[Fact]:
-    """mlx_lm.server's endpoint tells none: it stands in the report of a wrapped one."""
+    """By the endpoint; of a server that says nothing itself, by the report of `kvtop wrap`."""
     if reading.version is None:
         return []
-    if reading.engine == MLX:
+    traits = traits_of(reading.engine)
+    if traits is not None and traits.reports_through_wrapper:
         return [Fact("version", reading.version, Origin.FILE, "the memory report of kvtop wrap")]
     return [_endpoint("version", reading.version, reading.url)]
 

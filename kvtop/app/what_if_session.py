@@ -9,14 +9,12 @@ from kvtop.analysis.recommending import RecommendRequest, recommend
 from kvtop.app.plan.own_evidence import read_own_evidence
 from kvtop.domain.answers.frontier import Frontier
 from kvtop.domain.answers.recommendation import Recommendations, Requirements
-from kvtop.domain.answers.what_if import WhatIf, WhatIfAnswer
+from kvtop.domain.answers.what_if import WhatIf, WhatIfAnswer, replace_length
 from kvtop.domain.frame import Frame
 from kvtop.domain.plan import MemoryPlan
 from kvtop.domain.sample import Sample
-from kvtop.planning.adjustments import Knob, turn
-from kvtop.planning.adjustments.defaults import settled
+from kvtop.planning.adjustments import Knob, settled, turn
 from kvtop.planning.frontier import frontier
-from kvtop.planning.what_if import replace_length
 
 _UNTRAINED_TOKENS = 131072
 
@@ -89,7 +87,7 @@ class WhatIfSession:
             return False
         cell = grid.rows[row].cells[column]
         changed = found.base.with_changes(**{name.replace("-", "_"): value for name, value in cell.changes})
-        if grid.engine == "mlx":
+        if found.base.at_tokens is not None:
             changed = replace_length(changed, cell.amount)
         self._turned[server_id] = changed
         return True

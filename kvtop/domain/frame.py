@@ -140,6 +140,15 @@ class ServerView:
     calibration: tuple[Calibration, ...] = ()
     disagreements: tuple[Disagreement, ...] = ()
     facts: tuple[Fact, ...] = ()
+    engine_title: str = ""
+    """The engine as its own project spells it ("vLLM"); exports keep `reading.engine`."""
+    model_format: str | None = None
+    """"gguf" or "safetensors", where a plan says it."""
+
+    @property
+    def engine_text(self) -> str:
+        """The engine as a person reads it."""
+        return self.engine_title or self.reading.engine
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,5 +106,7 @@ class ServerReading:
     model_key: str | None = None
     draft_key: str | None = None
     is_remote: bool = False
+    is_proxy: bool = False
+    """It holds no model itself: each runs in a server of its own."""
     wants_key: bool | None = None
     """The endpoint refuses requests without an API key (True), or answers them where a key would guard (False)."""

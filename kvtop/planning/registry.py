@@ -1,16 +1,66 @@
-"""One question for every engine: what do these launch options allocate for this model on these devices?
+"""Engines that kvtop plans: one folder each, listed here, and the one question that is asked of all of them.
 
-`kvtop plan`, live servers, what-ifs, rules and comparisons all ask here, so that their numbers cannot differ.
+`kvtop plan`, live servers, what-ifs, rules and comparisons all ask `plan_launch`, so that their numbers cannot differ.
 """
 
-from kvtop.domain.launch import LaunchOptions
-from kvtop.domain.model_file import Checkpoint, GgufHeader
-from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
-from kvtop.planning.guards import refuse_endless
-from kvtop.planning.llamacpp.memory.prepared import PreparedModel
+from __future__ import annotations
 
-PlannableModel = GgufHeader | PreparedModel | Checkpoint
-"""A model as a file says it, or as the llama.cpp rules have read it once (`prepare`: for many plans of one model)."""
+from functools import lru_cache
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from kvtop.domain.launch import LaunchOptions
+from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
+from kvtop.planning.lint_traits import LintTraits
+
+if TYPE_CHECKING:  # an engine's rules are imported when it is asked for, and no other's
+    from kvtop.planning.engine_rules import EngineRules, EngineTraits
+    from kvtop.planning.plan_context import PlannableModel
+
+TITLES = {"ollama": "Ollama", "sglang": "SGLang"}
+"""Engines that kvtop watches and does not plan -> how they are written."""
+
+ENGINES = {"llama.cpp": "llamacpp", "vllm": "vllm", "mlx": "mlx"}
+"""Engine -> its folder, in the order in which they are asked whether a command is theirs."""
+
+
+PLANNED = tuple(ENGINES)
+_WATCHED = LintTraits()
+
+
+@lru_cache(maxsize=len(ENGINES))
+def _rules(folder: str) -> EngineRules:
+    found: EngineRules = import_module(f"kvtop.planning.{folder}.engine").RULES
+    return found
+
+
+def engine_rules(engine: str) -> EngineRules | None:
+    """The rules of an engine; None for one that kvtop has no memory rules for."""
+    folder = ENGINES.get(engine)
+    return None if folder is None else _rules(folder)
+
+
+def all_engines() -> tuple[EngineRules, ...]:
+    """Every engine with rules."""
+    return tuple(_rules(folder) for folder in ENGINES.values())
+
+
+def traits_of(engine: str) -> EngineTraits | None:
+    """What is known of an engine with rules; None for any other."""
+    rules = engine_rules(engine)
+    return None if rules is None else rules.traits
+
+
+def lint_traits_of(engine: str) -> LintTraits:
+    """What lint rules may ask of an engine; of one that is only watched, what is true of any."""
+    rules = engine_rules(engine)
+    return _WATCHED if rules is None else rules.lint_traits
+
+
+def display_name(engine: str) -> str:
+    """How an engine is written for a person ("vLLM"); an engine without rules keeps its own word."""
+    traits = traits_of(engine)
+    return TITLES.get(engine, engine) if traits is None else traits.display_name
 
 
 def plan_launch(
@@ -18,12 +68,12 @@ def plan_launch(
     model: PlannableModel,
     devices: tuple[PlanDevice, ...],
     *,
-    draft: GgufHeader | PreparedModel | None = None,
+    draft: PlannableModel | None = None,
     at_tokens: int | None = None,
 ) -> MemoryPlan | Refusal:
     """The plan of `launch.engine` with these options, or its refusal in the engine's words.
 
-    `draft` is llama.cpp's second model. `at_tokens` is the length of a sequence for engines whose cache grows (MLX).
+    `draft` is the second model of a llama-server. `at_tokens` is the length of a sequence where the cache grows.
 
     Raises:
         MalformedModelError: the model file contradicts itself or its own architecture.
@@ -31,46 +81,20 @@ def plan_launch(
     """
     if launch.errors:
         return Refusal(launch.engine, launch.errors[0])
-    if launch.engine == "llama.cpp":
-        if isinstance(model, Checkpoint):
-            raise NoExactRuleError(f"{model.path} is no GGUF file, and llama.cpp loads nothing else")
-        return _llamacpp(launch, model, devices, draft)
-    if not isinstance(model, Checkpoint):
-        raise NoExactRuleError(f"kvtop has no rules for a GGUF model under {launch.engine}")
-    refuse_endless(model.config)
-    # One engine's rules at a time: a plan should be there before a person looks up.
-    if launch.engine == "vllm":
-        from kvtop.planning.vllm.planner import plan_options as plan_vllm  # noqa: PLC0415  see above
-
-        return plan_vllm(launch, model, devices)
-    if launch.engine == "mlx":
-        from kvtop.planning.mlx.planner import plan_options as plan_mlx  # noqa: PLC0415  see above
-
-        return plan_mlx(launch, model, at_tokens)
-    raise NoExactRuleError(f"kvtop has no memory rules for {launch.engine}")
+    rules = engine_rules(launch.engine)
+    if rules is None:
+        raise NoExactRuleError(f"kvtop has no memory rules for {launch.engine}")
+    return rules.plan(launch, model, devices, draft=draft, at_tokens=at_tokens)
 
 
-def _llamacpp(
+def plan_running(
     launch: LaunchOptions,
-    model: GgufHeader | PreparedModel,
+    model: PlannableModel,
     devices: tuple[PlanDevice, ...],
-    draft: GgufHeader | PreparedModel | None,
+    draft: PlannableModel | None,
 ) -> MemoryPlan | Refusal:
-    from kvtop.planning.llamacpp.memory.prepared import overridden_model  # noqa: PLC0415  see above
-    from kvtop.planning.llamacpp.options.overrides import overridden_header  # noqa: PLC0415  see above
-    from kvtop.planning.llamacpp.options.parse import settings_of  # noqa: PLC0415  see above
-    from kvtop.planning.llamacpp.planner import plan as plan_llamacpp  # noqa: PLC0415  see above
-
-    settings = settings_of(launch)
-    if isinstance(settings, Refusal):
-        return settings
-    if draft is None and settings.draft is not None:
-        raise NoExactRuleError(
-            "a draft model is loaded too, and its file could not be read: without it the total would be wrong"
-        )
-
-    def as_read(file: GgufHeader | PreparedModel) -> GgufHeader | PreparedModel:
-        text = launch.value("override-kv")
-        return overridden_header(file, text) if isinstance(file, GgufHeader) else overridden_model(file, text)
-
-    return plan_llamacpp(as_read(model), settings, devices, None if draft is None else as_read(draft))
+    """The plan of a server that runs: of what it holds at the least, where its cache grows. Raises as `plan_launch`."""
+    rules = engine_rules(launch.engine)
+    if rules is None:
+        raise NoExactRuleError(f"kvtop has no memory rules for {launch.engine}")
+    return rules.plan_running(launch, model, devices, draft)

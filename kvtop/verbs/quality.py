@@ -30,6 +30,7 @@ from kvtop.planning.llamacpp.perplexity import (
     pair_arguments,
     rotation_of,
 )
+from kvtop.planning.registry import traits_of
 from kvtop.sources.redaction.redact import clean
 from kvtop.sources.tools.perplexity import TOOL, PerplexityError, find_perplexity, perplexity_version, run_perplexity
 from kvtop.text import UnusableTextError, bytes_text
@@ -105,8 +106,9 @@ def run(args: argparse.Namespace) -> int:
     words = args.command[1:] if args.command[:1] == ["--"] else args.command
     try:
         request = PlanRequest(command=parse_command(typed_words(words, os.environ)), environ=dict(os.environ))
-        if request.command.engine != "llama.cpp":
-            raise UsageError("only llama.cpp has a tool that compares cache types: give a llama-server command")
+        traits = traits_of(request.command.engine)
+        if traits is None or not traits.cache_quality_tool:
+            raise UsageError(f"no tool compares cache types of {request.command.engine}: give a llama-server command")
         read = open_llamacpp(request)
         if isinstance(read, Refusal):
             return _fail(f"llama.cpp would refuse to start: {read.message}", exit_codes.REFUSED)

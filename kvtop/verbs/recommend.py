@@ -110,6 +110,7 @@ def _recommend(args: argparse.Namespace, request: PlanRequest, words: list[str])
     from kvtop.app.plan.loaded import load_command  # noqa: PLC0415
     from kvtop.app.plan.own_evidence import read_own_evidence  # noqa: PLC0415
     from kvtop.app.plan.request import read_machine  # noqa: PLC0415
+    from kvtop.planning.registry import engine_rules  # noqa: PLC0415
     from kvtop.sources.redaction.redact import clean, masked_argv  # noqa: PLC0415
     from kvtop.views.text.recommendation_text import (  # noqa: PLC0415
         recommendations_json,
@@ -132,16 +133,14 @@ def _recommend(args: argparse.Namespace, request: PlanRequest, words: list[str])
     }
     own, problems = read_own_evidence(os.environ)
     at_tokens = args.context or opened.at_tokens
-    trained, context = opened.trained_tokens, args.context
-    capped: tuple[str, ...] = ()
-    if request.command.engine == "llama.cpp" and context is not None and trained is not None and context > trained:
-        # llama-server gives no slot more than that, whatever the pool (tools/server/server-context.cpp): "capping".
-        context = trained
-        capped = (f"{args.context} tokens were asked for; llama-server caps a sequence at the {trained} trained ones",)
+    rules = engine_rules(request.command.engine)
+    context, capped = args.context, ""
+    if rules is not None and context is not None:
+        context, capped = rules.sequence_limit(context, opened.trained_tokens)
     found = recommend(
         RecommendRequest(
             plan_context=replace(opened.plan_context, rooms=rooms),
-            base=replace(opened.base, at_tokens=at_tokens if request.command.engine == "mlx" else None),
+            base=replace(opened.base, at_tokens=at_tokens if rules is not None and rules.traits.cache_grows else None),
             now=now,
             requirements=Requirements(context, args.users, args.prefer),
             words=masked_argv(words),
@@ -157,7 +156,7 @@ def _recommend(args: argparse.Namespace, request: PlanRequest, words: list[str])
     )
     most = max(driver_bytes.values(), default=0) / 2**30
     left = (f"{most:.1f} GiB of each card are left to the driver for the process itself",) if most else ()
-    notes = (*capped, *found.notes, *left, *machine.notes, *problems)
+    notes = (*([capped] if capped else []), *found.notes, *left, *machine.notes, *problems)
     found = replace(found, model=clean(found.model), notes=tuple(map(clean, notes)))
     if args.json:
         sys.stdout.write(recommendations_json(found))

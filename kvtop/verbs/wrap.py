@@ -5,7 +5,9 @@ import os
 import sys
 
 from kvtop.io.private_directory import private_directory
-from kvtop.planning.commands.command import interpreter_flags, parse_command
+from kvtop.planning.commands.command import parse_command
+from kvtop.planning.commands.python_command import interpreter_flags
+from kvtop.planning.registry import all_engines, traits_of
 from kvtop.sources.tools.wrapped_command import REPORT_VARIABLE, WrapError, remove_left_over, wrapped_command
 from kvtop.text import UnusableTextError
 from kvtop.verbs.command_line import exit_codes
@@ -42,10 +44,10 @@ def run(args: argparse.Namespace) -> int:
         command = parse_command(words)
     except UnusableTextError as error:
         return _say(str(error), exit_codes.USAGE)
-    if command.engine != "mlx":
-        return _say(
-            f"{command.engine} reports its memory without help; only mlx_lm.server is wrapped", exit_codes.USAGE
-        )
+    traits = traits_of(command.engine)
+    if traits is None or not traits.reports_through_wrapper:
+        wrapped = " and ".join(" ".join(it.traits.program) for it in all_engines() if it.traits.reports_through_wrapper)
+        return _say(f"{command.engine} reports its memory without help; only {wrapped} is wrapped", exit_codes.USAGE)
     if command.program not in words:
         return _say("give the server's own command, without the shell or the unit around it", exit_codes.USAGE)
     environ = {**os.environ, **dict(command.variables)}

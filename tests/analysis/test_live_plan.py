@@ -340,7 +340,8 @@ def test_every_fact_says_where_it_was_learnt() -> None:
     ],
 )
 def test_a_server_of_several_models_says_why_it_has_no_plan(engine: str, ranks: tuple[Rank, ...], words: str) -> None:
-    reading = ServerReading("s", engine, ServerState.READY, hosted=(HostedModel("m"),), ranks=ranks)
+    hosted, is_proxy = (HostedModel("m"),), engine != "lm-studio"
+    reading = ServerReading("s", engine, ServerState.READY, hosted=hosted, ranks=ranks, is_proxy=is_proxy)
     plan, note = live_plan(PlanMemory(), reading, {}, ())
     assert plan is None
     assert words in note

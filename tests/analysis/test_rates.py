@@ -3,13 +3,15 @@
 import pytest
 
 from kvtop.analysis.usage.rates import generated_per_second, prompt_per_second
+from kvtop.domain.engine_report import PoolReport
 from kvtop.domain.server import Counters, ServerReading, ServerState, Slot
 
 
 def reading(engine: str, generated: float | None = None, *decoded: int, prompt: float | None = None) -> ServerReading:
     slots = tuple(Slot(number, 4096, 10, True, tokens) for number, tokens in enumerate(decoded)) or None
     counters = Counters(prompt_tokens_total=prompt, generated_tokens_total=generated)
-    return ServerReading("s", engine, ServerState.READY, slots=slots, counters=counters)
+    pools = () if engine == "llama.cpp" else (PoolReport(capacity_tokens=4096),)
+    return ServerReading("s", engine, ServerState.READY, slots=slots, counters=counters, pools=pools)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from kvtop.analysis.lint.rule import Example, Found, Rule
 from kvtop.analysis.lint.rules import RULES
 from kvtop.analysis.lint.surroundings import Surroundings
 from kvtop.analysis.lint.target import LintTarget
-from kvtop.planning.traits import PLANNED
+from kvtop.planning.registry import PLANNED
 from kvtop.verbs.command_line.rule_pages import page, rules_page
 
 ROOT = Path(__file__).parents[2]
@@ -106,7 +106,7 @@ def test_a_small_file_of_few_bits_is_no_wide_one(target_of: TargetOf) -> None:
 
 @pytest.mark.parametrize("path", sorted(RULE_FILES.parent.rglob("*.py")), ids=lambda path: str(path.stem))
 def test_an_engine_is_named_once_where_a_rule_is_its_own_and_else_nowhere(path: Path) -> None:
-    """A rule of one engine states it as data; one of several asks for what is true of the engine (`EngineTraits`)."""
+    """A rule of one engine states it as data; one of several asks for what is true of the engine (`LintTraits`)."""
     named = [
         node.value
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))

@@ -7,13 +7,16 @@ import pytest
 from kvtop.domain.answers.plan_answer import Fit
 from kvtop.domain.answers.what_if import WhatIf
 from kvtop.domain.plan import MemoryPlan, PlanDevice
-from kvtop.planning.frontier import COLUMNS, PAIRS, SEQUENCES, columns, frontier
+from kvtop.planning.frontier import COLUMNS, columns, frontier
 from kvtop.planning.llamacpp.memory.prepared import prepare
 from kvtop.planning.llamacpp.options.parse import parse_llama_server
+from kvtop.planning.llamacpp.what_if.frontier import PAIRS
 from kvtop.planning.mlx.options import parse_server_options
-from kvtop.planning.registry import PlannableModel, plan_launch
+from kvtop.planning.plan_context import PlanContext, PlannableModel
+from kvtop.planning.registry import plan_launch
 from kvtop.planning.vllm.options.parse import parse_serve_options
-from kvtop.planning.what_if import PlanContext, compare
+from kvtop.planning.vllm.what_if.frontier import SEQUENCES
+from kvtop.planning.what_if import compare
 from kvtop.sources.demo.gguf_models import llama31_8b
 from tests.models.tiny_models import tiny_checkpoint
 

@@ -10,16 +10,17 @@ from kvtop.domain.answers.plan_answer import Fit
 from kvtop.domain.answers.what_if import WhatIf
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
-from kvtop.planning.adjustments import ENGINES, Knob, turn
-from kvtop.planning.adjustments.steps import around, finer
+from kvtop.planning.adjustments import Knob, knob_names, turn
 from kvtop.planning.commands.command import parse_command
-from kvtop.planning.commands.launch_command import Host, command_words, host_of, instruction, option_words
+from kvtop.planning.commands.launch_command import Host, command_words, host_of, instruction
 from kvtop.planning.llamacpp.memory.prepared import prepare
 from kvtop.planning.llamacpp.options.parse import parse_llama_server
 from kvtop.planning.mlx.options import parse_server_options
-from kvtop.planning.registry import PlannableModel, plan_launch
+from kvtop.planning.plan_context import PlanContext, PlannableModel
+from kvtop.planning.registry import engine_rules, plan_launch
+from kvtop.planning.steps import around, finer
 from kvtop.planning.vllm.options.parse import parse_serve_options
-from kvtop.planning.what_if import PlanContext, compare, running
+from kvtop.planning.what_if import compare, running
 from kvtop.sources.demo.gguf_models import gemma3_27b, llama31_8b
 from tests.models.tiny_models import tiny_checkpoint
 
@@ -174,7 +175,9 @@ def test_the_command_has_each_option_once(command: str, changes: dict[str, str |
     base = parsers.get(read.engine, parse_server_options)(list(read.words))
     changed = tuple((name.replace("_", "-"), value) for name, value in changes.items())
     assert shlex.join(command_words(base, changed, words)[1:]) == expected
-    assert len(option_words(base.engine, changed)) <= 2
+    rules = engine_rules(base.engine)
+    assert rules is not None
+    assert len(rules.option_words(changed)) <= 2
 
 
 def test_under_ollama_and_a_router_other_places_are_named() -> None:
@@ -206,7 +209,7 @@ def test_scales() -> None:
     assert around("abc", "z", -1) == "c"
     assert finer(16384, 1, 256) == 18432
     assert finer(256, -1, 256) == 256
-    assert ENGINES["vllm"].name(Knob.FLASH) is None
+    assert Knob.FLASH not in knob_names("vllm")
     unknown = LaunchOptions("sglang")
     assert turn(WhatIf(unknown), None, Knob.CONTEXT, 1) is None
     assert WhatIf(unknown).with_changes(a_b="1").launch.options[0].origin is Origin.ARGV

@@ -16,9 +16,9 @@ from kvtop.planning.commands.command import parse_command
 from kvtop.planning.frontier import frontier
 from kvtop.planning.llamacpp.memory.prepared import prepare
 from kvtop.planning.llamacpp.options.parse import parse_llama_server
-from kvtop.planning.registry import PlannableModel, plan_launch
+from kvtop.planning.plan_context import PlanContext, PlannableModel
+from kvtop.planning.registry import plan_launch
 from kvtop.planning.vllm.options.parse import parse_serve_options
-from kvtop.planning.what_if import PlanContext
 from kvtop.sources.demo.checkpoints import Shape, bf16
 from kvtop.sources.demo.gguf_models import gemma3_27b, llama31_8b
 from kvtop.text import bytes_text, tokens_text

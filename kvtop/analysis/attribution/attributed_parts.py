@@ -6,6 +6,7 @@ from kvtop.analysis.attribution.segments import Parts, planned_parts
 from kvtop.domain.figure import Basis, Figure
 from kvtop.domain.plan import DevicePlan, Estimate, MemoryPlan
 from kvtop.domain.server import ServerReading, ServerState
+from kvtop.planning.registry import traits_of
 
 HOST = "host"
 
@@ -33,7 +34,8 @@ def _asleep(reading: ServerReading, plan: MemoryPlan, parts: Parts, name: str) -
     keep is not said (0.32.0, `vllm/device_allocator/cumem.py`).
     """
     nothing = Figure(0, Basis.COMPUTED, source="asleep: given back until it wakes")
-    if reading.engine == "llama.cpp":
+    traits = traits_of(reading.engine)
+    if traits is not None and traits.frees_all_asleep:
         return Parts(nothing, nothing, nothing, nothing)
     if reading.sleep_level not in {1, 2}:
         return _unknown(parts, "asleep: how much it gave back is not said")

@@ -7,7 +7,6 @@ from kvtop.analysis.attribution.splits import driver_bytes
 from kvtop.domain.device import Device, DeviceMemory
 from kvtop.domain.driver import Driver
 from kvtop.domain.figure import Basis, Figure
-from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.model_file import Checkpoint, ModelFile
 from kvtop.domain.process import GONE_OR_BEYOND, HIDDEN_FROM_US, Process
 from kvtop.domain.server import ServerReading, ServerState
@@ -17,9 +16,6 @@ _RESIDENT_SHARE = 0.7
 """A process that holds this much of its model in host memory runs there, whatever a driver hides."""
 
 _COUNTED_ALIKE = frozenset({GONE_OR_BEYOND, HIDDEN_FROM_US})
-_PROXIES = frozenset({"ollama", "llama-swap"})
-"""They hold no model themselves: each runs in a server of its own."""
-
 _UNSEEN = Driver("unseen")
 _HIDDEN = Figure(None, Basis.UNKNOWN, source="the driver does not list this process: it may count it by another pid")
 
@@ -56,7 +52,7 @@ def device_assignment(
     totals = ((device, driver_bytes(device, pids, processes)) for device in devices)
     rows = tuple((device, driver) for device, driver in totals if driver is not None)
     listed = tuple(device for device, _ in rows if not device.is_host)
-    if listed or not pids or reading.is_remote or not _may_use_accelerators(reading.launch):
+    if listed or not pids or reading.is_remote or not _may_use_accelerators(reading):
         return DeviceAssignment(rows, listed)
     on_host = next((figure for device, figure in rows if device.is_host), None)
     shared = next((it for it in devices if it.unified_memory and it.processes is None), None)
@@ -97,9 +93,10 @@ def _on_an_unseen_card(rows: tuple[tuple[Device, Figure], ...], makers: tuple[st
     return DeviceAssignment(rows, (card,), is_placed=False, note=note)
 
 
-def _may_use_accelerators(launch: LaunchOptions | None) -> bool:
+def _may_use_accelerators(reading: ServerReading) -> bool:
     """Whether these options leave a server free to use a card, if it has one."""
-    if launch is None or launch.engine in _PROXIES:
+    launch = reading.launch
+    if launch is None or reading.is_proxy:
         return False
     return launch.value("gpu-layers") != "0" and launch.value("device") not in {"none", "cpu"}
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from kvtop.domain.engine_report import MemoryReport, PoolReport
 from kvtop.domain.figure import UNKNOWN, Basis, Figure
 from kvtop.domain.plan import DevicePlan, Estimate, MemoryPlan
+from kvtop.planning.registry import traits_of
 
 _NONE_HERE = "this server keeps none of it on this device"
 
@@ -27,7 +28,8 @@ class Parts:
 def planned_parts(plan: MemoryPlan, part: DevicePlan | None) -> Parts:
     """The plan's share of a device; a device that the plan does not name holds nothing of it."""
     rule = f"{plan.rules_version} allocation rules on this model file"
-    python = plan.engine != "llama.cpp"
+    traits = traits_of(plan.engine)
+    python = traits is None or traits.is_python
     if part is None:
         zero = Figure(0, Basis.COMPUTED, source=_NONE_HERE)
         return Parts(zero, zero, zero, UNKNOWN if python else zero, is_idle_host=python, is_python=python)
@@ -113,8 +115,9 @@ def _estimated(amount: Estimate, source: str) -> Figure:
 
 
 def _kv_cache(plan: MemoryPlan, part: DevicePlan, rule: str) -> Figure:
-    if plan.engine == "mlx":
-        # A cache an MLX server holds depends on what it was asked; only its growth is known.
+    traits = traits_of(plan.engine)
+    if traits is not None and traits.cache_grows:
+        # What such a server holds depends on what it was asked; only its growth is known.
         return Figure(None, Basis.UNKNOWN, low_bytes=0, source="grows with every request; not visible from outside")
     if part.kv_cache_bytes is not None:
         return Figure(part.kv_cache_bytes, Basis.COMPUTED, source=rule)
@@ -133,7 +136,6 @@ def _compute(plan: MemoryPlan, part: DevicePlan, rule: str) -> Figure:
     total = part.compute + Estimate(part.output_bytes, part.output_bytes, part.output_bytes)
     if total.low_bytes == total.high_bytes:
         return Figure(total.value_bytes, Basis.COMPUTED, source=rule)
-    source = "model of llama.cpp's worst-case graph, plus the output buffer"
-    if plan.engine == "vllm":
-        source = "activations and CUDA graphs, which vLLM measures when it starts: a wide guess"
+    traits = traits_of(plan.engine)
+    source = traits.compute_source if traits is not None else ""
     return Figure(total.value_bytes, Basis.ESTIMATED, total.low_bytes, total.high_bytes, source)

@@ -1,8 +1,7 @@
 """A measured server as something that can be planned again with other options."""
 
 from kvtop.analysis.diff.causes import Planned
-from kvtop.analysis.planned.live_plan import MLX_STEP_TOKENS
-from kvtop.analysis.planned.live_settings import live_launch
+from kvtop.analysis.planned.live_plan import effective_launch
 from kvtop.analysis.planned.placement import placed
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.model_file import Checkpoint, GgufHeader
@@ -10,7 +9,8 @@ from kvtop.domain.plan import MemoryPlan, NoExactRuleError
 from kvtop.domain.sample import Sample
 from kvtop.domain.server import ServerReading
 from kvtop.planning.llamacpp.memory.prepared import prepare
-from kvtop.planning.registry import PlannableModel, plan_launch
+from kvtop.planning.plan_context import PlannableModel
+from kvtop.planning.registry import plan_running
 
 
 def planned_servers(sample: Sample) -> dict[str, Planned]:
@@ -39,11 +39,11 @@ def _planned(sample: Sample, reading: ServerReading) -> Planned | None:
 
     def replan(launch: LaunchOptions) -> MemoryPlan | None:
         try:
-            plan = plan_launch(launch, ready, devices, draft=draft, at_tokens=MLX_STEP_TOKENS)
+            plan = plan_running(launch, ready, devices, draft)
         except NoExactRuleError:
             return None
         return plan if isinstance(plan, MemoryPlan) else None
 
-    launch = live_launch(reading)
+    launch = effective_launch(reading)
     plan = replan(launch)
     return None if plan is None else Planned(launch, plan, replan)

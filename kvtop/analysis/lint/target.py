@@ -9,19 +9,18 @@ from dataclasses import dataclass, replace
 
 from kvtop.analysis.lint.observed import Observed
 from kvtop.analysis.lint.surroundings import ModelFiles, Surroundings
-from kvtop.analysis.planned.live_settings import live_launch
+from kvtop.analysis.planned.live_plan import effective_launch
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.model_file import Checkpoint, GgufHeader
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.domain.server import ServerReading
-from kvtop.planning.cache_speed import backend_of, build_number
-from kvtop.planning.engine_traits import EngineTraits
+from kvtop.planning.lint_traits import LintTraits
+from kvtop.planning.llamacpp.cache_speed import backend_of, build_number
 from kvtop.planning.llamacpp.memory.prepared import PreparedModel, overridden_model, prepare
 from kvtop.planning.llamacpp.model.hparams import HParams
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.rules.architectures import NO_CACHE, RECURRENT
-from kvtop.planning.registry import plan_launch
-from kvtop.planning.traits import traits_of
+from kvtop.planning.registry import lint_traits_of, plan_launch
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +127,7 @@ class LintTarget:
         settings, unreadable = (None, "") if launch is None else _settings(launch)
         if launch is None or reading.is_remote or unreadable:  # unreadable: out of a recording only
             return replace(target, effective=launch)
-        effective = replace(live_launch(replace(reading, launch=launch)), errors=())
+        effective = effective_launch(reading)
         return replace(target, launch=launch, effective=effective, settings=settings)
 
     @property
@@ -147,9 +146,9 @@ class LintTarget:
         return self.where.host_total_bytes
 
     @property
-    def traits(self) -> EngineTraits:
+    def traits(self) -> LintTraits:
         """What is true of its engine."""
-        return traits_of(self.engine)
+        return lint_traits_of(self.engine)
 
     @property
     def llama(self) -> LlamaSettings:
@@ -271,7 +270,7 @@ def _spelled(option: LaunchOption) -> str:
 
 def _settings(launch: LaunchOptions) -> tuple[LlamaSettings | None, str]:
     """The typed settings, where the engine's rules have them, or its refusal of them."""
-    settings = traits_of(launch.engine).settings(launch)
+    settings = lint_traits_of(launch.engine).settings(launch)
     if isinstance(settings, Refusal):
         return None, settings.message
     return settings if isinstance(settings, LlamaSettings) else None, ""

@@ -5,29 +5,28 @@ from dataclasses import dataclass
 
 from kvtop.analysis.attribution.device_assignment import DeviceAssignment, device_assignment
 from kvtop.analysis.evidence import evidence_for
-from kvtop.analysis.planned.live_plan import PlanMemory, effective_launch, for_all_ranks, prepared
+from kvtop.analysis.planned.live_plan import PlanMemory, devices_for, effective_launch, prepared
 from kvtop.analysis.planned.placement import Placed, placed
 from kvtop.domain.answers.cache_speed import CacheSpeed
 from kvtop.domain.answers.evidence import Evidence, Measurement
 from kvtop.domain.answers.what_if import KnobState, WhatIf, WhatIfAnswer
 from kvtop.domain.frame import ServerView
-from kvtop.domain.model_file import Checkpoint, GgufHeader
+from kvtop.domain.model_file import GgufHeader
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, Refusal
 from kvtop.domain.process import Process
 from kvtop.domain.sample import Sample
-from kvtop.planning.adjustments import ENGINES
-from kvtop.planning.adjustments.values import knob_values
+from kvtop.planning.adjustments import knob_names, knob_values
 from kvtop.planning.cache_speed import cache_speed
-from kvtop.planning.commands.launch_command import Host, host_of, instruction, option_words
+from kvtop.planning.commands.launch_command import Host, host_of, instruction
 from kvtop.planning.llamacpp.memory.prepared import PreparedModel
-from kvtop.planning.registry import plan_launch
-from kvtop.planning.what_if import PlanContext, compare, running
+from kvtop.planning.plan_context import PlanContext
+from kvtop.planning.registry import engine_rules, plan_launch, traits_of
+from kvtop.planning.what_if import compare, running
 
-MLX_TOKENS = 32768
-"""The length of a sequence that an MLX what-if starts with, or the trained one where that is less."""
+SEQUENCE_TOKENS = 32768
+"""The length of a sequence that a what-if starts with where the cache grows, or the trained one where that is less."""
 _STEP = 64 * 2**20
 """Rooms are rounded down to it: other processes breathe, and an answer must not flicker with them."""
-_PROGRAMS = {"llama.cpp": ("llama-server",), "vllm": ("vllm", "serve"), "mlx": ("mlx_lm.server",)}
 _REFERENCE = frozenset({"f16", "bf16", "f32", "auto", "16"})
 
 
@@ -50,7 +49,8 @@ def what_if_baseline(sample: Sample, view: ServerView, memory: PlanMemory) -> Wh
     """The server of this view, or the reason why nothing can be asked of it."""
     reading = view.reading
     model = sample.models.get(reading.model_key) if reading.model_key is not None else None
-    if view.plan is None or model is None or reading.model_key is None or reading.launch is None:
+    rules = engine_rules(reading.launch.engine) if reading.launch is not None else None
+    if view.plan is None or model is None or reading.model_key is None or rules is None:
         return view.plan_note or "this server has no plan"
     processes = {process.pid: process for process in sample.processes}
     where = device_assignment(reading, sample.devices, processes, sample.models, sample.unseen_makers)
@@ -58,7 +58,7 @@ def what_if_baseline(sample: Sample, view: ServerView, memory: PlanMemory) -> Wh
     environ = dict((own.environ or ()) if own is not None else ())
     on = placed(reading, where.accelerators, sample.devices, environ)
     launch = effective_launch(reading)
-    devices = for_all_ranks(launch, on.plan_devices)
+    devices = devices_for(launch, on.plan_devices)
     draft_file = sample.models.get(reading.draft_key) if reading.draft_key is not None else None
     try:
         ready = prepared(memory, reading.model_key, model)
@@ -75,8 +75,8 @@ def what_if_baseline(sample: Sample, view: ServerView, memory: PlanMemory) -> Wh
         draft if isinstance(draft, PreparedModel) else None,
         held | calibrated.keys(),
     )
-    trained = _trained(ready)
-    at_tokens = min(trained or MLX_TOKENS, MLX_TOKENS) if launch.engine == "mlx" else None
+    trained = rules.trained_tokens(ready)
+    at_tokens = min(trained or SEQUENCE_TOKENS, SEQUENCE_TOKENS) if rules.traits.cache_grows else None
     now = view.plan
     if at_tokens is not None:
         longer = plan_launch(launch, ready, devices, at_tokens=at_tokens)
@@ -112,18 +112,22 @@ def answer(baseline: WhatIfBaseline, what_if: WhatIf, own: tuple[Measurement, ..
         told.text,
         told.notes,
         what_if != baseline.base,
+        _kept_sequences(what_if, then),
     )
+
+
+def _kept_sequences(what_if: WhatIf, then: MemoryPlan | None) -> int | None:
+    """Of engines whose caches grow with each sequence, by their own knob."""
+    traits = traits_of(what_if.base.engine)
+    kept = knob_values(what_if, then).get("slots", "")
+    return int(kept) if traits is not None and traits.cache_grows and kept.isdigit() else None
 
 
 def _knobs(baseline: WhatIfBaseline, what_if: WhatIf, then: MemoryPlan | None) -> tuple[KnobState, ...]:
-    engine = ENGINES.get(what_if.base.engine)
+    names = knob_names(what_if.base.engine)
     now_at = knob_values(baseline.base, baseline.now)
     then_at = knob_values(what_if, then)
-    return tuple(
-        KnobState(knob, engine.turns[knob][0], now_at[knob], then_at[knob])
-        for knob in then_at
-        if engine is not None and knob in engine.turns
-    )
+    return tuple(KnobState(knob, names[knob], now_at[knob], then_at[knob]) for knob in then_at if knob in names)
 
 
 def _evidence(
@@ -137,30 +141,15 @@ def _evidence(
 
 def cache_pair(what_if: WhatIf, then: MemoryPlan | None) -> tuple[str, str]:
     """The cache types as evidence names them."""
-    engine = what_if.base.engine
-    if engine == "vllm":
-        dtype = what_if.value("kv-cache-dtype") or "auto"
-        named = "fp8_e4m3" if dtype == "fp8" else dtype
-        return named, named
-    if engine == "mlx":
-        bits = what_if.value("kv-bits")
-        named = "16" if bits is None else f"mlx {bits}-bit g{what_if.value('kv-group-size') or '64'}"
-        return named, named
-    typed = what_if.value("cache-type-k") or "f16", what_if.value("cache-type-v") or "f16"
-    return typed if then is None or then.type_k is None else (then.type_k, then.type_v or then.type_k)
+    rules = engine_rules(what_if.base.engine)
+    return ("auto", "auto") if rules is None else rules.cache_pair(what_if, then)
 
 
 def _speed(baseline: WhatIfBaseline, what_if: WhatIf, then: MemoryPlan | None) -> CacheSpeed | None:
     if then is None:
         return None
-    model = baseline.plan_context.model
-    return cache_speed(
-        what_if.launch,
-        then,
-        model.hparams if isinstance(model, PreparedModel) else None,
-        baseline.plan_context.devices,
-        version=baseline.version,
-    )
+    context = baseline.plan_context
+    return cache_speed(what_if.launch, then, context.model, context.devices, version=baseline.version)
 
 
 def _rooms(
@@ -199,18 +188,12 @@ def _planned_bytes(plan: MemoryPlan, name: str) -> int | None:
     return exact_bytes + part.compute.value_bytes
 
 
-def _trained(model: object) -> int | None:
-    if isinstance(model, PreparedModel):
-        return model.hparams.n_ctx_train
-    said = model.config.get("max_position_embeddings") if isinstance(model, Checkpoint) else None
-    return said if isinstance(said, int) else None
-
-
 def _words(own: Process | None, engine: str, options: list[tuple[str, str | None]]) -> tuple[str, ...]:
     """The command as it was typed; without it the options that are known."""
     if own is not None and own.argv:
         return own.argv
-    return (*_PROGRAMS.get(engine, (engine,)), *option_words(engine, options))
+    rules = engine_rules(engine)
+    return (engine,) if rules is None else (*rules.traits.program, *rules.option_words(options))
 
 
 def _parent_argv(own: Process | None, processes: Mapping[int, Process]) -> tuple[str, ...] | None:

@@ -5,7 +5,7 @@ weights; fewer bits only where they were measured. Fewer bits for keys than for 
 round takes as many bytes and loses less in every measurement found.
 """
 
-from kvtop.analysis.recommending.candidates import RecommendRequest
 from kvtop.analysis.recommending.ranking import recommend
+from kvtop.planning.recommend_request import RecommendRequest
 
 __all__ = ["RecommendRequest", "recommend"]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from kvtop.analysis.evidence import DISTANCES, evidence_for
-from kvtop.analysis.recommending.candidates import STEP_TOKENS, Candidate, RecommendRequest, candidates
+from kvtop.analysis.recommending.growing_cache import cache_grows, of_many
 from kvtop.domain.answers.cache_speed import CacheSpeed, Speed
 from kvtop.domain.answers.evidence import Evidence, Match, Tier
 from kvtop.domain.answers.plan_answer import DeviceFit, Fit
@@ -14,9 +14,11 @@ from kvtop.domain.answers.what_if import DeviceChange, WhatIfComparison
 from kvtop.domain.plan import Estimate, MemoryPlan, Refusal
 from kvtop.planning.bisection import largest
 from kvtop.planning.cache_speed import cache_speed
+from kvtop.planning.candidates import candidates
 from kvtop.planning.commands.launch_command import command_words
 from kvtop.planning.frontier import concurrency, holds
-from kvtop.planning.llamacpp.memory.prepared import PreparedModel
+from kvtop.planning.recommend_request import STEP_TOKENS, Candidate, RecommendRequest
+from kvtop.planning.registry import traits_of
 from kvtop.planning.what_if import compare
 from kvtop.text import bytes_text, tokens_text
 
@@ -44,8 +46,15 @@ def recommend(request: RecommendRequest) -> Recommendations:
     else:
         fitting = _ordered(request, fitting)
     notes += _beyond_training(request) + _as_it_is(request)
+    traits = traits_of(request.now.engine)
     return Recommendations(
-        request.now.engine, request.model, request.requirements, tuple(fitting[:MOST]), tuple(left_out), tuple(notes)
+        request.now.engine,
+        request.model,
+        request.requirements,
+        tuple(fitting[:MOST]),
+        tuple(left_out),
+        tuple(notes),
+        is_quality_measurable=traits is not None and bool(traits.cache_quality_tool),
     )
 
 
@@ -86,17 +95,16 @@ def _judged(request: RecommendRequest, candidate: Candidate) -> Recommendation |
     plan = compared.then
     if plan is None or isinstance(plan, Refusal):
         return compared.note
-    if plan.engine == "mlx":
-        compared = _of_many(compared, request.requirements.users or 1)
+    if cache_grows(plan.engine):
+        compared = of_many(compared, request.requirements.users or 1)
     evidence = _evidence(request, candidate)
     lacks = _lacks_measurement(candidate, evidence)
     if lacks:
         return lacks
-    model = request.plan_context.model
     speed = cache_speed(
         candidate.what_if.launch,
         plan,
-        model.hparams if isinstance(model, PreparedModel) else None,
+        request.plan_context.model,
         request.plan_context.devices,
         version=request.version,
         are_devices_known=request.are_devices_known,
@@ -165,25 +173,6 @@ def _fit(request: RecommendRequest, compared: WhatIfComparison, plan: MemoryPlan
     if plan.vllm is not None:
         return holds(concurrency(compared), request.requirements.users or 1)
     return compared.fit
-
-
-def _of_many(compared: WhatIfComparison, users: int) -> WhatIfComparison:
-    """MLX keeps a cache for each sequence, and the plan has one: the same with as many as wished for."""
-
-    def more(device: DeviceChange) -> DeviceChange:
-        segments = tuple(
-            replace(it, then_bytes=it.then_bytes * users)
-            if it.segment in {"kv_cache", "recurrent_state"} and it.then_bytes is not None
-            else it
-            for it in device.segments
-        )
-        added = sum(
-            (new.then_bytes or 0) - (old.then_bytes or 0) for new, old in zip(segments, device.segments, strict=True)
-        )
-        needed = None if device.needed is None else device.needed + Estimate(added, added, added)
-        return replace(device, segments=segments, needed=needed)
-
-    return replace(compared, devices=tuple(map(more, compared.devices)))
 
 
 def _too_large(request: RecommendRequest, compared: WhatIfComparison, plan: MemoryPlan) -> str:
@@ -278,9 +267,10 @@ def _present_tokens(request: RecommendRequest) -> int | None:
 
 def _smaller_weights(request: RecommendRequest) -> list[str]:
     """How much smaller the weights would have to be for 8 bits and the context asked for."""
-    if request.now.engine != "llama.cpp":
+    steps = list(candidates(request))
+    if request.now.context is None or len(steps) < 2:
         return []
-    compared = compare(request.plan_context, request.now, list(candidates(request))[1].what_if)
+    compared = compare(request.plan_context, request.now, steps[1].what_if)
     short = [
         device.needed.high_bytes - device.room_bytes
         for device in compared.devices
@@ -300,7 +290,7 @@ def _smaller_weights(request: RecommendRequest) -> list[str]:
 def _as_it_is(request: RecommendRequest) -> list[str]:
     """The first advice is to need less; nobody but the person who asks knows how much that is."""
     requirements = request.requirements
-    if requirements.context_tokens is not None or requirements.users is not None or request.now.engine == "mlx":
+    if requirements.context_tokens is not None or requirements.users is not None or cache_grows(request.now.engine):
         return []
     advice = (
         "context and slots stay as they are; needing less of them is what saves first: `kvtop recommend --context "

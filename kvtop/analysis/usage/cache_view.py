@@ -3,6 +3,8 @@
 from kvtop.domain.frame import KvCacheView
 from kvtop.domain.plan import MemoryPlan
 from kvtop.domain.server import ServerReading
+from kvtop.planning.engine_rules import EngineTraits
+from kvtop.planning.registry import traits_of
 
 
 def cache_view(reading: ServerReading, plan: MemoryPlan | None) -> KvCacheView:
@@ -58,19 +60,21 @@ def _of_slots(reading: ServerReading, plan: MemoryPlan | None) -> KvCacheView:
 
 
 def _types(reading: ServerReading, plan: MemoryPlan | None) -> tuple[str | None, str | None, str]:
-    """K and V types and who says so: llama.cpp's endpoint never does, so without a command line they are unknown."""
-    if reading.engine == "llama.cpp":
-        return _llamacpp_types(reading)
+    """K and V types and who says so: where no endpoint says them, the options do, or the engine's default."""
+    traits = traits_of(reading.engine)
+    if traits is not None and traits.default_cache_types is not None:
+        return _typed(reading, traits)
     if plan is not None and plan.type_k is not None:
         return plan.type_k, plan.type_v, f"launch options and {plan.rules_version}"
     said = next((pool.cache_type for pool in reading.pools if pool.cache_type is not None), None)
     return said, said, "the engine's own metrics" if said is not None else "not known from outside"
 
 
-def _llamacpp_types(reading: ServerReading) -> tuple[str | None, str | None, str]:
-    if reading.launch is None:
+def _typed(reading: ServerReading, traits: EngineTraits) -> tuple[str | None, str | None, str]:
+    if reading.launch is None or traits.default_cache_types is None:
         return None, None, "not known from outside"
-    type_k, type_v = reading.launch.get("cache-type-k"), reading.launch.get("cache-type-v")
+    type_k, type_v = (reading.launch.get(name) for name in traits.cache_type_options)
     sources = {f"{option.origin} {option.detail}".strip() for option in (type_k, type_v) if option is not None}
-    source = ", ".join(sorted(sources)) or "default of llama.cpp b11434"
-    return (type_k.value if type_k else "f16"), (type_v.value if type_v else "f16"), source
+    source = ", ".join(sorted(sources)) or f"default of {traits.display_name} {traits.checked_version}"
+    default_k, default_v = traits.default_cache_types
+    return (type_k.value if type_k else default_k), (type_v.value if type_v else default_v), source

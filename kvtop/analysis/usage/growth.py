@@ -10,6 +10,7 @@ from kvtop.domain.figure import Figure
 from kvtop.domain.headroom import Filling, TimeToFull
 from kvtop.domain.plan import MemoryPlan
 from kvtop.domain.server import ServerReading, ServerState, Slot
+from kvtop.planning.registry import traits_of
 
 WINDOW_SECONDS = 30.0
 """Over which growth is measured: long enough to bridge a prompt, short enough to notice that a request has ended."""
@@ -18,9 +19,6 @@ LEAST_SECONDS = 2.0
 _FULL_RATIO = 0.999
 LEAST_GROWTH_BYTES = 4 * 1024 * 1024
 """In a window. A process breathes by less without holding one token more."""
-
-_GROWING_ENGINES = frozenset({"mlx"})
-"""Their cache is taken as it is needed, with no limit but the memory (mlx-lm 0.32.2)."""
 
 
 @dataclass(slots=True)
@@ -61,9 +59,15 @@ def held_tokens(reading: ServerReading) -> dict[str, int]:
     return held
 
 
+def _grows(reading: ServerReading) -> bool:
+    """Whether its cache is taken as requests need it, with no limit but the memory."""
+    traits = traits_of(reading.engine)
+    return traits is not None and traits.cache_grows
+
+
 def held_memory(reading: ServerReading, rows: Iterable[tuple[Device, Figure]]) -> dict[str, int]:
     """Measured bytes by device of a server whose cache has no size of its own: the memory itself is its limit."""
-    if reading.engine not in _GROWING_ENGINES:
+    if not _grows(reading):
         return {}
     active = [it.active_bytes for it in reading.memory_reports if it.active_bytes is not None]
     if active:  # steadier than what the kernel counts: it leaves out what the allocator keeps for later
@@ -83,7 +87,7 @@ def memory_to_full(
     for device in devices:
         name, free = _memory_name(device.id), device.memory.free_bytes
         rate = watched.per_second(name)
-        if rate is None or free is None or reading.engine not in _GROWING_ENGINES:
+        if rate is None or free is None or not _grows(reading):
             continue
         tokens = int(free / per_token) if per_token else None
         state, seconds = Filling.STEADY, None

@@ -2,9 +2,6 @@
 
 from kvtop.domain.server import ServerReading
 
-COUNTS_EVERY_STEP = frozenset({"vllm", "sglang"})
-"""Engines whose counter of generated tokens moves while a request runs (vllm/v1/metrics/loggers.py)."""
-
 
 def generated_per_second(before: ServerReading, now: ServerReading, elapsed_seconds: float) -> float | None:
     """Tokens generated per second between two readings; None where neither slots nor a counter say.
@@ -14,7 +11,7 @@ def generated_per_second(before: ServerReading, now: ServerReading, elapsed_seco
     """
     if elapsed_seconds <= 0:
         return None
-    if now.engine in COUNTS_EVERY_STEP:
+    if now.pools:  # an engine with a pool counts the tokens of each step (vllm/v1/metrics/loggers.py)
         return _per_second(before.counters.generated_tokens_total, now.counters.generated_tokens_total, elapsed_seconds)
     if before.slots is None or now.slots is None:
         return None

@@ -6,8 +6,8 @@ from kvtop.app.plan.request import Machine, PlanRequest
 from kvtop.domain.answers.what_if import WhatIf
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import MemoryPlan, Refusal
+from kvtop.planning.plan_context import PlanContext
 from kvtop.planning.registry import plan_launch
-from kvtop.planning.what_if import PlanContext
 
 
 @dataclass(frozen=True, slots=True)

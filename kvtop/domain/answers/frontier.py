@@ -32,10 +32,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Frontier:
-    """`column` says what the amounts are. `current` is (row, column) of the present configuration."""
+    """`column` says what the amounts are. `current` is (row, column) of the present configuration.
+
+    `amounts_are_tokens` False: they count requests.
+    """
 
     engine: str
     column: str
     amounts: tuple[int, ...]
     rows: tuple[Row, ...]
     current: tuple[int, int] | None
+    amounts_are_tokens: bool = True

@@ -52,3 +52,5 @@ class Recommendations:
     items: tuple[Recommendation, ...]
     left_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    is_quality_measurable: bool = False
+    """The engine has a tool that compares cache types on a model and a text."""

@@ -51,6 +51,11 @@ class WhatIf:
         return replace(self, changes=tuple(changed.items()))
 
 
+def replace_length(what_if: WhatIf, tokens: int) -> WhatIf:
+    """The same options, looked at with another length of sequence."""
+    return replace(what_if, at_tokens=tokens)
+
+
 @dataclass(frozen=True, slots=True)
 class SegmentChange:
     """Bytes of one segment now and then; None is unknown."""
@@ -147,6 +152,8 @@ class WhatIfAnswer:
     command: str
     command_notes: tuple[str, ...] = ()
     is_turned: bool = False
+    kept_sequences: int | None = None
+    """How many finished sequences keep their caches beside the one that is planned; None: none, or it is unknown."""
 
     @property
     def is_changed(self) -> bool:

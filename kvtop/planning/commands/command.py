@@ -2,7 +2,6 @@
 
 import json
 import posixpath
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,15 +11,13 @@ from kvtop.planning.commands.container_run import ContainerRun
 from kvtop.planning.commands.shell_line import simple_commands
 from kvtop.planning.commands.unplanned_engines import unplanned_engine
 from kvtop.planning.commands.wrappers import unwrapped
+from kvtop.planning.registry import all_engines
 from kvtop.text import UnusableTextError
 
 _UNDERSTOOD = (
     "llama-server …, llama serve …, vllm serve MODEL …, python -m vllm.entrypoints.openai.api_server …, "
     "mlx_lm.server …, mlx_lm server …, python -m mlx_lm.server …"
 )
-
-_LLAMA = re.compile(r"llama-server(?:-[\w.-]+)?(?:\.exe)?")
-_PYTHON = re.compile(r"(?:[Pp]ython|pypy)[\d.]*(?:\.exe)?")
 
 
 class UnplannedEngineError(NoExactRuleError, ValueError):
@@ -29,7 +26,7 @@ class UnplannedEngineError(NoExactRuleError, ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """`engine` is "llama.cpp", "vllm" or "mlx"; `words` follow the program; `variables` stood before it (A=b cmd)."""
+    """`engine` is a name of the registry; `words` follow the program; `variables` stood before it (A=b cmd)."""
 
     engine: str
     words: tuple[str, ...]
@@ -101,56 +98,9 @@ def process_command(argv: Sequence[str]) -> Command | None:
 
 
 def _engine(words: list[str]) -> tuple[str, list[str]] | None:
-    if not words:
-        return None
-    program = posixpath.basename(words[0])
-    following = words[1:2]
-    if _LLAMA.fullmatch(program):
-        return "llama.cpp", words[1:]
-    if program in {"llama", "llama.exe"} and following in (["serve"], ["server"]):
-        return "llama.cpp", words[2:]
-    if program == "vllm" and following == ["serve"]:
-        return "vllm", words[2:]
-    if program == "mlx_lm.server":
-        return "mlx", words[1:]
-    if program == "mlx_lm" and following == ["server"]:
-        return "mlx", words[2:]
-    if is_python(program):
-        script = after_interpreter_flags(words[1:])
-        if script[:1] == ["-m"] and len(script) > 1:
-            return _module(script[1], script[2:])
-        # As process lists show it: python /usr/local/bin/vllm serve …
-        return _engine(script) if script and script[0].endswith(("/vllm", "/mlx_lm", "/mlx_lm.server")) else None
-    return None
-
-
-def interpreter_flags(words: Sequence[str]) -> list[str]:
-    """Python's own flags at the start of the words after it."""
-    return list(words[: len(words) - len(after_interpreter_flags(list(words)))])
-
-
-def is_python(program: str) -> bool:
-    """Whether a program (a name or a path) is a Python interpreter."""
-    return _PYTHON.fullmatch(posixpath.basename(program)) is not None
-
-
-def after_interpreter_flags(words: list[str]) -> list[str]:
-    """What follows Python's own flags (`python -u -X dev -m module`)."""
-    rest = list(words)
-    while rest and rest[0].startswith("-") and rest[0] not in {"-m", "-c", "-"}:
-        flag = rest.pop(0)
-        if flag in {"-X", "-W"} and rest:
-            rest.pop(0)
-    return rest
-
-
-def _module(module: str, words: list[str]) -> tuple[str, list[str]] | None:
-    if module == "vllm.entrypoints.openai.api_server":
-        return "vllm", words
-    if module == "vllm.entrypoints.cli.main" and words[:1] == ["serve"]:
-        return "vllm", words[1:]
-    if module == "mlx_lm.server":
-        return "mlx", words
-    if module == "mlx_lm" and words[:1] == ["server"]:
-        return "mlx", words[1:]
+    """The engine that these words start, and its own words."""
+    for rules in all_engines():
+        own = rules.started_by(words)
+        if own is not None:
+            return rules.name, list(own)
     return None

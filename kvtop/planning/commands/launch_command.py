@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from kvtop.domain.launch import LaunchOptions
-from kvtop.planning.llamacpp.options.table import BY_SPELLING, CUSTOMARY, OPTIONS
+from kvtop.planning.registry import engine_rules
 
 
 class Host(StrEnum):
@@ -79,62 +79,17 @@ def command_words(
 ) -> tuple[str, ...]:
     """The present command with the changed options taken out and spelled anew at its end."""
     names = {name for name, _ in changes}
-    kept = _without_llamacpp(argv, names) if base.engine == "llama.cpp" else _without_argparse(argv, base, names)
-    return (*kept, *option_words(base.engine, changes))
-
-
-def option_words(engine: str, changes: Sequence[tuple[str, str | None]]) -> tuple[str, ...]:
-    """The changed options alone, in the long spelling."""
-    words: list[str] = []
-    for name, value in changes:
-        if value is None:
-            continue
-        spec = OPTIONS.get(name) if engine == "llama.cpp" else None
-        if spec is not None and spec.values == 0:
-            off = next((word for word in reversed(spec.negatives) if word.startswith("--")), None)
-            if value == "true":
-                words.append(f"--{name}")
-            elif off is not None:
-                words.append(off)
-        else:
-            words += [f"--{name}", value]
-    return tuple(words)
+    rules = engine_rules(base.engine)
+    if rules is None:
+        raise ValueError(f"kvtop does not know how {base.engine} spells its options")
+    kept = rules.without_options(argv, base, names)
+    return (*kept, *rules.option_words(changes))
 
 
 def customary_words(engine: str, changes: Sequence[tuple[str, str | None]]) -> tuple[str, ...]:
-    """The same as most people type them: `-c` for `--ctx-size`."""
-    short = CUSTOMARY if engine == "llama.cpp" else {}
-    return tuple(short.get(word, word) for word in option_words(engine, changes))
-
-
-def _without_llamacpp(argv: Sequence[str], names: set[str]) -> list[str]:
-    kept: list[str] = list(argv[:1])
-    index = 1
-    while index < len(argv):
-        typed = argv[index]
-        found = BY_SPELLING.get(typed.replace("_", "-") if typed.startswith("--") else typed)
-        words = argv[index : index + 1 + (found[0].values if found is not None else 0)]
-        if found is None or found[0].name not in names:
-            kept += words
-        index += max(len(words), 1)
-    return kept
-
-
-def _without_argparse(argv: Sequence[str], base: LaunchOptions, names: set[str]) -> list[str]:
-    """By the flags as they were typed, with `=` or without; all these options take one value."""
-    typed = {option.detail for option in base.options if option.name in names and option.detail.startswith("--")}
-    kept: list[str] = []
-    skips = False
-    for word in argv:
-        if skips:
-            skips = False
-            continue
-        flag, equals, _ = word.partition("=")
-        if flag in typed:
-            skips = not equals
-            continue
-        kept.append(word)
-    return kept
+    """The changed options alone as most people type them: `-c` for `--ctx-size`."""
+    rules = engine_rules(engine)
+    return () if rules is None else rules.customary_words(changes)
 
 
 def _ollama(base: LaunchOptions, changes: Sequence[tuple[str, str | None]]) -> Instruction:

@@ -99,4 +99,5 @@ def _ollama() -> ServerReading:
             "ollama", (LaunchOption("kv-cache-type", "f16", Origin.ENVIRONMENT, "OLLAMA_KV_CACHE_TYPE"),)
         ),
         hosted=(mine,),
+        is_proxy=True,
     )

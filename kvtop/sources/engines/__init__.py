@@ -25,6 +25,9 @@ ENGINES: tuple[Engine, ...] = (
 )
 """In the order in which they are asked whether something is theirs."""
 
+PROXIES = frozenset({ollama.NAME, llama_swap.NAME})
+"""They hold no model themselves: each runs in a server of its own (`ServerReading.is_proxy`)."""
+
 
 def engine_of_process(comm: str, argv: Sequence[str]) -> Engine | None:
     """The engine whose server this process is, or None.

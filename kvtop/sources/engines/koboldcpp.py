@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.server import ModelFacts, ServerReading
-from kvtop.planning.commands.command import after_interpreter_flags, is_python
+from kvtop.planning.commands.python_command import after_interpreter_flags, is_python
 from kvtop.sources.endpoints.endpoint_state import state_of
 from kvtop.sources.endpoints.engine import ServerInputs
 from kvtop.sources.endpoints.http import Reply

@@ -82,6 +82,7 @@ def read(known: ServerInputs) -> ServerReading:
         launch=known.options,
         hosted=hosted,
         is_remote=not known.processes,
+        is_proxy=True,
     )
 
 

@@ -127,6 +127,7 @@ def read(known: ServerInputs) -> ServerReading:
         slots=_slots(known.replies.get(SLOTS)) if state is ServerState.READY else None,
         counters=_counters(known.replies.get(METRICS)),
         hosted=_hosted(known.replies.get(MODELS)) if facts.get("role") == "router" else None,
+        is_proxy=facts.get("role") == "router",
         is_remote=not known.processes,
     )
 

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.server import ModelFacts, ServerReading, ServerState
-from kvtop.planning.commands.command import Command, interpreter_flags, process_command
+from kvtop.planning.commands.command import Command, process_command
+from kvtop.planning.commands.python_command import interpreter_flags
 from kvtop.planning.mlx.options import ENGINE, parse_server_options
 from kvtop.sources.endpoints.engine import ServerInputs
 from kvtop.sources.endpoints.http import Reply

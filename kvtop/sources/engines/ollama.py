@@ -105,6 +105,7 @@ def read(known: ServerInputs) -> ServerReading:
         ranks=runners,
         hosted=hosted,
         is_remote=not known.processes,
+        is_proxy=True,
     )
 
 

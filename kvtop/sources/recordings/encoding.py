@@ -16,6 +16,7 @@ from kvtop.domain.model_file import Checkpoint, CheckpointTensor, GgufHeader, Mo
 from kvtop.domain.sample import Sample
 from kvtop.sources.recordings.field_names import form_of
 from kvtop.sources.recordings.framing import LAST_TIME, RecordingError
+from kvtop.sources.recordings.server_record import completed
 
 _TEMPLATES = "tokenizer.chat_template"
 """Somebody's words, and nothing that decides memory."""
@@ -92,6 +93,7 @@ def decode_tick(content: bytes, models: Mapping[int, ModelFile], name: str) -> S
     for field, form in _FORMS.items():
         value = getattr(tick, field)
         read[field] = value if form.read is None else form.read(value)
+    read["servers"] = tuple(map(completed, read["servers"]))
     if not _are_finite(read.values()):
         raise RecordingError(f"{name}: a tick cannot be understood: a number in it is not finite")
     found = {key: models[number] for key, number in tick.models.items() if number in models}

@@ -83,7 +83,7 @@ def _row(found: Frontier, number: int, row: Row) -> str:
 
 
 def _amount(found: Frontier, amount: int, *, exact: bool = False) -> str:
-    if found.engine == "vllm":
+    if not found.amounts_are_tokens:
         return str(amount)
     return f"{amount} ({tokens_text(amount)})" if exact else tokens_text(amount)
 

@@ -33,7 +33,7 @@ def recommendations_text(found: Recommendations) -> str:
         lines += ["no configuration fits", ""]
     lines += [f"left out: {line}" for line in found.left_out]
     lines += [f"note: {line}" for line in found.notes]
-    if found.engine == "llama.cpp":
+    if found.is_quality_measurable:
         lines.append("`kvtop quality -- COMMAND` measures a pair of cache types on this model and your own text")
     return "\n".join(lines).rstrip() + "\n"
 

@@ -7,8 +7,9 @@ import pytest
 from kvtop.domain.answers.cache_speed import Speed
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.plan import MemoryPlan, PlanDevice
-from kvtop.planning.cache_speed import backend_of, build_number, cache_speed
+from kvtop.planning.cache_speed import cache_speed
 from kvtop.planning.cache_types import CACHE_TYPES
+from kvtop.planning.llamacpp.cache_speed import backend_of, build_number
 from kvtop.planning.llamacpp.kernel_pairs import DEFAULT_PAIRS, Attending, pair_speed
 from kvtop.planning.llamacpp.memory.prepared import prepare
 from kvtop.planning.llamacpp.options.parse import parse_llama_server

@@ -9,6 +9,7 @@ from kvtop.domain.frame import DeviceView, Finding, Frame, KvCacheView, ServerVi
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.sample import Failure
 from kvtop.domain.server import Counters, ModelFacts, ServerReading, ServerState, Slot
+from kvtop.planning.registry import display_name
 from kvtop.sources.devices.nvml import NVML
 
 MIB = 1 << 20
@@ -64,7 +65,7 @@ def _frame(devices: tuple[DeviceView, ...], servers: tuple[ServerView, ...], **m
 
 
 _LAUNCH = LaunchOptions(
-    "llamacpp",
+    "llama.cpp",
     (
         LaunchOption("model", "/srv/models/gemma-3-27b-it-Q4_K_M.gguf", Origin.ARGV, "-m"),
         LaunchOption("ctx-size", "65536", Origin.ARGV, "-c"),
@@ -84,7 +85,7 @@ def rtx4090(used_tokens: tuple[int, int, int, int] = (6144, 12900, 0, 811)) -> F
     split = _split("gpu0", 19_456 * MIB, weights=16_546 * MIB, kv=kv, used=used, compute=522 * MIB, runtime=180 * MIB)
     reading = ServerReading(
         id="127.0.0.1:8080",
-        engine="llamacpp",
+        engine="llama.cpp",
         state=ServerState.READY,
         version="b11434",
         url="http://127.0.0.1:8080",
@@ -115,7 +116,7 @@ def rtx4090(used_tokens: tuple[int, int, int, int] = (6144, 12900, 0, 811)) -> F
         "slot 2: 0 of 16384 tokens",
         "-np 3 gives each slot 21845 tokens in the same memory.",
     )
-    server = ServerView(reading, (split,), cache, None, "", 812.0, 38.4, (finding,))
+    server = ServerView(reading, (split,), cache, None, "", 812.0, 38.4, (finding,), engine_title="llama.cpp")
     device = _gpu("NVIDIA GeForce RTX 4090", 0, 24_564 * MIB, 20_900 * MIB)
     view = DeviceView(device, ((reading.id, split),), 1044 * MIB, 0.1)
     return _frame((view, _host()), (server,))
@@ -123,9 +124,9 @@ def rtx4090(used_tokens: tuple[int, int, int, int] = (6144, 12900, 0, 811)) -> F
 
 _MODELS = (
     ("vllm", "meta-llama/Llama-3.3-70B-Instruct-FP8", "fp8", 0.71),
-    ("llamacpp", "Qwen3-Coder-30B-A3B-Instruct-UD-Q4_K_XL.gguf", "q8_0", 0.32),
+    ("llama.cpp", "Qwen3-Coder-30B-A3B-Instruct-UD-Q4_K_XL.gguf", "q8_0", 0.32),
     ("vllm", "mistralai/Mistral-Small-3.2-24B-Instruct-2506-AWQ", "auto", 0.08),
-    ("llamacpp", "DeepSeek-R1-Distill-Llama-8B-Q6_K-00001-of-00002.gguf", "f16", 0.97),
+    ("llama.cpp", "DeepSeek-R1-Distill-Llama-8B-Q6_K-00001-of-00002.gguf", "f16", 0.97),
 )
 
 
@@ -158,7 +159,17 @@ def h100x8() -> Frame:
         cache = KvCacheView(cache_type, cache_type, "argv", 131072, int(131072 * ratio), ratio, index % 4 == 1)
         finding = Finding("KV201", "nearly-full", "warning", reading.id, "The KV cache is nearly full.")
         servers.append(
-            ServerView(reading, (split,), cache, None, "", 900.0, 40.0 + index, (finding,) if ratio > 0.9 else ())
+            ServerView(
+                reading,
+                (split,),
+                cache,
+                None,
+                "",
+                900.0,
+                40.0 + index,
+                (finding,) if ratio > 0.9 else (),
+                engine_title=display_name(engine),
+            )
         )
         placed[index // 4].append((reading.id, split))
     devices = []
@@ -206,7 +217,7 @@ def odd_states() -> Frame:
     servers = tuple(
         ServerView(
             ServerReading(
-                f"127.0.0.1:{8081 + index}", "llamacpp", state, hint=hint, pids=(4712 + index,), model=ModelFacts(name)
+                f"127.0.0.1:{8081 + index}", "llama.cpp", state, hint=hint, pids=(4712 + index,), model=ModelFacts(name)
             ),
             (Split("gpu0", _figure(512 * MIB, Basis.MEASURED, "NVML"), unattributed=UNKNOWN),) if index < 2 else (),
             unknown,

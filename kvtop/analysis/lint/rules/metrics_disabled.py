@@ -16,7 +16,7 @@ Fires on: `--no-slots` without `--metrics`. Quiet on: llama-server without eithe
 from kvtop.analysis.lint.fixes.fix import Fix
 from kvtop.analysis.lint.rule import Example, Found, Outcome
 from kvtop.analysis.lint.target import LintTarget
-from kvtop.planning.traits import PLANNED
+from kvtop.planning.registry import PLANNED
 
 ENGINES = PLANNED
 READS_LAUNCH = True

@@ -26,7 +26,7 @@ from kvtop.analysis.lint.rules import (
 )
 from kvtop.analysis.lint.target import LintTarget
 from kvtop.planning.llamacpp.options.refused_types import WORDS as UNSUPPORTED_TYPE
-from kvtop.planning.traits import PLANNED
+from kvtop.planning.registry import PLANNED
 
 ENGINES = PLANNED
 READS_LAUNCH = False

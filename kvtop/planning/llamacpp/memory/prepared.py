@@ -9,13 +9,14 @@ from kvtop.planning.llamacpp.memory.weights import WeightSet, weight_set
 from kvtop.planning.llamacpp.model.hparams import HParams
 from kvtop.planning.llamacpp.model.loading import load_hparams
 from kvtop.planning.llamacpp.options.overrides import overridden_header
+from kvtop.planning.plan_context import Prepared
 
 _Found = TypeVar("_Found")
 _MOST_REMEMBERED = 4096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PreparedModel:
+class PreparedModel(Prepared):
     """Hyperparameters and sorted tensors of one file.
 
     It remembers what was worked out for it: many plans of one model differ in a context or a cache type only.

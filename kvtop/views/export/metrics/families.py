@@ -277,9 +277,7 @@ def _info(name: str, view: ServerView) -> Labels:
 def _format(view: ServerView) -> str | None:
     """The kind of model file, where something says it."""
     path = view.reading.model.path or view.reading.model_key or ""
-    if path.lower().endswith(".gguf") or (view.plan is not None and view.plan.engine == "llama.cpp"):
-        return "gguf"
-    return None if view.plan is None else "safetensors"
+    return "gguf" if path.lower().endswith(".gguf") else view.model_format
 
 
 def _sources(frame: Frame) -> list[tuple[Labels, int]]:

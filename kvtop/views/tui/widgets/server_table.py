@@ -28,7 +28,6 @@ _TREND = 10
 """Columns of a trend: five minutes."""
 _SHORT_STATES = {ServerState.SLEEPING: "asleep", ServerState.UNREACHABLE: "gone", ServerState.UNKNOWN: "unknown"}
 _SHORT_VERDICTS = {"requests wait": "queueing", "its card is lost": "card lost", "not asked yet": "not asked"}
-_ENGINE_WORDS = {"llamacpp": "llama.cpp", "vllm": "vLLM", "mlx": "MLX", "ollama": "Ollama", "sglang": "SGLang"}
 _SEVERITY = {"error": ("■", "error"), "warning": ("▲", "warning"), "info": ("•", "faint")}
 
 
@@ -53,11 +52,6 @@ class ServerRow:
     rate: str
     findings: tuple[str, str]
     """(text, role)"""
-
-
-def engine_text(engine: str) -> str:
-    """The engine as its own project spells it."""
-    return _ENGINE_WORDS.get(engine, engine)
 
 
 def cache_types_text(type_k: str | None, type_v: str | None) -> str:
@@ -107,7 +101,7 @@ def _row(view: ServerView, trend: str) -> ServerRow:
     return ServerRow(
         reading.id,
         reading.id.removeprefix("127.0.0.1"),
-        engine_text(reading.engine),
+        view.engine_text,
         reading.model.name or reading.model.path,
         _short(verdict_text(view)),
         tokens_text(cache.capacity_tokens),

@@ -30,7 +30,7 @@ def frontier_lines(found: Frontier, cursor: tuple[int, int], width: int) -> list
 
 
 def _amount(found: Frontier, amount: int) -> str:
-    return str(amount) if found.engine == "vllm" else tokens_text(amount)
+    return tokens_text(amount) if found.amounts_are_tokens else str(amount)
 
 
 def _row(found: Frontier, row: Row, number: int, columns: range, cursor: tuple[int, int]) -> Line:

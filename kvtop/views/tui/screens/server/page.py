@@ -16,7 +16,7 @@ from kvtop.views.tui.screens.server.slots import slot_lines
 from kvtop.views.tui.state.history import ServerHistory
 from kvtop.views.tui.widgets.empty_lines import unasked_lines
 from kvtop.views.tui.widgets.lines import Line, Piece, beside, left, rule, wrap
-from kvtop.views.tui.widgets.server_table import cache_types_text, engine_text, headroom_text, verdict_text
+from kvtop.views.tui.widgets.server_table import cache_types_text, headroom_text, verdict_text
 
 _PREVIEW_SECONDS = 300.0
 _PREVIEW_PLOTS = 16
@@ -138,7 +138,7 @@ def _state(view: ServerView, width: int) -> list[Line]:
     reading = view.reading
     words, role = verdict_text(view)
     told = (
-        f"{engine_text(reading.engine)} {reading.version or ''}".strip(),
+        f"{view.engine_text} {reading.version or ''}".strip(),
         reading.url or reading.id,
         _pids(reading.pids),
         "on another machine: nothing is measured" if reading.is_remote else "",

@@ -6,7 +6,7 @@ from kvtop.domain.server import ServerState
 from kvtop.text import duration_text
 from kvtop.views.tui.state.unread import DEVICE_REMEDIES, SERVER_REMEDIES, unread_of
 from kvtop.views.tui.widgets.lines import Line, Piece, left, rule, wrap
-from kvtop.views.tui.widgets.server_table import STATE_LOOK, engine_text
+from kvtop.views.tui.widgets.server_table import STATE_LOOK
 
 _SILENT = frozenset({*SERVER_REMEDIES, ServerState.UNKNOWN})
 
@@ -46,6 +46,6 @@ def _answered(frame: Frame, width: int) -> list[Line]:
     for server in servers:
         reading = server.reading
         mark, role = STATE_LOOK[reading.state]
-        told = f"{reading.url or reading.id}  {engine_text(reading.engine)} {reading.version or ''}".rstrip()
+        told = f"{reading.url or reading.id}  {server.engine_text} {reading.version or ''}".rstrip()
         lines.append((Piece(f"{mark} ", role), Piece(left(f"{told}, {reading.state.value}", width - 2).rstrip())))
     return lines if count else [*lines, (Piece("Nobody.", "faint"),)]

@@ -229,11 +229,11 @@ def _brought(compared: WhatIfComparison) -> list[str]:
 def _kept_lines(answer: WhatIfAnswer) -> list[str]:
     """mlx_lm.server keeps the caches of finished sequences: as much again for each, where they are as long."""
     plan = answer.comparison.then
-    kept = next((knob.then for knob in answer.knobs if knob.knob == "slots"), "")
-    if not isinstance(plan, MemoryPlan) or plan.engine != "mlx" or not kept.isdigit():
+    kept = answer.kept_sequences
+    if not isinstance(plan, MemoryPlan) or kept is None:
         return []
     sizes = [part.kv_cache_bytes for part in plan.devices]
-    most = UNKNOWN_TEXT if None in sizes else bytes_text(sum(it or 0 for it in sizes) * int(kept))
+    most = UNKNOWN_TEXT if None in sizes else bytes_text(sum(it or 0 for it in sizes) * kept)
     return [f"beside it up to {kept} finished ones are kept: up to {most} more where they are as long"]
 
 

@@ -3,12 +3,14 @@
 It has no configured context: the length of the one sequence that is looked at is turned instead.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-from kvtop.domain.answers.what_if import WhatIf
+from kvtop.domain.answers.what_if import WhatIf, replace_length
+from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import MemoryPlan
-from kvtop.planning.adjustments.steps import MOST_TOKENS, around, doubled, finer
-from kvtop.planning.what_if import replace_length
+from kvtop.planning.knobs import Turn
+from kvtop.planning.steps import MOST_TOKENS, around, doubled, finer
+from kvtop.text import tokens_text
 
 BITS = ("none", "8", "6", "4", "3", "2")
 GROUPS = ("64", "128", "32")
@@ -54,7 +56,7 @@ def _length_fine(what_if: WhatIf, _: MemoryPlan | None, step: int) -> WhatIf | N
     return replace_length(what_if, min(finer(what_if.at_tokens, step, GRAIN_TOKENS), MOST_TOKENS))
 
 
-TURNS: Mapping[str, tuple[str, Callable[[WhatIf, MemoryPlan | None, int], WhatIf | None]]] = {
+TURNS: Mapping[str, tuple[str, Turn]] = {
     "type_k": ("bits of the cache", _bits),
     "type_v": ("values a scale", _group),
     "context": ("length of the sequence", _length),
@@ -62,3 +64,28 @@ TURNS: Mapping[str, tuple[str, Callable[[WhatIf, MemoryPlan | None, int], WhatIf
     "slots": ("kept sequences", _kept),
     "batch": ("tokens before quantization", _start),
 }
+
+
+def values(what_if: WhatIf, _: MemoryPlan | None) -> Mapping[str, str]:
+    """Knob -> where it stands, in words."""
+    bits = what_if.value("kv-bits")
+    return {
+        "type_k": "16" if bits is None else bits,
+        "type_v": what_if.value("kv-group-size") or "64",
+        "context": tokens_text(what_if.at_tokens),
+        "slots": what_if.value("prompt-cache-size") or str(DEFAULT_KEPT),
+        "batch": what_if.value("quantized-kv-start") or str(DEFAULT_START_TOKENS),
+    }
+
+
+DEFAULTS: Mapping[str, str] = {
+    "kv-group-size": "64",
+    "quantized-kv-start": str(DEFAULT_START_TOKENS),
+    "prompt-cache-size": str(DEFAULT_KEPT),
+}
+"""Options -> their values where they are absent (0.32.2)."""
+
+
+def settle(kept: dict[str, str | None], base: LaunchOptions, now: MemoryPlan) -> None:
+    """Nothing holds anyway: a plan of MLX settles no option."""
+    del kept, base, now

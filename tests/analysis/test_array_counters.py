@@ -1,6 +1,6 @@
 """MLX's counters, divided by the weights of the model file. The numbers are those of a real mlx_lm.server 0.32.2."""
 
-from kvtop.analysis.attribution.mlx_counters import divided
+from kvtop.analysis.attribution.array_counters import divided
 from kvtop.analysis.attribution.segments import Parts
 from kvtop.analysis.attribution.splits import PYTHON_PRIOR, RESIDENT_PRIOR, Runtime, split_on
 from kvtop.domain.engine_report import MemoryReport

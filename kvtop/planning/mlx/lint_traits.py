@@ -1,7 +1,7 @@
 """mlx_lm.server as lint rules ask for it (mlx-lm 0.32.2). It has no keys and no metrics."""
 
 from kvtop.domain.launch import LaunchOptions
-from kvtop.planning.engine_traits import CacheProvision, EngineTraits
+from kvtop.planning.lint_traits import CacheProvision, LintTraits
 from kvtop.planning.mlx.planner import RULES_VERSION
 
 _REMEDIES = (
@@ -17,7 +17,7 @@ def _remedy(launch: LaunchOptions, words: str) -> str:
     return next((remedy for said, remedy in _REMEDIES if said in words), "")
 
 
-TRAITS = EngineTraits(
+TRAITS = LintTraits(
     engine="mlx",
     title=RULES_VERSION,
     cache=CacheProvision.GROWING,

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 
 from kvtop.domain.launch import LaunchOptions
-from kvtop.planning.engine_traits import CacheProvision, Changes, EngineTraits
+from kvtop.planning.lint_traits import CacheProvision, Changes, LintTraits
 from kvtop.planning.llamacpp.options.parse import settings_of
 from kvtop.planning.llamacpp.options.table import BY_SPELLING
 from kvtop.planning.llamacpp.planner import RULES_VERSION
@@ -66,7 +66,7 @@ def _unexported(launch: LaunchOptions, *, has_slots: bool) -> Changes:
     return () if told else (("metrics", "true"),)
 
 
-TRAITS = EngineTraits(
+TRAITS = LintTraits(
     engine="llama.cpp",
     title=RULES_VERSION,
     cache=CacheProvision.CELLS,

@@ -50,7 +50,7 @@ def _no_remedy(launch: LaunchOptions, words: str) -> Changes | str:
 
 
 @dataclass(frozen=True, slots=True)
-class EngineTraits:
+class LintTraits:
     """One engine. The defaults are those of an engine that kvtop only watches.
 
     `title` is the version that the rules were checked on. `default_host` is where it listens unless told otherwise, ""

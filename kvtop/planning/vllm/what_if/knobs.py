@@ -1,11 +1,14 @@
 """What-ifs of vLLM: cache type, longest sequence, share of the card, tensor parallel (0.32.0)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from kvtop.domain.answers.what_if import WhatIf
+from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import MemoryPlan
-from kvtop.planning.adjustments.steps import MOST_TOKENS, around, doubled, finer
+from kvtop.planning.knobs import Turn, drop
+from kvtop.planning.steps import MOST_TOKENS, around, doubled, finer
 from kvtop.planning.vllm.options.settings import DEFAULT_UTILIZATION
+from kvtop.text import tokens_text
 
 TYPES = ("auto", "fp8", "fp8_e5m2")
 LEAST_LENGTH_TOKENS, MOST_RANKS = 256, 64
@@ -74,7 +77,7 @@ def _tensor_parallel(what_if: WhatIf, _: MemoryPlan | None, step: int) -> WhatIf
     return what_if.with_changes(**{"tensor-parallel-size": str(size)}) if 1 <= size <= MOST_RANKS else None
 
 
-TURNS: Mapping[str, tuple[str, Callable[[WhatIf, MemoryPlan | None, int], WhatIf | None]]] = {
+TURNS: Mapping[str, tuple[str, Turn]] = {
     "type_k": ("KV cache type", _type),
     "type_v": ("KV cache type", _type),
     "context": ("longest sequence", _context),
@@ -82,3 +85,31 @@ TURNS: Mapping[str, tuple[str, Callable[[WhatIf, MemoryPlan | None, int], WhatIf
     "slots": ("tensor parallel", _tensor_parallel),
     "batch": ("share of the card", _utilization),
 }
+
+
+def values(what_if: WhatIf, plan: MemoryPlan | None) -> Mapping[str, str]:
+    """Knob -> where it stands, in words."""
+    likely = plan.vllm.max_model_len_tokens if plan is not None and plan.vllm is not None else None
+    asked = what_if.value("max-model-len")
+    length = int(asked) if asked is not None and asked.isdigit() else likely
+    default = f"{DEFAULT_UTILIZATION:g}" if what_if.value("kv-cache-memory-bytes") is None else "pool stated"
+    return {
+        "type_k": what_if.value("kv-cache-dtype") or "auto",
+        "context": tokens_text(length),
+        "slots": what_if.value("tensor-parallel-size") or "1",
+        "batch": what_if.value("gpu-memory-utilization") or default,
+    }
+
+
+DEFAULTS: Mapping[str, str] = {
+    "kv-cache-dtype": "auto",
+    "tensor-parallel-size": "1",
+    "gpu-memory-utilization": f"{DEFAULT_UTILIZATION:.2f}",
+}
+"""Options -> their values where they are absent (0.32.0)."""
+
+
+def settle(kept: dict[str, str | None], base: LaunchOptions, now: MemoryPlan) -> None:
+    """Take out of `kept` what holds anyway under the plan `now` of `base`."""
+    if now.vllm is not None and base.get("max-model-len") is None:
+        drop(kept, "max-model-len", str(now.vllm.max_model_len_tokens))

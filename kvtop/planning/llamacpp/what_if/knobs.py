@@ -3,8 +3,11 @@
 from collections.abc import Callable, Mapping
 
 from kvtop.domain.answers.what_if import WhatIf
+from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import MemoryPlan
-from kvtop.planning.adjustments.steps import MOST_TOKENS, around, doubled, finer
+from kvtop.planning.knobs import Turn, drop
+from kvtop.planning.steps import MOST_TOKENS, around, doubled, finer
+from kvtop.text import UNKNOWN_TEXT, tokens_text
 
 TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "iq4_nl", "q4_0")
 """From the most bytes to the fewest."""
@@ -95,7 +98,7 @@ def _whole(text: str | None, default: int) -> int:
     return int(text) if text is not None and text.isdigit() and int(text) else default
 
 
-TURNS: Mapping[str, tuple[str, Callable[[WhatIf, MemoryPlan | None, int], WhatIf | None]]] = {
+TURNS: Mapping[str, tuple[str, Turn]] = {
     "type_k": ("cache type of K", _type("cache-type-k")),
     "type_v": ("cache type of V", _type("cache-type-v")),
     "context": ("context", _context),
@@ -105,3 +108,48 @@ TURNS: Mapping[str, tuple[str, Callable[[WhatIf, MemoryPlan | None, int], WhatIf
     "batch": ("micro-batch", _ubatch),
     "flash": ("flash attention", _flash),
 }
+
+
+def values(what_if: WhatIf, plan: MemoryPlan | None) -> Mapping[str, str]:
+    """Knob -> where it stands, in words."""
+    context = plan.context if plan is not None else None
+    asked = what_if.value("ctx-size")
+    cells = asked if asked is not None and asked.isdigit() and int(asked) else None
+    flash = what_if.value("flash-attn") or "auto"
+    if flash == "auto" and plan is not None and plan.flash_attention is not None:
+        flash = f"auto: {'on' if plan.flash_attention else 'off'}"
+    if context is None:
+        size = UNKNOWN_TEXT if cells is None else tokens_text(int(cells))
+    elif context.kv_unified or context.n_seq_max == 1:
+        size = tokens_text(context.n_ctx)
+    else:
+        size = f"{tokens_text(context.n_ctx)} = {context.n_seq_max} x {tokens_text(context.n_ctx_seq)}"
+    return {
+        "type_k": what_if.value("cache-type-k") or "f16",
+        "type_v": what_if.value("cache-type-v") or "f16",
+        "context": size,
+        "slots": UNKNOWN_TEXT if context is None else str(context.n_seq_max),
+        "unified": UNKNOWN_TEXT if context is None else "yes" if context.kv_unified else "no",
+        "batch": what_if.value("ubatch-size") or "512",
+        "flash": flash,
+    }
+
+
+DEFAULTS: Mapping[str, str] = {"cache-type-k": "f16", "cache-type-v": "f16", "ubatch-size": "512", "batch-size": "2048"}
+"""Options -> their values where they are absent (b11434)."""
+
+
+def settle(kept: dict[str, str | None], base: LaunchOptions, now: MemoryPlan) -> None:
+    """Take out of `kept` what holds anyway under the plan `now` of `base`."""
+    context = now.context
+    if context is None:
+        return
+    pool = "true" if context.kv_unified else "false"
+    if kept.get("parallel", str(context.n_seq_max)) == str(context.n_seq_max) and kept.get("kv-unified", pool) == pool:
+        # Both or none: the number of slots alone would also say that each has a pool of its own.
+        kept.pop("parallel", None)
+        kept.pop("kv-unified", None)
+    if not {"parallel", "kv-unified"} & kept.keys() and base.value("ctx-size") in {None, "0"}:
+        drop(kept, "ctx-size", str(context.n_ctx))
+    if kept.keys() == {"flash-attn"} and base.value("flash-attn") in {None, "auto"} and now.flash_attention is not None:
+        drop(kept, "flash-attn", "on" if now.flash_attention else "off")

@@ -1,37 +1,37 @@
-"""MLX's own counters divided: it counts all arrays of a process together and does not break them down."""
+"""Counters of an engine that counts all arrays of a process together, divided by what the plan knows of them."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
 from kvtop.domain.engine_report import MemoryReport
 from kvtop.domain.plan import MemoryPlan
-
-MLX = "mlx"
+from kvtop.planning.registry import display_name, traits_of
 
 
 def on_its_card(plan: MemoryPlan, note: str, names: Sequence[str]) -> tuple[MemoryPlan | None, str]:
-    """The plan of an MLX server where a driver lists it on `names`: MLX with CUDA has its arrays on one card.
+    """The plan of a server that counts its arrays, where a driver lists it on `names`: its arrays are on one card.
 
-    Its rules put everything on the host, which is what one memory for all and the CPU build have.
+    Its rules put everything on the host, which is what one memory for all and a CPU build have. Other plans stay.
     """
-    if not names:
+    if not names or not _counts_arrays(plan):
         return plan, note
     if len(names) > 1:
-        return None, f"its process is on {len(names)} cards, and kvtop has no rule for MLX on more than one"
+        title = display_name(plan.engine)
+        return None, f"its process is on {len(names)} cards, and kvtop has no rule for {title} on more than one"
     return replace(plan, devices=tuple(replace(part, name=names[0]) for part in plan.devices)), note
 
 
 def divided(
     reports: Sequence[MemoryReport], plan: MemoryPlan | None, card: str | None = None
 ) -> tuple[MemoryReport, ...]:
-    """The reports of an MLX server with their cache: what its arrays hold beyond the weights of the model file.
+    """The reports of a server that counts its arrays, with their cache: what these hold beyond the weights.
 
     That is the cache of running sequences and of finished ones that are kept, and while requests run their scratch
     too. On mlx-lm 0.32.2 an idle server's arrays exceed weights and cache by about a kilobyte. Before the model is
     loaded whole they are less than its weights, and the cache stays unknown. Other engines' reports stay as they are.
     `card` is the device that the server's arrays are on, where that is not the host.
     """
-    if plan is None or plan.engine != MLX:
+    if plan is None or not _counts_arrays(plan):
         return tuple(reports)
     weights = [part.weights_bytes for part in plan.devices]
     known = [size for size in weights if size is not None]
@@ -40,6 +40,11 @@ def divided(
     state_bytes = sum(part.recurrent_state_bytes for part in plan.devices)
     placed = (replace(report, device_id=card or report.device_id) for report in reports)
     return tuple(_divided(report, sum(known), state_bytes) for report in placed)
+
+
+def _counts_arrays(plan: MemoryPlan) -> bool:
+    traits = traits_of(plan.engine)
+    return traits is not None and traits.cache_grows
 
 
 def _divided(report: MemoryReport, weights_bytes: int, state_bytes: int) -> MemoryReport:

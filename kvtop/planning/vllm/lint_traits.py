@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 
 from kvtop.domain.launch import LaunchOptions
-from kvtop.planning.engine_traits import CacheProvision, Changes, EngineTraits
+from kvtop.planning.lint_traits import CacheProvision, Changes, LintTraits
 from kvtop.planning.vllm.planner import options_refusal
 from kvtop.planning.vllm.report import RULES_VERSION
 
@@ -55,7 +55,7 @@ def _unexported(launch: LaunchOptions, *, has_slots: bool) -> Changes:
     return (("disable-log-stats", None),) if launch.get("disable-log-stats") is not None else ()
 
 
-TRAITS = EngineTraits(
+TRAITS = LintTraits(
     engine="vllm",
     title=RULES_VERSION,
     cache=CacheProvision.POOL,

@@ -1,0 +1,45 @@
+"""What the cache types of llama.cpp do to speed, on the device that runs the model."""
+
+from kvtop.domain.answers.cache_speed import CacheSpeed, Speed
+from kvtop.domain.launch import LaunchOptions
+from kvtop.domain.plan import MemoryPlan, PlanDevice
+from kvtop.planning.llamacpp.kernel_pairs import Attending, pair_speed
+from kvtop.planning.llamacpp.model.hparams import HParams
+
+
+def build_number(version: str | None) -> int | None:
+    """The number of a llama.cpp build ("b11434", "b11434-1a2b3c4", "11434"), or None."""
+    digits = (version or "").lstrip("b").split("-")[0]
+    return int(digits) if digits.isdecimal() else None
+
+
+def backend_of(launch: LaunchOptions, devices: tuple[PlanDevice, ...], *, are_known: bool = True) -> str | None:
+    """What runs the model: "cuda", "rocm", "metal", "vulkan" or "cpu"; None where nobody knows."""
+    if launch.value("device") == "none" or launch.value("gpu-layers") == "0":
+        return "cpu"
+    if devices:
+        named = devices[0].compute_api
+        return None if named == "unknown" else named
+    return "cpu" if are_known else None
+
+
+def cache_speed(
+    launch: LaunchOptions,
+    plan: MemoryPlan,
+    hparams: HParams | None,
+    devices: tuple[PlanDevice, ...],
+    *,
+    version: str | None,
+    are_devices_known: bool,
+) -> CacheSpeed:
+    """The verdict for a plan that the engine would start."""
+    if hparams is None:
+        return CacheSpeed(Speed.UNKNOWN, "the model's shapes are not known")
+    attending = Attending(
+        backend_of(launch, devices, are_known=are_devices_known),
+        build_number(version),
+        devices[0].compute_capability if devices else None,
+        plan.context.n_ctx_seq if plan.context is not None else 0,
+        plan.flash_attention,
+    )
+    return pair_speed(plan.type_k or "f16", plan.type_v or plan.type_k or "f16", hparams, attending)

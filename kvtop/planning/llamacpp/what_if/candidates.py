@@ -1,0 +1,68 @@
+"""What may be tried for llama-server: cache types and the micro-batch."""
+
+from collections.abc import Iterator
+
+from kvtop.domain.answers.what_if import WhatIf
+from kvtop.planning.knobs import unset
+from kvtop.planning.llamacpp.what_if.knobs import DEFAULTS
+from kvtop.planning.recommend_request import FIRST_STEP, Candidate, RecommendRequest, reference_reason
+
+SMALL_UBATCH = 256
+_SMALL = f"a micro-batch of {SMALL_UBATCH}: less compute memory, slower prompts"
+
+
+def candidates(request: RecommendRequest, tokens: int | None) -> Iterator[Candidate]:
+    """In the order of advice, sequences of `tokens` (None: as the command has it)."""
+    return _tried(request, _sized(request, tokens))
+
+
+def _sized(request: RecommendRequest, tokens: int | None) -> WhatIf:
+    """The context and slots wished for: with users named, each slot gets its own whole context."""
+    context, users = request.now.context, request.requirements.users
+    what_if = request.base
+    if context is None:
+        return what_if
+    length = tokens if tokens is not None else context.n_ctx_seq
+    if users is not None and (users, False) != (context.n_seq_max, context.kv_unified):
+        own = {"parallel": str(users)}
+        if users > 1 and what_if.value("kv-unified") == "true":
+            own["kv-unified"] = "false"
+        what_if = what_if.with_changes(**own)
+        return what_if.with_changes(**{"ctx-size": str(length * users)})
+    if tokens is None:
+        return what_if
+    return what_if.with_changes(**{"ctx-size": str(length * (1 if context.kv_unified else context.n_seq_max))})
+
+
+def _tried(request: RecommendRequest, sized: WhatIf) -> Iterator[Candidate]:
+    def typed(type_k: str, type_v: str, ubatch: int | None = None) -> WhatIf:
+        words: dict[str, str | None] = {"cache-type-k": type_k, "cache-type-v": type_v, "flash-attn": "on"}
+        if ubatch is not None:
+            words["ubatch-size"] = str(ubatch)
+        return sized.with_changes(**words)
+
+    plain = sized.with_changes(**{name: unset(sized, name, DEFAULTS) for name in ("cache-type-k", "cache-type-v")})
+    yield Candidate("f16/f16", ("f16", "f16"), plain, reference_reason(request))
+    yield Candidate("q8_0/q8_0", ("q8_0", "q8_0"), typed("q8_0", "q8_0"), FIRST_STEP)
+    ubatch = request.base.value("ubatch-size") or "512"
+    if not ubatch.isdigit() or int(ubatch) > SMALL_UBATCH:
+        yield Candidate(
+            "q8_0/q8_0",
+            ("q8_0", "q8_0"),
+            typed("q8_0", "q8_0", SMALL_UBATCH),
+            f"8 bits, and {_SMALL}",
+        )
+        yield Candidate(
+            "f16/f16",
+            ("f16", "f16"),
+            plain.with_changes(**{"ubatch-size": str(SMALL_UBATCH)}),
+            f"nothing quantized, and {_SMALL}",
+        )
+    for type_k, type_v in (("q8_0", "q5_1"), ("q8_0", "q4_0"), ("q5_1", "q5_1"), ("q4_0", "q4_0")):
+        yield Candidate(
+            f"{type_k}/{type_v}",
+            (type_k, type_v),
+            typed(type_k, type_v),
+            "fewer than 8 bits, because they were measured on this model",
+            needs_measurement=True,
+        )

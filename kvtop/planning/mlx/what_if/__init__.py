@@ -1,0 +1,1 @@
+"""What-ifs, frontiers and recommendations of this engine."""

@@ -1,0 +1,33 @@
+"""What plans, what-ifs and recommendations share and do not change: the model, the devices, what is free there."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from kvtop.domain.model_file import Checkpoint, GgufHeader
+from kvtop.domain.plan import PlanDevice
+
+
+class Prepared:
+    """A model as its engine's rules have read it, once for many plans."""
+
+    __slots__ = ()
+
+
+PlannableModel = GgufHeader | Prepared | Checkpoint
+"""A model as its file describes it, or as its engine prepares it for many plans (`EngineRules.prepare`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanContext:
+    """What a what-if stands on and does not change: the model, the devices, what is free, what lies beyond the plan.
+
+    `rooms` and `beyond` are by the plan's names of devices ("gpu0", "host"). `held` names those where the room has in
+    it what the server holds already: an estimate that stays as it is then cancels out, with all that it may be off.
+    """
+
+    model: PlannableModel
+    devices: tuple[PlanDevice, ...]
+    rooms: Mapping[str, int | None]
+    beyond: Mapping[str, int]
+    draft: PlannableModel | None = None
+    held: frozenset[str] = frozenset()
