@@ -15,10 +15,11 @@ from kvtop.verbs.command_line.help_page import HelpPage
 
 PAGE = HelpPage(
     """\
-mlx_lm.server does not report how much memory it holds. This starts it with a small thread inside that writes MLX's own
-counters (active, cache, peak) to a file once a second, which kvtop reads: the range of its KV cache becomes a reported
-figure. The file is $XDG_RUNTIME_DIR/kvtop/mlx-PID.json (else in the temporary folder, mode 0700) and is removed with
-the server. Nothing else changes: the process is the server itself, so signals and its exit code are its own.""",
+mlx_lm.server does not report how much memory it holds. This starts it with a small thread inside that writes MLX's
+own counters (active, cache, peak) to a file once a second, which kvtop reads: the range of its KV cache becomes a
+reported figure. The file is $XDG_RUNTIME_DIR/kvtop/mlx-PID.json (else in the temporary folder, mode 0700); it is
+removed when the server exits, and what a killed one left by the next kvtop wrap. Nothing else changes: the process
+is the server itself, so signals and its exit code are its own.""",
     {
         exit_codes.USAGE: "bad usage, or no MLX server; every other code is the server's own",
         exit_codes.CANNOT_EXECUTE: "it cannot be executed, as a shell says it",

@@ -66,7 +66,8 @@ def cause_of(what: str, before: Planned, after: Planned) -> str:
             return f"because {_words(name, before.launch, after.launch)}"
     if alone:
         effects = [f"{words} (alone {_per_cent(reached / start - 1)})" if start else words for words, reached in alone]
-        return "because " + " and ".join(effects)
+        together = f"; together {_per_cent(end / start - 1)}" if start and len(alone) > 1 else ""
+        return "because " + " and ".join(effects) + together
     return "" if names else "the options are the same; the model file, the devices or the build differ"
 
 
@@ -88,4 +89,4 @@ def _words(name: str, before: LaunchOptions, after: LaunchOptions) -> str:
 
 
 def _per_cent(ratio: float) -> str:
-    return f"{ratio * 100:+.0f} %"
+    return f"{round(ratio * 100):+d} %"

@@ -12,7 +12,7 @@ _INDENT = "    "
 
 def diff_text(comparison: Comparison) -> str:
     """Lines with a final newline."""
-    lines = [f"A  {_side(comparison.before)}", f"B  {_side(comparison.after)}", ""]
+    lines = [_side("A", comparison.before), _side("B", comparison.after), ""]
     for (subject, topic), group in groupby(comparison.differences, key=lambda it: (it.subject, it.topic)):
         lines.append(f"{visible(subject)}: {topic.value}")
         listed = list(group)
@@ -31,11 +31,13 @@ def diff_text(comparison: Comparison) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _side(side: HostState) -> str:
+def _side(label: str, side: HostState) -> str:
+    """A line for one side; a command line is called by the label alone."""
     when = (
         "" if side.taken_at is None else datetime.fromtimestamp(side.taken_at, UTC).strftime("  %Y-%m-%d %H:%M:%S UTC")
     )
-    return visible(f"{side.name}  {side.host}{when}")
+    named = side.name if side.name == label else f"{label}  {side.name}"
+    return visible(f"{named}  {side.host}{when}")
 
 
 def _line(it: Difference, width: int) -> str:

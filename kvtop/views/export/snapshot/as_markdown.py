@@ -105,7 +105,7 @@ def _findings(findings: tuple[Finding, ...]) -> list[str]:
     lines = []
     for it in findings:
         evidence = f" Evidence: {words(it.evidence)}." if it.evidence else ""
-        fix = f" Fix: {code(it.fix)}" if it.fix else ""
+        fix = f" Fix: {words(it.fix)}" if it.fix else ""
         lines.append(f"- **{words(it.severity)} {words(it.code)}** {words(it.message)}{evidence}{fix}")
     return [*lines, ""] if lines else []
 

@@ -37,7 +37,8 @@ def picture(frame: Frame) -> str:
         body.extend(_server_row(server, top, whole))
         top += _ROW
     if not frame.servers:
-        body.append(_words(_LEFT, top + 8, "no servers", "faint"))
+        unseen = "not looked at yet: " + ", ".join(frame.pending) if frame.pending else "no servers"
+        body.append(_words(_LEFT, top + 8, unseen, "faint"))
         top += 24
     body.extend(_legend(top + 8))
     height = top + 48
