@@ -24,6 +24,11 @@ class Surroundings:
     published: tuple[str, ...] | None = None
     has_unread_variables: bool = False
 
+    @property
+    def room_bytes(self) -> dict[str, int | None]:
+        """What is free on each device now, else all that it has; None is unknown."""
+        return {it.name: it.total_bytes if it.free_bytes is None else it.free_bytes for it in self.devices}
+
 
 @dataclass(frozen=True, slots=True)
 class ModelFiles:

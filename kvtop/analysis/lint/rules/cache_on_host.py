@@ -14,12 +14,12 @@ Fires on: `-ngl 10` on a card with room for all. Quiet on: no `-ngl`, and `-ngl 
 
 from dataclasses import replace
 
-from kvtop.analysis.lint.amounts import exact
+from kvtop.analysis.lint.amounts import exact, fits_of
 from kvtop.analysis.lint.fixes.fix import Way, options
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
-from kvtop.domain.answers.plan_answer import Fit, device_fit
-from kvtop.domain.plan import DevicePlan, MemoryPlan
+from kvtop.domain.answers.plan_answer import Fit
+from kvtop.domain.plan import MemoryPlan
 from kvtop.planning.llamacpp.fit.largest_context import largest_context
 
 ENGINES: tuple[str, ...] = ("llama.cpp",)
@@ -57,10 +57,7 @@ def check(target: LintTarget) -> Outcome:
     if not target.devices:
         return Lacks("whether the device has room for more layers is unknown: say --gpu")
     whole = target.plan_with(gpu_layers="all")
-    rooms = {it.name: it.total_bytes if it.free_bytes is None else it.free_bytes for it in target.devices}
-    if whole is None or any(
-        device_fit(part, rooms.get(part.name)).fit is not Fit.FITS for part in _accelerators(whole)
-    ):
+    if whole is None or fits_of(whole, target.where, on_cards=True) - {Fit.FITS}:
         return None
     return Found(
         "warning",
@@ -78,18 +75,13 @@ def _on_device(target: LintTarget) -> tuple[Way, ...]:
     model = target.prepared
     if whole is None or model is None or not target.devices:
         return (options("; if the device is full, a smaller -c or a quantized cache first", kv_offload=None),)
-    rooms = {it.name: it.total_bytes if it.free_bytes is None else it.free_bytes for it in target.devices}
-    if all(device_fit(part, rooms.get(part.name)).fit in {Fit.FITS, Fit.UNKNOWN} for part in _accelerators(whole)):
+    if fits_of(whole, target.where, on_cards=True) <= {Fit.FITS, Fit.UNKNOWN}:
         return (options(kv_offload=None),)
     settings = replace(target.llama, kv_offload=True)
-    most = largest_context(model, settings, target.devices, rooms, target.draft).tokens
+    most = largest_context(model, settings, target.devices, target.where.room_bytes, target.draft).tokens
     if not most:
         return ("smaller weights first: the device has no room for the cache",)
     return (options(kv_offload=None, ctx_size=str(most)),)
-
-
-def _accelerators(plan: MemoryPlan) -> list[DevicePlan]:
-    return [part for part in plan.devices if part.name != "host"]
 
 
 def _host_cache(plan: MemoryPlan) -> int:

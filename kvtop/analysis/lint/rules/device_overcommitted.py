@@ -100,11 +100,10 @@ def _short(target: LintTarget, name: str, needed: int, room: int, *, sure: bool)
 
 def _what_fits(target: LintTarget) -> tuple[Way, ...]:
     """An even split, eight bits for the cache, the largest context: which of them fit is tried on their plans."""
-    rooms = {it.name: it.total_bytes if it.free_bytes is None else it.free_bytes for it in target.devices}
     ways: list[Way] = [options(tensor_split=None)] if target.option("tensor-split") else []
     ways += smaller_cache(target)
     if target.prepared is not None:
-        most = largest_context(target.prepared, target.llama, target.devices, rooms, target.draft)
+        most = largest_context(target.prepared, target.llama, target.devices, target.where.room_bytes, target.draft)
         now = target.plan.context.n_ctx if target.plan is not None and target.plan.context is not None else 0
         if 0 < most.tokens < now:
             ways.append(options(ctx_size=str(most.tokens)))

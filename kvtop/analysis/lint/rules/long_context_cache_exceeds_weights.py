@@ -79,7 +79,7 @@ def _keeps_its_context(target: LintTarget, plan: MemoryPlan) -> bool:
     """Whether `--fit` will leave the trained context alone: on the CPU always, on a card where all of it has room."""
     if not target.devices:
         return target.are_devices_known
-    rooms = {it.name: it.total_bytes if it.free_bytes is None else it.free_bytes for it in target.devices}
+    rooms = target.where.room_bytes
     margin = target.llama.fit_target_bytes[0]
     return all(
         (room := rooms.get(part.name)) is None or device_fit(part, room - margin).fit is Fit.FITS

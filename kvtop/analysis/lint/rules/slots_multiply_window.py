@@ -13,11 +13,11 @@ Fix: `-np 1` where one request at a time is enough.
 Fires on: a default start of Gemma 3 27B. Quiet on: the same with `-np 1`, and on models without windows or state.
 """
 
-from kvtop.analysis.lint.amounts import MIB, all_bytes, exact, part_bytes
+from kvtop.analysis.lint.amounts import MIB, all_bytes, exact, fits_of, part_bytes
 from kvtop.analysis.lint.fixes.fix import options
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
-from kvtop.domain.answers.plan_answer import Fit, device_fit
+from kvtop.domain.answers.plan_answer import Fit
 from kvtop.domain.plan import MemoryPlan
 
 ENGINES: tuple[str, ...] = ("llama.cpp",)
@@ -55,5 +55,4 @@ def check(target: LintTarget) -> Outcome:
 
 def _fits(target: LintTarget, plan: MemoryPlan) -> bool:
     """On every device whose room is known."""
-    rooms = {it.name: it.total_bytes if it.free_bytes is None else it.free_bytes for it in target.devices}
-    return all(device_fit(part, rooms.get(part.name)).fit is not Fit.TOO_LARGE for part in plan.devices)
+    return Fit.TOO_LARGE not in fits_of(plan, target.where)

@@ -13,11 +13,11 @@ Fix: `-ub 512` where memory is short.
 Fires on: `-ub 4096` with a long context. Quiet on: the default, and on embeddings.
 """
 
-from kvtop.analysis.lint.amounts import MIB, all_bytes, exact
+from kvtop.analysis.lint.amounts import MIB, all_bytes, exact, fits_of
 from kvtop.analysis.lint.fixes.fix import options
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
-from kvtop.domain.answers.plan_answer import Fit, device_fit
+from kvtop.domain.answers.plan_answer import Fit
 from kvtop.domain.plan import MemoryPlan
 from kvtop.planning.llamacpp.rules.architectures import NO_CACHE
 
@@ -62,5 +62,4 @@ def _compute(plan: MemoryPlan) -> int:
 
 
 def _has_room(target: LintTarget, plan: MemoryPlan) -> bool:
-    rooms = {it.name: it.total_bytes if it.free_bytes is None else it.free_bytes for it in target.devices}
-    return all(device_fit(part, rooms.get(part.name)).fit is not Fit.TOO_LARGE for part in plan.devices)
+    return Fit.TOO_LARGE not in fits_of(plan, target.where)
