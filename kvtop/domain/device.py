@@ -41,6 +41,8 @@ class ProcessMemory:
     """Of "compute", "graphics", "mps"."""
     compute_api: str = ""
     """The name of the API by which the process uses the device, where its driver distinguishes them."""
+    mapped_host_bytes: int | None = None
+    """Of the machine's memory, what the process maps for a card beside that (GTT): no part of its resident set."""
 
 
 @dataclass(frozen=True, slots=True)

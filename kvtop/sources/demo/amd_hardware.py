@@ -9,14 +9,14 @@ from kvtop.sources.devices.amdgpu import AMDGPU
 DESKTOP_PID = 980
 
 
-def rocm(pid: int, used_mib: int) -> ProcessMemory:
-    """A process that computes through ROCm."""
-    return ProcessMemory(pid, used_mib * MIB, ("compute",), ROCM.name)
+def rocm(pid: int, used_mib: int, mapped_mib: int = 0) -> ProcessMemory:
+    """A process that computes through ROCm; `mapped_mib` of the machine's memory lie beside it, mapped for the card."""
+    return ProcessMemory(pid, used_mib * MIB, ("compute",), ROCM.name, mapped_mib * MIB)
 
 
-def vulkan(pid: int, used_mib: int) -> ProcessMemory:
+def vulkan(pid: int, used_mib: int, mapped_mib: int = 0) -> ProcessMemory:
     """A process that KFD does not know: it came through Vulkan or draws."""
-    return ProcessMemory(pid, used_mib * MIB, ("graphics",), VULKAN.name)
+    return ProcessMemory(pid, used_mib * MIB, ("graphics",), VULKAN.name, mapped_mib * MIB)
 
 
 def rx_7900_xtx(second: float, *processes: ProcessMemory, busy_ratio: float = 0.9) -> Device:

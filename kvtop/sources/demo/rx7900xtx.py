@@ -47,7 +47,7 @@ CHAT = LlamaServer(
 
 def at(second: float) -> Sample:
     """The host at that second."""
-    rows = (rocm(CODER.pid, 13_520), vulkan(CHAT.pid, 5_990), vulkan(DESKTOP_PID, 730))
+    rows = (rocm(CODER.pid, 13_520, 380), vulkan(CHAT.pid, 5_990, 210), vulkan(DESKTOP_PID, 730, 96))
     return Sample(
         taken_at=EPOCH + second,
         host="workbench",

@@ -94,6 +94,17 @@ def _clock(root: Path) -> Callable[[], float]:
     return seconds
 
 
+def _shown(device: Device) -> dict[str, object]:
+    """The device as JSON: its driver by name, and of a process what every driver tells, more only where it is told."""
+    always = ("pid", "used_bytes", "contexts")
+    rows = [
+        {name: value for name, value in asdict(row).items() if name in always or value not in ("", None)}
+        for row in device.processes or ()
+    ]
+    processes = None if device.processes is None else rows
+    return asdict(device) | {"driver": device.driver.name, "processes": processes}
+
+
 def main() -> None:
     reader = DeviceReader(backends(), retry_seconds=float(sys.argv[1]))
     for line in sys.stdin:
@@ -106,7 +117,7 @@ def main() -> None:
         else:
             devices, failures = reader.read_once(float(argument))
         answer = {
-            "devices": {device.id: asdict(device) | {"driver": device.driver.name} for device in devices},
+            "devices": {device.id: _shown(device) for device in devices},
             "failures": [asdict(failure) for failure in failures],
             "seconds": time.monotonic() - started,
         }

@@ -60,6 +60,7 @@ def test_what_processes_hold_in_every_generation_of_the_kernel(tmp_path: Path, g
     tree.opens(200, CARD, vram=3 * MIB, client=6)
     (card,) = AmdgpuBackend(tree.root).read()
     assert held(card) == {100: 8 * GIB, 200: 3 * MIB}
+    assert [row.mapped_host_bytes for row in card.processes or ()] == [100 * MIB, 0]
 
 
 @pytest.mark.parametrize("generation", GENERATIONS)

@@ -59,7 +59,7 @@ def test_a_card_with_processes(standin_nvml: Standin, ask_devices: StartReader) 
             "free_bytes": 14 * GIB,
             "reserved_bytes": GIB,
         },
-        "processes": [{"pid": 4711, "used_bytes": 8 * GIB, "contexts": ["compute"], "compute_api": ""}],
+        "processes": [{"pid": 4711, "used_bytes": 8 * GIB, "contexts": ["compute"]}],
         "state": "ok",
         "note": "",
         "uuid": "GPU-12",
@@ -72,6 +72,7 @@ def test_a_card_with_processes(standin_nvml: Standin, ask_devices: StartReader) 
         "power_limit_watts": 450.0,
         "clock_mhz": 2520.0,
         "pci_address": "0000:01:00.0",
+        "lists_all_processes": True,
         "clock_limit_mhz": 3105.0,
     }
     assert _only(answer, "gpu1")["processes"] == []
@@ -86,19 +87,17 @@ def test_a_process_in_several_lists_counts_once_with_its_largest_figure(
     )
     answer = ask_devices(standin_nvml).read()
     assert _only(answer)["processes"] == [
-        {"pid": 7, "used_bytes": 5000, "contexts": ["compute", "graphics", "mps"], "compute_api": ""},
-        {"pid": 8, "used_bytes": 1, "contexts": ["mps"], "compute_api": ""},
+        {"pid": 7, "used_bytes": 5000, "contexts": ["compute", "graphics", "mps"]},
+        {"pid": 8, "used_bytes": 1, "contexts": ["mps"]},
     ]
-    assert _only(answer, "gpu1")["processes"] == [
-        {"pid": 7, "used_bytes": 20, "contexts": ["compute"], "compute_api": ""}
-    ]
+    assert _only(answer, "gpu1")["processes"] == [{"pid": 7, "used_bytes": 20, "contexts": ["compute"]}]
 
 
 def test_unknown_figures_stay_unknown(standin_nvml: Standin, ask_devices: StartReader) -> None:
     standin_nvml.write_scenario("device gpu0\nfree gpu0 na\nreserved gpu0 na\nprocess gpu0 compute 7 na\n")
     card = _only(ask_devices(standin_nvml).read())
     assert card["memory"]["reserved_bytes"] is None
-    assert card["processes"] == [{"pid": 7, "used_bytes": None, "contexts": ["compute"], "compute_api": ""}]
+    assert card["processes"] == [{"pid": 7, "used_bytes": None, "contexts": ["compute"]}]
 
 
 def test_nonsense_of_a_driver_becomes_unknown(standin_nvml: Standin, ask_devices: StartReader) -> None:
@@ -133,7 +132,7 @@ def test_slices_are_devices_and_slots_have_holes(standin_nvml: Standin, ask_devi
     assert one["name"] == "A100 MIG 3g.20gb"
     assert one["uuid"] == "MIG-gpu0:mig1"
     assert one["memory"]["total_bytes"] == 20 * GIB
-    assert one["processes"] == [{"pid": 8, "used_bytes": 4096, "contexts": ["compute"], "compute_api": ""}]
+    assert one["processes"] == [{"pid": 8, "used_bytes": 4096, "contexts": ["compute"]}]
     assert one["utilization_ratio"] is None
     # The positions of devices stand for handles, so the world changes only at its end.
     standin_nvml.write_scenario(cut + first + second + "device gpu1\ndevice gpu0:mig6\n")

@@ -55,6 +55,10 @@ class AmdCard:
         """What a client's regions are of this device's memory: on a processor host memory that it maps is too."""
         return regions.get("vram", 0) + (regions.get("gtt", 0) if self.on_processor else 0)
 
+    def mapped_beside(self, regions: Mapping[str, int]) -> int:
+        """What a client maps of the machine's memory beside what counts on the device."""
+        return 0 if self.on_processor else regions.get("gtt", 0)
+
     def _memory(self) -> DeviceMemory:
         """VRAM; on a processor what is set aside for it and what it may map (GTT) together.
 

@@ -72,6 +72,7 @@ class AmdgpuBackend:
     ) -> tuple[ProcessMemory, ...]:
         """By pid. `with_rocm` None: the kernel has no KFD, so that nobody knows by which API a process came."""
         drawn = held_by(clients, card.card.pci_address, card.share_of)
+        mapped = held_by(clients, card.card.pci_address, card.mapped_beside)
         node = self._nodes.get(card.card.pci_address)
         computing: dict[int, int | None] = {}
         for pid, sizes in (with_rocm or {}).items():
@@ -84,7 +85,7 @@ class AmdgpuBackend:
             uses_rocm = with_rocm is not None and pid in with_rocm
             api = "" if with_rocm is None else (ROCM if uses_rocm else VULKAN).name
             contexts = ("compute",) if uses_rocm else ("graphics",)
-            rows.append(ProcessMemory(pid, max(sizes_known, default=None), contexts, api))
+            rows.append(ProcessMemory(pid, max(sizes_known, default=None), contexts, api, mapped.get(pid)))
         return tuple(rows)
 
 

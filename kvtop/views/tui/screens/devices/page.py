@@ -88,6 +88,7 @@ def _facts(device: Device) -> list[tuple[str, str]]:
             ("heat, power and clocks", f"those of {device.parent_id}"),
             *([("uuid", device.uuid)] if device.uuid else []),
         ]
+    mapped = sum(row.mapped_host_bytes or 0 for row in device.processes or ())
     has_capability = capability is not None or CUDA in device.driver.compute_apis or not device.driver.compute_apis
     return [
         ("busy", ratio_text(device.utilization_ratio)),
@@ -101,6 +102,7 @@ def _facts(device: Device) -> list[tuple[str, str]]:
             else []
         ),
         *([("memory", "shared with the host")] if device.unified_memory else []),
+        *([("its processes map of the host", bytes_text(mapped))] if mapped else []),
         *([] if device.lists_all_processes else [("processes", "only those that kvtop may look at")]),
         *([("slot", device.pci_address)] if device.pci_address else []),
         *([("uuid", device.uuid)] if device.uuid else []),
