@@ -61,7 +61,16 @@ def analyse(history: History, sample: Sample, version: str) -> Frame:
     history.growth = {name: watched for name, watched in history.growth.items() if name in history.readings}
     history.calibrations.forget_all_but(sample.servers)
     history.findings.forget_all_but(history.readings)
-    return Frame(sample.taken_at, sample.host, version, devices, servers, (*sample.failures, *faults), sample.pending)
+    return Frame(
+        sample.taken_at,
+        sample.host,
+        version,
+        devices,
+        servers,
+        (*sample.failures, *faults),
+        sample.pending,
+        sample.is_demo,
+    )
 
 
 def _explained(

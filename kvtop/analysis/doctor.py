@@ -24,7 +24,7 @@ def checkup(sample: Sample, around: ProbedHost, kvtop_version: str) -> Checkup:
     rest = tuple(Probe(_area_of(it), it.source, Outcome.FAILED, it.message, it.remedy) for it in left)
     order = list(Area)
     found = sorted((*probes, *rest), key=lambda probe: order.index(probe.area))
-    return Checkup(sample.host, sample.taken_at, kvtop_version, tuple(found), len(sample.servers))
+    return Checkup(sample.host, sample.taken_at, kvtop_version, tuple(found), len(sample.servers), sample.is_demo)
 
 
 def _taken(left: list[Failure], *sources: str) -> list[Failure]:

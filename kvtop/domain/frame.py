@@ -187,6 +187,8 @@ class Frame:
     servers: tuple[ServerView, ...]
     failures: tuple[Failure, ...]
     pending: tuple[str, ...] = ()
+    is_demo: bool = False
+    """The host is invented, and nothing was measured."""
 
     def server(self, server_id: str) -> ServerView | None:
         """The server of that id, or None when it is gone."""

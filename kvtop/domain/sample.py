@@ -43,3 +43,5 @@ class Sample:
     failures: tuple[Failure, ...] = ()
     pending: tuple[str, ...] = ()
     unseen_makers: tuple[str, ...] = ()
+    is_demo: bool = False
+    """The host is invented, and nothing was measured: whatever shows or writes it says so."""

@@ -21,6 +21,7 @@ from kvtop.verbs.command_line import exit_codes
 from kvtop.verbs.command_line.help_page import COLOURS, PLANNING, WATCHING, HelpPage
 from kvtop.verbs.command_line.printing import print_text
 from kvtop.verbs.command_line.watch_options import add_watching
+from kvtop.views.demo_mark import DEMO_SENTENCE
 
 ANY_NUMBER = "1"
 """Stands for a variable without a value: an engine that refuses the one takes the other."""
@@ -158,6 +159,8 @@ def _of_this_machine(args: argparse.Namespace) -> tuple[Sequence[ServerView], tu
     from kvtop.app.frames import config_of, one_frame, warn  # noqa: PLC0415  sources, only for live servers
 
     frame = one_frame(args, config_of(args), looks=2)
+    if frame.is_demo:
+        warn(DEMO_SENTENCE)
     silent = unanswered(args, [view.reading for view in frame.servers], frame.failures, frame.pending)
     if not frame.servers and not silent:
         warn("no server found to lint; add endpoints with --url, or give a command: kvtop lint -- COMMAND")

@@ -30,6 +30,7 @@ from kvtop.verbs.command_line import exit_codes
 from kvtop.verbs.command_line.crash import leave
 from kvtop.verbs.command_line.help_page import WATCHING, HelpPage
 from kvtop.verbs.command_line.watch_options import add_anonymize, add_watching
+from kvtop.views.demo_mark import DEMO_SENTENCE
 from kvtop.views.export.snapshot.formats import render
 from kvtop.views.text.checkup_text import checkup_text
 
@@ -85,7 +86,8 @@ def run(args: argparse.Namespace) -> int:
         warn(f"{output}: cannot be written: {error.strerror or error}")
         leave(exit_codes.FAILED)
     note = "" if args.anonymize else "; names of users, hosts, models and containers are in it (--anonymize)"
-    warn(f"{output}: {bytes_text(len(content))}, {ticks} ticks{note}")
+    mark = f"; {DEMO_SENTENCE}" if args.demo is not None else note
+    warn(f"{output}: {bytes_text(len(content))}, {ticks} ticks{mark}")
     leave(0)
 
 

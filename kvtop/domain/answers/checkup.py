@@ -60,6 +60,8 @@ class Checkup:
     kvtop_version: str
     probes: tuple[Probe, ...]
     server_count: int
+    is_demo: bool = False
+    """The host is invented."""
 
     def failed(self) -> tuple[Probe, ...]:
         """The probes of what was wanted and could not be read."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kvtop.domain.sample import Sample
 
@@ -12,11 +12,15 @@ EPOCH = 1795392000.0
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A named host: what it shows, and its Sample at a second."""
+    """A named host: what it shows, and what makes its Sample at a second."""
 
     name: str
     shows: str
-    at: Callable[[float], Sample]
+    made: Callable[[float], Sample]
+
+    def at(self, second: float) -> Sample:
+        """Its Sample at a second, marked as what it is."""
+        return replace(self.made(second), is_demo=True)
 
 
 async def play(chosen: Scenario, interval_seconds: float) -> AsyncIterator[Sample]:

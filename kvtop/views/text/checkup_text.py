@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import TypedDict
 
 from kvtop.domain.answers.checkup import Area, Checkup, Outcome, Probe
+from kvtop.views.demo_mark import DEMO_SENTENCE
 
 SCHEMA = "kvtop.doctor/1"
 
@@ -28,6 +29,8 @@ class DoctorJson(TypedDict):
     host: str
     exit_code: int
     probes: list[ProbeJson]
+    is_demo: bool
+    """The host is invented (`--demo`)."""
 
 
 _MARKS = {Outcome.OK: "ok", Outcome.NOTE: "note", Outcome.FAILED: "FAILED"}
@@ -36,6 +39,7 @@ _MARKS = {Outcome.OK: "ok", Outcome.NOTE: "note", Outcome.FAILED: "FAILED"}
 def checkup_text(found: Checkup) -> str:
     """One block an area; below a probe what to do about it. The last line says how it went. Plain ASCII marks."""
     lines = [f"kvtop {found.kvtop_version} on {found.host}"]
+    lines += [DEMO_SENTENCE] if found.is_demo else []
     for area in Area:
         probes = [probe for probe in found.probes if probe.area is area]
         lines += ["", area.value]
@@ -74,5 +78,6 @@ def checkup_json(found: Checkup, exit_code: int) -> str:
             }
             for probe in found.probes
         ],
+        "is_demo": found.is_demo,
     }
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"

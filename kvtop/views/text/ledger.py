@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from kvtop.domain.figure import Basis, Figure
 from kvtop.domain.frame import DeviceView, Frame, Segment, ServerView, Split
 from kvtop.text import bytes_text, ratio_text, tokens_text, visible
+from kvtop.views.demo_mark import DEMO_SENTENCE
 from kvtop.views.segment_names import SEGMENT_NAMES
 
 _ASCII = str.maketrans({"├": "|", "└": "`", "─": "-", "…": "."})
@@ -14,7 +15,8 @@ _SEVERITIES = ("error", "warning", "info")
 def ledger_text(frame: Frame, *, ascii_only: bool = False) -> str:
     """Lines with a final newline. Segments that are empty are left out; unknown is written as "?"."""
     taken_at = datetime.fromtimestamp(frame.taken_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    lines = [f"{visible(frame.host)}  {taken_at}  kvtop {visible(frame.kvtop_version)}", ""]
+    lines = [f"{visible(frame.host)}  {taken_at}  kvtop {visible(frame.kvtop_version)}"]
+    lines += [DEMO_SENTENCE, ""] if frame.is_demo else [""]
     lines += [_device(view) for view in frame.devices]
     for view in frame.servers:
         lines += ["", *_server(view)]

@@ -12,6 +12,7 @@ from kvtop.domain.headroom import NO_VERDICT
 from kvtop.domain.sample import PROCESSES
 from kvtop.domain.server import ServerState
 from kvtop.text import bytes_text, ratio_text, tokens_text
+from kvtop.views.demo_mark import DEMO_SENTENCE
 
 KV_STEP = 0.1
 MEMORY_STEP = 0.05
@@ -20,6 +21,8 @@ MEMORY_STEP = 0.05
 def plain_lines(before: Frame | None, now: Frame) -> Iterator[str]:
     """The sentences that are new since `before`; all of them when that is None."""
     if before is None:
+        if now.is_demo:
+            yield DEMO_SENTENCE
         is_known = bool(now.servers) or PROCESSES not in now.pending
         servers = _count(len(now.servers), "server") if is_known else "servers not looked for yet"
         yield f"Host {now.host}: {_count(len(now.devices), 'device')}, {servers}."

@@ -239,6 +239,8 @@ def _of_servers(frame: Frame, servers: tuple[tuple[str, ServerView], ...]) -> It
     yield Family("kvtop_server", "info", "", "What a server runs.", tuple(info))
     yield _gauge("source_up", "", "Whether a source of measurements answers.", _sources(frame))
     version = ((("version", frame.kvtop_version),), 1.0)
+    if frame.is_demo:
+        yield _gauge("demo", "", "1 where the host is invented; absent where it was measured.", [((), 1.0)])
     yield Family("kvtop_build", "info", "", "Version of kvtop.", (version,))
 
 

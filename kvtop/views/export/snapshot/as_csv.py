@@ -10,9 +10,12 @@ from kvtop.views.export.untrusted import csv_text
 
 COLUMNS = (
     *("taken_at", "host", "server", "engine", "version", "model", "state", "device", "segment", "bytes", "basis"),
-    *("low_bytes", "high_bytes", "used_bytes", "source"),
+    *("low_bytes", "high_bytes", "used_bytes", "source", "is_demo"),
 )
-"""Empty is unknown. `segment` is "driver" for the measured total, else a part of it; `used_bytes`: of the KV cache."""
+"""Empty is unknown. `is_demo` is "true" where the host is invented.
+
+`segment` is "driver" for the measured total, else a part of it; `used_bytes`: of the KV cache.
+"""
 
 
 def csv_document(frame: Frame) -> str:
@@ -21,13 +24,14 @@ def csv_document(frame: Frame) -> str:
     writer = csv.writer(target)
     writer.writerow(COLUMNS)
     taken_at = datetime.fromtimestamp(frame.taken_at, UTC).isoformat(timespec="milliseconds")
+    is_demo = "true" if frame.is_demo else "false"
     for view in frame.servers:
         head = [taken_at, csv_text(frame.host), *_server(view)]
         if not view.splits:
-            writer.writerow([*head, "", "", "", "unknown", "", "", "", csv_text(view.plan_note)])
+            writer.writerow([*head, "", "", "", "unknown", "", "", "", csv_text(view.plan_note), is_demo])
         for split in view.splits:
             for row in _rows(split):
-                writer.writerow([*head, *row])
+                writer.writerow([*head, *row, is_demo])
     return target.getvalue()
 
 

@@ -7,6 +7,7 @@ from kvtop.domain.figure import Basis, Figure
 from kvtop.domain.frame import Frame, Segment, ServerView
 from kvtop.domain.headroom import Disagreement
 from kvtop.text import bytes_text, ratio_text, tokens_text
+from kvtop.views.demo_mark import DEMO_SENTENCE
 from kvtop.views.export.snapshot.as_markdown import USED_SOURCE
 from kvtop.views.export.snapshot.as_svg import picture
 from kvtop.views.export.untrusted import xml_text as words
@@ -34,6 +35,7 @@ def html_document(frame: Frame) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{words(title)}</title><style>{_STYLE}</style></head><body>",
         f"<h1>{words(title)}</h1>",
+        *((f'<p class="warning"><strong>{DEMO_SENTENCE}</strong></p>',) if frame.is_demo else ()),
         f'<p class="faint">Taken {taken_at} by kvtop {words(frame.kvtop_version)}. Unknown is written as ?.</p>',
         picture(frame),
         _devices(frame),

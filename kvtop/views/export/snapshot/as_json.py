@@ -39,6 +39,7 @@ def snapshot(frame: Frame) -> SnapshotJson:
         servers=[_server(view) for view in frame.servers],
         failures=[FailureJson(source=it.source, message=it.message, remedy=it.remedy) for it in frame.failures],
         pending=list(frame.pending),
+        is_demo=frame.is_demo,
     )
 
 

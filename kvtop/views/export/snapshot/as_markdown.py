@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from kvtop.domain.figure import Basis, Figure
 from kvtop.domain.frame import DeviceView, Finding, Frame, Segment, ServerView, Split
 from kvtop.text import bytes_text, ratio_text, tokens_text
+from kvtop.views.demo_mark import DEMO_SENTENCE
 from kvtop.views.export.untrusted import markdown_code as code
 from kvtop.views.export.untrusted import markdown_text as words
 from kvtop.views.segment_names import SEGMENT_NAMES, label_of
@@ -16,6 +17,8 @@ def markdown_document(frame: Frame) -> str:
     """Host, builds, effective flags, the ledger with its basis, findings and what could not be read."""
     taken_at = datetime.fromtimestamp(frame.taken_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     lines = [f"# kvtop snapshot of {words(frame.host)}", ""]
+    if frame.is_demo:
+        lines += [f"**{DEMO_SENTENCE}**", ""]
     lines += [f"Taken {taken_at} by kvtop {words(frame.kvtop_version)}.", ""]
     lines += _devices(frame.devices)
     for view in frame.servers:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from kvtop.domain.device import DeviceState
 from kvtop.domain.frame import DeviceView, Frame, ServerView
 from kvtop.text import bytes_text, ratio_text, tokens_text
+from kvtop.views.demo_mark import DEMO_MARK
 from kvtop.views.export.snapshot.bar_parts import PAINTS, PaintedPart, device_parts, split_parts
 from kvtop.views.export.untrusted import xml_text
 
@@ -21,8 +22,9 @@ def svg_text(frame: Frame) -> str:
 def picture(frame: Frame) -> str:
     """The `<svg>` element; HTML embeds it as it is."""
     taken_at = datetime.fromtimestamp(frame.taken_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    mark = f"  {DEMO_MARK}" if frame.is_demo else ""
     body = [
-        _words(_LEFT, 36, f"kvtop on {frame.host}", "head"),
+        _words(_LEFT, 36, f"kvtop on {frame.host}{mark}", "head"),
         _words(WIDTH - 24, 36, taken_at, "faint", anchor="end"),
     ]
     top = 64
@@ -42,7 +44,7 @@ def picture(frame: Frame) -> str:
         top += 24
     body.extend(_legend(top + 8))
     height = top + 48
-    title = xml_text(f"Accelerator memory on {frame.host} at {taken_at}")
+    title = xml_text(f"Accelerator memory on {frame.host} at {taken_at}{mark}")
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" '
         f'role="img" font-family="ui-monospace, Menlo, Consolas, monospace" font-size="14">\n<title>{title}</title>\n'

@@ -174,3 +174,5 @@ class SnapshotJson(TypedDict):
     failures: list[FailureJson]
     pending: list[str]
     """What had not answered in time: an empty list of servers is no proof while "processes" is among them."""
+    is_demo: bool
+    """The host is invented (`--demo`); nothing was measured."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from kvtop.domain.frame import Frame
 from kvtop.text import duration_text
+from kvtop.views.demo_mark import DEMO_MARK
 from kvtop.views.tui.keys import Key
 from kvtop.views.tui.state.unread import unread_of
 from kvtop.views.tui.widgets.lines import Line, Piece, fold, width_of
@@ -57,11 +58,12 @@ def header_line(frame: Frame | None, pace: Pace, width: int) -> Line:
     ]
     if frame.pending:
         facts.append((Piece(f"{len(frame.pending)} pending", "faint", "app.show('sources')"),))
-    room = width - 9
+    demo: Line = (Piece(f" {DEMO_MARK} ", "warning"),) if frame.is_demo else ()
+    room = width - 9 - width_of(demo)
     tail = _joined(alarms)
     while facts and width_of(_joined(facts)) + width_of(tail) + 2 > room:
         facts.pop()
-    head = (Piece(" kvtop ", "title"), Piece(" "), *_joined(facts))
+    head = (Piece(" kvtop ", "title"), *demo, Piece(" "), *_joined(facts))
     return (*head, Piece(" " * max(width - width_of(head) - width_of(tail) - 1, 0)), *tail, Piece(" "))
 
 
