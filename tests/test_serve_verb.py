@@ -4,9 +4,7 @@ import argparse
 import asyncio
 import base64
 import ipaddress
-import os
 import re
-import select
 import shutil
 import socket
 import subprocess
@@ -14,8 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, ExitStack, contextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
@@ -25,50 +22,9 @@ import pytest
 from kvtop.app.authenticated_server import TABS_MOST, is_loopback, reachable_host
 from kvtop.verbs import serve
 from kvtop.verbs.serve import dashboard_command
+from tests.serving import drawn_in_a_tab, serving
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-
-
-@contextmanager
-def serving(*arguments: str, errors: Path | None = None, **environment: str) -> Iterator[tuple[str, str]]:
-    """(address that was printed, what else was said) of a server that runs meanwhile; `errors` takes its stderr."""
-    with ExitStack() as stack:
-        stderr = subprocess.STDOUT if errors is None else stack.enter_context(errors.open("wb"))
-        for _ in range(5):
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
-                port = free.getsockname()[1]
-            command = [sys.executable, "-m", "kvtop", "serve", "--port", str(port), "--demo", *arguments]
-            environ = {**os.environ, **environment}
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, env=environ)
-            stack.enter_context(process)
-            stack.callback(process.terminate)
-            said = introduction(process, port)
-            if process.poll() is None:  # else somebody was quicker to take the port
-                break
-        found = re.search(r"http://\S+", said)
-        assert found is not None, said
-        yield found.group(), said
-
-
-def introduction(process: "subprocess.Popen[bytes]", port: int) -> str:
-    """What the server says until it can be asked, or until it has ended."""
-    assert process.stdout is not None
-    said, end = b"", time.monotonic() + 120
-    while b"http://" not in said or not said.endswith(b"\n"):
-        assert time.monotonic() < end, said
-        if select.select([process.stdout], [], [], 0.5)[0]:
-            piece = os.read(process.stdout.fileno(), 4096)
-            said += piece
-            if not piece:
-                process.wait(60)
-                break
-    while process.poll() is None and time.monotonic() < end:
-        with socket.socket() as door:
-            if door.connect_ex(("127.0.0.1", port)) == 0:
-                break
-        time.sleep(0.05)
-    return said.decode()
 
 
 def status_of(url: str, **headers: str) -> int:
@@ -225,12 +181,7 @@ def test_a_token_of_ones_own_is_never_made_up_nor_given_as_a_flag() -> None:
 
 async def test_a_tab_gets_the_dashboard() -> None:
     with serving() as (url, _):
-        drawn = b""
-        async with aiohttp.ClientSession() as session, session.ws_connect(f"{url}ws?width=100&height=30") as tab:
-            end = time.monotonic() + 120
-            while b"KV reserved" not in drawn and time.monotonic() < end:
-                message = await asyncio.wait_for(tab.receive(), 120)
-                drawn += message.data if isinstance(message.data, bytes) else str(message.data).encode()
+        drawn = await drawn_in_a_tab(url, b"KV reserved")
         assert b"KV reserved" in drawn
         assert b"gemma" in drawn
 

@@ -3,12 +3,13 @@
     python -m tests.pythons.starts
 
 Run by `make test-pythons`. The Pythons are those of the classifiers in pyproject.toml, found on PATH and in pyenv. On
-each, the dashboard must show a server and every screen, and leave with 0 upon q. Says what was found and what was not;
-exits with 1 when one fails or none is there. `--record` notes what has been shown in shown.toml, which a test holds
-against the classifiers.
+each, the dashboard must show a server and every screen, and leave with 0 upon q; a tab of `kvtop serve` must show it
+too. Says what was found and what was not; exits with 1 when one fails or none is there. `--record` notes what has been
+shown in shown.toml, which a test holds against the classifiers.
 """
 
 import argparse
+import asyncio
 import os
 import re
 import subprocess
@@ -19,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.pythons.screens import leave, walk
+from tests.serving import drawn_in_a_tab, serving
 from tests.terminal import on_terminal
 
 ROOT = Path(__file__).parents[2]
@@ -79,7 +81,8 @@ def start(python: Path, wheel: Path, folder: Path) -> None:
     """Installs and starts it. Raises AssertionError with what was said or shown where that fails."""
     home = folder / "env"
     _run(python, "-m", "venv", home, cwd=folder)
-    _run(home / "bin" / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check", wheel, cwd=folder)
+    pip = (home / "bin" / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check")
+    _run(*pip, wheel, cwd=folder)
     environ = {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder), "PYTHONPATH": ""}
     kvtop = str(home / "bin" / "kvtop")
     with on_terminal([kvtop, "--demo"], cwd=folder, environ=environ) as terminal:
@@ -88,6 +91,10 @@ def start(python: Path, wheel: Path, folder: Path) -> None:
     with on_terminal([kvtop, "--demo", "busy_32"], 120, 40, cwd=folder, environ=environ) as terminal:
         walk(terminal)
         leave(terminal)
+    _run(*pip, f"{wheel}[serve]", cwd=folder)
+    with serving(kvtop=[kvtop], HOME=str(folder), XDG_CONFIG_HOME=str(folder), PYTHONPATH="") as (url, said):
+        drawn = asyncio.run(drawn_in_a_tab(url, b"KV reserved"))
+        assert b"KV reserved" in drawn, f"no dashboard in a tab of kvtop serve\n{said}\n{drawn[-2000:]!r}"
 
 
 def _record(versions: dict[str, str]) -> None:
@@ -121,7 +128,9 @@ def main(arguments: Sequence[str]) -> int:
                 print(f"Python {version} ({python}): FAILED\n{error}", flush=True)
             else:
                 works[minor] = version
-                print(f"Python {version} ({python}): starts, shows servers on every screen, leaves with 0", flush=True)
+                print(
+                    f"Python {version} ({python}): starts, shows every screen, leaves with 0, serves a tab", flush=True
+                )
     if options.record:
         _record(works)
     if not works and not failed:
