@@ -610,3 +610,11 @@ def test_a_plan_says_that_lint_has_something_to_say(
     _, text, _ = plan(capsys, "--gpu", "24GiB", "--", "llama-server", "-m", "tiny.gguf", "-c", "32k")
     assert "kvtop lint" not in text
     assert "kvtop lint" not in plan(capsys, "--json", *words, "--api-key", "hunter2")[1]
+
+
+def test_what_is_no_mlx_server_is_not_wrapped(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("ollama serve", "make coffee", "llama-server -m x", ""):
+        assert main(["wrap", "--", *command.split()]) == 2
+        err = capsys.readouterr().err
+        assert err.startswith("kvtop wrap: ")
+        assert err.count("\n") == 1

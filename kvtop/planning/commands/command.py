@@ -20,7 +20,7 @@ _UNDERSTOOD = (
 )
 
 
-class UnplannedEngineError(NoExactRuleError, ValueError):
+class UnplannedEngineError(NoExactRuleError, UnusableTextError):
     """The command starts an engine that kvtop knows and has no memory rules for. str() names it and what is planned."""
 
 

@@ -6,6 +6,7 @@ import shlex
 from kvtop.app.flags import lint_choice, suppressions_of
 from kvtop.app.plan.request import PlanRequest, UsageError
 from kvtop.config import environment, load_config
+from kvtop.text import UnusableTextError
 
 _WIDTH = 80
 
@@ -21,7 +22,7 @@ def lint_hint(args: argparse.Namespace, request: PlanRequest) -> str:
     config = load_config(environment())
     try:
         target = read_target(request)
-    except (UsageError, ValueError, OSError):
+    except (UsageError, UnusableTextError, OSError):
         return ""  # the plan itself could be made, and that is what was asked for
     result = lint_choice(config, (), ()).of(lint(target, suppressions_of(config)), (target.engine,))
     severities = [it.severity for it in result.at_least("warning")]
