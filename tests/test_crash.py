@@ -19,7 +19,7 @@ from termios import TIOCSWINSZ
 import pytest
 
 from kvtop.cli import main
-from kvtop.domain.fault import fault_of
+from kvtop.domain.answers.fault import fault_of
 from kvtop.io import fault_reports
 from kvtop.verbs import VERBS
 from kvtop.verbs.command_line import exit_codes

@@ -20,9 +20,9 @@ from kvtop.analysis.usage.cache_view import cache_view
 from kvtop.analysis.usage.growth import Watched, held_memory, held_tokens, memory_to_full, time_to_full
 from kvtop.analysis.usage.rates import generated_per_second, prompt_per_second
 from kvtop.analysis.usage.verdict import verdict
+from kvtop.domain.answers.fault import failure_of
 from kvtop.domain.device import Device
 from kvtop.domain.engine_report import MemoryReport
-from kvtop.domain.fault import failure_of
 from kvtop.domain.figure import UNKNOWN
 from kvtop.domain.frame import NO_CACHE, Frame, ServerView, Split
 from kvtop.domain.headroom import Filling, Headroom

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from kvtop import __version__
-from kvtop.domain.fault import Fault, failure_of, fault_of
+from kvtop.domain.answers.fault import Fault, failure_of, fault_of
 from kvtop.domain.sample import Failure
 from kvtop.io.private_directory import private_directory
 
@@ -41,7 +41,7 @@ def write_report(error: BaseException, doing: str = "") -> tuple[Fault, Path | N
 
 
 def contained(source: str, error: BaseException, doing: str) -> Failure:
-    """As `kvtop.domain.fault.failure_of`, with a report."""
+    """As `kvtop.domain.answers.fault.failure_of`, with a report."""
     _, path = write_report(error, doing)
     kept = f"the report {path} can be sent to its authors" if path is not None else "no report could be written"
     return failure_of(source, error, doing, kept)

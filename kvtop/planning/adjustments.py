@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from kvtop.domain.answers.what_if import WhatIf
 from kvtop.domain.plan import MemoryPlan
-from kvtop.planning import knobs
-from kvtop.planning.knobs import Knob
+from kvtop.planning.protocol import knobs
+from kvtop.planning.protocol.knobs import Knob
 from kvtop.planning.registry import engine_rules
 
 __all__ = ["Knob", "knob_names", "knob_values", "settled", "turn"]

@@ -3,7 +3,7 @@
 from kvtop.domain.answers.cache_speed import CacheSpeed, Speed
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import MemoryPlan, PlanDevice
-from kvtop.planning.plan_context import PlannableModel
+from kvtop.planning.protocol.plan_context import PlannableModel
 from kvtop.planning.registry import engine_rules
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from kvtop.planning.recommend_request import Candidate, RecommendRequest
+from kvtop.planning.protocol.recommend_request import Candidate, RecommendRequest
 from kvtop.planning.registry import engine_rules
 
 

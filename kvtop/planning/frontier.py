@@ -10,7 +10,7 @@ from kvtop.domain.answers.plan_answer import Fit
 from kvtop.domain.answers.what_if import WhatIf, WhatIfComparison
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, Refusal
 from kvtop.planning.bisection import largest
-from kvtop.planning.plan_context import PlanContext
+from kvtop.planning.protocol.plan_context import PlanContext
 from kvtop.planning.registry import engine_rules
 from kvtop.planning.what_if import compare
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
-from kvtop.planning.lint_traits import LintTraits
+from kvtop.planning.protocol.lint_traits import LintTraits
 
 if TYPE_CHECKING:  # an engine's rules are imported when it is asked for, and no other's
-    from kvtop.planning.engine_rules import EngineRules, EngineTraits
-    from kvtop.planning.plan_context import PlannableModel
+    from kvtop.planning.protocol.engine_rules import EngineRules, EngineTraits
+    from kvtop.planning.protocol.plan_context import PlannableModel
 
 TITLES = {"ollama": "Ollama", "sglang": "SGLang"}
 """Engines that kvtop watches and does not plan -> how they are written."""

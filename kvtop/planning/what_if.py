@@ -7,7 +7,7 @@ and added to both sides.
 from kvtop.domain.answers.what_if import DeviceChange, SegmentChange, WhatIf, WhatIfComparison
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import DevicePlan, Estimate, MemoryPlan, NoExactRuleError, Refusal
-from kvtop.planning.plan_context import PlanContext
+from kvtop.planning.protocol.plan_context import PlanContext
 from kvtop.planning.registry import engine_rules, plan_launch
 
 _SEGMENTS = ("weights", "kv_cache", "recurrent_state", "compute", "output")

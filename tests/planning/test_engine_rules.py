@@ -11,7 +11,7 @@ from kvtop.domain.plan import PlanDevice
 from kvtop.domain.server import ServerReading, ServerState
 from kvtop.planning.adjustments import Knob, knob_names, knob_values, turn
 from kvtop.planning.commands.command import parse_command, process_command
-from kvtop.planning.engine_rules import EngineRules
+from kvtop.planning.protocol.engine_rules import EngineRules
 from kvtop.planning.registry import ENGINES, all_engines, display_name, engine_rules
 from kvtop.sources.engines import ENGINES as ADAPTERS
 

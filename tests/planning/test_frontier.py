@@ -12,7 +12,7 @@ from kvtop.planning.llamacpp.memory.prepared import prepare
 from kvtop.planning.llamacpp.options.parse import parse_llama_server
 from kvtop.planning.llamacpp.what_if.frontier import PAIRS
 from kvtop.planning.mlx.options import parse_server_options
-from kvtop.planning.plan_context import PlanContext, PlannableModel
+from kvtop.planning.protocol.plan_context import PlanContext, PlannableModel
 from kvtop.planning.registry import plan_launch
 from kvtop.planning.vllm.options.parse import parse_serve_options
 from kvtop.planning.vllm.what_if.frontier import SEQUENCES

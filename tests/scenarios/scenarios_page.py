@@ -16,7 +16,7 @@ from kvtop.planning.commands.command import parse_command
 from kvtop.planning.frontier import frontier
 from kvtop.planning.llamacpp.memory.prepared import prepare
 from kvtop.planning.llamacpp.options.parse import parse_llama_server
-from kvtop.planning.plan_context import PlanContext, PlannableModel
+from kvtop.planning.protocol.plan_context import PlanContext, PlannableModel
 from kvtop.planning.registry import plan_launch
 from kvtop.planning.vllm.options.parse import parse_serve_options
 from kvtop.sources.demo.checkpoints import Shape, bf16

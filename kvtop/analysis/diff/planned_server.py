@@ -9,7 +9,7 @@ from kvtop.domain.plan import MemoryPlan, NoExactRuleError
 from kvtop.domain.sample import Sample
 from kvtop.domain.server import ServerReading
 from kvtop.planning.llamacpp.memory.prepared import prepare
-from kvtop.planning.plan_context import PlannableModel
+from kvtop.planning.protocol.plan_context import PlannableModel
 from kvtop.planning.registry import plan_running
 
 

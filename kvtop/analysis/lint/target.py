@@ -14,12 +14,12 @@ from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.model_file import Checkpoint, GgufHeader
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.domain.server import ServerReading
-from kvtop.planning.lint_traits import LintTraits
 from kvtop.planning.llamacpp.cache_speed import backend_of, build_number
 from kvtop.planning.llamacpp.memory.prepared import PreparedModel, overridden_model, prepare
 from kvtop.planning.llamacpp.model.hparams import HParams
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.rules.architectures import NO_CACHE, RECURRENT
+from kvtop.planning.protocol.lint_traits import LintTraits
 from kvtop.planning.registry import lint_traits_of, plan_launch
 
 

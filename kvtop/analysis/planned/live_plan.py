@@ -9,7 +9,7 @@ from kvtop.domain.model_file import Checkpoint, GgufHeader, ModelFile
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.domain.server import ServerReading
 from kvtop.planning.llamacpp.memory.prepared import PreparedModel, prepare
-from kvtop.planning.plan_context import PlannableModel
+from kvtop.planning.protocol.plan_context import PlannableModel
 from kvtop.planning.registry import engine_rules, plan_running
 
 PLANS_KEPT = 256

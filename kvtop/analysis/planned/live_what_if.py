@@ -19,7 +19,7 @@ from kvtop.planning.adjustments import knob_names, knob_values
 from kvtop.planning.cache_speed import cache_speed
 from kvtop.planning.commands.launch_command import Host, host_of, instruction
 from kvtop.planning.llamacpp.memory.prepared import PreparedModel
-from kvtop.planning.plan_context import PlanContext
+from kvtop.planning.protocol.plan_context import PlanContext
 from kvtop.planning.registry import engine_rules, plan_launch, traits_of
 from kvtop.planning.what_if import compare, running
 

@@ -6,6 +6,6 @@ round takes as many bytes and loses less in every measurement found.
 """
 
 from kvtop.analysis.recommending.ranking import recommend
-from kvtop.planning.recommend_request import RecommendRequest
+from kvtop.planning.protocol.recommend_request import RecommendRequest
 
 __all__ = ["RecommendRequest", "recommend"]

@@ -17,7 +17,7 @@ from kvtop.planning.cache_speed import cache_speed
 from kvtop.planning.candidates import candidates
 from kvtop.planning.commands.launch_command import command_words
 from kvtop.planning.frontier import concurrency, holds
-from kvtop.planning.recommend_request import STEP_TOKENS, Candidate, RecommendRequest
+from kvtop.planning.protocol.recommend_request import STEP_TOKENS, Candidate, RecommendRequest
 from kvtop.planning.registry import traits_of
 from kvtop.planning.what_if import compare
 from kvtop.text import bytes_text, tokens_text

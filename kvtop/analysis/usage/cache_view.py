@@ -3,7 +3,7 @@
 from kvtop.domain.frame import KvCacheView
 from kvtop.domain.plan import MemoryPlan
 from kvtop.domain.server import ServerReading
-from kvtop.planning.engine_rules import EngineTraits
+from kvtop.planning.protocol.engine_rules import EngineTraits
 from kvtop.planning.registry import traits_of
 
 

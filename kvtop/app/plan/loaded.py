@@ -6,7 +6,7 @@ from kvtop.app.plan.request import Machine, PlanRequest
 from kvtop.domain.answers.what_if import WhatIf
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import MemoryPlan, Refusal
-from kvtop.planning.plan_context import PlanContext
+from kvtop.planning.protocol.plan_context import PlanContext
 from kvtop.planning.registry import plan_launch
 
 

@@ -14,13 +14,13 @@ from kvtop.domain.launch import LaunchOption, LaunchOptions
 from kvtop.domain.model_file import Checkpoint, GgufHeader, ModelFile
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.domain.server import ServerReading
-from kvtop.planning.engine_rules import EngineTraits
-from kvtop.planning.knobs import Turn
-from kvtop.planning.lint_traits import LintTraits
+from kvtop.planning.protocol.engine_rules import EngineTraits
+from kvtop.planning.protocol.knobs import Turn
+from kvtop.planning.protocol.lint_traits import LintTraits
 
 if TYPE_CHECKING:
-    from kvtop.planning.plan_context import PlanContext, PlannableModel
-    from kvtop.planning.recommend_request import Candidate, RecommendRequest
+    from kvtop.planning.protocol.plan_context import PlanContext, PlannableModel
+    from kvtop.planning.protocol.recommend_request import Candidate, RecommendRequest
 
 _PROGRAM = re.compile(r"llama-server(?:-[\w.-]+)?(?:\.exe)?")
 

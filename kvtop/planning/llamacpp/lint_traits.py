@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 
 from kvtop.domain.launch import LaunchOptions
-from kvtop.planning.lint_traits import CacheProvision, Changes, LintTraits
 from kvtop.planning.llamacpp.options.parse import settings_of
 from kvtop.planning.llamacpp.options.table import BY_SPELLING
 from kvtop.planning.llamacpp.planner import RULES_VERSION
+from kvtop.planning.protocol.lint_traits import CacheProvision, Changes, LintTraits
 
 ALIKE = 0.86
 """How near a spelling must be to be named."""

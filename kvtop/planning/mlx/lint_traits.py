@@ -1,8 +1,8 @@
 """mlx_lm.server as lint rules ask for it (mlx-lm 0.32.2). It has no keys and no metrics."""
 
 from kvtop.domain.launch import LaunchOptions
-from kvtop.planning.lint_traits import CacheProvision, LintTraits
 from kvtop.planning.mlx.planner import RULES_VERSION
+from kvtop.planning.protocol.lint_traits import CacheProvision, LintTraits
 
 _REMEDIES = (
     ("--quantize-kv-cache", "--kv-bits 8"),

@@ -15,14 +15,14 @@ from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.domain.server import ServerReading
 from kvtop.planning.commands import argparse_words
 from kvtop.planning.commands.python_command import module_words, without_interpreter
-from kvtop.planning.engine_rules import EngineTraits
 from kvtop.planning.guards import refuse_endless
-from kvtop.planning.knobs import Turn
-from kvtop.planning.lint_traits import LintTraits
+from kvtop.planning.protocol.engine_rules import EngineTraits
+from kvtop.planning.protocol.knobs import Turn
+from kvtop.planning.protocol.lint_traits import LintTraits
 
 if TYPE_CHECKING:
-    from kvtop.planning.plan_context import PlanContext, PlannableModel
-    from kvtop.planning.recommend_request import Candidate, RecommendRequest
+    from kvtop.planning.protocol.plan_context import PlanContext, PlannableModel
+    from kvtop.planning.protocol.recommend_request import Candidate, RecommendRequest
 
 
 class VllmRules:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 
 from kvtop.domain.launch import LaunchOptions
-from kvtop.planning.lint_traits import CacheProvision, Changes, LintTraits
+from kvtop.planning.protocol.lint_traits import CacheProvision, Changes, LintTraits
 from kvtop.planning.vllm.planner import options_refusal
 from kvtop.planning.vllm.report import RULES_VERSION
 

@@ -17,7 +17,7 @@ from kvtop.analysis.lint.fixes.fix import Way
 from kvtop.analysis.lint.observed import Observed
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
-from kvtop.planning.lint_traits import CacheProvision
+from kvtop.planning.protocol.lint_traits import CacheProvision
 from kvtop.text import duration_text
 
 ENGINES: tuple[str, ...] = ()

@@ -22,9 +22,9 @@ from kvtop.analysis.lint.target import LintTarget
 from kvtop.analysis.lint.vllm_pool import one_card_for_every_rank, utilization_of, whole
 from kvtop.domain.answers.plan_answer import Fit, device_fit
 from kvtop.domain.plan import DevicePlan, MemoryPlan, PlanDevice
-from kvtop.planning.lint_traits import CacheProvision
 from kvtop.planning.llamacpp.context import sequences_apart
 from kvtop.planning.llamacpp.fit.largest_context import largest_context
+from kvtop.planning.protocol.lint_traits import CacheProvision
 from kvtop.planning.registry import PLANNED
 
 ENGINES = PLANNED

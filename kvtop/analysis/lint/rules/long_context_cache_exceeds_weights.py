@@ -18,7 +18,7 @@ from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
 from kvtop.domain.answers.plan_answer import Fit, device_fit
 from kvtop.domain.plan import MemoryPlan
-from kvtop.planning.lint_traits import CacheProvision
+from kvtop.planning.protocol.lint_traits import CacheProvision
 from kvtop.planning.registry import PLANNED
 
 ENGINES = PLANNED

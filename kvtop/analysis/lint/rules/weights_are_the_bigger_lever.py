@@ -16,7 +16,7 @@ from kvtop.analysis.lint.amounts import cache_bytes, exact, is_quantized, weight
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
 from kvtop.domain.model_file import GgufHeader
-from kvtop.planning.lint_traits import CacheProvision
+from kvtop.planning.protocol.lint_traits import CacheProvision
 from kvtop.planning.registry import PLANNED
 
 ENGINES = PLANNED

@@ -9,7 +9,7 @@ from kvtop.planning.llamacpp.memory.weights import WeightSet, weight_set
 from kvtop.planning.llamacpp.model.hparams import HParams
 from kvtop.planning.llamacpp.model.loading import load_hparams
 from kvtop.planning.llamacpp.options.overrides import overridden_header
-from kvtop.planning.plan_context import Prepared
+from kvtop.planning.protocol.plan_context import Prepared
 
 _Found = TypeVar("_Found")
 _MOST_REMEMBERED = 4096

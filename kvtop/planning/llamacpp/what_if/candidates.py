@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from kvtop.domain.answers.what_if import WhatIf
-from kvtop.planning.knobs import unset
 from kvtop.planning.llamacpp.what_if.knobs import DEFAULTS
-from kvtop.planning.recommend_request import FIRST_STEP, Candidate, RecommendRequest, reference_reason
+from kvtop.planning.protocol.knobs import unset
+from kvtop.planning.protocol.recommend_request import FIRST_STEP, Candidate, RecommendRequest, reference_reason
 
 SMALL_UBATCH = 256
 _SMALL = f"a micro-batch of {SMALL_UBATCH}: less compute memory, slower prompts"

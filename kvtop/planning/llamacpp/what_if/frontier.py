@@ -6,9 +6,9 @@ from kvtop.domain.answers.frontier import Frontier
 from kvtop.domain.answers.what_if import WhatIf
 from kvtop.domain.plan import MemoryPlan
 from kvtop.planning.frontier import STEP_TOKENS, columns, row_of
-from kvtop.planning.knobs import settled
 from kvtop.planning.llamacpp.what_if.knobs import DEFAULTS, settle
-from kvtop.planning.plan_context import PlanContext
+from kvtop.planning.protocol.knobs import settled
+from kvtop.planning.protocol.plan_context import PlanContext
 
 PAIRS = (
     ("f16", "f16"),

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from kvtop.domain.answers.what_if import replace_length
-from kvtop.planning.recommend_request import FIRST_STEP, Candidate, RecommendRequest, reference_reason
+from kvtop.planning.protocol.recommend_request import FIRST_STEP, Candidate, RecommendRequest, reference_reason
 
 
 def candidates(request: RecommendRequest, tokens: int | None) -> Iterator[Candidate]:

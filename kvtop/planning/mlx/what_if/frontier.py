@@ -6,7 +6,7 @@ from kvtop.domain.answers.frontier import Frontier
 from kvtop.domain.answers.what_if import WhatIf, replace_length
 from kvtop.domain.plan import MemoryPlan
 from kvtop.planning.frontier import STEP_TOKENS, columns, row_of
-from kvtop.planning.plan_context import PlanContext
+from kvtop.planning.protocol.plan_context import PlanContext
 
 BITS = (None, "8", "6", "4", "3", "2")
 

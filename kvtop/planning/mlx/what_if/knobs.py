@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from kvtop.domain.answers.what_if import WhatIf, replace_length
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import MemoryPlan
-from kvtop.planning.knobs import Turn
+from kvtop.planning.protocol.knobs import Turn
 from kvtop.planning.steps import MOST_TOKENS, around, doubled, finer
 from kvtop.text import tokens_text
 

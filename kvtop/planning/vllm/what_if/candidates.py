@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from kvtop.planning.knobs import unset
-from kvtop.planning.recommend_request import FIRST_STEP, Candidate, RecommendRequest, reference_reason
+from kvtop.planning.protocol.knobs import unset
+from kvtop.planning.protocol.recommend_request import FIRST_STEP, Candidate, RecommendRequest, reference_reason
 from kvtop.planning.vllm.what_if.knobs import DEFAULTS
 
 

@@ -5,8 +5,8 @@ from kvtop.domain.answers.plan_answer import Fit
 from kvtop.domain.answers.what_if import WhatIf
 from kvtop.domain.plan import MemoryPlan
 from kvtop.planning.frontier import concurrency, holds
-from kvtop.planning.knobs import settled
-from kvtop.planning.plan_context import PlanContext
+from kvtop.planning.protocol.knobs import settled
+from kvtop.planning.protocol.plan_context import PlanContext
 from kvtop.planning.vllm.what_if.knobs import DEFAULTS, settle
 from kvtop.planning.what_if import compare
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from kvtop.domain.answers.what_if import WhatIf
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.plan import MemoryPlan
-from kvtop.planning.plan_context import PlanContext
+from kvtop.planning.protocol.plan_context import PlanContext
 from kvtop.planning.vllm.options.settings import DEFAULT_UTILIZATION
 
 UTILIZATION = "gpu-memory-utilization"

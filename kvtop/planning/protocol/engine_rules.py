@@ -18,12 +18,12 @@ from kvtop.domain.launch import LaunchOption, LaunchOptions
 from kvtop.domain.model_file import ModelFile
 from kvtop.domain.plan import MemoryPlan, PlanDevice, Refusal
 from kvtop.domain.server import ServerReading
-from kvtop.planning.knobs import Turn
-from kvtop.planning.lint_traits import LintTraits
+from kvtop.planning.protocol.knobs import Turn
+from kvtop.planning.protocol.lint_traits import LintTraits
 
 if TYPE_CHECKING:  # the request and the context name this protocol's own registry
-    from kvtop.planning.plan_context import PlanContext, PlannableModel
-    from kvtop.planning.recommend_request import Candidate, RecommendRequest
+    from kvtop.planning.protocol.plan_context import PlanContext, PlannableModel
+    from kvtop.planning.protocol.recommend_request import Candidate, RecommendRequest
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from kvtop.domain.answers.evidence import Measurement
 from kvtop.domain.answers.recommendation import Requirements
 from kvtop.domain.answers.what_if import WhatIf
 from kvtop.domain.plan import MemoryPlan
-from kvtop.planning.plan_context import PlanContext
+from kvtop.planning.protocol.plan_context import PlanContext
 
 STEP_TOKENS = 256
 FIRST_STEP = "8 bits for keys and values: the first step down, usually negligible, depending on the model"
