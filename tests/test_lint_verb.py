@@ -278,3 +278,10 @@ def test_only_the_named_server_is_linted(capsys: pytest.CaptureFixture[str]) -> 
     assert out.startswith("0 errors")
     code, _, err = lint(capsys, "--server", "x", "--", *COMMAND)
     assert (code, err) == (2, "kvtop lint: --server is for running servers, not for a command\n")
+
+
+def test_an_option_of_kvtop_behind_the_dashes_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = lint(capsys, "--", "llama-server", "-m", "missing.gguf", "-c", "512", "--sarif")
+    assert code == 1
+    assert "error: invalid argument: --sarif" in out
+    assert err == "kvtop: --sarif is an option of kvtop: put it before the --\n"

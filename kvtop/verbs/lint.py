@@ -19,6 +19,7 @@ from kvtop.planning.commands.shell_line import unknown_variables
 from kvtop.text import UnusableTextError
 from kvtop.verbs.command_line import exit_codes
 from kvtop.verbs.command_line.help_page import COLOURS, PLANNING, WATCHING, HelpPage
+from kvtop.verbs.command_line.misplaced_options import misplaced_options
 from kvtop.verbs.command_line.printing import print_text
 from kvtop.verbs.command_line.watch_options import add_watching
 from kvtop.views.demo_mark import DEMO_SENTENCE
@@ -120,6 +121,8 @@ def run(args: argparse.Namespace) -> int:
         except (UsageError, UnusableTextError, OSError) as error:
             return _failed(str(error), exit_codes.USAGE)
         result = choice.of(found, (engine,))
+        hint = misplaced_options(args.parser, words, " ".join(it.message for it in result.findings)).strip(" ()")
+        silent = (hint,) if hint else ()
     if args.json or args.sarif:
         sys.stdout.write(_shown(args, result))
     else:
