@@ -14,7 +14,7 @@ from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.model_file import Checkpoint, GgufHeader
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.domain.server import ServerReading
-from kvtop.planning.llamacpp.cache_speed import backend_of, build_number
+from kvtop.planning.llamacpp.cache_speed import build_number, running_api
 from kvtop.planning.llamacpp.memory.prepared import PreparedModel, overridden_model, prepare
 from kvtop.planning.llamacpp.model.hparams import HParams
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
@@ -184,11 +184,11 @@ class LintTarget:
         return self.model if isinstance(self.model, Checkpoint) else None
 
     @property
-    def backend(self) -> str | None:
-        """What runs the model: "cuda", "rocm", "metal", "vulkan" or "cpu"; None where nobody knows."""
+    def compute_api(self) -> str | None:
+        """What runs the model, or "cpu"; None where that is not known."""
         if self.launch is None:
             return None
-        return backend_of(self.launch, self.devices, are_known=self.are_devices_known)
+        return running_api(self.launch, self.devices, are_known=self.are_devices_known)
 
     @property
     def wants_accelerator(self) -> bool:

@@ -3,7 +3,7 @@
 from kvtop.domain.answers.cache_speed import CacheSpeed, Speed
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import MemoryPlan, PlanDevice
-from kvtop.planning.llamacpp.kernel_pairs import Attending, pair_speed
+from kvtop.planning.llamacpp.kernel_pairs import APIS_WITH_RULES, Attending, pair_speed
 from kvtop.planning.llamacpp.model.hparams import HParams
 
 
@@ -13,13 +13,12 @@ def build_number(version: str | None) -> int | None:
     return int(digits) if digits.isdecimal() else None
 
 
-def backend_of(launch: LaunchOptions, devices: tuple[PlanDevice, ...], *, are_known: bool = True) -> str | None:
-    """What runs the model: "cuda", "rocm", "metal", "vulkan" or "cpu"; None where nobody knows."""
+def running_api(launch: LaunchOptions, devices: tuple[PlanDevice, ...], *, are_known: bool = True) -> str | None:
+    """The compute API that runs the model, or "cpu"; None where it, or what its kernels do, is not known."""
     if launch.value("device") == "none" or launch.value("gpu-layers") == "0":
         return "cpu"
     if devices:
-        named = devices[0].compute_api
-        return None if named == "unknown" else named
+        return devices[0].compute_api if devices[0].compute_api in APIS_WITH_RULES else None
     return "cpu" if are_known else None
 
 
@@ -36,7 +35,7 @@ def cache_speed(
     if hparams is None:
         return CacheSpeed(Speed.UNKNOWN, "the model's shapes are not known")
     attending = Attending(
-        backend_of(launch, devices, are_known=are_devices_known),
+        running_api(launch, devices, are_known=are_devices_known),
         build_number(version),
         devices[0].compute_capability if devices else None,
         plan.context.n_ctx_seq if plan.context is not None else 0,

@@ -3,7 +3,7 @@
 from kvtop.domain.plan import PlanDevice, Step
 from kvtop.planning.llamacpp.context import ResolvedContext
 from kvtop.planning.llamacpp.memory.auxiliary_models import left_out
-from kvtop.planning.llamacpp.memory.buffers import is_exact
+from kvtop.planning.llamacpp.memory.buffers import doubt
 from kvtop.planning.llamacpp.memory.kv_cache import COMPRESSED, INDEXER, SLIDING_WINDOW, CacheGroup, group_cells
 from kvtop.planning.llamacpp.memory.layout import ModelLayout
 from kvtop.planning.llamacpp.memory.placement import HOST
@@ -116,9 +116,8 @@ def warnings_of(
     if "iq4_nl" in {context.type_k, context.type_v} and context.flash_attention and layout.placement.devices:
         found.append("CUDA has no flash attention for iq4_nl: attention runs on the CPU, without a word in the log")
     for device in devices:
-        if not is_exact(device):
-            rounding = f"how {device.compute_api} buffers round tensor sizes is not known"
-            found.append(f"{device.name}: {rounding}; its bytes are estimated")
+        if doubt(device):
+            found.append(f"{device.name}: {doubt(device)}; its bytes are estimated")
     found.extend(left_out(settings))
     found.extend(_fit_warnings(settings, devices, layout))
     return tuple(found)

@@ -31,15 +31,17 @@ _FALL = "attention runs on the CPU, without a word"
 Shape = tuple[int, int, int]
 """Lengths of a key and a value, and query heads per key head."""
 
+APIS_WITH_RULES = frozenset({"cuda", "rocm", "metal", "vulkan"})
+
 
 @dataclass(frozen=True, slots=True)
 class Attending:
-    """What reads the cache. `backend` None: unknown; "cpu": no device. `build` None: unknown (11434 is b11434).
+    """What reads the cache. `compute_api` None: unknown; "cpu": no device. `build` None: unknown (11434 is b11434).
 
     `fused` is the plan's `flash_attention`; None counts as fused.
     """
 
-    backend: str | None
+    compute_api: str | None
     build: int | None = None
     capability: tuple[int, int] | None = None
     cells: int = 0
@@ -49,18 +51,18 @@ class Attending:
 def pair_speed(type_k: str, type_v: str, hparams: HParams, attending: Attending) -> CacheSpeed:
     """What generating over a cache of these types is like. The caller must exclude pairs that the engine rejects."""
     shapes = shapes_of_model(hparams)
-    backend = attending.backend
-    if not shapes or hparams.arch in NO_CACHE or backend == "cpu":
-        return CacheSpeed(Speed.FINE, source="ggml-cpu takes every pair (b11434)" if backend == "cpu" else "")
+    api = attending.compute_api
+    if not shapes or hparams.arch in NO_CACHE or api == "cpu":
+        return CacheSpeed(Speed.FINE, source="ggml-cpu takes every pair (b11434)" if api == "cpu" else "")
     if attending.fused is False:
         return CacheSpeed(Speed.FINE, "attention is not fused: keys are read as they are", "src/llama-graph.cpp")
     # A latent cache has no values of its own: they are a part of the key row, in its type.
     types = (type_k, type_k if hparams.is_mla else type_v)
-    if backend in {"cuda", "rocm"}:
+    if api in {"cuda", "rocm"}:
         return _cuda(types, shapes, attending)
-    if backend == "metal":
+    if api == "metal":
         return _metal(types, shapes)
-    if backend == "vulkan":
+    if api == "vulkan":
         return _vulkan(types)
     return _anywhere(types, shapes)
 
@@ -109,7 +111,7 @@ def _goes_wide(kind: str, shape: Shape, attending: Attending) -> bool:
     if length_k not in _VECTOR_HEADS or length_v != length_k:
         return True
     capability = attending.capability
-    if attending.backend != "cuda" or capability is None:
+    if attending.compute_api != "cuda" or capability is None:
         return False
     if capability == (7, 0):
         return group % 4 == 0
@@ -147,6 +149,6 @@ def _anywhere(types: tuple[str, str], shapes: frozenset[Shape]) -> CacheSpeed:
         return CacheSpeed(Speed.FINE, source=f"{_CUDA}, {_METAL}, {_VULKAN}")
     return CacheSpeed(
         Speed.UNKNOWN,
-        f"whether {'/'.join(types)} has kernels depends on the backend, and nobody said which one it is",
+        f"whether {'/'.join(types)} has kernels depends on the backend, and kvtop does not know it here",
         f"{_CUDA}, {_METAL}, {_VULKAN}",
     )

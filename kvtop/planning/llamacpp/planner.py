@@ -22,7 +22,7 @@ from kvtop.planning.llamacpp.context import ContextRequest, ResolvedContext, req
 from kvtop.planning.llamacpp.derivation import derive, warnings_of
 from kvtop.planning.llamacpp.flash_attention import has_fused_attention, resolve_flash_attention
 from kvtop.planning.llamacpp.graph.compute_buffers import attention_stays, estimate
-from kvtop.planning.llamacpp.memory.buffers import LEAST_ALIGNMENT_BYTES, MOST_ALIGNMENT_BYTES, is_exact
+from kvtop.planning.llamacpp.memory.buffers import LEAST_ALIGNMENT_BYTES, MOST_ALIGNMENT_BYTES, doubt
 from kvtop.planning.llamacpp.memory.inexact_buffers import with_ranges
 from kvtop.planning.llamacpp.memory.kv_cache import (
     CacheGroup,
@@ -71,16 +71,16 @@ def plan(
     if settings.draft is not None and draft is None:
         raise NoExactRuleError("the plan needs the header of the draft model")
     found = _plan(prepared, settings, devices, draft)
-    if isinstance(found, Refusal) or all(map(is_exact, devices)):
+    if isinstance(found, Refusal) or not any(map(doubt, devices)):
         return found
     ends = []
     for alignment_bytes in (LEAST_ALIGNMENT_BYTES, MOST_ALIGNMENT_BYTES):
-        aligned = (it if is_exact(it) else replace(it, buffer_alignment_bytes=alignment_bytes) for it in devices)
+        aligned = (replace(it, buffer_alignment_bytes=alignment_bytes) if doubt(it) else it for it in devices)
         end = _plan(prepared, settings, tuple(aligned), draft)
         if isinstance(end, Refusal):
             return end
         ends.append(end)
-    return with_ranges(found, *ends, inexact={it.name: it.compute_api for it in devices if not is_exact(it)})
+    return with_ranges(found, *ends, reasons={it.name: doubt(it) for it in devices if doubt(it)})
 
 
 def _plan(

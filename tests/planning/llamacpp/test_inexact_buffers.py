@@ -8,7 +8,7 @@ import pytest
 from kvtop.analysis.attribution.segments import planned_parts
 from kvtop.domain.answers.plan_answer import Fit, device_fit
 from kvtop.domain.figure import Basis
-from kvtop.domain.plan import DevicePlan, MemoryPlan, PlanDevice
+from kvtop.domain.plan import DevicePlan, Estimate, MemoryPlan, PlanDevice
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
 
@@ -24,7 +24,7 @@ def on_card(oracle: SimpleNamespace, api: str, alignment_bytes: int | None = Non
     return part
 
 
-@pytest.mark.parametrize("api", ["cuda", "rocm", "sycl", "metal"])
+@pytest.mark.parametrize("api", ["cuda", "rocm", "metal"])
 def test_an_api_whose_rounding_is_known_is_exact(oracle: SimpleNamespace, api: str) -> None:
     assert on_card(oracle, api).inexact is None
 
@@ -43,6 +43,15 @@ def test_every_alignment_that_a_driver_may_choose_is_in_the_range(
     assert ranges.weights.low_bytes <= exact.weights_bytes <= ranges.weights.high_bytes
     assert ranges.kv_cache.low_bytes <= exact.kv_cache_bytes <= ranges.kv_cache.high_bytes
     assert ranges.weights.low_bytes <= ranges.weights.value_bytes <= ranges.weights.high_bytes
+
+
+def test_an_api_whose_rules_were_not_compared_is_estimated_though_its_rounding_is_known(
+    oracle: SimpleNamespace,
+) -> None:
+    part = on_card(oracle, "sycl")
+    assert part.inexact is not None
+    assert part.inexact.weights == Estimate.exactly(part.weights_bytes or 0)
+    assert part.weights_bytes == on_card(oracle, "cuda").weights_bytes
 
 
 def test_a_figure_of_such_a_plan_is_an_estimate(oracle: SimpleNamespace) -> None:

@@ -9,7 +9,7 @@ from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.plan import MemoryPlan, PlanDevice
 from kvtop.planning.cache_speed import cache_speed
 from kvtop.planning.cache_types import CACHE_TYPES
-from kvtop.planning.llamacpp.cache_speed import backend_of, build_number
+from kvtop.planning.llamacpp.cache_speed import build_number, running_api
 from kvtop.planning.llamacpp.kernel_pairs import DEFAULT_PAIRS, Attending, pair_speed
 from kvtop.planning.llamacpp.memory.prepared import prepare
 from kvtop.planning.llamacpp.options.parse import parse_llama_server
@@ -102,9 +102,11 @@ def test_the_converted_copy_of_one_layer_is_in_the_plan() -> None:
 
 def test_backend_and_build_of_a_launch() -> None:
     card = PlanDevice("gpu0", 2**34, compute_api="metal", compute_capability=None)
-    assert backend_of(parse_llama_server(["-m", "x"], {}), (card,)) == "metal"
-    assert backend_of(parse_llama_server(["-m", "x", "-ngl", "0"], {}), (card,)) == "cpu"
-    assert backend_of(parse_llama_server(["-m", "x"], {}), (), are_known=False) is None
+    assert running_api(parse_llama_server(["-m", "x"], {}), (card,)) == "metal"
+    assert running_api(parse_llama_server(["-m", "x", "-ngl", "0"], {}), (card,)) == "cpu"
+    assert running_api(parse_llama_server(["-m", "x"], {}), (), are_known=False) is None
+    other = PlanDevice("gpu0", 2**34, compute_api="sycl", compute_capability=None)
+    assert running_api(parse_llama_server(["-m", "x"], {}), (other,)) is None
     assert [build_number(text) for text in ("b11434-abc", "11434", "v0.4.1", None)] == [11434, 11434, None, None]
 
 

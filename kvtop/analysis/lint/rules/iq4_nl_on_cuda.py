@@ -30,11 +30,11 @@ def check(target: LintTarget) -> Outcome:
     settings = target.llama
     if "iq4_nl" not in {settings.type_k, settings.type_v} or settings.flash_attention == "off":
         return None
-    if target.backend in {"cpu", "vulkan"} or not settings.kv_offload:
+    if target.compute_api in {"cpu", "vulkan"} or not settings.kv_offload:
         return None
-    if target.backend is None and not target.wants_accelerator:
+    if target.compute_api is None and not target.wants_accelerator:
         return Lacks("iq4_nl is slow on CUDA and Metal only, and the backend is unknown: say --gpu")
-    on = _NAMES.get(target.backend or "", "on a CUDA or Metal build (the backend is unknown here) it")
+    on = _NAMES.get(target.compute_api or "", "on a CUDA or Metal build (the backend is unknown here) it")
     falls = settings.type_v == "iq4_nl" or settings.flash_attention == "on"
     what = "runs attention on the CPU, without a word in the log" if falls else "gives up flash attention"
     return Found(

@@ -39,12 +39,12 @@ def check(target: LintTarget) -> Outcome:
     if family_of(target)[0] == "latent attention" or not target.caches_tokens:
         return None
     pair = f"{settings.type_k}/{settings.type_v}"
-    backend = target.backend
-    if backend == "cpu" or (backend == "vulkan" and "bf16" not in {settings.type_k, settings.type_v}):
+    api = target.compute_api
+    if api == "cpu" or (api == "vulkan" and "bf16" not in {settings.type_k, settings.type_v}):
         return None
-    if backend is None and not target.wants_accelerator:
+    if api is None and not target.wants_accelerator:
         return Lacks(f"whether {pair} is slow depends on the backend (Metal, CUDA: yes; Vulkan, CPU: no): say --gpu")
-    if backend == "metal" and settings.flash_attention == "auto" and not _forces_fusion(settings.type_v):
+    if api == "metal" and settings.flash_attention == "auto" and not _forces_fusion(settings.type_v):
         return None  # auto gives flash attention up there: `quantized-k-without-flash-attention`
     return Found(
         "warning",
@@ -68,14 +68,14 @@ def _forces_fusion(type_v: str) -> bool:
 
 
 def _what(target: LintTarget) -> str:
-    backend, build = target.backend, target.build
+    api, build = target.compute_api, target.build
     on_cpu = "attention runs on the CPU"
     converts = "every generated token converts the used cache to f16 first (one warning in the log)"
-    if backend == "metal":
+    if api == "metal":
         return f"Metal has no kernel for that, so {on_cpu}"
-    if backend == "vulkan":
+    if api == "vulkan":
         return f"Vulkan mixes everything but bf16, so {on_cpu}"
-    if backend is None:
+    if api is None:
         return (
             f"on Metal and on CUDA builds before September 2026 {on_cpu}, on newer CUDA builds {converts}; Vulkan is "
             "fine. Which of them this is, is unknown"

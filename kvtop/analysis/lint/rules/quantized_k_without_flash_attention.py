@@ -33,11 +33,11 @@ def check(target: LintTarget) -> Outcome:
         return None
     why = ""
     if settings.flash_attention == "auto":
-        if target.backend is None:
+        if target.compute_api is None:
             return Lacks("flash attention is auto, and what it becomes depends on the backend: say --gpu")
-        if target.backend == "metal":
+        if target.compute_api == "metal":
             why = "on Metal auto turns flash attention off when K and V types differ; "
-        elif target.plan is None and target.backend in {"cuda", "rocm"}:
+        elif target.plan is None and target.compute_api in {"cuda", "rocm"}:
             return Lacks(f"flash attention is auto, and what it becomes depends on the model: {target.plan_note}")
         elif target.plan is None or target.plan.flash_attention is not False:
             return None

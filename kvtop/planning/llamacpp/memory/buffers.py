@@ -62,6 +62,10 @@ def device_buffer(device: PlanDevice) -> BufferRule:
     return BufferRule(device.buffer_alignment_bytes, pads_rows=False)
 
 
-def is_exact(device: PlanDevice) -> bool:
-    """Whether the rounding of this device's buffers is known."""
-    return device.compute_api in _DEVICE_BUFFERS or device.buffer_alignment_bytes is not None
+def doubt(device: PlanDevice) -> str:
+    """Why bytes on this device are not exact, or ""."""
+    if device.compute_api == "sycl":
+        return "which weights SYCL devices can hold was not compared with the engine"
+    if device.compute_api in _DEVICE_BUFFERS or device.buffer_alignment_bytes is not None:
+        return ""
+    return f"how {device.compute_api} buffers round tensor sizes is not known"

@@ -1,4 +1,4 @@
-"""A plan on buffers whose rounding is not known: its figures become ranges between the least and the most of it."""
+"""A plan on devices whose rules are not all known: its figures become ranges between the least and the most."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -6,21 +6,21 @@ from dataclasses import replace
 from kvtop.domain.plan import DevicePlan, Estimate, InexactParts, MemoryPlan
 
 
-def with_ranges(plan: MemoryPlan, least: MemoryPlan, most: MemoryPlan, *, inexact: Mapping[str, str]) -> MemoryPlan:
-    """The plan with ranges on the devices of `inexact` (name: compute API), from the same plan at both ends."""
+def with_ranges(plan: MemoryPlan, least: MemoryPlan, most: MemoryPlan, *, reasons: Mapping[str, str]) -> MemoryPlan:
+    """The plan with ranges on the devices of `reasons` (why, by name), from the same plan at both ends of rounding."""
     ends = zip(plan.devices, least.devices, most.devices, strict=True)
-    parts = (_ranged(part, low, high, inexact.get(part.name)) for part, low, high in ends)
+    parts = (_ranged(part, low, high, reasons.get(part.name)) for part, low, high in ends)
     return replace(plan, devices=tuple(parts))
 
 
-def _ranged(part: DevicePlan, low: DevicePlan, high: DevicePlan, api: str | None) -> DevicePlan:
-    if api is None:
+def _ranged(part: DevicePlan, low: DevicePlan, high: DevicePlan, reason: str | None) -> DevicePlan:
+    if reason is None:
         return part
     ranges = InexactParts(
         weights=_range(part.weights_bytes, low.weights_bytes, high.weights_bytes),
         kv_cache=_range(part.kv_cache_bytes, low.kv_cache_bytes, high.kv_cache_bytes),
         recurrent_state=_range(part.recurrent_state_bytes, low.recurrent_state_bytes, high.recurrent_state_bytes),
-        reason=f"how {api} buffers round tensor sizes is not known",
+        reason=reason,
     )
     compute = Estimate(
         part.compute.value_bytes,
