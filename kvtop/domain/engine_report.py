@@ -75,6 +75,8 @@ class MemoryReport:
     """The most that `active_bytes` has been."""
     rounding_bytes: int = 0
     source: str = ""
+    compute_api: str = ""
+    """The name of the API of that device, where the engine names it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from kvtop.analysis.analyse import History, analyse
 from kvtop.analysis.planned.placement import compute_api_of
 from kvtop.domain.compute_api import CUDA, ROCM, VULKAN
 from kvtop.domain.device import Device, DeviceMemory, ProcessMemory
+from kvtop.domain.engine_report import MemoryReport
 from kvtop.domain.figure import Basis
 from kvtop.domain.frame import Frame, Split
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
@@ -33,6 +34,10 @@ def told(device: str) -> ServerReading:
     return replace(READING, launch=options)
 
 
+def logged(*apis: str) -> ServerReading:
+    return replace(READING, memory_reports=tuple(MemoryReport(device_id="engine gpu0", compute_api=it) for it in apis))
+
+
 def card(driver_api: str = "", pid: int = 7) -> Device:
     rows = (ProcessMemory(pid, 1, compute_api=driver_api),)
     return Device("gpu0", "card", AMDGPU, DeviceMemory(), rows, 0.0)
@@ -47,6 +52,9 @@ def card(driver_api: str = "", pid: int = 7) -> Device:
         (told("Vulkan0"), card("rocm"), ROCM),
         (told("ROCm0,ROCm1"), card(), ROCM),
         (told("none"), card(), ROCM),
+        (logged("vulkan"), replace(card(), driver=NVML), VULKAN),
+        (logged("vulkan"), card("rocm"), ROCM),
+        (logged("vulkan", "cuda"), replace(card(), driver=NVML), CUDA),
         (READING, card("vulkan", pid=8), ROCM),
         (READING, replace(card(), driver=NVML), CUDA),
     ],

@@ -77,12 +77,17 @@ def placed(
 
 
 def compute_api_of(reading: ServerReading, device: Device) -> ComputeApi:
-    """What a server uses on a device: as its driver lists it, else as it was told, else the device's usual API."""
+    """What a server uses on a device: as its driver lists it, else as the engine logged it, else as it was told.
+
+    Where none of them says it, the device's usual API.
+    """
     pids = frozenset(reading.pids)
     listed = {row.compute_api for row in device.processes or () if row.pid in pids and row.compute_api}
     told = api_of_device_names(reading.launch.value("device")) if reading.launch is not None else None
-    if len(listed) == 1:
-        return api_named(listed.pop())
+    logged = {report.compute_api for report in reading.memory_reports if report.compute_api}
+    for said in (listed, logged):
+        if len(said) == 1:
+            return api_named(said.pop())
     return device.driver.compute_api if told is None else api_named(told)
 
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 
 from kvtop.domain.engine_report import MemoryReport
+from kvtop.planning.llamacpp.memory.placement import api_of_device_names
 
 SOURCE = "the server's own log: buffer sizes when it loaded"
 _MIB = 1024 * 1024
@@ -36,10 +37,11 @@ def memory_reports(lines: Iterable[str]) -> tuple[MemoryReport, ...]:
     found: dict[str, dict[str, int]] = {}
     counts: dict[str, int] = {}
     stretched: set[str] = set()
+    apis: dict[str, str] = {}
     is_whole = False
     for line in lines:
         if _LOADING in line:
-            found, counts, stretched, is_whole = {}, {}, set(), False
+            found, counts, stretched, apis, is_whole = {}, {}, set(), {}, False
             continue
         match = _BUFFER.search(line)
         if match is None:
@@ -51,6 +53,8 @@ def memory_reports(lines: Iterable[str]) -> tuple[MemoryReport, ...]:
         kind = _KINDS[match[2]]
         sizes[kind] = sizes.get(kind, 0) + round(float(match[3]) * _MIB)
         counts[name] = counts.get(name, 0) + 1
+        if name != "host":
+            apis[name] = api_of_device_names(match[1].partition("_")[0]) or ""
         if match[1].endswith("_Mapped"):
             stretched.add(name)
         is_whole = is_whole or match[2] == "compute"
@@ -66,6 +70,7 @@ def memory_reports(lines: Iterable[str]) -> tuple[MemoryReport, ...]:
             total_bytes=None if name in stretched else sum(sizes.values()),
             rounding_bytes=_ROUNDING_BYTES * counts[name],
             source=SOURCE,
+            compute_api=apis.get(name, ""),
         )
         for name, sizes in sorted(found.items())
     )

@@ -85,3 +85,13 @@ def test_a_line_that_repeats_itself_takes_no_longer_than_another(piece: str) -> 
 def test_a_size_of_endless_digits_is_none() -> None:
     line = f"llama_kv_cache:      CPU KV buffer size = {'9' * 400} MiB"
     assert memory_reports([line, line.replace("KV buffer", "compute buffer")]) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "api"), [("CUDA0", "cuda"), ("ROCm0", "rocm"), ("Vulkan0", "vulkan"), ("SYCL0", "sycl"), ("MTL0", "metal")]
+)
+def test_the_log_names_the_api_of_each_accelerator(name: str, api: str) -> None:
+    lines = [line.replace("SIMCUDA0", "CUDA0").replace("CUDA0", name) for line in lines_of("simgpu_c8192_np1_ngl99")]
+    assert any(name in line for line in lines)
+    card, host = memory_reports(lines)
+    assert (card.compute_api, host.compute_api) == (api, "")
