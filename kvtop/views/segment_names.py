@@ -25,10 +25,10 @@ SEGMENT_NAMES = {
     Segment.UNATTRIBUTED: SegmentName("unattributed"),
 }
 """In the order in which they are shown."""
-DRIVER = "driver"
-"""The measured total that the segments add up to, where documents list it beside them."""
 
 
 def label_of(segment: str) -> str:
-    """The label of a segment by its value; another word as it is."""
-    return next((name.label for it, name in SEGMENT_NAMES.items() if it.value == segment), segment)
+    """The label of a segment by its value, of its tokens for "kv_cache_tokens"; another word as it is."""
+    unit = " tokens" if segment.endswith("_tokens") else ""
+    value = segment.removesuffix("_tokens")
+    return next((name.label + unit for it, name in SEGMENT_NAMES.items() if it.value == value), segment)

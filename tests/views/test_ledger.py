@@ -8,7 +8,7 @@ from kvtop.analysis.analyse import History, analyse
 from kvtop.domain.frame import Frame
 from kvtop.sources.demo import SCENARIOS
 from kvtop.text import bytes_text
-from kvtop.views.segment_names import SEGMENT_NAMES
+from kvtop.views.segment_names import SEGMENT_NAMES, label_of
 from kvtop.views.text.ledger import ledger_text
 
 
@@ -44,3 +44,12 @@ def test_a_terminal_without_unicode_gets_ascii_and_names_drive_none() -> None:
     assert ledger_text(frame, ascii_only=True).isascii()
     hostile = ledger_text(replace(frame, host="h\x1b[2J"))
     assert "\x1b" not in hostile
+
+
+def test_a_word_for_programs_has_one_for_people() -> None:
+    assert [label_of(word) for word in ("kv_cache", "recurrent_state", "kv_cache_tokens", "total")] == [
+        "KV cache",
+        "recurrent state",
+        "KV cache tokens",
+        "total",
+    ]

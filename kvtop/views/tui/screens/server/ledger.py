@@ -5,6 +5,7 @@ from dataclasses import replace
 from kvtop.domain.figure import Basis, Figure
 from kvtop.domain.frame import Frame, Segment, ServerView, Split
 from kvtop.text import bytes_text, tokens_text
+from kvtop.views.segment_names import label_of
 from kvtop.views.tui.widgets.lines import Line, Piece, right, rule, wrap
 from kvtop.views.tui.widgets.segments import KV_USED, OF_SEGMENT, bar, split_parts
 
@@ -20,9 +21,7 @@ def ledgers(view: ServerView, frame: Frame, width: int) -> list[Line]:
         lines += [(), *section] if lines else section
     for odd in view.disagreements:
         number = tokens_text if odd.segment == "kv_cache_tokens" else bytes_text
-        said = (
-            f"▲ {odd.segment.replace('_', ' ')} on {odd.device_id or 'this server'}: computed {number(odd.computed)}, "
-        )
+        said = f"▲ {label_of(odd.segment)} on {odd.device_id or 'this server'}: computed {number(odd.computed)}, "
         said += f"but {odd.source} says {number(odd.reported)} (rounding explains {number(odd.tolerance)})"
         lines += [(Piece(text, "warning"),) for text in wrap(said, width)]
     return lines
