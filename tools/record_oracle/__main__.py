@@ -10,7 +10,7 @@ from pathlib import Path
 
 FIXTURES = Path("tests") / "fixtures" / "oracle"
 
-_RECORDERS = {"llama.cpp": "llamacpp"}
+_RECORDERS = {"llama.cpp": "llamacpp", "mlx": "mlx", "vllm": "vllm"}
 
 
 def main() -> int:

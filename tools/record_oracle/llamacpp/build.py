@@ -45,7 +45,7 @@ def build_driver(version: str, jobs: int) -> Path:
     rules.mkdir(parents=True, exist_ok=True)
     _renew(rules / "rules.inc", excerpt(tree, vector_kernels(tree)))
     _renew(rules / "build_facts.h", features(tree))
-    library = "llama-common" if "add_library(llama-common" in _text(tree / "common" / "CMakeLists.txt") else "common"
+    library = "llama-common" if "llama-common" in _text(tree / "common" / "CMakeLists.txt") else "common"
     out = home / "out"
     environment = {**os.environ, "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}
     settings = {

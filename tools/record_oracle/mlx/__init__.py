@@ -1,0 +1,1 @@
+"""mlx-lm: its own cache objects, counted without evaluating anything."""

@@ -1,0 +1,1 @@
+"""vLLM: its own planner on a stand-in CUDA platform."""
