@@ -57,7 +57,7 @@ class _Anything(types.ModuleType):
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:  # noqa: ANN401, ARG002
         if name in absent:
-            raise ModuleNotFoundError(name)
+            return None
         if name.startswith(_COMPILED) or name.split(".", 1)[0] in _PACKAGES:
             return importlib.machinery.ModuleSpec(name, self, is_package=True)
         return None
