@@ -53,7 +53,15 @@ def test_a_link_stays_a_link_and_a_device_is_written_to(tmp_path: Path) -> None:
 
 
 def test_a_pipe_is_written_to() -> None:
-    code = "from pathlib import Path; from kvtop.io.atomic_write import write_whole; "
-    command = [sys.executable, "-c", code + "write_whole(Path('/dev/stdout'), b'whole')"]
+    code = "from pathlib import Path; from kvtop.io.atomic_write import write_atomic; "
+    command = [sys.executable, "-c", code + "write_atomic(Path('/dev/stdout'), b'whole')"]
     done = subprocess.run(command, capture_output=True, check=True, timeout=240)
     assert done.stdout == b"whole"
+
+
+def test_a_closed_file_stays_closed(tmp_path: Path) -> None:
+    target = tmp_path / "x"
+    write_atomic(target, b"one")
+    target.chmod(0o600)
+    write_atomic(target, b"two")
+    assert (target.read_bytes(), target.stat().st_mode & 0o777) == (b"two", 0o600)

@@ -1,6 +1,7 @@
 """Containers by control group: the paths that runtimes make, and where the names come from."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -111,3 +112,35 @@ def test_docker_podman_and_kubernetes_records(proc: Path) -> None:
 
 def test_a_process_that_is_gone_has_no_container(tmp_path: Path) -> None:
     assert container_of(8, tmp_path, tmp_path) is None
+
+
+@pytest.mark.parametrize("planted", ["link", "relative link", "pipe", "directory", "words", "long"])
+def test_a_container_cannot_have_a_file_of_the_host_published(planted: str, proc: Path) -> None:
+    """Its /etc/hostname as a link to a file that only root may read, or a pipe that nobody writes to."""
+    secret = proc.parent / "shadow"
+    secret.write_text("CANARY\n")
+    named = proc / "7/root/etc/hostname"
+    named.unlink()
+    if planted == "link":
+        named.symlink_to(secret)
+    elif planted == "relative link":
+        named.symlink_to("../../../../shadow")
+    elif planted == "pipe":
+        os.mkfifo(named)
+    elif planted == "directory":
+        named.mkdir()
+    else:
+        named.write_text("root:$6$CANARY:19000:0:99999\n" if planted == "words" else "CANARY" * 100)
+    found = container_of(7, proc, proc.parent / "host")
+    assert found == Container("docker", ID)
+
+
+def test_a_link_within_the_container_is_followed(proc: Path) -> None:
+    named = proc / "7/root/etc/hostname"
+    named.unlink()
+    named.symlink_to("/run/hostname")
+    (proc / "7/root/run").mkdir()
+    (proc / "7/root/run/hostname").write_text("inference\n")
+    found = container_of(7, proc, proc.parent / "host")
+    assert found is not None
+    assert found.name == "inference"

@@ -7,8 +7,7 @@ orders; token arrays are stepped over.
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from mmap import ACCESS_READ, mmap
+from collections.abc import Callable, Mapping, Sequence
 
 from kvtop.domain.model_file import GgufHeader, MetadataValue, ModelFileError, SkippedArray, TensorInfo
 from kvtop.sources.model_files.gguf_cursor import Cursor
@@ -61,20 +60,16 @@ def _read_file(path: str) -> GgufHeader:
     with open_regular(path) as (file, size_bytes):
         if size_bytes < _FIXED_BYTES:
             raise ModelFileError(f"{path}: {size_bytes} bytes are no GGUF file")
-        try:
-            buffer = mmap(file.fileno(), size_bytes, access=ACCESS_READ)
-        except ValueError as error:  # it shrank since its size was asked for
-            raise ModelFileError(f"{path}: {error}") from error
-        with buffer:
-            return _read_header(path, buffer)
+        return _read_header(path, lambda start, length: os.pread(file.fileno(), length, start), size_bytes)
 
 
-def _read_header(path: str, buffer: mmap) -> GgufHeader:
-    if buffer[:4] != MAGIC:
-        raise ModelFileError(f"{path}: starts with {buffer[:4]!r}, not with {MAGIC!r}")
+def _read_header(path: str, read: Callable[[int, int], bytes], size_bytes: int) -> GgufHeader:
+    start = read(0, 6)
+    if start[:4] != MAGIC:
+        raise ModelFileError(f"{path}: starts with {start[:4]!r}, not with {MAGIC!r}")
     # The version is small, so it tells the byte order: its low half is zero when it is read the wrong way round.
-    big_endian = int.from_bytes(buffer[4:6], "little") == 0
-    cursor = Cursor(buffer, path, ">" if big_endian else "<", 4)
+    big_endian = int.from_bytes(start[4:6], "little") == 0
+    cursor = Cursor(read, size_bytes, path, ">" if big_endian else "<", 4)
     version = cursor.u32("version")
     if version not in {2, 3}:
         cursor.fail(f"GGUF version {version} is not supported (2 and 3 are)")

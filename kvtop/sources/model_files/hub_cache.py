@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kvtop.sources.model_files.process_filesystem import ModelNotFoundError, ProcessFilesystem
+from kvtop.sources.model_files.regular_file import open_descriptor
 
 _REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-fA-F]{40}")
@@ -92,7 +93,7 @@ def _ref(filesystem: ProcessFilesystem, path: str) -> str | None:
     if ".." in path.split("/"):
         return None
     try:
-        descriptor = os.open(filesystem.ours(filesystem.absolute(path)), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = open_descriptor(filesystem.ours(filesystem.absolute(path)))
     except OSError:
         return None
     try:

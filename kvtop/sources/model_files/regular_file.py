@@ -1,5 +1,6 @@
 """Open a file that somebody else named, without waiting for it and without taking a pipe or a device for a file."""
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ def open_regular(path: str) -> Iterator[tuple[BinaryIO, int]]:
     """The open file and its size in bytes. ModelFileError for everything that is not a readable regular file, and for
     I/O errors while it is open."""
     try:
-        file = open(path, "rb", buffering=0, opener=_never_wait)  # noqa: SIM115 -- closed below; errors differ in words
+        file = open(path, "rb", buffering=0, opener=open_descriptor)  # noqa: SIM115 -- closed below; errors differ in words
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise ModelFileError(f"{path}: {_reason(error)}") from error
     with file:
@@ -31,5 +32,18 @@ def _reason(error: Exception) -> str:
     return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
 
 
-def _never_wait(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)
+def open_descriptor(path: str, flags: int = os.O_RDONLY) -> int:
+    """A descriptor of a regular file. Nothing else is even opened: that arms a watchdog, or rewinds a tape.
+
+    Raises OSError.
+    """
+    flags |= os.O_NONBLOCK | os.O_CLOEXEC
+    if not hasattr(os, "O_PATH"):  # Linux only
+        return os.open(path, flags)
+    handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", path)
+        return os.open(f"/proc/self/fd/{handle}", flags)
+    finally:
+        os.close(handle)

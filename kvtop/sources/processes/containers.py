@@ -12,7 +12,10 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+from kvtop.domain.model_file import ModelFileError
 from kvtop.domain.process import Container
+from kvtop.sources.model_files.process_filesystem import ProcessFilesystem
+from kvtop.sources.model_files.regular_file import open_regular
 from kvtop.sources.redaction.redact import clean
 
 _ID = "[0-9a-f]{64}"
@@ -28,6 +31,7 @@ _PATTERNS = tuple(
         ("nspawn", r"/machine\.slice/machine-(.+)\.scope|systemd-nspawn@([^/]+)\.service"),
     )
 )
+_HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?", re.ASCII)
 _CONFIG_BYTES = 4 << 20
 
 
@@ -99,23 +103,28 @@ def _podman_name(container_id: str, host: Path) -> str | None:
 
 def _hostname(pid: int, container_id: str, proc: Path, host: Path) -> str | None:
     """Its host name, where somebody gave one: by default it is the start of the id, or this host's own."""
-    name = _line(proc / str(pid) / "root/etc/hostname")
-    is_given = bool(name) and not container_id.startswith(name) and name != _line(host / "etc/hostname")
+    name = _line(proc / str(pid) / "root", "/etc/hostname")
+    is_given = bool(name) and not container_id.startswith(name) and name != _line(host, "/etc/hostname")
     return name if is_given else None
 
 
-def _line(path: Path) -> str:
+def _line(root: Path, path: str) -> str:
+    """A host name out of a file; "" for anything else. Links are followed inside `root` and never from our own.
+
+    What lies there is the container's to choose: a link to a file of this machine, a pipe that nobody writes to.
+    """
     try:
-        with path.open("rb") as file:
-            return file.read(256).decode("utf-8", "replace").strip()
-    except OSError:
+        with open_regular(ProcessFilesystem(str(root)).ours(path)) as (file, _):
+            text = file.read(256).decode("utf-8", "replace").strip()
+    except (OSError, ModelFileError):
         return ""
+    return text if _HOST_NAME.fullmatch(text) is not None else ""
 
 
 def _json(path: Path) -> object:
     try:
         with path.open("rb") as file:
             value: object = json.loads(file.read(_CONFIG_BYTES))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return value

@@ -18,6 +18,7 @@ from kvtop.sources.recordings.field_names import form_of
 from kvtop.sources.recordings.framing import LAST_TIME, RecordingError
 from kvtop.sources.recordings.server_record import completed
 
+_CONFIG_LIMIT_CHARACTERS = 4 * 1024 * 1024
 _TEMPLATES = "tokenizer.chat_template"
 """Somebody's words, and nothing that decides memory."""
 
@@ -136,6 +137,10 @@ def decode_model(content: bytes, name: str) -> ModelFile:
             return model.gguf
         if model.checkpoint is not None:
             it = model.checkpoint
+            if len(it.config_json) > _CONFIG_LIMIT_CHARACTERS:
+                raise RecordingError(
+                    f"{name}: a model with more than {_CONFIG_LIMIT_CHARACTERS} characters of config.json"
+                )
             config = json.loads(it.config_json)
             if isinstance(config, dict):
                 return Checkpoint(it.path, config, it.tensors, it.tensor_bytes, it.notes)

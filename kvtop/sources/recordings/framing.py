@@ -5,11 +5,17 @@ import struct
 from dataclasses import dataclass
 from zlib import crc32
 
+from kvtop.sources.recordings.file_bytes import FileBytes
+
 MAJOR, MINOR = 1, 0
 FIRST_LINE = f"kvtop.recording/{MAJOR}.{MINOR}\n".encode("ascii")
 INFO, MODEL, KEY_TICK, TICK = b"I"[0], b"M"[0], b"K"[0], b"D"[0]
+Content = bytes | FileBytes
+"""A recording in memory, or in its file."""
 HEAD = struct.Struct("<BIId")
 RECORD_LIMIT_BYTES = 256 * 1024 * 1024
+TICK_LIMIT_BYTES = 8 * 1024 * 1024
+"""One tick unpacked: some 2,000 servers. As values it takes fifty times as much memory, and anybody may send one."""
 LAST_TIME = 253_000_000_000.0
 """Unix time in seconds, in the year 9987: a later one is no time that a calendar can write."""
 _LINE = re.compile(rb"kvtop\.recording/(\d{1,6})\.(\d{1,6})\n")
@@ -27,7 +33,7 @@ class Place:
     length: int
     checksum: int
 
-    def payload(self, content: bytes | memoryview) -> bytes | None:
+    def payload(self, content: Content) -> bytes | None:
         """The payload, or None where it does not match its checksum."""
         payload = bytes(content[self.offset : self.offset + self.length])
         return payload if len(payload) == self.length and crc32(payload) == self.checksum else None
@@ -53,7 +59,7 @@ def record(kind: int, taken_at: float, payload: bytes) -> bytes:
     return HEAD.pack(kind, len(payload), crc32(payload), taken_at) + payload
 
 
-def body_offset(content: bytes | memoryview, name: str) -> int:
+def body_offset(content: Content, name: str) -> int:
     """Where the records begin. Raises RecordingError for another kind of file or an unknown major version."""
     match = _LINE.match(bytes(content[:40]))
     if match is None:
@@ -66,7 +72,7 @@ def body_offset(content: bytes | memoryview, name: str) -> int:
     return match.end()
 
 
-def record_index(content: bytes | memoryview, name: str) -> RecordIndex:
+def record_index(content: Content, name: str) -> RecordIndex:
     """Find every record. Only heads are looked at: a day of ticks is found in a fraction of a second."""
     info: Place | None = None
     models: list[Place] = []
@@ -75,9 +81,12 @@ def record_index(content: bytes | memoryview, name: str) -> RecordIndex:
     key_of: list[int] = []
     at, end, key = body_offset(content, name), len(content), -1
     latest = 0.0
-    unpack, head_bytes = HEAD.unpack_from, HEAD.size
+    unpack, head_bytes = HEAD.unpack, HEAD.size
     while at + head_bytes <= end:
-        kind, length, checksum, taken_at = unpack(content, at)
+        head = content[at : at + head_bytes]
+        if len(head) < head_bytes:
+            break  # cut since it was opened
+        kind, length, checksum, taken_at = unpack(head)
         start = at + head_bytes
         if length > RECORD_LIMIT_BYTES or start + length > end:
             break

@@ -2,7 +2,6 @@
 
 import io
 import lzma
-import mmap
 import zipfile
 import zlib
 from bisect import bisect_right
@@ -15,16 +14,17 @@ from kvtop.domain.model_file import ModelFile
 from kvtop.domain.sample import Sample
 from kvtop.io.atomic_write import piped
 from kvtop.sources.recordings.encoding import Info, decode_info, decode_model, decode_tick
-from kvtop.sources.recordings.framing import RecordIndex, RecordingError, record_index
+from kvtop.sources.recordings.file_bytes import FileBytes
+from kvtop.sources.recordings.framing import TICK_LIMIT_BYTES, Content, RecordIndex, RecordingError, record_index
 from kvtop.sources.redaction.sanitize import sanitized
 
 MEMBER = "recording.kvtop"
 """The recording within the archive of `kvtop report`."""
 
 ARCHIVE_START = b"PK\x03\x04"
-_TICK_LIMIT_BYTES = 64 * 1024 * 1024
-_MODEL_LIMIT_BYTES = 512 * 1024 * 1024
-_MEMBER_LIMIT_BYTES = 1024 * 1024 * 1024
+_MODEL_LIMIT_BYTES = 32 * 1024 * 1024
+_MEMBER_LIMIT_BYTES = 128 * 1024 * 1024
+"""What lies in an archive is a minute of recording; in memory it is as large as it says."""
 _UNREADABLE = (OSError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError)
 """What archives raise: RuntimeError for one that is encrypted or packed in a way that Python does not know."""
 
@@ -124,8 +124,8 @@ class Recording:
             for start in range(0, len(payload), _FED_BYTES):
                 piece = stream.decompress(payload[start : start + _FED_BYTES])
                 size_bytes += len(piece)
-                if size_bytes > _TICK_LIMIT_BYTES:
-                    raise RecordingError(f"{self.name}: tick {index} unpacks to more than {_TICK_LIMIT_BYTES} bytes")
+                if size_bytes > TICK_LIMIT_BYTES:
+                    raise RecordingError(f"{self.name}: tick {index} unpacks to more than {TICK_LIMIT_BYTES} bytes")
                 pieces.append(piece)
         except (zstandard.ZstdError, RecordingError) as error:
             self._stream = None
@@ -150,7 +150,7 @@ class _Models(dict[int, ModelFile]):
         return model
 
 
-def _content(path: Path, content: bytes | None) -> bytes | memoryview:
+def _content(path: Path, content: bytes | None) -> Content:
     """The file in memory, not yet read; or the recording within a report."""
     content = piped(path, _MEMBER_LIMIT_BYTES) if content is None else content
     if content is not None:
@@ -160,7 +160,7 @@ def _content(path: Path, content: bytes | None) -> bytes | memoryview:
             return _member(file, path)
         if file.seek(0, io.SEEK_END) == 0:
             return b""
-        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    return FileBytes(path)
 
 
 def _member(file: BinaryIO, path: Path) -> bytes:

@@ -9,7 +9,16 @@ import zstandard
 from kvtop.domain.model_file import ModelFile
 from kvtop.domain.sample import Sample
 from kvtop.sources.recordings.encoding import Info, encode_info, encode_model, encode_tick
-from kvtop.sources.recordings.framing import FIRST_LINE, INFO, KEY_TICK, MODEL, TICK, RecordingError, record
+from kvtop.sources.recordings.framing import (
+    FIRST_LINE,
+    INFO,
+    KEY_TICK,
+    MODEL,
+    TICK,
+    TICK_LIMIT_BYTES,
+    RecordingError,
+    record,
+)
 
 KEY_EVERY_TICKS = 120
 """Ticks between two places where reading can start: more of them make seeking faster and the file larger."""
@@ -59,7 +68,12 @@ class RecordingWriter:
         is_key = self._stream is None or self._since_key >= KEY_EVERY_TICKS
         if self._stream is None or is_key:
             self._stream = zstandard.ZstdCompressor(level=_TICKS_LEVEL).compressobj()
-        content = encode_tick(sample, {key: self._models[key].number for key in sample.models})
+        try:
+            content = encode_tick(sample, {key: self._models[key].number for key in sample.models})
+        except OverflowError as error:
+            raise self._ended("a number that 64 bits do not hold") from error
+        if len(content) > TICK_LIMIT_BYTES:
+            raise self._ended(f"a tick of more than {TICK_LIMIT_BYTES} bytes, which no reader takes")
         packed = self._stream.compress(content) + self._stream.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
         pieces.append(record(KEY_TICK if is_key else TICK, sample.taken_at, packed))
         content = b"".join(pieces)
@@ -71,6 +85,11 @@ class RecordingWriter:
         self._since_key = 1 if is_key else self._since_key + 1
         self.ticks += 1
         return True
+
+    def _ended(self, why: str) -> RecordingError:
+        """Close, and what to raise."""
+        self.close()
+        return RecordingError(f"{self.path}: {why}; recording stopped, the {self.ticks} ticks before can be read")
 
     def close(self) -> None:
         """Bring everything to the disk and close; again is harmless."""

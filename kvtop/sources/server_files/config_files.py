@@ -7,6 +7,7 @@ from pathlib import Path
 from kvtop.domain.sample import Failure
 from kvtop.sources.endpoints.engine import Engine
 from kvtop.sources.model_files.process_filesystem import ModelNotFoundError, ProcessFilesystem
+from kvtop.sources.model_files.regular_file import open_descriptor
 from kvtop.sources.processes.found_process import FoundProcess
 from kvtop.sources.redaction.redact import clean
 
@@ -64,8 +65,7 @@ def _text(path: str, found: FoundProcess) -> tuple[str, float]:
 
 
 def _read(path: str) -> tuple[str, float]:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as stream:
+    with os.fdopen(open_descriptor(path), "rb") as stream:
         raw = stream.read(CONFIG_FILE_BYTES + 1)
         changed_at = os.fstat(stream.fileno()).st_ctime
     if len(raw) > CONFIG_FILE_BYTES:

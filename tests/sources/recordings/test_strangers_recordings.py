@@ -1,6 +1,8 @@
 """Recordings that somebody else made, or made up: refused in words, never a crash."""
 
 import os
+import subprocess
+import sys
 import threading
 import zipfile
 from collections.abc import Callable
@@ -16,7 +18,7 @@ from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.sample import Sample
 from kvtop.sources.demo import SCENARIOS
 from kvtop.sources.recordings.encoding import Info, encode_tick
-from kvtop.sources.recordings.framing import FIRST_LINE, KEY_TICK, RecordingError, record_index
+from kvtop.sources.recordings.framing import FIRST_LINE, KEY_TICK, MODEL, RecordingError, record_index
 from kvtop.sources.recordings.framing import record as framed
 from kvtop.sources.recordings.player import Player
 from kvtop.sources.recordings.reader import MEMBER, Recording
@@ -63,6 +65,71 @@ def test_an_archive_nobody_can_open_is_refused(
     path.write_bytes(content)
     with pytest.raises(RecordingError, match=r"r\.zip: cannot be read: "):
         Recording(path)
+
+
+def bomb(path: Path, kind: int, content: bytes) -> Path:
+    """A recording of one tick whose record of this kind unpacks to that."""
+    tick = zstandard.ZstdCompressor().compress(encode_tick(SCENARIOS[0].at(0.0), {"m": 0}))
+    packed = zstandard.ZstdCompressor(level=19).compress(content)
+    first, second = (packed, tick) if kind == MODEL else (None, packed)
+    records = [] if first is None else [framed(MODEL, 1.0, first)]
+    path.write_bytes(FIRST_LINE + b"".join((*records, framed(KEY_TICK, 1.0, second))))
+    return path
+
+
+EMPTY_LISTS = b"\xdd" + (60_000_000).to_bytes(4, "big") + b"\x90" * 60_000_000
+
+
+def peak_bytes_of(work: str, path: Path) -> int:
+    """The most memory of a process that does this with a recording and gets a sentence."""
+    script = f"""
+import resource, sys
+from pathlib import Path
+from kvtop.sources.recordings.framing import RecordingError
+from kvtop.sources.recordings.reader import Recording
+try:
+    {work}
+except RecordingError as error:
+    print(error, file=sys.stderr)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+    done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True)
+    assert "more than" in done.stderr, done.stderr
+    return int(done.stdout)
+
+
+def test_a_small_file_does_not_fill_the_memory(tmp_path: Path) -> None:
+    """The review's files of 7 and 25 KB took 3.7 and 2.3 GB, an archive of one megabyte 2.1 GB."""
+    sample = "Recording(Path(sys.argv[1])).sample(0)"
+    tick = bomb(tmp_path / "tick.kvtop", KEY_TICK, EMPTY_LISTS)
+    model = bomb(tmp_path / "model.kvtop", MODEL, EMPTY_LISTS)
+    zipped = tmp_path / "report.zip"
+    with zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr(MEMBER, FIRST_LINE + bytes(200 << 20))
+    for path in (tick, model, zipped):
+        assert path.stat().st_size < 2 << 20
+        assert peak_bytes_of(sample, path) < 700 << 20, path
+
+
+def test_what_no_reader_takes_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = RecordingWriter(tmp_path / "x", Info("1", 1.0))
+    writer.write(SCENARIOS[0].at(0.0))
+    (server, *_) = SCENARIOS[0].at(1.0).servers
+    with pytest.raises(RecordingError, match="64 bits"):
+        writer.write(replace(SCENARIOS[0].at(1.0), servers=(replace(server, slot_count=2**70),)))
+    assert len(Recording(tmp_path / "x")) == 1
+    monkeypatch.setattr("kvtop.sources.recordings.writer.TICK_LIMIT_BYTES", 10)
+    with pytest.raises(RecordingError, match="more than 10 bytes"):
+        RecordingWriter(tmp_path / "y", Info("1", 1.0)).write(SCENARIOS[0].at(1.0))
+
+
+def test_a_recording_that_is_cut_while_it_is_played_is_a_sentence(record: Record) -> None:
+    """A memory map would end the process here (SIGBUS)."""
+    path = record(SCENARIOS[0], 60)
+    recording = Recording(path)
+    os.truncate(path, 200)
+    with pytest.raises(RecordingError, match="damaged"):
+        recording.sample(50)
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
