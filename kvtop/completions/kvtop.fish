@@ -158,6 +158,7 @@ complete -c kvtop -n '_shtab_kvtop_using plan' -l assume -xka "full-attention" -
 complete -c kvtop -n '_shtab_kvtop_using plan' -l frontier -d 'which contexts fit with which cache types (--json: kvtop.frontier/1)'
 complete -c kvtop -n '_shtab_kvtop_using plan' -l allow-tight -d 'exit with 0 too where it fits unless the estimate is at its high end'
 complete -c kvtop -n '_shtab_kvtop_using plan' -l verify -d 'hold the plan against llama-fit-params, if installed'
+complete -c kvtop -n '_shtab_kvtop_using plan' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'read this configuration file: which rules lint may name'
 complete -c kvtop -n '_shtab_kvtop_using plan' -l color -xka "auto always never" -d 'when to use colours (default: auto, on a terminal)'
 complete -c kvtop -n '_shtab_kvtop_using; and test $_shtab_kvtop_npos -eq 0' -a recommend -d 'configurations of a server that fit, the best first'
 complete -c kvtop -n '_shtab_kvtop_using recommend' -s h -l help -d 'show this help message and exit'

@@ -70,6 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="exit with 0 too where it fits unless the estimate is at its high end",
     )
     parser.add_argument("--verify", action="store_true", help="hold the plan against llama-fit-params, if installed")
+    parser.add_argument("--config", metavar="FILE", help="read this configuration file: which rules lint may name")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="the server's command line")
 
 

@@ -9,8 +9,9 @@ _HEADER = """\
 This page is generated from the commands themselves (`make pages`), and a test keeps it true. The options of a command
 are in `kvtop help COMMAND` and in the man page `kvtop(1)`.
 
-Options of every command, `--color`, `--config` and those that say what to watch, may stand before or after its name.
-Everything behind `--` is the server's command and is read as the server would read it.
+The options of a command may stand before or after its name (`kvtop --demo snapshot`). Everything behind `--` is the
+server's command and is read as the server would read it. A wrong word is exit code 2, with the usage of its command and
+the word that was probably meant.
 """
 
 _COMPLETION = """\

@@ -19,7 +19,7 @@ def lint_hint(args: argparse.Namespace, request: PlanRequest) -> str:
     from kvtop.analysis.lint.linting import lint  # noqa: PLC0415  the rules: a plan as JSON needs none
     from kvtop.app.plan.lint_target import read_target  # noqa: PLC0415
 
-    config = load_config(environment())
+    config = load_config(environment(), args.config)
     try:
         target = read_target(request)
     except (UsageError, UnusableTextError, OSError):
