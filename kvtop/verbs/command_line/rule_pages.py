@@ -22,7 +22,8 @@ A rule that you have decided against goes into the configuration file, with the 
     reason = "this one is scraped through the proxy"
 
 Without `server` it holds everywhere, without `rule` for all rules of that server. `kvtop lint --select CODE` asks only
-some rules and `--ignore CODE` leaves some out, for one run; the table `[lint]` with `select` and `ignore` does it for all.
+some rules and `--ignore CODE` leaves some out, for one run; the table `[lint]` with `select` and `ignore` does it for
+all.
 """
 
 
