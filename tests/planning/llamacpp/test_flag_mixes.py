@@ -21,6 +21,7 @@ def _model(name: str) -> PreparedModel:
     return prepared(FIXTURE if name in recorded(FIXTURE.name)["models"] else MORE_MODELS, name)
 
 
+@cache
 def _answer(index: int) -> MemoryPlan | Refusal:
     model, cards, flags, _ = _ROWS[index]
     settings = settings_of(parse_llama_server([*flags, "-fit", "off"], {}))
