@@ -7,9 +7,9 @@ import json
 import sys
 from pathlib import Path
 
-import mlx.core as mx  # type: ignore[import-not-found]  # in the environment of mlx-lm only, as all of these
-from mlx.utils import tree_flatten  # type: ignore[import-not-found]
-from mlx_lm.models.llama import Model, ModelArgs  # type: ignore[import-not-found]
+import mlx.core as mx  # in the environment of mlx-lm only, as all of these
+from mlx.utils import tree_flatten
+from mlx_lm.models.llama import Model, ModelArgs
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers  # type: ignore[import-not-found]
 
 CONFIG = {

@@ -7,7 +7,7 @@ fills quickly. "tiny-gemma3": 6 layers, all but one with a sliding window of 128
 import sys
 from pathlib import Path
 
-import torch  # type: ignore[import-not-found]  # in the environment of vLLM only
+import torch  # in the environment of vLLM only
 from tokenizers import (  # type: ignore[import-not-found]
     Tokenizer,
     decoders,
