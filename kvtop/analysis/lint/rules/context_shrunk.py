@@ -18,15 +18,13 @@ Fix: an explicit `-c` that fits, a quantized cache, or fewer slots.
 Fires on: Llama 3.1 8B without `-c` on 12 GiB. Quiet on: the same on 48 GiB, and on any explicit `-c`.
 """
 
-from dataclasses import replace
-
+from kvtop.analysis.lint.after_fit import after_fit
 from kvtop.analysis.lint.fixes.fix import options, smaller_cache
 from kvtop.analysis.lint.observed import Observed
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
 from kvtop.domain.answers.plan_answer import Fit, device_fit
-from kvtop.domain.plan import MemoryPlan
-from kvtop.planning.llamacpp.fit.largest_context import largest_context
+from kvtop.domain.plan import MemoryPlan, Refusal
 from kvtop.planning.llamacpp.options.typed_context import meant_context_tokens
 
 ENGINES: tuple[str, ...] = ("llama.cpp",)
@@ -57,54 +55,48 @@ def check(target: LintTarget) -> Outcome:
         return None
     if settings.kv_unified_per_slot_tokens or not target.caches_tokens:
         return None
-    rooms = _rooms(target, settings.fit_target_bytes)
-    if not rooms:
+    if not target.devices and not (target.are_devices_known and target.host_total_bytes is not None):
         what = "the host's memory is unknown" if target.are_devices_known else "say --gpu"
         return Lacks(f"whether --fit will shrink the context depends on the device: {what}")
-    plan, model = target.plan, target.prepared
-    if plan is None or plan.context is None or model is None:
+    found = after_fit(target)
+    if isinstance(found, Refusal):
+        return None
+    if found is None or found.asked is None or found.asked.context is None or found.plan.context is None:
         return Lacks(f"the size of the trained context is unknown: {target.plan_note}")
-    short = [name for name, room in rooms.items() if _is_short(plan, name, room)]
-    if not short:
+    trained, left = found.asked.context.n_ctx, found.plan.context.n_ctx
+    if left >= trained:
         return None
-    most = largest_context(model, replace(settings, fit=False), target.devices, rooms, target.draft).tokens
-    streams = plan.context.n_seq_max if not plan.context.kv_unified else 1
-    trained = model.hparams.n_ctx_train * streams
-    if most >= trained:
-        return None
-    given = settings.gpu_layers is not None or settings.tensor_split or settings.tensor_overrides
-    least = settings.fit_ctx_tokens * streams
-    floor = max(most, least)
-    is_short = floor // streams <= FEW_TOKENS or most < least
-    spilled = " and still not fit" if given or not target.devices else " and move layers to the host"
-    each = f" ({floor // streams} a slot)" if streams > 1 else ""
+    streams = found.plan.context.n_seq_max if not found.plan.context.kv_unified else 1
+    is_spilled = found.fit.values.n_gpu_layers != found.given.n_gpu_layers or bool(
+        set(found.fit.values.overrides) - set(found.given.overrides)
+    )
+    is_short = left // streams <= FEW_TOKENS or is_spilled or not found.fit.is_applied
+    each = f" ({left // streams} a slot)" if streams > 1 else ""
     asked = f"{trained} tokens, the trained context for each of {streams} slots," if streams > 1 else ""
+    also = " and move layers, or experts, to the host" if is_spilled else ""
+    also = also or ("" if found.fit.is_applied else " and still not fit")
     return Found(
         "warning" if is_short else "info",
-        f"{asked or f'the trained context of {trained} tokens'} does not fit, so --fit will shrink it to about {floor} "
-        f"tokens{each}{'' if most >= least else spilled}, without a line in the log at its default level",
-        evidence=f"no -c; {', '.join(short)} has not enough room with {settings.fit_target_bytes[0]} bytes left free",
-        cost=f"about {trained - floor} tokens of context",
-        fix=(options(" to have it in writing", ctx_size=str(floor)), *smaller_cache(target)),
+        f"{asked or f'the trained context of {trained} tokens'} does not fit, so --fit will shrink it to {left} "
+        f"tokens{each}{also}, without a line in the log at its default level",
+        evidence=f"no -c; {', '.join(_short(found.asked, target))} has not enough room with "
+        f"{settings.fit_target_bytes[0]} bytes left free",
+        cost=f"{trained - left} tokens of context",
+        fix=(options(" to have it in writing", ctx_size=str(left)), *smaller_cache(target)),
         otherwise="a shorter -c, fewer slots or smaller weights",
     )
 
 
-def _rooms(target: LintTarget, margins: tuple[int, ...]) -> dict[str, int | None]:
-    """What `--fit` may fill: each device's free memory less its margin, without devices the host's whole memory."""
-    if not target.devices:
-        total = target.host_total_bytes if target.are_devices_known else None
-        return {} if total is None else {"host": total - margins[0]}
-    rooms: dict[str, int | None] = {}
-    for number, device in enumerate(target.devices):
-        free = device.total_bytes if device.free_bytes is None else device.free_bytes
-        rooms[device.name] = None if free is None else free - margins[min(number, len(margins) - 1)]
-    return rooms
-
-
-def _is_short(plan: MemoryPlan, name: str, room_bytes: int | None) -> bool:
-    part = plan.device(name)
-    return part is not None and device_fit(part, room_bytes).fit is Fit.TOO_LARGE
+def _short(plan: MemoryPlan, target: LintTarget) -> list[str]:
+    """The devices, or the host, that the options as typed leave no margin on."""
+    margin = target.llama.fit_target_bytes[0]
+    rooms = {device.name: device.free_bytes for device in target.devices} or {"host": target.host_total_bytes}
+    found = [
+        name
+        for name, room in rooms.items()
+        if room is not None and (part := plan.device(name)) and device_fit(part, room - margin).fit is not Fit.FITS
+    ]
+    return found or list(rooms)
 
 
 def _running(target: LintTarget, observed: Observed) -> Outcome:

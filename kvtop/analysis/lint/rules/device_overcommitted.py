@@ -15,15 +15,16 @@ Fires on: `-c 131072 -ngl 99` of Llama 3.1 8B on 12 GiB. Quiet on: the same with
 import math
 from dataclasses import replace
 
+from kvtop.analysis.lint.after_fit import after_fit
 from kvtop.analysis.lint.amounts import device_bytes, exact, weight_bytes
 from kvtop.analysis.lint.fixes.fix import Fix, Way, options, smaller_cache
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
 from kvtop.analysis.lint.vllm_pool import one_card_for_every_rank, utilization_of, whole
 from kvtop.domain.answers.plan_answer import Fit, device_fit
-from kvtop.domain.plan import DevicePlan, MemoryPlan, PlanDevice
-from kvtop.planning.llamacpp.context import sequences_apart
+from kvtop.domain.plan import DevicePlan, MemoryPlan, PlanDevice, Refusal
 from kvtop.planning.llamacpp.fit.largest_context import largest_context
+from kvtop.planning.llamacpp.fit.outcome import Loaded
 from kvtop.planning.protocol.lint_traits import CacheProvision
 from kvtop.planning.registry import PLANNED
 
@@ -51,33 +52,39 @@ def check(target: LintTarget) -> Outcome:
 
 
 def _cells(target: LintTarget) -> Outcome:
-    """After what `--fit` may still change: the context if it was not given, layers if they were not."""
-    settings = target.llama
-    by_hand = settings.cpu_moe or settings.cpu_moe_layers or settings.cpu_ffn_layers or settings.tensor_overrides
-    placed = bool(settings.gpu_layers is not None or settings.tensor_split or by_hand)
-    plan: MemoryPlan | None = target.plan
-    if settings.fit and not settings.ctx_tokens and target.value("ctx-size") != "0":
-        plan = target.plan_with(ctx_size=str(settings.fit_ctx_tokens * sequences_apart(settings)))
+    """What the engine loads, after all that `--fit` may change."""
+    found = after_fit(target)
+    plan = target.plan if found is None or isinstance(found, Refusal) else found.plan
+    is_fitted = isinstance(found, Loaded) and found.fit.is_applied
     for device in target.devices if plan is not None else ():
         part = None if plan is None else plan.device(device.name)
         room = device.total_bytes if device.free_bytes is None else device.free_bytes
         if part is None or room is None:
             continue
         fit = device_fit(part, room).fit
-        if fit in {Fit.TOO_LARGE, Fit.TIGHT}:
-            if settings.fit and not placed:
-                return _spilled(target, device.name, device_bytes(part), room) if fit is Fit.TOO_LARGE else None
+        if fit in {Fit.TOO_LARGE, Fit.TIGHT} and not is_fitted:
             return _short(target, device.name, device_bytes(part), room, sure=fit is Fit.TOO_LARGE)
-    return None
+    return _spilled(target, found) if isinstance(found, Loaded) and is_fitted else None
 
 
-def _spilled(target: LintTarget, name: str, needed: int, room: int) -> Found:
+def _spilled(target: LintTarget, found: Loaded) -> Found | None:
     """It starts: `--fit` leaves layers, or the experts of a mixture, on the host."""
+    values, given = found.fit.values, found.given
+    on_host = [it for it in set(values.overrides) - set(given.overrides) if it[1] == "CPU"]
+    if found.asked is None or not (on_host or 0 <= values.n_gpu_layers != given.n_gpu_layers):
+        return None
+    if not on_host and found.layers <= values.n_gpu_layers:
+        return None  # a split over cards alone
+    asked = {part.name: device_bytes(part) for part in found.asked.devices}
+    rooms = {it.name: it.total_bytes if it.free_bytes is None else it.free_bytes for it in target.devices}
+    needed = sum(asked.get(name, 0) for name in rooms)
+    there = sum(room or 0 for room in rooms.values())
+    names = ", ".join(rooms)
     return Found(
         "info",
-        f"{name} cannot hold all of it, so --fit will leave layers, or experts, on the host, which is slower",
-        evidence=f"{target.said('ctx-size') or 'no -c'}, no -ngl; {exact(needed)} needed, {exact(room)} there",
-        cost=f"{exact(needed - room)} too little",
+        f"{names} cannot hold all of it, so --fit will load {found.fit.change}: what the host holds is slower",
+        evidence=f"{target.said('ctx-size') or 'no -c'}, no -ngl; {exact(needed)} needed, {exact(there)} there",
+        cost=f"{exact(max(needed - there, 0))} too little" if needed > there else "less than the margin is left",
         fix=(*_what_fits(target), "smaller weights"),
     )
 

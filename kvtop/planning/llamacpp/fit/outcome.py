@@ -18,6 +18,8 @@ from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
 
 _OFF = "--fit is off"
+DIVIDED_BY_ZERO = "ends by SIGFPE while it fits"
+"""How a Refusal begins where the engine ends instead of refusing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,10 @@ class Loaded:
     plan: MemoryPlan
     fit: EngineFit
     asked: MemoryPlan | None
+    given: FitValues
+    """What the user set, in the terms of `fit.values`."""
+    layers: int
+    """All layers that `-ngl` counts, the output layer among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,7 @@ def loaded(
     Returns a Refusal where the engine would not start, or ends while it fits. Raises as `planner.plan`.
     """
     asked = plan(model, settings, around.devices, draft)
+    layers = model.hparams.n_layer + 1
     taking = participating(settings, around.devices)
     if isinstance(taking, Refusal):
         return taking
@@ -69,7 +76,8 @@ def loaded(
         if isinstance(asked, Refusal):
             return asked
         given = given_parameters(settings)
-        return Loaded(launch, settings, asked, _unapplied(reason, asked, given, settings, taking, around), asked)
+        unapplied = _unapplied(reason, asked, given, settings, taking, around)
+        return Loaded(launch, settings, asked, unapplied, asked, _values(asked, given), layers)
     if isinstance(asked, Refusal):
         # Nothing that a fit changes makes the engine take back a refusal.
         return asked
@@ -96,7 +104,8 @@ def loaded(
         flags=pinning_flags(chosen if chosen.n_ctx else replace(chosen, n_ctx=values.n_ctx)),
         possible=_others(model, settings, around, draft, answer) if with_alternatives else (),
     )
-    return Loaded(pinned_launch(launch, chosen), fitted, planned, found, asked)
+    given = _values(asked, given_parameters(settings))
+    return Loaded(pinned_launch(launch, chosen), fitted, planned, found, asked, given, layers)
 
 
 def _why_not(settings: LlamaSettings, taking: tuple[PlanDevice, ...], around: FitSurroundings) -> str | None:
@@ -113,10 +122,10 @@ def _why_not(settings: LlamaSettings, taking: tuple[PlanDevice, ...], around: Fi
 def _death(settings: LlamaSettings) -> str:
     if settings.gpu_layers == 0:
         return (
-            "ends by SIGFPE while it fits: --fit divides by the 0 layers of -ngl 0 when several devices are short "
+            f"{DIVIDED_BY_ZERO}: --fit divides by the 0 layers of -ngl 0 when several devices are short "
             "(common/fit.cpp); -fit off or -dev none starts"
         )
-    return "ends by SIGFPE while it fits: --fit divides by zero (common/fit.cpp); -fit off starts"
+    return f"{DIVIDED_BY_ZERO}: --fit divides by zero (common/fit.cpp); -fit off starts"
 
 
 def _unapplied(

@@ -170,7 +170,7 @@ class _Sorting:
         """From the host an accelerator copies a weight into a buffer of its own, which may round it."""
         size_bytes = weight.size_bytes
         if home == self._host and self._layout.placement.devices:
-            size_bytes = weight.allocated[self._layout.buffers[self._layout.placement.devices[0]]]
+            size_bytes = weight.allocated.get(self._layout.buffers[self._layout.placement.devices[0]], size_bytes)
         return Resident(size_bytes, home, weight.rows, self._moves(weight), weight.columns)
 
     def _moves(self, weight: Weight) -> bool:
