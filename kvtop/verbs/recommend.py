@@ -143,7 +143,7 @@ def _recommend(args: argparse.Namespace, request: PlanRequest, words: list[str])
             base=replace(opened.base, at_tokens=at_tokens if rules is not None and rules.traits.cache_grows else None),
             now=now,
             requirements=Requirements(context, args.users, args.prefer),
-            words=masked_argv(words),
+            words=(*masked_argv(words), *opened.pinning_words),
             model=now.model
             if not isinstance(opened.plan_context.model, Checkpoint)
             else opened.plan_context.model.path,

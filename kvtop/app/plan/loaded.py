@@ -18,6 +18,8 @@ class LoadedCommand:
     plan_context: PlanContext
     trained_tokens: int | None
     at_tokens: int | None = None
+    pinning_words: tuple[str, ...] = ()
+    """What would have to be typed behind the command to load what the engine's own fit chose."""
 
     @property
     def base(self) -> WhatIf:
@@ -46,11 +48,17 @@ def load_command(request: PlanRequest, machine: Machine) -> LoadedCommand | Refu
         read = open_llamacpp(request)
         if isinstance(read, Refusal):
             return read
-        others = read.auxiliary_models(machine.devices)
+        # What is asked of a command is asked of what the engine loads: the placement that `--fit` chose stands.
+        fitted = read.loaded(machine)
+        if isinstance(fitted, Refusal):
+            return fitted
+        is_changed = bool(fitted.fit.change)
+        others = read.auxiliary_models(machine.devices, fitted.settings)
         if isinstance(others, Refusal):
             return others
         plan_context = PlanContext(read.model, machine.devices, rooms_left(rooms, others), {}, read.draft)
-        return LoadedCommand(read.options, plan_context, read.model.hparams.n_ctx_train)
+        launch, pinning = (fitted.launch, fitted.fit.flags) if is_changed else (read.options, ())
+        return LoadedCommand(launch, plan_context, read.model.hparams.n_ctx_train, pinning_words=pinning)
     from kvtop.app.plan.checkpoints import open_mlx, open_vllm  # noqa: PLC0415  one engine's rules at a time
 
     found = open_vllm(request) if engine == "vllm" else open_mlx(request)

@@ -17,7 +17,7 @@ Fires on: `-fitc 8192 -c 0` with Llama 3.1 8B on 12 GiB. Quiet on: `-fitc 8192` 
 from kvtop.analysis.lint.fixes.fix import options
 from kvtop.analysis.lint.rule import Example, Found, Outcome
 from kvtop.analysis.lint.target import LintTarget
-from kvtop.planning.llamacpp.context import PINNED_CONTEXT
+from kvtop.planning.llamacpp.options.settings import PINNED_CONTEXT
 
 ENGINES: tuple[str, ...] = ("llama.cpp",)
 READS_LAUNCH = True

@@ -104,8 +104,8 @@ def loaded(
         flags=pinning_flags(chosen if chosen.n_ctx else replace(chosen, n_ctx=values.n_ctx)),
         possible=_others(model, settings, around, draft, answer) if with_alternatives else (),
     )
-    given = _values(asked, given_parameters(settings))
-    return Loaded(pinned_launch(launch, chosen), fitted, planned, found, asked, given, layers)
+    before = _values(asked, given_parameters(settings))
+    return Loaded(pinned_launch(launch, chosen), fitted, planned, found, asked, before, layers)
 
 
 def _why_not(settings: LlamaSettings, taking: tuple[PlanDevice, ...], around: FitSurroundings) -> str | None:
