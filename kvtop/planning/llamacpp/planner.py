@@ -3,8 +3,7 @@
 Checked on llama.cpp b11434; the sources of the rules are named where they are applied.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from kvtop.domain.model_file import GgufHeader
 from kvtop.domain.plan import (
@@ -34,26 +33,13 @@ from kvtop.planning.llamacpp.memory.layout import ModelLayout, layout_of
 from kvtop.planning.llamacpp.memory.placement import HOST
 from kvtop.planning.llamacpp.memory.prepared import PreparedModel, prepare
 from kvtop.planning.llamacpp.memory.recurrent import recurrent_bytes
+from kvtop.planning.llamacpp.model_plan import ModelPlan, held_on
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.refusals import context_refusal, tensor_split_refusal
 
 RULES_VERSION = "llama.cpp b11434"
 _F32_BYTES = 4
 _NOTHING = Estimate(0, 0, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class ModelPlan:
-    """One context on one model: bytes by device name, and the parts of its cache."""
-
-    prepared: PreparedModel
-    context: ResolvedContext
-    layout: ModelLayout
-    kv_cache_bytes: Mapping[str, int]
-    recurrent_bytes: Mapping[str, int]
-    parts: tuple[CachePart, ...]
-    groups: tuple[CacheGroup, ...]
-    output_bytes: int
 
 
 def plan(
@@ -70,32 +56,33 @@ def plan(
     prepared = prepare(model) if isinstance(model, GgufHeader) else model
     if settings.draft is not None and draft is None:
         raise NoExactRuleError("the plan needs the header of the draft model")
-    found = _plan(prepared, settings, devices, draft)
-    if isinstance(found, Refusal) or not any(map(doubt, devices)):
-        return found
+    both = _plan_both(prepared, settings, devices, draft)
+    if isinstance(both, Refusal):
+        return both
+    found = _assemble(settings, devices, *both)
+    reasons = {device.name: doubt(device) for device in devices if doubt(device)}
     ends = []
-    for alignment_bytes in (LEAST_ALIGNMENT_BYTES, MOST_ALIGNMENT_BYTES):
+    for alignment_bytes in (LEAST_ALIGNMENT_BYTES, MOST_ALIGNMENT_BYTES) if reasons else ():
         aligned = (replace(it, buffer_alignment_bytes=alignment_bytes) if doubt(it) else it for it in devices)
-        end = _plan(prepared, settings, tuple(aligned), draft)
+        end = _plan_both(prepared, settings, tuple(aligned), draft)
         if isinstance(end, Refusal):
             return end
-        ends.append(end)
-    return with_ranges(found, *ends, reasons={it.name: doubt(it) for it in devices if doubt(it)})
+        ends.append({name: held_on(name, end) for name in reasons})
+    return with_ranges(found, *ends, reasons=reasons) if ends else found
 
 
-def _plan(
+def _plan_both(
     prepared: PreparedModel,
     settings: LlamaSettings,
     devices: tuple[PlanDevice, ...],
     draft: GgufHeader | PreparedModel | None,
-) -> MemoryPlan | Refusal:
+) -> tuple[ModelPlan, ModelPlan | None] | Refusal:
+    """The target model, and the draft model or second context where there is one."""
     target = plan_model(prepared, settings, devices)
     if isinstance(target, Refusal):
         return target
     second = plan_second(target, settings, devices, draft)
-    if isinstance(second, Refusal):
-        return second
-    return _assemble(settings, devices, target, second)
+    return second if isinstance(second, Refusal) else (target, second)
 
 
 def plan_model(

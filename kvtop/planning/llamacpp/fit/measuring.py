@@ -13,8 +13,9 @@ from kvtop.planning.llamacpp.context import context_given
 from kvtop.planning.llamacpp.fit.replay.trial import Measured, MeasuringError, Parameters
 from kvtop.planning.llamacpp.memory.placement import HOST, override_rules
 from kvtop.planning.llamacpp.memory.prepared import PreparedModel
+from kvtop.planning.llamacpp.model_plan import ModelPlan
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
-from kvtop.planning.llamacpp.planner import ModelPlan, compute_of, plan_model, plan_second
+from kvtop.planning.llamacpp.planner import compute_of, plan_model, plan_second
 
 _PAGE_BYTES = 2 * 1024 * 1024
 """What cudaMalloc rounds an allocation to."""
