@@ -232,3 +232,18 @@ def test_a_fit_that_ends_the_engine_is_written_as_such() -> None:
     case = {"id": "one", "model": "m", "devices": [[2, 1]], "flags": []}
     (answered,) = fit_answers({"cases": [case]}, {"one": {"parsed": False, "signal": 8}})["cases"]
     assert answered["expected"] == {"status": "died", "signal": 8}
+
+
+def test_a_part_of_the_newest_cases_is_compared_and_not_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorded = {"cases": [1, 2, 3, 4, 5], "models": {}}
+    some = canonical.thinned(recorded, 2)
+    assert some == {"cases": [1, 3, 5], "models": {}, "every": 2}
+    assert canonical.thinned(recorded, 1) == recorded
+    path = tmp_path / "f.json.gz"
+    assert not canonical.keep(path, {**some, "cases": [1, 9, 5]}, some)
+    assert not path.exists()
+    assert "2 of 3 are as recorded" in capsys.readouterr().out
+    assert canonical.keep(path, some, None)
+    assert canonical.read(path) == some

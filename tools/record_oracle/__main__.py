@@ -21,13 +21,22 @@ def main() -> int:
     parser.add_argument(
         "--only", action="append", default=[], metavar="FIXTURE", help="not all fixtures; may be repeated"
     )
+    parser.add_argument(
+        "--every",
+        type=int,
+        default=1,
+        metavar="N",
+        help="only every Nth case; of the newest version these are compared and not written",
+    )
     parser.add_argument("--fixtures", type=Path, default=FIXTURES, help="the folder to read cases from and to write to")
     parser.add_argument("--jobs", type=int, default=2, help="of the compiler, where one is needed")
     chosen = parser.parse_args()
+    if chosen.every < 1:
+        parser.error(f"--every {chosen.every}: at least 1")
     if not chosen.fixtures.is_dir():
         parser.error(f"--fixtures {chosen.fixtures}: no such folder; run from the repository's root")
     recorder = importlib.import_module(f"tools.record_oracle.{_RECORDERS[chosen.engine]}.recorder")
-    changed = recorder.record(chosen.version, chosen.fixtures, tuple(chosen.only), chosen.jobs)
+    changed = recorder.record(chosen.version, chosen.fixtures, tuple(chosen.only), chosen.every, chosen.jobs)
     for path in changed:
         print(f"changed {path}")
     if not changed:

@@ -106,7 +106,9 @@ def main() -> int:
     if not paths:
         parser.error(f"{FIXTURES / chosen.engine / chosen.version} holds no fixtures; run make record first")
     for path in paths:
-        print(f"{path.name}: {report(canonical.read(FIXTURES / path.name), canonical.read(path))}")
+        other = canonical.read(path)
+        newest = canonical.thinned(canonical.read(FIXTURES / path.name), other.get("every", 1))
+        print(f"{path.name}: {report(newest, other)}")
     return 0
 
 

@@ -13,7 +13,7 @@ NEWEST = "b11434"
 """The build whose fixtures hold the models and cases. Another build answers the same cases, in a folder of its own."""
 
 
-def record(version: str, fixtures: Path, only: tuple[str, ...], jobs: int) -> list[Path]:
+def record(version: str, fixtures: Path, only: tuple[str, ...], every: int, jobs: int) -> list[Path]:
     """Write the fixtures of a build anew. `only` names some of them; `fixtures` is the folder of all engines' fixtures.
 
     Returns the files whose bytes changed.
@@ -24,14 +24,16 @@ def record(version: str, fixtures: Path, only: tuple[str, ...], jobs: int) -> li
         if only and fixture.name not in only:
             continue
         print(f"asking {fixture.name}", flush=True)
-        path, recorded = _recorded(fixture, version, driver, fixtures)
-        if canonical.write(path, recorded):
+        cases = canonical.thinned(canonical.read(path_of(fixture.name, NEWEST, fixtures)), every)
+        path, recorded = _recorded(fixture, version, driver, fixtures, cases)
+        if canonical.keep(path, recorded, cases if version == NEWEST and every > 1 else None):
             changed.append(path)
     return changed
 
 
-def _recorded(fixture: Fixture, version: str, driver: Path, folder: Path) -> tuple[Path, canonical.Recorded]:
-    cases = canonical.read(path_of(fixture.name, NEWEST, folder))
+def _recorded(
+    fixture: Fixture, version: str, driver: Path, folder: Path, cases: canonical.Recorded
+) -> tuple[Path, canonical.Recorded]:
     with tempfile.TemporaryDirectory(prefix="kvtop-record-") as models:
         for source in fixture.models:
             for name, model in canonical.read(path_of(source, NEWEST, folder))["models"].items():

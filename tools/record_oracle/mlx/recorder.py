@@ -16,7 +16,7 @@ FIXTURES = ("mlx", "mlx_more")
 _ANSWERS = ("expected_bytes", "error", "peak_during_prefill_bytes")
 
 
-def record(version: str, fixtures: Path, only: tuple[str, ...], jobs: int) -> list[Path]:  # noqa: ARG001  nothing is built
+def record(version: str, fixtures: Path, only: tuple[str, ...], every: int, jobs: int) -> list[Path]:  # noqa: ARG001  nothing is built
     """Write the fixtures of a version of mlx-lm anew; returns the files whose bytes changed."""
     python = install(version)
     changed = []
@@ -24,14 +24,14 @@ def record(version: str, fixtures: Path, only: tuple[str, ...], jobs: int) -> li
         if only and name not in only:
             continue
         print(f"asking {name}", flush=True)
-        recorded = canonical.read(fixtures / f"{name}.json.gz")
+        recorded = canonical.thinned(canonical.read(fixtures / f"{name}.json.gz"), every)
         answers = ask(python, recorded)
         renewed = {**recorded, "made_with": made_with(python), "rows": rows_with(recorded["rows"], answers)}
         path = fixtures / f"{name}.json.gz"
         if version != NEWEST:  # the models stand in the newest version's file
             renewed.pop("configs")
             path = fixtures / "mlx" / version / f"{name}.json.gz"
-        if canonical.write(path, renewed):
+        if canonical.keep(path, renewed, recorded if version == NEWEST and every > 1 else None):
             changed.append(path)
     return changed
 

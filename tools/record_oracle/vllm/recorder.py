@@ -35,7 +35,7 @@ _KINDS = {
 Case = dict[str, Any]
 
 
-def record(version: str, fixtures: Path, only: tuple[str, ...], jobs: int) -> list[Path]:  # noqa: ARG001  nothing is built
+def record(version: str, fixtures: Path, only: tuple[str, ...], every: int, jobs: int) -> list[Path]:  # noqa: ARG001  nothing is built
     """Write the fixtures of a version of vLLM anew; returns the files whose bytes changed."""
     environment = _environment(version)
     changed = []
@@ -43,14 +43,14 @@ def record(version: str, fixtures: Path, only: tuple[str, ...], jobs: int) -> li
         if only and name not in only:
             continue
         print(f"asking {name}", flush=True)
-        recorded = canonical.read(fixtures / f"{name}.json.gz")
+        recorded = canonical.thinned(canonical.read(fixtures / f"{name}.json.gz"), every)
         renewed = answered(name, recorded, ask(environment, cases_of(name, recorded)))
         path = fixtures / f"{name}.json.gz"
         if version != NEWEST:  # the configurations stand in the newest version's file
             renewed = {key: value for key, value in renewed.items() if key not in {"configs", "notes"}}
             renewed["vllm_version"] = version
             path = fixtures / "vllm" / version / f"{name}.json.gz"
-        if canonical.write(path, renewed):
+        if canonical.keep(path, renewed, recorded if version == NEWEST and every > 1 else None):
             changed.append(path)
     return changed
 
