@@ -94,3 +94,10 @@ def test_bad_words_and_places(tmp_path: Path) -> None:
     done = kvtop("report", "--demo", "--seconds", "1", "-o", str(tmp_path / "none" / "x.zip"))
     assert done.returncode == 1
     assert "cannot be written: No such file" in done.stderr
+
+
+def test_an_archive_is_called_one(tmp_path: Path) -> None:
+    done = kvtop("report", "--demo", "-o", str(tmp_path / "x.png"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith("x.png: the archive is a .zip file, not .png\n")
+    assert list(tmp_path.iterdir()) == []

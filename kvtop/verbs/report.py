@@ -72,6 +72,9 @@ def run(args: argparse.Namespace) -> int:
     config = config_of(args)
     if not 0 < args.seconds <= 3600:
         raise ConfigError(f"--seconds: must be above 0 and at most 3600, got {args.seconds:g}")
+    suffix = Path(args.output or "").suffix.lower()
+    if suffix not in {"", _SUFFIX}:
+        raise ConfigError(f"-o {args.output}: the archive is a {_SUFFIX} file, not {suffix}")
     started = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     output = Path(args.output or f"kvtop-report-{started}{_SUFFIX}")
     if args.demo is None:
