@@ -16,7 +16,7 @@ demo: $(VENV)/run-ready  ## the dashboard on an invented machine
 	@$(BIN)/kvtop --demo
 
 test: check  ## everything that needs no real engine, at most five minutes
-	$(BIN)/pytest -q -n $(JOBS) --dist worksteal -m "not engines and not bench"
+	$(BIN)/pytest -q -rs -n $(JOBS) --dist worksteal -m "not engines and not bench"
 
 check: $(VENV)/ready  ## what the machine can say without running a test
 	$(BIN)/ruff check .
