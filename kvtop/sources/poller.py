@@ -112,6 +112,8 @@ class Poller:
             _job_name(request): partial(self._load, request) for request in sorted(wanted, key=str)
         }
         late += await self._within(ends, loading)
+        self._model_answers = {request: it for request, it in self._model_answers.items() if request in wanted}
+        self._models.forget_all_but(wanted)
         devices, failures = await reading_devices
         failures = without_missing_makers(failures, devices, self._makers)
         models: dict[str, ModelFile] = {}

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from kvtop.domain.process import Listener, Process
+import pytest
+
+from kvtop.domain.process import Container, Listener, Process
 from kvtop.domain.server import ServerState
 from kvtop.sources.endpoints.http import Reply
 from kvtop.sources.processes.discovery import FoundProcess, own_user
@@ -63,6 +65,34 @@ def test_the_general_key_goes_to_ones_own_servers_only() -> None:
         LiveServers((), "general-key"), found(10, VLLM, 18100), found(20, LLAMA, 18200, user="somebody-else")
     )
     assert (own.api_key, others.api_key) == ("general-key", None)
+
+
+def test_the_general_key_waits_until_it_is_certain_who_listens() -> None:
+    """While a server of this user's still loads, anybody may listen on the port that it was told."""
+    servers = LiveServers((), "general-key")
+    (loading,) = match(servers, found(10, VLLM))
+    assert (loading.url, loading.api_key) == ("http://127.0.0.1:18100", None)
+    guessed = found(10, VLLM, 18100)
+    guessed = replace(guessed, process=replace(guessed.process, listeners_certain=False))
+    (uncertain,) = match(servers, guessed)
+    assert uncertain.api_key is None
+    (ready,) = match(servers, found(10, VLLM, 18100))
+    assert (ready is loading, ready.api_key) == (True, "general-key")
+    contained = found(10, VLLM, 18100)
+    contained = replace(contained, process=replace(contained.process, container=Container("docker", "3f" * 32)))
+    (foreign,) = match(LiveServers((), "general-key"), contained)
+    assert foreign.api_key is None
+
+
+@pytest.mark.parametrize("first", [10, 30])
+def test_a_process_that_only_says_a_port_does_not_take_it(first: int) -> None:
+    """Started before or after the server that listens there, by anybody."""
+    real = found(20, LLAMA, 18200)
+    servers = match(LiveServers((), None), *sorted((found(first, LLAMA), real), key=lambda it: it.process.pid))
+    by_pid = {server.processes[0].pid: server for server in servers}
+    assert by_pid[20].url == "http://127.0.0.1:18200"
+    assert by_pid[first].url is None
+    assert "pid 20 has port 18200" in by_pid[first].reading().hint
 
 
 def test_another_process_behind_a_port_is_another_server() -> None:

@@ -1,6 +1,7 @@
 """Our parser against the reference implementation."""
 
 import time
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -25,6 +26,17 @@ def test_lines_that_are_not_samples_are_skipped() -> None:
     assert [sample.labels for sample in samples] == [(("x", "}"),), ()]
     assert samples[0].value == 2.0
     assert samples[1].value != samples[1].value
+
+
+def test_a_line_of_megabytes_takes_no_memory() -> None:
+    """Matching one took two hundred bytes for each character: 700 MB for a reply of four."""
+    text = "a{" + 'b="x",' * 600_000 + "} 1\na 2\n"
+    tracemalloc.start()
+    try:
+        assert [sample.value for sample in parse_metrics(text, {"a"})] == [2.0]
+        assert tracemalloc.get_traced_memory()[1] < 40 << 20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("piece", ["b", 'b="', 'b=" ', 'b="\\', "b,", "b ", " "])

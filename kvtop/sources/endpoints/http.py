@@ -4,10 +4,13 @@ httpx2 is the maintained continuation of httpx, which has had no release since 2
 """
 
 import asyncio
+import errno
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
+_CAUSES_MOST = 16
 BODY_LIMIT_BYTES = 4 * 1024 * 1024
 """More than any reply a server of ours gives; a larger one is an error, not a memory problem."""
 
@@ -84,5 +87,22 @@ class HttpClient:
 
 
 def _words(error: Exception) -> str:
-    text = str(error) or type(error).__name__
-    return "connection refused" if "refused" in text or "All connection attempts failed" in text else text[:200]
+    cause = _socket_error(error)
+    if cause is not None and cause.errno is not None:
+        if cause.errno == errno.ECONNREFUSED:
+            return "connection refused"
+        # Negative: of the resolver, which has words of its own.
+        return (os.strerror(cause.errno) if cause.errno > 0 else cause.strerror or str(cause)).lower()
+    return (str(error) or type(error).__name__)[:200]
+
+
+def _socket_error(error: BaseException | None) -> OSError | None:
+    """What the system said, below what the client makes of it: of several attempts the first."""
+    seen = 0
+    while error is not None and seen < _CAUSES_MOST:
+        if isinstance(error, OSError) and error.errno is not None:
+            return error
+        inner = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error.__cause__
+        error = inner or error.__context__
+        seen += 1
+    return None

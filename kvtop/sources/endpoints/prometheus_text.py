@@ -8,6 +8,8 @@ _LINE = re.compile(
     r"(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(?P<labels>(?:[^\"}]|\"(?:[^\"\\]|\\.)*\")*)\})?[ \t]+(?P<value>\S+)"
 )
 _LABEL = re.compile(r"(?<![a-zA-Z0-9_])([a-zA-Z_][a-zA-Z0-9_]*)\s*=\s*\"((?:[^\"\\]|\\.)*)\"")
+LINE_LIMIT_CHARACTERS = 1 << 16
+"""vLLM's configuration in labels is the longest line of all, with a few thousand characters."""
 _ESCAPE = re.compile(r"\\(.)")
 
 
@@ -24,6 +26,8 @@ def parse_metrics(text: str, wanted: Collection[str]) -> tuple[MetricSample, ...
     """The samples whose name is in `wanted`, in order. Lines that do not parse are skipped: they are not ours."""
     samples = []
     for line in text.split("\n"):
+        if len(line) > LINE_LIMIT_CHARACTERS:
+            continue  # matching takes memory for every character, some two hundred bytes each
         end = len(line)
         for stop in ("{", " ", "\t"):
             at = line.find(stop)

@@ -43,6 +43,9 @@ _METRIC_FIELDS: Mapping[str, str] = {
     "llamacpp:n_tokens_max": "sequence_tokens_max",
 }
 
+SLOTS_MOST = 4096
+"""More are not kept: each is a line on a screen and in every export."""
+
 LOCKED_HINT = (
     "the endpoint wants an API key: put it in KVTOP_API_KEY (for another user's server name it with --url too), "
     "or name its file in the configuration"
@@ -188,7 +191,7 @@ def _slots(reply: Reply | None) -> tuple[Slot, ...] | None:
     if reply is None or reply.status != 200:
         return None
     rows = json_of(reply)
-    if not isinstance(rows, list):
+    if not isinstance(rows, list) or len(rows) > SLOTS_MOST:
         return None
     slots = []
     for row in rows:

@@ -79,7 +79,7 @@ def _is_first_rank(sample: MetricSample) -> bool:
 
 
 def _engine(sample: MetricSample) -> int:
-    return plain_number(dict(sample.labels).get("dp_rank"), 99_999) or 0
+    return plain_number(dict(sample.labels).get("dp_rank"), 4095) or 0
 
 
 def _pool(index: int, gauges: Mapping[str, float]) -> PoolReport:

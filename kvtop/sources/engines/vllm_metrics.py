@@ -153,7 +153,7 @@ def _by_engine(samples: Iterable[MetricSample]) -> dict[int, float | None]:
 
 def _engine(sample: MetricSample) -> int:
     """The data-parallel index; versions with one engine only have no such label."""
-    return plain_number(dict(sample.labels).get("engine"), 99_999) or 0
+    return plain_number(dict(sample.labels).get("engine"), 4095) or 0
 
 
 def _sum(samples: Iterable[MetricSample]) -> float | None:

@@ -1,5 +1,6 @@
 """Model files of running servers: found through the server's own view of the file system, read once."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +53,10 @@ class LiveModels:
         if known is None or known.stamp != stamp:
             known = self._read[key] = _read(request, filesystem, located, stamp)
         return located.path, known.model, known.failure
+
+    def forget_all_but(self, requests: Collection[ModelRequest]) -> None:
+        """Let go of files that no server runs any more: one that is started again and again has a new pid each time."""
+        self._read = {key: it for key, it in self._read.items() if key[1] in requests}
 
 
 def _read(request: ModelRequest, filesystem: ProcessFilesystem, located: Located, stamp: Stamp) -> _Read:

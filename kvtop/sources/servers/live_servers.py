@@ -65,16 +65,19 @@ class LiveServers:
         claims: set[str] = set()
         stumbled = []
         claimed = {_port(url): url for url, _ in self._urls if is_loopback(url)}
+        placed: list[tuple[FoundProcess, LaunchOptions, Engine, Process, EndpointAddress]] = []
         for it in found:
             known = self._launches.get((it.process.pid, it.argv))
             if known is None:
                 continue
             options, _ = known
             try:
-                engine, process, reach = _placed(it, options)
+                placed.append((it, options, *_placed(it, options)))
             except Exception as error:  # noqa: BLE001  as in `_launch`
                 stumbled.append(contained(f"pid {it.process.pid} {options.engine}", error, "looking for its endpoint"))
-                continue
+        # Anybody may start a process that is told a port of another's: the one that has it comes first.
+        placed.sort(key=lambda it: not _has_port(it[3], it[4]))
+        for it, options, engine, process, reach in placed:
             # A port of another network namespace is another port, whatever its number.
             place = reach.url
             if it.process.shares_network is not False and reach.port in claimed:
@@ -86,9 +89,11 @@ class LiveServers:
             name = place or f"pid {it.process.pid}"
             server = wanted.get(name) or self._servers.get(name)
             if server is None or (server.engine is not engine and name not in dict(self._urls)):
-                server = WatchedServer(engine, place, self._key_for(it))
+                server = WatchedServer(engine, place, None)
             if server.processes and server.processes[0].pid != it.process.pid:
                 server.forget()
+            if name not in dict(self._urls):
+                server.api_key = self._key_for(it, reach)
             server.engine, server.options, server.reach_note = engine, options, note
             server.processes = (it.process, *it.children)
             server.is_listening = bool(process.listeners) if process.listeners_certain or process.listeners else None
@@ -100,9 +105,19 @@ class LiveServers:
         self._stumbled = tuple(stumbled)
         return tuple(wanted.values())
 
-    def _key_for(self, found: FoundProcess) -> str | None:
-        """The general key goes to this user's own servers only: anybody may call a process llama-server and listen."""
-        return self._api_key if found.process.user == own_user() else None
+    def _key_for(self, found: FoundProcess, reach: EndpointAddress) -> str | None:
+        """The general key goes to this user's own servers only, where it is certain that they listen.
+
+        Anybody may call a process llama-server, and may listen on a port before the server that was told to does. A
+        container's root is none of ours either, though it has the number of ours.
+        """
+        is_own = found.process.user == own_user() and found.process.container is None
+        return self._api_key if is_own and _has_port(found.process, reach) else None
+
+
+def _has_port(process: Process, reach: EndpointAddress) -> bool:
+    """Whether this very process is known to listen there."""
+    return process.listeners_certain and any(it.port == reach.port for it in process.listeners)
 
 
 def _placed(it: FoundProcess, options: LaunchOptions) -> tuple[Engine, Process, EndpointAddress]:

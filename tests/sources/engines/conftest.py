@@ -10,13 +10,13 @@ from kvtop.sources.endpoints.http import Reply
 _FIXTURES = Path(__file__).parents[2] / "fixtures"
 
 
+def read_reply(path: Path) -> Reply:
+    """The reply in one file."""
+    request, status, body = path.read_text(encoding="utf-8").split("\n\n", 2)
+    return Reply(request.split()[1], int(status.split()[1]), body.encode())
+
+
 @pytest.fixture
 def recorded() -> Callable[[str, str], Reply]:
     """The reply in `tests/fixtures/<folder>/<name>.http`."""
-
-    def read(folder: str, name: str) -> Reply:
-        text = (_FIXTURES / folder / f"{name}.http").read_text(encoding="utf-8")
-        request, status, body = text.split("\n\n", 2)
-        return Reply(request.split()[1], int(status.split()[1]), body.encode())
-
-    return read
+    return lambda folder, name: read_reply(_FIXTURES / folder / f"{name}.http")
