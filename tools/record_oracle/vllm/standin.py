@@ -97,6 +97,19 @@ def _operators_exist(torch: Any, capability: int) -> None:  # noqa: ANN401
     torch.library.register_fake = register_fake
 
 
+def _nothing_on_the_card(torch: Any) -> None:  # noqa: ANN401
+    """Tensors that are asked for on the card by name have a shape and no memory."""
+
+    class OnMeta(torch.overrides.TorchFunctionMode):  # type: ignore[misc]  # torch is not installed where this is checked
+        def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
+            options = dict(kwargs or {})
+            if str(options.get("device", "")).startswith("cuda"):
+                options["device"] = "meta"
+            return function(*args, **options)
+
+    OnMeta().__enter__()
+
+
 def _triton_is_there() -> None:
     """Its kernels are written down when a module is imported; for that no driver is needed."""
     import triton  # noqa: PLC0415
@@ -116,6 +129,7 @@ def stand_in(card: str) -> None:
     os.environ["VLLM_HAS_FLASHINFER_CUBIN"] = "1"
     sys.meta_path.insert(0, _Finder())
     import torch  # noqa: PLC0415
+    import torch.overrides  # noqa: PLC0415
 
     _operators_exist(torch, major * 10 + minor)
     from vllm import platforms  # noqa: PLC0415
@@ -153,6 +167,7 @@ def stand_in(card: str) -> None:
 
     platforms.current_platform = Card()
     _triton_is_there()
+    _nothing_on_the_card(torch)
     torch.cuda.Stream = torch.cuda.Event = mock.MagicMock
     torch.version.cuda = "13.0"
     torch.cuda.get_device_capability = lambda *_: (major, minor)
