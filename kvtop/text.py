@@ -151,8 +151,9 @@ def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     """ "; did you mean X?" for the candidate that looks most like the word, or "" where none does."""
     from difflib import get_close_matches  # noqa: PLC0415  only where a word is wrong
 
-    names = {name.lower(): name for name in candidates}
-    meant = word.lower()
+    # Without their dashes, which all options have alike.
+    names = {name.lower().lstrip("-"): name for name in candidates}
+    meant = word.lower().lstrip("-")
     # Beginnings are typed more often than misprints.
     found = [name for name in names if len(meant) > 2 and name.startswith(meant)]
     found = found or get_close_matches(meant, names, n=1, cutoff=0.6)

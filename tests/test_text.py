@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvtop.text import bytes_text, duration_text, parse_bytes, parse_tokens, rate_text, ratio_text, tokens_text
+from kvtop.text import (
+    bytes_text,
+    did_you_mean,
+    duration_text,
+    parse_bytes,
+    parse_tokens,
+    rate_text,
+    ratio_text,
+    tokens_text,
+)
 
 
 @given(st.integers(0, 2**59))
@@ -63,3 +72,18 @@ def test_a_text_is_a_size_or_a_value_error(text: str) -> None:
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0s"), (59.9, "59s"), (60, "1m"), (7200, "2h"), (86400 * 5, "5d")])
 def test_durations(seconds: float, text: str) -> None:
     assert duration_text(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("--sarf", "; did you mean --sarif?"),
+        ("--SARIF", "; did you mean --sarif?"),
+        ("--ver", "; did you mean --version?"),
+        ("--json", ""),
+        ("x", ""),
+        ("", ""),
+    ],
+)
+def test_the_word_that_was_probably_meant(word: str, meant: str) -> None:
+    assert did_you_mean(word, ["--sarif", "--version", "-V", "--url"]) == meant
