@@ -5,7 +5,7 @@ bare.
 
 Source: common/arg.cpp, llama.cpp b11434; run there: `unknown value for --flash-attn: '-c'`, exit code 1.
 
-Cost: the server leaves with exit code 1.
+Cost: the server exits with code 1.
 
 Fix: `--flash-attn on`; the default `auto` already uses it where it can.
 

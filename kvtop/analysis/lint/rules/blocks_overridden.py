@@ -30,7 +30,7 @@ def check(target: LintTarget) -> Outcome:
         return None
     blocks = whole(target, "num-gpu-blocks-override")
     pool = None if target.plan is None else target.plan.vllm
-    cost = f"a pool of {exact(blocks * pool.bytes_per_block)} a rank" if pool is not None and blocks else ""
+    cost = f"a pool of {exact(blocks * pool.bytes_per_block)} per rank" if pool is not None and blocks else ""
     return Found(
         "warning",
         "the number of blocks is fixed by hand, so the pool follows no memory: the option is for tests of preemption",

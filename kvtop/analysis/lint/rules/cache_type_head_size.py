@@ -5,7 +5,7 @@ are the usual case (Phi-2, some Qwen and Mamba hybrids): 80 is no multiple of 32
 
 Source: `llama_init_from_model`, src/llama-context.cpp, llama.cpp b11434.
 
-Cost: the server leaves with exit code 1.
+Cost: the server exits with code 1.
 
 Fix: f16 or bf16 for that cache.
 

@@ -39,7 +39,7 @@ def check(target: LintTarget) -> Outcome:
     usable = trained * context.n_seq_max
     evidence = f"{target.said('ctx-size', 'parallel')}; trained for {trained}"
     if context.n_ctx <= usable:
-        # Four slots by default: then nobody thought of several requests, only of a long one.
+        # Four slots by default: several requests were not asked for, only a long one.
         return Found(
             "warning" if settings.parallel is None else "info",
             f"the pool of {context.n_ctx} tokens is longer than the trained {trained}: a slot is capped there, so only "

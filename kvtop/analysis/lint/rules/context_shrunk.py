@@ -82,7 +82,7 @@ def check(target: LintTarget) -> Outcome:
         evidence=f"no -c; {', '.join(_short(found.asked, target))} has not enough room with "
         f"{settings.fit_target_bytes[0]} bytes left free",
         cost=f"{trained - left} tokens of context",
-        fix=(options(" to have it in writing", ctx_size=str(left)), *smaller_cache(target)),
+        fix=(options(" to make it explicit", ctx_size=str(left)), *smaller_cache(target)),
         otherwise="a shorter -c, fewer slots or smaller weights",
     )
 

@@ -142,7 +142,7 @@ def _pool(target: LintTarget, plan: MemoryPlan) -> Outcome:
             return Found(
                 "error",
                 f"weights alone fill the {utilization:.0%} of {device.name} that vLLM may take: no room for a KV pool",
-                evidence=f"{exact(part.weights_bytes)} of weights a rank; {exact(share)} is vLLM's share",
+                evidence=f"{exact(part.weights_bytes)} of weights per rank; {exact(share)} is vLLM's share",
                 cost=f"{exact(least - share)} too little",
                 fix=(*_more_cards(target), "a quantized checkpoint", "a larger card"),
             )

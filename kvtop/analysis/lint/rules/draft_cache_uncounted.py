@@ -42,7 +42,7 @@ def check(target: LintTarget) -> Outcome:
     if not drafts(target):
         return None
     if target.option("spec-draft-type-k") and target.option("spec-draft-type-v"):
-        return None  # somebody has thought of it
+        return None  # its types were chosen
     cost = ""
     if target.plan is not None:
         size = part_bytes(target.plan, "draft")

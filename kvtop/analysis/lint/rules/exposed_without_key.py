@@ -1,7 +1,7 @@
-"""The server listens beyond this machine and asks nobody for a key.
+"""The server listens beyond this machine and requires no key.
 
-Why: whoever reaches the port can use the model, read slots and metrics and fill the cache. llama-server and
-mlx_lm.server listen on 127.0.0.1 unless told otherwise; vLLM listens on every address unless told otherwise.
+Why: anyone who reaches the port can use the model, read slots and metrics and fill the cache. llama-server and
+mlx_lm.server listen on 127.0.0.1 by default; vLLM listens on every address by default.
 mlx_lm.server has no keys.
 
 Source: tools/server/server-http.cpp of llama.cpp b11434; `setup_server` of vLLM 0.32.0; mlx-lm 0.32.2 server.py.
@@ -54,7 +54,7 @@ def check(target: LintTarget) -> Outcome:
     answered = "; it answers requests without a key" if seen is not None and seen.wants_key is False else ""
     return Found(
         "warning" if answered else "info",
-        f"listens on {', '.join(reached)} without a key: whoever reaches the port can use it",
+        f"listens on {', '.join(reached)} without a key: anyone who reaches the port can use it",
         evidence=f"listening on {', '.join(reached)}{answered}"
         if observed
         else f"{target.said(traits.host_option)}{answered}",
@@ -74,7 +74,7 @@ def _has_key(target: LintTarget) -> bool:
 
 
 def _bound_here(target: LintTarget) -> tuple[Way, ...]:
-    """Where kvtop knows how the engine is told its address."""
+    """Where kvtop knows which option sets the address."""
     if not target.traits.default_host:
         return ("an address of this machine alone (127.0.0.1)",)
     return (Fix(((target.traits.host_option, "127.0.0.1"),)),)
@@ -84,8 +84,8 @@ def _in_own_network(target: LintTarget, reached: list[str]) -> Outcome:
     """A running container: whether its port is published stands nowhere that kvtop reads."""
     return Found(
         "info",
-        f"listens on {', '.join(reached)} of its container without a key: whoever reaches the container, or a port of "
-        "it that is published, can use it",
+        f"listens on {', '.join(reached)} of its container without a key: anyone who reaches the container, or a port "
+        "of it that is published, can use it",
         evidence=f"listening on {', '.join(reached)} in a network of its own",
         cost="security",
         fix=f"publish its port on 127.0.0.1 alone (-p 127.0.0.1:PORT:PORT), or {target.traits.key_words}",
@@ -102,8 +102,8 @@ def _published(target: LintTarget, ports: tuple[str, ...]) -> Outcome:
     narrow = " ".join(f"-p 127.0.0.1:{_without_address(it)}" for it in open_ports)
     return Found(
         "info",
-        f"its port is published on every address (-p {' -p '.join(open_ports)}) without a key: whoever reaches it can "
-        "use it",
+        f"its port is published on every address (-p {' -p '.join(open_ports)}) without a key: anyone who reaches it "
+        "can use it",
         evidence=f"-p {' -p '.join(open_ports)}",
         cost="security",
         fix=f"{narrow}, or {target.traits.key_words}",

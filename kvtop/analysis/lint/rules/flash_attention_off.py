@@ -24,7 +24,7 @@ QUIET = Example("llama-server -m MODEL -c 32768", gpus=("24GiB",), model="llama-
 
 
 def check(target: LintTarget) -> Outcome:
-    """Needs only the option; the plan gives the bytes, and tells what `auto` becomes on CUDA."""
+    """Needs only the option; the plan gives the bytes, and what `auto` becomes on CUDA."""
     settings = target.llama
     arch = "" if target.hparams is None else target.hparams.arch
     if arch == "grok" or not target.caches_tokens:

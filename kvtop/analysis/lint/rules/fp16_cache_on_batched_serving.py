@@ -34,7 +34,7 @@ def check(target: LintTarget) -> Outcome:
     if target.value("kv-cache-dtype") not in SIXTEEN_BITS or not serves_text(target):
         return None
     if target.value("num-gpu-blocks-override") is not None:
-        return None  # then the pool is as small as somebody wanted it
+        return None  # then the pool has the size that was asked for
     plan, observed = target.plan, target.observed
     if plan is not None and plan.type_k is not None and plan.type_k not in SIXTEEN_BITS:
         return None  # the checkpoint brings its own

@@ -2,7 +2,7 @@
 
 Why: e4m3 has 3 bits of mantissa and reaches to 448; values beyond are clipped. A checkpoint calibrated with
 llm-compressor or ModelOpt brings a scale for each layer; without it vLLM takes 1.0, which mostly works and is
-nobody's measurement. `--calculate-kv-scales` is gone. Sparse latent attention (DeepSeek V3.2 and V4, GLM 5) stores a
+not measured. `--calculate-kv-scales` is gone. Sparse latent attention (DeepSeek V3.2 and V4, GLM 5) stores a
 scale with every row instead.
 
 Source: vLLM 0.32.0 docs features/quantization/quantized_kvcache, config/cache.py.

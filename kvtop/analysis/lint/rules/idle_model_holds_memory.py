@@ -1,6 +1,6 @@
-"""A model that nobody uses holds device memory.
+"""An idle model holds device memory.
 
-Why: llama-server and vLLM keep weights and cache until they end, unless they are told to sleep: llama-server with
+Why: llama-server and vLLM keep weights and cache until they end, unless they may sleep: llama-server with
 `--sleep-idle-seconds`, vLLM with `--enable-sleep-mode`. Ollama unloads after `keep_alive`.
 
 Source: tools/server, llama.cpp b11434 (run there); vLLM 0.32.0.
@@ -38,7 +38,7 @@ def check(target: LintTarget) -> Outcome:
         return None
     return Found(
         "info",
-        f"nobody has used it for {duration_text(seen.idle_seconds)}, and it holds its memory",
+        f"idle for {duration_text(seen.idle_seconds)}, and it holds its memory",
         evidence=f"no token read or written for {duration_text(seen.idle_seconds)}",
         cost="" if held is None else exact(held),
         fix=target.traits.idle_words,

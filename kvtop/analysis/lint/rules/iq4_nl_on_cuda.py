@@ -36,7 +36,7 @@ def check(target: LintTarget) -> Outcome:
         return Lacks("iq4_nl is slow on CUDA and Metal only, and the backend is unknown: say --gpu")
     on = _NAMES.get(target.compute_api or "", "on a CUDA or Metal build (the backend is unknown here) it")
     falls = settings.type_v == "iq4_nl" or settings.flash_attention == "on"
-    what = "runs attention on the CPU, without a word in the log" if falls else "gives up flash attention"
+    what = "silently falls back to attention on the CPU" if falls else "gives up flash attention"
     return Found(
         "warning",
         f"{on} has no flash-attention kernel for iq4_nl and {what}",

@@ -54,7 +54,7 @@ def check(target: LintTarget) -> Outcome:
     per_token = None if target.plan is None or target.plan.vllm is None else target.plan.vllm.bytes_per_token_per_rank
     cost = f"every token is stored {copies:g} times"
     if per_token is not None:
-        cost += f": {per_token * (ranks - shards):.0f} bytes a token over all ranks for nothing"
+        cost += f": {per_token * (ranks - shards):.0f} redundant bytes per token over all ranks"
     what = "one latent row" if is_latent else f"{heads} KV heads"
     fix, gain = _better(target, ranks, heads, is_latent=is_latent)
     if gain is not None and gain < LITTLE_GAIN:

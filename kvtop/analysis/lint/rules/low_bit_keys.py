@@ -42,7 +42,7 @@ def check(target: LintTarget) -> Outcome:
     turned = target.plan_with(cache_type_k=type_v, cache_type_v=type_k, flash_attn="on")
     if turned is not None and target.plan is not None:
         here, there = (sum(part.size_bytes for part in plan.cache_parts) for plan in (target.plan, turned))
-        cost = f"quality, for nothing: {here} bytes of cache this way round, {there} the other"
+        cost = f"quality, with nothing gained: {here} bytes of cache this way round, {there} the other"
     return Found(
         "warning",
         f"keys have {bits(type_k):g} bits and values {bits(type_v):g}: keys are the sensitive side, so the other way "

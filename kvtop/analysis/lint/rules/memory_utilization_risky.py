@@ -26,9 +26,9 @@ FIRES = Example("vllm serve MODEL --gpu-memory-utilization 0.99", gpus=("H100",)
 QUIET = Example("vllm serve MODEL --gpu-memory-utilization 0.92", gpus=("H100",))
 RISKY = 0.97
 LITTLE_BYTES = 2 * GIB
-"""Less than that beside vLLM's share: its CUDA graphs and NCCL buffers come on top of it, and take 1 to 2 GiB."""
+"""Less than that beside vLLM's share: its CUDA graphs and NCCL buffers are not part of it, and take 1 to 2 GiB."""
 LEAST_TOKENS = 2048
-"""A limit below that serves nobody."""
+"""A lower limit is of no use."""
 FREE_WORDS = "stop what holds the card's memory, or take a card that is free"
 
 

@@ -26,13 +26,13 @@ QUIET = Example("vllm serve MODEL --max-model-len 8192", gpus=("H100",))
 LOW = 0.85
 SHARED = 0.95
 LITTLE_BYTES = 4 * GIB
-"""What a card may keep without a word: CUDA graphs and other processes live there."""
+"""What a card may keep free: CUDA graphs and other processes need it."""
 FEW_REQUESTS = 2.0
 """Of the longest permitted length, all that the pool holds: then the missing share is missed."""
 
 
 def check(target: LintTarget) -> Outcome:
-    """Needs only the option; the card gives the bytes and tells whether it is shared."""
+    """Needs only the option; the card gives the bytes, and shows whether it is shared."""
     utilization = utilization_of(target)
     if utilization >= LOW or target.value("kv-cache-memory-bytes") is not None or not serves_text(target):
         return None

@@ -1,8 +1,8 @@
-"""Neither metrics nor slots are exported, so nobody can see how full the cache is.
+"""Neither metrics nor slots are exported, so the use of the cache is unknown.
 
 Why: kvtop reads the use of the cache from /slots (llama-server, on unless `--no-slots`) or from /metrics (llama-server
 with `--metrics`; vLLM always unless `--disable-log-stats`). With one of them all that matters is known; a server that
-was told to export neither cannot be watched.
+exports neither cannot be watched.
 
 Source: tools/server/server.cpp, llama.cpp b11434; vLLM 0.32.0.
 
@@ -36,7 +36,7 @@ def check(target: LintTarget) -> Outcome:
     said = target.said(*WATCHING, *(name for name, _ in missing))
     return Found(
         "info",
-        "nothing that tells how full the cache is is exported: its use, token counters and rates are unknown",
+        "no endpoint reports how full the cache is; token counters and rates are unknown too",
         said or "the endpoint answers neither",
         fix=(Fix(missing),),
     )

@@ -5,7 +5,7 @@ per token, and V is a view of K, so both must have one type.
 
 Source: `llama_init_from_model`, src/llama-context.cpp, llama.cpp b11434; run there.
 
-Cost: the server leaves with exit code 1.
+Cost: the server exits with code 1.
 
 Fix: the same type for both, q8_0 at the least.
 

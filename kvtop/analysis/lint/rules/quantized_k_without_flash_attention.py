@@ -6,7 +6,7 @@ layer's device has no kernel for the pair: on Metal whenever K and V types diffe
 
 Source: `resolve_fused_ops`, src/llama-context.cpp; ggml-metal-device.m (types must be equal); llama.cpp b11434.
 
-Cost: the score buffer, and tokens per second that nobody can compute beforehand.
+Cost: the score buffer, and tokens per second, which cannot be computed beforehand.
 
 Fix: `--flash-attn on` with equal types.
 

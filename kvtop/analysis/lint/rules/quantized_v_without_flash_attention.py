@@ -5,7 +5,7 @@ that way. `--flash-attn auto` is fine: the engine switches it on for a quantized
 
 Source: `llama_init_from_model`, src/llama-context.cpp, llama.cpp b11434; run there.
 
-Cost: the server leaves with exit code 1.
+Cost: the server exits with code 1.
 
 Fix: `--flash-attn on` (or `auto`), or `--cache-type-v f16`.
 

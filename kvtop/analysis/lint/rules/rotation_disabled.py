@@ -1,4 +1,4 @@
-"""The rotation of quantized caches is switched off: quality is lost for nothing.
+"""The rotation of quantized caches is switched off: quality is lost, and nothing is gained.
 
 Why: since April 2026 llama.cpp rotates quantized keys and values (Hadamard) so that outliers do not ruin a block. It is
 on by default where the head length is a multiple of 64; `LLAMA_ATTN_ROT_DISABLE=1` turns it off and costs divergence
@@ -44,5 +44,5 @@ def check(target: LintTarget) -> Outcome:
 
 
 def _is_hidden(target: LintTarget) -> bool:
-    """A running server whose variables nobody may see: nothing at all is known of them."""
+    """A running server whose environment may not be read."""
     return target.where.environ is None

@@ -27,7 +27,7 @@ FEW_TOKENS = 4096
 
 
 def check(target: LintTarget) -> Outcome:
-    """Needs only the options; the model tells when a slot still has all it was trained for."""
+    """Needs only the options; the model shows whether a slot still has all it was trained for."""
     settings = target.llama
     slots = settings.parallel or 0
     if not target.caches_tokens or slots < 2 or settings.kv_unified or settings.ctx_tokens <= 0:

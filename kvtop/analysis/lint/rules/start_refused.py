@@ -1,4 +1,4 @@
-"""The engine would not start with this command line, for a reason that no other rule tells.
+"""The engine would not start with this command line, for a reason that no other rule covers.
 
 Why: unknown options, values out of range and combinations that the engine checks when it builds the model all end the
 process before it serves anything. The words are the engine's own.
@@ -41,7 +41,7 @@ TOLD_BY: tuple[tuple[str, RuleModule], ...] = (
     ("No available memory for the cache blocks", device_overcommitted),
     *((words, fp8_cache_unsupported_gpu) for words in fp8_cache_unsupported_gpu.REFUSALS),
 )
-"""Refusals of options and model together by their words, and the rule that tells them where it fires."""
+"""Refusals of options and model together by their words, and the rule that reports them where it fires."""
 HELP = "see the engine's --help; checked against {}"
 
 

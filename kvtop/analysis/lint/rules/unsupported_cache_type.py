@@ -5,7 +5,7 @@ or iq3_xs are none of them; turbo3, tbq and the like belong to forks.
 
 Source: `kv_cache_types`, common/arg.cpp, llama.cpp b11434; run there.
 
-Cost: the server leaves with exit code 1.
+Cost: the server exits with code 1.
 
 Fix: the next type above it: q5_1 for q5_k, otherwise q8_0.
 
