@@ -71,3 +71,11 @@ def test_a_card_that_holds_only_the_low_end_is_tight(oracle: SimpleNamespace) ->
     assert device_fit(part, needed.high_bytes).fit is Fit.FITS
     assert device_fit(part, needed.high_bytes - 1).fit is Fit.TIGHT
     assert device_fit(part, needed.value_bytes - 1).fit is Fit.TOO_LARGE
+
+
+@pytest.mark.parametrize("gpu_layers", [0, 10, 33])
+def test_layers_that_stay_on_the_host_are_planned_for_such_a_card_too(oracle: SimpleNamespace, gpu_layers: int) -> None:
+    """The card copies their weights into buffers of its own."""
+    settings = replace(SETTINGS, gpu_layers=gpu_layers)
+    answer = plan(oracle.headers["llama-3.1-8b"], settings, (PlanDevice("gpu0", 80 << 30, None, None, "vulkan"),))
+    assert isinstance(answer, MemoryPlan), answer
