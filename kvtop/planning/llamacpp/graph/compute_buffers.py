@@ -24,7 +24,7 @@ from kvtop.planning.llamacpp.flash_attention import cuda_fuses
 from kvtop.planning.llamacpp.graph.allocation import Script, script_of
 from kvtop.planning.llamacpp.graph.graph import Graph
 from kvtop.planning.llamacpp.graph.lengths import LengthKey, Lengths, length_key
-from kvtop.planning.llamacpp.graph.model_blocks import Blocks, blocks_of
+from kvtop.planning.llamacpp.graph.model_blocks import Block, Blocks, blocks_of
 from kvtop.planning.llamacpp.graph.model_graph import write_graph
 from kvtop.planning.llamacpp.graph.schedule import assign, schedule
 from kvtop.planning.llamacpp.memory.layout import ModelLayout
@@ -164,7 +164,11 @@ def attention_stays(
     """
     placement = layout.placement
     blocks = blocks_of(prepared, layout)
-    if not blocks.mixed or not placement.devices:
+    if (
+        not blocks.mixed
+        or not placement.devices
+        or all(_attends_at_home(block, len(placement.devices)) for block in blocks.walked)
+    ):
         return True
     tokens = context.n_seq_max
     probed = replace(context, n_ubatch=tokens, n_outputs_max=tokens, flash_attention=True)
@@ -172,6 +176,13 @@ def attention_stays(
     write_graph(graph, prepared.hparams, blocks, probed, value_transposed=False, cache_on_host=placement.kv_on_host)
     assign(graph)
     return all(tensor.device == home for tensor, home in graph.fused)
+
+
+def _attends_at_home(block: Block, host: int) -> bool:
+    """Whether all but a block's feed-forward part lies on its accelerator: nothing draws attention elsewhere then."""
+    return block.cache_home == block.home != host and all(
+        weight.home == block.home for name, weight in block.weights.items() if not name.startswith("ffn_")
+    )
 
 
 def _peaks(

@@ -10,7 +10,7 @@ from kvtop.planning.llamacpp.memory.layout import ModelLayout
 from kvtop.planning.llamacpp.memory.placement import HOST, Placement
 from kvtop.planning.llamacpp.memory.prepared import PreparedModel
 from kvtop.planning.llamacpp.memory.weight import Weight
-from kvtop.planning.llamacpp.memory.weights import INPUT, Pieces, repacked
+from kvtop.planning.llamacpp.memory.weights import INPUT, Pieces, blocks_named, repacked
 from kvtop.planning.llamacpp.model.hparams import HParams
 
 GEMMA3N_SPARSE_LAYERS = 10
@@ -127,6 +127,7 @@ class _Sorting:
         self._homes = homes
         self._host = homes[HOST]
         self._shapes: dict[tuple[Pieces, str], Hashable] = {}
+        self._touched = blocks_named(layout.overridden)
         self.mixed = False
         """Whether some weight of a block lies in host memory, as far as blocks have been looked at."""
 
@@ -142,7 +143,7 @@ class _Sorting:
 
     def shape(self, layer: int, pieces: Pieces) -> Hashable:
         """Equal for blocks that allocate alike: rows of every matrix, and its size too where it may be staged."""
-        if self._layout.overridden:
+        if layer in self._touched:
             return self._shape(layer, pieces)
         key = pieces, self._layout.placement.layers[layer]
         found = self._shapes.get(key)
@@ -178,7 +179,7 @@ class _Sorting:
         return weight.fits_gpu and not (self._layout.repacks and repacked(weight.tensor))
 
     def _home(self, layer: int, weight: Weight) -> int:
-        override = self._layout.overridden.get(f"blk.{layer}.{weight.name}") if self._layout.overridden else None
+        override = self._layout.overridden.get(f"blk.{layer}.{weight.name}") if layer in self._touched else None
         if override is not None:
             return self._homes[override]
         return self._homes[self._layout.placement.layers[layer]] if weight.fits_gpu else self._host

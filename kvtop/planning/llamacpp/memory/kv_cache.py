@@ -59,6 +59,7 @@ def cache_groups(
         return compressed_groups(hparams, placement)
     wanted = _prediction_filter(hparams) if prediction else _trunk_filter(hparams)
     counted: Counter[tuple[str, str, int, int | None]] = Counter()
+    widest = hparams.n_embd_v_gqa_max if v_transposed else 0
     for layer in range(hparams.n_layer_all):
         if not hparams.has_kv(layer) or not wanted(layer):
             continue
@@ -66,7 +67,7 @@ def cache_groups(
         width_v = None if hparams.is_mla else hparams.n_embd_v_gqa(layer)
         if width_v is not None and v_transposed:
             # Transposed values share one row length over all layers ([TAG_V_CACHE_VARIABLE]).
-            width_v = hparams.n_embd_v_gqa_max
+            width_v = widest
         counted[kind, placement.cache_device(layer), hparams.n_embd_k_gqa(layer), width_v] += 1
     for layer in _indexer_layers(hparams, prediction):
         slots = hparams.indexer_row_slots

@@ -7,6 +7,7 @@ share a text, so that a nested one takes longer than anybody waits. Such a patte
 import re
 import warnings
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from re import _constants, _parser  # type: ignore[attr-defined]  # how Python reads a pattern, 3.11 to 3.14
 from typing import Any
 
@@ -82,6 +83,40 @@ def _ways_of_alternatives(alternatives: Sequence[Any]) -> int:
     if len(words) < len(alternatives):
         return sum(ways(alternative) for alternative in alternatives)
     return max(sum(word.startswith(other) for other in words) for word in words)
+
+
+_BLOCK = re.compile(r"blk\\\.(\d{1,5})\\\.(.+)")
+_PARTS = frozenset(
+    {
+        *(r"ffn_(up|down|gate_up|gate)_(ch|)exps", r"ffn_(up|down|gate|gate_up)_(ch|)exps", r"ffn_(up|down|gate)\."),
+        *(r"ffn_(gate|up|gate_up|down).*", r"ffn_(gate|gate_up|down).*", r"ffn_down.*"),
+    }
+)
+"""What llama.cpp itself writes behind a block: `--fit`, `--n-cpu-moe`, `--n-cpu-ffn`."""
+
+
+def rules_by_block(rules: Sequence[tuple[str, str]]) -> dict[int, list[tuple[str, str]]] | None:
+    """Rules that the engine itself writes, by the one block that each is about; None where some rule is another's.
+
+    There are as many of them as a model has blocks: trying each on every tensor takes longer than the rest of a plan.
+    """
+    found: dict[int, list[tuple[str, str]]] = {}
+    for pattern, device in rules:
+        match = _BLOCK.fullmatch(pattern)
+        if match is None or match[2] not in _PARTS:
+            return None
+        found.setdefault(int(match[1]), []).append((match[2], device))
+    return found
+
+
+def first_of_block(rules: Iterable[tuple[str, str]], name: str) -> str | None:
+    """What belongs to the first of these that is found at the beginning of a tensor's name without its block."""
+    return next((device for part, device in rules if _begins(part, name)), None)
+
+
+@lru_cache(maxsize=4096)
+def _begins(part: str, name: str) -> bool:
+    return re.match(part, name) is not None
 
 
 def first_match(searchers: Iterable[tuple["re.Pattern[str]", str]], name: str) -> str | None:

@@ -5,14 +5,14 @@ their alignment; CUDA also pads the last row of a quantized matrix (`ggml_backen
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from kvtop.domain.model_file import GgufHeader, TensorInfo
 from kvtop.domain.plan import NoExactRuleError, PlanDevice, Refusal
 from kvtop.planning.llamacpp.memory.buffers import BUFFER_RULES, BufferRule
 from kvtop.planning.llamacpp.memory.gpu_operations import gpu_can_hold
-from kvtop.planning.llamacpp.memory.override_patterns import first_match, searcher
+from kvtop.planning.llamacpp.memory.override_patterns import first_match, first_of_block, rules_by_block, searcher
 from kvtop.planning.llamacpp.memory.placement import ENGINE, HOST, Placement, engine_devices, is_cuda_build
 from kvtop.planning.llamacpp.memory.weight import SiteSum, Weight, sum_of
 from kvtop.planning.llamacpp.model.hparams import HParams
@@ -162,13 +162,7 @@ def weights_by_device(weight_set: WeightSet, hparams: HParams, loading: Loading)
     last = hparams.n_layer
     if loading.with_prediction and hparams.arch in MTP_ON_DEMAND:
         last = hparams.n_layer_all
-    if overridden:
-        for name, site, weight in weight_set.named(hparams):
-            if site < last:
-                for device in _devices(name, site, weight, hparams, loading, last):
-                    totals[device] += weight.in_buffer(loading.buffers[device])
-    else:
-        _add_sites(totals, weight_set, hparams, loading, last)
+    _add_sites(totals, weight_set, hparams, loading, last)
     copy = weight_set.copy
     if copy is not None:
         device = overridden.get(copy.name) or (placement.output if copy.fits_gpu else HOST)
@@ -180,24 +174,32 @@ def weights_by_device(weight_set: WeightSet, hparams: HParams, loading: Loading)
 
 
 def _add_sites(totals: dict[str, int], weight_set: WeightSet, hparams: HParams, loading: Loading, last: int) -> None:
-    placement, buffers = loading.placement, loading.buffers
+    placement, buffers, overridden = loading.placement, loading.buffers, loading.overridden
+    touched = blocks_named(overridden)
     for block, pieces in weight_set.blocks.items():
         site = block_site(block, hparams)
-        if site < last:
-            device = placement.output if site == OUTPUT else placement.layers[site]
+        if site >= last:
+            continue
+        device = placement.output if site == OUTPUT else placement.layers[site]
+        if block in touched:
+            for piece in pieces:
+                usual = device if piece.fits_gpu else HOST
+                where = overridden.get(f"blk.{block}.{piece.name}", usual)
+                totals[where] += piece.in_buffer(buffers[where])
+        else:
             sums = weight_set.sums[pieces]
             totals[device] += sums.in_buffer(buffers[device])
             totals[HOST] += sums.host_only_bytes
     for site, weight in weight_set.others:
-        for device in _site_devices(site, hparams, placement, last) if weight.fits_gpu else (HOST,):
-            totals[device] += weight.in_buffer(buffers[device])
+        named = overridden.get(weight.name)
+        usual_ones = _site_devices(site, hparams, placement, last) if weight.fits_gpu else {HOST}
+        for where in usual_ones if named is None else (named,):
+            totals[where] += weight.in_buffer(buffers[where])
 
 
-def _devices(name: str, site: int, weight: Weight, hparams: HParams, loading: Loading, last: int) -> set[str]:
-    override = loading.overridden.get(name)
-    if override is not None:
-        return {override}
-    return _site_devices(site, hparams, loading.placement, last) if weight.fits_gpu else {HOST}
+def blocks_named(names: Iterable[str]) -> set[int]:
+    """The blocks that some of these tensors belong to."""
+    return {int(number) for name in names if name.startswith("blk.") and (number := name.split(".", 2)[1]).isdecimal()}
 
 
 def _site_devices(site: int, hparams: HParams, placement: Placement, last: int) -> set[str]:
@@ -246,11 +248,22 @@ def overridden_tensors(
     """
     if not rules:
         return {}
-    grouped: list[tuple[list[str], str]] = []
+    placed: list[tuple[str, str]] = []
     for pattern, buffer_type in rules:
         device = _buffer_device(buffer_type, devices)
         if isinstance(device, Refusal):
             return device
+        placed.append((pattern, device))
+    by_block = rules_by_block(placed)
+    if by_block is not None:
+        return {
+            f"blk.{block}.{piece.name}": found
+            for block, own in by_block.items()
+            for piece in weight_set.blocks.get(block, ())
+            if (found := first_of_block(own, piece.name)) is not None
+        }
+    grouped: list[tuple[list[str], str]] = []
+    for pattern, device in placed:
         if grouped and grouped[-1][1] == device:
             grouped[-1][0].append(pattern)
         else:
