@@ -15,6 +15,7 @@ from kvtop.domain.model_file import ModelFile
 from kvtop.domain.sample import Failure, Sample
 from kvtop.domain.server import ServerReading
 from kvtop.io.daemon_thread import in_daemon_thread
+from kvtop.io.fault_reports import contained
 from kvtop.sources.endpoints.http import HttpClient
 from kvtop.sources.fleet import cards, servers
 from kvtop.sources.fleet.series import UP, Series, by_name, finite, scrape_errors, vector
@@ -81,7 +82,10 @@ class Fleet:
         for it in (it for ages in known[len(_GROUPS) : -1] for it in ages if math.isfinite(it.value)):
             scraped[it.target] = max(it.value, scraped.get(it.target, it.value))
         why = await self._scrape_errors() if any(it.value == 0 for it in found.get(UP, ())) else {}
-        self._last = sanitized(await self._read(found, known[-1], now, scraped, why))
+        try:
+            self._last = sanitized(await self._read(found, known[-1], now, scraped, why))
+        except Exception as error:  # noqa: BLE001  what a metrics server says must not end the look at it
+            return self._failed((contained(_shown(self._options.url), error, "reading its series"),))
         return self._last
 
     async def aclose(self) -> None:

@@ -11,6 +11,7 @@ from kvtop.domain.driver import HOST_DRIVER, REMOTE_HOST_DRIVER
 from kvtop.sources.devices import driver_named
 from kvtop.sources.devices.dcgm import DCGM
 from kvtop.sources.fleet.series import Series
+from kvtop.text import INT64_MAX
 
 _MIB = 1024 * 1024
 USED, FREE, RESERVED = "DCGM_FI_DEV_FB_USED", "DCGM_FI_DEV_FB_FREE", "DCGM_FI_DEV_FB_RESERVED"
@@ -139,7 +140,7 @@ def _kvtop_id(it: Series) -> str:
 
 
 def _mib(it: Series | None) -> int | None:
-    return None if it is None or it.whole is None else it.whole * _MIB
+    return None if it is None or it.whole is None or abs(it.whole) > INT64_MAX // _MIB else it.whole * _MIB
 
 
 def _scaled(it: Series | None, factor: float) -> float | None:

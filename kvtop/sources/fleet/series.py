@@ -111,8 +111,8 @@ def by_name(found: Iterable[Series]) -> dict[str, list[Series]]:
 
 
 def finite(found: Mapping[str, Sequence[Series]]) -> dict[str, list[Series]]:
-    """The same without NaN and infinities, which say that there is nothing to tell."""
-    return {name: [it for it in rows if math.isfinite(it.value)] for name, rows in found.items()}
+    """The same without NaN, infinities and what no machine has: they say that there is nothing to tell."""
+    return {name: [it for it in rows if it.whole is not None] for name, rows in found.items()}
 
 
 def _identity(series: Series) -> frozenset[tuple[str, str]]:

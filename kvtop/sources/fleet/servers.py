@@ -15,7 +15,7 @@ from kvtop.sources.engines.vllm_metrics import blocks_of_one, null_blocks
 from kvtop.sources.engines.vllm_stated import stated_options
 from kvtop.sources.fleet.cards import STALE_SECONDS, SyntheticPids, server_id
 from kvtop.sources.fleet.series import Series
-from kvtop.text import plain_number
+from kvtop.text import INT64_MAX, plain_number
 
 CACHE = "vllm:cache_config_info"
 USED = ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc")
@@ -208,7 +208,8 @@ def _label_number(it: Series | None, name: str) -> int | None:
 
 
 def _product(one: int | None, other: int | None) -> int | None:
-    return None if one is None or other is None else one * other
+    product = None if one is None or other is None else one * other
+    return product if product is not None and product <= INT64_MAX else None
 
 
 def _sum(owner: str, series: Mapping[str, Sequence[Series]], names: Sequence[str]) -> float | None:
