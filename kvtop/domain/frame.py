@@ -1,6 +1,6 @@
 """What follows from a Sample: the only thing that crosses from `analysis` to `views`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from kvtop.domain.device import Device
@@ -174,6 +174,28 @@ class DeviceView:
     """Since the driver last answered, in whole seconds: an age that ticks must not make equal frames differ."""
     others: tuple[OtherProcess, ...] = ()
     """Those that the driver lists besides the servers', the largest first."""
+    elsewhere_bytes: int = 0
+    """Of host memory: what servers hold through accelerators that share it, shown in the rows of those."""
+
+    @property
+    def beside_bytes(self) -> int:
+        """What is used or kept beside the servers' parts: by others, through accelerators, and by the driver."""
+        return (self.other_bytes or 0) + self.elsewhere_bytes + (self.device.memory.reserved_bytes or 0)
+
+    @property
+    def unaccounted_bytes(self) -> int:
+        """Used bytes that are in no server's parts and nobody's else: unattributed, never spread around."""
+        parts = (figure.value_bytes or 0 for _, split in self.splits for _, figure in split.segments())
+        known = sum(max(size, 0) for size in parts) + (self.other_bytes or 0) + self.elsewhere_bytes
+        return max((self.device.memory.used_bytes or 0) - known, 0)
+
+    @property
+    def free_bytes(self) -> int | None:
+        """As the driver says, else what is left of the total; None where neither is known."""
+        memory = self.device.memory
+        if memory.free_bytes is not None or memory.total_bytes is None or memory.used_bytes is None:
+            return memory.free_bytes
+        return max(memory.total_bytes - memory.used_bytes - (memory.reserved_bytes or 0), 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +211,16 @@ class Frame:
     pending: tuple[str, ...] = ()
     is_demo: bool = False
     """The host is invented, and nothing was measured."""
+
+    def with_slices(self, view: DeviceView) -> DeviceView:
+        """A card with what is on its slices: one that is cut lists nobody itself."""
+        slices = [other for other in self.devices if other.device.parent_id == view.device.id]
+        if not slices:
+            return view
+        others = [view.other_bytes, *(part.other_bytes for part in slices)]
+        known = [size for size in others if size is not None]
+        splits = tuple(row for part in slices for row in part.splits)
+        return replace(view, splits=splits, other_bytes=sum(known) if len(known) == len(others) else None)
 
     def server(self, server_id: str) -> ServerView | None:
         """The server of that id, or None when it is gone."""

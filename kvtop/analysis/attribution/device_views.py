@@ -28,6 +28,7 @@ def device_views(
             other_bytes=_other_bytes(device, devices, by_device),
             age_seconds=float(int(max(taken_at - device.measured_at, 0))),
             others=other_processes(device, (server.reading for server in servers), processes),
+            elsewhere_bytes=_elsewhere(device, devices, by_device),
         )
         for device in devices
     )
@@ -59,6 +60,14 @@ def _other_bytes(
             beside = _held(by_device[other.id])
             held = None if held is None or beside is None else held + beside
     return None if held is None else max(used_bytes - held, 0)
+
+
+def _elsewhere(device: Device, devices: tuple[Device, ...], by_device: dict[str, list[tuple[str, Split]]]) -> int:
+    """What servers are known to hold in host memory through accelerators that share it."""
+    if not device.is_host:
+        return 0
+    rows = (split for other in devices if other.unified_memory for _, split in by_device[other.id])
+    return min(sum(split.driver.value_bytes or 0 for split in rows), device.memory.used_bytes or 0)
 
 
 def _held(rows: Iterable[tuple[str, Split]]) -> int | None:

@@ -29,7 +29,7 @@ def picture(frame: Frame) -> str:
     ]
     top = 64
     for device in frame.devices:
-        body.extend(_device_row(device, top))
+        body.extend(_device_row(frame.with_slices(device), top))
         top += _ROW
     if frame.servers:
         body.append(_words(_LEFT, top + 8, "servers", "faint"))

@@ -55,15 +55,11 @@ def split_parts(splits: tuple[Split, ...]) -> tuple[PaintedPart, ...]:
 
 
 def device_parts(view: DeviceView) -> tuple[PaintedPart, ...]:
-    """What fills one device, up to its total: its servers, everybody else with the driver's reserve, and the rest."""
-    memory = view.device.memory
-    parts = list(split_parts(tuple(split for _, split in view.splits)))
-    other_bytes = (view.other_bytes or 0) + (memory.reserved_bytes or 0)
-    if other_bytes > 0:
-        parts.append(PaintedPart(OTHER, other_bytes))
-    if memory.free_bytes:
-        parts.append(PaintedPart(FREE, memory.free_bytes))
-    return tuple(parts)
+    """What fills one device: its servers, what nobody accounts for, everybody else, and what is free."""
+    sizes = {part.paint: part.size_bytes for part in split_parts(tuple(split for _, split in view.splits))}
+    sizes[UNATTRIBUTED] = sizes.get(UNATTRIBUTED, 0) + view.unaccounted_bytes
+    sizes[OTHER], sizes[FREE] = view.beside_bytes, view.free_bytes or 0
+    return tuple(PaintedPart(paint, sizes[paint]) for paint in PAINTS if sizes.get(paint, 0) > 0)
 
 
 def _width(figure: Figure) -> int:

@@ -1,6 +1,6 @@
 """Devices as lines: who they are, a stacked bar, and the numbers under it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from kvtop.domain.device import DeviceState
 from kvtop.domain.frame import DeviceView, Frame
@@ -28,18 +28,7 @@ class DeviceRow:
 
 def device_rows(frame: Frame, interval_seconds: float) -> tuple[DeviceRow, ...]:
     """The small value that the devices box is drawn from. Fractions nobody sees are rounded off: they would repaint."""
-    return tuple(_row(_with_slices(view, frame), interval_seconds) for view in frame.devices)
-
-
-def _with_slices(view: DeviceView, frame: Frame) -> DeviceView:
-    """A card that is cut lists nobody itself: what is on its slices is on it."""
-    slices = [other for other in frame.devices if other.device.parent_id == view.device.id]
-    if not slices:
-        return view
-    others = [view.other_bytes, *(part.other_bytes for part in slices)]
-    known = [size for size in others if size is not None]
-    splits = tuple(row for part in slices for row in part.splits)
-    return replace(view, splits=splits, other_bytes=sum(known) if len(known) == len(others) else None)
+    return tuple(_row(frame.with_slices(view), interval_seconds) for view in frame.devices)
 
 
 def _row(view: DeviceView, interval_seconds: float) -> DeviceRow:

@@ -76,17 +76,11 @@ def split_parts(splits: tuple[Split, ...]) -> tuple[Part, ...]:
 
 def device_parts(view: DeviceView) -> tuple[Part, ...]:
     """All nine looks of one device. Used bytes that nobody accounts for are unattributed, never spread around."""
-    memory = view.device.memory
-    parts = list(split_parts(tuple(split for _, split in view.splits)))
-    other = (view.other_bytes or 0) + (memory.reserved_bytes or 0)
-    known = sum(part.size_bytes for part in parts) + (view.other_bytes or 0)
-    if memory.used_bytes is not None and memory.used_bytes > known:
-        last = parts[-1]
-        parts[-1] = Part(last.look, last.size_bytes + memory.used_bytes - known, last.is_partial)
-    free = memory.free_bytes
-    if free is None and memory.total_bytes is not None and memory.used_bytes is not None:
-        free = max(memory.total_bytes - memory.used_bytes - (memory.reserved_bytes or 0), 0)
-    return (*parts, Part(OTHER, other, view.other_bytes is None), Part(FREE, free or 0, free is None))
+    *parts, last = split_parts(tuple(split for _, split in view.splits))
+    unattributed = Part(last.look, last.size_bytes + view.unaccounted_bytes, last.is_partial)
+    free = view.free_bytes
+    others = Part(OTHER, view.beside_bytes, view.other_bytes is None)
+    return (*parts, unattributed, others, Part(FREE, free or 0, free is None))
 
 
 def bar(parts: tuple[Part, ...], width: int, whole_bytes: int | None = None) -> tuple[Piece, ...]:
