@@ -261,7 +261,10 @@ def test_the_configuration_chooses_rules_and_the_flags_win(capsys: pytest.Captur
     assert not {it["slug"] for it in document["findings"]} & {"low-bit-keys", "mixed-cache-types-slow"}
     _, document = lint_json(capsys, "--select", "mixed-cache-types-slow", *command)
     assert {it["slug"] for it in document["findings"]} == {"mixed-cache-types-slow"}
-    for text, words in (('select = ["KVT999"]', "lint: no rule 'KVT999'"), ('ignored = ["x"]', "select, ignore")):
+    for text, words in (
+        ('select = ["KVT999"]', "lint.select: no rule 'KVT999'"),
+        ('ignored = ["x"]', "select, ignore"),
+    ):
         config.write_text(f"[lint]\n{text}\n")
         code, _, err = lint(capsys, *command)
         assert (code, words in err) == (2, True)

@@ -38,13 +38,15 @@ def suppressions_of(config: Config) -> tuple[Suppression, ...]:
 
 def lint_choice(config: Config, select: Sequence[str], ignore: Sequence[str]) -> "RuleChoice":
     """What `kvtop lint` asks: the words of the command line, else the `[lint]` table. Raises ConfigError."""
-    from kvtop.analysis.lint.rule_choice import rule_choice  # noqa: PLC0415  the rules: only to look for their names
+    from kvtop.analysis.lint.rule_choice import RuleChoice, rule_codes  # noqa: PLC0415  the rules: only for their names
 
-    try:
-        return rule_choice(select or config.lint.select, ignore or config.lint.ignore)
-    except KeyError as error:
-        flag = "--select" if select else "--ignore" if ignore else "lint"
-        raise ConfigError(f"{flag}: {error.args[0]}") from error
+    codes = []
+    for flag, typed, written in (("select", select, config.lint.select), ("ignore", ignore, config.lint.ignore)):
+        try:
+            codes.append(rule_codes(typed or written))
+        except KeyError as error:
+            raise ConfigError(f"{'--' if typed else 'lint.'}{flag}: {error.args[0]}") from error
+    return RuleChoice(*codes)
 
 
 def warn(message: str) -> None:

@@ -37,11 +37,10 @@ class RuleChoice:
         )
 
 
-def rule_choice(select: Iterable[str], ignore: Iterable[str]) -> RuleChoice:
-    """Codes or slugs, several in one word with commas. Raises KeyError whose text names what is not a rule."""
-    return RuleChoice(_codes(select), _codes(ignore))
+def rule_codes(words: Iterable[str]) -> frozenset[str]:
+    """The codes of rules that are named by code or slug, several in one word with commas.
 
-
-def _codes(words: Iterable[str]) -> frozenset[str]:
+    Raises KeyError whose text names what is not a rule, and what was probably meant.
+    """
     names = (name.strip() for word in words for name in word.split(","))
     return frozenset(find_rule(name).code for name in names if name)
