@@ -128,3 +128,15 @@ def test_two_versions_are_compared_part_by_part() -> None:
     assert text.startswith("3 of 4 cases differ")
     assert "weights (card): 1 cases of 1 models (b)" in text
     assert differences.report(newest, newest) == "0 of 4 cases differ"
+
+
+def test_every_other_version_answers_the_newest_one_s_cases() -> None:
+    paths = sorted(ORACLE.glob("*/*/*.json.gz"))
+    assert paths
+    for path in paths:
+        other = canonical.read(path)
+        newest = canonical.thinned(canonical.read(ORACLE / path.name), other.get("every", 1))
+        assert "cases differ" in differences.report(newest, other), path
+        for key in ("model", "flags", "options", "settings", "gpu"):
+            ours = [case.get(key) for case in newest["cases"] if isinstance(case, dict)]
+            assert ours == [case.get(key) for case in other["cases"] if isinstance(case, dict)], path
