@@ -19,6 +19,7 @@ ROOMS = {
     "planning/gpus/products.py": "the catalogue of products",
 }
 ALLOWED = {
+    "sources/system_facts.py": "the name of a package whose version a report gives",
     "sources/engines/tensorrt_llm.py": "the address of the engine's repository",
 }
 """A file that names a maker for a reason of its own."""

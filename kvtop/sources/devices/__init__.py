@@ -10,11 +10,12 @@ from kvtop.sources.devices.device_reader import DeviceReader
 
 BACKENDS: tuple[BackendDescriptor, ...] = (
     *(nvml.BACKEND, amdgpu.BACKEND, intel.XE_BACKEND, intel.I915_BACKEND),
+    apple.BACKEND,
     host.BACKEND,
 )
 """In the order of precedence."""
 
-_ELSEWHERE = (apple.APPLE, dcgm.DCGM, REMOTE_HOST_DRIVER)
+_ELSEWHERE = (dcgm.DCGM, REMOTE_HOST_DRIVER)
 """Drivers that this machine's reader does not ask: of other machines, of recordings and of the demo."""
 _DRIVERS = {driver.name: driver for driver in (*(backend.driver for backend in BACKENDS), *_ELSEWHERE)}
 
