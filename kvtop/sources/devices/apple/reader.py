@@ -1,8 +1,8 @@
 """The GPU of a Mac with Apple's own processor: one memory for all, of which Metal takes up to a limit.
 
-The limit is `iogpu.wired_limit_mb`, and where that is 0 a share of the memory that macOS tells to Metal only: two thirds
-up to 32 GiB, three quarters from 36 GiB on (`recommendedMaxWorkingSetSize` in llama.cpp's logs), marked as estimated.
-What is in use is the GPU's own count in the I/O registry. macOS lists no process's share of it.
+The limit is `iogpu.wired_limit_mb`, and where that is 0 a share of the memory that macOS tells to Metal only: two
+thirds up to 32 GiB, three quarters from 36 GiB on (`recommendedMaxWorkingSetSize` in llama.cpp's logs), marked as
+estimated. What is in use is the GPU's own count in the I/O registry. macOS lists no process's share of it.
 """
 
 import re
