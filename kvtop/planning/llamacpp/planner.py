@@ -247,15 +247,27 @@ def _plan_prediction(prepared: PreparedModel, settings: LlamaSettings, target: M
 
 
 def compute_of(
-    found: ModelPlan, settings: LlamaSettings, *, is_second: bool = False, as_projected: bool = False
+    found: ModelPlan,
+    settings: LlamaSettings,
+    *,
+    is_second: bool = False,
+    as_projected: bool = False,
+    with_fusions: bool = True,
 ) -> dict[str, Estimate]:
     """Compute buffers by device name. `is_second`: of the draft model, or of the second context of draft-mtp.
 
-    `as_projected`: what the engine's own measuring (`--fit`, llama-fit-params) says of them.
+    `as_projected`: what the engine's own measuring (`--fit`, llama-fit-params) says of them. `with_fusions`: the high
+    end holds what ggml-cuda may add for mixtures.
     """
     prediction = is_second and settings.draft is None
     return estimate(
-        found.prepared, found.context, settings, found.layout, prediction=prediction, as_projected=as_projected
+        found.prepared,
+        found.context,
+        settings,
+        found.layout,
+        prediction=prediction,
+        as_projected=as_projected,
+        with_fusions=with_fusions,
     )
 
 

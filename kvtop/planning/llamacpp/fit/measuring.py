@@ -62,7 +62,8 @@ class PlannedMemory:
         )
 
     def _used(self, found: ModelPlan, settings: LlamaSettings, *, is_second: bool = False) -> dict[str, int]:
-        compute = compute_of(found, settings, is_second=is_second, as_projected=True)
+        fusions = self.end is End.HIGH
+        compute = compute_of(found, settings, is_second=is_second, as_projected=True, with_fusions=fusions)
         nothing = Estimate(0, 0, 0)
         return {
             name: found.layout.weights_bytes[name]

@@ -65,11 +65,13 @@ def estimate(
     *,
     prediction: bool = False,
     as_projected: bool = False,
+    with_fusions: bool = True,
 ) -> dict[str, Estimate]:
     """Compute buffers in bytes by device name, "host" included, each with a range meant to hold 95 % of cases.
 
     `prediction`: of the second context that draft-mtp opens, whose graph is one block. `as_projected`: the engine's own
-    projection is the value, where it differs from what the server reserves.
+    projection is the value, where it differs from what the server reserves. `with_fusions`: the high end holds what
+    ggml-cuda adds for fused mixtures (`ggml_backend_cuda_graph_optimize`): read in its source, not seen on a card yet.
     """
     peaks = buffer_bytes(prepared, context, settings, layout, prediction=prediction, as_projected=as_projected)
     projected = peaks
@@ -88,7 +90,16 @@ def estimate(
         return {name: Estimate(value, value // 10, 8 * max(value, most)) for name, value in peaks.items()}
     blocks = blocks_of(prepared, layout)
     spread = _STAGED_STATES if prediction else _spread(prepared.hparams, layout.placement, blocks)
-    return {name: _ranged(value, projected[name], spread) for name, value in peaks.items()}
+    found = {name: _ranged(value, projected[name], spread) for name, value in peaks.items()}
+    if not with_fusions or prepared.hparams.n_expert == 0 or not layout.placement.devices:
+        return found
+    fused = buffer_bytes(
+        prepared, context, settings, layout, prediction=prediction, as_projected=as_projected, with_fusions=True
+    )
+    return {
+        name: replace(it, high_bytes=max(it.high_bytes, _ranged(fused[name], fused[name], spread).high_bytes))
+        for name, it in found.items()
+    }
 
 
 def _block_scores_bytes(hparams: HParams, context: ResolvedContext) -> int:
@@ -136,10 +147,11 @@ def buffer_bytes(
     *,
     prediction: bool = False,
     as_projected: bool = False,
+    with_fusions: bool = False,
 ) -> Mapping[str, int]:
     """The replayed size of each device's buffer.
 
-    `as_projected`: attention over a cache in host memory is not forced onto the CPU.
+    `as_projected`: attention over a cache in host memory is not forced onto the CPU. `with_fusions`: as `estimate`.
     """
     types = context.type_k, context.type_v
     if not blocks_of(prepared, layout).mixed:
@@ -147,7 +159,8 @@ def buffer_bytes(
         types = alike.get(types[0], types[0]), alike.get(types[1], types[1])
     # Only a plain "off" transposes V: the cache is created before "auto" is resolved.
     transposed = settings.flash_attention == "off" or prepared.hparams.arch == "grok"
-    switches = settings.op_offload, transposed, prediction, layout.placement.kv_on_host and not as_projected
+    on_cpu = layout.placement.kv_on_host and not as_projected
+    switches = settings.op_offload, transposed, prediction, on_cpu, with_fusions
     key = (layout, switches, *length_key(context, prepared.hparams, types))
     return prepared.remember(
         (context.n_ctx_seq, *key),
@@ -189,7 +202,7 @@ def _peaks(
     prepared: PreparedModel,
     context: ResolvedContext,
     layout: ModelLayout,
-    switches: tuple[bool, bool, bool, bool],
+    switches: tuple[bool, ...],
     key: LengthKey,
 ) -> Mapping[str, int]:
     names = (*layout.placement.devices, HOST)
@@ -201,9 +214,12 @@ def _peaks(
 
 
 def _script(
-    prepared: PreparedModel, context: ResolvedContext, layout: ModelLayout, switches: tuple[bool, bool, bool, bool]
+    prepared: PreparedModel,
+    context: ResolvedContext,
+    layout: ModelLayout,
+    switches: tuple[bool, ...],
 ) -> Script:
-    offloads, value_transposed, prediction, on_cpu = switches
+    offloads, value_transposed, prediction, on_cpu, with_fusions = switches
     placement = layout.placement
     host = len(placement.devices)
     types = (context.type_k, context.type_v)
@@ -215,6 +231,7 @@ def _script(
         attending = [block for block in blocks.walked if "attn_output" in block.weights]
         blocks = replace(blocks, walked=tuple(attending[-1:]))
     graph = Graph(host, offloads and host > 0)
+    graph.keeps_experts = with_fusions
     write_graph(
         graph,
         prepared.hparams,

@@ -89,7 +89,7 @@ class Tensor:
 class Graph:
     """Tensors in the order of computation, and the inputs that the host fills before."""
 
-    __slots__ = ("constants", "expanded", "fused", "host", "inputs", "offloads", "operations", "rows")
+    __slots__ = ("constants", "expanded", "fused", "host", "inputs", "keeps_experts", "offloads", "operations", "rows")
 
     def __init__(self, host: int, offloads: bool) -> None:
         self.host = host
@@ -104,6 +104,8 @@ class Graph:
         self.operations: list[Tensor] = []
         self.fused: list[tuple[Tensor, int]] = []
         """Fused attention, and the device of its block."""
+        self.keeps_experts = False
+        """Whether what the experts give is kept until it has been summed (ggml-cuda's fused reduction)."""
         self.expanded = 0
         """How many operations come before the next one that depends on none of the latest."""
 

@@ -14,6 +14,8 @@ F32 = 4
 _LAYER_NORM = frozenset({"command-r", "cohere2", "cohere2moe", "olmo", "mpt", "dbrx"})
 _SQUARED = frozenset({"nemotron", "nemotron_h", "nemotron_h_moe", "arcee", "apertus"})
 
+_MOST_FUSED = 15
+"""Experts a token up to which ggml-cuda sums them in one kernel."""
 _SHARES_AS_THEY_ARE = frozenset(
     {"nomic-bert-moe", "deepseek", "jamba", "llada-moe", "llama4", "olmoe", "qwen2moe", "jina-bert-v3"}
 )
@@ -129,9 +131,7 @@ def feed_forward(walk: Walk, weights: Weights, x: Tensor, suffix: str = "") -> T
     up_name = "ffn_up" + suffix
     down = weights["ffn_down" + suffix]
     if "ffn_gate" + suffix in weights:
-        gate = walk.linear(weights, "ffn_gate" + suffix, x)
-        up = walk.linear(weights, up_name, x)
-        hidden = walk.graph.compute(up.size_bytes, (gate, up))
+        hidden = _gated(walk, weights, x, suffix)
     else:
         up = walk.linear(weights, up_name, x)
         inner = _columns(down, weights[up_name])
@@ -144,15 +144,39 @@ def feed_forward(walk: Walk, weights: Weights, x: Tensor, suffix: str = "") -> T
     return walk.linear(weights, "ffn_down" + suffix, hidden)
 
 
+def _gated(walk: Walk, weights: Weights, x: Tensor, suffix: str) -> Tensor:
+    gate = walk.linear(weights, "ffn_gate" + suffix, x)
+    up = walk.linear(weights, "ffn_up" + suffix, x)
+    return walk.graph.compute(up.size_bytes, (gate, up))
+
+
+def _is_shared_alike(weights: Weights, count: int) -> bool:
+    """Whether the shared expert's gate and up are of the type and shape of one of the others, on an equal device."""
+    for name in ("ffn_gate", "ffn_up"):
+        one, many = weights.get(name + "_shexp"), weights.get(name + "_exps")
+        if one is None or many is None or one.home != many.home:
+            return False
+        if (one.rows, one.columns, one.size_bytes * count) != (many.rows, many.columns, many.size_bytes):
+            return False
+    return True
+
+
 def _columns(down: Resident, up: Resident) -> int:
     """Half the rows of a fused gate and up matrix, 0 where the matrix is no such pair."""
     return up.rows // 2 if down.columns * 2 == up.rows else 0
 
 
-def experts(walk: Walk, weights: Weights, x: Tensor, prepare: Callable[[], Tensor] | None = None) -> Tensor:
+def experts(
+    walk: Walk,
+    weights: Weights,
+    x: Tensor,
+    prepare: Callable[[], Tensor] | None = None,
+    beside: Callable[[], None] | None = None,
+) -> Tensor:
     """A mixture of experts: routing by `x`, the used experts' products, and their weighted sum.
 
-    `prepare` writes the experts' own input after the routing, where it is not `x`.
+    `prepare` writes the experts' own input after the routing, where it is not `x`. `beside` writes what is computed
+    together with the experts' inner products.
     """
     hparams, graph, rows = walk.hparams, walk.graph, walk.rows
     used = max(1, *hparams.n_expert_used)
@@ -160,14 +184,18 @@ def experts(walk: Walk, weights: Weights, x: Tensor, prepare: Callable[[], Tenso
     early = hparams.arch == "llama4"
     # Llama 4 chooses by the logits, so that both are there.
     probabilities = graph.compute(logits.size_bytes, (logits,)) if early else walk.alter(logits)
+    routing = [logits, probabilities]
     chosen_from = logits if early else probabilities
     bias = weights.get("exp_probs_b.bias")
     if bias is not None:
         chosen_from = graph.weighted(probabilities.size_bytes, bias, (probabilities,), 1)
+        routing.append(chosen_from)
     chosen = graph.compute(probabilities.size_bytes, (chosen_from,))
     # A view of the first columns: another device copies it from its first to its last value.
     chosen.staged_bytes = probabilities.size_bytes - probabilities.size_bytes // rows + used * F32
     shares = _shares(walk, walk.values(used, (probabilities, chosen)))
+    if graph.keeps_experts and not early and hparams.arch != "gpt-oss" and _is_routed_at_once(hparams.n_expert):
+        graph.operations.append(Tensor(0, (*routing, chosen, shares)))
     graph.expand()
     if prepare is not None:
         x = prepare()
@@ -178,6 +206,8 @@ def experts(walk: Walk, weights: Weights, x: Tensor, prepare: Callable[[], Tenso
         x = graph.compute(used * x.size_bytes, (x,))
         x = graph.compute(x.size_bytes, (x, shares), 1)
     hidden = _inner_experts(walk, weights, x, chosen, used)
+    if beside is not None:
+        beside()
     out = graph.weighted(used * width * rows * F32, weights["ffn_down_exps"], (hidden, chosen))
     out = _expert_bias(walk, weights, "ffn_down_exps", out, chosen)
     scale = weights.get("ffn_down_exps.scale")
@@ -185,6 +215,7 @@ def experts(walk: Walk, weights: Weights, x: Tensor, prepare: Callable[[], Tenso
         spread = graph.weighted(probabilities.size_bytes, scale, ())
         picked = walk.values(used, (spread, chosen))
         out = graph.compute(out.size_bytes, (out, picked), 1)
+    given = out
     if not early:
         out = graph.compute(out.size_bytes, (out, shares), 1)
     one = width * rows * F32
@@ -195,8 +226,15 @@ def experts(walk: Walk, weights: Weights, x: Tensor, prepare: Callable[[], Tenso
     result = graph.compute(one, (out, out))
     for _ in range(used - 2):
         result = graph.compute(one, (result, out), 1)
+    if graph.keeps_experts and used <= _MOST_FUSED and weights["ffn_down_exps"].home != graph.host:
+        graph.operations.append(Tensor(0, (given, shares)))
     graph.expand()
     return result
+
+
+def _is_routed_at_once(experts: int) -> bool:
+    """Whether ggml-cuda chooses among so many experts in one kernel (`ggml_cuda_should_use_topk_moe`)."""
+    return experts in {288, 576} or (experts <= 512 and experts & (experts - 1) == 0)
 
 
 def _shares(walk: Walk, picked: Tensor) -> Tensor:
@@ -249,10 +287,21 @@ def _expert_bias(walk: Walk, weights: Weights, name: str, y: Tensor, chosen: Ten
 
 def mixture(walk: Walk, weights: Weights, x: Tensor) -> Tensor:
     """The experts and, where the model has one, the shared expert beside them."""
-    out = experts(walk, weights, x)
     if "ffn_up_shexp" not in weights:
-        return out
-    shared = feed_forward(walk, weights, x, "_shexp")
+        return experts(walk, weights, x)
+    if walk.graph.keeps_experts and _is_shared_alike(weights, walk.hparams.n_expert):
+        # ggml-cuda computes the inner products of the shared expert together with those of the others.
+        hidden: list[Tensor] = []
+
+        def together() -> None:
+            hidden.append(_gated(walk, weights, x, "_shexp"))
+            walk.graph.operations.append(Tensor(0, (x,)))
+
+        out = experts(walk, weights, x, beside=together)
+        shared = walk.linear(weights, "ffn_down_shexp", hidden[0])
+    else:
+        out = experts(walk, weights, x)
+        shared = feed_forward(walk, weights, x, "_shexp")
     gate = weights.get("ffn_gate_inp_shexp")
     if gate is not None:
         opening = walk.alter(walk.product(gate, x))
