@@ -1,5 +1,6 @@
 """`kvtop report`: one archive that says it all and can be played."""
 
+import io
 import json
 import os
 import platform
@@ -11,9 +12,13 @@ import zipfile
 from importlib.metadata import version
 from pathlib import Path
 
+import pytest
+
+from kvtop.analysis.analyse import History, analyse
 from kvtop.sources.demo import SCENARIOS
 from kvtop.sources.recordings.framing import RecordingError
 from kvtop.sources.recordings.reader import Recording
+from kvtop.verbs import report
 
 COMMAND = [sys.executable, "-m", "kvtop"]
 
@@ -101,3 +106,15 @@ def test_an_archive_is_called_one(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.endswith("x.png: the archive is a .zip file, not .png\n")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_clock_before_1980_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A board without a clock of its own starts in 1970, which the format of archives cannot write."""
+    (tmp_path / "recording.kvtop").write_bytes(b"x")
+    os.utime(tmp_path / "recording.kvtop", (0, 0))
+    monkeypatch.setattr("time.localtime", lambda *_: time.gmtime(0))
+    frame = analyse(History(), SCENARIOS[0].at(8.0), "1")
+    content = report._zipped(frame, tmp_path / "recording.kvtop", {"doctor.txt": "x"})
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert archive.testzip() is None
+        assert "snapshot.json" in archive.namelist()

@@ -117,11 +117,12 @@ def _system_text() -> str:
 
 def _zipped(frame: Frame, recording: Path, texts: Mapping[str, str]) -> bytes:
     target = io.BytesIO()
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, wanted in _DOCUMENTS:
-            archive.writestr(name, render(frame, wanted))
+    texts = {**{name: render(frame, wanted) for name, wanted in _DOCUMENTS}, **texts}
+    # A board without a clock of its own starts in 1970, which an archive cannot write.
+    now = max(time.localtime()[:6], (1980, 1, 1, 0, 0, 0))
+    with zipfile.ZipFile(target, "w", strict_timestamps=False) as archive:
         for name, text in texts.items():
-            archive.writestr(name, text)
+            archive.writestr(zipfile.ZipInfo(name, now), text, zipfile.ZIP_DEFLATED)
         archive.write(recording, MEMBER, zipfile.ZIP_STORED)  # compressed already
     return target.getvalue()
 

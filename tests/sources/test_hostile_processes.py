@@ -3,11 +3,18 @@
 import asyncio
 import json
 import os
+import pty
+import select
 import shlex
+import signal
+import struct
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from fcntl import ioctl
 from pathlib import Path
+from termios import TIOCSWINSZ
 
 import pytest
 
@@ -21,9 +28,12 @@ from kvtop.sources.poller import Poller, PollerOptions
 from kvtop.sources.processes.discovery import ProcessTable, own_user
 from kvtop.sources.processes.found_process import FoundProcess, Recognises
 from kvtop.sources.processes.process_facts import Stat
+from kvtop.sources.recordings.reader import Recording
 from kvtop.sources.servers.live_servers import LiveServers
+from kvtop.verbs.command_line import exit_codes
 
 LONG = "1" * 5000
+ROOT = Path(__file__).parents[2]
 COMMANDS = [
     *(f"vllm serve m {flag} {LONG}" for flag in ("--port", "--max-num-seqs", "--max-model-len")),
     *(f"vllm serve m {flag} {LONG}" for flag in ("--tensor-parallel-size", "--pipeline-parallel-size", "--block-size")),
@@ -156,12 +166,14 @@ def test_replies_at_fault_leave_the_server_without_what_they_say(monkeypatch: py
     assert str(state) in reading.hint
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are planted for /proc")
-def test_every_verb_survives_a_port_typed_wrong(tmp_path: Path) -> None:
-    """The recipe of the review: `llama-server --port 80800` and a port of 5000 digits, beside a sound server."""
-    (tmp_path / "sitecustomize.py").write_text("import time\nprint(flush=True)\ntime.sleep(120)\n", encoding="utf-8")
+@pytest.fixture
+def planted(tmp_path: Path) -> Iterator[set[int]]:
+    """The pids of two processes of the review's recipes: ports typed wrong, with secrets beside them."""
+    if not Path("/proc/self/stat").exists():
+        pytest.skip("processes are planted for /proc")
+    (tmp_path / "sitecustomize.py").write_text("import time\nprint(flush=True)\ntime.sleep(300)\n", encoding="utf-8")
     environ = {**os.environ, "PYTHONPATH": str(tmp_path), "HF_TOKEN": "CANARYENV"}
-    planted = [
+    processes = [
         subprocess.Popen(words, executable=sys.executable, env=environ, stdout=subprocess.PIPE)
         for words in (
             ["llama-server", "-m", "x", "--port", "80800", "--api-key", "CANARYARGV"],
@@ -169,21 +181,73 @@ def test_every_verb_survives_a_port_typed_wrong(tmp_path: Path) -> None:
         )
     ]
     try:
-        for process in planted:
+        for process in processes:
             assert process.stdout is not None
             process.stdout.readline()
-        for verb in (["snapshot", "--json"], ["doctor"], ["lint"]):
-            environ = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state"), "NO_COLOR": "1"}
-            command = [sys.executable, "-m", "kvtop", *verb]
-            done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=120)
-            assert "Traceback" not in done.stderr, done.stderr
-            assert "CANARY" not in done.stdout + done.stderr
-            assert done.returncode in {0, 1, 3}, done.stderr
-            if verb[0] == "snapshot":
-                seen = [pid for server in json.loads(done.stdout)["servers"] for pid in server["pids"]]
-                assert {process.pid for process in planted} <= set(seen)
-        assert not (tmp_path / "state").exists()
+        yield {process.pid for process in processes}
     finally:
-        for process in planted:
+        for process in processes:
             process.kill()
             process.communicate()
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        *(["snapshot", "--json"], ["doctor"], ["lint"], ["report", "--seconds", "1", "-o", "r.zip"]),
+        *(["record", "r.kvtop", "--duration", "8s"], ["exporter", "--textfile", "x.prom"], ["--accessible"]),
+    ],
+    ids=lambda it: it[0],
+)
+def test_every_verb_survives_a_port_typed_wrong(verb: list[str], planted: set[int], tmp_path: Path) -> None:
+    environ = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state"), "NO_COLOR": "1"}
+    environ |= {"KVTOP_API_KEY": "CANARYOWNKEY", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "kvtop", *verb]
+    with subprocess.Popen(
+        command, env=environ, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            said, errors = process.communicate(timeout=15 if verb[0] in {"exporter", "--accessible"} else 120)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)
+            said, errors = process.communicate(timeout=60)
+    assert "Traceback" not in errors, errors
+    assert "CANARY" not in said + errors
+    assert process.returncode in {0, 1, 3, exit_codes.INTERRUPTED}, errors
+    if verb[0] == "snapshot":
+        assert planted <= {pid for server in json.loads(said)["servers"] for pid in server["pids"]}
+    if verb[0] == "record":
+        assert len(Recording(tmp_path / "r.kvtop")) >= 1
+    assert not (tmp_path / "state").exists()
+
+
+def test_the_dashboard_survives_it_too(planted: set[int], tmp_path: Path) -> None:
+    """It printed 56 kB of the command lines and environments of every process."""
+    assert len(planted) == 2
+    master, slave = pty.openpty()
+    ioctl(slave, TIOCSWINSZ, struct.pack("HHHH", 30, 120, 0, 0))
+    environ = {**os.environ, "TERM": "xterm-256color", "XDG_STATE_HOME": str(tmp_path / "state")}
+    command = [sys.executable, "-m", "kvtop"]
+    with subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=environ) as process:
+        os.close(slave)
+        sent, end, is_shown, pressed_at = b"", time.monotonic() + 120, False, 0.0
+        while time.monotonic() < end:
+            if select.select([master], [], [], 0.2)[0]:
+                try:
+                    sent += os.read(master, 65536)
+                except OSError:
+                    break
+            elif process.poll() is not None:
+                break
+            is_shown = is_shown or (b"SGLang" in sent and b"llama.cpp" in sent)
+            if is_shown and time.monotonic() > pressed_at + 3:
+                pressed_at = time.monotonic()
+                os.write(master, b"q")
+        else:
+            process.kill()
+    os.close(master)
+    assert process.wait() == 0, sent[-2000:]
+    assert is_shown
+    assert b"CANARY" not in sent
+    assert b"Traceback" not in sent
+    assert not (tmp_path / "state").exists()
