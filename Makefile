@@ -40,6 +40,7 @@ oracle: $(VENV)/ready  ## how plans compare with the engines' own allocators (do
 	@$(BIN)/python -m tests.oracle.mlx_table
 
 record: $(VENV)/ready  ## records an engine's answers anew: make record ENGINE=llama.cpp VERSION=b11434 (docs/new-engine-version.md)
+	@test -n "$(ENGINE)" -a -n "$(VERSION)" || { echo "make record ENGINE=llama.cpp|vllm|mlx VERSION=…"; exit 2; }
 	$(BIN)/python -m tools.record_oracle --engine $(ENGINE) --version $(VERSION)
 
 accept: $(VENV)/ready  ## rewrites the golden screens after a wanted change
