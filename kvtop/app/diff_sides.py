@@ -63,12 +63,17 @@ def side_of(word: str, args: argparse.Namespace) -> Side:
     return Side(state, planned_servers(sample))
 
 
-def planned_side(name: str, command: str, gpu_specs: tuple[str, ...]) -> Side:
+def planned_side(name: str, command: str, gpu_specs: tuple[str, ...], engine_version: str | None = None) -> Side:
     """A command line that has not been started.
 
     Raises UsageError, ModelFileError, ValueError, NoExactRuleError; RefusedError where the engine would not.
     """
-    request = PlanRequest(parse_command(typed_words([command], os.environ)), gpu_specs, environ=dict(os.environ))
+    request = PlanRequest(
+        parse_command(typed_words([command], os.environ)),
+        gpu_specs,
+        environ=dict(os.environ),
+        engine_version=engine_version,
+    )
     opened = load_command(request, read_machine(request))
     if isinstance(opened, Refusal):
         raise _refused(name, opened)

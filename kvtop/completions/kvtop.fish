@@ -51,7 +51,7 @@ function _shtab_kvtop_using
 end
 
 set -g _shtab_kvtop_commands snapshot record replay report exporter diff plan recommend quality wrap lint explain doctor serve config schema themes completion help
-set -g _shtab_kvtop_opts_with_value --assume --at --build --chunks --color --config --context --demo --duration --fail-on --format --gpu --host --ignore --interval --listen --max-size --output --port --prefer --prometheus --script --seconds --select --server --speed --text --textfile --theme --tolerance --types --url --users -o
+set -g _shtab_kvtop_opts_with_value --assume --at --build --chunks --color --config --context --demo --duration --engine-version --fail-on --format --gpu --host --ignore --interval --listen --max-size --output --port --prefer --prometheus --script --seconds --select --server --speed --text --textfile --theme --tolerance --types --url --users -o
 
 complete -c kvtop -e
 complete -c kvtop -f
@@ -136,6 +136,7 @@ complete -c kvtop -n '_shtab_kvtop_using; and test $_shtab_kvtop_npos -eq 0' -a 
 complete -c kvtop -n '_shtab_kvtop_using diff' -s h -l help -d 'show this help message and exit'
 complete -c kvtop -n '_shtab_kvtop_using diff' -l plan -d 'A and B are command lines that have not been started'
 complete -c kvtop -n '_shtab_kvtop_using diff' -l gpu -x -d 'for --plan, as in kvtop plan'
+complete -c kvtop -n '_shtab_kvtop_using diff' -l engine-version -x -d 'the engine'"'"'s version: b11434, 0.32.0 (default: the image tag, the installed program'"'"'s, else the newest)'
 complete -c kvtop -n '_shtab_kvtop_using diff' -l tolerance -x -d 'numbers this close do not count: 1% or 0.01 (default: 1%)'
 complete -c kvtop -n '_shtab_kvtop_using diff' -l all -d 'count what moves by itself too: the free memory of the host'
 complete -c kvtop -n '_shtab_kvtop_using diff' -l json -d 'as JSON, schema kvtop.diff/1'
@@ -153,6 +154,7 @@ complete -c kvtop -n '_shtab_kvtop_using plan' -s h -l help -d 'show this help m
 complete -c kvtop -n '_shtab_kvtop_using plan' -l json -d 'as JSON, schema kvtop.plan/1'
 complete -c kvtop -n '_shtab_kvtop_using plan' -l explain -d 'say how every number follows, rule by rule'
 complete -c kvtop -n '_shtab_kvtop_using plan' -l gpu -x -d 'a device to plan for: 24GiB, '"'"'80GiB,cc=9.0'"'"', '"'"'64GiB,backend=metal'"'"', '"'"'RTX 4090'"'"' or none; repeatable (default: this machine'"'"'s)'
+complete -c kvtop -n '_shtab_kvtop_using plan' -l engine-version -x -d 'the engine'"'"'s version: b11434, 0.32.0 (default: the image tag, the installed program'"'"'s, else the newest)'
 complete -c kvtop -n '_shtab_kvtop_using plan' -l at -x -d 'tokens in the cache, for engines where it grows'
 complete -c kvtop -n '_shtab_kvtop_using plan' -l assume -xka "full-attention" -d 'guess where there is no rule for a GGUF model, and say so'
 complete -c kvtop -n '_shtab_kvtop_using plan' -l frontier -d 'which contexts fit with which cache types (--json: kvtop.frontier/1)'
@@ -166,7 +168,8 @@ complete -c kvtop -n '_shtab_kvtop_using recommend' -l json -d 'as JSON, schema 
 complete -c kvtop -n '_shtab_kvtop_using recommend' -l context -x -d 'of one sequence: 64k (default: as is)'
 complete -c kvtop -n '_shtab_kvtop_using recommend' -l users -x -d 'sequences of that length at once (default: as is)'
 complete -c kvtop -n '_shtab_kvtop_using recommend' -l prefer -xka "quality memory" -d 'what decides the order'
-complete -c kvtop -n '_shtab_kvtop_using recommend' -l build -x -d 'the engine'"'"'s build, where it matters: b11434'
+complete -c kvtop -n '_shtab_kvtop_using recommend' -l engine-version -x -d 'the engine'"'"'s version: b11434, 0.32.0 (default: the image tag, the installed program'"'"'s, else the newest)'
+complete -c kvtop -n '_shtab_kvtop_using recommend' -l build -x -d 'the older name of --engine-version'
 complete -c kvtop -n '_shtab_kvtop_using recommend' -l gpu -x -d 'a device, as in `kvtop plan`; repeatable'
 complete -c kvtop -n '_shtab_kvtop_using recommend' -l color -xka "auto always never" -d 'when to use colours (default: auto, on a terminal)'
 complete -c kvtop -n '_shtab_kvtop_using; and test $_shtab_kvtop_npos -eq 0' -a quality -d 'measure what quantized cache types do to a model, on your own text'
@@ -192,6 +195,7 @@ complete -c kvtop -n '_shtab_kvtop_using lint' -l json -d 'as JSON, schema kvtop
 complete -c kvtop -n '_shtab_kvtop_using lint' -l sarif -d 'as SARIF 2.1.0, for code scanning of launch scripts'
 complete -c kvtop -n '_shtab_kvtop_using lint' -l fail-on -xka "info warning error" -d 'the least severity that exits with 1 (warning)'
 complete -c kvtop -n '_shtab_kvtop_using lint' -l gpu -x -d 'a device for COMMAND, as in `kvtop plan`; repeatable'
+complete -c kvtop -n '_shtab_kvtop_using lint' -l engine-version -x -d 'the engine'"'"'s version: b11434, 0.32.0 (default: the image tag, the installed program'"'"'s, else the newest)'
 complete -c kvtop -n '_shtab_kvtop_using lint' -l select -xka "quantized-v-without-flash-attention KVT001 quantized-k-without-flash-attention KVT002 bare-flash-attn-flag KVT003 unsupported-cache-type KVT004 mla-cache-types-differ KVT005 cache-type-head-size KVT006 mixed-cache-types-slow KVT007 iq4-nl-on-cuda KVT008 low-bit-keys KVT009 symmetric-q4 KVT010 sensitive-model-quantized-cache KVT011 slots-multiply-window KVT012 slots-split-context KVT013 context-beyond-training KVT014 context-shrunk KVT015 cache-on-host KVT016 swa-full-waste KVT017 ubatch-compute-buffer KVT018 draft-cache-uncounted KVT019 speculative-with-quantized-cache KVT020 rotation-disabled KVT021 flash-attention-off KVT022 prompt-cache-host-memory KVT023 fp16-cache-on-batched-serving KVT024 fp8-cache-unsupported-gpu KVT025 fp8-uncalibrated-scales KVT026 preemption-thrash KVT027 pool-below-one-request KVT028 max-model-len-oversized KVT029 kv-heads-replicated KVT030 memory-utilization-unused KVT031 memory-utilization-risky KVT032 prefix-caching-off KVT033 blocks-overridden KVT034 mlx-kv-bits-breaks-model KVT035 mlx-kv-bits-disables-batching KVT036 mlx-quantized-start-late KVT037 mlx-group-size KVT038 mlx-prompt-cache-unbounded KVT039 device-overcommitted KVT040 cache-nearly-full KVT041 idle-model-holds-memory KVT042 weights-are-the-bigger-lever KVT043 long-context-cache-exceeds-weights KVT044 driver-disagrees KVT045 api-key-on-command-line KVT046 exposed-without-key KVT047 metrics-disabled KVT048 start-refused KVT049 fit-exceeds-device KVT050 sleep-after-fit KVT051 no-layers-on-full-cards KVT052 fit-context-order KVT053" -d 'only these rules, by code or name; repeatable'
 complete -c kvtop -n '_shtab_kvtop_using lint' -l ignore -xka "quantized-v-without-flash-attention KVT001 quantized-k-without-flash-attention KVT002 bare-flash-attn-flag KVT003 unsupported-cache-type KVT004 mla-cache-types-differ KVT005 cache-type-head-size KVT006 mixed-cache-types-slow KVT007 iq4-nl-on-cuda KVT008 low-bit-keys KVT009 symmetric-q4 KVT010 sensitive-model-quantized-cache KVT011 slots-multiply-window KVT012 slots-split-context KVT013 context-beyond-training KVT014 context-shrunk KVT015 cache-on-host KVT016 swa-full-waste KVT017 ubatch-compute-buffer KVT018 draft-cache-uncounted KVT019 speculative-with-quantized-cache KVT020 rotation-disabled KVT021 flash-attention-off KVT022 prompt-cache-host-memory KVT023 fp16-cache-on-batched-serving KVT024 fp8-cache-unsupported-gpu KVT025 fp8-uncalibrated-scales KVT026 preemption-thrash KVT027 pool-below-one-request KVT028 max-model-len-oversized KVT029 kv-heads-replicated KVT030 memory-utilization-unused KVT031 memory-utilization-risky KVT032 prefix-caching-off KVT033 blocks-overridden KVT034 mlx-kv-bits-breaks-model KVT035 mlx-kv-bits-disables-batching KVT036 mlx-quantized-start-late KVT037 mlx-group-size KVT038 mlx-prompt-cache-unbounded KVT039 device-overcommitted KVT040 cache-nearly-full KVT041 idle-model-holds-memory KVT042 weights-are-the-bigger-lever KVT043 long-context-cache-exceeds-weights KVT044 driver-disagrees KVT045 api-key-on-command-line KVT046 exposed-without-key KVT047 metrics-disabled KVT048 start-refused KVT049 fit-exceeds-device KVT050 sleep-after-fit KVT051 no-layers-on-full-cards KVT052 fit-context-order KVT053" -d 'do not ask these rules; repeatable'
 complete -c kvtop -n '_shtab_kvtop_using lint' -l server -x -d 'only this running server (host:port); repeatable'

@@ -45,6 +45,8 @@ class LaunchOptions:
     options: tuple[LaunchOption, ...] = ()
     unknown: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
+    engine_version: str | None = None
+    """The engine's own version, as it says it ("b11434-5ebf41ce", "0.32.0+cpu"); None: not known."""
 
     def get(self, name: str) -> LaunchOption | None:
         """The effective option of that canonical name, or None if nobody set it."""

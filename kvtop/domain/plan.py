@@ -45,7 +45,10 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class InexactParts:
-    """What the otherwise exact parts of a DevicePlan may be where no exact rule exists, and why there is none."""
+    """What the otherwise exact parts of a DevicePlan may be where no exact rule exists, and why there is none.
+
+    A part that the plan does not know (None there) stays unknown: its range here is empty and means nothing.
+    """
 
     weights: Estimate
     kv_cache: Estimate

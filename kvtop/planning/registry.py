@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.planning.protocol.lint_traits import LintTraits
+from kvtop.planning.versions import ChosenRange, as_estimate, chosen_range
 
 if TYPE_CHECKING:  # an engine's rules are imported when it is asked for, and no other's
     from kvtop.planning.protocol.engine_rules import EngineRules, EngineTraits
@@ -84,7 +85,7 @@ def plan_launch(
     rules = engine_rules(launch.engine)
     if rules is None:
         raise NoExactRuleError(f"kvtop has no memory rules for {launch.engine}")
-    return rules.plan(launch, model, devices, draft=draft, at_tokens=at_tokens)
+    return _as_valid(rules, launch, rules.plan(launch, model, devices, draft=draft, at_tokens=at_tokens))
 
 
 def plan_running(
@@ -97,4 +98,18 @@ def plan_running(
     rules = engine_rules(launch.engine)
     if rules is None:
         raise NoExactRuleError(f"kvtop has no memory rules for {launch.engine}")
-    return rules.plan_running(launch, model, devices, draft)
+    return _as_valid(rules, launch, rules.plan_running(launch, model, devices, draft))
+
+
+def version_range(launch: LaunchOptions) -> ChosenRange | None:
+    """The range of versions whose rules a launch is planned by; None for an engine without rules."""
+    traits = traits_of(launch.engine)
+    return None if traits is None else chosen_range(traits.versions, launch.engine_version)
+
+
+def _as_valid(rules: EngineRules, launch: LaunchOptions, plan: MemoryPlan | Refusal) -> MemoryPlan | Refusal:
+    """Exact for a version that was checked, an estimate for any other."""
+    chosen = chosen_range(rules.traits.versions, launch.engine_version)
+    if chosen.is_checked or isinstance(plan, Refusal):
+        return plan
+    return as_estimate(plan, chosen.reason)

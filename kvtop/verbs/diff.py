@@ -15,6 +15,7 @@ from kvtop.sources.redaction.redact import clean
 from kvtop.text import UnusableTextError
 from kvtop.verbs.command_line import exit_codes
 from kvtop.verbs.command_line.crash import leave
+from kvtop.verbs.command_line.engine_version import add_engine_version
 from kvtop.verbs.command_line.help_page import COLOURS, PLANNING, WATCHING, HelpPage
 from kvtop.verbs.command_line.printing import print_text
 from kvtop.verbs.command_line.watch_options import add_watching
@@ -48,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("b", metavar="B", help="after")
     parser.add_argument("--plan", action="store_true", help="A and B are command lines that have not been started")
     parser.add_argument("--gpu", action="append", default=[], metavar="SPEC", help="for --plan, as in kvtop plan")
+    add_engine_version(parser)
     words = "numbers this close do not count: 1%% or 0.01 (default: 1%%)"
     parser.add_argument("--tolerance", default="1%", metavar="RATIO", help=words)
     parser.add_argument(
@@ -91,7 +93,10 @@ def run(args: argparse.Namespace) -> int:
 def _sides(args: argparse.Namespace) -> tuple[Side, Side]:
     if args.plan:
         gpus = tuple(args.gpu)
-        return planned_side("A", args.a, gpus), planned_side("B", args.b, gpus)
+        return (
+            planned_side("A", args.a, gpus, args.engine_version),
+            planned_side("B", args.b, gpus, args.engine_version),
+        )
     from kvtop.sources.recordings.framing import RecordingError  # noqa: PLC0415
 
     try:

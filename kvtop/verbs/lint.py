@@ -18,6 +18,7 @@ from kvtop.planning.commands.command import parse_command, typed_words
 from kvtop.planning.commands.shell_line import unknown_variables
 from kvtop.text import UnusableTextError
 from kvtop.verbs.command_line import exit_codes
+from kvtop.verbs.command_line.engine_version import add_engine_version
 from kvtop.verbs.command_line.help_page import COLOURS, PLANNING, WATCHING, HelpPage
 from kvtop.verbs.command_line.misplaced_options import misplaced_options
 from kvtop.verbs.command_line.printing import print_text
@@ -67,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SPEC",
         help="a device for COMMAND, as in `kvtop plan`; repeatable",
     )
+    add_engine_version(parser)
     parser.add_argument(
         "--select",
         action="append",
@@ -113,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
         result = choice.of(_said_of(views), engines)
     else:
         try:
-            engine, found = _of_command(words, args.gpu, suppressions)
+            engine, found = _of_command(words, args.gpu, suppressions, args.engine_version)
         except MalformedModelError as error:
             return _failed(f"malformed model file: {error}", exit_codes.USAGE)
         except NoExactRuleError as error:
@@ -142,13 +144,18 @@ def _failed(message: str, code: int) -> int:
 
 
 def _of_command(
-    words: Sequence[str], gpus: Sequence[str], suppressions: Sequence[Suppression]
+    words: Sequence[str], gpus: Sequence[str], suppressions: Sequence[Suppression], engine_version: str | None
 ) -> tuple[str, LintResult]:
     """The engine of the command, and what the rules say of it."""
     from kvtop.app.plan.lint_target import read_target  # noqa: PLC0415  model readers, only for a command
 
     typed = typed_words(words, os.environ)
-    request = PlanRequest(command=parse_command(typed), gpu_specs=tuple(gpus), environ=dict(os.environ))
+    request = PlanRequest(
+        command=parse_command(typed),
+        gpu_specs=tuple(gpus),
+        environ=dict(os.environ),
+        engine_version=engine_version,
+    )
     target = read_target(request)
     for variable in unknown_variables(typed) if target.complaints else ():
         filled = parse_command([word.replace(variable, ANY_NUMBER) for word in typed])

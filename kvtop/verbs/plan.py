@@ -12,6 +12,7 @@ from kvtop.domain.plan import MalformedModelError, NoExactRuleError, Refusal
 from kvtop.planning.commands.command import parse_command, typed_words
 from kvtop.text import UnusableTextError
 from kvtop.verbs.command_line import exit_codes
+from kvtop.verbs.command_line.engine_version import add_engine_version
 from kvtop.verbs.command_line.help_page import COLOURS, PLANNING, HelpPage
 from kvtop.verbs.command_line.lint_hint import lint_hint
 from kvtop.verbs.command_line.misplaced_options import misplaced_options
@@ -55,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a device to plan for: 24GiB, '80GiB,cc=9.0', '64GiB,backend=metal', 'RTX 4090' or none; repeatable "
         "(default: this machine's)",
     )
+    add_engine_version(parser)
     parser.add_argument("--at", type=_tokens, metavar="TOKENS", help="tokens in the cache, for engines where it grows")
     parser.add_argument(
         "--assume",
@@ -144,6 +146,7 @@ def _question(args: argparse.Namespace) -> PlanRequest:
         assume_full_attention=args.assume is not None,
         verify=args.verify,
         environ=dict(os.environ),
+        engine_version=args.engine_version,
     )
 
 

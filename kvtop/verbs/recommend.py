@@ -13,6 +13,7 @@ from kvtop.domain.plan import MalformedModelError, NoExactRuleError, Refusal
 from kvtop.planning.commands.command import parse_command, typed_words
 from kvtop.text import UnusableTextError
 from kvtop.verbs.command_line import exit_codes
+from kvtop.verbs.command_line.engine_version import add_engine_version
 from kvtop.verbs.command_line.help_page import COLOURS, PLANNING, HelpPage
 from kvtop.verbs.command_line.misplaced_options import misplaced_options
 from kvtop.verbs.command_line.printing import print_text
@@ -52,7 +53,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--context", type=_tokens, metavar="TOKENS", help="of one sequence: 64k (default: as is)")
     parser.add_argument("--users", type=_users, metavar="N", help="sequences of that length at once (default: as is)")
     parser.add_argument("--prefer", choices=["quality", "memory"], default="quality", help="what decides the order")
-    parser.add_argument("--build", metavar="VERSION", help="the engine's build, where it matters: b11434")
+    add_engine_version(parser)
+    parser.add_argument("--build", metavar="VERSION", help="the older name of --engine-version")
     parser.add_argument(
         "--gpu", action="append", default=[], metavar="SPEC", help="a device, as in `kvtop plan`; repeatable"
     )
@@ -82,7 +84,12 @@ def run(args: argparse.Namespace) -> int:
     try:
         words = typed_words(words, os.environ)
         command = parse_command(words)
-        request = PlanRequest(command=command, gpu_specs=tuple(args.gpu), environ=dict(os.environ))
+        request = PlanRequest(
+            command=command,
+            gpu_specs=tuple(args.gpu),
+            environ=dict(os.environ),
+            engine_version=args.engine_version or args.build,
+        )
         return _recommend(args, request, words)
     except MalformedModelError as error:
         return _fail(f"malformed model file: {error}", exit_codes.USAGE)
@@ -149,7 +156,7 @@ def _recommend(args: argparse.Namespace, request: PlanRequest, words: list[str])
             else opened.plan_context.model.path,
             architecture=now.architecture,
             trained_tokens=opened.trained_tokens,
-            version=args.build,
+            version=opened.launch.engine_version,
             are_devices_known=bool(machine.devices or args.gpu),
             own=own,
         )

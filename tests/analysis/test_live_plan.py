@@ -361,18 +361,21 @@ def test_where_no_rule_would_help_no_model_file_is_blamed(engine: str, words: st
 
 
 @pytest.mark.parametrize("version", ["0.6.6", "0.11.2", "0.32.1rc0+cu129"])
-def test_a_server_of_another_version_is_labelled_with_the_version_of_the_rules(version: str) -> None:
+def test_a_server_of_another_version_is_estimated_by_type(version: str) -> None:
     view = view_of(vllm(1, version=version), card(0, 100, 40 * GIB))
     assert view.plan is not None
-    note = f"computed for vLLM 0.32.0; the server is {version}, for which these rules were not checked"
-    assert note in view.plan_note
+    assert f"estimated: rules of 0.32.0, not validated for {version}" in view.plan_note
+    assert {split.weights.basis for split in view.splits if split.device_id != "host"} <= {
+        Basis.ESTIMATED,
+        Basis.UNKNOWN,
+    }
 
 
 @pytest.mark.parametrize("version", ["0.32.0", "0.32.0+cpu", None])
 def test_a_server_of_the_checked_version_is_not_told_of_another(version: str | None) -> None:
     view = view_of(vllm(1, version=version), card(0, 100, 40 * GIB))
     assert view.plan_note.startswith("computed for vLLM 0.32.0")
-    assert "not checked" not in view.plan_note
+    assert "not validated" not in view.plan_note
 
 
 def test_the_cpu_build_of_the_checked_version_is_not_told_of_another() -> None:

@@ -16,9 +16,9 @@ from kvtop.planning.commands.launch_command import Host, command_words, host_of,
 from kvtop.planning.llamacpp.memory.prepared import prepare
 from kvtop.planning.llamacpp.options.parse import parse_llama_server
 from kvtop.planning.mlx.options import parse_server_options
+from kvtop.planning.protocol.knobs import around, finer
 from kvtop.planning.protocol.plan_context import PlanContext, PlannableModel
 from kvtop.planning.registry import engine_rules, plan_launch
-from kvtop.planning.steps import around, finer
 from kvtop.planning.vllm.options.parse import parse_serve_options
 from kvtop.planning.what_if import compare, running
 from kvtop.sources.demo.gguf_models import gemma3_27b, llama31_8b

@@ -36,8 +36,15 @@ def planned_parts(plan: MemoryPlan, part: DevicePlan | None) -> Parts:
     inexact = part.inexact
     if inexact is not None:
         source = f"{rule}; {inexact.reason}"
-        weights, recurrent = _estimated(inexact.weights, source), _estimated(inexact.recurrent_state, source)
-        return Parts(weights, _estimated(inexact.kv_cache, source), recurrent, _compute(plan, part, rule))
+        weights = UNKNOWN if part.weights_bytes is None else _estimated(inexact.weights, source)
+        cache = _kv_cache(plan, part, rule)
+        return Parts(
+            weights,
+            _estimated(inexact.kv_cache, source) if cache.basis is Basis.COMPUTED else cache,
+            _estimated(inexact.recurrent_state, source),
+            _compute(plan, part, rule),
+            is_python=python,
+        )
     return Parts(
         _computed(part.weights_bytes, rule),
         _kv_cache(plan, part, rule),

@@ -1,6 +1,5 @@
 """The plan behind a running server: its own options and model, corrected by what it says of itself."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -10,13 +9,10 @@ from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.domain.server import ServerReading
 from kvtop.planning.llamacpp.memory.prepared import PreparedModel, prepare
 from kvtop.planning.protocol.plan_context import PlannableModel
-from kvtop.planning.registry import engine_rules, plan_running
+from kvtop.planning.registry import display_name, engine_rules, plan_running, version_range
 
 PLANS_KEPT = 256
 """Free memory is part of what a plan depends on, so a long session would collect them for ever."""
-
-_LOCAL = re.compile(r"[-+ ]")
-"""Where a version ends and what a builder adds begins: "b11434-5ebf41ce", "0.32.0+cpu"."""
 
 _Key = tuple[str, str | None, LaunchOptions, tuple[PlanDevice, ...]]
 
@@ -55,14 +51,7 @@ def live_plan(
         draft = models.get(draft_key) if draft_key is not None else None
         memory.plans[key] = _compute(memory, reading.model_key, model, draft, launch, devices)
     plan, note = memory.plans[key]
-    return plan, note if plan is None else note + _other_version(plan, reading.version)
-
-
-def _other_version(plan: MemoryPlan, running: str | None) -> str:
-    """What a plan owes where the server is of another version than the rules. A local build of it ("+cu129") is not."""
-    if running is None or _LOCAL.split(running)[0] in plan.rules_version.split():
-        return ""
-    return f"; the server is {running}, for which these rules were not checked"
+    return plan, note
 
 
 def _of_several(reading: ServerReading) -> str:
@@ -83,7 +72,7 @@ def effective_launch(reading: ServerReading) -> LaunchOptions:
     if launch is None:
         raise ValueError(f"{reading.id}: the launch options are unknown")
     rules = engine_rules(launch.engine)
-    accepted = replace(launch, errors=())
+    accepted = replace(launch, errors=(), engine_version=reading.version or launch.engine_version)
     return accepted if rules is None else rules.effective_launch(accepted, reading)
 
 
@@ -110,9 +99,19 @@ def _compute(
     except NoExactRuleError as error:
         return None, str(error)
     if isinstance(answer, Refusal):
-        return None, f"the engine would refuse these options: {answer.message}"
+        # It runs: whatever these rules make of its options, its own version did not refuse them.
+        return None, f"its options have no plan under the rules of {_ruled(launch)}: {answer.message}"
     assumption = rules.assumption(launch, devices)
-    return answer, f"computed for {answer.rules_version}{f'; {assumption}' if assumption else ''}"
+    chosen = version_range(launch)
+    how = f"computed for {answer.rules_version}"
+    if chosen is not None and not chosen.is_checked:
+        how = f"estimated: {chosen.reason}"
+    return answer, "; ".join(part for part in (how, assumption) if part)
+
+
+def _ruled(launch: LaunchOptions) -> str:
+    chosen = version_range(launch)
+    return launch.engine if chosen is None else f"{display_name(launch.engine)} {chosen.range.last}"
 
 
 def prepared(memory: PlanMemory, key: str, model: ModelFile) -> PlannableModel:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from kvtop.app.plan.engine_version import version_notes, with_engine_version
 from kvtop.app.plan.request import Machine, PlanRequest, UsageError, answered
 from kvtop.domain.answers.plan_answer import Fit, PlanAnswer, device_fit
 from kvtop.domain.launch import LaunchOptions
@@ -26,6 +27,7 @@ def open_vllm(request: PlanRequest) -> tuple[LaunchOptions, Checkpoint] | Refusa
         raise UsageError("--at is for engines whose cache grows; vLLM takes its whole pool when it starts")
     words = request.command.words
     options = parse_serve_options(words, config_yaml=config_yaml(words), environ=request.environment)
+    options = with_engine_version(request, options)
     if options.errors:
         return Refusal(options.engine, options.errors[0])
     return options, read_checkpoint(checkpoint_directory(request, options))
@@ -35,7 +37,7 @@ def open_mlx(request: PlanRequest) -> tuple[LaunchOptions, Checkpoint] | Refusal
     """The options of `mlx_lm.server` and its model directory. Raises as `answer`."""
     from kvtop.planning.mlx.options import parse_server_options  # noqa: PLC0415
 
-    options = parse_server_options(request.command.words)
+    options = with_engine_version(request, parse_server_options(request.command.words))
     if options.errors:
         return Refusal(options.engine, options.errors[0])
     return options, read_checkpoint(checkpoint_directory(request, options))
@@ -47,7 +49,10 @@ def answer_vllm(request: PlanRequest, machine: Machine) -> PlanAnswer | Refusal:
     if isinstance(read, Refusal):
         return read
     planned = plan_launch(*read, machine.devices)
-    return planned if isinstance(planned, Refusal) else answered(planned, machine)
+    if isinstance(planned, Refusal):
+        return planned
+    found = answered(planned, machine)
+    return replace(found, notes=(*version_notes(request, read[0]), *found.notes))
 
 
 def answer_mlx(request: PlanRequest, machine: Machine) -> PlanAnswer | Refusal:
@@ -62,6 +67,7 @@ def answer_mlx(request: PlanRequest, machine: Machine) -> PlanAnswer | Refusal:
     # The memory is one for all: what --gpu names is what there is.
     shared = sum(device.total_bytes or 0 for device in machine.devices) or machine.host_bytes
     found = answered(planned, Machine((), shared, machine.notes))
+    found = replace(found, notes=(*version_notes(request, options), *found.notes))
     most = checkpoint.config.get("max_position_embeddings")
     weights_known = all(part.weights_bytes is not None for part in planned.devices)
     if shared is None or not isinstance(most, int) or not weights_known:

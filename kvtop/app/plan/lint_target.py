@@ -7,6 +7,7 @@ from kvtop.analysis.lint.surroundings import ModelFiles, Surroundings
 from kvtop.analysis.lint.target import LintTarget
 from kvtop.analysis.lint.vllm_pool import one_card_for_every_rank, ranks_of
 from kvtop.app.plan.checkpoints import checkpoint_directory, config_yaml
+from kvtop.app.plan.engine_version import with_engine_version
 from kvtop.app.plan.llamacpp import llamacpp_options, read_model
 from kvtop.app.plan.request import Machine, PlanRequest, UsageError, read_machine
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
@@ -29,13 +30,15 @@ def read_target(request: PlanRequest) -> LintTarget:
 
         words = request.command.words
         options = parse_serve_options(words, config_yaml=config_yaml(words), environ=request.environment)
+        options = with_engine_version(request, options)
         where = _surroundings(machine, request)
         if len(request.gpu_specs) == 1:
             where = replace(where, devices=one_card_for_every_rank(where.devices, ranks_of(options)))
         return _checkpoint(request, options, where)
     from kvtop.planning.mlx.options import parse_server_options  # noqa: PLC0415  see above
 
-    return _checkpoint(request, parse_server_options(request.command.words), _surroundings(machine, request))
+    options = with_engine_version(request, parse_server_options(request.command.words))
+    return _checkpoint(request, options, _surroundings(machine, request))
 
 
 def _surroundings(machine: Machine, request: PlanRequest) -> Surroundings:

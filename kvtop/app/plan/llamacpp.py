@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from kvtop.app.plan.engine_version import version_notes, with_engine_version
 from kvtop.app.plan.request import Machine, PlanRequest, UsageError, answered
 from kvtop.domain.answers.plan_answer import Asked, Check, PlanAnswer
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
@@ -24,6 +25,7 @@ from kvtop.planning.llamacpp.options.overrides import overridden_header
 from kvtop.planning.llamacpp.options.parse import config_paths, parse_llama_server, settings_of
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
+from kvtop.planning.registry import version_range
 from kvtop.sources.model_files.gguf import read_gguf
 from kvtop.sources.model_files.locate import find_sibling, locate_file, locate_hf
 from kvtop.sources.model_files.process_filesystem import ModelNotFoundError, ProcessFilesystem
@@ -166,7 +168,7 @@ def answer_llamacpp(request: PlanRequest, machine: Machine) -> PlanAnswer | Refu
         largest_context_tokens=largest.tokens if known else None,
         is_trained_limit=largest.is_trained_limit,
         assumption=read.assumption,
-        notes=(*_set_elsewhere(read.options), *shown.notes, *_at_note(request)),
+        notes=(*_set_elsewhere(read.options), *shown.notes, *_at_note(request), *version_notes(request, read.options)),
         engine_fit=found.fit,
         asked=_asked(read, found, machine),
     )
@@ -192,7 +194,10 @@ def _asked(read: ReadCommand, found: Loaded, machine: Machine) -> Asked | None:
 
 
 def llamacpp_options(request: PlanRequest) -> LaunchOptions:
-    """As the server would read them here: config.ini, environment, command."""
+    """As the server would read them here: config.ini, environment, command.
+
+    Words that its rules do not know are a refusal where the version was checked; another build may know them.
+    """
     files = []
     for path in config_paths(request.environment):
         try:
@@ -201,7 +206,11 @@ def llamacpp_options(request: PlanRequest) -> LaunchOptions:
             continue
         except OSError as error:
             raise UsageError(f"{path}: {error.strerror}, and llama-server would read it") from error
-    return parse_llama_server(request.command.words, request.environment, files, strict=True)
+    versioned = with_engine_version(request, LaunchOptions(request.command.engine))
+    chosen = version_range(versioned)
+    strict = chosen is None or chosen.is_checked
+    options = parse_llama_server(request.command.words, request.environment, files, strict=strict)
+    return replace(options, engine_version=versioned.engine_version)
 
 
 def _set_elsewhere(options: LaunchOptions) -> list[str]:

@@ -30,6 +30,8 @@ class PlanRequest:
     assume_full_attention: bool = False
     verify: bool = False
     environ: Mapping[str, str] = field(default_factory=dict)
+    engine_version: str | None = None
+    """The engine's version as `--engine-version` names it."""
 
     def path_here(self, path: str) -> str:
         """A path of the command as it is known here: inside a container it may be a mounted one."""

@@ -24,6 +24,8 @@ _SWITCHES = frozenset(
 )
 _SHORT_SWITCHES = re.compile(r"-[ditPq]+")
 _NAMED = frozenset({"llama-server", "llama", "vllm", "python3", "python", "mlx_lm.server", "bash", "sh"})
+_TAG_VERSION = re.compile(r":(?:[a-z]+-)*(v?\d+(?:\.\d+)+|b\d{3,6})(?![\w.]*@)(?:[-.+]\w|$|@)")
+"""In `vllm/vllm-openai:v0.17.1-cu129`, `llama.cpp:server-cuda-b9660`."""
 _SECRETS = frozenset({"VLLM_API_KEY", "LLAMA_API_KEY"})
 
 
@@ -38,8 +40,15 @@ class ContainerRun:
     variables: tuple[tuple[str, str], ...]
     published: tuple[str, ...] | None
     env_files: bool = False
+    image: str = ""
     mounts: tuple[tuple[str, str], ...] = ()
     """(folder or file inside, where it is outside) as typed, for paths only: volumes by name lie nowhere we know."""
+
+    @property
+    def image_version(self) -> str | None:
+        """The version in the tag of the image ("v0.17.1", "b9660"); None for a tag without one (`latest`)."""
+        found = _TAG_VERSION.search(self.image)
+        return None if found is None else found[1]
 
     def outside(self, path: str) -> str:
         """The path as the machine around the container knows it, or the path itself where nothing is mounted."""
@@ -118,7 +127,14 @@ def inside(words: Sequence[str]) -> ContainerRun | None:
         return None
     own_words, own_variables = found
     published = None if given.is_on_host else tuple(given.published)
-    return ContainerRun(own_words, (*own_variables, *given.variables), published, given.env_files, tuple(given.mounts))
+    return ContainerRun(
+        own_words,
+        (*own_variables, *given.variables),
+        published,
+        given.env_files,
+        rest[index],
+        tuple(given.mounts),
+    )
 
 
 def _command(

@@ -17,6 +17,7 @@ from kvtop.domain.server import ServerReading
 from kvtop.planning.protocol.engine_rules import EngineTraits
 from kvtop.planning.protocol.knobs import Turn
 from kvtop.planning.protocol.lint_traits import LintTraits
+from kvtop.planning.versions import VersionRange
 
 if TYPE_CHECKING:
     from kvtop.planning.protocol.plan_context import PlanContext, PlannableModel
@@ -31,7 +32,7 @@ class LlamaCppRules:
     name = "llama.cpp"
     traits = EngineTraits(
         display_name="llama.cpp",
-        checked_version="b11434",
+        versions=(VersionRange("b11434", "b11434", "the recorded answers of tests/fixtures/oracle"),),
         program=("llama-server",),
         model_format="gguf",
         cache_type_options=("cache-type-k", "cache-type-v"),

@@ -19,6 +19,7 @@ from kvtop.planning.guards import refuse_endless
 from kvtop.planning.protocol.engine_rules import EngineTraits
 from kvtop.planning.protocol.knobs import Turn
 from kvtop.planning.protocol.lint_traits import LintTraits
+from kvtop.planning.versions import VersionRange
 
 if TYPE_CHECKING:
     from kvtop.planning.protocol.plan_context import PlanContext, PlannableModel
@@ -34,8 +35,9 @@ class MlxRules:
     name = "mlx"
     traits = EngineTraits(
         display_name="MLX",
-        checked_version="0.32.2",
+        versions=(VersionRange("0.32.2", "0.32.2", "the recorded answers of tests/fixtures/oracle"),),
         program=("mlx_lm.server",),
+        distribution="mlx-lm",
         model_format="safetensors",
         cache_type_options=("kv-bits", "kv-bits"),
         cache_grows=True,

@@ -20,6 +20,7 @@ from kvtop.domain.plan import MemoryPlan, PlanDevice, Refusal
 from kvtop.domain.server import ServerReading
 from kvtop.planning.protocol.knobs import Turn
 from kvtop.planning.protocol.lint_traits import LintTraits
+from kvtop.planning.versions import VersionRange
 
 if TYPE_CHECKING:  # the request and the context name this protocol's own registry
     from kvtop.planning.protocol.plan_context import PlanContext, PlannableModel
@@ -31,14 +32,16 @@ class EngineTraits:
     """Facts about an engine that attribution, views and exports ask for."""
 
     display_name: str
-    checked_version: str
-    """The version that the rules were checked on ("b11434", "0.32.0")."""
+    versions: tuple[VersionRange, ...]
+    """Ranges of versions whose rules were checked against the engine, the oldest first."""
     program: tuple[str, ...]
     """The first words of a command that starts it ("vllm", "serve")."""
     model_format: str
     """What its model files are called in exports: "gguf" or "safetensors"."""
     cache_type_options: tuple[str, str]
     """The options that choose the K and V types; the same one twice where one option sets both."""
+    distribution: str = ""
+    """Its distribution on PyPI; "" for a program that says its version itself."""
     is_python: bool = True
     """Its process holds an interpreter and libraries beside the model."""
     cache_grows: bool = False
@@ -59,6 +62,11 @@ class EngineTraits:
     """The program that measures a pair of cache types on a model and a text; "" where there is none."""
     reports_through_wrapper: bool = False
     """It says nothing of its memory unless `kvtop wrap` starts it."""
+
+    @property
+    def checked_version(self) -> str:
+        """The newest version that the rules were checked on ("b11434")."""
+        return self.versions[-1].last
 
 
 class EngineRules(Protocol):

@@ -19,6 +19,7 @@ from kvtop.planning.guards import refuse_endless
 from kvtop.planning.protocol.engine_rules import EngineTraits
 from kvtop.planning.protocol.knobs import Turn
 from kvtop.planning.protocol.lint_traits import LintTraits
+from kvtop.planning.versions import VersionRange
 
 if TYPE_CHECKING:
     from kvtop.planning.protocol.plan_context import PlanContext, PlannableModel
@@ -31,8 +32,9 @@ class VllmRules:
     name = "vllm"
     traits = EngineTraits(
         display_name="vLLM",
-        checked_version="0.32.0",
+        versions=(VersionRange("0.32.0", "0.32.0", "the recorded answers of tests/fixtures/oracle"),),
         program=("vllm", "serve"),
+        distribution="vllm",
         model_format="safetensors",
         cache_type_options=("kv-cache-dtype", "kv-cache-dtype"),
         compute_source="activations and CUDA graphs, which vLLM measures when it starts: a wide guess",

@@ -136,8 +136,8 @@ def _device(part: DevicePlan, room: DeviceFit) -> DeviceAmountsJson:
     ranges = None
     if inexact is not None:
         ranges = {
-            "weights_bytes": _estimate(inexact.weights),
-            "kv_cache_bytes": _estimate(inexact.kv_cache),
+            "weights_bytes": _known(part.weights_bytes, inexact.weights),
+            "kv_cache_bytes": _known(part.kv_cache_bytes, inexact.kv_cache),
             "recurrent_state_bytes": _estimate(inexact.recurrent_state),
         }
     return DeviceAmountsJson(
@@ -148,6 +148,11 @@ def _device(part: DevicePlan, room: DeviceFit) -> DeviceAmountsJson:
         basis=str((Basis.COMPUTED if inexact is None else Basis.ESTIMATED).value),
         ranges=ranges,
     )
+
+
+def _known(size_bytes: int | None, amount: Estimate) -> EstimateJson:
+    """The range of a part; of one that is unknown there is none."""
+    return EstimateJson(value=None, low=None, high=None) if size_bytes is None else _estimate(amount)
 
 
 def _estimate(amount: Estimate) -> EstimateJson:

@@ -9,8 +9,9 @@ import pytest
 from kvtop.domain.plan import MemoryPlan, PlanDevice
 from kvtop.planning.llamacpp.graph.compute_buffers import buffer_bytes
 from kvtop.planning.llamacpp.memory.prepared import prepare
+from kvtop.planning.llamacpp.model_plan import ModelPlan
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
-from kvtop.planning.llamacpp.planner import ModelPlan, plan, plan_model
+from kvtop.planning.llamacpp.planner import plan, plan_model
 from tests.oracle.cases import Oracle
 
 _CARD = (PlanDevice("gpu0", 800 * 2**30),)

@@ -5,8 +5,7 @@ from collections.abc import Callable, Mapping
 from kvtop.domain.answers.what_if import WhatIf
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import MemoryPlan
-from kvtop.planning.protocol.knobs import Turn, drop
-from kvtop.planning.steps import MOST_TOKENS, around, doubled, finer
+from kvtop.planning.protocol.knobs import MOST_TOKENS, Turn, around, doubled, drop, finer
 from kvtop.text import UNKNOWN_TEXT, tokens_text
 
 TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "iq4_nl", "q4_0")

@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from kvtop.domain.answers.what_if import WhatIf, replace_length
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import MemoryPlan
-from kvtop.planning.protocol.knobs import Turn
-from kvtop.planning.steps import MOST_TOKENS, around, doubled, finer
+from kvtop.planning.protocol.knobs import MOST_TOKENS, Turn, around, doubled, finer
 from kvtop.text import tokens_text
 
 BITS = ("none", "8", "6", "4", "3", "2")

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from kvtop.domain.answers.what_if import WhatIf
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import MemoryPlan
-from kvtop.planning.protocol.knobs import Turn, drop
-from kvtop.planning.steps import MOST_TOKENS, around, doubled, finer
+from kvtop.planning.protocol.knobs import MOST_TOKENS, Turn, around, doubled, drop, finer
 from kvtop.planning.vllm.options.settings import DEFAULT_UTILIZATION
 from kvtop.text import tokens_text
 

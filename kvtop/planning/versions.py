@@ -1,0 +1,102 @@
+"""Which version of an engine a plan is for, and what its rules are worth there.
+
+Rules hold for ranges of versions that were checked against the engine itself. Outside them a plan is an estimate by
+type: every figure has a range, and the reason stands beside it.
+"""
+
+import re
+from dataclasses import dataclass, replace
+
+from kvtop.domain.plan import DevicePlan, Estimate, InexactParts, MemoryPlan
+
+_NUMBERS = re.compile(r"[bv]?(\d{1,9}(?:\.\d{1,9}){0,3})(?![\d.])")
+"""At the start of "b11434-5ebf41ce", "v0.32.0", "0.32.0+cpu", "11434 (abc)"."""
+
+WEIGHTS_RATIO, CACHE_RATIO, COMPUTE_RATIO = 0.02, 0.25, 1.0
+"""How far a figure of another version may be off, as a share of it. Tensors are the file's own; layouts of caches
+change seldom (sliding windows, padding, streams), graphs every few months."""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRange:
+    """Versions with the same rules, both ends included. `evidence` says how that was checked."""
+
+    first: str
+    last: str
+    evidence: str = ""
+
+    def __post_init__(self) -> None:
+        if version_numbers(self.first) is None or version_numbers(self.last) is None:
+            raise ValueError(f"a range of versions has numbers, not {self.first!r} and {self.last!r}")
+
+    def holds(self, version: str) -> bool:
+        """Whether a version is in the range; False for a text that is no version."""
+        numbers = version_numbers(version)
+        first, last = version_numbers(self.first), version_numbers(self.last)
+        return numbers is not None and first is not None and last is not None and first <= numbers <= last
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenRange:
+    """The range whose rules are used for a version. `is_checked` False: the version lies outside of it."""
+
+    range: VersionRange
+    version: str | None
+    is_checked: bool
+
+    @property
+    def reason(self) -> str:
+        """Why a plan is an estimate, or ""."""
+        if self.is_checked:
+            return ""
+        spans = self.range.last if self.range.first == self.range.last else f"{self.range.first} to {self.range.last}"
+        return f"rules of {spans}, not validated for {self.version}"
+
+
+def version_numbers(text: str | None) -> tuple[int, ...] | None:
+    """(0, 32, 0) of "0.32.0+cpu", (11434,) of "b11434-5ebf41ce"; None for anything else."""
+    found = _NUMBERS.match((text or "").strip())
+    return None if found is None else tuple(map(int, found[1].split(".")))
+
+
+def chosen_range(ranges: tuple[VersionRange, ...], version: str | None) -> ChosenRange:
+    """The range that holds a version, else the nearest one; without a version, or with an unreadable one, the newest.
+
+    `ranges` are in order, the oldest first, and never empty. A version that nobody knows counts as checked: the newest
+    rules are then what was asked for. One that cannot be read does not.
+    """
+    newest = ranges[-1]
+    if version is None:
+        return ChosenRange(newest, None, is_checked=True)
+    numbers = version_numbers(version)
+    if numbers is None:
+        return ChosenRange(newest, version, is_checked=False)
+    for each in reversed(ranges):
+        if each.holds(version):
+            return ChosenRange(each, version, is_checked=True)
+    older = [each for each in ranges if (version_numbers(each.last) or ()) < numbers]
+    return ChosenRange(older[-1] if older else ranges[0], version, is_checked=False)
+
+
+def as_estimate(plan: MemoryPlan, reason: str) -> MemoryPlan:
+    """The same plan with a range around every figure, for a version that its rules were not checked on."""
+    return replace(plan, devices=tuple(_widened(part, reason) for part in plan.devices))
+
+
+def _widened(part: DevicePlan, reason: str) -> DevicePlan:
+    known = part.inexact
+    weights = Estimate.exactly(part.weights_bytes or 0) if known is None else known.weights
+    cache = Estimate.exactly(part.kv_cache_bytes or 0) if known is None else known.kv_cache
+    state = Estimate.exactly(part.recurrent_state_bytes) if known is None else known.recurrent_state
+    reasons = reason if known is None else f"{known.reason}; {reason}"
+    inexact = InexactParts(
+        _wider(weights, WEIGHTS_RATIO), _wider(cache, CACHE_RATIO), _wider(state, CACHE_RATIO), reasons
+    )
+    return replace(part, compute=_wider(part.compute, COMPUTE_RATIO), inexact=inexact)
+
+
+def _wider(amount: Estimate, ratio: float) -> Estimate:
+    """As much more above, and as many times less below: half to double for a ratio of 1."""
+    return Estimate(
+        amount.value_bytes, int(amount.low_bytes / (1 + ratio)), -int(-amount.high_bytes * (1 + ratio) // 1)
+    )

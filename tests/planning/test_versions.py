@@ -1,0 +1,105 @@
+"""Versions: what a text says, which range holds it, and what an unchecked one costs."""
+
+from dataclasses import replace
+
+import pytest
+
+from kvtop.domain.plan import MemoryPlan
+from kvtop.planning.llamacpp.options.parse import parse_llama_server
+from kvtop.planning.protocol.engine_rules import EngineRules
+from kvtop.planning.registry import all_engines, plan_launch
+from kvtop.planning.versions import VersionRange, as_estimate, chosen_range, version_numbers
+from kvtop.sources.demo.gguf_models import llama31_8b
+
+OLD, NEW = VersionRange("b100", "b200"), VersionRange("b300", "b400")
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("b11434", (11434,)),
+        ("b11434-5ebf41ce", (11434,)),
+        ("11434 (5ebf41ce)", (11434,)),
+        ("0.32.0", (0, 32, 0)),
+        ("v0.32.0", (0, 32, 0)),
+        ("0.32.0+cpu", (0, 32, 0)),
+        ("0.33.0rc1", (0, 33, 0)),
+        ("", None),
+        ("latest", None),
+        ("b", None),
+        ("9" * 5000, None),
+        (None, None),
+    ],
+)
+def test_a_version_is_read_from_what_servers_and_images_say(text: str | None, numbers: tuple[int, ...] | None) -> None:
+    assert version_numbers(text) == numbers
+
+
+@pytest.mark.parametrize(
+    ("version", "used", "is_checked"),
+    [
+        (None, NEW, True),
+        ("b99", OLD, False),
+        ("b100", OLD, True),
+        ("b200", OLD, True),
+        ("b201", OLD, False),
+        ("b299", OLD, False),
+        ("b300", NEW, True),
+        ("b400-abc", NEW, True),
+        ("b401", NEW, False),
+        ("latest", NEW, False),
+    ],
+)
+def test_the_range_that_holds_a_version_else_the_one_before_it(
+    version: str | None, used: VersionRange, is_checked: bool
+) -> None:
+    chosen = chosen_range((OLD, NEW), version)
+    assert (chosen.range, chosen.is_checked) == (used, is_checked)
+    assert bool(chosen.reason) is not is_checked
+
+
+def test_a_range_without_numbers_is_refused() -> None:
+    with pytest.raises(ValueError, match="'latest'"):
+        VersionRange("b1", "latest")
+
+
+@pytest.mark.parametrize("rules", all_engines(), ids=lambda rules: rules.name)
+def test_ranges_of_an_engine_are_in_order_and_apart(rules: EngineRules) -> None:
+    versions = rules.traits.versions
+    assert versions
+    ends = [version_numbers(end) or () for each in versions for end in (each.first, each.last)]
+    assert ends == sorted(ends)
+    assert len({each.first for each in versions}) == len(versions)
+
+
+def planned(version: str | None) -> MemoryPlan:
+    launch = replace(parse_llama_server(["-m", "x.gguf", "-c", "4096"], {}), engine_version=version)
+    plan = plan_launch(launch, llama31_8b("/models/llama-3.1-8b.gguf"), ())
+    assert isinstance(plan, MemoryPlan)
+    return plan
+
+
+def test_a_checked_version_is_exact_and_another_is_an_estimate_by_type() -> None:
+    exact, same, other = planned(None), planned("b11434-5ebf41ce"), planned("b4242")
+    assert exact == same
+    assert all(part.inexact is None for part in exact.devices)
+    for before, after in zip(exact.devices, other.devices, strict=True):
+        assert after.inexact is not None
+        assert "b4242" in after.inexact.reason
+        assert after.inexact.weights.value_bytes == before.weights_bytes
+        weights, cache = after.inexact.weights, after.inexact.kv_cache
+        assert weights.low_bytes <= weights.value_bytes <= weights.high_bytes
+        assert cache.value_bytes == 0 or cache.low_bytes < cache.value_bytes < cache.high_bytes
+        assert after.compute.high_bytes >= 2 * before.compute.high_bytes
+        assert after.compute.low_bytes <= before.compute.low_bytes
+
+
+def test_two_doubts_about_one_figure_are_both_named() -> None:
+    once = as_estimate(planned(None), "first doubt")
+    twice = as_estimate(once, "second doubt")
+    parts = zip(once.devices, twice.devices, strict=True)
+    for before, after in parts:
+        assert before.inexact is not None
+        assert after.inexact is not None
+        assert after.inexact.reason == "first doubt; second doubt"
+        assert after.inexact.weights.high_bytes >= before.inexact.weights.high_bytes
