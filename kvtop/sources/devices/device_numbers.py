@@ -20,6 +20,13 @@ class DeviceNumbers:
         self._by_driver: dict[tuple[str, str], int] = {}
         self._count = 0
 
+    def reserve(self, addresses: Sequence[str]) -> None:
+        """Keep the next numbers for these cards: their driver stands first and has not answered yet."""
+        for address in addresses:
+            if address not in self._by_address:
+                self._by_address[address] = self._count
+                self._count += 1
+
     def joined(self, readings: Sequence[Sequence[Device]]) -> tuple[Device, ...]:
         """The devices of all drivers, each reading those of one, under ids of this count.
 

@@ -10,6 +10,7 @@ from kvtop.domain.sample import Failure
 from kvtop.sources.devices.backend import BackendDescriptor
 from kvtop.sources.devices.device_numbers import DeviceNumbers
 from kvtop.sources.devices.driver_thread import DriverThread, KeptOpen, Reading
+from kvtop.sources.devices.pci_bus import PciCard, pci_cards
 
 RETRY_SECONDS = 30.0
 """A driver that could not be opened is tried again this often: each try may cost seconds and file descriptors."""
@@ -26,7 +27,15 @@ class DeviceReader:
     stands first in the table. Call from one thread or event loop.
     """
 
-    def __init__(self, backends: Sequence[BackendDescriptor], *, retry_seconds: float = RETRY_SECONDS) -> None:
+    def __init__(
+        self,
+        backends: Sequence[BackendDescriptor],
+        *,
+        retry_seconds: float = RETRY_SECONDS,
+        bus: Callable[[], tuple[PciCard, ...] | None] = pci_cards,
+    ) -> None:
+        self._backends = tuple(backends)
+        self._bus = bus
         self._readers: list[DriverThread | KeptOpen] = [
             DriverThread(entry, retry_seconds) if entry.may_hang else KeptOpen(entry, retry_seconds)
             for entry in backends
@@ -93,7 +102,19 @@ class DeviceReader:
             more_devices, more_failures = reader.answer() if isinstance(reader, DriverThread) else reader.read()
             devices.append(more_devices)
             failures += [replace(failure, is_of_driver=True) for failure in more_failures]
+        self._reserve_for_late_drivers(devices)
         return self._numbers.joined(devices), tuple(failures)
+
+    def _reserve_for_late_drivers(self, devices: Sequence[Sequence[Device]]) -> None:
+        """Cards of a driver that starts slowly keep their place before those of drivers that stand after it.
+
+        Otherwise the graphics of a processor would be gpu0 in one run and gpu1 in the next.
+        """
+        for at, (backend, reader) in enumerate(zip(self._backends, self._readers, strict=True)):
+            is_late = isinstance(reader, DriverThread) and not reader.has_answered
+            if is_late and any(not device.is_host for later in devices[at + 1 :] for device in later):
+                cards = self._bus() or ()
+                self._numbers.reserve([card.address for card in cards if card.vendor in backend.pci_vendors])
 
 
 class _Countdown:

@@ -88,6 +88,12 @@ class DriverThread:
         self._thread: threading.Thread | None = None
 
     @property
+    def has_answered(self) -> bool:
+        """Whether the driver has ever said what it has."""
+        with self._changed:
+            return self._completed > 0
+
+    @property
     def is_hanging(self) -> bool:
         """Whether a refresh has been running for so long that others need not wait for it. A slow one is no hang."""
         with self._changed:

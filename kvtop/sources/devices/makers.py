@@ -6,10 +6,9 @@ from pathlib import Path
 from kvtop.domain.device import Device
 from kvtop.domain.sample import Failure
 from kvtop.sources.devices import BACKENDS
+from kvtop.sources.devices.pci_bus import pci_cards
 
 _MAKERS = {vendor: it.driver.maker for it in BACKENDS for vendor in it.pci_vendors}
-_DISPLAY, _ACCELERATOR = "0x03", "0x12"
-"""PCI base classes: display controllers, processing accelerators. Graphics on a processor's die count too."""
 
 
 def accelerator_makers(root: Path = Path("/")) -> frozenset[str] | None:
@@ -17,22 +16,12 @@ def accelerator_makers(root: Path = Path("/")) -> frozenset[str] | None:
 
     A maker's also where a device file of its driver is: not every machine shows its card on a bus.
     """
-    found = set()
-    try:
-        slots = list((root / "sys/bus/pci/devices").iterdir())
-    except OSError:
-        slots = []
-    for slot in slots:
-        try:
-            kind, vendor = ((slot / name).read_text(encoding="ascii").strip() for name in ("class", "vendor"))
-        except (OSError, UnicodeDecodeError):
-            continue
-        if kind.startswith((_DISPLAY, _ACCELERATOR)) and vendor in _MAKERS:
-            found.add(_MAKERS[vendor])
+    cards = pci_cards(root)
+    found = {_MAKERS[card.vendor] for card in cards or () if card.vendor in _MAKERS}
     for backend in BACKENDS:
         if any((root / name).exists() for name in backend.device_files):
             found.add(backend.driver.maker)
-    return frozenset(found) if slots or found else None
+    return frozenset(found) if cards is not None or found else None
 
 
 def without_missing_makers(

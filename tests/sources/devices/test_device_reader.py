@@ -13,6 +13,7 @@ from kvtop.domain.sample import Failure
 from kvtop.sources.devices.backend import BackendDescriptor, DriverGoneError
 from kvtop.sources.devices.device_reader import DeviceReader
 from kvtop.sources.devices.driver_thread import HANGING_SECONDS
+from kvtop.sources.devices.pci_bus import PciCard
 
 FAKE = Driver("fake")
 
@@ -20,7 +21,8 @@ FAKE = Driver("fake")
 class _Driver:
     """Answers at once while `gate` is open, and as soon as it opens otherwise. `fault` is raised once."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: str | None = None) -> None:
+        self.address = address
         self.gate = threading.Event()
         self.gate.set()
         self.fault: Exception | None = None
@@ -38,7 +40,17 @@ class _Driver:
         if fault is not None:
             raise fault
         self.reads += 1
-        return (Device("gpu0", "a card", FAKE, DeviceMemory(used_bytes=self.reads), (), measured_at=float(self.reads)),)
+        return (
+            Device(
+                "gpu0",
+                "a card",
+                FAKE,
+                DeviceMemory(used_bytes=self.reads),
+                (),
+                float(self.reads),
+                pci_address=self.address,
+            ),
+        )
 
     def close(self) -> None:
         self.closed += 1
@@ -191,4 +203,36 @@ def test_one_that_hangs_is_not_waited_for() -> None:
     devices, _ = reader.read_once(60)
     assert time.monotonic() - started < 30
     assert [device.state for device in devices] == [DeviceState.STALE, DeviceState.OK]
+    slow.gate.set()
+
+
+def test_a_driver_that_starts_slowly_keeps_its_place_in_the_count() -> None:
+    """Its cards are on the bus: a quicker driver's card does not become gpu0 before they are read."""
+    slow, quick = _Driver("0000:01:00.0"), _Driver("0000:43:00.0")
+    table = [
+        BackendDescriptor(FAKE, slow.open, pci_vendors=("0x1",)),
+        BackendDescriptor(Driver("quick"), quick.open, pci_vendors=("0x2",)),
+    ]
+    cards = tuple(PciCard(address, vendor) for address, vendor in (("0000:01:00.0", "0x1"), ("0000:43:00.0", "0x2")))
+    slow.gate.clear()
+    reader = DeviceReader(table, bus=lambda: cards)
+    devices, _ = reader.read_once(0.3)
+    assert [device.id for device in devices] == ["gpu1"]
+    slow.gate.set()
+    devices, _ = reader.read_once(60)
+    assert [(device.id, device.pci_address) for device in devices] == [
+        ("gpu0", "0000:01:00.0"),
+        ("gpu1", "0000:43:00.0"),
+    ]
+
+
+def test_a_driver_that_hangs_without_a_card_on_the_bus_takes_no_number() -> None:
+    slow, quick = _Driver(), _Driver()
+    slow.gate.clear()
+    reader = DeviceReader(
+        [BackendDescriptor(FAKE, slow.open, pci_vendors=("0x1",)), BackendDescriptor(Driver("quick"), quick.open)],
+        bus=lambda: (PciCard("0000:43:00.0", "0x2"),),
+    )
+    devices, _ = reader.read_once(0.3)
+    assert [device.id for device in devices] == ["gpu0"]
     slow.gate.set()
