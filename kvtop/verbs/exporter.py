@@ -19,6 +19,7 @@ from kvtop.domain.sample import Failure
 from kvtop.io.atomic_write import write_atomic
 from kvtop.io.fault_reports import contained
 from kvtop.io.metrics_server import PATH, MetricsServer, Page
+from kvtop.text import PORT_MAX, plain_number
 from kvtop.verbs.command_line import exit_codes
 from kvtop.verbs.command_line.crash import leave
 from kvtop.verbs.command_line.help_page import WATCHING, HelpPage
@@ -156,9 +157,10 @@ def _page(latest: Latest, accept: str) -> Page:
 
 def _address(text: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
-    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
+    number = plain_number(port, PORT_MAX)
+    if not colon or number is None:
         raise ConfigError(f"--listen: must be ADDRESS:PORT such as {LISTEN} or [::1]:9941, got {text!r}")
-    return host.removeprefix("[").removesuffix("]"), int(port)
+    return host.removeprefix("[").removesuffix("]"), number
 
 
 def _source(failure: Failure) -> str:

@@ -16,7 +16,7 @@ from kvtop.domain.frame import ServerView
 from kvtop.domain.plan import MalformedModelError, NoExactRuleError
 from kvtop.planning.commands.command import parse_command, typed_words
 from kvtop.planning.commands.shell_line import unknown_variables
-from kvtop.text import UnusableTextError
+from kvtop.text import UnusableTextError, plain_number
 from kvtop.verbs.command_line import exit_codes
 from kvtop.verbs.command_line.engine_version import add_engine_version
 from kvtop.verbs.command_line.help_page import COLOURS, PLANNING, WATCHING, HelpPage
@@ -92,7 +92,7 @@ def _script(text: str) -> tuple[str, int]:
     file, colon, line = text.rpartition(":")
     if not colon:
         return text, 1
-    if not file or not line.isdecimal() or int(line) < 1:
+    if not file or not plain_number(line):
         raise argparse.ArgumentTypeError(f"{text!r}: give FILE or FILE:LINE, counted from 1")
     return file, int(line)
 

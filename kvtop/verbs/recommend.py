@@ -11,7 +11,7 @@ from kvtop.domain.compute_api import api_named
 from kvtop.domain.model_file import Checkpoint, ModelFileError
 from kvtop.domain.plan import MalformedModelError, NoExactRuleError, Refusal
 from kvtop.planning.commands.command import parse_command, typed_words
-from kvtop.text import UnusableTextError
+from kvtop.text import UnusableTextError, plain_number
 from kvtop.verbs.command_line import exit_codes
 from kvtop.verbs.command_line.engine_version import add_engine_version
 from kvtop.verbs.command_line.help_page import COLOURS, PLANNING, HelpPage
@@ -73,7 +73,7 @@ def _tokens(text: str) -> int:
 
 
 def _users(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 65536:
+    if not plain_number(text, 65536):
         raise argparse.ArgumentTypeError(f"must be a whole number from 1 on, got {text!r}")
     return int(text)
 

@@ -7,6 +7,7 @@ from math import prod
 from kvtop.analysis.lint.target import LintTarget
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import MemoryPlan, PlanDevice
+from kvtop.text import plain_number
 
 FP8 = frozenset({"fp8", "fp8_e4m3", "fp8_e5m2", "fp8_inc"})
 SIXTEEN_BITS = frozenset({None, "auto", "float16", "bfloat16"})
@@ -47,7 +48,7 @@ def utilization_of(target: LintTarget) -> float:
 def whole(target: LintTarget, name: str) -> int | None:
     """A number among the options, with vLLM's suffixes left to the planner: None where it is not plain."""
     value = (target.value(name) or "").strip()
-    return int(value) if value.isdecimal() else None
+    return plain_number(value)
 
 
 def serves_text(target: LintTarget) -> bool:
@@ -61,7 +62,7 @@ RANK_OPTIONS = ("tensor-parallel-size", "pipeline-parallel-size", "data-parallel
 def ranks_of(launch: LaunchOptions) -> int:
     """The cards that a command line asks for."""
     values = ((launch.value(name) or "").strip() for name in RANK_OPTIONS)
-    return prod(int(value) for value in values if value.isdecimal() and int(value))
+    return prod(number for value in values if (number := plain_number(value)))
 
 
 def one_card_for_every_rank(devices: tuple[PlanDevice, ...], ranks: int) -> tuple[PlanDevice, ...]:

@@ -22,6 +22,7 @@ from kvtop.planning.llamacpp.memory.prepared import PreparedModel
 from kvtop.planning.protocol.plan_context import PlanContext
 from kvtop.planning.registry import engine_rules, plan_launch, traits_of
 from kvtop.planning.what_if import compare, running
+from kvtop.text import plain_number
 
 SEQUENCE_TOKENS = 32768
 """The length of a sequence that a what-if starts with where the cache grows, or the trained one where that is less."""
@@ -120,7 +121,7 @@ def _kept_sequences(what_if: WhatIf, then: MemoryPlan | None) -> int | None:
     """Of engines whose caches grow with each sequence, by their own knob."""
     traits = traits_of(what_if.base.engine)
     kept = knob_values(what_if, then).get("slots", "")
-    return int(kept) if traits is not None and traits.cache_grows and kept.isdigit() else None
+    return plain_number(kept) if traits is not None and traits.cache_grows else None
 
 
 def _knobs(baseline: WhatIfBaseline, what_if: WhatIf, then: MemoryPlan | None) -> tuple[KnobState, ...]:

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from kvtop.domain.launch import LaunchOptions
 from kvtop.planning.registry import engine_rules
+from kvtop.text import plain_number
 
 
 class Host(StrEnum):
@@ -104,9 +105,9 @@ def _ollama(base: LaunchOptions, changes: Sequence[tuple[str, str | None]]) -> I
             lines.append(f"OLLAMA_KV_CACHE_TYPE={type_k}")
         else:
             notes.append(f"Ollama has one type for K and V: {type_k} with {type_v} cannot be set")
-    if set(_CONTEXT) & changed.keys() and value.get("ctx-size", "").isdigit():
-        slots = int(value.get("parallel", "1")) if value.get("parallel", "1").isdigit() else 1
-        lines.append(f"OLLAMA_CONTEXT_LENGTH={int(value['ctx-size']) // max(slots, 1)}")
+    cells = plain_number(value.get("ctx-size"))
+    if set(_CONTEXT) & changed.keys() and cells is not None:
+        lines.append(f"OLLAMA_CONTEXT_LENGTH={cells // (plain_number(value.get('parallel')) or 1)}")
     for name, variable in _OLLAMA.items():
         chosen = changed.get(name)
         if chosen is not None:

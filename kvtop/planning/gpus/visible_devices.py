@@ -10,6 +10,7 @@ from kvtop.domain.compute_api import ComputeApi, api_named
 from kvtop.domain.device import Device
 from kvtop.domain.plan import PlanDevice
 from kvtop.planning.gpus.specs import find_product
+from kvtop.text import plain_number
 
 
 def usable_devices(devices: Sequence[Device], api: ComputeApi) -> tuple[Device, ...]:
@@ -64,7 +65,7 @@ def _picked(devices: tuple[PlanDevice, ...], setting: str) -> tuple[PlanDevice, 
     if setting.strip() in {"", "-1"}:
         return ()
     entries = [entry.strip() for entry in setting.split(",")]
-    numbers = [int(entry) for entry in entries if entry.isdecimal()]
+    numbers = [number for entry in entries if (number := plain_number(entry)) is not None]
     is_choice = len(numbers) == len(entries) < len(devices) and max(numbers) < len(devices)
     if not is_choice:
         return devices
@@ -84,7 +85,8 @@ def _chosen(devices: Sequence[Device], setting: str, uuid_prefixes: tuple[str, .
 
 def _named(devices: Sequence[Device], entry: str, uuid_prefixes: tuple[str, ...]) -> Device | None:
     if entry.isdecimal():
-        return devices[int(entry)] if int(entry) < len(devices) else None
+        number = plain_number(entry, len(devices) - 1)
+        return None if number is None else devices[number]
     if not uuid_prefixes or not entry.startswith(uuid_prefixes):
         return None
     return next((device for device in devices if device.uuid is not None and device.uuid.startswith(entry)), None)

@@ -5,12 +5,13 @@ from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import MemoryPlan, PlanDevice
 from kvtop.planning.llamacpp.kernel_pairs import APIS_WITH_RULES, Attending, pair_speed
 from kvtop.planning.llamacpp.model.hparams import HParams
+from kvtop.text import plain_number
 
 
 def build_number(version: str | None) -> int | None:
     """The number of a llama.cpp build ("b11434", "b11434-1a2b3c4", "11434"), or None."""
     digits = (version or "").lstrip("b").split("-")[0]
-    return int(digits) if digits.isdecimal() else None
+    return plain_number(digits)
 
 
 def running_api(launch: LaunchOptions, devices: tuple[PlanDevice, ...], *, are_known: bool = True) -> str | None:

@@ -6,6 +6,7 @@ from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.plan import PlanDevice
 from kvtop.domain.server import ServerReading
 from kvtop.planning.guards import RANKS_PLANNED
+from kvtop.text import plain_number
 
 
 def effective_launch(launch: LaunchOptions, reading: ServerReading) -> LaunchOptions:
@@ -32,6 +33,7 @@ def devices_for(launch: LaunchOptions, devices: tuple[PlanDevice, ...]) -> tuple
     ranks = 1
     for name in ("tensor-parallel-size", "pipeline-parallel-size", "data-parallel-size"):
         value = launch.value(name)
-        ranks *= int(value) if value is not None and value.isdigit() else 1
+        number = plain_number(value)
+        ranks *= 1 if number is None else number
     missing = range(len(devices), min(ranks, RANKS_PLANNED))
     return (*devices, *(replace(devices[-1], name=f"gpu{index}") for index in missing))

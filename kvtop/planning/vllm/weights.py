@@ -12,6 +12,7 @@ from kvtop.domain.model_file import Checkpoint, CheckpointTensor
 from kvtop.planning.vllm.dtypes import ELEMENT_BYTES
 from kvtop.planning.vllm.models.cached_layers import attention_heads, layer_count, total_kv_heads
 from kvtop.planning.vllm.models.config_view import ConfigView
+from kvtop.text import plain_number
 
 VOCABULARY_PADDING = 64
 """Rows of embeddings and heads come in multiples of this (`DEFAULT_VOCAB_PADDING_SIZE`)."""
@@ -111,8 +112,8 @@ def _stages_of(name: str, stages: tuple[tuple[int, int], ...], layers: int, *, t
     last = len(stages) - 1
     found = re.search(r"\.(?:layers|h|blocks|block)\.(\d+)\.", name)
     if found is not None:
-        index = int(found.group(1))
-        if index >= layers:
+        index = plain_number(found.group(1), layers - 1)
+        if index is None:
             return ()
         return tuple(stage for stage, (start, stop) in enumerate(stages) if start <= index < stop)
     if "lm_head" in name or "embed_out" in name:

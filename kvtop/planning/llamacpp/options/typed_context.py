@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from kvtop.planning.llamacpp.options.table import BY_SPELLING, OPTIONS
+from kvtop.text import plain_number
 
 _NAME = "ctx-size"
 _UNITS = {"k": 1024, "m": 1024 * 1024}
@@ -25,4 +26,5 @@ def typed_context(words: Sequence[str], environ: Mapping[str, str]) -> str:
 def meant_context_tokens(typed: str) -> int | None:
     """What "8k" means to people, None for a plain number and for what means nothing."""
     digits, unit = typed.strip()[:-1], typed.strip()[-1:].lower()
-    return int(digits) * _UNITS[unit] if digits.isdecimal() and unit in _UNITS else None
+    number = plain_number(digits)
+    return number * _UNITS[unit] if number is not None and unit in _UNITS else None

@@ -6,6 +6,7 @@ from kvtop.domain.answers.what_if import WhatIf
 from kvtop.planning.llamacpp.what_if.knobs import DEFAULTS
 from kvtop.planning.protocol.knobs import unset
 from kvtop.planning.protocol.recommend_request import FIRST_STEP, Candidate, RecommendRequest, reference_reason
+from kvtop.text import plain_number
 
 SMALL_UBATCH = 256
 _SMALL = f"a micro-batch of {SMALL_UBATCH}: less compute memory, slower prompts"
@@ -45,7 +46,7 @@ def _tried(request: RecommendRequest, sized: WhatIf) -> Iterator[Candidate]:
     yield Candidate("f16/f16", ("f16", "f16"), plain, reference_reason(request))
     yield Candidate("q8_0/q8_0", ("q8_0", "q8_0"), typed("q8_0", "q8_0"), FIRST_STEP)
     ubatch = request.base.value("ubatch-size") or "512"
-    if not ubatch.isdigit() or int(ubatch) > SMALL_UBATCH:
+    if (plain_number(ubatch) or SMALL_UBATCH + 1) > SMALL_UBATCH:
         yield Candidate(
             "q8_0/q8_0",
             ("q8_0", "q8_0"),

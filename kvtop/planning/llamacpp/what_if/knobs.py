@@ -6,7 +6,7 @@ from kvtop.domain.answers.what_if import WhatIf
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import MemoryPlan
 from kvtop.planning.protocol.knobs import MOST_TOKENS, Turn, around, doubled, drop, finer
-from kvtop.text import UNKNOWN_TEXT, tokens_text
+from kvtop.text import UNKNOWN_TEXT, plain_number, tokens_text
 
 TYPES = ("f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "iq4_nl", "q4_0")
 """From the most bytes to the fewest."""
@@ -25,8 +25,8 @@ def _type(name: str) -> Callable[[WhatIf, MemoryPlan | None, int], WhatIf | None
 
 def _cells(what_if: WhatIf, plan: MemoryPlan | None) -> int | None:
     asked = what_if.value("ctx-size")
-    if asked is not None and asked.isdigit() and int(asked):
-        return int(asked)
+    if number := plain_number(asked):
+        return number
     return plan.context.n_ctx if plan is not None and plan.context is not None else None
 
 
@@ -94,7 +94,7 @@ def _switch(is_on: bool) -> str:
 
 
 def _whole(text: str | None, default: int) -> int:
-    return int(text) if text is not None and text.isdigit() and int(text) else default
+    return plain_number(text) or default
 
 
 TURNS: Mapping[str, tuple[str, Turn]] = {
@@ -113,7 +113,7 @@ def values(what_if: WhatIf, plan: MemoryPlan | None) -> Mapping[str, str]:
     """Knob -> where it stands, in words."""
     context = plan.context if plan is not None else None
     asked = what_if.value("ctx-size")
-    cells = asked if asked is not None and asked.isdigit() and int(asked) else None
+    cells = asked if plain_number(asked) else None
     flash = what_if.value("flash-attn") or "auto"
     if flash == "auto" and plan is not None and plan.flash_attention is not None:
         flash = f"auto: {'on' if plan.flash_attention else 'off'}"

@@ -9,7 +9,7 @@ from kvtop.domain.answers.what_if import WhatIf, replace_length
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import MemoryPlan
 from kvtop.planning.protocol.knobs import MOST_TOKENS, Turn, around, doubled, finer
-from kvtop.text import tokens_text
+from kvtop.text import plain_number, tokens_text
 
 BITS = ("none", "8", "6", "4", "3", "2")
 GROUPS = ("64", "128", "32")
@@ -30,7 +30,8 @@ def _group(what_if: WhatIf, _: MemoryPlan | None, step: int) -> WhatIf:
 def _start(what_if: WhatIf, _: MemoryPlan | None, step: int) -> WhatIf:
     """Between 0 (every token) and twice as many as now."""
     asked = what_if.value("quantized-kv-start")
-    at = int(asked) if asked is not None and asked.isdigit() else DEFAULT_START_TOKENS
+    number = plain_number(asked)
+    at = DEFAULT_START_TOKENS if number is None else number
     moved = doubled(at, step) if at else (GRAIN_TOKENS if step > 0 else 0)
     moved = min(moved, MOST_TOKENS)
     return what_if.with_changes(**{"quantized-kv-start": str(moved if moved >= GRAIN_TOKENS else 0)})
@@ -38,7 +39,8 @@ def _start(what_if: WhatIf, _: MemoryPlan | None, step: int) -> WhatIf:
 
 def _kept(what_if: WhatIf, _: MemoryPlan | None, step: int) -> WhatIf | None:
     asked = what_if.value("prompt-cache-size")
-    kept = (int(asked) if asked is not None and asked.isdigit() else DEFAULT_KEPT) + step
+    number = plain_number(asked)
+    kept = (DEFAULT_KEPT if number is None else number) + step
     return what_if.with_changes(**{"prompt-cache-size": str(kept)}) if 0 <= kept <= MOST_KEPT else None
 
 

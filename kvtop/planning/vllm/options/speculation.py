@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import NoExactRuleError
 from kvtop.planning.vllm.refusals import StartRefusedError
+from kvtop.text import plain_number
 
 _OPTION = "speculative-config"
 _SHORTHAND = (("spec-method", "method"), ("spec-model", "model"), ("spec-tokens", "num_speculative_tokens"))
@@ -84,7 +85,8 @@ def _stated(options: LaunchOptions) -> Mapping[str, object]:
             continue
         if key in stated:
             raise StartRefusedError(f"--{option} and --{_OPTION}['{key}'] are mutually exclusive")
-        stated[key] = int(value) if key == "num_speculative_tokens" and value.isdecimal() else value
+        number = plain_number(value) if key == "num_speculative_tokens" else None
+        stated[key] = value if number is None else number
     return stated
 
 

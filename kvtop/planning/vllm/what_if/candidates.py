@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from kvtop.planning.protocol.knobs import unset
 from kvtop.planning.protocol.recommend_request import FIRST_STEP, Candidate, RecommendRequest, reference_reason
 from kvtop.planning.vllm.what_if.knobs import DEFAULTS
+from kvtop.text import plain_number
 
 
 def candidates(request: RecommendRequest, tokens: int | None) -> Iterator[Candidate]:
@@ -25,7 +26,7 @@ def candidates(request: RecommendRequest, tokens: int | None) -> Iterator[Candid
         yield Candidate("auto", ("auto", "auto"), default, f"nothing quantized, {more}")
         yield Candidate("fp8", ("fp8_e4m3", "fp8_e4m3"), full.with_changes(**fp8), f"FP8 {more}")
     cards, ranks = len(request.plan_context.devices), request.base.value("tensor-parallel-size") or "1"
-    if ranks.isdigit() and int(ranks) < cards:
+    if (plain_number(ranks) or cards) < cards:
         wide = sized.with_changes(**plain, **{"tensor-parallel-size": str(cards)})
         yield Candidate("auto", ("auto", "auto"), wide, f"nothing quantized, over all {cards} cards")
 

@@ -7,7 +7,7 @@ from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import MemoryPlan
 from kvtop.planning.protocol.knobs import MOST_TOKENS, Turn, around, doubled, drop, finer
 from kvtop.planning.vllm.options.settings import DEFAULT_UTILIZATION
-from kvtop.text import tokens_text
+from kvtop.text import plain_number, tokens_text
 
 TYPES = ("auto", "fp8", "fp8_e5m2")
 LEAST_LENGTH_TOKENS, MOST_RANKS = 256, 64
@@ -22,8 +22,8 @@ def _type(what_if: WhatIf, _: MemoryPlan | None, step: int) -> WhatIf:
 
 def _length(what_if: WhatIf, plan: MemoryPlan | None) -> int | None:
     asked = what_if.value("max-model-len")
-    if asked is not None and asked.isdigit():
-        return int(asked)
+    if (number := plain_number(asked)) is not None:
+        return number
     return plan.vllm.max_model_len_tokens if plan is not None and plan.vllm is not None else None
 
 
@@ -70,9 +70,10 @@ def _is(text: str, share: float) -> bool:
 
 def _tensor_parallel(what_if: WhatIf, _: MemoryPlan | None, step: int) -> WhatIf | None:
     asked = what_if.value("tensor-parallel-size") or "1"
-    if not asked.isdigit():
+    ranks = plain_number(asked)
+    if ranks is None:
         return None
-    size = doubled(int(asked), step)
+    size = doubled(ranks, step)
     return what_if.with_changes(**{"tensor-parallel-size": str(size)}) if 1 <= size <= MOST_RANKS else None
 
 
@@ -90,7 +91,8 @@ def values(what_if: WhatIf, plan: MemoryPlan | None) -> Mapping[str, str]:
     """Knob -> where it stands, in words."""
     likely = plan.vllm.max_model_len_tokens if plan is not None and plan.vllm is not None else None
     asked = what_if.value("max-model-len")
-    length = int(asked) if asked is not None and asked.isdigit() else likely
+    number = plain_number(asked)
+    length = likely if number is None else number
     default = f"{DEFAULT_UTILIZATION:g}" if what_if.value("kv-cache-memory-bytes") is None else "pool stated"
     return {
         "type_k": what_if.value("kv-cache-dtype") or "auto",
