@@ -270,5 +270,6 @@ def _verified(
         return (), f"not compared: {error}"
     return checks, (
         f"{tool} was asked about one slot without repacked weights, which is all it knows, and so were these rules; "
-        "compute is left out, because the tool sizes it for every output of a batch and the server for one a slot"
+        "compute is left out, because the tool sizes it for every output of a batch and the server for one a slot; the "
+        "options are those typed, before --fit: what the tool fits itself is not the server's answer"
     )

@@ -13,6 +13,7 @@ from kvtop.planning.llamacpp.context import context_given
 from kvtop.planning.llamacpp.fit.replay.trial import Measured, MeasuringError, Parameters
 from kvtop.planning.llamacpp.memory.placement import HOST, override_rules
 from kvtop.planning.llamacpp.memory.prepared import PreparedModel
+from kvtop.planning.llamacpp.memory.weights import repacked_bytes
 from kvtop.planning.llamacpp.model_plan import ModelPlan
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import compute_of, plan_model, plan_second
@@ -58,8 +59,15 @@ class PlannedMemory:
             model_bytes=tuple(weights[name] for name in self.taking),
             # The state of recurrent layers is allocated even here, and is still there when free memory is read.
             free_bytes=tuple(free[name] - _pages(found.recurrent_bytes[name]) for name in self.taking),
-            host_used_bytes=used[HOST],
+            host_used_bytes=used[HOST] - (0 if self.taking else self._repacked_bytes(settings)),
         )
+
+    def _repacked_bytes(self, settings: LlamaSettings) -> int:
+        """The engine counts buffers of the CPU, and these have a type of their own."""
+        if not settings.repack:
+            return 0
+        models = [self.prepared] if self.draft is None else [self.prepared, self.draft]
+        return sum(repacked_bytes(model.weights, model.hparams) for model in models)
 
     def _used(self, found: ModelPlan, settings: LlamaSettings, *, is_second: bool = False) -> dict[str, int]:
         fusions = self.end is End.HIGH

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from kvtop.domain.model_file import GgufHeader, TensorInfo
 from kvtop.domain.plan import NoExactRuleError, PlanDevice, Refusal
-from kvtop.planning.llamacpp.memory.buffers import BUFFER_RULES, BufferRule
+from kvtop.planning.llamacpp.memory.buffers import BUFFER_RULES, HOST_BUFFER, BufferRule
 from kvtop.planning.llamacpp.memory.gpu_operations import gpu_can_hold
 from kvtop.planning.llamacpp.memory.override_patterns import first_match, first_of_block, rules_by_block, searcher
 from kvtop.planning.llamacpp.memory.placement import ENGINE, HOST, Placement, engine_devices, is_cuda_build
@@ -236,6 +236,16 @@ def repacked(tensor: TensorInfo) -> bool:
     Without an accelerator, that is a different buffer from the one that embeddings are looked up in.
     """
     return tensor.type_name in _CPU_REPACKED and len(tensor.shape) > 1 and tensor.shape[1] % 8 == 0
+
+
+def repacked_bytes(weight_set: WeightSet, hparams: HParams) -> int:
+    """What lies in CPU_REPACK buffers where the model uses no accelerator; prediction blocks are not loaded."""
+    found = [weight for site, weight in weight_set.others if site != INPUT]
+    found += [] if weight_set.copy is None else [weight_set.copy]
+    for block, pieces in weight_set.blocks.items():
+        if block_site(block, hparams) < hparams.n_layer:
+            found += pieces
+    return sum(weight.in_buffer(HOST_BUFFER) for weight in found if repacked(weight.tensor))
 
 
 def overridden_tensors(
