@@ -85,7 +85,8 @@ def plan_launch(
     rules = engine_rules(launch.engine)
     if rules is None:
         raise NoExactRuleError(f"kvtop has no memory rules for {launch.engine}")
-    return _as_valid(rules, launch, rules.plan(launch, model, devices, draft=draft, at_tokens=at_tokens))
+    plan = rules.plan(launch, model, devices, draft=draft, at_tokens=at_tokens)
+    return plan if isinstance(plan, Refusal) else as_valid(launch, plan)
 
 
 def plan_running(
@@ -98,7 +99,8 @@ def plan_running(
     rules = engine_rules(launch.engine)
     if rules is None:
         raise NoExactRuleError(f"kvtop has no memory rules for {launch.engine}")
-    return _as_valid(rules, launch, rules.plan_running(launch, model, devices, draft))
+    plan = rules.plan_running(launch, model, devices, draft)
+    return plan if isinstance(plan, Refusal) else as_valid(launch, plan)
 
 
 def version_range(launch: LaunchOptions) -> ChosenRange | None:
@@ -107,9 +109,7 @@ def version_range(launch: LaunchOptions) -> ChosenRange | None:
     return None if traits is None else chosen_range(traits.versions, launch.engine_version)
 
 
-def _as_valid(rules: EngineRules, launch: LaunchOptions, plan: MemoryPlan | Refusal) -> MemoryPlan | Refusal:
-    """Exact for a version that was checked, an estimate for any other."""
-    chosen = chosen_range(rules.traits.versions, launch.engine_version)
-    if chosen.is_checked or isinstance(plan, Refusal):
-        return plan
-    return as_estimate(plan, chosen.reason)
+def as_valid(launch: LaunchOptions, plan: MemoryPlan) -> MemoryPlan:
+    """A plan that an engine's own room made: as it is for a version that was checked, an estimate for any other."""
+    chosen = version_range(launch)
+    return plan if chosen is None or chosen.is_checked else as_estimate(plan, chosen.reason)

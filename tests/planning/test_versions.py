@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from kvtop.domain.plan import MemoryPlan
+from kvtop.planning.commands.command import parse_command
 from kvtop.planning.llamacpp.options.parse import parse_llama_server
 from kvtop.planning.protocol.engine_rules import EngineRules
 from kvtop.planning.registry import all_engines, plan_launch
@@ -103,3 +104,24 @@ def test_two_doubts_about_one_figure_are_both_named() -> None:
         assert after.inexact is not None
         assert after.inexact.reason == "first doubt; second doubt"
         assert after.inexact.weights.high_bytes >= before.inexact.weights.high_bytes
+
+
+@pytest.mark.parametrize(
+    ("image", "version"),
+    [
+        ("vllm/vllm-openai:v0.17.1", "v0.17.1"),
+        ("vllm/vllm-openai:v0.20.0-cu129", "v0.20.0"),
+        ("registry:5000/vllm/vllm-openai:v0.21.0", "v0.21.0"),
+        ("ghcr.io/ggml-org/llama.cpp:server-cuda-b9660", "b9660"),
+        ("ghcr.io/ggml-org/llama.cpp:server-b9660@sha256:ab", "b9660"),
+        ("vllm/vllm-openai:latest", None),
+        ("localhost:5000/vllm:nightly", None),
+        ("vllm/vllm-openai@sha256:1234", None),
+        ("vllm/vllm-openai", None),
+    ],
+)
+def test_the_tag_of_an_image_says_the_version(image: str, version: str | None) -> None:
+    words = ["docker", "run", image, "vllm", "serve", "m"] if "vllm" in image else ["docker", "run", image, "-m", "x"]
+    container = parse_command(words).container
+    assert container is not None
+    assert (container.image, container.image_version) == (image, version)

@@ -25,7 +25,7 @@ from kvtop.planning.llamacpp.options.overrides import overridden_header
 from kvtop.planning.llamacpp.options.parse import config_paths, parse_llama_server, settings_of
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
-from kvtop.planning.registry import version_range
+from kvtop.planning.registry import as_valid, version_range
 from kvtop.sources.model_files.gguf import read_gguf
 from kvtop.sources.model_files.locate import find_sibling, locate_file, locate_hf
 from kvtop.sources.model_files.process_filesystem import ModelNotFoundError, ProcessFilesystem
@@ -179,7 +179,9 @@ def answer_llamacpp(request: PlanRequest, machine: Machine) -> PlanAnswer | Refu
 
 
 def _as_read(read: ReadCommand, planned: MemoryPlan) -> MemoryPlan:
-    return replace(planned, architecture=read.header.architecture or "?") if read.assumption else planned
+    """With the file's own architecture where another was assumed, and as sure as the engine's version allows."""
+    named = replace(planned, architecture=read.header.architecture or "?") if read.assumption else planned
+    return as_valid(read.options, named)
 
 
 def _asked(read: ReadCommand, found: Loaded, machine: Machine) -> Asked | None:

@@ -24,7 +24,7 @@ _SWITCHES = frozenset(
 )
 _SHORT_SWITCHES = re.compile(r"-[ditPq]+")
 _NAMED = frozenset({"llama-server", "llama", "vllm", "python3", "python", "mlx_lm.server", "bash", "sh"})
-_TAG_VERSION = re.compile(r":(?:[a-z]+-)*(v?\d+(?:\.\d+)+|b\d{3,6})(?![\w.]*@)(?:[-.+]\w|$|@)")
+_TAG_VERSION = re.compile(r":(?:[a-z]+-)*(v?\d+(?:\.\d+)+|b\d{3,6})(?:[-.+]\w|$|@)")
 """In `vllm/vllm-openai:v0.17.1-cu129`, `llama.cpp:server-cuda-b9660`."""
 _SECRETS = frozenset({"VLLM_API_KEY", "LLAMA_API_KEY"})
 

@@ -33,7 +33,8 @@ def printed_build(path: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     found = _PRINTED.search(done.stderr) or _PRINTED.search(done.stdout)
-    return None if found is None else f"b{found[1]}"
+    # A build from an archive without its history says 0.
+    return None if found is None or not int(found[1]) else f"b{found[1]}"
 
 
 def distribution_version(path: str, distribution: str) -> str | None:
