@@ -99,3 +99,12 @@ def test_expert_shorthands_are_overrides_in_order() -> None:
     assert [buffer for _, buffer in rules[1:]] == ["CPU", "CPU", "CPU"]
     assert rules[1][0].startswith(r"blk\.0\.ffn_(up|down|gate|gate_up)")
     assert rules[3][0] == r"blk\.0\.ffn_(up|down|gate)\."
+
+
+@pytest.mark.parametrize(
+    "split", [(float("nan"), 1.0), (float("inf"),), (-1.0, 1.0), (3e38, 3e38), (1.0, float("inf"))]
+)
+def test_shares_that_divide_nothing_have_no_rule(split: tuple[float, ...]) -> None:
+    cards = (PlanDevice("gpu0", 1 << 34), PlanDevice("gpu1", 1 << 34))
+    with pytest.raises(NoExactRuleError, match="divides nothing"):
+        place(4, LlamaSettings(tensor_split=split), cards, 5)

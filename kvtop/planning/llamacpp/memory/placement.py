@@ -12,6 +12,8 @@ from kvtop.planning.llamacpp.options.settings import LlamaSettings
 HOST = "host"
 ENGINE = "llama.cpp"
 _MOST_LAYERS = 512
+_MOST_SHARES = 3.4e38
+"""Single precision holds no larger sum."""
 _OTHER_BACKEND = re.compile(
     r"Vulkan|SYCL|RPC|OpenCL|GPUOpenCL|CANN|MTL|Metal|ROCm|HIP|MUSA|WebGPU|HTP|Hexagon|BLAS|ZDNN"
 )
@@ -145,6 +147,8 @@ def api_of_device_names(names: str | None) -> str | None:
 def _split_points(tensor_split: Sequence[float], devices: tuple[PlanDevice, ...]) -> list[float]:
     """Cumulated shares 0..1 in the engine's single precision, so that a layer on the border falls on the same side."""
     shares = [*tensor_split[: len(devices)], *(0.0 for _ in devices[len(tensor_split) :])]
+    if not (all(share >= 0 for share in shares) and sum(shares) <= _MOST_SHARES):  # true for NaN as well
+        raise NoExactRuleError(f"--tensor-split {','.join(f'{share:g}' for share in shares)} divides nothing")
     if not any(shares):
         free = [device.free_bytes if device.free_bytes is not None else device.total_bytes for device in devices]
         known = [amount for amount in free if amount is not None]
