@@ -48,7 +48,7 @@ def keep(path: Path, recorded: Recorded, newest: Recorded | None) -> bool:
     print(f"  {len(pairs) - len(unequal)} of {len(pairs)} are as recorded")
     for pair in unequal[:3]:
         for name, one in zip(("recorded", "now     "), pair, strict=True):
-            print(f"    {name} {json.dumps(one, sort_keys=True)[:600]}")
+            print(f"    {name} {json.dumps(one, sort_keys=True)[:1200]}")
     return False
 
 

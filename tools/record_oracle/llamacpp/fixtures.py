@@ -172,10 +172,11 @@ def _placement_questions(recorded: Recorded) -> list[Question]:
 
 
 def _placement_answers(recorded: Recorded, answers: dict[str, Answer]) -> Recorded:
-    cases = [
-        [model, count, settings, _rows(answers[name], "weights", "kv", idle_cards=count)]
-        for name, (model, count, settings, _) in numbered(recorded["cases"])
-    ]
+    cases = []
+    for name, (model, count, settings, _) in numbered(recorded["cases"]):
+        words = refusal(answers[name])
+        said = words[0] if words else _rows(answers[name], "weights", "kv", idle_cards=count)
+        cases.append([model, count, settings, said])
     return {**recorded, "cases": cases}
 
 

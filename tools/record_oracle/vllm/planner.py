@@ -130,15 +130,15 @@ def _decided(config: Any, executor: _Executor, result: Any, said: str) -> dict[s
     cache = result[-1] if isinstance(result, tuple) else result
     kept = config.cache_config
     tokens, concurrency = _capacity(config, cache, said)
-    pools = [sum(tensor.size for tensor in one.kv_cache_tensors) for one in executor.configs]
+    pools = [_block_bytes(executor.config, one) for one in executor.configs]
     return {
         "num_blocks": cache.num_blocks,
         "block_size": kept.block_size,
         "kv_tokens": tokens,
         "max_concurrency": concurrency,
         "backends": _backend_names(executor.stages[0]),
-        "bytes_per_block": [pool // one.num_blocks for pool, one in zip(pools, executor.configs, strict=True)],
-        "allocated_bytes": pools,
+        "bytes_per_block": pools,
+        "allocated_bytes": [pool * one.num_blocks for pool, one in zip(pools, executor.configs, strict=True)],
         "bytes_per_token": _per_token(executor.specs[0]),
         "state_bytes": sum(_unpadded(spec) for spec in executor.specs[0].values() if _is_state(spec)),
         "groups": [_group(one, config) for one in cache.kv_cache_groups],
@@ -166,6 +166,15 @@ def _capacity(config: Any, cache: Any, said: str) -> tuple[int | None, float | N
         int(logged.group(1).replace(",", "")) if logged else None,
         float(times.group(1)) if times else None,
     )
+
+
+def _block_bytes(config: Any, cache: Any) -> int:  # noqa: ANN401
+    """Bytes of one block of a worker's pool. Newer versions' tensors share their memory: their sum says nothing."""
+    from vllm.v1.core import kv_cache_utils  # noqa: PLC0415
+
+    if hasattr(kv_cache_utils, "_pool_bytes_per_block"):
+        return int(kv_cache_utils._pool_bytes_per_block(config, cache.kv_cache_groups))
+    return int(sum(tensor.size for tensor in cache.kv_cache_tensors)) // int(cache.num_blocks)
 
 
 def _is_state(spec: Any) -> bool:  # noqa: ANN401
