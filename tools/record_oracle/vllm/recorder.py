@@ -152,7 +152,7 @@ def _more(row: Case, answer: Case) -> Case:
     if "error" in answer:
         return {**row, "expected": {"error": _words(answer)}}
     kept = ("backends", "block_size", "bytes_per_block", "kv_tokens", "max_concurrency", "num_blocks")
-    expected = {key: answer[key] for key in kept} | {"bytes_per_token_per_rank": answer["bytes_per_token"]}
+    expected = {key: answer[key] for key in kept} | {"bytes_per_token_per_rank": answer["bytes_per_token"][0]}
     return {**row, "expected": expected}
 
 
@@ -160,12 +160,15 @@ def _first(row: Case, answer: Case) -> Case:
     if "error" in answer:
         return {**row, "expected": {"error": _words(answer)}}
     stages = len(answer["bytes_per_block"])
-    pool = answer["bytes_per_block"]
+
+    def by_stage(name: str) -> Any:  # noqa: ANN401  a number, or one a stage
+        return answer[name] if stages > 1 else answer[name][0]
+
     expected = {
-        "allocated_bytes_per_rank": answer["allocated_bytes"] if stages > 1 else answer["allocated_bytes"][0],
+        "allocated_bytes_per_rank": by_stage("allocated_bytes"),
         "attention_backends": answer["backends"],
         "block_size": answer["block_size"],
-        "bytes_per_token_per_rank": answer["bytes_per_token"],
+        "bytes_per_token_per_rank": by_stage("bytes_per_token"),
         "cache_dtype": answer["cache_dtype"],
         "groups": [{**group, "kind": _KINDS.get(group["kind"], group["kind"])} for group in answer["groups"]],
         "kv_cache_layout": answer["layout"],
@@ -174,8 +177,8 @@ def _first(row: Case, answer: Case) -> Case:
         "max_concurrency": answer["max_concurrency"],
         "num_blocks": answer["num_blocks"],
         "num_groups": len(answer["groups"]),
-        "pool_bytes_per_block_per_rank": pool if stages > 1 else pool[0],
-        "state_bytes_per_rank": answer["state_bytes"],
+        "pool_bytes_per_block_per_rank": by_stage("bytes_per_block"),
+        "state_bytes_per_rank": by_stage("state_bytes"),
         "weights_bytes_per_rank": answer["weights"][0],
     }
     resolved = {key: answer[key] for key in ("max_num_batched_tokens", "max_num_seqs", "max_in_flight_tokens")}
