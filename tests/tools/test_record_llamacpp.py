@@ -1,5 +1,6 @@
 """The llama.cpp recorder's own parts: what it cuts out of a source tree, the files it writes, the words it reads."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from tools.record_oracle.llamacpp.gguf_file import expanded, write_gguf
 from tools.record_oracle.llamacpp.questions import Question, by_device, refusal, total
 from tools.record_oracle.llamacpp.recorder import NEWEST, path_of
 
+needs_a_preprocessor = pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler: nothing to cut with")
 ORACLE = Path(__file__).parents[1] / "fixtures" / "oracle"
 
 _HEADER = """
@@ -60,6 +62,7 @@ def _tree(root: Path, source: str = _SOURCE) -> Path:
     return root
 
 
+@needs_a_preprocessor
 def test_rules_come_with_all_they_refer_to_and_without_kernels(tmp_path: Path) -> None:
     text = cutting.excerpt(_tree(tmp_path), ["CHOSEN=1"])
     assert all(f" {name}" in text for name in cutting.ROOTS)
@@ -70,11 +73,13 @@ def test_rules_come_with_all_they_refer_to_and_without_kernels(tmp_path: Path) -
     assert not any(word in text for word in ("<<<", "__global__", "__shfl", "never_asked_for", "launch"))
 
 
+@needs_a_preprocessor
 def test_a_choice_of_the_build_decides_what_is_cut(tmp_path: Path) -> None:
     text = cutting.excerpt(_tree(tmp_path), [])
     assert "padded(n)" not in text
 
 
+@needs_a_preprocessor
 def test_another_kind_of_tree_is_an_error_that_names_what_is_missing(tmp_path: Path) -> None:
     renamed = _SOURCE.replace("device_offload_op", "device_offloads_op")
     with pytest.raises(cutting.ExcerptError, match="ggml_backend_cuda_device_offload_op"):
