@@ -191,7 +191,7 @@ def test_no_rule_no_number_unless_a_guess_is_asked_for(tmp_path: Path, capsys: p
     assert guessed["architecture"] == "never-heard-of"
     assert guessed["total"]["kv_cache_bytes"] == 2048 * BYTES_PER_TOKEN
     _, text, _ = plan(capsys, "--assume", "full-attention", *words)
-    assert "a guess, not a plan" in text
+    assert "estimate only: no exact rule" in text
     assert "computed" not in text
 
 
@@ -271,7 +271,7 @@ def test_a_likely_pool_is_told_with_its_range_where_vllm_measures_it(
     assert likely["kv_cache_tokens"]["low"] < likely["kv_cache_tokens"]["high"]
     assert found["vllm"]["num_gpu_blocks"] is None
     _, text, _ = plan(capsys, *words)
-    assert "likely pool a rank: " in text
+    assert "KV pool per rank: " in text
     stated = plan_json(capsys, *words, "--kv-cache-memory-bytes", "1G")
     assert stated["vllm"]["pool_estimate"] is None
     _, text, _ = plan(capsys, *words[:-1], "0.01")

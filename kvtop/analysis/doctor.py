@@ -175,7 +175,7 @@ def _model_files(sample: Sample, left: list[Failure]) -> list[Probe]:
         # Who does not answer has been told above, and who hosts several models has none of its own.
         is_asked = reading.state in _WELL and reading.hosted is None
         if is_asked and reading.model.path is None and reading.model_key is None:
-            answer = "says nowhere which file it has loaded, so nothing of it can be computed"
+            answer = "does not report which file it has loaded, so nothing can be computed"
             probes.append(Probe(Area.MODEL_FILES, reading.id, Outcome.NOTE, answer))
     return probes
 

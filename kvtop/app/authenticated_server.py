@@ -142,7 +142,7 @@ class AuthenticatedServer(Server):
                 return answer
             kept = request.cookies.get(self._cookie, "")
             if not hmac.compare_digest(kept.encode(), self.token.encode()):
-                raise web.HTTPForbidden(text="kvtop wants its token: open the address that it printed\n")
+                raise web.HTTPForbidden(text="kvtop needs its token: open the address that it printed\n")
         # The page names its own socket: as the browser knows this host, whatever name that is.
         self.public_url = f"{request.scheme}://{host}"
         return await handler(request)

@@ -10,7 +10,7 @@ from pathlib import Path
 def private_directory(environ: Mapping[str, str]) -> Path:
     """`$XDG_RUNTIME_DIR/kvtop`, or `kvtop-UID` in the temporary folder; made with mode 0700 where it is missing.
 
-    Raises OSError where it cannot be made, or belongs to somebody else, or is open to others.
+    Raises OSError where it cannot be made, or belongs to another user, or is open to others.
     """
     base = environ.get("XDG_RUNTIME_DIR")
     if base and Path(base).is_dir() and os.access(base, os.W_OK):
@@ -20,7 +20,7 @@ def private_directory(environ: Mapping[str, str]) -> Path:
     path.mkdir(mode=0o700, exist_ok=True)
     status = path.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
-        raise PermissionError(f"{path} belongs to somebody else")
+        raise PermissionError(f"{path} belongs to another user")
     if stat.S_IMODE(status.st_mode) & 0o077:
         raise PermissionError(f"{path} is open to others: chmod 700 it, or remove it")
     return path

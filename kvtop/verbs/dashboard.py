@@ -71,7 +71,7 @@ class _Late:
 
     async def frames(self) -> AsyncIterator[Frame]:
         """What is watched. A bad option ends it, and the app with it; `problem` then says which."""
-        assert self.app is not None, "the app runs before anybody asks for frames"
+        assert self.app is not None, "the app runs before frames are requested"
         painted = asyncio.Event()
         self.app.call_after_refresh(painted.set)
         await painted.wait()
@@ -88,7 +88,7 @@ class _Late:
         from kvtop.app.frames import frames, samples_of, suppressions_of  # noqa: PLC0415
         from kvtop.app.what_if_session import WhatIfSession  # noqa: PLC0415
 
-        assert self.app is not None, "the app runs before anybody asks for frames"
+        assert self.app is not None, "the app runs before frames are requested"
         self.recorder = self.app.recorder = Recorder(Path.cwd(), self._config.interval_seconds, render)
         self.recorder.tell = self.app.say
         what_if_session = self.app.what_if_session = WhatIfSession(environment())

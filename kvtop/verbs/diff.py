@@ -23,8 +23,8 @@ from kvtop.verbs.command_line.watch_options import add_watching
 PAGE = HelpPage(
     """\
 A and B are snapshots (kvtop snapshot --json), recordings (their last moment, or FILE@TIME), or the word live. With
---plan they are command lines, each in quotes. The free memory of the host moves by itself: it is listed, and counts
-with --all.""",
+--plan they are command lines, each in quotes. The free memory of the host changes on its own: it is listed, and counts
+only with --all.""",
     {
         exit_codes.OK: "no difference beyond the tolerance",
         exit_codes.FINDING: "they differ, or an endpoint that was named did not answer",
@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     words = "numbers this close do not count: 1%% or 0.01 (default: 1%%)"
     parser.add_argument("--tolerance", default="1%", metavar="RATIO", help=words)
     parser.add_argument(
-        "--all", action="store_true", help="count what moves by itself too: the free memory of the host"
+        "--all", action="store_true", help="also count the free memory of the host, which changes on its own"
     )
     parser.add_argument("--json", action="store_true", help="as JSON, schema kvtop.diff/1")
     add_watching(parser)

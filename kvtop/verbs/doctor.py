@@ -18,7 +18,7 @@ single thing to do about it. Nothing is changed.""",
         exit_codes.OK: "all well",
         exit_codes.FINDING: "something that was wanted could not be read",
         exit_codes.USAGE: "bad usage or configuration",
-        exit_codes.NOTHING_TO_CHECK: "nothing failed, and there is no server to watch",
+        exit_codes.NOTHING_TO_CHECK: "nothing failed; there is no server to watch",
     },
     (
         ("this machine", "kvtop doctor"),

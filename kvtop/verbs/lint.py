@@ -31,8 +31,8 @@ ANY_NUMBER = "1"
 PAGE = HelpPage(
     """\
 Without a command: the servers of this machine, or of --url and --demo, looked at twice within three seconds, so that
-what moves is seen. With one: as it would start here, or on the devices of --gpu. A model file that is missing only
-leaves the rules that need it unasked; nothing is started, and only local files are read. A rule that lacks an input is
+what moves is seen. With one: as it would start here, or on the devices of --gpu. Without the model file only the
+rules that need it are skipped; nothing is started, and only local files are read. A rule that lacks an input is
 listed as not evaluated and never counts as passed.""",
     {
         exit_codes.OK: "no finding at or above --fail-on",

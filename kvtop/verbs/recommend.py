@@ -20,8 +20,8 @@ from kvtop.verbs.command_line.printing import print_text
 
 PAGE = HelpPage(
     """\
-Up to three configurations, each with its bytes, what is known of its quality and from whom, what it does to speed, and
-the command. Keys are never given fewer bits than values, 4-bit caches only with a measurement of this model (`kvtop
+Up to three configurations, each with its bytes, the published or measured evidence on its quality, its effect on speed,
+and the command. Keys are never given fewer bits than values, 4-bit caches only with a measurement of this model (`kvtop
 quality`), and different types for K and V only where backend and --build are known to read them. The options of kvtop
 stand before the --, those of the server behind it.""",
     {
@@ -162,7 +162,7 @@ def _recommend(args: argparse.Namespace, request: PlanRequest, words: list[str])
         )
     )
     most = max(driver_bytes.values(), default=0) / 2**30
-    left = (f"{most:.1f} GiB of each card are left to the driver for the process itself",) if most else ()
+    left = (f"{most:.1f} GiB per GPU reserved for the driver's context of the process",) if most else ()
     notes = (*([capped] if capped else []), *found.notes, *left, *machine.notes, *problems)
     found = replace(found, model=clean(found.model), notes=tuple(map(clean, notes)))
     if args.json:

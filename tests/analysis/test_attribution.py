@@ -79,7 +79,7 @@ def test_an_estimate_is_cut_to_what_the_measurement_leaves() -> None:
     assert GIB < tight.compute.value_bytes < 3 * GIB
     assert tight.compute.high_bytes == 3 * GIB
     assert tight.unattributed.value_bytes == 0
-    assert "cut to" in tight.compute.source
+    assert "capped by" in tight.compute.source
     short = split_on("gpu0", measured(30 * GIB), planned_parts(plan_of(part), part), ON_A_CARD)
     assert short.compute.value_bytes == GIB
     assert short.unattributed.value_bytes == -GIB
@@ -141,4 +141,4 @@ def test_the_runtime_of_cuda_is_its_prior_and_never_more_than_is_left(
     part = DevicePlan("gpu0", GIB, 0, 0, Estimate(0, 0, 0), 0)
     runtime = split_on("gpu0", measured(GIB + left_mib * mib), planned_parts(plan_of(part), part), ON_A_CARD).runtime
     assert (runtime.value_bytes, runtime.low_bytes, runtime.high_bytes) == tuple(it * mib for it in expected_mib)
-    assert ("cut to" in runtime.source) is is_cut
+    assert ("capped by" in runtime.source) is is_cut

@@ -157,4 +157,4 @@ def test_free_memory_of_the_host_moves_by_itself() -> None:
     assert (it.subject, it.counts, it.moves_by_itself, quiet.differs) == ("host", False, True, False)
     assert asked.differs
     assert compare(before, HostState("b", "h", (), (("gpu0", 50), ("host", 100))), 0.01).differs
-    assert "moves by itself (--all counts it)" in diff_text(quiet)
+    assert "changes on its own (--all counts it)" in diff_text(quiet)

@@ -170,7 +170,7 @@ def test_nothing_to_watch_names_what_was_looked_for() -> None:
     told = probe(found, Area.PROCESSES, "discovery")
     assert "llama.cpp, vllm, mlx" in told.answer
     assert "--url" in told.remedy
-    assert checkup_text(found).endswith("nothing failed, and there is no server to watch\n")
+    assert checkup_text(found).endswith("nothing failed; there is no server to watch\n")
     assert "endpoints\n  nothing to look at\n" in checkup_text(found)
     off = look(ProbedHost((HOST_DRIVER,), (), None, discovers=False), servers=(), processes=(), models={})
     assert "switched off" in probe(off, Area.PROCESSES, "discovery").answer
@@ -205,4 +205,4 @@ def test_checkpoints_and_servers_that_name_no_model() -> None:
     assert probe(found, Area.MODEL_FILES, "/c").answer == (
         "qwen3 checkpoint, 0 tensors, ?; 1 of 2 weight files missing"
     )
-    assert "nowhere" in probe(found, Area.MODEL_FILES, "127.0.0.1:8080").answer
+    assert "does not report" in probe(found, Area.MODEL_FILES, "127.0.0.1:8080").answer

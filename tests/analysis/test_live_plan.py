@@ -335,8 +335,8 @@ def test_every_fact_says_where_it_was_learnt() -> None:
     [
         ("ollama", (), "a server of its own"),
         ("llama-swap", (), "a server of its own"),
-        ("ollama", (Rank(11, "runner"),), "older kind"),
-        ("lm-studio", (), "does not tell"),
+        ("ollama", (Rank(11, "runner"),), "older runners"),
+        ("lm-studio", (), "does not report"),
     ],
 )
 def test_a_server_of_several_models_says_why_it_has_no_plan(engine: str, ranks: tuple[Rank, ...], words: str) -> None:

@@ -21,7 +21,7 @@ def attributed_parts(reading: ServerReading, plan: MemoryPlan, name: str, *, is_
         part = _joined(name, part, plan.device(HOST))
     parts = planned_parts(plan, part)
     if reading.state is ServerState.LOADING:
-        return _unknown(parts, "still loading: what is there already cannot be told apart")
+        return _unknown(parts, "still loading: the parts cannot be distinguished yet")
     if reading.state is ServerState.SLEEPING:
         return _asleep(reading, plan, parts, name)
     return parts
@@ -38,9 +38,9 @@ def _asleep(reading: ServerReading, plan: MemoryPlan, parts: Parts, name: str) -
     if traits is not None and traits.frees_all_asleep:
         return Parts(nothing, nothing, nothing, nothing)
     if reading.sleep_level not in {1, 2}:
-        return _unknown(parts, "asleep: how much it gave back is not said")
+        return _unknown(parts, "asleep: how much it released is not reported")
     if name != HOST:
-        gone = Figure(None, Basis.UNKNOWN, source="asleep: what CUDA graphs and buffers keep is not said")
+        gone = Figure(None, Basis.UNKNOWN, source="asleep: what CUDA graphs and buffers keep is not reported")
         return replace(parts, weights=nothing, kv_cache=nothing, recurrent=nothing, compute=gone)
     if reading.sleep_level == 2:
         return parts

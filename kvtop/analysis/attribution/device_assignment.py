@@ -57,7 +57,7 @@ def device_assignment(
     on_host = next((figure for device, figure in rows if device.is_host), None)
     shared = next((it for it in devices if it.unified_memory and it.processes is None), None)
     if shared is not None and on_host is not None:
-        source = f"{on_host.source}; the machine has one memory, and nobody lists shares of {shared.id}"
+        source = f"{on_host.source}; unified memory, and no driver lists shares of {shared.id}"
         return DeviceAssignment(((shared, replace(on_host, source=source)),), (shared,), is_shared=True)
     if reading.state is ServerState.LOADING and any(not device.is_host for device in devices):
         return DeviceAssignment(rows, (), is_settled=False, note="still loading: where it will lie is not known yet")
@@ -73,7 +73,7 @@ def device_assignment(
         note = f"no driver lists its process; taken to be on {hiding[0].id}, {_why(hiding[0])}"
         return DeviceAssignment(((hiding[0], _HIDDEN), *rows), hiding, note=note)
     ids = ", ".join(device.id for device in hiding)
-    note = f"no driver lists its process; planned for {ids}, which list pids that are nobody's here, or no list at all"
+    note = f"no driver lists its process; planned for {ids}, whose lists name no process here or cannot be read"
     return DeviceAssignment(rows, hiding, is_placed=False, note=note)
 
 
@@ -82,7 +82,7 @@ def _why(device: Device) -> str:
         return "whose list cannot be read"
     if not device.lists_all_processes:
         return "whose driver shows this user's own processes only"
-    return "which lists pids that are nobody's here"
+    return "which lists pids that no process here has"
 
 
 def _on_an_unseen_card(rows: tuple[tuple[Device, Figure], ...], makers: tuple[str, ...]) -> DeviceAssignment:

@@ -125,14 +125,14 @@ def _kv_cache(plan: MemoryPlan, part: DevicePlan, rule: str) -> Figure:
     traits = traits_of(plan.engine)
     if traits is not None and traits.cache_grows:
         # What such a server holds depends on what it was asked; only its growth is known.
-        return Figure(None, Basis.UNKNOWN, low_bytes=0, source="grows with every request; not visible from outside")
+        return Figure(None, Basis.UNKNOWN, low_bytes=0, source="grows with each request; not reported by the server")
     if part.kv_cache_bytes is not None:
         return Figure(part.kv_cache_bytes, Basis.COMPUTED, source=rule)
     likely = plan.vllm.pool_estimate if plan.vllm is not None else None
     if likely is None:
         return UNKNOWN
     pool = likely.pool
-    source = "what --gpu-memory-utilization leaves beside weights and activations"
+    source = "the rest of --gpu-memory-utilization after weights and activations"
     return Figure(pool.value_bytes, Basis.ESTIMATED, pool.low_bytes, pool.high_bytes, source)
 
 

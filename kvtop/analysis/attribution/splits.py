@@ -156,7 +156,7 @@ def _within(compute: Figure, left: int | None, prior: Estimate | None) -> Figure
     if compute.value_bytes <= room:
         return compute
     high = max(room, min(compute.high_bytes or room, left))
-    source = f"{compute.source}, cut to what the measured total leaves"
+    source = f"{compute.source}, capped by the measured total"
     return Figure(room, Basis.ESTIMATED, min(compute.low_bytes or 0, room), high, source)
 
 
@@ -178,7 +178,7 @@ def _runtime(prior: Estimate | None, left: int | None) -> Figure:
     room = max(left, 0)
     value, low, high = (min(size, room) for size in (prior.value_bytes, prior.low_bytes, prior.high_bytes))
     if room < prior.value_bytes:
-        source += ", cut to what the measured total leaves"
+        source += ", capped by the measured total"
     return Figure(value, Basis.ESTIMATED, low, high, source)
 
 

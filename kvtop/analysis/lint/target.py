@@ -288,7 +288,7 @@ def settled(target: LintTarget) -> LintTarget:
     if target.model is None:
         return target
     if target.traits.needs_device and not target.devices and not target.are_devices_known:
-        return replace(target, plan=None, plan_note="the GPU it will run on is unknown: say --gpu")
+        return replace(target, plan=None, plan_note="the GPU it will run on is unknown: pass --gpu")
     try:
         answer = plan_launch(launch, target.model, target.devices, draft=target.draft)
     except NoExactRuleError as error:

@@ -57,10 +57,10 @@ def live_plan(
 def _of_several(reading: ServerReading) -> str:
     """Why a server of several models has no plan of its own."""
     if any(rank.role == "runner" for rank in reading.ranks):
-        return "its models run in runners of an older kind, which tell nothing but their total"
+        return "its models run in older runners, which report only their total"
     if reading.is_proxy:
         return "it holds no model itself: each runs in a server of its own"
-    return "it may hold several models, and does not tell what each of them takes"
+    return "it may hold several models and does not report the memory of each"
 
 
 def effective_launch(reading: ServerReading) -> LaunchOptions:

@@ -67,12 +67,12 @@ def _types(reading: ServerReading, plan: MemoryPlan | None) -> tuple[str | None,
     if plan is not None and plan.type_k is not None:
         return plan.type_k, plan.type_v, f"launch options and {plan.rules_version}"
     said = next((pool.cache_type for pool in reading.pools if pool.cache_type is not None), None)
-    return said, said, "the engine's own metrics" if said is not None else "not known from outside"
+    return said, said, "the engine's own metrics" if said is not None else "not reported"
 
 
 def _typed(reading: ServerReading, traits: EngineTraits) -> tuple[str | None, str | None, str]:
     if reading.launch is None or traits.default_cache_types is None:
-        return None, None, "not known from outside"
+        return None, None, "not reported"
     type_k, type_v = (reading.launch.get(name) for name in traits.cache_type_options)
     sources = {f"{option.origin} {option.detail}".strip() for option in (type_k, type_v) if option is not None}
     source = ", ".join(sorted(sources)) or f"default of {traits.display_name} {traits.checked_version}"

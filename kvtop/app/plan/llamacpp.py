@@ -259,7 +259,7 @@ def _verified(
         return (), "not compared: llama-fit-params looks at this machine's devices, not at those of --gpu"
     settings = settings_of(options)
     if isinstance(settings, Refusal):
-        raise AssertionError("unreachable: the plan was made from the same options")
+        raise AssertionError("unreachable: the plan used the same options")
     try:
         tool = find_tool(request.command.program, request.environment)
         arguments = tool_rules.tool_arguments(options, header.path, without_devices=not machine.devices)

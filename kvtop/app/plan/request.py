@@ -173,5 +173,5 @@ def _context_note(api: ComputeApi, *, is_stated: bool) -> tuple[str, ...]:
     taken = f"{low} to {high} GiB with {api.title}"
     if is_stated:
         words = "--gpu SIZE, or its free=SIZE, is what the driver reports as free to the server's own process"
-        return (f"{words}: what it takes for each process on a card ({taken}) is already off",)
-    return (f"what the driver itself takes for each process on a card ({taken}) comes on top",)
+        return (f"{words}: what the driver takes per process and card ({taken}) is already excluded",)
+    return (f"excludes what the driver itself takes per process and card ({taken})",)

@@ -19,7 +19,7 @@ class Requirements:
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """One configuration that fits; `fit` unknown: what is known of it fits, and the rest is not known.
+    """One configuration that fits; `fit` unknown: its known part fits, and the rest is not known.
 
     `changes` are (canonical name, value), None for an option that goes.
 

@@ -114,7 +114,7 @@ def warnings_of(
             "trained context, the memory is taken all the same"
         )
     if "iq4_nl" in {context.type_k, context.type_v} and context.flash_attention and layout.placement.devices:
-        found.append("CUDA has no flash attention for iq4_nl: attention runs on the CPU, without a word in the log")
+        found.append("CUDA has no flash attention for iq4_nl: attention silently runs on the CPU")
     for device in devices:
         if doubt(device):
             found.append(f"{device.name}: {doubt(device)}; its bytes are estimated")
@@ -133,4 +133,4 @@ def _fit_warnings(settings: LlamaSettings, devices: tuple[PlanDevice, ...], layo
     if all(device.free_bytes is None and device.total_bytes is None for device in devices):
         return []
     what = "the context" if given else "layers on the device" if pinned else "the context or layers"
-    return [f"{FIT_IS_ON}: the engine may reduce {what} if this plan leaves less than its margin free"]
+    return [f"{FIT_IS_ON}: the engine may reduce {what} if less than its margin stays free"]

@@ -26,7 +26,7 @@ _CUDA = "ggml-cuda/fattn.cu (b11434)"
 _METAL = "ggml-metal-device.m (b11434)"
 _VULKAN = "ggml-vulkan.cpp (b11434)"
 _CONVERSION = "every generated token converts the used cache to f16 first"
-_FALL = "attention runs on the CPU, without a word"
+_FALL = "attention silently runs on the CPU"
 
 Shape = tuple[int, int, int]
 """Lengths of a key and a value, and query heads per key head."""
@@ -130,7 +130,7 @@ def _metal(types: tuple[str, str], shapes: frozenset[Shape]) -> CacheSpeed:
     if misfit is not None:
         return CacheSpeed(Speed.ON_CPU, f"Metal has no attention kernel for heads of {misfit[0]}: {_FALL}", _METAL)
     if types[0] == "bf16":
-        return CacheSpeed(Speed.UNKNOWN, "bf16 needs a chip with bfloat, which nobody stated", _METAL)
+        return CacheSpeed(Speed.UNKNOWN, "bf16 needs a chip with bfloat16, which was not stated", _METAL)
     return CacheSpeed(Speed.FINE, source=_METAL)
 
 

@@ -26,7 +26,7 @@ _REMEDIES = (
     ("--max-model-len", "-c N (--ctx-size)"),
     ("split buffers", "--split-mode layer (the default), or tensor"),
     ("n_seq_max must be <= 256", "-np 256, or fewer"),
-    ("doesn't contain MTP layers", "leave --spec-type out, or a file with prediction layers"),
+    ("doesn't contain MTP layers", "remove --spec-type, or use a file with prediction layers"),
 )
 _REMOVED = re.compile(r"has been removed\. use (--[\w-]+)")
 _NOT_A_NUMBER = re.compile(r'argument "(-[\w-]+)": stoi$')

@@ -43,7 +43,7 @@ def assumption(launch: LaunchOptions, devices: tuple[PlanDevice, ...]) -> str:
         return ""
     settings = settings_of(launch)
     auto = not isinstance(settings, Refusal) and settings.gpu_layers is None
-    return "GPU layers are taken as all of them (auto)" if auto else ""
+    return "assuming all layers are offloaded (-ngl auto)" if auto else ""
 
 
 def assumed_options(reading: ServerReading, plan: MemoryPlan) -> tuple[LaunchOption, ...]:

@@ -6,7 +6,7 @@ from kvtop.planning.protocol.lint_traits import CacheProvision, LintTraits
 
 _REMEDIES = (
     ("--quantize-kv-cache", "--kv-bits 8"),
-    ("--max-kv-size", "leave it out: mlx_lm.server has no such option, only mlx_lm.generate does"),
+    ("--max-kv-size", "remove it: mlx_lm.server has no such option, only mlx_lm.generate does"),
     ("KeyError: ", "decimal units only: --prompt-cache-bytes 4GB"),
 )
 

@@ -193,8 +193,8 @@ def _requested(device: PlanDevice, utilization: float) -> Step:
         return Step("the pool takes what is left of the card's memory, which is unknown", rule)
     requested = math.ceil(device.total_bytes * utilization)
     return Step(
-        f"{requested} bytes are requested on each card; the pool takes what weights, activations and CUDA graphs leave "
-        "of them, which vLLM measures when it starts",
+        f"{requested} bytes are requested on each card; the pool gets what remains after weights, activations "
+        "and CUDA graphs, which vLLM measures when it starts",
         rule,
     )
 

@@ -56,7 +56,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("sleeping", "servers that gave their memory back until the next request", sleeping.at),
     Scenario("rx7900xtx", "one 24 GB Radeon: llama.cpp by ROCm and by Vulkan, under a desktop", rx7900xtx.at),
     Scenario("strix_halo", "graphics that map the machine's memory: Gemma 3 27B by Vulkan", strix_halo.at),
-    Scenario("arc_b580", "a 12 GB Arc card whose driver tells what is used to root only", arc_b580.at),
+    Scenario("arc_b580", "a 12 GB Arc card whose driver reports what is used to root only", arc_b580.at),
     Scenario("busy_32", "eight cards and 32 servers, all busy", busy_32.at),
 )
 """Every scenario; the first is what `kvtop --demo` plays."""

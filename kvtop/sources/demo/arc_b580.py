@@ -49,7 +49,7 @@ def _card(second: float) -> Device:
         memory=DeviceMemory(total, used, total - used),
         processes=rows,
         measured_at=EPOCH + second,
-        note="used is what the processes hold that may be looked at: the driver tells all of it to root only",
+        note="used is the sum of the visible processes: the driver reports the total to root only",
         temperature_celsius=58.0,
         pci_address="0000:03:00.0",
         lists_all_processes=False,

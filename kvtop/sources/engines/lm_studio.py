@@ -74,7 +74,7 @@ def read(known: ServerInputs) -> ServerReading:
     rows = [object_of(row) for row in list_of(body.get("models", body.get("data")))]
     hosted = tuple(it for row in rows for it in _hosted(row)) if state is ServerState.READY else None
     if state is ServerState.READY:
-        hint = "cache types are not told by its endpoint" if hosted else "no model is loaded"
+        hint = "its endpoint does not report cache types" if hosted else "no model is loaded"
     return ServerReading(
         id=known.id,
         engine=NAME,

@@ -37,7 +37,7 @@ REPORTER = "mlx_reporter.py"
 NO_MODEL = "started without --model: each request names its own, so its weights cannot be known"
 WRAPPED = "started by kvtop wrap: its memory report is not there yet, or only its own user and root may read it"
 UNWRAPPED = (
-    "how much of its memory is KV cache cannot be seen from outside, only a range: "
+    "how much of its memory is KV cache is not reported, only a range is known: "
     "start it with `kvtop wrap -- mlx_lm.server …` to have it reported"
 )
 

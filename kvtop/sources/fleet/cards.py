@@ -95,7 +95,7 @@ def kvtop_cards(
                 processes=tuple(shares.get(device, ())),
                 measured_at=at,
                 state=_state(at, taken_at, taken),
-                note="" if taken is not None else "its kvtop tells no use: the device does not answer there",
+                note="" if taken is not None else "its kvtop reports no use: the device does not answer there",
                 uuid=it.label("uuid"),
             )
         )

@@ -77,7 +77,7 @@ class Cursor:
         """A string that has to be there in full, at most `limit_bytes` long. Bad UTF-8 is replaced."""
         length = self.u64(f"length of {what}")
         if length > limit_bytes:
-            self.fail(f"{what} at byte {self.position} claims {length} bytes (at most {limit_bytes} are believed)")
+            self.fail(f"{what} at byte {self.position} claims {length} bytes (at most {limit_bytes} are accepted)")
         start = self.take(length, what)
         self._build(length)
         return self._bytes(start, length).decode("utf-8", "replace")
@@ -98,7 +98,7 @@ class Cursor:
             self.fail(f"truncated: {what} claims {count} strings, the file has {self.size_bytes} bytes")
         self._strings += count
         if self._strings > STRING_COUNT_LIMIT:
-            self.fail(f"{what} claims {count} strings (at most {STRING_COUNT_LIMIT} in a file are believed)")
+            self.fail(f"{what} claims {count} strings (at most {STRING_COUNT_LIMIT} in a file are accepted)")
         position, left, unpack = self.position, count, self._u64.unpack_from
         while left:
             if position > self.size_bytes - 8:

@@ -56,7 +56,7 @@ class ServerLogs:
                 try:
                     before = self._read(it, before.size_bytes)
                 except Exception as error:  # noqa: BLE001  one log must not take the other servers along
-                    failure = contained(f"pid {pid} log", error, "reading what it said of its memory")
+                    failure = contained(f"pid {pid} log", error, "reading its memory figures")
                     before = replace(before, looked_at=self._clock(), failure=failure)
             known[pid] = before
         self._known = known

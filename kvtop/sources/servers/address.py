@@ -35,7 +35,7 @@ def endpoint_address(
         listeners = [it for it in process.listeners if it.port == min(other.port for other in process.listeners)]
     port = listeners[0].port if listeners else told_port
     if port is None:
-        return EndpointAddress(None, None, "told to listen on a port that does not exist: ports end at 65535")
+        return EndpointAddress(None, None, "listens on a port that does not exist: ports end at 65535")
     if process.shares_network is False:
         return _elsewhere(process, listeners, port, routable)
     addresses = [_asked_at(it) for it in listeners] or ["127.0.0.1"]

@@ -45,5 +45,5 @@ def run_tool(tool: str, arguments: Sequence[str], environ: Mapping[str, str]) ->
         raise FitParamsError(f"{tool}: {error.strerror}") from error
     if done.returncode != 0:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
-        raise FitParamsError(f"{TOOL} left with {done.returncode}: {lines[-1] if lines else 'without a word'}")
+        raise FitParamsError(f"{TOOL} exited with {done.returncode}: {lines[-1] if lines else 'no output'}")
     return done.stdout

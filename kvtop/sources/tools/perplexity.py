@@ -76,7 +76,7 @@ def run_perplexity(
         if code != 0:
             errors.seek(0)
             lines = [line for line in errors.read().decode(errors="replace").splitlines() if line.strip()]
-            raise PerplexityError(f"{TOOL} left with {_reason(code)}: {lines[-1] if lines else 'without a word'}")
+            raise PerplexityError(f"{TOOL} exited with {_reason(code)}: {lines[-1] if lines else 'no output'}")
     return printed
 
 

@@ -6,7 +6,7 @@ import argparse
 def add_watching(parser: argparse.ArgumentParser) -> None:
     """Add `--url`, `--demo`, `--no-discover`, `--prometheus`, `--interval` and `--config`."""
     group = parser.add_argument_group("what to watch")
-    group.add_argument("--url", action="append", default=[], metavar="URL", help="an endpoint besides; repeatable")
+    group.add_argument("--url", action="append", default=[], metavar="URL", help="another endpoint; repeatable")
     group.add_argument(
         "--demo", nargs="?", const="", type=_scenario, metavar="NAME", help="an invented host instead of this one"
     )

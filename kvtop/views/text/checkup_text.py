@@ -57,7 +57,7 @@ def _verdict(found: Checkup) -> str:
     if failed:
         return f"{failed} of {len(found.probes)} probes failed"
     servers = "1 server" if found.server_count == 1 else f"{found.server_count} servers"
-    return f"all well: {servers}" if found.server_count else "nothing failed, and there is no server to watch"
+    return f"all well: {servers}" if found.server_count else "nothing failed; there is no server to watch"
 
 
 def checkup_json(found: Checkup, exit_code: int) -> str:

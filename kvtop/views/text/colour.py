@@ -42,7 +42,7 @@ _DIFF = r"""
 (?P<good>^no\ difference\b[^\n]*|^[ ]{4}\+\ [^\n]*)
 |(?P<bad>^[ ]{4}-\ [^\n]*)
 |(?P<strong>^[AB]\ \ [^\n]*|^\S[^\n]*:\ [a-z]+$)
-|(?P<faint>[ ]{2}(?:within\ the\ tolerance|not\ known|moves\ by\ itself[^\n]*)$)
+|(?P<faint>[ ]{2}(?:within\ the\ tolerance|not\ known|changes\ on\ its\ own[^\n]*)$)
 """
 _LEDGER = r"""
 (?P<bad>^[ ]+error\ KVT\d+[^\n]*|\b(?:unreachable|lost)\b[^\n]*$)

@@ -26,7 +26,7 @@ def diff_text(comparison: Comparison) -> str:
     if not comparison.differences:
         lines.append("no difference")
     elif not comparison.differs:
-        moving = ", or moves by itself" if any(it.moves_by_itself for it in comparison.differences) else ""
+        moving = ", or changes on its own" if any(it.moves_by_itself for it in comparison.differences) else ""
         lines.append(f"no difference that counts: everything is {within}{moving}")
     return "\n".join(lines) + "\n"
 
@@ -47,7 +47,7 @@ def _line(it: Difference, width: int) -> str:
         return f"{sign} {what}  {visible(str(words))}"
     change = "" if it.ratio is None else f"  ({it.ratio * 100:+.3g} %)"
     if it.moves_by_itself:
-        return f"{what}  {_value(it.before, it)} → {_value(it.after, it)}{change}  moves by itself (--all counts it)"
+        return f"{what}  {_value(it.before, it)} → {_value(it.after, it)}{change}  changes on its own (--all counts it)"
     small = "" if it.counts else "  within the tolerance" if None not in {it.before, it.after} else "  not known"
     return f"{what}  {_value(it.before, it)} → {_value(it.after, it)}{change}{small}"
 

@@ -51,7 +51,7 @@ def _undercut(answer: PlanAnswer, found: EngineFit) -> list[str]:
             for room in answer.rooms
             if room.room_bytes is not None
         ]
-        return [f"--fit does not measure its answer again and leaves less than its margin: {', '.join(left)}"]
+        return [f"--fit does not check its answer again; less than its margin stays free: {', '.join(left)}"]
     return []
 
 

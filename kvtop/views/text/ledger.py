@@ -23,7 +23,7 @@ def ledger_text(frame: Frame, *, ascii_only: bool = False) -> str:
     if frame.pending:
         lines += ["", f"not looked at yet: {visible(', '.join(frame.pending))}"]
     elif not frame.servers:
-        lines += ["", "no server found; kvtop doctor says what was looked at"]
+        lines += ["", "no server found; kvtop doctor lists what was probed"]
     if frame.failures:
         lines += ["", *(f"not read: {visible(it.source)}: {visible(it.message)}" for it in frame.failures)]
     text = "\n".join(lines) + "\n"

@@ -22,7 +22,7 @@ def plan_tree(answer: PlanAnswer, *, explain: bool, ascii_only: bool = False) ->
         )
     lines.append("")
     if answer.assumption:
-        lines += [*_wrapped(f"a guess, not a plan: kvtop has no rule here and assumes that {answer.assumption}"), ""]
+        lines += [*_wrapped(f"estimate only: no exact rule; assuming that {answer.assumption}"), ""]
     basis = "assumed" if answer.assumption else "computed"
     for part, room in zip(plan.devices, answer.rooms, strict=True):
         lines += _device(part, room, basis, exact=explain)
@@ -33,7 +33,7 @@ def plan_tree(answer: PlanAnswer, *, explain: bool, ascii_only: bool = False) ->
     for note in (*plan.warnings, *answer.notes):
         lines += _wrapped(f"note: {note}", "      ")
     if explain:
-        lines += ["", "how this follows"]
+        lines += ["", "derivation"]
         for step in plan.steps:
             lines += [*_wrapped(f"  {step.text}", "    "), *_wrapped(f"      {step.rule}", "      ")]
     text = "\n".join(lines) + "\n"
@@ -67,10 +67,10 @@ def _likely_pool(found: PoolEstimate | None) -> list[str]:
     if found is None:
         return []
     if found.tokens_high == 0:
-        return _wrapped("likely pool: too small for one request of full length; vLLM would refuse to start")
+        return _wrapped("KV pool: estimated as too small for one request of full length; vLLM would refuse to start")
     low = "" if found.tokens_low else "; at the low end vLLM would refuse to start"
     return _wrapped(
-        f"likely pool a rank: {bytes_text(found.pool.value_bytes)}, estimated, {bytes_text(found.pool.low_bytes)} to "
+        f"KV pool per rank: {bytes_text(found.pool.value_bytes)}, estimated, {bytes_text(found.pool.low_bytes)} to "
         f"{bytes_text(found.pool.high_bytes)}: {tokens_text(found.tokens)} tokens ({tokens_text(found.tokens_low)} to "
         f"{tokens_text(found.tokens_high)}), maximum concurrency {found.concurrency:.2f}x{low}"
     )
@@ -133,7 +133,7 @@ def _cache(plan: MemoryPlan) -> list[str]:
 def _largest(answer: PlanAnswer, tokens: int) -> list[str]:
     if tokens == 0:
         return ["no context fits"]
-    limit = ", all that the model was trained for" if answer.is_trained_limit else ""
+    limit = ", the full trained context" if answer.is_trained_limit else ""
     known = all(room.is_compute_known for room in answer.rooms)
     uncounted = "" if known else "; at most, since compute memory is not counted"
     return _wrapped(f"largest context that fits: {tokens} tokens ({tokens_text(tokens)}){limit}{uncounted}")

@@ -20,7 +20,7 @@ from kvtop.views.export.recommend_types import (
 _MARKS = {
     Fit.FITS: "fits",
     Fit.TIGHT: "fits unless the estimate is at its high end",
-    Fit.UNKNOWN: "what is known of it fits",
+    Fit.UNKNOWN: "its known part fits",
 }
 
 

@@ -197,7 +197,7 @@ def test_a_driver_without_a_total_is_an_error(tree: AmdTree) -> None:
     home = tree.card(CARD)
     (home / "mem_info_vram_total").unlink()
     (card,) = AmdgpuBackend(tree.root).read()
-    assert (card.state, card.note) == (DeviceState.ERROR, "the driver does not tell its memory")
+    assert (card.state, card.note) == (DeviceState.ERROR, "the driver does not report its memory")
 
 
 def test_sensors_of_a_sleeping_card_are_not_asked(tree: AmdTree) -> None:

@@ -205,7 +205,7 @@ def test_a_sparse_file_cannot_make_the_reader_walk_for_minutes(tmp_path: Path) -
     path = tmp_path / "holes.gguf"
     path.write_bytes(_start(0, 1) + _key(9, 8, 1 << 30, letters="IQ"))
     os.truncate(path, 16 << 30)
-    with pytest.raises(ModelFileError, match="at most 4194304 in a file are believed"):
+    with pytest.raises(ModelFileError, match="at most 4194304 in a file are accepted"):
         read_gguf(path)
 
 

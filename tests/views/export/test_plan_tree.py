@@ -71,7 +71,7 @@ def test_every_line_fits_and_ascii_is_ascii(ascii_only: bool) -> None:
     assert max(map(len, text.splitlines())) <= 80
     assert text.isascii() is ascii_only
     assert "it says 51 MiB" in text
-    assert "4096 tokens (4k), all that the model was trained for" in text
+    assert "4096 tokens (4k), the full trained context" in text
     assert "\x1b" not in text
 
 

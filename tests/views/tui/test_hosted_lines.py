@@ -21,13 +21,13 @@ def test_each_model_with_what_is_known_of_it() -> None:
     full = HostedModel("llama3.2:3b", "loaded", "d", 4 * GIB, 3 * GIB, 8192, "Q4_K_M", 1240.0)
     proxied = HostedModel("qwen", "starting", url="http://localhost:9001")
     assert shown(full, proxied, HostedModel("x" * 200, expires_at=999.0)) == [
-        "llama3.2:3b  loaded · Q4_K_M · 3.00 GiB of 4.00 GiB on devices · 8k tokens · leaves in 4m",
+        "llama3.2:3b  loaded · Q4_K_M · 3.00 GiB of 4.00 GiB on devices · 8k tokens · unloads in 4m",
         "qwen  starting · http://localhost:9001",
         "x" * 99 + "…",
     ]
 
 
 def test_a_model_that_will_leave_and_one_that_stays() -> None:
-    assert shown(expires_at=1030.0) == ["leaves in 30s; each request puts it off"]
+    assert shown(expires_at=1030.0) == ["unloads in 30s; each request puts it off"]
     assert shown(expires_at=990.0) == ["about to leave; each request puts it off"]
     assert shown() == []

@@ -67,14 +67,14 @@ def left_out(target: LintTarget, name: str) -> str:
     """How to take an option away, wherever it was given."""
     option = target.option(name)
     if option is None:
-        return f"leave --{name} out"
+        return f"remove --{name}"
     if option.origin is Origin.ENVIRONMENT:
         return f"unset {option.detail}"
     if option.origin is Origin.FILE:
         return f"take {name} out of {option.detail if '/' in option.detail else 'the configuration file'}"
     if option.origin is Origin.ARGV and option.detail:
-        return f"leave {option.detail} out"
-    return f"leave --{'no-' if option.value == 'false' else ''}{name} out"
+        return f"remove {option.detail}"
+    return f"remove --{'no-' if option.value == 'false' else ''}{name}"
 
 
 def any_of(*parts: str) -> str:

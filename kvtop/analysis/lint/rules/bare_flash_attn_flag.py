@@ -37,6 +37,6 @@ def check(target: LintTarget) -> Outcome:
                 f"--flash-attn takes a value and swallows the next word; the engine says: {complaint}",
                 evidence=complaint,
                 cost="the server does not start",
-                fix="--flash-attn on (or leave it out: auto is the default)",
+                fix="--flash-attn on (or remove it: auto is the default)",
             )
     return None

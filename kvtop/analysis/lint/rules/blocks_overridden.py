@@ -7,7 +7,7 @@ Source: vLLM 0.32.0 `config/cache.py` ("Used for testing preemption").
 
 Cost: computed where blocks are known: the pool it makes.
 
-Fix: leave it out, or state bytes with `--kv-cache-memory-bytes`.
+Fix: remove it, or state bytes with `--kv-cache-memory-bytes`.
 
 Fires on: `--num-gpu-blocks-override 512`. Quiet on: the same without it.
 """

@@ -55,13 +55,13 @@ def check(target: LintTarget) -> Outcome:
     if layers >= hparams.n_layer_all + 1 or _host_cache(plan) == 0:
         return None
     if not target.devices:
-        return Lacks("whether the device has room for more layers is unknown: say --gpu")
+        return Lacks("whether the device has room for more layers is unknown: pass --gpu")
     whole = target.plan_with(gpu_layers="all")
     if whole is None or fits_of(whole, target.where, on_cards=True) - {Fit.FITS}:
         return None
     return Found(
         "warning",
-        f"-ngl {layers} leaves {hparams.n_layer_all + 1 - layers} layers and their cache on the host, though the "
+        f"-ngl {layers} keeps {hparams.n_layer_all + 1 - layers} layers and their cache on the host, though the "
         "device has room for all",
         evidence=target.said("gpu-layers"),
         cost=f"{exact(_host_cache(plan))} of cache on the host",

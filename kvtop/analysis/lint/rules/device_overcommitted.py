@@ -45,7 +45,7 @@ def check(target: LintTarget) -> Outcome:
     if target.traits.cache is CacheProvision.GROWING:
         return _growing(target, plan)
     if not target.devices:
-        return _host(target, plan) if target.are_devices_known else Lacks("the devices are unknown: say --gpu")
+        return _host(target, plan) if target.are_devices_known else Lacks("the devices are unknown: pass --gpu")
     if target.traits.cache is CacheProvision.POOL:
         return _pool(target, plan)
     return _cells(target)
@@ -173,7 +173,7 @@ def _growing(target: LintTarget, plan: MemoryPlan) -> Outcome:
     room = sum(rooms) if rooms else None
     weights = weight_bytes(plan)
     if room is None or weights is None:
-        return Lacks("the memory of the machine, or the weights, are unknown: say --gpu SIZE,backend=metal")
+        return Lacks("the memory of the machine, or the weights, are unknown: pass --gpu SIZE,backend=metal")
     if weights <= room:
         return None
     return Found(

@@ -32,7 +32,7 @@ def check(target: LintTarget) -> Outcome:
     if kind is None or not (kind in FP8 or kind.startswith("fp8")):
         return None
     if not target.devices:
-        return Lacks("the GPU it will run on is unknown: say --gpu")
+        return Lacks("the GPU it will run on is unknown: pass --gpu")
     evidence = target.said("kv-cache-dtype")
     capability = target.devices[0].compute_capability
     card = target.devices[0].product or "the card"
@@ -46,7 +46,7 @@ def check(target: LintTarget) -> Outcome:
             "--kv-cache-dtype auto, and room for twice the cache",
         )
     if capability is None:
-        return Lacks("the compute capability of the GPU is unknown: say --gpu SIZE,cc=MAJOR.MINOR")
+        return Lacks("the compute capability of the GPU is unknown: pass --gpu SIZE,cc=MAJOR.MINOR")
     if capability >= (8, 9) or kind == "fp8_e5m2":
         return None
     evidence = f"{evidence}; {card}, compute capability {_text(capability)}"

@@ -33,7 +33,7 @@ def check(target: LintTarget) -> Outcome:
     if target.compute_api in {"cpu", "vulkan"} or not settings.kv_offload:
         return None
     if target.compute_api is None and not target.wants_accelerator:
-        return Lacks("iq4_nl is slow on CUDA and Metal only, and the backend is unknown: say --gpu")
+        return Lacks("iq4_nl is slow on CUDA and Metal only, and the backend is unknown: pass --gpu")
     on = _NAMES.get(target.compute_api or "", "on a CUDA or Metal build (the backend is unknown here) it")
     falls = settings.type_v == "iq4_nl" or settings.flash_attention == "on"
     what = "silently falls back to attention on the CPU" if falls else "gives up flash attention"

@@ -24,7 +24,7 @@ ENGINES: tuple[str, ...] = ("vllm",)
 READS_LAUNCH = True
 FIRES = Example("vllm serve MODEL -tp 8", gpus=("H100",) * 8, model="qwen2.5-7b")
 QUIET = Example("vllm serve MODEL -tp 4", gpus=("H100",) * 4, model="qwen2.5-7b")
-UNPLANNED = "fewer tensor-parallel ranks and data-parallel ones beside them, if the weights leave room"
+UNPLANNED = "fewer tensor-parallel ranks and more data-parallel ones, if the weights fit"
 LITTLE_GAIN = 1.1
 MUCH_GAIN = 1.5
 """Times the tokens of the whole machine: below that the next restart is soon enough."""

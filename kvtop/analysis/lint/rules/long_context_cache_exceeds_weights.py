@@ -45,7 +45,7 @@ def check(target: LintTarget) -> Outcome:
         return None
     is_chosen = settings.ctx_tokens or target.value("ctx-size") == "0" or not settings.fit
     if not is_chosen and not target.devices and not target.are_devices_known:
-        return Lacks("whether --fit leaves the trained context alone depends on the device: say --gpu")
+        return Lacks("whether --fit keeps the trained context depends on the device: pass --gpu")
     if not is_chosen and not _keeps_its_context(target, plan):
         return None
     return Found(

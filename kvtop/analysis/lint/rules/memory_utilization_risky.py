@@ -61,7 +61,7 @@ def check(target: LintTarget) -> Outcome:
         cost, severity = f"{exact(max(left, 0))} left for CUDA graphs, NCCL and others", "warning"
     return Found(
         severity,
-        f"{utilization:.0%} of the card leaves nearly nothing for CUDA graphs, NCCL and other processes: requests may "
+        f"{utilization:.0%} of the card is claimed: little remains for CUDA graphs, NCCL and others, so requests may "
         "fail with out-of-memory errors",
         evidence=evidence,
         cost=cost,

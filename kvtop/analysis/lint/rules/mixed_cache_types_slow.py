@@ -43,7 +43,7 @@ def check(target: LintTarget) -> Outcome:
     if api == "cpu" or (api == "vulkan" and "bf16" not in {settings.type_k, settings.type_v}):
         return None
     if api is None and not target.wants_accelerator:
-        return Lacks(f"whether {pair} is slow depends on the backend (Metal, CUDA: yes; Vulkan, CPU: no): say --gpu")
+        return Lacks(f"whether {pair} is slow depends on the backend (Metal, CUDA: yes; Vulkan, CPU: no): pass --gpu")
     if api == "metal" and settings.flash_attention == "auto" and not _forces_fusion(settings.type_v):
         return None  # auto gives flash attention up there: `quantized-k-without-flash-attention`
     return Found(

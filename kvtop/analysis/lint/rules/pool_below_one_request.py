@@ -22,7 +22,7 @@ READS_LAUNCH = True
 FIRES = Example("vllm serve MODEL", gpus=("24GiB",), model="llama-3.1-8b")
 QUIET = Example("vllm serve MODEL --max-model-len 16384", gpus=("24GiB",), model="llama-3.1-8b")
 WORDS = "To serve at least one request"
-NO_ROOM = "a quantized checkpoint, more cards or a larger one: the weights leave no room for a request"
+NO_ROOM = "a quantized checkpoint, more cards or a larger one: after the weights there is no room for a request"
 
 
 def check(target: LintTarget) -> Outcome:

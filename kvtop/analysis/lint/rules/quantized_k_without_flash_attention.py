@@ -34,7 +34,7 @@ def check(target: LintTarget) -> Outcome:
     why = ""
     if settings.flash_attention == "auto":
         if target.compute_api is None:
-            return Lacks("flash attention is auto, and what it becomes depends on the backend: say --gpu")
+            return Lacks("flash attention is auto, and what it becomes depends on the backend: pass --gpu")
         if target.compute_api == "metal":
             why = "on Metal auto turns flash attention off when K and V types differ; "
         elif target.plan is None and target.compute_api in {"cuda", "rocm"}:

@@ -60,7 +60,7 @@ def check(target: LintTarget) -> Outcome:
         ),
         cost=cost,
         fix=(cache_types(better),),
-        otherwise=f"{better} for both caches, once a shorter -c leaves room for it",
+        otherwise=f"{better} for both caches, once a shorter -c makes room for it",
     )
 
 

@@ -63,5 +63,5 @@ def check(target: LintTarget) -> Outcome:
         ),
         cost=cost,
         fix=(cache_types(safe_type(target)),),
-        otherwise=f"{safe_type(target)} for both caches, once a shorter -c leaves room for it",
+        otherwise=f"{safe_type(target)} for both caches, once a shorter -c makes room for it",
     )

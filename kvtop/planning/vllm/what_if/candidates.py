@@ -21,7 +21,7 @@ def candidates(request: RecommendRequest, tokens: int | None) -> Iterator[Candid
     yield Candidate("auto", ("auto", "auto"), sized.with_changes(**plain), reference_reason(request))
     yield Candidate("fp8", ("fp8_e4m3", "fp8_e4m3"), sized.with_changes(**fp8), f"FP8: {FIRST_STEP}")
     if full is not None:
-        more = "and 95 % of the card for vLLM: leave nothing else on it"
+        more = "and 95 % of the card for vLLM: run nothing else on it"
         default = full.with_changes(**plain)
         yield Candidate("auto", ("auto", "auto"), default, f"nothing quantized, {more}")
         yield Candidate("fp8", ("fp8_e4m3", "fp8_e4m3"), full.with_changes(**fp8), f"FP8 {more}")

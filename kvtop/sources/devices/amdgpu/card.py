@@ -33,7 +33,7 @@ class AmdCard:
         memory = self._memory()
         is_gone = not self.card.home.is_dir()
         failed = memory.total_bytes is None
-        note = "the card is gone" if is_gone else "the driver does not tell its memory" if failed else ""
+        note = "the card is gone" if is_gone else "the driver does not report its memory" if failed else ""
         device = Device(
             id=device_id,
             name=self._name,

@@ -31,7 +31,7 @@ _IN_USE = re.compile(r'"In use system memory"=(\d{1,18})')
 _BUSY = re.compile(r'"Device Utilization %"=(\d{1,3})\b')
 _MODEL = re.compile(r'"model" = "([^"\n]{1,200})"')
 _SETTING = re.compile(r"^(\S+): (.*)$", re.MULTILINE)
-_ESTIMATED = "the limit is estimated: iogpu.wired_limit_mb is not set, and macOS tells its default to Metal only"
+_ESTIMATED = "the limit is estimated: iogpu.wired_limit_mb is not set, and macOS reports its default through Metal only"
 
 
 def run_program(words: tuple[str, ...]) -> str | None:

@@ -23,7 +23,7 @@ _OWN = ("vram", "local")
 _MAPPED = ("system", "gtt")
 """Of the machine's: resident there for the card. Stolen memory is in neither."""
 _RESCAN_SECONDS = 5.0
-_SUMMED = "used is what the processes hold that may be looked at: the driver tells all of it to root only"
+_SUMMED = "used is the sum of the visible processes: the driver reports the total to root only"
 
 AskMemory = Callable[[str, Path], CardMemory | None]
 

@@ -90,7 +90,7 @@ def _server(view: ServerView) -> str:
     parts = [
         f"<h2>{words(reading.id)}: {words(reading.engine)}</h2>",
         _table(("what", "value"), facts, "facts"),
-        _table(("device", "segment", "bytes", "", "basis", "who says so"), ledger, "ledger", numbers=(2, 3)),
+        _table(("device", "segment", "bytes", "", "basis", "source"), ledger, "ledger", numbers=(2, 3)),
     ]
     if reading.launch is not None and reading.launch.options:
         flags = [(it.name, it.value, f"{it.origin} {it.detail}".strip()) for it in reading.launch.options]

@@ -71,7 +71,7 @@ def _flags(view: ServerView) -> list[str]:
     launch = view.reading.launch
     if launch is None:
         return ["Effective flags: unknown (no process of this host, or its command line is hidden).", ""]
-    lines = ["| effective flag | value | learnt from |", "| --- | --- | --- |"]
+    lines = ["| effective flag | value | source |", "| --- | --- | --- |"]
     for option in launch.options:
         lines.append(
             f"| {code(option.name)} | {code(option.value)} | {words(f'{option.origin} {option.detail}'.strip())} |"
@@ -84,7 +84,7 @@ def _flags(view: ServerView) -> list[str]:
 def _ledger(splits: tuple[Split, ...]) -> list[str]:
     if not splits:
         return ["Memory: unknown.", ""]
-    lines = ["| device | segment | bytes | | basis | who says so |", "| --- | --- | ---: | ---: | --- | --- |"]
+    lines = ["| device | segment | bytes | | basis | source |", "| --- | --- | ---: | ---: | --- | --- |"]
     for split in splits:
         device = words(split.device_id)
         lines.append(_row(device, "**measured total**", split.driver))

@@ -87,7 +87,7 @@ def _bar(parts: tuple[PaintedPart, ...], top: int, whole_bytes: int | None) -> l
     sizes = sum(part.size_bytes for part in parts)
     whole = max(whole_bytes or 0, sizes)
     if whole == 0:
-        return [_words(_LEFT, top + 16, "? nothing is known of this memory", "faint")]
+        return [_words(_LEFT, top + 16, "? nothing is known about this memory", "faint")]
     drawn, left = [], float(_LEFT)
     for part in parts:
         width = part.size_bytes * _BAR_WIDTH / whole

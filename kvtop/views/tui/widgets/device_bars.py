@@ -131,7 +131,7 @@ def _numbers(row: DeviceRow, width: int) -> list[Line]:
     """Glyph, number and word of every part that is there; without the words where they do not fit in a line."""
     there = [part for part in row.parts if part.size_bytes or part.is_partial]
     if all(part.is_partial and not part.size_bytes for part in there):
-        return [(Piece("nothing is known of this device now", "faint"),)]
+        return [(Piece("nothing is known about this device now", "faint"),)]
     lines = fold([_number(part, with_word=True) for part in there], width)
     return lines if len(lines) == 1 else fold([_number(part, with_word=False) for part in there], width)
 

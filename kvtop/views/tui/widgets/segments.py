@@ -23,7 +23,7 @@ KV_RESERVED = SegmentStyle("kv-reserved", "░", "KV reserved", "allocated cells
 RECURRENT = SegmentStyle("recurrent", "▚", "recurrent", "state of recurrent layers; does not grow with the context")
 COMPUTE = SegmentStyle("compute", "▌", "compute", "scratch buffers of the computation")
 RUNTIME = SegmentStyle("runtime", "▄", "runtime", "driver context, kernels, libraries")
-UNATTRIBUTED = SegmentStyle("unattributed", "▒", "unattributed", "measured, but explained by nobody")
+UNATTRIBUTED = SegmentStyle("unattributed", "▒", "unattributed", "measured, but not explained by any rule")
 OTHER = SegmentStyle("other", "≡", "other", "processes that are no server, and the driver's own reserve")
 FREE = SegmentStyle("free", "·", "free", "nobody's")
 

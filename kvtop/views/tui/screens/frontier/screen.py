@@ -41,7 +41,7 @@ class FrontierScreen(PageScreen):
     def _frontier(self) -> Frontier | str:
         view, what_if_session = self.kvtop.selected(), self.kvtop.what_if_session
         if view is None or what_if_session is None:
-            return "There is no server to ask of."
+            return "There is no server to plan for."
         if view.reading.id != self._server_id:
             self._server_id, self._cursor = view.reading.id, None
         return what_if_session.frontier(view.reading.id)

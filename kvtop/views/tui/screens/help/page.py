@@ -12,8 +12,8 @@ _TWO_COLUMNS = 118
 """From this width on the glyphs stand beside the keys."""
 _SEVERITIES = {"error": "wrong: act now", "warning": "deserves a look", "info": "worth knowing"}
 _NUMBERS = (
-    ("measured", "the driver or the kernel counted it"),
-    ("reported", "the engine said so"),
+    ("measured", "the driver or the kernel counts it"),
+    ("reported", "the engine reports it"),
     ("computed", "exact, from the model file, the launch options and the engine's rule"),
     ("estimated", "a model, with its range"),
     ("residual", "what is left of a measured total"),
@@ -32,7 +32,7 @@ _COLUMNS = (
 
 
 _MOUSE = (
-    "A click selects a row, orders by a title, turns what stands beside a key, presses a key of the last line;"
+    "A click selects a row, sorts by a column title, changes the value beside a key, presses a key of the footer;"
     " a second click opens. The wheel scrolls."
 )
 

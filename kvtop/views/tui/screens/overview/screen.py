@@ -151,7 +151,7 @@ class OverviewScreen(KvtopScreen):
     # -- actions -----------------------------------------------------------------------------------------------------
 
     async def action_open(self) -> None:
-        """Into the server under the cursor."""
+        """Open the server under the cursor."""
         await self.kvtop.switch_mode(SERVER)
 
     async def action_filter(self) -> None:

@@ -22,7 +22,7 @@ def clock_text(seconds: float) -> str:
 def recording_lines(player: SupportsReplay | None, width: int, looking_at_seconds: float | None = None) -> list[Line]:
     """The seek bar, the state and the marks; `looking_at_seconds` is where a search for the next finding is."""
     if player is None:
-        told = wrap("Nothing is being played: this is the machine as it is now.", width)
+        told = wrap("No recording is playing: this is the live machine.", width)
         return [*((Piece(text, "strong"),) for text in told), (), *command_lines(_NEXT, width)]
     at, whole = player.position_seconds, player.duration_seconds
     state = ("▸ playing" if player.is_playing else "│ held") + f" at {player.speed:g}x"

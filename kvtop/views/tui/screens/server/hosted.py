@@ -11,7 +11,7 @@ def hosted_lines(view: ServerView, taken_at: float, width: int) -> list[Line]:
     reading = view.reading
     if reading.hosted:
         return [rule(f"Models ({len(reading.hosted)})", width), *(_line(it, taken_at, width) for it in reading.hosted)]
-    leaves = _leaves(reading.model.expires_at, taken_at)
+    leaves = _unloads(reading.model.expires_at, taken_at)
     return (
         [rule("Expiry", width), (Piece(left(f"{leaves}; each request puts it off", width).rstrip()),)] if leaves else []
     )
@@ -25,12 +25,12 @@ def _line(model: HostedModel, taken_at: float, width: int) -> Line:
         told.append(bytes_text(model.size_bytes))
     if model.context_tokens is not None:
         told.append(f"{tokens_text(model.context_tokens)} tokens")
-    told += [_leaves(model.expires_at, taken_at), model.url or ""]
+    told += [_unloads(model.expires_at, taken_at), model.url or ""]
     return (Piece(left(f"{model.name}  {' · '.join(filter(None, told))}", width).rstrip()),)
 
 
-def _leaves(expires_at: float | None, taken_at: float) -> str:
+def _unloads(expires_at: float | None, taken_at: float) -> str:
     if expires_at is None:
         return ""
     left_seconds = expires_at - taken_at
-    return f"leaves in {duration_text(left_seconds)}" if left_seconds > 0 else "about to leave"
+    return f"unloads in {duration_text(left_seconds)}" if left_seconds > 0 else "about to unload"

@@ -60,7 +60,7 @@ def detail_lines(view: ServerView | None, frame: Frame, trail: ServerHistory, lo
         return ledgers(view, frame, width)
     if look.panel is Panel.USE:
         hosted = hosted_lines(view, frame.taken_at, width)
-        return slot_lines(view, width) + hosted or [(Piece("This server tells of no slots and no pool.", "faint"),)]
+        return slot_lines(view, width) + hosted or [(Piece("This server reports neither slots nor a pool.", "faint"),)]
     if look.panel is Panel.HISTORY:
         return history_lines(view, trail, look.span_seconds, width, look.height)
     if look.panel is Panel.LAUNCH:
@@ -231,7 +231,7 @@ def _launch(view: ServerView, width: int) -> list[Line]:
     if launch is None:
         return [rule("Launch options", width), (Piece("The command line could not be read.", "faint"),)]
     facts = tuple((option.name, option.value, f"{option.origin.value} {option.detail}") for option in launch.options)
-    lines = [rule("Launch options, and where each was learnt", width), *_facts(facts, width, 22)]
+    lines = [rule("Launch options, and the source of each", width), *_facts(facts, width, 22)]
     for text in launch.errors:
         lines += [(Piece(part, "error"),) for part in wrap(f"■ {text}", width)]
     if launch.unknown:
@@ -241,7 +241,7 @@ def _launch(view: ServerView, width: int) -> list[Line]:
 
 def _known(view: ServerView, width: int) -> list[Line]:
     facts = tuple((fact.name, fact.value, f"{fact.origin.value} {fact.detail}".strip()) for fact in view.facts)
-    return [rule("Facts, and where each was learnt", width), *_facts(facts, width, 22)] if facts else []
+    return [rule("Facts, and the source of each", width), *_facts(facts, width, 22)] if facts else []
 
 
 def _facts(facts: tuple[tuple[str, str, str], ...], width: int, label: int = 14) -> list[Line]:

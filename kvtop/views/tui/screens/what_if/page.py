@@ -110,9 +110,9 @@ def _dial_lines(knobs: tuple[KnobState, ...], shown_keys: dict[str, str], width:
 
 def _verdict(compared: WhatIfComparison, width: int) -> Line:
     if isinstance(compared.then, Refusal):
-        return _text(clip("The engine would refuse to start, in its own words:", width), "error")
+        return _text(clip("The engine would fail to start:", width), "error")
     if compared.then is None:
-        return _text("Nothing can be said of it.", "warning")
+        return _text("Nothing is known about it.", "warning")
     role, words = _VERDICTS[compared.fit]
     return _text(clip(words[0].upper() + words[1:], width), role)
 

@@ -44,7 +44,7 @@ class WhatIfScreen(PageScreen):
     def _answer(self) -> WhatIfAnswer | str:
         view, what_if_session = self.kvtop.selected(), self.kvtop.what_if_session
         if view is None or what_if_session is None:
-            return "There is no server to ask of."
+            return "There is no server to plan for."
         return what_if_session.ask(view.reading.id)
 
     # -- actions -----------------------------------------------------------------------------------------------------
