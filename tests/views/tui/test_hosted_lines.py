@@ -29,5 +29,5 @@ def test_each_model_with_what_is_known_of_it() -> None:
 
 def test_a_model_that_will_leave_and_one_that_stays() -> None:
     assert shown(expires_at=1030.0) == ["unloads in 30s; each request puts it off"]
-    assert shown(expires_at=990.0) == ["about to leave; each request puts it off"]
+    assert shown(expires_at=990.0) == ["about to unload; each request puts it off"]
     assert shown() == []
