@@ -60,7 +60,7 @@ def test_without_the_right_to_know_used_is_a_sum_and_says_so(tree: IntelTree) ->
     tree.opens(100, CARD, vram=8 * GIB)
     (card,) = backend(tree, CardMemory(12 * GIB, None)).read()
     assert card.memory == DeviceMemory(12 * GIB, 8 * GIB, 4 * GIB)
-    assert card.note.startswith("used is what the processes hold")
+    assert card.note.startswith("used is the sum of the visible processes")
 
 
 def test_a_node_that_may_not_be_opened_is_an_error_with_the_remedy(tree: IntelTree) -> None:
