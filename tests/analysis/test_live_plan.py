@@ -360,11 +360,14 @@ def test_where_no_rule_would_help_no_model_file_is_blamed(engine: str, words: st
     assert words in view_of(reading).plan_note
 
 
-@pytest.mark.parametrize("version", ["0.6.6", "0.11.2", "0.32.1rc0+cu129"])
-def test_a_server_of_another_version_is_estimated_by_type(version: str) -> None:
+@pytest.mark.parametrize(
+    ("version", "rules"),
+    [("0.6.6", "0.24.0"), ("0.11.2", "0.24.0"), ("0.25.1", "0.24.0"), ("0.32.1rc0+cu129", "0.32.0")],
+)
+def test_a_server_of_another_version_is_estimated_by_type(version: str, rules: str) -> None:
     view = view_of(vllm(1, version=version), card(0, 100, 40 * GIB))
     assert view.plan is not None
-    assert f"estimated: rules of 0.32.0, not validated for {version}" in view.plan_note
+    assert f"estimated: rules of {rules}, not validated for {version}" in view.plan_note
     assert {split.weights.basis for split in view.splits if split.device_id != "host"} <= {
         Basis.ESTIMATED,
         Basis.UNKNOWN,

@@ -14,6 +14,8 @@ FP8 = ("fp8", "fp8_e4m3", "fp8_e5m2", "fp8_inc")
 DS_MLA_BYTES = {"fp8_ds_mla": 656, "nvfp4_ds_mla": 352}
 """Opaque bytes per token and layer of the packed formats of sparse MLA."""
 PER_TOKEN_HEAD = ("int4_per_token_head", "int8_per_token_head", "fp8_per_token_head")
+SCALE_BYTES = 8
+"""A scale of the key and one of the value, for each token and head."""
 NVFP4 = ("nvfp4", "nvfp4_4over6")
 TURBOQUANT_BITS = {
     "turboquant_k8v4": (8, 4),
@@ -84,7 +86,7 @@ def token_cell(dtype: str, model_dtype: str, head_size: int, head_size_v: int, p
     element = element_bytes(dtype, model_dtype)
     if packing is Packing.INLINE_SCALES and dtype in PER_TOKEN_HEAD:
         halved = 2 if dtype == "int4_per_token_head" else 1
-        return TokenCell((head_size // halved + head_size_v // halved) * element + 8)
+        return TokenCell((head_size // halved + head_size_v // halved) * element + SCALE_BYTES)
     if packing is Packing.NVFP4 and dtype in NVFP4:
         return TokenCell(head_size // 2 + head_size // 16, slots_per_head=2)
     if packing is Packing.TURBOQUANT and dtype in TURBOQUANT_BITS:

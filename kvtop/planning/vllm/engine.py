@@ -19,7 +19,7 @@ from kvtop.planning.guards import refuse_endless
 from kvtop.planning.protocol.engine_rules import EngineTraits
 from kvtop.planning.protocol.knobs import Turn
 from kvtop.planning.protocol.lint_traits import LintTraits
-from kvtop.planning.versions import VersionRange
+from kvtop.planning.vllm.rules.ranges import VERSIONS
 
 if TYPE_CHECKING:
     from kvtop.planning.protocol.plan_context import PlanContext, PlannableModel
@@ -32,7 +32,7 @@ class VllmRules:
     name = "vllm"
     traits = EngineTraits(
         display_name="vLLM",
-        versions=(VersionRange("0.32.0", "0.32.0", "the recorded answers of tests/fixtures/oracle"),),
+        versions=VERSIONS,
         program=("vllm", "serve"),
         distribution="vllm",
         model_format="safetensors",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from kvtop.domain.launch import LaunchOptions
 from kvtop.planning.protocol.lint_traits import CacheProvision, Changes, LintTraits
 from kvtop.planning.vllm.planner import options_refusal
-from kvtop.planning.vllm.report import RULES_VERSION
+from kvtop.planning.vllm.rules.ranges import NEWEST
 
 PLAIN_TYPES = frozenset({None, "auto", "float16", "bfloat16"})
 """Of `--kv-cache-dtype`: nothing is quantized."""
@@ -57,7 +57,7 @@ def _unexported(launch: LaunchOptions, *, has_slots: bool) -> Changes:
 
 TRAITS = LintTraits(
     engine="vllm",
-    title=RULES_VERSION,
+    title=NEWEST.name,
     cache=CacheProvision.POOL,
     default_host="0.0.0.0",
     key_variables=("VLLM_API_KEY",),

@@ -11,9 +11,11 @@ from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.model_file import Checkpoint
 from kvtop.domain.plan import DevicePlan, Estimate, MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.planning.guards import RANKS_PLANNED, refuse_endless
+from kvtop.planning.versions import as_estimate
 from kvtop.planning.vllm.options.settings import settings_from
 from kvtop.planning.vllm.planner import plan_options
 from kvtop.planning.vllm.refusals import StartRefusedError
+from kvtop.planning.vllm.rules.ranges import NEWEST
 
 BLOCK_TOKENS = 128
 _NOTHING = Estimate(0, 0, 0)
@@ -60,7 +62,16 @@ def _planned(launch: LaunchOptions, checkpoint: Checkpoint) -> MemoryPlan | Refu
         _NOTHING,
         0,
     )
-    return replace(found, devices=(whole,), rules_version="vLLM 0.32.0 on the CPU", warnings=(), is_compute_known=False)
+    planned = replace(
+        found,
+        devices=(whole,),
+        rules_version=f"{found.rules_version} on the CPU",
+        warnings=(),
+        is_compute_known=False,
+    )
+    if settings.rules is NEWEST:
+        return planned
+    return as_estimate(planned, f"rules of {settings.rules.version} were not checked on the CPU")
 
 
 def _sum(sizes: list[int | None]) -> int | None:

@@ -7,6 +7,7 @@ from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.model_file import Checkpoint
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.planning.guards import refuse_endless
+from kvtop.planning.versions import as_estimate
 from kvtop.planning.vllm.backends.assignment import Assignment, assign
 from kvtop.planning.vllm.models.cached_layers import CachedLayer, layer_count, partition
 from kvtop.planning.vllm.models.config_view import view
@@ -20,7 +21,7 @@ from kvtop.planning.vllm.report import Findings, plan_of
 from kvtop.planning.vllm.run import Run, run_of
 from kvtop.planning.vllm.specs.groups import group_layers
 from kvtop.planning.vllm.specs.layer_specs import RequestTerms, SpecKind
-from kvtop.planning.vllm.start_checks import refuse_e5m2
+from kvtop.planning.vllm.start_checks import refuse_e5m2, refuse_state_block
 
 
 def plan_command(
@@ -80,11 +81,14 @@ def _plan(settings: ServeSettings, checkpoint: Checkpoint, devices: tuple[PlanDe
     bounds = partition(layer_count(run.config), settings.pp_size, settings.stage_layers)
     assignment = _assigned(run, bounds)
     refuse_e5m2(run.config, run.terms.cache_dtype)
+    rules = settings.rules
+    if run.is_hybrid and run.prefix_caching:
+        refuse_state_block(assignment.block_size, batch.max_batched_tokens, rules)
     if settings.dcp_size > 1 and any(spec.kind is SpecKind.SLIDING for spec in assignment.specs):
         raise StartRefusedError("DCP not support sliding window.")
     request = RequestTerms(
         length,
-        batch.in_flight_tokens,
+        batch.in_flight_tokens if rules.holds_tokens_in_flight else batch.max_batched_tokens,
         settings.dcp_size,
         mamba_align=run.prefix_caching,
         encoder_tokens=batch.max_batched_tokens,
@@ -93,11 +97,26 @@ def _plan(settings: ServeSettings, checkpoint: Checkpoint, devices: tuple[PlanDe
     stages = _stages(run, assignment, settings, bounds)
     known = settings.kv_cache_bytes is not None or settings.blocks_override is not None
     pool = (
-        size_pool(stages, request, blocks_override=settings.blocks_override, fit_length=settings.fit_length)
+        size_pool(
+            stages,
+            request,
+            blocks_override=settings.blocks_override,
+            fit_length=settings.fit_length,
+            keeps_null_block=rules.keeps_null_block,
+        )
         if known
         else None
     )
-    return plan_of(Findings(checkpoint, run, settings, devices[:ranks], assignment, stages, pool, batch, request))
+    plan = plan_of(Findings(checkpoint, run, settings, devices[:ranks], assignment, stages, pool, batch, request))
+    doubt = rules.doubt(
+        run.name,
+        run.terms.card.family,
+        skips_layers=bool(settings.skip_layers),
+        stages=settings.pp_size,
+        context_ranks=settings.dcp_size,
+        drafts=settings.draft_tokens > 0,
+    )
+    return as_estimate(plan, doubt) if doubt else plan
 
 
 def _assigned(run: Run, bounds: tuple[tuple[int, int], ...]) -> Assignment:

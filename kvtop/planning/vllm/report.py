@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from kvtop.domain.model_file import Checkpoint
 from kvtop.domain.plan import CachePart, DevicePlan, Estimate, MemoryPlan, PlanDevice, PoolEstimate, Step, VllmPlan
 from kvtop.planning.vllm.backends.assignment import Assignment
+from kvtop.planning.vllm.dtypes import PER_TOKEN_HEAD, SCALE_BYTES
 from kvtop.planning.vllm.models.cached_layers import layer_count, partition
 from kvtop.planning.vllm.options.settings import Batch, ServeSettings
 from kvtop.planning.vllm.pool.estimate import estimate_pool
 from kvtop.planning.vllm.pool.pool import Pool, Stage
+from kvtop.planning.vllm.rules.rules import Rules
 from kvtop.planning.vllm.run import Run
 from kvtop.planning.vllm.specs.layer_specs import LayerSpec, RequestTerms, SpecKind
 from kvtop.planning.vllm.weights import StageWeights, stage_weights
 
-RULES_VERSION = "vLLM 0.32.0"
 _PART_NAMES = {
     SpecKind.FULL: "full",
     SpecKind.SINK: "full",
@@ -66,7 +67,7 @@ def plan_of(found: Findings) -> MemoryPlan:
     )
     first = _first_stage_specs(found)
     attention = [spec for spec in first if spec.kind is not SpecKind.MAMBA]
-    per_rank = sum(spec.unpadded_page_bytes / spec.block_size for spec in attention)
+    per_rank = sum(_token_bytes(spec, found.settings.rules) for spec in attention)
     growing = sum(
         spec.unpadded_page_bytes / spec.block_size * tp_size * found.settings.dp_size
         for spec in found.assignment.specs
@@ -74,7 +75,7 @@ def plan_of(found: Findings) -> MemoryPlan:
     )
     return MemoryPlan(
         engine="vllm",
-        rules_version=RULES_VERSION,
+        rules_version=found.settings.rules.name,
         model=found.settings.model or found.checkpoint.path,
         architecture=found.run.name,
         devices=devices,
@@ -97,6 +98,13 @@ def plan_of(found: Findings) -> MemoryPlan:
     )
 
 
+def _token_bytes(spec: LayerSpec, rules: Rules) -> float:
+    """Bytes of a token of one layer as the version's own specs state them."""
+    stored = spec.unpadded_page_bytes / spec.block_size
+    scaled = spec.storage in PER_TOKEN_HEAD and not rules.counts_head_scales
+    return stored - SCALE_BYTES * spec.head_slots if scaled else stored
+
+
 def _stored_type(found: Findings) -> str:
     """ "auto" that nothing in the checkpoint decides is the type the model computes in."""
     stored = found.assignment.cache_dtype
@@ -108,7 +116,13 @@ def _likely_pool(found: Findings, parts: tuple[DevicePlan, ...]) -> PoolEstimate
         return None
     settings = found.settings
     return estimate_pool(
-        found.stages, found.request, found.devices, parts, settings.utilization, fit_length=settings.fit_length
+        found.stages,
+        found.request,
+        found.devices,
+        parts,
+        settings.utilization,
+        fit_length=settings.fit_length,
+        keeps_null_block=settings.rules.keeps_null_block,
     )
 
 
@@ -159,10 +173,7 @@ def _steps(found: Findings) -> tuple[Step, ...]:
             f"blocks of {found.assignment.block_size} tokens, cache type {found.assignment.cache_dtype}",
             "platforms/interface.py: update_block_size_for_backend",
         ),
-        Step(
-            f"{found.batch.max_batched_tokens} tokens a batch, {found.batch.in_flight_tokens} in flight",
-            "config/vllm.py: max_in_flight_tokens",
-        ),
+        _batch_step(found),
     ]
     for group in stage.groups:
         held = group.blocks_per_request(found.request)
@@ -185,6 +196,13 @@ def _steps(found: Findings) -> tuple[Step, ...]:
     else:
         steps.append(_requested(found.devices[0], settings.utilization))
     return tuple(steps)
+
+
+def _batch_step(found: Findings) -> Step:
+    batch = f"{found.batch.max_batched_tokens} tokens a batch"
+    if not found.settings.rules.holds_tokens_in_flight:
+        return Step(f"{batch}, which a window holds besides its own", "config/scheduler.py: max_num_batched_tokens")
+    return Step(f"{batch}, {found.batch.in_flight_tokens} in flight", "config/vllm.py: max_in_flight_tokens")
 
 
 def _requested(device: PlanDevice, utilization: float) -> Step:

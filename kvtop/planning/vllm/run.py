@@ -68,7 +68,7 @@ def run_of(config: ConfigView, settings: ServeSettings, device: PlanDevice, max_
     layers = architecture.build(config, build)
     check_layers(layers)
     is_hybrid = architecture.is_hybrid and any(layer.kind is SpecKind.MAMBA for layer in layers)
-    refuse_cache_dtype(config, stored, use_mla=use_mla, is_hybrid=is_hybrid)
+    refuse_cache_dtype(config, stored, settings.rules, use_mla=use_mla, is_hybrid=is_hybrid)
     prefix_caching = settings.prefix_caching
     if prefix_caching is None:
         prefix_caching = not (architecture.attention_free or architecture.encoder_decoder)
@@ -81,6 +81,7 @@ def run_of(config: ConfigView, settings: ServeSettings, device: PlanDevice, max_
         soft_capped=bool(config.raw("attn_logit_softcapping")),
         mm_prefix=architecture.mm_prefix and not settings.language_model_only,
         dcp=settings.dcp_size > 1,
+        rules=settings.rules,
     )
     keeps_state = architecture.attention_free or is_hybrid
     terms = AssignTerms(
@@ -157,6 +158,10 @@ def _overrides(
     if settings.attention_backend is not None:
         if settings.attention_backend not in CUDA_BACKENDS:
             raise NoExactRuleError(f"--attention-backend {settings.attention_backend}: not known to kvtop")
+        if settings.attention_backend in settings.rules.lacks_backends:
+            raise NoExactRuleError(
+                f"--attention-backend {settings.attention_backend}: {settings.rules.name} does not have it"
+            )
         forced = CUDA_BACKENDS[settings.attention_backend]
     if _is_packed(stored):
         return 2, forced

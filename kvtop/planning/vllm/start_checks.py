@@ -12,9 +12,12 @@ from kvtop.planning.vllm.models.config_view import ConfigView
 from kvtop.planning.vllm.models.model_facts import quantisation
 from kvtop.planning.vllm.options.settings import ServeSettings
 from kvtop.planning.vllm.refusals import StartRefusedError
+from kvtop.planning.vllm.rules.rules import Rules
 
 _NO_HALF = ("gemma2", "gemma3", "gemma3_text", "glm4")
 """Model types that overflow in float16 (`_FLOAT16_NOT_SUPPORTED_MODELS`)."""
+_LATENT = "'fp8' or 'auto'"
+"""What versions without packed NVFP4 offer a model with latent attention."""
 
 
 def refuse_dtype(view: ConfigView, dtype: str) -> None:
@@ -37,17 +40,17 @@ def refuse_dtype(view: ConfigView, dtype: str) -> None:
         )
 
 
-def refuse_cache_dtype(view: ConfigView, dtype: str, *, use_mla: bool, is_hybrid: bool) -> None:
+def refuse_cache_dtype(view: ConfigView, dtype: str, rules: Rules, *, use_mla: bool, is_hybrid: bool) -> None:
     """What vLLM refuses before it asks any backend.
 
     Raises:
         RefusedError: NVFP4 with latent attention; TurboQuant where the configuration names no attention layers.
     """
     if use_mla and dtype in NVFP4:
+        others = "'fp8', 'auto', or 'nvfp4_ds_mla' with a sparse MLA backend" if rules.names_packed_latent else _LATENT
         raise StartRefusedError(
             "nvfp4 KV cache is not supported with MLA (Multi-head Latent Attention) backends. Please use a different "
-            "--kv-cache-dtype (e.g., 'fp8', 'auto', or 'nvfp4_ds_mla' with a sparse MLA backend) for MLA models such "
-            "as DeepSeek."
+            f"--kv-cache-dtype (e.g., {others}) for MLA models such as DeepSeek."
         )
     if not is_hybrid or dtype not in TURBOQUANT_BITS:
         return
@@ -59,6 +62,19 @@ def refuse_cache_dtype(view: ConfigView, dtype: str, *, use_mla: bool, is_hybrid
         raise StartRefusedError(
             "TurboQuant KV cache requires identifiable full-attention layers, but none were found in the hybrid model "
             "config."
+        )
+
+
+def refuse_state_block(block_tokens: int, batch_tokens: int, rules: Rules) -> None:
+    """What vLLM refuses of a model that keeps recurrent state at block boundaries.
+
+    Raises:
+        RefusedError: a block longer than a batch, in versions that schedule whole blocks.
+    """
+    if rules.limits_state_block and block_tokens > batch_tokens:
+        raise StartRefusedError(
+            f"In Mamba cache align mode, block_size ({block_tokens}) must be <= max_num_batched_tokens "
+            f"({batch_tokens})."
         )
 
 

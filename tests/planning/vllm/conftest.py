@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ Ask = Callable[..., MemoryPlan | Refusal]
 
 @pytest.fixture(scope="session")
 def ask() -> Ask:
-    """`vllm serve DIR WORDS…` on `ranks` cards of one kind, 80 GiB each unless told otherwise."""
+    """`vllm serve DIR WORDS…` on `ranks` cards of one kind, 80 GiB each unless told otherwise; `version` is vLLM's."""
 
     def asked(
         config: Mapping[str, object],
@@ -35,13 +36,14 @@ def ask() -> Ask:
         total_bytes: int | None = 80 * GIB,
         checkpoint: Checkpoint | None = None,
         environ: Mapping[str, str] | None = None,
+        version: str | None = None,
     ) -> MemoryPlan | Refusal:
         major, minor = (int(part) for part in card.removeprefix("cc").split("."))
         devices = tuple(
             PlanDevice(f"gpu{rank}", total_bytes, None, (major, minor), "cuda", CARDS.get(card, ""))
             for rank in range(ranks)
         )
-        options = parse_serve_options(["DIR", *words], environ=environ)
+        options = replace(parse_serve_options(["DIR", *words], environ=environ), engine_version=version)
         return plan_options(options, checkpoint or Checkpoint("DIR", config, (), None), devices)
 
     return asked

@@ -79,7 +79,7 @@ def choose_block_size(
     before, state_page, skip_page = block, None, None
     if shape.is_hybrid and shape.state_bytes:
         block, state_page = _align_state(block, backends, pages, card, shape, skips_layers=skips_layers)
-    if skips_layers:
+    if skips_layers and card.rules.aligns_precisions:
         block, skip_page = _align_precisions(
             block, backends[0], min(pages[backends[0].name]), card, shape, state_page=state_page
         )

@@ -7,6 +7,8 @@ CUDA carry versions 2, 3 and 4.
 from dataclasses import dataclass
 
 from kvtop.planning.vllm.dtypes import is_quantised
+from kvtop.planning.vllm.rules.ranges import NEWEST
+from kvtop.planning.vllm.rules.rules import Rules
 
 HD256_PAGE_TOKENS = 128
 """The page of the dedicated head-size-256 kernel on Blackwell (`FA4_HD256_PAGE_SIZE`)."""
@@ -18,6 +20,7 @@ class AttentionCard:
 
     `version_override`: the version that the command line or vLLM's own rules force.
     `run_dtype`: `--kv-cache-dtype` of the whole run. `soft_capped`: the model caps attention logits.
+    `rules`: of the version that chooses.
     """
 
     capability: tuple[int, int]
@@ -27,6 +30,7 @@ class AttentionCard:
     soft_capped: bool = False
     mm_prefix: bool = False
     dcp: bool = False
+    rules: Rules = NEWEST
 
     @property
     def family(self) -> int:

@@ -30,7 +30,8 @@ def choose(question: LayerRequest, card: AttentionCard, forced: AttentionBackend
         chosen = forced
     else:
         rejected: dict[str, list[str]] = {}
-        for candidate in _priorities(question, card):
+        there = (each for each in _priorities(question, card) if each.name not in card.rules.lacks_backends)
+        for candidate in there:
             why = reasons(candidate, question, card)
             if not why:
                 chosen = candidate
@@ -47,13 +48,16 @@ def choose(question: LayerRequest, card: AttentionCard, forced: AttentionBackend
 
 def _described(question: LayerRequest, card: AttentionCard) -> str:
     kind = question.attention_type.upper()
+    rules = card.rules
+    window = f"has_sliding_window={question.sliding}, " if rules.describes_windows else ""
+    rest = f", use_adaptive_verification=False, use_pcp=False, use_dcp={card.dcp}, use_rswa=False"
     return (
         f"AttentionSelectorConfig(head_size={question.head_size}, dtype=torch.{question.dtype}, "
         f"kv_cache_dtype={question.cache_dtype}, block_size={question.block_size}, use_mla={question.use_mla}, "
         f"has_sink={question.has_sink}, use_sparse={question.use_sparse}, use_mm_prefix={_mm_prefix(question, card)}, "
         f"use_per_head_quant_scales={question.per_head_scales}, attn_type=AttentionType.{kind}, "
-        f"has_sliding_window={question.sliding}, use_non_causal=False, use_batch_invariant=False, "
-        f"use_kv_connector=False, use_adaptive_verification=False, use_pcp=False, use_dcp={card.dcp}, use_rswa=False)"
+        f"{window}use_non_causal=False, use_batch_invariant=False, "
+        f"use_kv_connector=False{rest if rules.describes_windows else ''})"
     )
 
 

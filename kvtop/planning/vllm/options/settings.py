@@ -17,6 +17,8 @@ from kvtop.planning.vllm.options.field_bounds import refuse_out_of_bounds
 from kvtop.planning.vllm.options.overrides import overrides_of
 from kvtop.planning.vllm.options.speculation import speculation_of
 from kvtop.planning.vllm.refusals import StartRefusedError
+from kvtop.planning.vllm.rules.ranges import NEWEST, rules_for
+from kvtop.planning.vllm.rules.rules import Rules
 
 DEFAULT_UTILIZATION = 0.92
 _GIB = 1024**3
@@ -25,8 +27,9 @@ _SUFFIXES = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "K": 2**10, "M": 2
 
 @dataclass(frozen=True, slots=True)
 class ServeSettings:
-    """None is "not given": vLLM then decides, and so do the rules."""
+    """None is "not given": vLLM then decides, and so do the rules. `rules` are those of the launch's version."""
 
+    rules: Rules = NEWEST
     model: str = ""
     tp_size: int = 1
     pp_size: int = 1
@@ -134,9 +137,8 @@ def settings_from(options: LaunchOptions) -> ServeSettings:
     length = options.value("max-model-len")
     fit = length is not None and length.strip().lower() in ("auto", "-1")
     cache_dtype = options.value("kv-cache-dtype") or "auto"
-    if cache_dtype not in CACHE_DTYPES:
-        listed = ", ".join(sorted(CACHE_DTYPES))
-        raise StartRefusedError(f"argument --kv-cache-dtype: invalid choice: {cache_dtype!r} (choose from {listed})")
+    rules = rules_for(options.engine_version)
+    _refuse_cache_dtype(cache_dtype, rules)
     utilization = _share(options)
     refuse_out_of_bounds(lambda name: _whole(options, name), utilization)
     max_model_len = None if length is None or fit else human_whole(length, "max-model-len")
@@ -146,6 +148,7 @@ def settings_from(options: LaunchOptions) -> ServeSettings:
     async_scheduling = _flag(options, "async-scheduling")
     speculation = speculation_of(options, asked_async=async_scheduling is True)
     return ServeSettings(
+        rules=rules,
         model=options.value("model") or "",
         tp_size=_whole(options, "tensor-parallel-size") or 1,
         pp_size=_whole(options, "pipeline-parallel-size") or 1,
@@ -179,6 +182,17 @@ def settings_from(options: LaunchOptions) -> ServeSettings:
         stage_layers=stage_layers(options),
         weights_changed_by=next((name for name in _CHANGES_WEIGHTS if options.value(name) is not None), ""),
     )
+
+
+def _refuse_cache_dtype(dtype: str, rules: Rules) -> None:
+    if dtype not in CACHE_DTYPES:
+        listed = ", ".join(sorted(rules.cache_dtypes))
+        raise StartRefusedError(f"argument --kv-cache-dtype: invalid choice: {dtype!r} (choose from {listed})")
+    if dtype not in rules.cache_dtypes:
+        *most, last = (repr(known) for known in rules.cache_dtypes)
+        raise StartRefusedError(
+            f"1 validation error for CacheConfig\ncache_dtype\n  Input should be {', '.join(most)} or {last}"
+        )
 
 
 def _whole(options: LaunchOptions, name: str) -> int | None:
@@ -236,7 +250,7 @@ def batch_of(settings: ServeSettings, device: PlanDevice, max_model_len: int, *,
     """
     tokens, seqs = settings.max_batched_tokens, settings.max_seqs
     if tokens is None or seqs is None:
-        default_tokens, default_seqs = _batch_defaults(device)
+        default_tokens, default_seqs = _batch_defaults(device, settings.rules)
         factor = 2 if settings.throughput_mode else 1
         seqs = default_seqs * factor if seqs is None else seqs
         if tokens is None:
@@ -260,12 +274,12 @@ def batch_of(settings: ServeSettings, device: PlanDevice, max_model_len: int, *,
     return Batch(tokens, seqs, batches * tokens)
 
 
-def _batch_defaults(device: PlanDevice) -> tuple[int, int]:
+def _batch_defaults(device: PlanDevice, rules: Rules) -> tuple[int, int]:
     if device.total_bytes is None:
         raise NoExactRuleError(
             "vLLM's default --max-num-batched-tokens and --max-num-seqs depend on the card's memory, which is unknown"
         )
-    if device.total_bytes >= 160 * _GIB:
+    if rules.has_large_card_defaults and device.total_bytes >= 160 * _GIB:
         return 16384, 1024
     # vLLM looks at the card's name; a card that is given by its capability alone is an A100 at 8.0.
     product = device.product.lower() or ("a100" if device.compute_capability == (8, 0) else "")

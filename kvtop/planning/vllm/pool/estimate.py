@@ -23,6 +23,7 @@ def estimate_pool(
     utilization: float,
     *,
     fit_length: bool,
+    keeps_null_block: bool = True,
 ) -> PoolEstimate | None:
     """The pool of the tightest rank; None where a card's size or its weights are unknown.
 
@@ -45,7 +46,7 @@ def estimate_pool(
     def at(available_bytes: int) -> tuple[int, float]:
         sized = tuple(replace(stage, available_bytes=available_bytes) for stage in stages)
         try:
-            pool: Pool = size_pool(sized, request, fit_length=fit_length)
+            pool: Pool = size_pool(sized, request, fit_length=fit_length, keeps_null_block=keeps_null_block)
         except StartRefusedError:
             return 0, 0.0
         return pool.tokens, pool.max_concurrency

@@ -40,11 +40,17 @@ class Pool:
 
 
 def size_pool(
-    stages: tuple[Stage, ...], terms: RequestTerms, *, blocks_override: int | None = None, fit_length: bool = False
+    stages: tuple[Stage, ...],
+    terms: RequestTerms,
+    *,
+    blocks_override: int | None = None,
+    fit_length: bool = False,
+    keeps_null_block: bool = True,
 ) -> Pool:
     """The pool that all ranks agree on: the fewest blocks of any.
 
-    `blocks_override` is `--num-gpu-blocks-override`; `fit_length` is `--max-model-len auto`.
+    `blocks_override` is `--num-gpu-blocks-override`; `fit_length` is `--max-model-len auto`. `keeps_null_block`: one
+    block is no part of what a request may take.
 
     Raises:
         RefusedError: one request of full length does not fit beside the reserved block, in vLLM's words.
@@ -53,7 +59,7 @@ def size_pool(
         raise StartRefusedError("this model keeps no KV cache: vLLM gives it a pool of one block")
     if blocks_override is not None:
         stages = tuple(replace(stage, available_bytes=blocks_override * stage.bytes_per_block) for stage in stages)
-    usable = [stage.available_bytes - stage.bytes_per_block for stage in stages]
+    usable = [stage.available_bytes - keeps_null_block * stage.bytes_per_block for stage in stages]
     if fit_length:
         terms = replace(terms, max_model_len=_fitting_length(stages, usable, terms))
     for stage, usable_bytes in zip(stages, usable, strict=True):

@@ -81,7 +81,8 @@ class LayerSpec:
 class RequestTerms:
     """What decides how many blocks one request of full length may hold.
 
-    `in_flight_tokens`: tokens scheduled and not settled, `VllmConfig.max_in_flight_tokens` (`config/vllm.py`).
+    `in_flight_tokens`: tokens scheduled and not settled, `VllmConfig.max_in_flight_tokens` (`config/vllm.py`); one
+    batch before 0.26.
     `mamba_align`: state is kept at block boundaries for prefix caching (`mamba_cache_mode` "align").
     """
 
