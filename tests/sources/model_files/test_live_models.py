@@ -155,7 +155,7 @@ def test_the_root_of_the_server_and_not_ours(tmp_path: Path, gguf: Callable[[str
     (root / "models/link.gguf").symlink_to("/models/real.gguf")  # absolute: means the server's /models
     (root / "bin").mkdir()
     script = f"""
-set -e
+set -e; PATH=$PATH:/usr/sbin:/sbin  # where chroot is, and an ordinary user does not look
 mount --rbind {root} {root}; cd {root}; mkdir -p proc usr lib lib64 bin
 for place in usr lib lib64 bin; do mount --rbind /$place {root}/$place; done
 exec chroot {root} /bin/sleep 60
