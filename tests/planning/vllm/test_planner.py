@@ -138,7 +138,7 @@ def test_an_unknown_architecture_is_no_number_at_all(ask: Ask) -> None:
 
 def test_a_card_that_is_not_nvidia_is_no_number_at_all() -> None:
     card = PlanDevice("gpu0", 192 * GIB, None, None, "rocm", "MI300X")
-    with pytest.raises(NoExactRuleError, match="NVIDIA"):
+    with pytest.raises(NoExactRuleError, match="CUDA cards only"):
         plan_command(["DIR"], Checkpoint("DIR", LLAMA, (), None), (card,))
 
 
