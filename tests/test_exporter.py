@@ -118,7 +118,8 @@ def test_odd_requests_get_an_answer_and_leave_no_word(exporter: tuple[subprocess
             client.sendall(asked)
             client.shutdown(socket.SHUT_WR)
             said = client.recv(65536)
-        assert said.startswith(answered), (asked[:60], said[:60])
+        # Of a request without a version, Python before 3.14 answers the body alone.
+        assert answered in said.partition(b"\n")[0], (asked[:60], said[:60])
         assert b"<script" not in said
     for _ in range(20):  # clients that go away while they are answered
         with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
