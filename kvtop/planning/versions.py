@@ -6,6 +6,7 @@ type: every figure has a range, and the reason stands beside it.
 
 import re
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 from kvtop.domain.plan import DevicePlan, Estimate, InexactParts, MemoryPlan
 
@@ -74,8 +75,14 @@ def chosen_range(ranges: tuple[VersionRange, ...], version: str | None) -> Chose
     for each in reversed(ranges):
         if each.holds(version):
             return ChosenRange(each, version, is_checked=True)
-    older = [each for each in ranges if (version_numbers(each.last) or ()) < numbers]
-    return ChosenRange(older[-1] if older else ranges[0], version, is_checked=False)
+    nearest = min(reversed(ranges), key=lambda each: _distance(each, numbers))
+    return ChosenRange(nearest, version, is_checked=False)
+
+
+def _distance(each: VersionRange, numbers: tuple[int, ...]) -> tuple[int, ...]:
+    """How far a version lies from the nearer end of a range, number by number."""
+    ends = (version_numbers(each.first) or (), version_numbers(each.last) or ())
+    return min(tuple(abs(a - b) for a, b in zip_longest(end, numbers, fillvalue=0)) for end in ends)
 
 
 def as_estimate(plan: MemoryPlan, reason: str) -> MemoryPlan:

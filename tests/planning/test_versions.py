@@ -44,14 +44,16 @@ def test_a_version_is_read_from_what_servers_and_images_say(text: str | None, nu
         ("b100", OLD, True),
         ("b200", OLD, True),
         ("b201", OLD, False),
-        ("b299", OLD, False),
+        ("b249", OLD, False),
+        ("b250", NEW, False),
+        ("b299", NEW, False),
         ("b300", NEW, True),
         ("b400-abc", NEW, True),
         ("b401", NEW, False),
         ("latest", NEW, False),
     ],
 )
-def test_the_range_that_holds_a_version_else_the_one_before_it(
+def test_the_range_that_holds_a_version_else_the_nearest(
     version: str | None, used: VersionRange, is_checked: bool
 ) -> None:
     chosen = chosen_range((OLD, NEW), version)
