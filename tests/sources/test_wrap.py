@@ -295,5 +295,5 @@ def test_a_private_folder(tmp_path: Path) -> None:
     assert stat.S_IMODE(fallback.stat().st_mode) == 0o700
     fallback.rmdir()
     fallback.symlink_to(run / "kvtop")
-    with pytest.raises(PermissionError, match="somebody else"):
+    with pytest.raises(PermissionError, match="another user"):
         private_directory({"TMPDIR": str(tmp_path)})
