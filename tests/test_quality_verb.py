@@ -97,7 +97,7 @@ def test_what_can_go_wrong(model: Path, tmp_path: Path, capsys: pytest.CaptureFi
     fails(2, "none.txt", "--run", "--text", str(tmp_path / "none.txt"), *command)
     fails(1, "oops", "--run", "--text", str(text), *command)
     fails(2, "no statistics", "--run", "--text", str(text), "--context", "64", "--chunks", "1", *command)
-    fails(2, "only llama.cpp", "--", "vllm", "serve", "/m")
+    fails(2, "no tool compares cache types of vllm", "--", "vllm", "serve", "/m")
     fails(3, "Unsupported cache type", *command, "-ctk", "q6_K")
     (tmp_path / "bin" / "llama-perplexity").unlink()
     fails(1, "llama-perplexity is neither beside", "--run", "--text", str(text), *command)

@@ -16,7 +16,10 @@ def frames(name: str, *seconds: int) -> list[Frame]:
 def test_first_everything_then_nothing_without_a_change() -> None:
     (frame,) = frames("rtx4090_llamacpp", 8)
     first = list(plain_lines(None, frame))
-    assert first[0] == "Host workstation: 2 devices, 1 server."
+    assert first[:2] == [
+        "DEMO: this host is invented; nothing in here was measured.",
+        "Host workstation: 2 devices, 1 server.",
+    ]
     assert any(
         line.startswith("Device gpu0, NVIDIA GeForce RTX 4090: ") and "of 24.0 GiB used" in line for line in first
     )
