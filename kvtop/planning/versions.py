@@ -72,6 +72,8 @@ def chosen_range(ranges: tuple[VersionRange, ...], version: str | None) -> Chose
     numbers = version_numbers(version)
     if numbers is None:
         return ChosenRange(newest, version, is_checked=False)
+    if not any(numbers):  # built from an archive without its history ("b0-unknown"): the version is not known
+        return ChosenRange(newest, None, is_checked=True)
     for each in reversed(ranges):
         if each.holds(version):
             return ChosenRange(each, version, is_checked=True)

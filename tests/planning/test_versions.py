@@ -40,6 +40,8 @@ def test_a_version_is_read_from_what_servers_and_images_say(text: str | None, nu
     ("version", "used", "is_checked"),
     [
         (None, NEW, True),
+        ("b0-unknown", NEW, True),
+        ("b1", OLD, False),
         ("b99", OLD, False),
         ("b100", OLD, True),
         ("b200", OLD, True),

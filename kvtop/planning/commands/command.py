@@ -11,7 +11,7 @@ from kvtop.planning.commands.container_run import ContainerRun
 from kvtop.planning.commands.shell_line import simple_commands
 from kvtop.planning.commands.unplanned_engines import unplanned_engine
 from kvtop.planning.commands.wrappers import unwrapped
-from kvtop.planning.registry import all_engines
+from kvtop.planning.registry import ENGINES, engine_rules
 from kvtop.text import UnusableTextError
 
 _UNDERSTOOD = (
@@ -98,9 +98,10 @@ def process_command(argv: Sequence[str]) -> Command | None:
 
 
 def _engine(words: list[str]) -> tuple[str, list[str]] | None:
-    """The engine that these words start, and its own words."""
-    for rules in all_engines():
-        own = rules.started_by(words)
-        if own is not None:
+    """The engine that these words start, and its own words; engines after it in the list are not even imported."""
+    for name in ENGINES:
+        rules = engine_rules(name)
+        own = None if rules is None else rules.started_by(words)
+        if rules is not None and own is not None:
             return rules.name, list(own)
     return None
