@@ -15,7 +15,7 @@ from kvtop.domain.frame import Frame
 from kvtop.domain.sample import PROCESSES, Failure, Sample
 from kvtop.domain.server import ServerReading, ServerState
 from kvtop.views.export.snapshot.formats import render
-from kvtop.views.text.plain_lines import plain_lines
+from kvtop.views.text.plain_lines import Announcer
 
 NOBODY = "http://127.0.0.1:1"
 
@@ -93,5 +93,5 @@ def test_not_looked_at_yet_is_never_none(looking: Frame) -> None:
         assert "Not looked at yet: processes." in render(looking, wanted)
         assert "Not looked at yet" not in render(done, wanted)
     assert json.loads(render(looking, "json"))["pending"] == ["processes"]
-    assert next(plain_lines(None, looking)) == "Host h: 0 devices, servers not looked for yet."
-    assert next(plain_lines(None, done)) == "Host h: 0 devices, 0 servers."
+    assert next(Announcer().lines(looking)) == "Host h: 0 devices, servers not looked for yet."
+    assert next(Announcer().lines(done)) == "Host h: 0 devices, 0 servers."

@@ -17,7 +17,7 @@ from kvtop.verbs.command_line import exit_codes
 from kvtop.verbs.command_line.crash import leave, told
 from kvtop.verbs.themes import check_theme
 from kvtop.views.export.snapshot.formats import render
-from kvtop.views.text.plain_lines import plain_lines
+from kvtop.views.text.plain_lines import Announcer
 from kvtop.views.tui.app import PALETTE_THEME, KvtopApp
 from kvtop.views.tui.keys import check_keymap
 from kvtop.views.tui.state.player import SupportsReplay
@@ -100,11 +100,10 @@ def _speak(shown: Callable[[], AsyncIterator[Frame]]) -> int:
     """Changes as plain lines on stdout, until interrupted. Works in a pipe."""
 
     async def speak() -> None:
-        before: Frame | None = None
+        announcer = Announcer()
         async for frame in shown():
-            for line in plain_lines(before, frame):
+            for line in announcer.lines(frame):
                 print(visible(line), flush=True)
-            before = frame
 
     asyncio.run(speak())
     return 0

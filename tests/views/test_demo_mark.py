@@ -18,7 +18,7 @@ from kvtop.views.export.metrics.exposition import openmetrics, text_format
 from kvtop.views.export.metrics.families import families
 from kvtop.views.export.snapshot.formats import FORMATS, render
 from kvtop.views.text.ledger import ledger_text
-from kvtop.views.text.plain_lines import plain_lines
+from kvtop.views.text.plain_lines import Announcer
 from kvtop.views.tui.screens.header_footer import Pace, header_line
 
 
@@ -64,8 +64,8 @@ def test_the_header_says_so_at_every_width(width: int) -> None:
 
 def test_text_metrics_and_lines_for_screen_readers_say_so() -> None:
     frame, measured = frame_of(0), frame_of(0, is_demo=False)
-    assert next(iter(plain_lines(None, frame))) == DEMO_SENTENCE
-    assert DEMO_SENTENCE not in list(plain_lines(None, measured))
+    assert next(Announcer().lines(frame)) == DEMO_SENTENCE
+    assert DEMO_SENTENCE not in list(Announcer().lines(measured))
     assert DEMO_SENTENCE in ledger_text(frame)
     assert DEMO_SENTENCE not in ledger_text(measured)
     for written in (text_format, openmetrics):
