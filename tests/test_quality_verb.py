@@ -65,6 +65,8 @@ def test_a_run_is_kept_and_preferred(model: Path, tmp_path: Path, capsys: pytest
     captured = capsys.readouterr()
     assert "q8_0/q8_0: 2 of 2" in captured.err
     assert "kl divergence 0.005539 nats/token ± 0.000354" in captured.out
+    interval = "0.0048 to 0.0062 nats/token lies on both sides of 0.00546"
+    assert f"q8_0/q8_0  inconclusive: {interval}; give more --chunks" in captured.out.splitlines()
     kept = json.loads(evidence_path({"XDG_DATA_HOME": str(tmp_path / "data")}).read_text())
     figures = {it["metric"]: it for it in kept["figure"]}
     assert {metric: it["value"] for metric, it in figures.items()} == {

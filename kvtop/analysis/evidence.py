@@ -65,8 +65,10 @@ def _measurement(number: int, row: Mapping[str, object]) -> Measurement:
     value, architectures, year = row.get("value"), row.get("architectures", []), row.get("year")
     if not isinstance(architectures, list) or not isinstance(year, int):
         raise UnusableTextError(f"evidence: figure {number}: 'architectures' must be a list and 'year' a number")
-    if value is not None and not isinstance(value, int | float):
-        raise UnusableTextError(f"evidence: figure {number}: 'value' must be a number")
+    error = row.get("standard_error")
+    for name, given in (("value", value), ("standard_error", error)):
+        if given is not None and not isinstance(given, int | float):
+            raise UnusableTextError(f"evidence: figure {number}: {name!r} must be a number")
     return Measurement(
         model=word("model"),
         architectures=tuple(str(it) for it in architectures),
@@ -74,7 +76,7 @@ def _measurement(number: int, row: Mapping[str, object]) -> Measurement:
         type_v=word("type_v"),
         rotation=word("rotation", "unknown"),
         metric=word("metric"),
-        value=None if value is None else float(value),
+        value=float(value) if isinstance(value, int | float) else None,
         text=word("text", ""),
         unit=word("unit", ""),
         baseline=word("baseline", ""),
@@ -84,6 +86,7 @@ def _measurement(number: int, row: Mapping[str, object]) -> Measurement:
         tier=Tier(word("tier")),
         note=word("note", ""),
         contradicted=word("contradicted", ""),
+        standard_error=float(error) if isinstance(error, int | float) else None,
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from kvtop.analysis.quality_verdict import quality_verdict
 from kvtop.app.plan import PlanRequest, UsageError
 from kvtop.app.plan.llamacpp import ReadCommand, open_llamacpp
 from kvtop.app.plan.own_evidence import add_own_evidence, read_own_evidence
@@ -146,6 +147,8 @@ def _measure(args: argparse.Namespace, request: PlanRequest, read: ReadCommand) 
     path = add_own_evidence(os.environ, found)
     for it in found:
         print(f"{it.type_k}/{it.type_v}  {it.metric.replace('_', ' ')} {it.value:g} {it.unit} {it.note}")
+        if it.metric == "kl_divergence":
+            print(f"{it.type_k}/{it.type_v}  {quality_verdict(it)}")
     print(f"kept in {path}", file=sys.stderr)
     return exit_codes.OK
 

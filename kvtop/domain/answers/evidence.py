@@ -41,6 +41,8 @@ class Measurement:
     tier: Tier
     note: str = ""
     contradicted: str = ""
+    standard_error: float | None = None
+    """Of `value`, in its unit; None where the source gives none."""
 
     @property
     def is_telling(self) -> bool:

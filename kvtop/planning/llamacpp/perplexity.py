@@ -4,6 +4,7 @@ It runs a text twice: once with the unquantized cache, keeping the logarithms of
 every chunk in a file, and once with other cache types, comparing with that file.
 """
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -123,9 +124,19 @@ def measurements(
                 subject.year,
                 Tier.OWN,
                 f"± {match[2]}; {asked.scored_tokens} tokens of your own text, context {asked.ctx_tokens}",
+                standard_error=_finite(match[2]),
             )
         )
     return tuple(found)
+
+
+def _finite(printed: str) -> float | None:
+    """The error as a number. The tool prints "-nan" where a cache equals the reference bit for bit."""
+    try:
+        number = float(printed)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def rotation_of(environ_setting: str | None, head_lengths: frozenset[int], is_latent: bool) -> str:
