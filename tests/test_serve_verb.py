@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import base64
 import ipaddress
+import os
 import re
 import shutil
 import socket
@@ -22,7 +23,7 @@ import pytest
 from kvtop.app.authenticated_server import TABS_MOST, is_loopback, reachable_host
 from kvtop.verbs import serve
 from kvtop.verbs.serve import dashboard_command
-from tests.serving import drawn_in_a_tab, serving
+from tests.serving import admitted, door_of, drawn_in_a_tab, serving
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -36,12 +37,54 @@ def status_of(url: str, **headers: str) -> int:
             return error.code
 
 
+def browser() -> urllib.request.OpenerDirector:
+    """What keeps cookies."""
+    return urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+
+
 def test_loopback_lets_this_machine_in_and_nobody_else() -> None:
     with serving() as (url, _):
         assert url.startswith("http://127.0.0.1:")
-        assert status_of(url) == 200
-        assert status_of(url, Host="evil.example:80") == 403
-        assert status_of(url, Origin="http://evil.example") == 403
+        jar = browser()
+        with jar.open(url, timeout=60) as answer:
+            assert (answer.status, answer.url) == (200, door_of(url))
+        for foreign in ({"Host": "evil.example:80"}, {"Origin": "http://evil.example"}):
+            with pytest.raises(urllib.error.HTTPError, match="403") as refused:
+                jar.open(urllib.request.Request(door_of(url), headers=foreign), timeout=60)
+            refused.value.close()
+
+
+async def test_other_users_of_this_machine_need_the_token_too() -> None:
+    """Any local process could drive the dashboard as the user who serves it."""
+    with serving() as (url, said):
+        assert "not encrypted" not in said
+        for address in (door_of(url), f"{door_of(url)}static/js/textual.js", f"{door_of(url)}page/page.js"):
+            assert status_of(address) == 403
+        assert status_of(f"{door_of(url)}?token=") == 403
+        async with aiohttp.ClientSession() as session:
+            with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
+                await session.ws_connect(f"{door_of(url)}ws")
+        async with admitted(url) as session:
+            (cookie,) = session.cookie_jar
+            assert cookie["httponly"]
+            assert cookie["samesite"] == "Strict"
+            assert url.split("token=")[1] not in cookie.value, "the cookie is not the token"
+
+
+def test_root_serves_only_when_told_to() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root is refused")
+    command = [sys.executable, "-m", "kvtop", "serve", "--demo"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--allow-root" in done.stderr
+
+
+async def test_a_tab_writes_no_files(tmp_path: Path) -> None:
+    with serving(kvtop=[sys.executable, "-P", "-m", "kvtop"], cwd=tmp_path) as (url, _):
+        drawn = await drawn_in_a_tab(url, b"writes no files", keys="S")
+        assert b"writes no files" in drawn
+    assert list(tmp_path.iterdir()) == []
 
 
 RESOURCE = re.compile(
@@ -50,11 +93,11 @@ RESOURCE = re.compile(
 SCRIPTED = re.compile(rb"""["'`](?:https?:)?//[a-zA-Z0-9.-]+""")
 
 
-def loaded(url: str, seen: dict[str, str]) -> None:
+def loaded(url: str, seen: dict[str, str], jar: urllib.request.OpenerDirector) -> None:
     """Fetch a page or a stylesheet and everything it names, by address, each with what it said."""
     if url in seen:
         return
-    with urllib.request.urlopen(url, timeout=60) as answer:
+    with jar.open(url, timeout=60) as answer:
         content = answer.read()
         policy, frame = answer.headers["Content-Security-Policy"], answer.headers["X-Frame-Options"]
     assert ("frame-ancestors 'none'" in policy, frame) == (True, "DENY"), url
@@ -66,17 +109,19 @@ def loaded(url: str, seen: dict[str, str]) -> None:
         if scheme in {"http", "https", "ws", "wss"}:
             assert host == urlsplit(url).netloc, f"{url} loads {named}"
         if scheme in {"http", "https"}:
-            loaded(named, seen)
+            loaded(named, seen, jar)
 
 
 def test_nothing_is_loaded_from_anywhere_else() -> None:
     with serving() as (url, _):
         seen: dict[str, str] = {}
-        loaded(url, seen)
+        jar = browser()
+        jar.open(url, timeout=60).close()
+        loaded(door_of(url), seen, jar)
         names = {urlsplit(it).path for it in seen}
         assert {"/", "/page/page.css", "/page/page.js", "/static/js/textual.js", "/static/css/xterm.css"} <= names
         assert any(name.endswith(".ttf") for name in names), "the page has its own font"
-        with urllib.request.urlopen(f"{url}static/js/textual.js", timeout=60) as answer:
+        with jar.open(f"{door_of(url)}static/js/textual.js", timeout=60) as answer:
             elsewhere = {it.decode() for it in SCRIPTED.findall(answer.read())}
         assert not {it for it in elsewhere if "www.w3.org" not in it}, "a namespace is a name, not an address"
 
@@ -131,28 +176,30 @@ def test_the_printed_address_of_every_address_can_be_opened(host: str) -> None:
 
 async def test_tabs_have_an_end() -> None:
     with serving() as (url, _):
-        async with aiohttp.ClientSession() as session, AsyncExitStack() as stack:
-            opened = [await stack.enter_async_context(session.ws_connect(f"{url}ws")) for _ in range(TABS_MOST)]
+        address = f"{door_of(url)}ws"
+        async with admitted(url) as session, AsyncExitStack() as stack:
+            opened = [await stack.enter_async_context(session.ws_connect(address)) for _ in range(TABS_MOST)]
             assert len(opened) == TABS_MOST
             with pytest.raises(aiohttp.WSServerHandshakeError, match="503"):
-                await session.ws_connect(f"{url}ws")
+                await session.ws_connect(address)
 
 
 async def test_nonsense_from_a_browser_is_no_traceback(tmp_path: Path) -> None:
     errors = tmp_path / "errors"
     with serving(errors=errors, XDG_STATE_HOME=str(tmp_path)) as (url, _):
-        async with aiohttp.ClientSession() as session:
+        async with admitted(url) as session:
             for nonsense in ("no json", "{}", "[]", '["resize", 1]', '["stdin", 1]'):
-                async with session.ws_connect(f"{url}ws") as tab:
+                async with session.ws_connect(f"{door_of(url)}ws") as tab:
                     await tab.send_str(nonsense)
                     await asyncio.sleep(0.2)
-        assert status_of(url) == 200
+            async with session.get(door_of(url)) as answer:
+                assert answer.status == 200
     said = errors.read_text(encoding="utf-8")
     assert "Traceback" not in said
     assert said.count("\n") < 10, said
 
 
-def test_any_other_address_wants_the_token() -> None:
+def test_any_other_address_says_that_nothing_is_encrypted() -> None:
     with serving("--host", "0.0.0.0") as (url, said):
         assert "not encrypted" in said
         address, token = url.split("?token=")
@@ -162,8 +209,7 @@ def test_any_other_address_wants_the_token() -> None:
         assert status_of(door) == 403
         assert status_of(f"{door}?token=guess") == 403
         assert status_of(f"{door}static/js/textual.js") == 403
-        jar = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
-        with jar.open(f"{door}?token={token}", timeout=60) as answer:
+        with browser().open(f"{door}?token={token}", timeout=60) as answer:
             assert answer.status == 200
             assert "token" not in answer.url
 
@@ -187,10 +233,10 @@ async def test_a_tab_gets_the_dashboard() -> None:
 
 
 async def test_a_real_browser_shows_it(tmp_path: Path) -> None:
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if browser is None:
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
         pytest.skip(f"no browser here (looked for {', '.join(BROWSERS)})")
-    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+    command = [program, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
     command += ["--remote-debugging-port=0", "--window-size=1200,700"]
     picture = b""
     with serving() as (url, _), subprocess.Popen([*command, url], stderr=subprocess.DEVNULL) as process:
@@ -213,7 +259,7 @@ async def picture_of_page(port_file: Path, url: str) -> bytes:
     async with aiohttp.ClientSession() as session:
         async with session.get(f"http://127.0.0.1:{port}/json") as answer:
             pages = await answer.json(content_type=None)
-        page = next(it for it in pages if it["type"] == "page" and it["url"].startswith(url))
+        page = next(it for it in pages if it["type"] == "page" and it["url"].startswith(door_of(url)))
         async with session.ws_connect(page["webSocketDebuggerUrl"], max_msg_size=0) as tab:
             while len(picture) <= 30_000 and time.monotonic() < end:
                 await asyncio.sleep(1)

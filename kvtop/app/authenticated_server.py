@@ -1,16 +1,18 @@
 """The web server behind `kvtop serve`: textual-serve, with a door.
 
-A page in any browser can reach a port on loopback, so the door looks at who asks: the Host header against rebinding of
-names, the Origin header against pages of others, and a token wherever one is set.
+A page in any browser and every user of the machine can reach a port on loopback, so the door looks at who asks: the
+Host header against rebinding of names, the Origin header against pages of others, and always a token, as Jupyter does.
 """
 
 import hmac
 import ipaddress
 import logging
+import secrets
 import socket
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from urllib.parse import quote
 
 from aiohttp import web
 from textual_serve.server import Server
@@ -83,12 +85,15 @@ class _Faults(logging.Handler):
 
 
 class AuthenticatedServer(Server):
-    """Runs `command` once for each browser tab that passes the door. `token` "" lets every page of this host in."""
+    """Runs `command` once for each browser tab that passes the door."""
 
     def __init__(self, command: str, host: str, port: int, token: str) -> None:
+        """Raises ValueError for an empty token: every user of the machine would drive the dashboard as this one."""
+        if not token:
+            raise ValueError("an empty token")
         super().__init__(command, host, port, title="kvtop", templates_path=_PAGE)
         self.token = token
-        self._cookie = f"kvtop_{port}"
+        self._cookie, self._pass = f"kvtop_{port}", secrets.token_urlsafe(24)
         self._tabs = 0
 
     def initialize_logging(self) -> None:
@@ -101,8 +106,7 @@ class AuthenticatedServer(Server):
     async def on_startup(self, app: web.Application) -> None:  # noqa: ARG002 -- textual-serve's own signature
         host = reachable_host(self.host)
         where = f"[{host}]" if ":" in host else host
-        asked = f"/?token={self.token}" if self.token else "/"
-        print(f"kvtop: open http://{where}:{self.port}{asked}  (Ctrl-C ends)", flush=True)
+        print(f"kvtop: open http://{where}:{self.port}/?token={quote(self.token)}  (Ctrl-C ends)", flush=True)
 
     async def _make_app(self) -> web.Application:
         app = await super()._make_app()
@@ -133,16 +137,15 @@ class AuthenticatedServer(Server):
         origin = request.headers.get("Origin")
         if origin is not None and origin.split("://", 1)[-1] != host:
             raise web.HTTPForbidden(text="kvtop does not answer pages of other sites\n")
-        if self.token:
-            said = request.query.get("token", "")
-            if hmac.compare_digest(said.encode(), self.token.encode()):
-                # Out of the address line and its history, into a cookie that scripts cannot read.
-                answer = web.HTTPFound("/")
-                answer.set_cookie(self._cookie, said, httponly=True, samesite="Strict", max_age=_COOKIE_SECONDS)
-                return answer
-            kept = request.cookies.get(self._cookie, "")
-            if not hmac.compare_digest(kept.encode(), self.token.encode()):
-                raise web.HTTPForbidden(text="kvtop needs its token: open the address that it printed\n")
+        said = request.query.get("token", "")
+        if hmac.compare_digest(said.encode(), self.token.encode()):
+            # Out of the address line and its history, into a cookie that scripts cannot read.
+            answer = web.HTTPFound("/")
+            answer.set_cookie(self._cookie, self._pass, httponly=True, samesite="Strict", max_age=_COOKIE_SECONDS)
+            return answer
+        kept = request.cookies.get(self._cookie, "")
+        if not hmac.compare_digest(kept.encode(), self._pass.encode()):
+            raise web.HTTPForbidden(text="kvtop needs its token: open the address that it printed\n")
         # The page names its own socket: as the browser knows this host, whatever name that is.
         self.public_url = f"{request.scheme}://{host}"
         return await handler(request)

@@ -106,3 +106,18 @@ class Recorder:
 
 def _stamp() -> str:
     return datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+
+
+class NoCapture:
+    """Answers the keys that capture where nothing may be written, with the reason."""
+
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
+
+    def save_snapshot(self, frame: Frame) -> str:  # noqa: ARG002 -- the same as Recorder's
+        """The reason."""
+        return self._reason
+
+    def toggle_recording(self) -> str:
+        """The reason."""
+        return self._reason

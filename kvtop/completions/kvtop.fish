@@ -222,6 +222,7 @@ complete -c kvtop -n '_shtab_kvtop_using serve' -s h -l help -d 'show this help 
 complete -c kvtop -n '_shtab_kvtop_using serve' -l host -x -d 'the address to listen on (default: 127.0.0.1)'
 complete -c kvtop -n '_shtab_kvtop_using serve' -l port -x -d 'the port (default: 8642)'
 complete -c kvtop -n '_shtab_kvtop_using serve' -l theme -xka "amber colour-blind-safe dark green high-contrast light solarized terminal" -d 'a theme of `kvtop themes`'
+complete -c kvtop -n '_shtab_kvtop_using serve' -l allow-root -d 'serve as root: each tab runs with its rights'
 complete -c kvtop -n '_shtab_kvtop_using serve' -l url -x -d 'another endpoint; repeatable'
 complete -c kvtop -n '_shtab_kvtop_using serve' -l demo -xka "rtx4090_llamacpp cpu_only gpu_lost locked_endpoint nothing h100x8_vllm_tp mac_mlx magic_combo_trap mixed_host mig_slices wsl_na containers inside_container gb10_unified shared_card filling_up sleeping rx7900xtx strix_halo arc_b580 busy_32" -d 'an invented host instead of this one'
 complete -c kvtop -n '_shtab_kvtop_using serve' -l no-discover -d 'only the endpoints that are named, not this machine'"'"'s processes'

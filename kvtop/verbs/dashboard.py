@@ -84,15 +84,20 @@ class _Late:
             yield frame
 
     def _wired(self) -> Callable[[], AsyncIterator[Frame]]:
-        from kvtop.app.capture import Recorder  # noqa: PLC0415
+        from kvtop.app.capture import NoCapture, Recorder  # noqa: PLC0415
         from kvtop.app.frames import frames, samples_of, suppressions_of  # noqa: PLC0415
         from kvtop.app.what_if_session import WhatIfSession  # noqa: PLC0415
 
         assert self.app is not None, "the app runs before frames are requested"
-        self.recorder = self.app.recorder = Recorder(Path.cwd(), self._config.interval_seconds, render)
-        self.recorder.tell = self.app.say
         what_if_session = self.app.what_if_session = WhatIfSession(environment())
-        samples = self.recorder.watched(samples_of(self._args, self._config))
+        samples = samples_of(self._args, self._config)
+        if environment().get("TEXTUAL_DRIVER"):
+            # Who presses a key in a browser is not who owns the folder in which `kvtop serve` was started.
+            self.app.recorder = NoCapture("a browser tab writes no files: use `kvtop snapshot` or `kvtop record` there")
+        else:
+            self.recorder = self.app.recorder = Recorder(Path.cwd(), self._config.interval_seconds, render)
+            self.recorder.tell = self.app.say
+            samples = self.recorder.watched(samples)
         return frames(samples, suppressions_of(self._config), what_if_session.note)
 
 

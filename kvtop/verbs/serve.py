@@ -1,6 +1,7 @@
-"""`kvtop serve`: the dashboard in a browser. On this machine alone unless told otherwise, and then with a token."""
+"""`kvtop serve`: the dashboard in a browser, with a token. On this machine alone unless told otherwise."""
 
 import argparse
+import os
 import secrets
 import shlex
 import sys
@@ -16,8 +17,9 @@ DEFAULT_PORT = 8642
 
 PAGE = HelpPage(
     """\
-The dashboard in a browser; each tab runs a kvtop of its own. On this machine alone unless --host names another address,
-and then with a token: that of KVTOP_SERVE_TOKEN, or one that is made up and printed.""",
+The dashboard in a browser; each tab runs a kvtop of its own, which writes no files. On this machine alone unless --host
+names another address. The printed address has a token, that of KVTOP_SERVE_TOKEN or a random one: without it nobody is
+let in, other users of this machine included. As root only with --allow-root.""",
     {
         exit_codes.OK: "done",
         exit_codes.FAILED: "the address cannot be used",
@@ -25,7 +27,7 @@ and then with a token: that of KVTOP_SERVE_TOKEN, or one that is made up and pri
     },
     (
         ("on this machine", "kvtop serve"),
-        ("for the network, with a token", "kvtop serve --host 0.0.0.0 --port 8642"),
+        ("for the network", "kvtop serve --host 0.0.0.0 --port 8642"),
     ),
     ("KVTOP_SERVE_TOKEN", *WATCHING, "KVTOP_THEME"),
 )
@@ -36,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help=f"the port (default: {DEFAULT_PORT})")
     parser.add_argument("--theme", help="a theme of `kvtop themes`")
+    parser.add_argument("--allow-root", action="store_true", help="serve as root: each tab runs with its rights")
     add_watching(parser)
 
 
@@ -52,9 +55,11 @@ def run(args: argparse.Namespace) -> int:
     if args.prometheus is not None:
         fleet_options(args, config_of(args))
     check_theme(args.theme)
-    token = environment().get("KVTOP_SERVE_TOKEN", "")
-    if not token and not is_loopback(args.host):
-        token = secrets.token_urlsafe(24)
+    if os.geteuid() == 0 and not args.allow_root:
+        warn("each tab would run as root: serve as an ordinary user, or with --allow-root")
+        return exit_codes.USAGE
+    token = environment().get("KVTOP_SERVE_TOKEN", "") or secrets.token_urlsafe(24)
+    if not is_loopback(args.host):
         warn("the connection is not encrypted: on a network that you do not trust, use an SSH tunnel instead")
     try:
         AuthenticatedServer(dashboard_command(args), args.host, args.port, token).serve()
