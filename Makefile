@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # How many tests at once: as many as there are processors.
 JOBS ?= auto
 
-.PHONY: run demo test check test-engines bench oracle record accept pages clean test-pythons
+.PHONY: run demo test check test-engines bench oracle decode record accept pages clean test-pythons
 .DEFAULT_GOAL := run
 
 run: $(VENV)/run-ready  ## the dashboard on this machine
@@ -38,6 +38,9 @@ oracle: $(VENV)/ready  ## how plans compare with the engines' own allocators (do
 	@$(BIN)/python -m tests.oracle.table
 	@$(BIN)/python -m tests.oracle.vllm_table
 	@$(BIN)/python -m tests.oracle.mlx_table
+
+decode: $(VENV)/ready  ## estimates of decode speed beside public measurements (docs/decode_speed.md)
+	@$(BIN)/python -m tests.decode.table
 
 record: $(VENV)/ready  ## records an engine's answers anew: make record ENGINE=llama.cpp VERSION=b11434 (docs/new-engine-version.md)
 	@test -n "$(ENGINE)" -a -n "$(VERSION)" || { echo "make record ENGINE=llama.cpp|vllm|mlx VERSION=…"; exit 2; }

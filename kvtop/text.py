@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgtp]?)(i?)(b?)\s*", re.IGNORECASE)
+_BANDWIDTH = re.compile(r"(\d{1,6}(?:\.\d{1,3})?) ?([GT])B/s", re.IGNORECASE)
 _COUNT = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([km]?)\s*", re.IGNORECASE)
 _POWER = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 
@@ -136,6 +137,18 @@ def parse_bytes(text: str) -> int:
     power = _POWER[unit.lower()]
     step = 1000 if unit and byte and not binary else 1024
     return round(float(number) * float(step**power))
+
+
+def parse_bandwidth(text: str) -> int:
+    """ "936GB/s", "1.8 TB/s" to bytes per second, decimal as on a data sheet.
+
+    Raises ValueError with what is accepted.
+    """
+    match = _BANDWIDTH.fullmatch(text.strip())
+    found = 0 if match is None else round(float(match[1]) * {"G": 10**9, "T": 10**12}[match[2].upper()])
+    if found < 10**9:
+        raise UnusableTextError(f"not a bandwidth: {text!r} (accepted: 936GB/s, 1.8TB/s)")
+    return found
 
 
 def parse_tokens(text: str) -> int:

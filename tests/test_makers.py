@@ -17,6 +17,7 @@ ROOMS = {
     "sources/fleet/": "DCGM's exporter is one source of a fleet",
     "sources/demo/": "invented hosts have cards with names",
     "planning/gpus/products.py": "the catalogue of products",
+    "planning/gpus/bandwidths.py": "the bandwidths of products",
 }
 ALLOWED = {
     "sources/system_facts.py": "the name of a package whose version a report gives",

@@ -20,6 +20,8 @@ class PlanDevice:
     product: str = ""
     buffer_alignment_bytes: int | None = None
     """To what tensors in a buffer are aligned, where the API leaves that to the driver; None: not known."""
+    bytes_per_second: int | None = None
+    """The bandwidth of its memory where somebody stated it; None: as its product's data sheet says."""
 
 
 @dataclass(frozen=True, slots=True)

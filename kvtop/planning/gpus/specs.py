@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from kvtop.domain.compute_api import COMPUTE_APIS, CUDA
 from kvtop.domain.plan import PlanDevice
 from kvtop.planning.gpus.products import DECORATION, PRODUCTS, GpuProduct
-from kvtop.text import UnusableTextError, parse_bytes
+from kvtop.text import UnusableTextError, parse_bandwidth, parse_bytes
 
 DEFAULT_CAPABILITY = (8, 9)
 """What a bare size is taken as: a CUDA card of the Ada generation."""
@@ -34,12 +34,14 @@ def _device(index: int, spec: str) -> PlanDevice:
     else:
         name = head
     capability, api = product.compute_capability, product.compute_api
-    free_bytes = product.total_bytes
+    free_bytes, bytes_per_second = product.total_bytes, None
     for setting in settings:
         key, _, value = setting.partition("=")
         numbers = _CAPABILITY.fullmatch(value)
         if key == "free":
             free_bytes = _free(spec, value, product.total_bytes)
+        elif key == "bandwidth":
+            bytes_per_second = _bandwidth(spec, value)
         elif key == "cc" and numbers is not None:
             capability, api = (int(numbers[1]), int(numbers[2])), CUDA.name
         elif key == "backend" and value in COMPUTE_APIS:
@@ -47,8 +49,8 @@ def _device(index: int, spec: str) -> PlanDevice:
             capability = capability if api == CUDA.name else None
         else:
             raise UnusableTextError(
-                f"--gpu {spec!r}: after the comma comes cc=MAJOR.MINOR (for example cc=9.0), free=SIZE or backend= one "
-                f"of {', '.join(COMPUTE_APIS)}"
+                f"--gpu {spec!r}: after the comma comes cc=MAJOR.MINOR (for example cc=9.0), free=SIZE, "
+                f"bandwidth=936GB/s or backend= one of {', '.join(COMPUTE_APIS)}"
             )
     return PlanDevice(
         name=f"gpu{index}",
@@ -57,7 +59,15 @@ def _device(index: int, spec: str) -> PlanDevice:
         compute_capability=capability,
         compute_api=api,
         product=name,
+        bytes_per_second=bytes_per_second,
     )
+
+
+def _bandwidth(spec: str, text: str) -> int:
+    try:
+        return parse_bandwidth(text)
+    except ValueError as error:
+        raise UnusableTextError(f"--gpu {spec!r}: {error}") from error
 
 
 def _free(spec: str, text: str, total_bytes: int) -> int:

@@ -1,0 +1,1 @@
+"""The estimate of decode speed beside public measurements."""
