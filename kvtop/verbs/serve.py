@@ -18,8 +18,8 @@ DEFAULT_PORT = 8642
 PAGE = HelpPage(
     """\
 The dashboard in a browser; each tab runs a kvtop of its own, which writes no files. On this machine alone unless --host
-names another address. The printed address has a token, that of KVTOP_SERVE_TOKEN or a random one: without it nobody is
-let in, other users of this machine included. As root only with --allow-root.""",
+names another address. The printed address has a token, that of KVTOP_SERVE_TOKEN or a random one; other users of this
+machine need it too. As root only with --allow-root.""",
     {
         exit_codes.OK: "done",
         exit_codes.FAILED: "the address cannot be used",
