@@ -1,4 +1,4 @@
-"""Fixtures for the whole suite: a stand-in for the NVIDIA driver library."""
+"""Fixtures for the whole suite: recorded cases in groups, and a stand-in for the NVIDIA driver library."""
 
 import os
 import shutil
@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.oracle.every_case import EveryCase
 
 # Time on the wall says nothing on a machine that others use too.
 settings.register_profile("kvtop", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -45,6 +47,18 @@ class StandinNvml:
 
 
 BuildStandin = Callable[..., StandinNvml]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--case", default="", metavar="TEXT", help="of recorded cases only those whose id contains TEXT")
+
+
+@pytest.fixture(scope="session")
+def every_case(request: pytest.FixtureRequest) -> EveryCase:
+    """`every_case(cases, answers)` compares all cases of a group and fails with all that differ."""
+    chosen = request.config.getoption("--case")
+    assert isinstance(chosen, str)
+    return EveryCase(chosen)
 
 
 @pytest.fixture(scope="session")

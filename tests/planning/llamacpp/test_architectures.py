@@ -1,5 +1,8 @@
 """Every architecture with a rule, against the engine's own accounting of a tiny model."""
 
+from collections.abc import Iterator
+from functools import cache
+
 import pytest
 
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, Refusal
@@ -26,43 +29,66 @@ from kvtop.planning.llamacpp.rules.architectures import (
 from tests.oracle.cases import (
     ARCHITECTURES,
     PLACEMENTS,
+    ArchitectureCase,
+    PlacementCase,
     header_of,
     load_architectures,
     load_placements,
     prepared_architecture,
 )
+from tests.oracle.every_case import Answer, EveryCase, grouped
 from tests.oracle.recorded import numbered, recorded
 
-_TINY = recorded(ARCHITECTURES.name)["cases"]
 _PLACED = recorded(PLACEMENTS.name)["cases"]
 
 
-@pytest.mark.parametrize("index", range(len(_TINY)), ids=numbered(case["model"] for case in _TINY))
-def test_a_tiny_model_is_exact(index: int) -> None:
-    case = load_architectures()[1][index]
+@cache
+def _tiny() -> dict[str, dict[str, ArchitectureCase]]:
+    cases = load_architectures()[1]
+    names = numbered(case.model for case in cases)
+    return grouped((case.model, name, case) for name, case in zip(names, cases, strict=True))
+
+
+@cache
+def _placed() -> dict[str, dict[str, PlacementCase]]:
+    cases = load_placements()
+    names = numbered(case.model for case in cases)
+    return grouped((case.model, name, case) for name, case in zip(names, cases, strict=True))
+
+
+def _on_the_host(case: ArchitectureCase) -> Iterator[Answer]:
     answer = plan(prepared_architecture(case.model), case.settings, ())
     if case.error is not None:
-        assert answer == Refusal("llama.cpp", case.error)
+        yield "answer", answer, Refusal("llama.cpp", case.error)
         return
     assert isinstance(answer, MemoryPlan), answer
     host = answer.device("host")
     assert host is not None
     assert host.kv_cache_bytes is not None
-    assert answer.context is not None
-    got = host.weights_bytes, host.kv_cache_bytes + host.recurrent_state_bytes, answer.context.n_ctx
-    assert got == (case.weights_bytes, case.cache_bytes, case.n_ctx)
+    yield "weights", host.weights_bytes, case.weights_bytes
+    yield "caches", host.kv_cache_bytes + host.recurrent_state_bytes, case.cache_bytes
+    yield "n_ctx", answer.context and answer.context.n_ctx, case.n_ctx
 
 
-@pytest.mark.parametrize("index", range(len(_PLACED)), ids=numbered(case[0] for case in _PLACED))
-def test_a_tiny_model_is_exact_wherever_its_layers_are(index: int) -> None:
-    case = load_placements()[index]
+def _on_devices(case: PlacementCase) -> Iterator[Answer]:
     answer = plan(prepared_architecture(case.model), case.settings, case.devices)
     assert isinstance(answer, MemoryPlan), answer
     got = {
         device.name: (device.weights_bytes, (device.kv_cache_bytes or 0) + device.recurrent_state_bytes)
         for device in answer.devices
     }
-    assert got == case.expected
+    for name in {**got, **case.expected}:
+        yield f"weights and caches of {name}", got.get(name), case.expected.get(name)
+
+
+@pytest.mark.parametrize("model", recorded(ARCHITECTURES.name)["models"])
+def test_a_tiny_model_is_exact(model: str, every_case: EveryCase) -> None:
+    every_case(_tiny()[model], _on_the_host)
+
+
+@pytest.mark.parametrize("model", dict.fromkeys(case[0] for case in _PLACED))
+def test_a_tiny_model_is_exact_wherever_its_layers_are(model: str, every_case: EveryCase) -> None:
+    every_case(_placed()[model], _on_devices)
 
 
 def test_the_recordings_are_of_nearly_every_architecture() -> None:

@@ -1,6 +1,7 @@
 """Plans of random option mixes against the engine's own allocation: bytes of weights and caches, ranges of compute."""
 
 from collections import defaultdict
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -11,9 +12,12 @@ from kvtop.planning.llamacpp.memory.prepared import PreparedModel
 from kvtop.planning.llamacpp.options.parse import parse_llama_server, settings_of
 from kvtop.planning.llamacpp.planner import plan
 from tests.oracle.cases import FIXTURE, MORE_MODELS, prepared
+from tests.oracle.every_case import Answer, EveryCase, grouped
 from tests.oracle.recorded import numbered, recorded
 
 _ROWS: list[tuple[str, int, list[str], Any]] = recorded("llamacpp_flag_mixes.json.gz")["cases"]
+_NAMES = numbered(row[0] for row in _ROWS)
+_BY_MODEL = grouped((row[0], name, index) for index, (row, name) in enumerate(zip(_ROWS, _NAMES, strict=True)))
 
 
 @cache
@@ -29,17 +33,23 @@ def _answer(index: int) -> MemoryPlan | Refusal:
     return settings if isinstance(settings, Refusal) else plan(_model(model), settings, devices)
 
 
-@pytest.mark.parametrize("index", range(len(_ROWS)), ids=numbered(row[0] for row in _ROWS))
-def test_weights_and_caches_are_exact_and_refusals_in_the_same_words(index: int) -> None:
+def _answers(index: int) -> Iterator[Answer]:
     expected, answer = _ROWS[index][3], _answer(index)
     if isinstance(answer, Refusal):
         assert isinstance(expected, str), answer
-        assert answer.message.rpartition(": ")[2] in expected
+        said = answer.message.rpartition(": ")[2]
+        yield "refusal", said if said in expected else answer.message, said if said in expected else expected
         return
     assert isinstance(expected, dict), expected
     for part in answer.devices:
         weights, cache_bytes, _ = expected.get(part.name, (0, 0, 0))
-        assert (part.weights_bytes, (part.kv_cache_bytes or 0) + part.recurrent_state_bytes) == (weights, cache_bytes)
+        yield f"weights of {part.name}", part.weights_bytes, weights
+        yield f"caches of {part.name}", (part.kv_cache_bytes or 0) + part.recurrent_state_bytes, cache_bytes
+
+
+@pytest.mark.parametrize("model", _BY_MODEL)
+def test_weights_and_caches_are_exact_and_refusals_in_the_same_words(model: str, every_case: EveryCase) -> None:
+    every_case(_BY_MODEL[model], _answers)
 
 
 def test_the_recording_holds_refusals() -> None:

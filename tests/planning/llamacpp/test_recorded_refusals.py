@@ -1,13 +1,13 @@
 """What a real llama-server said to command lines, environments and files made at random: word for word the same."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TypedDict
 
-import pytest
-
 from kvtop.domain.launch import Origin
 from kvtop.planning.llamacpp.options.parse import parse_llama_server
+from tests.oracle.every_case import Answer, EveryCase
 
 RECORDED = Path(__file__).parents[2] / "fixtures" / "options" / "refusals.jsonl"
 
@@ -25,11 +25,14 @@ def _cases() -> list[Case]:
     return [json.loads(line) for line in RECORDED.read_text(encoding="utf-8").splitlines()]
 
 
-@pytest.mark.parametrize("case", [pytest.param(case, id=f"line-{line}") for line, case in enumerate(_cases(), 1)])
-def test_the_first_complaint_is_the_programs_own(case: Case) -> None:
+def _answers(case: Case) -> Iterator[Answer]:
     files = [("D/llama.cpp/config.ini", case["config_ini"])] if case["config_ini"] else []
     options = parse_llama_server(case["argv"], case["environ"], files, strict=True)
-    assert (options.errors[0] if options.errors else "") == case["refusal"]
+    yield f"first complaint of {case['argv']}", options.errors[0] if options.errors else "", case["refusal"]
+
+
+def test_the_first_complaint_is_the_programs_own(every_case: EveryCase) -> None:
+    every_case({f"line-{line}": case for line, case in enumerate(_cases(), 1)}, _answers)
 
 
 def test_the_recording_holds_refusals_of_every_origin_and_acceptances() -> None:

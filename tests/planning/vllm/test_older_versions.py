@@ -1,6 +1,6 @@
 """A plan for an older vLLM equals what that version's own planner answered, for every recorded case."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.planning.registry import plan_launch
 from kvtop.planning.vllm.options.parse import parse_serve_options
 from kvtop.planning.vllm.rules.ranges import NEWEST, VERSIONS, rules_for
+from tests.oracle.every_case import Answer, EveryCase, grouped
 from tests.oracle.recorded import numbered, recorded
 
 Ask = Callable[..., MemoryPlan | Refusal]
@@ -40,51 +41,49 @@ def _first(value: object) -> object:
     return value[0] if isinstance(value, list) else value
 
 
-@pytest.mark.parametrize("case", [pytest.param(case, id=case["id"]) for case in _OLD["cases"]])
-def test_a_case_of_the_older_version_is_exact(case: Case, ask: Ask, words_of: Words) -> None:
-    expected = case["expected"]
-    ranks = case["tp"] * case["pp"]
-    plan = ask(_CONFIGS[case["model"]], words_of(_options(case)), card=case["gpu"], ranks=ranks, version=OLD)
-    if "error" in expected:
-        assert isinstance(plan, Refusal)
-        assert plan.message.startswith(expected["error"])
-        return
-    assert isinstance(plan, MemoryPlan), plan
-    assert plan.rules_version == f"vLLM {OLD}"
-    assert all(part.inexact is None for part in plan.devices)
-    pool = plan.vllm
-    assert pool is not None
-    assert (
-        pool.num_gpu_blocks,
-        pool.kv_cache_tokens,
-        pool.max_concurrency,
-        pool.bytes_per_block,
-        pool.bytes_per_token_per_rank,
-        pool.block_size_tokens,
-    ) == (
-        expected["num_blocks"],
-        expected["kv_tokens"],
-        expected["max_concurrency"],
-        _first(expected["pool_bytes_per_block_per_rank"]),
-        _first(expected["bytes_per_token_per_rank"]),
-        expected["block_size"],
-    )
-    assert plan.devices[0].kv_cache_bytes == _first(expected["allocated_bytes_per_rank"])
+_CASES = grouped((case["model"], case["id"], case) for case in _OLD["cases"])
+_REFUSED = dict(zip(numbered(case["model"] for case in _OLD["refused"]), _OLD["refused"], strict=True))
 
 
-_REFUSED = [
-    pytest.param(case, id=name)
-    for case, name in zip(_OLD["refused"], numbered(case["model"] for case in _OLD["refused"]), strict=True)
-]
+def _refusal(plan: MemoryPlan | Refusal, due: str) -> Answer:
+    said = plan.message[: len(due)] if isinstance(plan, Refusal) else plan
+    return "refusal", said, due
 
 
-@pytest.mark.parametrize("case", _REFUSED)
-def test_what_the_older_version_refuses_is_refused_in_its_words(case: Case, ask: Ask, words_of: Words) -> None:
-    ranks = case["tp"] * case["pp"]
-    plan = ask(_CONFIGS[case["model"]], words_of(_options(case)), card=case["gpu"], ranks=ranks, version=OLD)
-    text = case["error"].split(": ", 1)[1].split("Value error, ")[-1].split(" [type=")[0]
-    assert isinstance(plan, Refusal)
-    assert plan.message.startswith(text)
+@pytest.mark.parametrize("model", _CASES)
+def test_a_case_of_the_older_version_is_exact(model: str, ask: Ask, words_of: Words, every_case: EveryCase) -> None:
+    def answers(case: Case) -> Iterator[Answer]:
+        expected = case["expected"]
+        ranks = case["tp"] * case["pp"]
+        plan = ask(_CONFIGS[model], words_of(_options(case)), card=case["gpu"], ranks=ranks, version=OLD)
+        if "error" in expected:
+            yield _refusal(plan, expected["error"])
+            return
+        assert isinstance(plan, MemoryPlan), plan
+        yield "rules", plan.rules_version, f"vLLM {OLD}"
+        yield "inexact", [part.inexact for part in plan.devices if part.inexact], []
+        pool = plan.vllm
+        assert pool is not None
+        yield "blocks", pool.num_gpu_blocks, expected["num_blocks"]
+        yield "tokens", pool.kv_cache_tokens, expected["kv_tokens"]
+        yield "concurrency", pool.max_concurrency, expected["max_concurrency"]
+        yield "bytes a block", pool.bytes_per_block, _first(expected["pool_bytes_per_block_per_rank"])
+        yield "bytes a token", pool.bytes_per_token_per_rank, _first(expected["bytes_per_token_per_rank"])
+        yield "block size", pool.block_size_tokens, expected["block_size"]
+        yield "caches", plan.devices[0].kv_cache_bytes, _first(expected["allocated_bytes_per_rank"])
+
+    every_case(_CASES[model], answers)
+
+
+def test_what_the_older_version_refuses_is_refused_in_its_words(
+    ask: Ask, words_of: Words, every_case: EveryCase
+) -> None:
+    def answers(case: Case) -> Iterator[Answer]:
+        ranks = case["tp"] * case["pp"]
+        plan = ask(_CONFIGS[case["model"]], words_of(_options(case)), card=case["gpu"], ranks=ranks, version=OLD)
+        yield _refusal(plan, case["error"].split(": ", 1)[1].split("Value error, ")[-1].split(" [type=")[0])
+
+    every_case(_REFUSED, answers)
 
 
 def test_each_range_has_rules_of_its_own() -> None:

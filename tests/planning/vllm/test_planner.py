@@ -1,7 +1,7 @@
 """kvtop's plan equals what vLLM's own planner answered, for every recorded case."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -9,6 +9,7 @@ import pytest
 from kvtop.domain.model_file import Checkpoint
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.planning.vllm.planner import plan_command
+from tests.oracle.every_case import Answer, EveryCase, grouped
 from tests.oracle.recorded import numbered, recorded
 
 Ask = Callable[..., MemoryPlan | Refusal]
@@ -44,17 +45,15 @@ def _first(value: object) -> object:
     return value[0] if isinstance(value, list) else value
 
 
-def _answer(plan: MemoryPlan) -> tuple[object, ...]:
+def _pool(plan: MemoryPlan, expected: Mapping[str, Any], bytes_per_block: object) -> Iterator[Answer]:
     pool = plan.vllm
     assert pool is not None
-    return (
-        pool.num_gpu_blocks,
-        pool.kv_cache_tokens,
-        pool.max_concurrency,
-        pool.bytes_per_block,
-        pool.bytes_per_token_per_rank,
-        pool.block_size_tokens,
-    )
+    yield "blocks", pool.num_gpu_blocks, expected["num_blocks"]
+    yield "tokens", pool.kv_cache_tokens, expected["kv_tokens"]
+    yield "concurrency", pool.max_concurrency, expected["max_concurrency"]
+    yield "bytes a block", pool.bytes_per_block, bytes_per_block
+    yield "bytes a token", pool.bytes_per_token_per_rank, _first(expected["bytes_per_token_per_rank"])
+    yield "block size", pool.block_size_tokens, expected["block_size"]
 
 
 _GIVEN = recorded("vllm.json.gz")
@@ -62,60 +61,63 @@ _MORE = recorded("vllm_more.json.gz")
 Case = Mapping[str, Any]
 
 
-def _params(cases: Sequence[Case], names: Iterable[str]) -> list[object]:
-    return [pytest.param(case, id=name) for case, name in zip(cases, names, strict=True)]
+_GIVEN_CASES = grouped((case["model"], case["id"], case) for case in _GIVEN["cases"])
+_REFUSED = dict(zip(numbered(case["model"] for case in _GIVEN["refused"]), _GIVEN["refused"], strict=True))
+_MORE_CASES = grouped(
+    (case["model"], name, case)
+    for name, case in zip(numbered(case["model"] for case in _MORE["cases"]), _MORE["cases"], strict=True)
+)
 
 
-@pytest.mark.parametrize("case", _params(_GIVEN["cases"], [case["id"] for case in _GIVEN["cases"]]))
-def test_a_case_of_the_oracle_is_exact(case: Case, ask: Ask, words_of: Words) -> None:
-    expected = case["expected"]
-    config = _GIVEN["configs"][case["model"]]
-    plan = ask(config, words_of(_options(case)), card=case["gpu"], ranks=case["tp"] * case["pp"])
-    if "error" in expected:
-        assert isinstance(plan, Refusal)
-        assert plan.message.startswith(expected["error"])
-        return
-    assert isinstance(plan, MemoryPlan), plan
-    assert _answer(plan) == (
-        expected["num_blocks"],
-        expected["kv_tokens"],
-        expected["max_concurrency"],
-        _first(expected["pool_bytes_per_block_per_rank"]),
-        _first(expected["bytes_per_token_per_rank"]),
-        expected["block_size"],
-    )
+def _refusal(plan: MemoryPlan | Refusal, due: str) -> Answer:
+    said = plan.message[: len(due)] if isinstance(plan, Refusal) else plan
+    return "refusal", said, due
 
 
-@pytest.mark.parametrize("case", _params(_GIVEN["refused"], numbered(case["model"] for case in _GIVEN["refused"])))
-def test_what_vllm_refuses_is_refused_in_its_words(case: Case, ask: Ask, words_of: Words) -> None:
-    config = _GIVEN["configs"][case["model"]]
-    plan = ask(config, words_of(_options(case)), card=case["gpu"], ranks=case["tp"] * case["pp"])
-    text = case["error"].split(": ", 1)[1].split("Value error, ")[-1].split(" [type=")[0]
-    assert isinstance(plan, Refusal)
-    assert plan.message.startswith(text)
+@pytest.mark.parametrize("model", _GIVEN_CASES)
+def test_a_case_of_the_oracle_is_exact(model: str, ask: Ask, words_of: Words, every_case: EveryCase) -> None:
+    config = _GIVEN["configs"][model]
+
+    def answers(case: Case) -> Iterator[Answer]:
+        expected = case["expected"]
+        plan = ask(config, words_of(_options(case)), card=case["gpu"], ranks=case["tp"] * case["pp"])
+        if "error" in expected:
+            yield _refusal(plan, expected["error"])
+            return
+        assert isinstance(plan, MemoryPlan), plan
+        yield from _pool(plan, expected, _first(expected["pool_bytes_per_block_per_rank"]))
+
+    every_case(_GIVEN_CASES[model], answers)
 
 
-@pytest.mark.parametrize("case", _params(_MORE["cases"], numbered(case["model"] for case in _MORE["cases"])))
-def test_other_models_and_mixes_are_exact(case: Case, ask: Ask, words_of: Words) -> None:
-    options, expected = case["options"], case["expected"]
-    tp_size = options.get("tensor_parallel_size", 1)
-    words = words_of({**options, "kv_cache_memory_bytes": case["available_bytes"]})
-    ranks = tp_size * options.get("pipeline_parallel_size", 1)
-    plan = ask(_MORE["configs"][case["model"]], words, card=case["gpu"], ranks=ranks)
-    if "error" in expected:
-        assert isinstance(plan, Refusal), f"vLLM refuses with {expected['error']}"
-        return
-    assert isinstance(plan, MemoryPlan), plan
-    assert _answer(plan) == (
-        expected["num_blocks"],
-        expected["kv_tokens"],
-        expected["max_concurrency"],
-        expected["bytes_per_block"][0],
-        expected["bytes_per_token_per_rank"],
-        expected["block_size"],
-    )
-    for rank, device in enumerate(plan.devices):
-        assert device.kv_cache_bytes == expected["num_blocks"] * expected["bytes_per_block"][rank // tp_size]
+def test_what_vllm_refuses_is_refused_in_its_words(ask: Ask, words_of: Words, every_case: EveryCase) -> None:
+    def answers(case: Case) -> Iterator[Answer]:
+        config = _GIVEN["configs"][case["model"]]
+        plan = ask(config, words_of(_options(case)), card=case["gpu"], ranks=case["tp"] * case["pp"])
+        yield _refusal(plan, case["error"].split(": ", 1)[1].split("Value error, ")[-1].split(" [type=")[0])
+
+    every_case(_REFUSED, answers)
+
+
+@pytest.mark.parametrize("model", _MORE_CASES)
+def test_other_models_and_mixes_are_exact(model: str, ask: Ask, words_of: Words, every_case: EveryCase) -> None:
+    config = _MORE["configs"][model]
+
+    def answers(case: Case) -> Iterator[Answer]:
+        options, expected = case["options"], case["expected"]
+        tp_size = options.get("tensor_parallel_size", 1)
+        words = words_of({**options, "kv_cache_memory_bytes": case["available_bytes"]})
+        plan = ask(config, words, card=case["gpu"], ranks=tp_size * options.get("pipeline_parallel_size", 1))
+        if "error" in expected:
+            assert isinstance(plan, Refusal), f"vLLM refuses with {expected['error']}"
+            return
+        assert isinstance(plan, MemoryPlan), plan
+        yield from _pool(plan, expected, expected["bytes_per_block"][0])
+        for rank, device in enumerate(plan.devices):
+            due = expected["num_blocks"] * expected["bytes_per_block"][rank // tp_size]
+            yield f"caches of {device.name}", device.kv_cache_bytes, due
+
+    every_case(_MORE_CASES[model], answers)
 
 
 def test_a_case_takes_milliseconds_of_cpu(ask: Ask, words_of: Words) -> None:
