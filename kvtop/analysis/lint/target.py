@@ -18,7 +18,6 @@ from kvtop.planning.llamacpp.cache_speed import build_number, running_api
 from kvtop.planning.llamacpp.memory.prepared import PreparedModel, overridden_model, prepare
 from kvtop.planning.llamacpp.model.hparams import HParams
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
-from kvtop.planning.llamacpp.rules.architectures import NO_CACHE, RECURRENT
 from kvtop.planning.protocol.lint_traits import LintTraits
 from kvtop.planning.registry import lint_traits_of, plan_launch
 
@@ -176,7 +175,7 @@ class LintTarget:
     def caches_tokens(self) -> bool:
         """Whether a GGUF model keeps keys and values: models of state alone and encoders do not. True where unknown."""
         hparams = self.hparams
-        return hparams is None or hparams.arch not in RECURRENT | NO_CACHE
+        return hparams is None or hparams.traits.memory not in {"none", "recurrent"}
 
     @property
     def checkpoint(self) -> Checkpoint | None:

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from kvtop.planning.llamacpp.model.hparams import HParams
 from kvtop.planning.llamacpp.options.settings import PINNED_CONTEXT, LlamaSettings
-from kvtop.planning.llamacpp.rules.architectures import ROLLBACK
 
 _PAD_TOKENS = 256
 _WORD = 2**32
@@ -72,7 +71,7 @@ def request_of(settings: LlamaSettings, hparams: HParams) -> ContextRequest:
         if settings.embeddings or settings.is_pooled
         else max(1, min(batch, parallel * (1 + _longest_draft(settings))))
     )
-    rolled_back = hparams.arch in ROLLBACK and not _ROLLED_BACK.isdisjoint(settings.speculative_types)
+    rolled_back = hparams.traits.rolls_back and not _ROLLED_BACK.isdisjoint(settings.speculative_types)
     return ContextRequest(
         ctx_tokens=ctx_tokens % _WORD,
         n_seq_max=max(1, parallel),
@@ -132,7 +131,7 @@ def resolve_context(request: ContextRequest, hparams: HParams, flash_attention: 
     swa_cells = 0
     if hparams.swa_type != "none":
         # DeepSeek V4 keeps a stream per sequence even in a unified pool.
-        shared = request.kv_unified and hparams.arch != "deepseek4"
+        shared = request.kv_unified and not hparams.traits.compressed
         window = hparams.n_swa * (request.n_seq_max if shared else 1)
         swa_cells = n_ctx_seq if request.swa_full else padded(min(n_ctx_seq, window + ubatch))
     return ResolvedContext(

@@ -7,7 +7,6 @@ CUDA it does when a kernel exists for the head lengths and cache types (ggml-cud
 from kvtop.domain.plan import PlanDevice
 from kvtop.planning.llamacpp.memory.placement import Placement
 from kvtop.planning.llamacpp.model.hparams import HParams
-from kvtop.planning.llamacpp.rules.architectures import NO_CACHE, RECURRENT
 
 _KERNEL_TYPES = frozenset({"f32", "f16", "bf16", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0"})
 _EQUAL_LENGTHS = frozenset({40, 64, 72, 80, 96, 112, 128, 256})
@@ -61,7 +60,7 @@ def cuda_fuses(hparams: HParams, layer: int, types: tuple[str, ...]) -> bool:
 
 def _types_fit(hparams: HParams, types: tuple[str, ...]) -> bool:
     # Without a cache, keys and values are f16 copies whatever the cache types are.
-    return hparams.arch in NO_CACHE or set(types) <= _KERNEL_TYPES
+    return hparams.traits.is_uncached or set(types) <= _KERNEL_TYPES
 
 
 def _shape(hparams: HParams, layer: int) -> tuple[int, int, int]:
@@ -75,14 +74,14 @@ def resolve_flash_attention(hparams: HParams, requested: str, v_is_quantized: bo
 
     A quantized V cache forces it on without a look at the kernels; Grok never runs fused.
     """
-    if hparams.arch == "grok" or requested == "off":
+    if not hparams.traits.fuses_attention or requested == "off":
         return False
-    return requested == "on" or v_is_quantized or hparams.arch in RECURRENT or has_kernel
+    return requested == "on" or v_is_quantized or hparams.traits.is_recurrent or has_kernel
 
 
 def _attends(hparams: HParams, layer: int) -> bool:
     return (
         hparams.n_head[layer] > 0
         and hparams.n_head_kv[layer] > 0
-        and (not hparams.is_recurrent[layer] or hparams.arch == "falcon-h1")
+        and (not hparams.is_recurrent[layer] or hparams.traits.cached_layers == "all")
     )

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from kvtop.domain.answers.cache_speed import CacheSpeed, Speed
 from kvtop.planning.llamacpp.flash_attention import cuda_has_kernel, shapes_of_model
 from kvtop.planning.llamacpp.model.hparams import HParams
-from kvtop.planning.llamacpp.rules.architectures import NO_CACHE
 
 DEFAULT_PAIRS = frozenset({("f16", "f16"), ("bf16", "bf16"), ("q8_0", "q8_0"), ("q4_0", "q4_0")})
 """`GGML_CUDA_FA_QUANTS` of a stock build (ggml/CMakeLists.txt)."""
@@ -52,7 +51,7 @@ def pair_speed(type_k: str, type_v: str, hparams: HParams, attending: Attending)
     """What generating over a cache of these types is like. The caller must exclude pairs that the engine rejects."""
     shapes = shapes_of_model(hparams)
     api = attending.compute_api
-    if not shapes or hparams.arch in NO_CACHE or api == "cpu":
+    if not shapes or hparams.traits.is_uncached or api == "cpu":
         return CacheSpeed(Speed.FINE, source="ggml-cpu takes every pair (b11434)" if api == "cpu" else "")
     if attending.fused is False:
         return CacheSpeed(Speed.FINE, "attention is not fused: keys are read as they are", "src/llama-graph.cpp")

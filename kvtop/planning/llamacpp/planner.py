@@ -140,7 +140,7 @@ def _plan_context(
     if fused and flash_attention == "auto" and not CACHE_TYPES[request.type_v].is_quantized:
         context = replace(context, flash_attention=attention_stays(prepared, context, settings, layout))
     # The cache is created before `auto` is resolved, so only a plain "off" transposes V.
-    transposed = flash_attention == "off" or hparams.arch == "grok"
+    transposed = flash_attention == "off" or not hparams.traits.fuses_attention
     groups = layout.transposed_caches if transposed else layout.caches
     caches = _cache_bytes(groups, context, layout)
     if isinstance(caches, Refusal):

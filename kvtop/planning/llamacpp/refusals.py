@@ -5,7 +5,6 @@ from kvtop.planning.cache_types import CACHE_TYPES
 from kvtop.planning.llamacpp.context import ContextRequest, padded
 from kvtop.planning.llamacpp.model.hparams import HParams
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
-from kvtop.planning.llamacpp.rules.architectures import NOT_TENSOR_SPLIT
 
 _ENGINE = "llama.cpp"
 _MAX_SEQUENCES = 256
@@ -19,13 +18,13 @@ def context_refusal(hparams: HParams, request: ContextRequest, flash_attention: 
     for flag, kind in (("--cache-type-k", request.type_k), ("--cache-type-v", request.type_v)):
         if kind not in CACHE_TYPES:
             return Refusal(_ENGINE, f'error while handling argument "{flag}": Unsupported cache type: {kind}')
-    requested = "off" if hparams.arch == "grok" else flash_attention
+    requested = flash_attention if hparams.traits.fuses_attention else "off"
     words = None
     if request.n_batch == 0 and request.n_ubatch == 0:
         words = "n_batch and n_ubatch cannot both be zero"
     elif request.ctx_tokens == 0 and hparams.n_ctx_train == 0:
         words = "n_ctx and model->hparams.n_ctx_train cannot both be zero"
-    elif (hparams.is_mla or hparams.arch == "deepseek4") and request.type_k != request.type_v:
+    elif (hparams.is_mla or hparams.traits.compressed) and request.type_k != request.type_v:
         words = f"model does not support different K ({request.type_k}) and V ({request.type_v}) cache types"
     elif CACHE_TYPES[request.type_v].is_quantized and requested == "off":
         words = "quantized V cache requires flash_attn to be enabled"
@@ -46,7 +45,7 @@ def tensor_split_refusal(hparams: HParams, settings: LlamaSettings, has_devices:
     words = None
     if not has_devices:
         words = "llama_prepare_model_devices: LLAMA_SPLIT_MODE_TENSOR needs >= 1 devices"
-    elif hparams.arch in NOT_TENSOR_SPLIT:
+    elif not hparams.traits.splits_tensors:
         words = f"error loading model: LLAMA_SPLIT_MODE_TENSOR not implemented for architecture '{hparams.arch}'"
     elif settings.flash_attention == "off":
         words = "llama_init_from_model: SPLIT_MODE_TENSOR requires flash_attn to be enabled"

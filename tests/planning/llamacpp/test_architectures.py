@@ -1,31 +1,25 @@
 """Every architecture with a rule, against the engine's own accounting of a tiny model."""
 
+import ast
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 
 import pytest
 
+import kvtop.planning.llamacpp
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, Refusal
 from kvtop.planning.llamacpp.memory.prepared import prepare
 from kvtop.planning.llamacpp.planner import plan
-from kvtop.planning.llamacpp.rules.architectures import (
-    COPIED_FIRST,
-    DELTA_ATTENTION,
-    HYBRID,
-    INDEXED,
-    LATENT,
-    MTP_NEVER,
-    MTP_ON_DEMAND,
-    NO_CACHE,
-    NOT_CAUSAL,
-    RECURRENT,
-    ROLLBACK,
-    SSM_SCAN,
-    SUPPORTED,
-    TIED,
-    UNTIED,
-    WINDOWS,
-)
+from kvtop.planning.llamacpp.rules.architectures import ARCHITECTURES as TABLE
+from kvtop.planning.llamacpp.rules.architectures.dense import DENSE
+from kvtop.planning.llamacpp.rules.architectures.encoders import ENCODERS
+from kvtop.planning.llamacpp.rules.architectures.hybrid import HYBRID
+from kvtop.planning.llamacpp.rules.architectures.latent import LATENT
+from kvtop.planning.llamacpp.rules.architectures.mixtures import MIXTURES
+from kvtop.planning.llamacpp.rules.architectures.recurrent import RECURRENT
+from kvtop.planning.llamacpp.rules.architectures.windowed import WINDOWED
+from kvtop.planning.llamacpp.rules.traits import ModelTraits
 from tests.oracle.cases import (
     ARCHITECTURES,
     PLACEMENTS,
@@ -39,6 +33,9 @@ from tests.oracle.cases import (
 from tests.oracle.every_case import Answer, EveryCase, grouped
 from tests.oracle.recorded import numbered, recorded
 
+GROUPS: tuple[tuple[ModelTraits, ...], ...] = (DENSE, ENCODERS, HYBRID, LATENT, MIXTURES, RECURRENT, WINDOWED)
+_COMMON_WORDS = frozenset({"llama"})
+"""Names of architectures that are words of other things too."""
 _PLACED = recorded(PLACEMENTS.name)["cases"]
 
 
@@ -97,24 +94,35 @@ def test_the_recordings_are_of_nearly_every_architecture() -> None:
     assert len(_PLACED) > 2000
 
 
-def test_every_special_rule_is_for_a_supported_architecture() -> None:
-    for group in (
-        WINDOWS.keys(),
-        COPIED_FIRST,
-        DELTA_ATTENTION,
-        HYBRID,
-        INDEXED,
-        LATENT,
-        MTP_NEVER,
-        MTP_ON_DEMAND,
-        NO_CACHE,
-        NOT_CAUSAL,
-        RECURRENT,
-        ROLLBACK,
-        SSM_SCAN,
-    ):
-        assert group <= SUPPORTED, sorted(group - SUPPORTED)
-    assert not TIED & UNTIED
+def test_an_architecture_stands_in_the_table_once() -> None:
+    listed = [each.name for group in GROUPS for each in group]
+    assert len(listed) == len(set(listed)) == len(TABLE)
+    for group in GROUPS:
+        assert [each.name for each in group] == sorted(each.name for each in group)
+
+
+@pytest.mark.parametrize("arch", sorted(TABLE))
+def test_the_traits_of_an_architecture_agree(arch: str) -> None:
+    traits = TABLE[arch]
+    assert (traits.recurrent_layers != "none") == traits.has_state
+    assert (traits.attention_interval > 0) == (traits.recurrent_layers == "interval")
+    assert traits.has_state or traits.state == "scan"
+    assert not (traits.ties_output and traits.ties_embedding)
+    assert traits.attends_uncached or not traits.is_uncached
+
+
+def test_no_rule_names_an_architecture() -> None:
+    """What is believed of one stands in the table: a rule asks for a trait."""
+    names = {name for name in TABLE if name not in _COMMON_WORDS}
+    room = Path(kvtop.planning.llamacpp.__file__).parent
+    found = [
+        f"{path.relative_to(room)}: {node.value}"
+        for path in sorted(room.rglob("*.py"))
+        if "rules" not in path.relative_to(room).parts
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and node.value in names
+    ]
+    assert not found
 
 
 @pytest.mark.parametrize("arch", ["qwen4exp", "t5", "clip", "a-model-of-next-year"])

@@ -11,6 +11,7 @@ from kvtop.planning.llamacpp.graph import block
 from kvtop.planning.llamacpp.memory.prepared import prepare
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
+from kvtop.planning.llamacpp.rules.architectures import ARCHITECTURES
 from tests.oracle import cases as oracle_cases
 from tests.oracle.cases import Oracle
 
@@ -209,6 +210,6 @@ def test_which_operand_a_residual_connection_takes_over(arch: str, is_residual_f
         taken.append((first, second))
         return first
 
-    walk = SimpleNamespace(hparams=SimpleNamespace(arch=arch), add=add)
-    block._summed(walk, "out", "residual", block._RESIDUAL_FIRST_TWICE)  # type: ignore[arg-type]  # what it asks for
+    walk = SimpleNamespace(hparams=SimpleNamespace(traits=ARCHITECTURES[arch]), add=add)
+    block._summed(walk, "out", "residual", "attention")  # type: ignore[arg-type]  # what it asks for
     assert taken == [("residual", "out") if is_residual_first else ("out", "residual")]

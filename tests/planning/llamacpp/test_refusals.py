@@ -13,6 +13,7 @@ from kvtop.planning.llamacpp.model.loading import load_hparams
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
 from kvtop.planning.llamacpp.refusals import context_refusal
+from kvtop.planning.llamacpp.rules.architectures import ARCHITECTURES
 from tests.oracle.cases import Oracle
 
 CARD = (PlanDevice("gpu0", 80 * 2**30),)
@@ -34,7 +35,7 @@ def test_quantized_values_need_flash_attention(llama: HParams) -> None:
     assert _complaint(llama, off) == "llama_init_from_model: quantized V cache requires flash_attn to be enabled"
     assert _complaint(llama, replace(off, flash_attention="auto")) is None
     assert _complaint(llama, LlamaSettings(type_k="q4_0", flash_attention="off")) is None
-    grok = replace(llama, arch="grok")
+    grok = replace(llama, traits=ARCHITECTURES["grok"])
     assert "requires flash_attn" in (_complaint(grok, LlamaSettings(type_v="q8_0")) or "")
 
 
@@ -126,7 +127,9 @@ def test_what_auto_becomes(llama: HParams) -> None:
     # A quantized V forces it on without looking for a kernel.
     assert resolve_flash_attention(llama, "auto", v_is_quantized=True, has_kernel=False)
     assert resolve_flash_attention(llama, "on", v_is_quantized=False, has_kernel=False)
-    assert not resolve_flash_attention(replace(llama, arch="grok"), "on", v_is_quantized=False, has_kernel=True)
+    assert not resolve_flash_attention(
+        replace(llama, traits=ARCHITECTURES["grok"]), "on", v_is_quantized=False, has_kernel=True
+    )
 
 
 def test_sizes_that_wrap_to_nothing_abort_the_engine(llama: HParams) -> None:

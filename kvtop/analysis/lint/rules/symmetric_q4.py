@@ -21,7 +21,6 @@ from kvtop.analysis.lint.families import family_of
 from kvtop.analysis.lint.fixes.fix import cache_types, safe_type
 from kvtop.analysis.lint.rule import Example, Found, Outcome
 from kvtop.analysis.lint.target import LintTarget
-from kvtop.planning.llamacpp.rules.architectures import HYBRID
 
 ENGINES: tuple[str, ...] = ("llama.cpp",)
 READS_LAUNCH = True
@@ -36,7 +35,6 @@ def check(target: LintTarget) -> Outcome:
     kinds = settings.type_k, settings.type_v
     if max(map(bits, kinds)) > FEW_BITS:
         return None
-    arch = "" if target.hparams is None else target.hparams.arch
     if not target.caches_tokens:
         return None
     cost = "quality"
@@ -44,7 +42,7 @@ def check(target: LintTarget) -> Outcome:
     if wider is not None and target.plan is not None:
         saved = cache_bytes(wider) - cache_bytes(target.plan)
         cost = f"quality, for {exact(saved)} less than q8_0 for both"
-    mild = arch in HYBRID
+    mild = target.hparams is not None and target.hparams.traits.is_hybrid
     spread = (
         "hybrids with few attention layers lost little where it was measured"
         if mild

@@ -19,7 +19,6 @@ from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
 from kvtop.domain.answers.plan_answer import Fit
 from kvtop.domain.plan import MemoryPlan
-from kvtop.planning.llamacpp.rules.architectures import NO_CACHE
 
 ENGINES: tuple[str, ...] = ("llama.cpp",)
 READS_LAUNCH = True
@@ -38,7 +37,7 @@ def check(target: LintTarget) -> Outcome:
     plan = target.plan
     if plan is None:
         return Lacks(f"the compute buffer is unknown: {target.plan_note}")
-    if target.hparams is not None and target.hparams.arch in NO_CACHE:
+    if target.hparams is not None and target.hparams.traits.is_uncached:
         return None
     usual = target.plan_with(ubatch_size=str(DEFAULT_TOKENS))
     if usual is None:

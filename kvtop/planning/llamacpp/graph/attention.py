@@ -6,13 +6,7 @@ from kvtop.planning.llamacpp.graph.graph import Resident, Tensor
 from kvtop.planning.llamacpp.graph.model_blocks import Block, turns_by_position
 from kvtop.planning.llamacpp.graph.tensors import agreed
 from kvtop.planning.llamacpp.graph.walk import F32, Walk, Weights
-from kvtop.planning.llamacpp.rules.architectures import NO_CACHE
 
-_KEY_BEFORE_VALUE = (
-    frozenset({"gemma2", "gemma3", "gemma3n", "gemma4", "gpt-oss", "llama4", "gemma", "cohere2"}) | NO_CACHE
-)
-_SCALED_QUERY = frozenset({"gemma", "gemma2", "gemma3", "phi3"})
-_NORMED_VALUE = frozenset({"gemma3n", "gemma4"})
 Heads = tuple[Tensor, Tensor | None]
 """What the heads give, and the rotation that undoes the one of a quantised value cache."""
 _F16 = 2
@@ -40,16 +34,16 @@ def attention(walk: Walk, block: Block, x: Tensor) -> Heads:
         query = _positioned(walk, block, full, "attn_q_norm", query_bytes)
         if full.size_bytes > query_bytes:
             gate = full
-        if hparams.arch == "llama4":
+        if hparams.traits.scales_query_by_position:
             turns, scale = turns_by_position(hparams, layer), walk.inputs.attention_scale
             # Normalised, or scaled in layers without positions.
             sources = (query,) if turns or scale is None else (query, scale)
             query = walk.graph.compute(query_bytes, sources, int(turns))
-        if hparams.arch in _SCALED_QUERY:
+        if hparams.traits.scales_query:
             query = walk.alter(query)
         query = rotated(walk, query, rotations[0])
         if hparams.has_kv(layer) and "attn_k" in weights:
-            order = (_key, _value) if hparams.arch in _KEY_BEFORE_VALUE else (_value, _key)
+            order = (_key, _value) if hparams.traits.key_before_value else (_value, _key)
             made = {make: make(walk, block, x) for make in order}
             key, value = made[_key], made[_value]
     caches = _caches(walk, block)
@@ -130,7 +124,7 @@ def _turned(walk: Walk, block: Block, x: Tensor, size_bytes: int, reuse: int) ->
 def _key(walk: Walk, block: Block, x: Tensor) -> Tensor:
     key = walk.linear(block.weights, "attn_k", x)
     key = _positioned(walk, block, key, "attn_k_norm", key.size_bytes)
-    if walk.hparams.arch == "llama4" and turns_by_position(walk.hparams, block.index):
+    if walk.hparams.traits.scales_query_by_position and turns_by_position(walk.hparams, block.index):
         key = walk.alter(key)
     return rotated(walk, key, _rotations(walk, block.index)[0])
 
@@ -139,7 +133,7 @@ def _value(walk: Walk, block: Block, x: Tensor) -> Tensor:
     weights = block.weights
     # Where the file has no values, the keys serve (Gemma 4).
     value = walk.linear(weights, "attn_v" if "attn_v" in weights else "attn_k", x)
-    if walk.hparams.arch in _NORMED_VALUE:
+    if walk.hparams.traits.normalises_value:
         value = walk.graph.compute(value.size_bytes, (value,))
     return rotated(walk, value, _rotations(walk, block.index)[1])
 

@@ -8,14 +8,6 @@ from kvtop.planning.llamacpp.graph.model_blocks import Block
 from kvtop.planning.llamacpp.graph.recurrence import recurrence
 from kvtop.planning.llamacpp.graph.walk import Walk, Weights, experts, feed_forward, mixture
 
-_NARROWED_AT_THE_END = frozenset(
-    {
-        *("bailingmoe3", "cohere2moe", "deepseek4", "gemma3n", "gemma4", "glm5-next", "gpt-oss", "hrm_text", "hy_v3"),
-        *("hy_v4", "kimi-k3", "mimo2", "nemotron_h", "nemotron_h_moe", "qwen35", "qwen35moe", "qwen3next", "step35"),
-    }
-)
-"""Their last block works on all rows; others' only up to attention."""
-
 
 def narrowed(walk: Walk, *tensors: Tensor) -> tuple[Tensor, ...]:
     """The rows that have outputs: from here on, nothing else is computed."""
@@ -61,11 +53,9 @@ def write_block(walk: Walk, block: Block, x: Tensor) -> Tensor:
     if closing:
         out = walk.norm(weights, "post_attention_norm", out)
     # What a state's block gives is a view here: only the residual can be overwritten.
-    viewed = heads is None and (walk.hparams.arch in _VIEWED or "ssm_d" not in weights or "ssm_x" in weights)
-    if viewed and not closing:
-        x = walk.graph.compute(x.size_bytes, (x, out), 1)
-    else:
-        x = _summed(walk, out, x, _RESIDUAL_FIRST_TWICE)
+    viewed = heads is None and (walk.hparams.traits.views_state or "ssm_d" not in weights or "ssm_x" in weights)
+    added = viewed and not closing
+    x = walk.graph.compute(x.size_bytes, (x, out), 1) if added else _summed(walk, out, x, "attention")
     if "attn_output_norm" in weights:
         x = walk.norm(weights, "attn_output_norm", x)
     return _second_half(walk, weights, x, closing) if feeds else x
@@ -91,17 +81,15 @@ def _parallel(walk: Walk, block: Block, inputs: tuple[Tensor, Tensor], heads: He
 
 
 def _narrows(walk: Walk, block: Block) -> bool:
-    return block.index == walk.hparams.n_layer - 1 and walk.hparams.arch not in _NARROWED_AT_THE_END
+    return block.index == walk.hparams.n_layer - 1 and not walk.hparams.traits.narrows_at_the_end
 
 
-def _summed(walk: Walk, out: Tensor, residual: Tensor, residual_first: frozenset[str]) -> Tensor:
-    """A residual connection. The first operand's memory is the one taken over."""
-    return walk.add(residual, out) if walk.hparams.arch in residual_first else walk.add(out, residual)
+def _summed(walk: Walk, out: Tensor, residual: Tensor, half: str) -> Tensor:
+    """A residual connection of a half of the block. The first operand's memory is the one taken over."""
+    first = walk.hparams.traits.residual_first in {half, "both"}
+    return walk.add(residual, out) if first else walk.add(out, residual)
 
 
-_RESIDUAL_FIRST_TWICE = frozenset({"lfm2", "lfm2moe", "jamba", "openelm"})
-_RESIDUAL_FIRST = frozenset({"phi3", "lfm2", "lfm2moe", "jamba"})
-_VIEWED = frozenset({"lfm2", "lfm2moe"})
 _STATE = frozenset({"ssm_in", "ssm_conv1d", "shortconv.conv"})
 _NORMS_BETWEEN = frozenset({"ffn_norm", "post_attention_norm", "attn_output_norm", "post_ffw_norm"})
 
@@ -124,7 +112,7 @@ def _second_half(walk: Walk, weights: Weights, x: Tensor, closing: bool) -> Tens
         out = _fed(walk, weights, normed)
     if "post_ffw_norm" in weights:
         out = walk.norm(weights, "post_ffw_norm", out)
-    x = _summed(walk, out, x, _RESIDUAL_FIRST)
+    x = _summed(walk, out, x, "feed_forward")
     if "layer_output_norm" in weights:
         x = walk.norm(weights, "layer_output_norm", x)
     if "inp_gate" in weights and walk.per_layer is not None:

@@ -32,7 +32,6 @@ from kvtop.planning.llamacpp.memory.placement import HOST, Placement
 from kvtop.planning.llamacpp.memory.prepared import PreparedModel
 from kvtop.planning.llamacpp.model.hparams import HParams
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
-from kvtop.planning.llamacpp.rules.architectures import MEASURED
 
 _F32_BYTES = 4
 _PIPELINE_COPIES = 4
@@ -46,15 +45,6 @@ _VECTOR_ROWS = 2
 """Queries of a sequence up to which CUDA may attend by vectors (`ggml_cuda_get_best_fattn_kernel`)."""
 _SLACK_BYTES = 512 * 1024
 """What small buffers may be off by whatever their size."""
-_UNEVEN = frozenset({"deepseek32", "gemma3n", "gemma4", "mamba", "mamba2"})
-"""What several devices copy of these is not all accounted for."""
-_UNTRACED = frozenset(
-    {
-        *("arwkv7", "cogvlm", "deepseek4", "glm5-next", "hrm_text", "hy_v4", "minimax-m3", "plamo2"),
-        *("rwkv6qwen2", "kimi-k3", "kimi-linear"),
-    }
-)
-"""Their graphs are only roughly written down: the size is an order of magnitude."""
 
 
 def estimate(
@@ -82,9 +72,9 @@ def estimate(
     if layout.placement.devices and 0 < _rows_of_a_stream(context) <= _VECTOR_ROWS:
         # CUDA may choose kernels that convert nothing.
         return {name: Estimate(value, value // 50, 2 * max(value, projected[name])) for name, value in peaks.items()}
-    if prepared.hparams.arch in _UNTRACED:
+    if prepared.hparams.traits.graph == "roughly_known":
         most = max(peaks.values())
-        if prepared.hparams.arch == "minimax-m3":
+        if prepared.hparams.traits.chooses_blocks:
             most += _block_scores_bytes(prepared.hparams, context)
             peaks = {name: most if value == max(peaks.values()) else value for name, value in peaks.items()}
         return {name: Estimate(value, value // 10, 8 * max(value, most)) for name, value in peaks.items()}
@@ -128,10 +118,10 @@ def _ranged(value: int, projected: int, spread: float) -> Estimate:
 
 
 def _spread(hparams: HParams, placement: Placement, blocks: Blocks) -> float:
-    spread = _SETTLED if hparams.arch in MEASURED else _UNMEASURED
+    spread = _SETTLED if hparams.traits.graph == "measured" else _UNMEASURED
     if len(placement.devices) > 1:
         spread = max(spread, _PIPELINE)
-    if hparams.arch in _UNEVEN:
+    if hparams.traits.copies_unevenly:
         spread = max(spread, _UNEVENLY if len(placement.devices) > 1 or blocks.mixed else _STAGED)
     if blocks.mixed and placement.devices:
         uneven = any(hparams.is_recurrent) or "per_layer_token_embd" in blocks.others
@@ -158,7 +148,7 @@ def buffer_bytes(
         alike = _COPIED_ALIKE if "iq4_nl" in types else _CONVERTED_ALIKE
         types = alike.get(types[0], types[0]), alike.get(types[1], types[1])
     # Only a plain "off" transposes V: the cache is created before "auto" is resolved.
-    transposed = settings.flash_attention == "off" or prepared.hparams.arch == "grok"
+    transposed = settings.flash_attention == "off" or not prepared.hparams.traits.fuses_attention
     on_cpu = layout.placement.kv_on_host and not as_projected
     switches = settings.op_offload, transposed, prediction, on_cpu, with_fusions
     key = (layout, switches, *length_key(context, prepared.hparams, types))

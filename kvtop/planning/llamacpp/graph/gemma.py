@@ -2,7 +2,7 @@
 
 from kvtop.planning.llamacpp.graph.attention import attention, projected
 from kvtop.planning.llamacpp.graph.graph import Tensor
-from kvtop.planning.llamacpp.graph.model_blocks import GEMMA3N_SPARSE_LAYERS, Block
+from kvtop.planning.llamacpp.graph.model_blocks import Block
 from kvtop.planning.llamacpp.graph.walk import F32, PerLayer, Walk, Weights
 
 _STREAMS = 4
@@ -99,7 +99,7 @@ def _gated(walk: Walk, block: Block, x: Tensor) -> Tensor:
     weights = block.weights
     up = walk.linear(weights, "ffn_up", x)
     gate = walk.linear(weights, "ffn_gate", x)
-    if block.index < GEMMA3N_SPARSE_LAYERS:
+    if block.index < walk.hparams.traits.sparse_layers:
         centred = walk.alter(walk.graph.compute(gate.size_bytes, (gate,)))
         deviation = walk.values(1, (centred,))
         gate = walk.alter(walk.graph.compute(gate.size_bytes, (gate, deviation), 1))

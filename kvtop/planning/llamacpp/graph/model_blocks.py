@@ -13,8 +13,6 @@ from kvtop.planning.llamacpp.memory.weight import Weight
 from kvtop.planning.llamacpp.memory.weights import INPUT, Pieces, blocks_named, repacked
 from kvtop.planning.llamacpp.model.hparams import HParams
 
-GEMMA3N_SPARSE_LAYERS = 10
-
 
 @dataclass(frozen=True, slots=True)
 class Block:
@@ -79,7 +77,7 @@ def _blocks(prepared: PreparedModel, layout: ModelLayout, attends_on_host: bool)
             hparams.n_ff[layer],
             turns_by_position(hparams, layer),
             spread_out and layer == hparams.n_layer - 1,
-            hparams.arch == "gemma3n" and layer < GEMMA3N_SPARSE_LAYERS,
+            layer < hparams.traits.sparse_layers,
         )
         for layer in layers
     ]
@@ -94,7 +92,7 @@ def _blocks(prepared: PreparedModel, layout: ModelLayout, attends_on_host: bool)
     every = borrowing or (placement.pipeline_parallel and staging)
     plain = not spread_out and not hparams.is_mla and not any(hparams.is_recurrent)
     repetitions = len(kinds) if every else 1 if plain else _REPETITIONS
-    if hparams.arch in _SINGLE_HALVES:
+    if hparams.traits.halves_apart:
         repetitions = len(kinds) if mixed or placement.kv_on_host else max(repetitions, _REPETITIONS_OF_HALVES)
     factors = next((others[name] for name in _ROPE_FACTORS if name in others), None)
     # Every device has its own copy of the factors, and so has the host.
@@ -107,7 +105,9 @@ def _blocks(prepared: PreparedModel, layout: ModelLayout, attends_on_host: bool)
             sorting.residents(layer, prepared.weights.blocks.get(layer, ())),
             homes[placement.layers[layer]],
             homes[placement.cache_device(hparams.cache_layer(layer))],
-            None if hparams.arch == "gemma4" and hparams.is_swa[layer] else copies[homes[placement.layers[layer]]],
+            None
+            if hparams.traits.turns_in_window_plainly and hparams.is_swa[layer]
+            else copies[homes[placement.layers[layer]]],
         )
         for layer in _representatives(kinds, repetitions, placement.layers if spread_out else ())
     )
@@ -185,14 +185,10 @@ class _Sorting:
         return self._homes[self._layout.placement.layers[layer]] if weight.fits_gpu else self._host
 
 
-_TURNED_IN_WINDOW = frozenset({"cohere2", "cohere2moe", "exaone4", "exaone-moe", "afmoe"})
-_TURNED_BUT_FOURTH = frozenset({"llama4", "smollm3"})
-_NEVER_TURNED = frozenset({"jamba", "nemotron_h", "nemotron_h_moe", "gpt2", "mpt", "bloom", "starcoder", "bert"})
 _REPETITIONS = 2
 """Where everything lies on one device and every block attends, holes repeat from the second block of a kind on."""
 _REPETITIONS_OF_HALVES = 6
-_SINGLE_HALVES = frozenset({"nemotron_h", "nemotron_h_moe"})
-"""Blocks that are attention, state or feed-forward alone: holes take longer to settle, and one decides for the next."""
+"""Where halves stand apart, holes take longer to settle, and one decides for the next."""
 _ROPE_FACTORS = ("rope_freqs", "rope_factors_short", "rope_factors_long")
 
 
@@ -205,9 +201,10 @@ def _outside(site: int, placement: Placement) -> str:
 
 def turns_by_position(hparams: HParams, layer: int) -> bool:
     """Whether the layer rotates by position: some models leave it out on every fourth or every full layer."""
-    if hparams.arch in _TURNED_IN_WINDOW:
+    rule = hparams.traits.rotary
+    if rule == "in_window":
         return hparams.is_swa[layer]
-    return hparams.arch not in _NEVER_TURNED and not (hparams.arch in _TURNED_BUT_FOURTH and layer % 4 == 3)
+    return rule != "never" and not (rule == "but_every_fourth" and layer % 4 == 3)
 
 
 def _representatives(kinds: Sequence[object], repetitions: int, devices: Sequence[str] = ()) -> list[int]:

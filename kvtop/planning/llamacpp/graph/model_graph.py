@@ -13,31 +13,12 @@ from kvtop.planning.llamacpp.graph.gemma import (
 )
 from kvtop.planning.llamacpp.graph.graph import OFFLOADED_ROWS, Graph, Resident, Tensor
 from kvtop.planning.llamacpp.graph.model_blocks import Blocks
-from kvtop.planning.llamacpp.graph.rwkv import MIXES, write_rwkv_blocks
+from kvtop.planning.llamacpp.graph.rwkv import write_rwkv_blocks
 from kvtop.planning.llamacpp.graph.walk import F32, Indexer, Inputs, Walk, Weights
 from kvtop.planning.llamacpp.model.hparams import HParams
-from kvtop.planning.llamacpp.rules.architectures import ATTENDS_UNCACHED, NO_CACHE, RECURRENT
 
 _I32 = 4
 _I64 = 8
-_NO_MIXED_BATCH = frozenset({"cogvlm", "deepseek4"})
-_FOUR_POSITIONS = frozenset({"qwen2vl", "qwen3vl", "qwen3vlmoe", "qwen35", "qwen35moe", "paddleocr", "hunyuan_vl"})
-_NO_POSITIONS = frozenset(
-    {"bloom", "jais", "jamba", "jina-bert-v2", "kimi-k3", "kimi-linear", "mamba", "mamba2", "nemotron_h"}
-    | {"nemotron_h_moe", "refact", "glm5-next"}
-)
-_NORM_BEFORE_NARROWING = frozenset(
-    {
-        *("bailingmoe3", "cohere2moe", "gemma4", "glm5-next", "hy_v3", "nemotron_h", "nemotron_h_moe"),
-        *("qwen35", "qwen35moe", "qwen3next"),
-    }
-)
-_ENCODERS = NO_CACHE - {"dream", "llada", "llada-moe", "rnd1"} | {"llama-embed"}
-"""No logits: what they give is the last block's rows."""
-_NO_LOGITS_WITH_EMBEDDINGS = frozenset({"lfm2", "lfm2moe"})
-_NORM_AT_THE_END = frozenset({"lfm2", "lfm2moe"})
-_SCALED_TOKENS = frozenset({"gemma", "gemma3", "gemma3n", "gemma4", "gemma-embedding"})
-_SCALED_EMBEDDINGS = frozenset({"gemma2", "granite", "granitemoe", "granitehybrid", "grok", "minicpm", "minicpm3"})
 
 
 def write_graph(
@@ -51,8 +32,9 @@ def write_graph(
 ) -> None:
     """Write the graph of one full micro-batch."""
     rows = graph.rows = _rows(context)
-    positions = graph.input(rows * _I32 * (4 if hparams.arch in _FOUR_POSITIONS else 1))
-    if hparams.arch in _NO_POSITIONS:
+    traits = hparams.traits
+    positions = graph.input(rows * _I32 * max(1, traits.positions))
+    if not traits.positions:
         graph.inputs.remove(positions)
     positions.lasting = True
     tokens, x = _embedded(graph, hparams, blocks, rows)
@@ -70,7 +52,7 @@ def write_graph(
     if "per_layer_token_embd" in blocks.others:
         walk.per_layer = per_layer_rows(walk, blocks.others, tokens, x)
     x = _through_blocks(walk, blocks, x)
-    norm_first = hparams.arch in _NORM_BEFORE_NARROWING
+    norm_first = traits.normalises_before_narrowing
     if norm_first:
         x = walk.norm(blocks.others, "output_norm", x)
         # Kept for a prediction head (`t_h_nextn`).
@@ -80,16 +62,14 @@ def write_graph(
     last_norm = next((name for name in ("output_norm", "enc.output_norm") if name in blocks.others), None)
     if last_norm is not None and not norm_first:
         x = walk.norm(blocks.others, last_norm, x)
-    if hparams.arch in _ENCODERS:
-        return
-    if context.embeddings and hparams.arch in _NO_LOGITS_WITH_EMBEDDINGS:
+    if traits.logits == "never" or (context.embeddings and traits.logits == "without_embeddings"):
         return
     if "output" in blocks.others:
         walk.product(blocks.others["output"], x)
 
 
 def _through_blocks(walk: Walk, blocks: Blocks, x: Tensor) -> Tensor:
-    if walk.hparams.arch in MIXES:
+    if walk.hparams.traits.mixes:
         return write_rwkv_blocks(walk, blocks.walked, x)
     if "altup_proj" in blocks.others:
         x = stacked_streams(walk, blocks.others, x)
@@ -121,7 +101,7 @@ def _placed(walk: Walk, others: Weights, x: Tensor) -> Tensor:
         x.reuse, x.host_only = 1, not table.on_gpu
     if places is not None:
         x = walk.add(places, x) if "token_types" in others else walk.add(x, places)
-    if "token_embd_norm" in others and walk.hparams.arch not in _NORM_AT_THE_END:
+    if "token_embd_norm" in others and walk.hparams.traits.embedding_norm == "first":
         x = walk.norm(others, "token_embd_norm", x)
     return x
 
@@ -134,7 +114,7 @@ def _embedded(graph: Graph, hparams: HParams, blocks: Blocks, rows: int) -> tupl
     table = blocks.others["token_embd"]
     x = graph.weighted(size_bytes, table, (tokens,))
     x.device = table.home
-    if hparams.arch not in _NO_MIXED_BATCH:
+    if hparams.traits.takes_mixed_batches:
         given = graph.input(size_bytes)
         slots = graph.input(rows * _I64)
         more = graph.weighted(size_bytes, table, (graph.input(rows * _I32),))
@@ -142,9 +122,9 @@ def _embedded(graph: Graph, hparams: HParams, blocks: Blocks, rows: int) -> tupl
         # Nothing reads the mixed rows, so that they are never freed.
         graph.compute(size_bytes, (given,))
         graph.compute(0, (more, slots))
-    if hparams.arch in _SCALED_TOKENS:
+    if hparams.traits.scales_embedding == "by_token":
         x = graph.compute(size_bytes, (x, graph.input(rows * F32)), 1)
-    elif hparams.arch in _SCALED_EMBEDDINGS:
+    elif hparams.traits.scales_embedding == "alike":
         x = graph.compute(size_bytes, (x,), 1)
     graph.expand()
     return tokens, x
@@ -154,8 +134,8 @@ def _inputs(
     graph: Graph, hparams: HParams, context: ResolvedContext, positions: Tensor, value_transposed: bool
 ) -> Inputs:
     rows = _rows(context)
-    cached = hparams.arch not in ATTENDS_UNCACHED
-    attends = hparams.arch not in RECURRENT
+    cached = not hparams.traits.attends_uncached
+    attends = not hparams.traits.is_recurrent
     per_cell = 2 if context.flash_attention else F32
     key_slots = value_slots = mask = window = None
     window_slots: tuple[Tensor, Tensor] | None = None
@@ -185,7 +165,7 @@ def _inputs(
         _rotations(graph, hparams, context) if key_slots is not None else (None, None),
         _rotations(graph, hparams, context, window=True) if window_slots is not None else (None, None),
         graph.input(min(rows, context.n_outputs_max) * _I32),
-        graph.input(rows * F32) if hparams.arch == "llama4" else None,
+        graph.input(rows * F32) if hparams.traits.scales_query_by_position else None,
     )
 
 

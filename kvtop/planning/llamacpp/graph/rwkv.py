@@ -7,7 +7,6 @@ from kvtop.planning.llamacpp.graph.model_blocks import Block
 from kvtop.planning.llamacpp.graph.tensors import agreed
 from kvtop.planning.llamacpp.graph.walk import F32, Walk, Weights
 
-MIXES = frozenset({"rwkv6", "rwkv7"})
 _FUSED_MIXES = 5
 
 

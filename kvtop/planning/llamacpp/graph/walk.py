@@ -11,21 +11,9 @@ from kvtop.planning.llamacpp.graph.graph import Graph, Resident, Tensor
 from kvtop.planning.llamacpp.model.hparams import HParams
 
 F32 = 4
-_LAYER_NORM = frozenset({"command-r", "cohere2", "cohere2moe", "olmo", "mpt", "dbrx"})
-_SQUARED = frozenset({"nemotron", "nemotron_h", "nemotron_h_moe", "arcee", "apertus"})
 
 _MOST_FUSED = 15
 """Experts a token up to which ggml-cuda sums them in one kernel."""
-_SHARES_AS_THEY_ARE = frozenset(
-    {"nomic-bert-moe", "deepseek", "jamba", "llada-moe", "llama4", "olmoe", "qwen2moe", "jina-bert-v3"}
-)
-_SHARES_BY_FILE = frozenset(
-    {
-        *("afmoe", "bailingmoe", "bailingmoe2", "bailingmoe3", "cohere2moe", "deepseek2", "deepseek32", "deepseek4"),
-        *("dots1", "dots3note", "exaone-moe", "glm-dsa", "glm4moe", "glm5-next", "hy_v3", "hy_v4", "kimi-k3"),
-        *("laguna", "minimax-m3", "nemotron_h_moe", "step35"),
-    }
-)
 
 Weights = Mapping[str, Resident]
 
@@ -107,7 +95,7 @@ class Walk:
     def norm(self, weights: Weights, name: str, x: Tensor, size_bytes: int = 0) -> Tensor:
         """Normalise and scale. With `size_bytes`, a part of `x`: nothing to overwrite. LayerNorm is never in place."""
         bias = weights.get(name + ".bias")
-        own = size_bytes or bias is not None or self.hparams.arch in _LAYER_NORM
+        own = size_bytes or bias is not None or self.hparams.traits.layer_norm
         size_bytes = size_bytes or x.size_bytes
         y = self.graph.compute(size_bytes, (x,), 0 if own else 1)
         weight = weights.get(name)
@@ -139,7 +127,7 @@ def feed_forward(walk: Walk, weights: Weights, x: Tensor, suffix: str = "") -> T
             hidden = walk.values(inner, (up,))
         else:
             hidden = walk.alter(up)
-            if walk.hparams.arch in _SQUARED:
+            if walk.hparams.traits.squares_activation:
                 hidden = walk.alter(hidden)
     return walk.linear(weights, "ffn_down" + suffix, hidden)
 
@@ -181,8 +169,8 @@ def experts(
     hparams, graph, rows = walk.hparams, walk.graph, walk.rows
     used = max(1, *hparams.n_expert_used)
     logits = walk.linear(weights, "ffn_gate_inp", x)
-    early = hparams.arch == "llama4"
-    # Llama 4 chooses by the logits, so that both are there.
+    early = hparams.traits.routes_by_logits
+    # Where logits choose, both are there.
     probabilities = graph.compute(logits.size_bytes, (logits,)) if early else walk.alter(logits)
     routing = [logits, probabilities]
     chosen_from = logits if early else probabilities
@@ -194,7 +182,7 @@ def experts(
     # A view of the first columns: another device copies it from its first to its last value.
     chosen.staged_bytes = probabilities.size_bytes - probabilities.size_bytes // rows + used * F32
     shares = _shares(walk, walk.values(used, (probabilities, chosen)))
-    if graph.keeps_experts and not early and hparams.arch != "gpt-oss" and _is_routed_at_once(hparams.n_expert):
+    if graph.keeps_experts and not early and not _chosen_first(hparams) and _is_routed_at_once(hparams.n_expert):
         graph.operations.append(Tensor(0, (*routing, chosen, shares)))
     graph.expand()
     if prepare is not None:
@@ -237,14 +225,17 @@ def _is_routed_at_once(experts: int) -> bool:
     return experts in {288, 576} or (experts <= 512 and experts & (experts - 1) == 0)
 
 
+def _chosen_first(hparams: HParams) -> bool:
+    return hparams.traits.expert_shares == "softmax_of_chosen"
+
+
 def _shares(walk: Walk, picked: Tensor) -> Tensor:
     """The weights of the chosen experts: a softmax of their own, divided by their sum, or scaled (`build_moe_ffn`)."""
     hparams, graph, shares = walk.hparams, walk.graph, picked
-    if hparams.arch == "gpt-oss":
+    if _chosen_first(hparams):
         return graph.compute(shares.size_bytes, (shares,))
-    normalises = (
-        hparams.normalises_experts if hparams.arch in _SHARES_BY_FILE else hparams.arch not in _SHARES_AS_THEY_ARE
-    )
+    rule = hparams.traits.expert_shares
+    normalises = hparams.normalises_experts if rule == "by_key" else rule == "normalised"
     if normalises:
         total = walk.alter(walk.values(1, (shares,)))
         # Through a view, whose memory nothing takes over.

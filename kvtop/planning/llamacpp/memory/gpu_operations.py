@@ -8,7 +8,6 @@ import re
 from kvtop.domain.model_file import TensorInfo
 from kvtop.domain.plan import MalformedModelError
 from kvtop.planning.llamacpp.model.hparams import HParams
-from kvtop.planning.llamacpp.rules.architectures import SSM_SCAN
 
 _NO_MATRIX_KERNEL = frozenset({"tq1_0", "tq2_0", "i8", "i16", "i32", "i64", "f64"})
 """Types that ggml-cuda's MUL_MAT does not list."""
@@ -30,7 +29,7 @@ def gpu_can_hold(tensor: TensorInfo, hparams: HParams, as_output: bool = False) 
     matrix = tensor.type_name not in _NO_MATRIX_KERNEL
     if as_output:
         fits = matrix
-    elif name.endswith(".ssm_a") and hparams.arch in SSM_SCAN:
+    elif name.endswith(".ssm_a") and hparams.traits.scans:
         fits = _scan_supported(tensor, hparams)
     elif _CONVOLUTION.search(name):
         # SSM_CONV needs a channel count that is a multiple of 128.

@@ -10,14 +10,6 @@ from kvtop.planning.llamacpp.context import ResolvedContext
 from kvtop.planning.llamacpp.memory.buffers import BufferRule
 from kvtop.planning.llamacpp.memory.placement import Placement
 from kvtop.planning.llamacpp.model.hparams import HParams
-from kvtop.planning.llamacpp.rules.architectures import (
-    HYBRID,
-    INDEXED,
-    MTP_ON_DEMAND,
-    NO_CACHE,
-    RECURRENT,
-    RECURRENT_INTERVAL,
-)
 
 FULL = "full"
 SLIDING_WINDOW = "sliding_window"
@@ -53,9 +45,9 @@ def cache_groups(
 
     `prediction`: the second context of `--spec-type draft-mtp`, which holds the prediction blocks only.
     """
-    if hparams.arch in NO_CACHE or hparams.arch in RECURRENT:
+    if hparams.traits.memory in {"none", "recurrent"}:
         return ()
-    if hparams.arch == "deepseek4" and not prediction:
+    if hparams.traits.compressed and not prediction:
         return compressed_groups(hparams, placement)
     wanted = _prediction_filter(hparams) if prediction else _trunk_filter(hparams)
     counted: Counter[tuple[str, str, int, int | None]] = Counter()
@@ -95,35 +87,33 @@ def compressed_groups(hparams: HParams, placement: Placement) -> tuple[CacheGrou
 
 
 def _trunk_filter(hparams: HParams) -> Callable[[int], bool]:
-    arch, n_layer = hparams.arch, hparams.n_layer
-    if arch == "falcon-h1":
+    which, n_layer = hparams.traits.cached_layers, hparams.n_layer
+    if which == "all":
         return lambda _: True
-    if arch in {"nemotron_h", "nemotron_h_moe"}:
+    if which == "attention_alone":
         return lambda layer: not hparams.is_recurrent[layer] and hparams.n_ff[layer] == 0
-    if arch in RECURRENT_INTERVAL or arch == "glm5-next":
+    if which == "attention_of_trunk":
         return lambda layer: layer < n_layer and not hparams.is_recurrent[layer]
-    if arch in HYBRID:
+    if which == "attention":
         # The default filter of hybrids does not leave prediction blocks out.
         return lambda layer: not hparams.is_recurrent[layer]
-    if arch == "hy_v4":
-        return lambda _: True
     return lambda layer: layer < n_layer
 
 
 def _prediction_filter(hparams: HParams) -> Callable[[int], bool]:
-    # The engine itself has no graph for the prediction blocks of GLM 5 Next and Mistral 4.
-    if hparams.arch not in MTP_ON_DEMAND or hparams.arch in {"nemotron_h", "glm5-next", "mistral4", "deepseek4"}:
+    # Of GLM 5 Next and Mistral 4 the engine itself has no graph for them.
+    if hparams.traits.prediction != "on_demand":
         raise NoExactRuleError(f"kvtop has no rule for a prediction context of {hparams.arch}")
     return lambda layer: layer >= hparams.n_layer
 
 
 def _indexer_layers(hparams: HParams, prediction: bool) -> list[int]:
-    arch = hparams.arch
-    if arch == "minimax-m3":
+    which = hparams.traits.indexer
+    if which == "after_dense":
         return list(range(hparams.n_layer_dense_lead, hparams.n_layer_all))
-    if arch == "glm5-next":
+    if hparams.traits.pooled_indexer:
         return [il for il in range(hparams.n_layer) if not hparams.is_recurrent[il] and hparams.is_indexer_full[il]]
-    if arch not in INDEXED or prediction or hparams.indexer_top_k == 0:
+    if not which or prediction or hparams.indexer_top_k == 0:
         return []
     return [il for il in range(hparams.n_layer) if hparams.is_indexer_full[il]]
 

@@ -10,7 +10,6 @@ from kvtop.planning.llamacpp.memory.buffers import BufferRule
 from kvtop.planning.llamacpp.memory.kv_cache import COMPRESSED_RATIOS
 from kvtop.planning.llamacpp.memory.placement import Placement
 from kvtop.planning.llamacpp.model.hparams import HParams
-from kvtop.planning.llamacpp.rules.architectures import HYBRID, RECURRENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +32,11 @@ def recurrent_groups(hparams: HParams, placement: Placement) -> tuple[RecurrentG
 
 
 def _values(hparams: HParams, layer: int) -> tuple[int, ...]:
-    if hparams.arch == "deepseek4":
+    if hparams.traits.compressed:
         return _compressor_values(hparams, layer)
-    if hparams.arch not in RECURRENT | HYBRID or not hparams.is_recurrent[layer]:
+    if not hparams.traits.has_state or not hparams.is_recurrent[layer]:
         return ()
-    if hparams.arch in {"nemotron_h", "nemotron_h_moe"} and hparams.n_ff[layer] != 0:
+    if hparams.traits.halves_apart and hparams.n_ff[layer] != 0:
         return ()
     return hparams.n_embd_r, hparams.n_embd_s
 

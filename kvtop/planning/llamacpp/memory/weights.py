@@ -16,7 +16,6 @@ from kvtop.planning.llamacpp.memory.override_patterns import first_match, first_
 from kvtop.planning.llamacpp.memory.placement import ENGINE, HOST, Placement, engine_devices, is_cuda_build
 from kvtop.planning.llamacpp.memory.weight import SiteSum, Weight, sum_of
 from kvtop.planning.llamacpp.model.hparams import HParams
-from kvtop.planning.llamacpp.rules.architectures import COPIED_FIRST, MTP_NEVER, MTP_ON_DEMAND, TIED
 
 INPUT = -1
 OUTPUT = -2
@@ -61,7 +60,7 @@ class WeightSet:
 
 def weight_set(header: GgufHeader, hparams: HParams) -> WeightSet:
     """Sort the tensors of a file. Raises NoExactRuleError for a tensor type whose size is not known."""
-    if hparams.n_layer_nextn and hparams.arch not in MTP_NEVER | MTP_ON_DEMAND:
+    if hparams.n_layer_nextn and not hparams.traits.prediction:
         raise NoExactRuleError(f"kvtop has no rule for the prediction blocks of {hparams.arch}")
     blocks, others = _sorted(header, hparams)
     shared: dict[Pieces, Pieces] = {}
@@ -71,9 +70,9 @@ def weight_set(header: GgufHeader, hparams: HParams) -> WeightSet:
     named = {kind.name: kind for _, kind in others}
     copy = None
     embedding, output = named.get("token_embd.weight"), named.get("output.weight")
-    if hparams.arch in TIED and output is None and embedding is not None:
+    if hparams.traits.ties_output and output is None and embedding is not None:
         copy = replace(embedding, fits_gpu=gpu_can_hold(embedding.tensor, hparams, as_output=True))
-    if hparams.arch == "codeshell" and embedding is None:
+    if hparams.traits.ties_embedding and embedding is None:
         # The other way round: the output matrix is created a second time to look embeddings up in.
         copy = output
     loaded = sum(kind.size_bytes for _, kind in others)
@@ -135,7 +134,7 @@ def _site(name: str, hparams: HParams) -> int:
         return INPUT
     if stem in _PER_LAYER:
         return EVERY_LAYER
-    if stem in _FIRST_LAYER and not (stem == "token_embd_norm" and hparams.arch in {"lfm2", "lfm2moe"}):
+    if stem in _FIRST_LAYER and not (stem == "token_embd_norm" and hparams.traits.embedding_norm != "first"):
         return 0
     return OUTPUT
 
@@ -160,7 +159,7 @@ def weights_by_device(weight_set: WeightSet, hparams: HParams, loading: Loading)
     totals = dict.fromkeys(loading.buffers, 0)
     placement, overridden = loading.placement, loading.overridden
     last = hparams.n_layer
-    if loading.with_prediction and hparams.arch in MTP_ON_DEMAND:
+    if loading.with_prediction and hparams.traits.predicts_on_demand:
         last = hparams.n_layer_all
     _add_sites(totals, weight_set, hparams, loading, last)
     copy = weight_set.copy
@@ -168,7 +167,7 @@ def weights_by_device(weight_set: WeightSet, hparams: HParams, loading: Loading)
         device = overridden.get(copy.name) or (placement.output if copy.fits_gpu else HOST)
         original = overridden.get(copy.name) or HOST
         in_repack = not placement.devices and loading.repack and repacked(copy.tensor)
-        if device != original or in_repack or hparams.arch in COPIED_FIRST:
+        if device != original or in_repack or hparams.traits.copies_output_first:
             totals[device] += copy.in_buffer(loading.buffers[device])
     return totals
 
@@ -212,7 +211,7 @@ def _site_devices(site: int, hparams: HParams, placement: Placement, last: int) 
         return {
             placement.layers[layer]
             for layer in range(min(last, hparams.n_weight_layers))
-            if not (hparams.arch == "gemma4" and hparams.is_swa[layer])
+            if not (hparams.traits.turns_in_window_plainly and hparams.is_swa[layer])
         }
     return {placement.layers[site]}
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from kvtop.planning.llamacpp.rules.traits import ModelTraits
+
 
 @dataclass(frozen=True, slots=True)
 class HParams:
@@ -10,7 +12,8 @@ class HParams:
     All lengths count elements, not bytes. Zero means what it means in the engine: absent.
     """
 
-    arch: str
+    traits: ModelTraits
+    """What is known of the architecture."""
     n_vocab: int
     n_ctx_train: int
     n_embd: int
@@ -71,6 +74,11 @@ class HParams:
     f_attn_logit_softcapping: float = 0.0
     """0 where the architecture does not cap attention scores."""
     pooling_type: int = 0
+
+    @property
+    def arch(self) -> str:
+        """`general.architecture` of the file."""
+        return self.traits.name
 
     @property
     def n_layer(self) -> int:

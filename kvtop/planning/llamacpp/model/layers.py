@@ -4,13 +4,7 @@ from dataclasses import dataclass
 
 from kvtop.domain.plan import MalformedModelError
 from kvtop.planning.llamacpp.model.metadata import ArchitectureKeys
-from kvtop.planning.llamacpp.rules.architectures import (
-    RECURRENT,
-    RECURRENT_INTERVAL,
-    RECURRENT_WITHOUT_KV_HEADS,
-    WINDOWS,
-    Window,
-)
+from kvtop.planning.llamacpp.rules.traits import Window
 
 _WINDOW = "attention.sliding_window"
 _PATTERN = "attention.sliding_window_pattern"
@@ -30,14 +24,14 @@ def sliding_window(
 ) -> SlidingWindow:
     """The window of this file, as the engine resolves it."""
     none = SlidingWindow("none", 0, (False,) * n_layer_all)
-    if keys.arch == "lfm2":
+    window = keys.traits.window
+    if window is not None and window.of_attention:
         tokens = keys.integer(_WINDOW, 0)
         attention = tuple(not entry for entry in recurrent[:n_layer]) + (False,) * (n_layer_all - n_layer)
         return SlidingWindow("standard", tokens, attention) if tokens > 0 else none
-    window = WINDOWS.get(keys.arch)
-    off = keys.arch == "llama4" and keys.has(_WINDOW) and keys.integer(_WINDOW) == 0
-    # Only EXAONE 4 32B slides; the smaller models read the key and ignore it.
-    if window is None or off or (keys.arch == "exaone4" and n_layer != 64):
+    if window is None or window.layers not in {None, n_layer}:
+        return none
+    if window.off_at_zero and keys.has(_WINDOW) and keys.integer(_WINDOW) == 0:
         return none
     return _resolve(keys, window, n_layer, n_layer_all, none)
 
@@ -63,7 +57,7 @@ def _resolve(
     if not window.listed:
         # DeepSeek V4: all blocks, prediction blocks included.
         return SlidingWindow(window.kind, tokens, (True,) * n_layer_all)
-    every = keys.integer(_PATTERN, window.pattern)
+    every = keys.integer(_PATTERN, window.pattern) if window.reads_pattern else window.pattern
     layers = tuple(_slides(layer, every, window.dense_first) for layer in range(n_layer))
     return SlidingWindow(window.kind, tokens, layers + (False,) * (n_layer_all - n_layer))
 
@@ -78,20 +72,20 @@ def recurrent_layers(
     keys: ArchitectureKeys, n_layer: int, n_layer_all: int, n_head_kv: tuple[int, ...], n_ff: tuple[int, ...]
 ) -> tuple[bool, ...]:
     """`hparams.is_recr_impl` of this file."""
-    arch = keys.arch
-    if arch in RECURRENT or arch == "falcon-h1":
+    which, layers = keys.traits.recurrent_layers, range(n_layer_all)
+    if which == "all":
         return (True,) * n_layer_all
-    if arch in RECURRENT_WITHOUT_KV_HEADS:
-        counted = n_layer_all if arch == "glm5-next" else n_layer
-        return tuple(layer < counted and n_head_kv[layer] == 0 for layer in range(n_layer_all))
-    if arch in {"nemotron_h", "nemotron_h_moe"}:
-        return tuple(layer < n_layer and n_head_kv[layer] == 0 and n_ff[layer] == 0 for layer in range(n_layer_all))
-    if arch in RECURRENT_INTERVAL:
+    if which == "without_kv_heads":
+        counted = n_layer_all if keys.traits.counts_prediction else n_layer
+        return tuple(layer < counted and n_head_kv[layer] == 0 for layer in layers)
+    if which == "without_kv_heads_or_feed_forward":
+        return tuple(layer < n_layer and n_head_kv[layer] == 0 and n_ff[layer] == 0 for layer in layers)
+    if which == "interval":
         key = "attention.recurrent_layers"
         if keys.has(key):
             return tuple(bool(entry) for entry in keys.per_layer(key, n_layer_all))
-        interval = keys.integer("full_attention_interval", RECURRENT_INTERVAL[arch])
+        interval = keys.integer("full_attention_interval", keys.traits.attention_interval)
         if interval == 0:
-            raise MalformedModelError(f"{arch}.full_attention_interval is 0")
-        return tuple(layer < n_layer and (layer + 1) % interval != 0 for layer in range(n_layer_all))
+            raise MalformedModelError(f"{keys.arch}.full_attention_interval is 0")
+        return tuple(layer < n_layer and (layer + 1) % interval != 0 for layer in layers)
     return (False,) * n_layer_all

@@ -3,6 +3,7 @@
 Follows `llama_model_base::load_hparams` (src/llama-model.cpp, b11434) and the per-architecture functions behind it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kvtop.domain.model_file import GgufHeader
@@ -10,18 +11,11 @@ from kvtop.domain.plan import MalformedModelError, NoExactRuleError
 from kvtop.planning.llamacpp.model.hparams import HParams
 from kvtop.planning.llamacpp.model.layers import recurrent_layers, sliding_window
 from kvtop.planning.llamacpp.model.metadata import ArchitectureKeys, vocabulary_tokens
-from kvtop.planning.llamacpp.rules.architectures import (
-    DELTA_ATTENTION,
-    INDEXED,
-    LATENT,
-    NOT_CAUSAL,
-    RWKV,
-    SUPPORTED,
-)
+from kvtop.planning.llamacpp.rules.architectures import ARCHITECTURES
+from kvtop.planning.llamacpp.rules.traits import ModelTraits
 
 _MAX_LAYERS = 512
 _MAX_EXPERTS = 1024
-_GEMMA3N_LAYERS_WITH_CACHE = 20
 _FULL_INDEXERS_FROM_CONTEXT = 1048576
 
 
@@ -37,22 +31,23 @@ class _Heads:
     length_v_swa: int
 
 
-def load_hparams(header: GgufHeader) -> HParams:
-    """The hyperparameters of this file.
+def load_hparams(header: GgufHeader, architectures: Mapping[str, ModelTraits] = ARCHITECTURES) -> HParams:
+    """The hyperparameters of this file, of an architecture among `architectures`.
 
     Raises NoExactRuleError for an architecture without a rule, MalformedModelError for metadata that it would refuse.
     """
     arch = header.architecture
     if arch is None:
         raise MalformedModelError("the file does not name its architecture (general.architecture)")
-    if arch not in SUPPORTED:
+    traits = architectures.get(arch)
+    if traits is None:
         raise NoExactRuleError(f"kvtop has no memory rule for llama.cpp architecture {arch!r}")
-    keys = ArchitectureKeys(header, arch)
+    keys = ArchitectureKeys(header, traits)
     if keys.integer("decision.block_count", 0) > 0:
         raise NoExactRuleError(f"kvtop has no memory rule for {arch} models with a decision head")
     blocks = keys.integer("block_count")
     nextn = keys.integer("nextn_predict_layers", 0)
-    if arch == "deepseek4" and not _has_prediction_head(header, blocks - nextn):
+    if traits.compressed and not _has_prediction_head(header, blocks - nextn):
         nextn = 0
     if not 0 < blocks <= _MAX_LAYERS or not 0 <= nextn <= blocks:
         raise MalformedModelError(f"{arch}.block_count {blocks} with {nextn} prediction blocks is out of range")
@@ -60,7 +55,7 @@ def load_hparams(header: GgufHeader) -> HParams:
     heads = _heads(keys, blocks, n_embd)
     n_ff = keys.per_layer("feed_forward_length", blocks)
     n_expert, n_expert_used = _experts(keys, blocks)
-    loops = keys.integer("num_loops", 1) if arch == "nanbeige" else 1
+    loops = keys.integer("num_loops", 1) if traits.loops else 1
     n_layer_all = blocks * loops
     heads_kv, counts, n_ff = heads.n_head_kv * loops, heads.n_head * loops, n_ff * loops
     n_layer = n_layer_all - nextn
@@ -71,9 +66,9 @@ def load_hparams(header: GgufHeader) -> HParams:
     )
     rolling, matrix = _recurrent_state(keys, n_embd, counts[0], heads.length_k)
     alibi = _has_alibi(keys, n_layer)
-    pool = keys.integer("attention.indexer.kpool", 0) if arch == "glm5-next" else 0
+    pool = keys.integer("attention.indexer.kpool", 0) if traits.pooled_indexer else 0
     return HParams(
-        arch=arch,
+        traits=traits,
         n_vocab=vocabulary_tokens(header),
         n_ctx_train=keys.integer("context_length"),
         n_embd=n_embd,
@@ -96,8 +91,8 @@ def load_hparams(header: GgufHeader) -> HParams:
         n_swa=window.tokens,
         swa_type=window.kind,
         n_layer_kv_from_start=_layers_with_cache(keys, n_layer_all),
-        n_embd_head_k_mla=keys.integer("attention.key_length_mla", 0) if arch in LATENT else 0,
-        n_embd_head_v_mla=keys.integer("attention.value_length_mla", 0) if arch in LATENT else 0,
+        n_embd_head_k_mla=keys.integer("attention.key_length_mla", 0) if traits.latent else 0,
+        n_embd_head_v_mla=keys.integer("attention.value_length_mla", 0) if traits.latent else 0,
         n_lora_q=keys.integer("attention.q_lora_rank", 0),
         n_lora_kv=keys.integer("attention.kv_lora_rank", 0),
         n_rot=keys.integer("rope.dimension_count", heads.length_k),
@@ -118,9 +113,9 @@ def load_hparams(header: GgufHeader) -> HParams:
         is_indexer_full=_indexer_layers(keys, n_layer, n_layer_all),
         compress_ratios=_compress_ratios(keys, n_layer_all),
         n_embd_per_layer=keys.integer("embedding_length_per_layer_input", 0),
-        causal_attn=arch not in NOT_CAUSAL and bool(keys.integer("attention.causal", 1)),
+        causal_attn=traits.causal and bool(keys.integer("attention.causal", 1)),
         use_alibi=alibi,
-        f_attn_logit_softcapping=keys.number("attn_logit_softcapping", 50.0) if arch == "gemma2" else 0.0,
+        f_attn_logit_softcapping=keys.number("attn_logit_softcapping", traits.softcap) if traits.softcap else 0.0,
         pooling_type=keys.integer("pooling_type", 0),
     )
 
@@ -132,13 +127,13 @@ def _has_prediction_head(header: GgufHeader, first: int) -> bool:
 
 
 def _output_length(keys: ArchitectureKeys, n_embd: int) -> int:
-    if keys.arch == "deepseek4":
+    if keys.traits.compressed:
         return keys.integer("hyper_connection.count") * n_embd
     return keys.integer("embedding_length_out", n_embd) or n_embd
 
 
 def _compress_ratios(keys: ArchitectureKeys, n_layer_all: int) -> tuple[int, ...]:
-    if keys.arch != "deepseek4":
+    if not keys.traits.compressed:
         return ()
     ratios = keys.array("attention.compress_ratios") or ()
     if len(ratios) < n_layer_all:
@@ -162,11 +157,11 @@ def _heads(keys: ArchitectureKeys, blocks: int, n_embd: int) -> _Heads:
         length_k = keys.integer("attention.key_length", n_embd // n_head[0])
         length_v = keys.integer("attention.value_length", n_embd // n_head[0])
     else:
-        # Models without attention have no head length whatever the file says; PLaMo 2 reads it again afterwards.
-        rereads = keys.arch == "plamo2"
+        # Models without attention have no head length whatever the file says, unless it is read again afterwards.
+        rereads = keys.traits.rereads_head_lengths
         length_k = keys.integer("attention.key_length", 0) if rereads else 0
         length_v = keys.integer("attention.value_length", 0) if rereads else 0
-    if keys.arch in {"glm5-next", "kimi-k3"}:
+    if keys.traits.values_are_latent:
         length_v = keys.integer("attention.kv_lora_rank")
     return _Heads(
         n_head,
@@ -181,51 +176,51 @@ def _heads(keys: ArchitectureKeys, blocks: int, n_embd: int) -> _Heads:
 def _recurrent_state(keys: ArchitectureKeys, n_embd: int, n_head: int, length_k: int) -> tuple[int, int]:
     """`n_embd_r()` and `n_embd_s()` (src/llama-hparams.cpp): elements per recurrent layer and row."""
     conv = keys.integer("ssm.conv_kernel", 0)
-    if keys.arch in RWKV:
+    kept = keys.traits.state
+    if kept == "rwkv":
         size = keys.integer("wkv.head_size")
         return keys.integer("token_shift_count", 2) * n_embd, n_embd * size
     inner, state = keys.integer("ssm.inner_size", 0), keys.integer("ssm.state_size", 0)
-    if keys.arch in {"lfm2", "lfm2moe"}:
+    if kept == "short_convolution":
         return n_embd * (keys.integer("shortconv.l_cache") - 1), state * inner
-    if keys.arch in DELTA_ATTENTION:
+    if kept == "delta_attention":
         head = keys.integer("kda.head_dim")
         return 3 * (conv - 1 if conv > 0 else 3) * n_head * head, head * head * n_head
-    if keys.arch == "minimax-01":
+    if kept == "lightning":
         return 0, length_k * length_k * n_head
-    # Mamba 1 and Jamba do not read the group count.
-    groups = 0 if keys.arch in {"mamba", "jamba"} else keys.integer("ssm.group_count", 0)
+    groups = 0 if kept == "ungrouped" else keys.integer("ssm.group_count", 0)
     return max(conv - 1, 0) * (inner + 2 * groups * state), state * inner
 
 
 def _layers_with_cache(keys: ArchitectureKeys, n_layer_all: int) -> int:
-    if keys.arch == "gemma3n":
-        return _GEMMA3N_LAYERS_WITH_CACHE
-    if keys.arch == "gemma4":
+    if keys.traits.first_cached_layers is not None:
+        return keys.traits.first_cached_layers
+    if keys.traits.shares_last_caches:
         return n_layer_all - keys.integer("attention.shared_kv_layers", 0)
     return -1
 
 
 def _indexer_layers(keys: ArchitectureKeys, n_layer: int, n_layer_all: int) -> tuple[bool, ...]:
-    if keys.arch not in INDEXED and keys.arch != "glm5-next":
+    which = keys.traits.indexer
+    if which in {"", "after_dense"}:
         return ()
     listed = "attention.indexer.types"
-    if keys.arch == "deepseek32":
+    if which == "every":
         flags = (True,) * n_layer
-    elif keys.arch == "dots3note":
+    elif which == "listed":
         flags = tuple(bool(entry) for entry in (keys.array(listed) or ())[:n_layer])
     elif keys.has(listed):
         flags = tuple(bool(entry) for entry in keys.per_layer(listed, n_layer))
-    elif keys.arch == "glm-dsa" and keys.integer("context_length") >= _FULL_INDEXERS_FROM_CONTEXT:
+    elif which == "typed_or_by_context" and keys.integer("context_length") >= _FULL_INDEXERS_FROM_CONTEXT:
         # GLM 5.2 without the key: the first two layers, then one in four.
         flags = tuple(layer < 2 or (layer - 2) % 4 == 0 for layer in range(n_layer))
     else:
-        flags = (keys.arch != "hy_v4",) * n_layer
+        flags = (which != "typed",) * n_layer
     return flags + (False,) * (n_layer_all - len(flags))
 
 
 def _has_alibi(keys: ArchitectureKeys, n_layer: int) -> bool:
-    if keys.arch in {"bloom", "jina-bert-v2", "refact"}:
-        return True
-    if keys.arch == "baichuan":
+    when = keys.traits.alibi
+    if when == "of_40_layers":
         return n_layer == 40
-    return keys.arch in {"mpt", "jais"} and keys.number("attention.max_alibi_bias", 0.0) > 0
+    return when == "always" or (when == "by_key" and keys.number("attention.max_alibi_bias", 0.0) > 0)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from kvtop.domain.model_file import GgufHeader, SkippedArray
 from kvtop.domain.plan import MalformedModelError
+from kvtop.planning.llamacpp.rules.traits import ModelTraits
 
 _UINT32_END = 2**32
 _FLOAT32_MOST = 3.5e38
@@ -15,7 +16,12 @@ class ArchitectureKeys:
     would not take, because a plan on a guessed value would be wrong."""
 
     header: GgufHeader
-    arch: str
+    traits: ModelTraits
+
+    @property
+    def arch(self) -> str:
+        """The name that the keys start with."""
+        return self.traits.name
 
     def has(self, key: str) -> bool:
         """Whether the file has the key at all."""
@@ -81,7 +87,7 @@ class ArchitectureKeys:
 def vocabulary_tokens(header: GgufHeader) -> int:
     """`llama_vocab::n_tokens()` (src/llama-vocab.cpp): the token list, or `vocab_size` where there is no vocabulary."""
     if header.metadata.get("tokenizer.ggml.model") in ("no_vocab", "none"):
-        return ArchitectureKeys(header, header.architecture or "").integer("vocab_size", 0)
+        return ArchitectureKeys(header, ModelTraits(header.architecture or "")).integer("vocab_size", 0)
     tokens = header.metadata.get("tokenizer.ggml.tokens")
     if isinstance(tokens, SkippedArray):
         return tokens.length

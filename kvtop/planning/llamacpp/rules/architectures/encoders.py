@@ -1,0 +1,76 @@
+"""Encoders and diffusion models, which have no cache or do not read it. Data; see `ModelTraits`."""
+
+from kvtop.planning.llamacpp.rules.traits import ModelTraits, Window
+
+ENCODERS = (
+    ModelTraits(
+        "bert",
+        memory="none",
+        attends_uncached=True,
+        graph="measured",
+        key_before_value=True,
+        logits="never",
+        rotary="never",
+    ),
+    ModelTraits("dream", memory="none", attends_uncached=True, causal=False, ties_output=True, key_before_value=True),
+    ModelTraits("eurobert", memory="none", attends_uncached=True, key_before_value=True, logits="never"),
+    ModelTraits(
+        "gemma-embedding",
+        memory="none",
+        window=Window(6, kind="symmetric"),
+        attends_uncached=True,
+        causal=False,
+        ties_output=True,
+        key_before_value=True,
+        logits="never",
+        scales_embedding="by_token",
+    ),
+    ModelTraits(
+        "jina-bert-v2",
+        memory="none",
+        attends_uncached=True,
+        alibi="always",
+        key_before_value=True,
+        positions=0,
+        logits="never",
+    ),
+    ModelTraits(
+        "jina-bert-v3",
+        memory="none",
+        attends_uncached=True,
+        expert_shares="as_they_are",
+        key_before_value=True,
+        logits="never",
+    ),
+    ModelTraits("llada", memory="none", attends_uncached=True, causal=False, ties_output=True, key_before_value=True),
+    ModelTraits(
+        "llada-moe",
+        memory="none",
+        attends_uncached=True,
+        causal=False,
+        expert_shares="as_they_are",
+        key_before_value=True,
+    ),
+    ModelTraits("llama-embed", attends_uncached=True, ties_output=True, logits="never"),
+    ModelTraits(
+        "modern-bert",
+        memory="none",
+        window=Window(3, "if_set", dense_first=True, kind="symmetric"),
+        attends_uncached=True,
+        key_before_value=True,
+        logits="never",
+    ),
+    ModelTraits("neo-bert", memory="none", attends_uncached=True, key_before_value=True, logits="never"),
+    ModelTraits(
+        "nomic-bert", memory="none", attends_uncached=True, graph="measured", key_before_value=True, logits="never"
+    ),
+    ModelTraits(
+        "nomic-bert-moe",
+        memory="none",
+        attends_uncached=True,
+        expert_shares="as_they_are",
+        key_before_value=True,
+        logits="never",
+    ),
+    ModelTraits("rnd1", memory="none", attends_uncached=True, causal=False, ties_output=True, key_before_value=True),
+)
