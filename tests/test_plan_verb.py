@@ -15,6 +15,7 @@ import pytest
 
 from kvtop.cli import main
 from kvtop.domain.answers.plan_answer import PlanAnswer, device_fit
+from kvtop.domain.answers.room import Room
 from kvtop.domain.plan import DevicePlan, Estimate, MemoryPlan
 from kvtop.verbs.command_line.plan_gate import gate
 
@@ -533,8 +534,8 @@ def test_memory_that_nobody_stated_opens_no_gate() -> None:
     code, sentence = gate(PlanAnswer(planned, (device_fit(part, None), host)), allow_tight=True)
     assert code == 1
     assert sentence.startswith("whether it fits is not known: ")
-    assert gate(PlanAnswer(planned, (device_fit(part, 100), host)), allow_tight=False) == (0, "")
-    assert gate(PlanAnswer(planned, (device_fit(part, 1), host)), allow_tight=False) == (1, "")
+    assert gate(PlanAnswer(planned, (device_fit(part, Room(100)), host)), allow_tight=False) == (0, "")
+    assert gate(PlanAnswer(planned, (device_fit(part, Room(1)), host)), allow_tight=False) == (1, "")
     assert gate(PlanAnswer(planned, (host,)), allow_tight=False)[0] == 1
 
 

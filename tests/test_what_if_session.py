@@ -7,7 +7,7 @@ import pytest
 
 from kvtop.analysis.analyse import History, analyse
 from kvtop.app.what_if_session import WhatIfSession
-from kvtop.domain.answers.plan_answer import Fit
+from kvtop.domain.answers.room import Fit
 from kvtop.domain.answers.what_if import WhatIfAnswer
 from kvtop.domain.plan import MemoryPlan, Refusal
 from kvtop.planning.adjustments import Knob

@@ -4,27 +4,6 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class PlanDevice:
-    """A device to plan for.
-
-    `name` is "gpu0", "gpu1" …; `free_bytes` None: unknown, taken as enough. `compute_capability` None: not CUDA or
-    unknown. Host memory is always there besides and is not listed.
-    `compute_api`: a name of `COMPUTE_APIS`, or "unknown".
-    """
-
-    name: str
-    total_bytes: int | None
-    free_bytes: int | None = None
-    compute_capability: tuple[int, int] | None = (8, 9)
-    compute_api: str = "cuda"
-    product: str = ""
-    buffer_alignment_bytes: int | None = None
-    """To what tensors in a buffer are aligned, where the API leaves that to the driver; None: not known."""
-    bytes_per_second: int | None = None
-    """The bandwidth of its memory where somebody stated it; None: as its product's data sheet says."""
-
-
-@dataclass(frozen=True, slots=True)
 class Estimate:
     """An amount with a range that is meant to hold the truth in 95 % of cases; low == value == high is exact."""
 
@@ -43,6 +22,35 @@ class Estimate:
             self.low_bytes + other.low_bytes,
             self.high_bytes + other.high_bytes,
         )
+
+
+NOTHING = Estimate(0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanDevice:
+    """A device to plan for.
+
+    `name` is "gpu0", "gpu1" …; `total_bytes` is what its API reports, which a driver's own total may exceed.
+    `free_bytes` None: unknown, taken as enough. `compute_capability` None: not CUDA or unknown. Host memory is always
+    there besides and is not listed.
+    `compute_api`: a name of `COMPUTE_APIS`, or "unknown".
+    """
+
+    name: str
+    total_bytes: int | None
+    free_bytes: int | None = None
+    compute_capability: tuple[int, int] | None = (8, 9)
+    compute_api: str = "cuda"
+    product: str = ""
+    buffer_alignment_bytes: int | None = None
+    """To what tensors in a buffer are aligned, where the API leaves that to the driver; None: not known."""
+    bytes_per_second: int | None = None
+    """The bandwidth of its memory where somebody stated it; None: as its product's data sheet says."""
+    own_context: Estimate = NOTHING
+    """What of the free memory the driver takes for the process itself before anything is loaded."""
+    pool_growth: Estimate = NOTHING
+    """What the API's pool of temporary buffers takes besides, once prompts are worked on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +134,8 @@ class VllmPlan:
     """The longest sequence that a request may have, as vLLM settles it."""
     pool_estimate: PoolEstimate | None = None
     """Where the pool is not stated and depends on what vLLM finds free: what is likely."""
+    requested_bytes_per_rank: tuple[int | None, ...] = ()
+    """Where the pool is not stated: what vLLM takes of each rank's card in all. None: the card's size is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +193,8 @@ class Refusal:
 
     engine: str
     message: str
+    hints: tuple[str, ...] = ()
+    """Who or what is in the way, and what would start: each planned before it is said."""
 
 
 class NoExactRuleError(Exception):

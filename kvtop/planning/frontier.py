@@ -6,7 +6,7 @@ What the rows and columns are is each engine's own (`EngineRules.frontier`); how
 from collections.abc import Callable, Sequence
 
 from kvtop.domain.answers.frontier import Cell, Frontier, Row
-from kvtop.domain.answers.plan_answer import Fit
+from kvtop.domain.answers.room import Fit
 from kvtop.domain.answers.what_if import WhatIf, WhatIfComparison
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, Refusal
 from kvtop.planning.bisection import largest
@@ -59,10 +59,10 @@ def row_of(
 
 
 def cell_of(amount: int, found: WhatIfComparison) -> Cell:
-    needed = [device for device in found.devices if device.needed is not None and device.room_bytes is not None]
+    needed = [device for device in found.devices if device.needed is not None and device.room is not None]
     tightest = min(
         needed,
-        key=lambda it: (it.room_bytes or 0) - (it.needed.high_bytes if it.needed is not None else 0),
+        key=lambda it: (it.room.low_bytes if it.room else 0) - (it.needed.high_bytes if it.needed else 0),
         default=None,
     )
     return Cell(amount, found.fit, tightest.needed if tightest is not None else None, found.what_if.changes)

@@ -103,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
     if isinstance(found, Refusal):
         hint = misplaced_options(args.parser, request.command.words, found.message)
         words = f"{found.engine} would refuse to start: {found.message}{hint}"
-        return _no_plan(args, engine, model, found.message, words, exit_codes.REFUSED)
+        return _no_plan(args, engine, model, found.message, words, exit_codes.REFUSED, found.hints)
     if args.json:
         sys.stdout.write(_shown(args, found))
     else:
@@ -130,7 +130,8 @@ def _frontier(args: argparse.Namespace, request: PlanRequest) -> int:
         engine, model = request.command.engine, _model_word(request.command.words)
         hint = misplaced_options(args.parser, request.command.words, message)
         sentence = f"{engine} would refuse to start: {message}{hint}"
-        return _no_plan(args, engine, model, message, sentence, exit_codes.REFUSED)
+        hints = now.hints if isinstance(now, Refusal) else ()
+        return _no_plan(args, engine, model, message, sentence, exit_codes.REFUSED, hints)
     found = frontier(opened.plan_context, opened.base, now, opened.trained_tokens or 131072)
     notes = tuple(map(clean, machine.notes))
     sys.stdout.write(frontier_json(found, clean(now.model), notes) if args.json else frontier_text(found, notes))
@@ -160,7 +161,13 @@ def _model_word(words: tuple[str, ...]) -> str | None:
 
 
 def _no_plan(
-    args: argparse.Namespace, engine: str | None, model: str | None, message: str, sentence: str, code: int
+    args: argparse.Namespace,
+    engine: str | None,
+    model: str | None,
+    message: str,
+    sentence: str,
+    code: int,
+    hints: tuple[str, ...] = (),
 ) -> int:
     """No plan and no number: a document for programs, a sentence for people."""
     from kvtop.sources.redaction.redact import clean  # noqa: PLC0415
@@ -168,10 +175,12 @@ def _no_plan(
     if args.json:
         from kvtop.views.export.plan_json import error_text  # noqa: PLC0415
 
-        sys.stdout.write(error_text(engine, None if model is None else clean(model), clean(message)))
+        sys.stdout.write(error_text(engine, None if model is None else clean(model), clean(message), hints))
     if not args.json or code == exit_codes.USAGE:
         # Engines complain in several lines.
         print(f"kvtop plan: {clean(' '.join(sentence.split()))}", file=sys.stderr)
+        for hint in hints:
+            print(f"  {hint}", file=sys.stderr)
     return code
 
 

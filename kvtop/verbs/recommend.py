@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from kvtop.app.plan import PlanRequest, UsageError
 from kvtop.domain.answers.recommendation import Requirements
-from kvtop.domain.compute_api import api_named
 from kvtop.domain.model_file import Checkpoint, ModelFileError
 from kvtop.domain.plan import MalformedModelError, NoExactRuleError, Refusal
 from kvtop.planning.commands.command import parse_command, typed_words
@@ -130,14 +129,8 @@ def _recommend(args: argparse.Namespace, request: PlanRequest, words: list[str])
     if isinstance(opened, Refusal) or isinstance(now, Refusal):
         message = opened.message if isinstance(opened, Refusal) else now.message if isinstance(now, Refusal) else ""
         hint = misplaced_options(args.parser, request.command.words, message)
-        return _fail(f"{request.command.engine} would refuse to start: {message}{hint}", exit_codes.REFUSED)
-    # What the driver takes for one process on a card, at most as measured, stays free.
-    priors = {device.name: api_named(device.compute_api).runtime_prior for device in machine.devices}
-    driver_bytes = {name: prior.high_bytes for name, prior in priors.items() if prior is not None}
-    rooms = {
-        name: None if room is None else room - driver_bytes.get(name, 0)
-        for name, room in opened.plan_context.rooms.items()
-    }
+        sentence = f"{request.command.engine} would refuse to start: {message}{hint}"
+        return _fail(sentence, exit_codes.REFUSED, now.hints if isinstance(now, Refusal) else ())
     own, problems = read_own_evidence(os.environ)
     at_tokens = args.context or opened.at_tokens
     rules = engine_rules(request.command.engine)
@@ -146,7 +139,7 @@ def _recommend(args: argparse.Namespace, request: PlanRequest, words: list[str])
         context, capped = rules.sequence_limit(context, opened.trained_tokens)
     found = recommend(
         RecommendRequest(
-            plan_context=replace(opened.plan_context, rooms=rooms),
+            plan_context=opened.plan_context,
             base=replace(opened.base, at_tokens=at_tokens if rules is not None and rules.traits.cache_grows else None),
             now=now,
             requirements=Requirements(context, args.users, args.prefer),
@@ -161,9 +154,7 @@ def _recommend(args: argparse.Namespace, request: PlanRequest, words: list[str])
             own=own,
         )
     )
-    most = max(driver_bytes.values(), default=0) / 2**30
-    left = (f"{most:.1f} GiB per GPU reserved for the driver's context of the process",) if most else ()
-    notes = (*([capped] if capped else []), *found.notes, *left, *machine.notes, *problems)
+    notes = (*([capped] if capped else []), *found.notes, *machine.notes, *problems)
     found = replace(found, model=clean(found.model), notes=tuple(map(clean, notes)))
     if args.json:
         sys.stdout.write(recommendations_json(found))
@@ -172,9 +163,11 @@ def _recommend(args: argparse.Namespace, request: PlanRequest, words: list[str])
     return exit_codes.OK if found.items else exit_codes.FINDING
 
 
-def _fail(message: str, code: int) -> int:
+def _fail(message: str, code: int, hints: tuple[str, ...] = ()) -> int:
     from kvtop.sources.redaction.redact import clean  # noqa: PLC0415
 
     # Engines complain in several lines.
     print(f"kvtop recommend: {clean(' '.join(message.split()))}", file=sys.stderr)
+    for hint in hints:
+        print(f"  {hint}", file=sys.stderr)
     return code

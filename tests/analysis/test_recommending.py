@@ -8,8 +8,8 @@ import pytest
 from kvtop.analysis.recommending import RecommendRequest, recommend
 from kvtop.domain.answers.cache_speed import Speed
 from kvtop.domain.answers.evidence import Measurement, Tier
-from kvtop.domain.answers.plan_answer import Fit
 from kvtop.domain.answers.recommendation import Recommendation, Recommendations, Requirements
+from kvtop.domain.answers.room import Fit, Room
 from kvtop.domain.answers.what_if import WhatIf
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import MemoryPlan, PlanDevice
@@ -54,8 +54,8 @@ def asked(
     at_tokens = (requirements.context_tokens or 4096) if launch.engine == "mlx" else None
     now = plan_launch(launch, model, devices, at_tokens=at_tokens)
     assert isinstance(now, MemoryPlan)
-    rooms: dict[str, int | None] = {device.name: size for device in devices}
-    rooms["host"] = size if launch.engine == "mlx" else None
+    rooms: dict[str, Room | None] = {device.name: Room(size) for device in devices}
+    rooms["host"] = Room(size) if launch.engine == "mlx" else None
     plan_context = PlanContext(model, () if launch.engine == "mlx" else devices, rooms, {})
     base = WhatIf(launch, at_tokens=at_tokens)
     return RecommendRequest(

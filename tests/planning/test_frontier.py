@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from kvtop.domain.answers.plan_answer import Fit
+from kvtop.domain.answers.room import Fit, Room
 from kvtop.domain.answers.what_if import WhatIf
 from kvtop.domain.plan import MemoryPlan, PlanDevice
 from kvtop.planning.frontier import COLUMNS, columns, frontier
@@ -25,7 +25,7 @@ GIB = 2**30
 
 def plan_context(model: PlannableModel, room_bytes: int) -> PlanContext:
     card = PlanDevice("gpu0", room_bytes, room_bytes)
-    return PlanContext(model, (card,), {"gpu0": room_bytes, "host": None}, {})
+    return PlanContext(model, (card,), {"gpu0": Room(room_bytes), "host": None}, {})
 
 
 def test_llamacpp_cells_agree_with_plans_and_the_edge_is_where_it_is_said() -> None:
@@ -100,7 +100,7 @@ def test_vllm_counts_requests(pool: str | None) -> None:
 
 def test_mlx_looks_at_one_sequence() -> None:
     base, model = WhatIf(parse_server_options(["--model", "/m"]), at_tokens=1000), tiny_checkpoint()
-    here = PlanContext(model, (), {"host": 14 << 20}, {})
+    here = PlanContext(model, (), {"host": Room(14 << 20)}, {})
     now = plan_launch(base.launch, model, (), at_tokens=1000)
     assert isinstance(now, MemoryPlan)
     found = frontier(here, base, now, 4096)

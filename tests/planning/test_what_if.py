@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from kvtop.domain.answers.plan_answer import Fit
+from kvtop.domain.answers.room import Fit, Room
 from kvtop.domain.answers.what_if import WhatIf
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
@@ -32,7 +32,7 @@ def plan_context(model: PlannableModel, beyond_bytes: int = 0) -> PlanContext:
     return PlanContext(
         model,
         (CARD,),
-        {"gpu0": 24 * GIB, "host": None},
+        {"gpu0": Room(24 * GIB), "host": None},
         {"gpu0": beyond_bytes},
     )
 
@@ -149,7 +149,7 @@ def test_three_verdicts() -> None:
     if needed.value_bytes < needed.high_bytes:
         rooms[Fit.TIGHT] = needed.high_bytes - 1
     for fit, room_bytes in rooms.items():
-        here = PlanContext(model, (CARD,), {"gpu0": room_bytes}, {})
+        here = PlanContext(model, (CARD,), {"gpu0": Room(room_bytes)}, {})
         assert compare(here, None, WhatIf(base)).devices[0].fit is fit
 
 

@@ -8,12 +8,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from kvtop.analysis.recommending import RecommendRequest, recommend
-from kvtop.domain.answers.plan_answer import Fit
 from kvtop.domain.answers.recommendation import Recommendation, Recommendations, Requirements
+from kvtop.domain.answers.room import Fit, room_of
 from kvtop.domain.answers.what_if import WhatIf
 from kvtop.domain.plan import MemoryPlan, PlanDevice
 from kvtop.planning.commands.command import parse_command
 from kvtop.planning.frontier import frontier
+from kvtop.planning.gpus.reserve import FreeSays, with_reserve
 from kvtop.planning.llamacpp.memory.prepared import prepare
 from kvtop.planning.llamacpp.options.parse import parse_llama_server
 from kvtop.planning.protocol.plan_context import PlanContext, PlannableModel
@@ -25,7 +26,6 @@ from kvtop.text import bytes_text, tokens_text
 
 PAGE = Path(__file__).parents[2] / "docs" / "scenarios.md"
 GIB = 2**30
-DRIVER_BYTES = 600 * 2**20
 QWEN3_32B = Shape(
     "Qwen3ForCausalLM", "qwen3", layers=64, width=5120, ffn=25600, heads=64, kv_heads=8, words=151936, context=40960,
     qk_norm=True,
@@ -43,8 +43,8 @@ def asked(command: str, model: PlannableModel, card: PlanDevice, requirements: R
     launch = parse_llama_server(parsed.words, {}) if parsed.engine == "llama.cpp" else parse_serve_options(parsed.words)
     now = plan_launch(launch, model, (card,))
     assert isinstance(now, MemoryPlan)
-    room = None if card.total_bytes is None else card.total_bytes - DRIVER_BYTES
-    plan_context = PlanContext(model, (card,), {"gpu0": room, "host": None}, {})
+    card = with_reserve(card, FreeSays.DRIVER)
+    plan_context = PlanContext(model, (card,), {"gpu0": room_of(card), "host": None}, {})
     return RecommendRequest(plan_context, WhatIf(launch), now, requirements, words, now.model, now.architecture, 131072)
 
 

@@ -1,7 +1,8 @@
 """Bytes of plans in words, for rules: always the exact count besides the rounded one."""
 
 from kvtop.analysis.lint.surroundings import Surroundings
-from kvtop.domain.answers.plan_answer import Fit, device_fit
+from kvtop.domain.answers.plan_answer import device_fit
+from kvtop.domain.answers.room import Fit
 from kvtop.domain.plan import DevicePlan, MemoryPlan
 from kvtop.planning.cache_types import CACHE_TYPES
 from kvtop.text import bytes_text
@@ -55,6 +56,6 @@ def is_quantized(kind: str) -> bool:
 
 def fits_of(plan: MemoryPlan, where: Surroundings, *, on_cards: bool = False) -> set[Fit]:
     """How each device has room for its share; `on_cards`: host memory left out."""
-    rooms = where.room_bytes
+    rooms = where.rooms
     parts = (part for part in plan.devices if not on_cards or part.name != "host")
     return {device_fit(part, rooms.get(part.name)).fit for part in parts}

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from kvtop.domain.answers.room import Room, room_of
 from kvtop.domain.model_file import Checkpoint, GgufHeader
 from kvtop.domain.plan import PlanDevice
 from kvtop.planning.llamacpp.memory.prepared import PreparedModel
@@ -25,9 +26,9 @@ class Surroundings:
     has_unread_variables: bool = False
 
     @property
-    def room_bytes(self) -> dict[str, int | None]:
-        """What is free on each device now, else all that it has; None is unknown."""
-        return {it.name: it.total_bytes if it.free_bytes is None else it.free_bytes for it in self.devices}
+    def rooms(self) -> dict[str, Room | None]:
+        """What each device has for it; None is unknown."""
+        return {it.name: room_of(it) for it in self.devices}
 
 
 @dataclass(frozen=True, slots=True)

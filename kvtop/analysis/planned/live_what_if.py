@@ -9,6 +9,7 @@ from kvtop.analysis.planned.live_plan import PlanMemory, devices_for, effective_
 from kvtop.analysis.planned.placement import Placed, placed
 from kvtop.domain.answers.cache_speed import CacheSpeed
 from kvtop.domain.answers.evidence import Evidence, Measurement
+from kvtop.domain.answers.room import Room
 from kvtop.domain.answers.what_if import KnobState, WhatIf, WhatIfAnswer
 from kvtop.domain.frame import ServerView
 from kvtop.domain.model_file import GgufHeader
@@ -18,6 +19,7 @@ from kvtop.domain.sample import Sample
 from kvtop.planning.adjustments import knob_names, knob_values
 from kvtop.planning.cache_speed import cache_speed
 from kvtop.planning.commands.launch_command import Host, host_of, instruction
+from kvtop.planning.gpus.visible_devices import usable_bytes
 from kvtop.planning.llamacpp.memory.prepared import PreparedModel
 from kvtop.planning.protocol.plan_context import PlanContext
 from kvtop.planning.registry import engine_rules, plan_launch, traits_of
@@ -155,16 +157,18 @@ def _speed(baseline: WhatIfBaseline, what_if: WhatIf, then: MemoryPlan | None) -
 
 def _rooms(
     sample: Sample, view: ServerView, where: DeviceAssignment, on: Placed
-) -> tuple[dict[str, int | None], frozenset[str]]:
+) -> tuple[dict[str, Room | None], frozenset[str]]:
     """What each part of the plan could have: what is free, and what this server holds there itself.
 
     A driver that hides what the server holds (WSL, containers) does not make that nothing: its plan stands in. What it
     holds beyond the plan is then missing on both sides, in the room and in the need. The second answer names those
-    parts. On a machine with one memory what it holds is in all of them, and the scarcest one counts.
+    parts. On a machine with one memory what it holds is in all of them, and the scarcest one counts. Nothing is
+    reserved: its own context and its pool are in what it holds.
     """
     splits = {split.device_id: split.driver.value_bytes for split in view.splits}
     found: dict[str, list[int | None]] = {}
     planned: set[str] = set()
+    totals: dict[str, int | None] = {}
     for device in sample.devices:
         if device.id not in splits and not device.is_host:
             continue
@@ -177,7 +181,9 @@ def _rooms(
             planned.add(name)
         whole = None if free_bytes is None or held_bytes is None else (free_bytes + held_bytes) // _STEP * _STEP
         found.setdefault(name, []).append(whole)
-    rooms = {name: min((it for it in amounts if it is not None), default=None) for name, amounts in found.items()}
+        totals.setdefault(name, usable_bytes(device.memory))
+    scarcest = {name: min((it for it in amounts if it is not None), default=None) for name, amounts in found.items()}
+    rooms = {name: None if size is None else Room(size, totals.get(name)) for name, size in scarcest.items()}
     return rooms, frozenset(planned)
 
 

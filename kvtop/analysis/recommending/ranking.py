@@ -8,8 +8,9 @@ from kvtop.analysis.evidence import DISTANCES, evidence_for
 from kvtop.analysis.recommending.growing_cache import cache_grows, of_many
 from kvtop.domain.answers.cache_speed import CacheSpeed, Speed
 from kvtop.domain.answers.evidence import Evidence, Match, Tier
-from kvtop.domain.answers.plan_answer import DeviceFit, Fit
+from kvtop.domain.answers.plan_answer import DeviceFit
 from kvtop.domain.answers.recommendation import Recommendation, Recommendations
+from kvtop.domain.answers.room import Fit
 from kvtop.domain.answers.what_if import DeviceChange, WhatIfComparison
 from kvtop.domain.plan import Estimate, MemoryPlan, Refusal
 from kvtop.planning.bisection import largest
@@ -188,7 +189,7 @@ def _room(request: RecommendRequest, device: DeviceChange) -> DeviceFit:
     least = sum(known) + device.beyond_bytes
     products = {it.name: it.product for it in request.plan_context.devices}
     needed = device.needed if device.needed is not None else Estimate(least, least, least)
-    return DeviceFit(device.name, needed, device.room_bytes, device.needed is not None, products.get(device.name, ""))
+    return DeviceFit(device.name, needed, device.room, device.needed is not None, products.get(device.name, ""))
 
 
 def _evidence(request: RecommendRequest, candidate: Candidate) -> Evidence | None:
@@ -272,9 +273,9 @@ def _smaller_weights(request: RecommendRequest) -> list[str]:
         return []
     compared = compare(request.plan_context, request.now, steps[1].what_if)
     short = [
-        device.needed.high_bytes - device.room_bytes
+        device.needed.high_bytes - device.room.low_bytes
         for device in compared.devices
-        if device.needed is not None and device.room_bytes is not None
+        if device.needed is not None and device.room is not None
     ]
     weights_bytes = sum(part.weights_bytes or 0 for part in request.now.devices)
     if not short or not 0 < max(short) <= weights_bytes * ONE_STEP:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from kvtop.app.plan.engine_version import version_notes, with_engine_version
 from kvtop.app.plan.request import Machine, PlanRequest, UsageError, answered
-from kvtop.domain.answers.plan_answer import Fit, PlanAnswer, device_fit
+from kvtop.domain.answers.plan_answer import PlanAnswer, device_fit
+from kvtop.domain.answers.room import Fit, Room
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.model_file import Checkpoint
 from kvtop.domain.plan import MemoryPlan, Refusal
@@ -49,10 +50,14 @@ def answer_vllm(request: PlanRequest, machine: Machine) -> PlanAnswer | Refusal:
     if isinstance(read, Refusal):
         return read
     planned = plan_launch(*read, machine.devices)
+    from kvtop.app.plan.vllm_room import shorter_hint, with_hints  # noqa: PLC0415  one engine's rules at a time
+
     if isinstance(planned, Refusal):
-        return planned
+        return with_hints(planned, *read, machine.devices, machine.holders)
     found = answered(planned, machine)
-    return replace(found, notes=(*version_notes(request, read[0]), *found.notes))
+    pool = None if planned.vllm is None else planned.vllm.pool_estimate
+    hint = shorter_hint(*read, machine.devices) if pool is not None and pool.tokens_low == 0 else ""
+    return replace(found, notes=(*version_notes(request, read[0]), *found.notes, *([hint] if hint else [])))
 
 
 def answer_mlx(request: PlanRequest, machine: Machine) -> PlanAnswer | Refusal:
@@ -76,7 +81,7 @@ def answer_mlx(request: PlanRequest, machine: Machine) -> PlanAnswer | Refusal:
     def fits(steps: int) -> bool:
         at = plan_launch(options, checkpoint, (), at_tokens=steps * STEP_TOKENS)
         return isinstance(at, MemoryPlan) and all(
-            device_fit(part, shared).fit in {Fit.FITS, Fit.UNKNOWN} for part in at.devices
+            device_fit(part, Room(shared, shared)).fit in {Fit.FITS, Fit.UNKNOWN} for part in at.devices
         )
 
     steps = largest(fits, most // STEP_TOKENS)

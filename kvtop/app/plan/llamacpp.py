@@ -159,9 +159,9 @@ def answer_llamacpp(request: PlanRequest, machine: Machine) -> PlanAnswer | Refu
     if isinstance(others, Refusal):
         return others
     planned = _as_read(read, with_auxiliary_models(found.plan, others))
-    rooms = rooms_left(machine.room_bytes(), others)
+    rooms = rooms_left(machine.rooms(), others)
     largest = largest_context(read.model, found.settings, machine.devices, rooms, read.draft)
-    known = any(room is not None for room in machine.room_bytes().values())
+    known = any(room is not None for room in machine.rooms().values())
     shown = answered(planned, machine)
     answer = replace(
         shown,

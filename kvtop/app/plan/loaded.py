@@ -1,9 +1,12 @@
 """A command line opened for questions: its effective options, its model's files and the machine, read once."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from kvtop.app.plan.request import Machine, PlanRequest
+from kvtop.domain.answers.room import Room
 from kvtop.domain.answers.what_if import WhatIf
+from kvtop.domain.device import ProcessMemory
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import MemoryPlan, Refusal
 from kvtop.planning.protocol.plan_context import PlanContext
@@ -20,6 +23,8 @@ class LoadedCommand:
     at_tokens: int | None = None
     pinning_words: tuple[str, ...] = ()
     """What would have to be typed behind the command to load what the engine's own fit chose."""
+    holders: Mapping[str, Sequence[ProcessMemory]] = field(default_factory=dict)
+    """The processes on each device now."""
 
     @property
     def base(self) -> WhatIf:
@@ -28,10 +33,13 @@ class LoadedCommand:
 
     def plan(self) -> MemoryPlan | Refusal:
         """The plan as typed. Raises NoExactRuleError."""
-        plan_context = self.plan_context
-        return plan_launch(
-            self.launch, plan_context.model, plan_context.devices, draft=plan_context.draft, at_tokens=self.at_tokens
-        )
+        here = self.plan_context
+        found = plan_launch(self.launch, here.model, here.devices, draft=here.draft, at_tokens=self.at_tokens)
+        if isinstance(found, MemoryPlan) or self.launch.engine != "vllm":
+            return found
+        from kvtop.app.plan.vllm_room import with_hints  # noqa: PLC0415  one engine's rules at a time
+
+        return with_hints(found, self.launch, here.model, here.devices, self.holders)
 
 
 def load_command(request: PlanRequest, machine: Machine) -> LoadedCommand | Refusal:
@@ -40,7 +48,7 @@ def load_command(request: PlanRequest, machine: Machine) -> LoadedCommand | Refu
     Raises as `app.plan.answer`.
     """
     engine = request.command.engine
-    rooms = machine.room_bytes()
+    rooms = machine.rooms()
     if engine == "llama.cpp":
         from kvtop.app.plan.llamacpp import open_llamacpp  # noqa: PLC0415  one engine's rules at a time
         from kvtop.planning.llamacpp.memory.auxiliary_models import rooms_left  # noqa: PLC0415  likewise
@@ -68,7 +76,9 @@ def load_command(request: PlanRequest, machine: Machine) -> LoadedCommand | Refu
     trained = checkpoint.config.get("max_position_embeddings")
     trained_tokens = trained if isinstance(trained, int) else None
     if engine == "vllm":
-        return LoadedCommand(launch, PlanContext(checkpoint, machine.devices, rooms, {}), trained_tokens)
+        context = PlanContext(checkpoint, machine.devices, rooms, {})
+        return LoadedCommand(launch, context, trained_tokens, holders=machine.holders)
     shared = sum(device.total_bytes or 0 for device in machine.devices) or machine.host_bytes
     at_tokens = request.at_tokens or trained_tokens
-    return LoadedCommand(launch, PlanContext(checkpoint, (), {"host": shared}, {}), trained_tokens, at_tokens)
+    room = None if shared is None else Room(shared, shared)
+    return LoadedCommand(launch, PlanContext(checkpoint, (), {"host": room}, {}), trained_tokens, at_tokens)

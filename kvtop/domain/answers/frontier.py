@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kvtop.domain.answers.plan_answer import Fit
+from kvtop.domain.answers.room import Fit
 from kvtop.domain.plan import Estimate
 
 

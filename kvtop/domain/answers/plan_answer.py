@@ -1,55 +1,68 @@
 """A plan with what a person wants to know of it: whether it fits, how much context would, what somebody else says."""
 
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from kvtop.domain.answers.engine_fit import EngineFit
-from kvtop.domain.plan import DevicePlan, Estimate, MemoryPlan
-
-
-class Fit(StrEnum):
-    """Whether a plan has room on one device."""
-
-    FITS = "fits"
-    TIGHT = "tight"
-    """It fits unless the estimate is at its high end."""
-    TOO_LARGE = "does not fit"
-    UNKNOWN = "unknown"
-    """Nobody said how much memory there is."""
+from kvtop.domain.answers.room import Fit, Room, verdict
+from kvtop.domain.plan import DevicePlan, Estimate, MemoryPlan, PoolEstimate
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceFit:
     """One device's share of a plan, and the memory that is there for it.
 
-    `room_bytes` is what is free now, else all that the device has; None is unknown. `is_whole` is False where a part of
-    the share is unknown: then `needed` is only the least that it takes.
+    `room` None: nobody said how much memory there is. `is_whole` is False where a part of the share is unknown: then
+    `needed` is only the least that it takes. `pool` is what is likely left for the cache of an engine that takes a
+    share of the card whatever its model needs.
     """
 
     name: str
     needed: Estimate
-    room_bytes: int | None
+    room: Room | None
     is_whole: bool = True
     product: str = ""
     is_compute_known: bool = True
+    pool: PoolEstimate | None = None
 
     @property
     def fit(self) -> Fit:
-        """The verdict, held against the estimate's range."""
-        if self.room_bytes is None:
-            return Fit.UNKNOWN
-        if self.needed.high_bytes <= self.room_bytes:
-            return Fit.FITS if self.is_whole else Fit.UNKNOWN
-        return Fit.TIGHT if self.needed.value_bytes <= self.room_bytes else Fit.TOO_LARGE
+        """The verdict; a pool that may hold no request of full length, or cannot, is none that fits."""
+        found = verdict(self.needed, self.room, is_whole=self.is_whole)
+        if self.pool is None or found is not Fit.FITS or self.pool.tokens_low:
+            return found
+        return Fit.TIGHT if self.pool.tokens_high else Fit.TOO_LARGE
+
+    @property
+    def room_bytes(self) -> int | None:
+        """What others leave of the device now, else all that it has; None is unknown."""
+        return None if self.room is None else self.room.available_bytes
 
 
-def device_fit(
-    part: DevicePlan, room_bytes: int | None, product: str = "", *, is_compute_known: bool = True
-) -> DeviceFit:
-    """The share of one device, held against `room_bytes`."""
+def device_fit(part: DevicePlan, room: Room | None, product: str = "", *, is_compute_known: bool = True) -> DeviceFit:
+    """The share of one device, held against its room."""
     is_whole = is_compute_known and None not in (part.weights_bytes, part.kv_cache_bytes)
     needed = part.compute + part.held
-    return DeviceFit(part.name, needed, room_bytes, is_whole, product, is_compute_known)
+    return DeviceFit(part.name, needed, room, is_whole, product, is_compute_known)
+
+
+def plan_fits(
+    plan: MemoryPlan, rooms: Mapping[str, Room | None], products: Mapping[str, str] = MappingProxyType({})
+) -> tuple[DeviceFit, ...]:
+    """Each share of a plan, held against what its device has for it."""
+    found = tuple(
+        device_fit(part, rooms.get(part.name), products.get(part.name, ""), is_compute_known=plan.is_compute_known)
+        for part in plan.devices
+    )
+    requested = () if plan.vllm is None else plan.vllm.requested_bytes_per_rank
+    if plan.vllm is None or len(requested) != len(found):
+        return found
+    pool = plan.vllm.pool_estimate
+    return tuple(
+        it if size is None else replace(it, needed=Estimate.exactly(size), is_whole=pool is not None, pool=pool)
+        for it, size in zip(found, requested, strict=True)
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from kvtop.domain.answers.cache_speed import CacheSpeed
 from kvtop.domain.answers.evidence import Evidence
-from kvtop.domain.answers.plan_answer import DeviceFit, Fit
+from kvtop.domain.answers.plan_answer import DeviceFit
+from kvtop.domain.answers.room import Fit
 from kvtop.domain.plan import MemoryPlan
 
 

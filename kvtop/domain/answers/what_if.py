@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from kvtop.domain.answers.cache_speed import CacheSpeed
 from kvtop.domain.answers.evidence import Evidence
-from kvtop.domain.answers.plan_answer import Fit
+from kvtop.domain.answers.room import Fit, Room, verdict
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.plan import Estimate, MemoryPlan, Refusal
 
@@ -77,14 +77,19 @@ class DeviceChange:
     """One device now and then.
 
     `needed` is the whole total then, with the range of the estimate and `beyond_bytes` in it; None where a part of it
-    is unknown. `room_bytes` is what the server could have: free memory and what it holds itself.
+    is unknown. `room` is what the server could have: free memory and what it holds itself.
     """
 
     name: str
     segments: tuple[SegmentChange, ...]
     beyond_bytes: int
     needed: Estimate | None
-    room_bytes: int | None
+    room: Room | None
+
+    @property
+    def room_bytes(self) -> int | None:
+        """What is there without the reserve; None is unknown."""
+        return None if self.room is None else self.room.available_bytes
 
     @property
     def fit(self) -> Fit:
@@ -92,14 +97,10 @@ class DeviceChange:
 
         Where a part of the need is unknown, what is known of it may be too much already.
         """
-        if self.room_bytes is None:
-            return Fit.UNKNOWN
-        if self.needed is None:
-            known_bytes = sum(it.then_bytes or 0 for it in self.segments) + self.beyond_bytes
-            return Fit.TOO_LARGE if known_bytes > self.room_bytes else Fit.UNKNOWN
-        if self.needed.high_bytes <= self.room_bytes:
-            return Fit.FITS
-        return Fit.TIGHT if self.needed.value_bytes <= self.room_bytes else Fit.TOO_LARGE
+        if self.needed is not None:
+            return verdict(self.needed, self.room)
+        least = Estimate.exactly(sum(it.then_bytes or 0 for it in self.segments) + self.beyond_bytes)
+        return Fit.TOO_LARGE if verdict(least, self.room) is Fit.TOO_LARGE else Fit.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)

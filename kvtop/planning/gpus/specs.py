@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from kvtop.domain.compute_api import COMPUTE_APIS, CUDA
 from kvtop.domain.plan import PlanDevice
 from kvtop.planning.gpus.products import DECORATION, PRODUCTS, GpuProduct
+from kvtop.planning.gpus.reserve import FreeSays, with_reserve
 from kvtop.text import UnusableTextError, parse_bandwidth, parse_bytes
 
 DEFAULT_CAPABILITY = (8, 9)
@@ -34,12 +35,13 @@ def _device(index: int, spec: str) -> PlanDevice:
     else:
         name = head
     capability, api = product.compute_capability, product.compute_api
-    free_bytes, bytes_per_second = product.total_bytes, None
+    free_bytes, says = product.total_bytes, FreeSays.DRIVER if name else FreeSays.EITHER
+    bytes_per_second = None
     for setting in settings:
         key, _, value = setting.partition("=")
         numbers = _CAPABILITY.fullmatch(value)
         if key == "free":
-            free_bytes = _free(spec, value, product.total_bytes)
+            free_bytes, says = _free(spec, value, product.total_bytes), FreeSays.PROCESS
         elif key == "bandwidth":
             bytes_per_second = _bandwidth(spec, value)
         elif key == "cc" and numbers is not None:
@@ -52,7 +54,7 @@ def _device(index: int, spec: str) -> PlanDevice:
                 f"--gpu {spec!r}: after the comma comes cc=MAJOR.MINOR (for example cc=9.0), free=SIZE, "
                 f"bandwidth=936GB/s or backend= one of {', '.join(COMPUTE_APIS)}"
             )
-    return PlanDevice(
+    device = PlanDevice(
         name=f"gpu{index}",
         total_bytes=product.total_bytes,
         free_bytes=free_bytes,
@@ -61,6 +63,7 @@ def _device(index: int, spec: str) -> PlanDevice:
         product=name,
         bytes_per_second=bytes_per_second,
     )
+    return with_reserve(device, says)
 
 
 def _bandwidth(spec: str, text: str) -> int:

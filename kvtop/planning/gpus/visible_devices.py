@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from kvtop.domain.compute_api import ComputeApi, api_named
-from kvtop.domain.device import Device
+from kvtop.domain.device import Device, DeviceMemory
 from kvtop.domain.plan import PlanDevice
 from kvtop.planning.gpus.specs import find_product
 from kvtop.text import plain_number
@@ -41,12 +41,17 @@ def plan_device(name: str, device: Device, api: ComputeApi, free_bytes: int | No
     is_same = product is not None and product.compute_api == api.name
     return PlanDevice(
         name=name,
-        total_bytes=device.memory.total_bytes,
+        total_bytes=usable_bytes(device.memory),
         free_bytes=free_bytes,
         compute_capability=product.compute_capability if product is not None and is_same else device.compute_capability,
         compute_api=api.name,
         product=device.name,
     )
+
+
+def usable_bytes(memory: DeviceMemory) -> int | None:
+    """All of a device that its compute API reports: a reserve that the driver tells of is no part of it."""
+    return None if memory.total_bytes is None else memory.total_bytes - (memory.reserved_bytes or 0)
 
 
 def chosen_specs(devices: tuple[PlanDevice, ...], environ: Mapping[str, str]) -> tuple[PlanDevice, ...]:

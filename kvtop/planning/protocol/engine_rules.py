@@ -44,6 +44,8 @@ class EngineTraits:
     """Its distribution on PyPI; "" for a program that says its version itself."""
     is_python: bool = True
     """Its process holds an interpreter and libraries beside the model."""
+    plans_whole_card: bool = False
+    """Its plan of a card has the process's context and all temporary buffers in it: nothing is reserved beside."""
     cache_grows: bool = False
     """Its KV cache is taken as requests need it: a plan assumes one length of sequence (`WhatIf.at_tokens`)."""
     options_from_environment: bool = False

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from kvtop.domain.answers.room import Room
 from kvtop.domain.model_file import Checkpoint, GgufHeader
 from kvtop.domain.plan import PlanDevice
 
@@ -27,7 +28,7 @@ class PlanContext:
 
     model: PlannableModel
     devices: tuple[PlanDevice, ...]
-    rooms: Mapping[str, int | None]
+    rooms: Mapping[str, Room | None]
     beyond: Mapping[str, int]
     draft: PlannableModel | None = None
     held: frozenset[str] = frozenset()

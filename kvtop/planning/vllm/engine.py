@@ -37,6 +37,7 @@ class VllmRules:
         distribution="vllm",
         model_format="safetensors",
         cache_type_options=("kv-cache-dtype", "kv-cache-dtype"),
+        plans_whole_card=True,
         compute_source="activations and CUDA graphs, which vLLM measures when it starts: a wide guess",
     )
 

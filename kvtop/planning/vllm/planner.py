@@ -15,6 +15,7 @@ from kvtop.planning.vllm.models.model_facts import model_length
 from kvtop.planning.vllm.options.overrides import overridden
 from kvtop.planning.vllm.options.parse import ENGINE, parse_serve_options
 from kvtop.planning.vllm.options.settings import ServeSettings, batch_of, settings_from
+from kvtop.planning.vllm.pool.free_memory import memory_refusal
 from kvtop.planning.vllm.pool.pool import Stage, size_pool
 from kvtop.planning.vllm.refusals import StartRefusedError
 from kvtop.planning.vllm.report import Findings, plan_of
@@ -45,7 +46,13 @@ def plan_options(
 ) -> MemoryPlan | Refusal:
     """As `plan_command`, from options that are parsed already (a running server's)."""
     try:
-        return _plan(settings_from(options), checkpoint, devices)
+        settings = settings_from(options)
+        try:
+            return _plan(settings, checkpoint, devices)
+        except NoExactRuleError:
+            # What the card has free decides before the model counts.
+            _refuse_memory(settings, devices)
+            raise
     except StartRefusedError as refused:
         return Refusal(ENGINE, str(refused))
 
@@ -95,6 +102,7 @@ def _plan(settings: ServeSettings, checkpoint: Checkpoint, devices: tuple[PlanDe
         draft_tokens=settings.draft_tokens,
     )
     stages = _stages(run, assignment, settings, bounds)
+    _refuse_memory(settings, devices)
     known = settings.kv_cache_bytes is not None or settings.blocks_override is not None
     pool = (
         size_pool(
@@ -117,6 +125,12 @@ def _plan(settings: ServeSettings, checkpoint: Checkpoint, devices: tuple[PlanDe
         drafts=settings.draft_tokens > 0,
     )
     return as_estimate(plan, doubt) if doubt else plan
+
+
+def _refuse_memory(settings: ServeSettings, devices: tuple[PlanDevice, ...]) -> None:
+    refusal = memory_refusal(devices[: settings.tp_size * settings.pp_size * settings.dp_size], settings.utilization)
+    if refusal:
+        raise StartRefusedError(refusal)
 
 
 def _assigned(run: Run, bounds: tuple[tuple[int, int], ...]) -> Assignment:

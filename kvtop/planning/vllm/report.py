@@ -10,6 +10,7 @@ from kvtop.planning.vllm.dtypes import PER_TOKEN_HEAD, SCALE_BYTES
 from kvtop.planning.vllm.models.cached_layers import layer_count, partition
 from kvtop.planning.vllm.options.settings import Batch, ServeSettings
 from kvtop.planning.vllm.pool.estimate import estimate_pool
+from kvtop.planning.vllm.pool.free_memory import requested_bytes
 from kvtop.planning.vllm.pool.pool import Pool, Stage
 from kvtop.planning.vllm.rules.rules import Rules
 from kvtop.planning.vllm.run import Run
@@ -92,6 +93,7 @@ def plan_of(found: Findings) -> MemoryPlan:
             max_concurrency=None if found.pool is None else found.pool.max_concurrency,
             max_model_len_tokens=found.request.max_model_len if found.pool is None else found.pool.max_model_len,
             pool_estimate=_likely_pool(found, devices),
+            requested_bytes_per_rank=_requested_shares(found),
         ),
         steps=_steps(found),
         warnings=(*_warnings(found), *weights.notes),
@@ -124,6 +126,12 @@ def _likely_pool(found: Findings, parts: tuple[DevicePlan, ...]) -> PoolEstimate
         fit_length=settings.fit_length,
         keeps_null_block=settings.rules.keeps_null_block,
     )
+
+
+def _requested_shares(found: Findings) -> tuple[int | None, ...]:
+    if found.pool is not None:
+        return ()
+    return tuple(requested_bytes(device, found.settings.utilization) for device in found.devices)
 
 
 def _stage_of(found: Findings, rank: int) -> int:

@@ -27,7 +27,11 @@ def effective_launch(launch: LaunchOptions, reading: ServerReading) -> LaunchOpt
 
 
 def devices_for(launch: LaunchOptions, devices: tuple[PlanDevice, ...]) -> tuple[PlanDevice, ...]:
-    """Ranks on other machines, or hidden from kvtop, are planned on cards like the last one that is seen."""
+    """Ranks on other machines, or hidden from kvtop, are planned on cards like the last one that is seen.
+
+    What was free when it started is not known: it did start, and others may have come since.
+    """
+    devices = tuple(replace(device, free_bytes=None) for device in devices)
     if not devices:
         return devices
     ranks = 1

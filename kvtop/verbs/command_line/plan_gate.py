@@ -1,7 +1,8 @@
 """What a plan means for a gate: `kvtop plan -- CMD && CMD` must not start what will not fit, nor refuse what will."""
 
 from kvtop.domain.answers.frontier import Frontier
-from kvtop.domain.answers.plan_answer import Fit, PlanAnswer
+from kvtop.domain.answers.plan_answer import PlanAnswer
+from kvtop.domain.answers.room import Fit
 from kvtop.verbs.command_line import exit_codes
 
 _HOST = "host"

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from kvtop.domain.answers.engine_fit import EngineFit, FitValues
 from kvtop.domain.answers.plan_answer import Asked, DeviceFit, PlanAnswer
+from kvtop.domain.answers.room import Room
 from kvtop.domain.figure import Basis
 from kvtop.domain.plan import ContextPlan, DevicePlan, Estimate, PoolEstimate
 from kvtop.views.export.plan_types import (
@@ -19,6 +20,7 @@ from kvtop.views.export.plan_types import (
     FitValuesJson,
     LikelyPoolJson,
     NoPlanJson,
+    PlanErrorJson,
     PlanJson,
     RangeJson,
     StepJson,
@@ -58,6 +60,7 @@ def plan_text(answer: PlanAnswer, *, explain: bool) -> str:
             "max_concurrency": vllm.max_concurrency,
             "max_model_len_tokens": vllm.max_model_len_tokens,
             "pool_estimate": _pool_estimate(vllm.pool_estimate),
+            "requested_bytes_per_rank": list(vllm.requested_bytes_per_rank),
         },
         "largest_context_tokens": answer.largest_context_tokens,
         "assumption": answer.assumption or None,
@@ -125,9 +128,12 @@ def _asked(asked: Asked) -> AskedJson:
     }
 
 
-def error_text(engine: str | None, model: str | None, message: str) -> str:
-    """No plan and no number: why, as JSON. `model` is as it was typed."""
-    document = NoPlanJson(schema=SCHEMA, engine=engine, model=model, error={"message": message})
+def error_text(engine: str | None, model: str | None, message: str, hints: tuple[str, ...] = ()) -> str:
+    """No plan and no number: why, as JSON, and what would start. `model` is as it was typed."""
+    error = PlanErrorJson(message=message)
+    if hints:
+        error["hints"] = list(hints)
+    document = NoPlanJson(schema=SCHEMA, engine=engine, model=model, error=error)
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -144,10 +150,18 @@ def _device(part: DevicePlan, room: DeviceFit) -> DeviceAmountsJson:
         name=part.name,
         **_amounts((part,), (room,)),
         available_bytes=room.room_bytes,
+        total_bytes=None if room.room is None else room.room.total_bytes,
+        reserve_bytes=None if room.room is None else _estimate(room.room.reserve),
+        room_bytes=None if room.room is None else _room(room.room),
+        needed_bytes=_estimate(room.needed),
         fit=str(room.fit.value),
         basis=str((Basis.COMPUTED if inexact is None else Basis.ESTIMATED).value),
         ranges=ranges,
     )
+
+
+def _room(room: Room) -> EstimateJson:
+    return EstimateJson(value=room.value_bytes, low=room.low_bytes, high=room.high_bytes)
 
 
 def _known(size_bytes: int | None, amount: Estimate) -> EstimateJson:

@@ -26,12 +26,19 @@ class AmountsJson(TypedDict):
 class DeviceAmountsJson(AmountsJson):
     """The same on one device: "gpu0" …, "host". `available_bytes` is free now, else all there is; null is unknown.
 
-    `fit`: "fits", "tight" (it fits unless the estimate is at its high end), "does not fit" or "unknown". `basis` is
-    "computed" where everything but compute is exact; else "estimated", and `ranges` has the range of each of its parts.
+    `needed_bytes` is the whole of it, at least as much where a part is unknown. `total_bytes` is what its API reports.
+    `reserve_bytes` comes off `available_bytes` for the process's own context and the growth of its pool, which leaves
+    `room_bytes`. `fit` holds the plan against that range: "fits", "tight" (the estimates decide), "does not fit" or
+    "unknown". `basis` is "computed" where everything but compute is exact; else "estimated", and `ranges` has the range
+    of each of its parts.
     """
 
     name: str
     available_bytes: int | None
+    total_bytes: int | None
+    reserve_bytes: EstimateJson | None
+    room_bytes: EstimateJson | None
+    needed_bytes: EstimateJson
     fit: str
     basis: str
     ranges: dict[str, EstimateJson] | None
@@ -109,7 +116,10 @@ class LikelyPoolJson(TypedDict):
 
 
 class VllmJson(TypedDict):
-    """The block pool of vLLM, per rank, as it logs it; null where vLLM measures it when it starts."""
+    """The block pool of vLLM, per rank, as it logs it; null where vLLM measures it when it starts.
+
+    `requested_bytes_per_rank` is then its share of each card, which it takes whatever the model needs.
+    """
 
     bytes_per_token_per_rank: float
     bytes_per_block: int
@@ -119,6 +129,7 @@ class VllmJson(TypedDict):
     max_concurrency: float | None
     max_model_len_tokens: int | None
     pool_estimate: LikelyPoolJson | None
+    requested_bytes_per_rank: list[int | None]
 
 
 class CheckJson(TypedDict):
@@ -171,9 +182,10 @@ class PlanJson(TypedDict):
 
 
 class PlanErrorJson(TypedDict):
-    """Why there is no plan."""
+    """Why there is no plan; `hints` say who or what is in the way, and what would start."""
 
     message: str
+    hints: NotRequired[list[str]]
 
 
 class NoPlanJson(TypedDict):

@@ -1,7 +1,8 @@
 """What llama.cpp's `--fit` made of a command, as lines of text."""
 
 from kvtop.domain.answers.engine_fit import EngineFit, FitValues
-from kvtop.domain.answers.plan_answer import Asked, Fit, PlanAnswer
+from kvtop.domain.answers.plan_answer import Asked, PlanAnswer
+from kvtop.domain.answers.room import Fit
 from kvtop.text import bytes_text
 
 

@@ -4,7 +4,7 @@ import json
 from typing import TypedDict
 
 from kvtop.domain.answers.frontier import Cell, Frontier, Row
-from kvtop.domain.answers.plan_answer import Fit
+from kvtop.domain.answers.room import Fit
 from kvtop.text import tokens_text
 
 SCHEMA = "kvtop.frontier/1"

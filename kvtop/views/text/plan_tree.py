@@ -2,10 +2,12 @@
 
 import textwrap
 
-from kvtop.domain.answers.plan_answer import DeviceFit, Fit, PlanAnswer
+from kvtop.domain.answers.plan_answer import DeviceFit, PlanAnswer
+from kvtop.domain.answers.room import Fit, verdict
 from kvtop.domain.plan import DevicePlan, Estimate, MemoryPlan, PoolEstimate
 from kvtop.text import bytes_text, tokens_text
 from kvtop.views.text.fit_lines import fit_lines
+from kvtop.views.text.room_words import left_words, of_words, tight_words
 
 _WIDTH = 80
 _ASCII = str.maketrans({"→": "->", "├": "|", "└": "`", "─": "-", "…": ".", "≥": ">"})
@@ -90,7 +92,9 @@ def _device(part: DevicePlan, room: DeviceFit, basis: str, *, exact: bool) -> li
         spreads = {"weights": it.weights, "KV cache": it.kv_cache, "recurrent state": it.recurrent_state}
     lines = _wrapped(f"{part.name} {room.product}".rstrip())
     for name, size, is_always_shown in rows:
-        if size is None:
+        if size is None and room.pool is not None and name == "KV cache":
+            lines.append(_row(f"├─ {name}", bytes_text(room.pool.pool.value_bytes), _spread(room.pool.pool)))
+        elif size is None:
             lines.append(_row(f"├─ {name}", "?", "unknown"))
         elif size or is_always_shown:
             said = _spread(spreads[name]) if name in spreads else basis
@@ -99,8 +103,10 @@ def _device(part: DevicePlan, room: DeviceFit, basis: str, *, exact: bool) -> li
     lines.append(_row("├─ compute", *shown))
     least = "" if room.is_whole else "≥ "
     lines.append(_row("└─ total", least + bytes_text(room.needed.value_bytes), _verdict(room)))
-    if room.fit is Fit.TIGHT:
-        lines.append("   fits unless the estimate is at its high end")
+    if room.fit is Fit.TIGHT and verdict(room.needed, room.room) is Fit.TIGHT:
+        lines.append(f"   {tight_words(room.needed, room.room)}")
+    if room.room is not None:
+        lines += textwrap.wrap(of_words(room.room), _WIDTH, initial_indent="   ", subsequent_indent="   ")
     return lines
 
 
@@ -111,14 +117,16 @@ def _spread(amount: Estimate) -> str:
 
 
 def _verdict(room: DeviceFit) -> str:
-    if room.room_bytes is None:
+    if room.room is None:
         return ""
-    left = bytes_text(abs(room.room_bytes - room.needed.value_bytes))
+    left = left_words(room.room, room.needed)
+    if room.fit is Fit.TOO_LARGE and left.endswith(" short"):
+        return f"does not fit, {left.removesuffix(' short')} too much"
     if room.fit is Fit.TOO_LARGE:
-        return f"does not fit, {left} too much"
+        return "does not hold one request"
     if room.fit is Fit.UNKNOWN:
-        return f"at least; {left} left for the rest"
-    return f"fits, {left} left" if room.fit is Fit.FITS else f"{left} left"
+        return f"at least; {left} for the rest"
+    return f"fits, {left}" if room.fit is Fit.FITS else left
 
 
 def _cache(plan: MemoryPlan) -> list[str]:

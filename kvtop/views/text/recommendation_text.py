@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 from kvtop.domain.answers.cache_speed import CacheSpeed, Speed
 from kvtop.domain.answers.evidence import Evidence, Match, Measurement, Tier
-from kvtop.domain.answers.plan_answer import DeviceFit, Fit
+from kvtop.domain.answers.plan_answer import DeviceFit
 from kvtop.domain.answers.recommendation import Recommendation, Recommendations
+from kvtop.domain.answers.room import Fit
 from kvtop.text import bytes_text, tokens_text
 from kvtop.views.export.recommend_types import (
     SCHEMA,
@@ -74,7 +75,7 @@ def _device(room: DeviceFit) -> str:
     span = ""
     if bytes_text(needed.low_bytes) != bytes_text(needed.high_bytes):
         span = f", {bytes_text(needed.low_bytes)} to {bytes_text(needed.high_bytes)}"
-    of = "" if room.room_bytes is None else f" of {bytes_text(room.room_bytes)}"
+    of = "" if room.room is None else f" of {bytes_text(room.room.total_bytes or room.room.available_bytes)}"
     return f"{room.name:8} {least}{bytes_text(needed.value_bytes)}{of}{span}"
 
 

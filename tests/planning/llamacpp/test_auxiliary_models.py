@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from kvtop.domain.answers.room import Room
 from kvtop.domain.model_file import GgufHeader, MetadataValue, TensorInfo
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.planning.llamacpp.memory.auxiliary_models import (
@@ -123,5 +124,5 @@ def test_the_plan_counts_them_and_says_so_where_it_cannot(gemma: PreparedModel) 
     assert before is not None
     assert after is not None
     assert after == replace(before, weights_bytes=(before.weights_bytes or 0) + found.bytes_by_device["gpu0"])
-    rooms = rooms_left({"gpu0": 10 * 2**20, "host": None}, found)
-    assert rooms == {"gpu0": 10 * 2**20 - found.bytes_by_device["gpu0"], "host": None}
+    rooms = rooms_left({"gpu0": Room(10 * 2**20), "host": None}, found)
+    assert rooms == {"gpu0": Room(10 * 2**20 - found.bytes_by_device["gpu0"]), "host": None}

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from kvtop.analysis.attribution.segments import planned_parts
-from kvtop.domain.answers.plan_answer import Fit, device_fit
+from kvtop.domain.answers.plan_answer import device_fit
+from kvtop.domain.answers.room import Fit, Room
 from kvtop.domain.figure import Basis
 from kvtop.domain.plan import DevicePlan, Estimate, MemoryPlan, PlanDevice
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
@@ -68,9 +69,9 @@ def test_a_card_that_holds_only_the_low_end_is_tight(oracle: SimpleNamespace) ->
     part = on_card(oracle, "vulkan")
     needed = part.held + part.compute
     assert needed.low_bytes < needed.value_bytes < needed.high_bytes
-    assert device_fit(part, needed.high_bytes).fit is Fit.FITS
-    assert device_fit(part, needed.high_bytes - 1).fit is Fit.TIGHT
-    assert device_fit(part, needed.value_bytes - 1).fit is Fit.TOO_LARGE
+    assert device_fit(part, Room(needed.high_bytes)).fit is Fit.FITS
+    assert device_fit(part, Room(needed.high_bytes - 1)).fit is Fit.TIGHT
+    assert device_fit(part, Room(needed.value_bytes - 1)).fit is Fit.TOO_LARGE
 
 
 @pytest.mark.parametrize("gpu_layers", [0, 10, 33])

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from kvtop.domain.answers.plan_answer import Fit, device_fit
+from kvtop.domain.answers.plan_answer import device_fit
+from kvtop.domain.answers.room import Fit, Room, room_of
 from kvtop.domain.plan import MemoryPlan, PlanDevice
 from kvtop.planning.llamacpp.fit.largest_context import STEP_TOKENS, largest_context
 from kvtop.planning.llamacpp.memory.prepared import PreparedModel, prepare
@@ -20,7 +21,7 @@ def _fits(model: PreparedModel, settings: LlamaSettings, device: PlanDevice) -> 
     assert isinstance(answer, MemoryPlan)
     part = answer.device(device.name)
     assert part is not None
-    return device_fit(part, device.free_bytes).fit is Fit.FITS
+    return device_fit(part, room_of(device)).fit is Fit.FITS
 
 
 @pytest.mark.parametrize("name", ["llama-3.1-8b", "gemma-3-27b", "deepseek-v2-lite"])
@@ -34,7 +35,7 @@ def test_it_fits_and_one_step_more_does_not(name: str, settings: LlamaSettings, 
     assert part.weights_bytes is not None
     room = part.weights_bytes + 2 * GIB
     device = PlanDevice("gpu0", room, room)
-    found = largest_context(model, settings, (device,), {"gpu0": room, "host": None})
+    found = largest_context(model, settings, (device,), {"gpu0": Room(room), "host": None})
     step = STEP_TOKENS * (settings.parallel or 1)
     assert found.tokens > 0
     assert found.tokens % step == 0
@@ -51,5 +52,5 @@ def test_the_trained_context_of_every_sequence_is_the_most(oracle: Oracle) -> No
 
 
 def test_nothing_fits_into_nothing(oracle: Oracle) -> None:
-    found = largest_context(prepare(oracle.headers["llama-3.1-8b"]), LlamaSettings(), (), {"host": GIB})
+    found = largest_context(prepare(oracle.headers["llama-3.1-8b"]), LlamaSettings(), (), {"host": Room(GIB)})
     assert (found.tokens, found.is_trained_limit) == (0, False)

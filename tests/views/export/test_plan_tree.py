@@ -2,7 +2,8 @@
 
 import pytest
 
-from kvtop.domain.answers.plan_answer import Check, DeviceFit, Fit, PlanAnswer, device_fit
+from kvtop.domain.answers.plan_answer import Check, DeviceFit, PlanAnswer, device_fit
+from kvtop.domain.answers.room import Fit, Room
 from kvtop.domain.plan import CachePart, DevicePlan, Estimate, MemoryPlan, Step, VllmPlan
 from kvtop.views.text.plan_tree import plan_tree
 
@@ -22,7 +23,7 @@ def answer(room_bytes: int | None, part: DevicePlan = PART) -> PlanAnswer:
         steps=(Step("first " + "and then something that needs more room " * 3, "a rule in some/file.cpp"),),
         warnings=("careful " * 20,),
     )
-    return PlanAnswer(plan, (device_fit(part, room_bytes, "RTX 1"),))
+    return PlanAnswer(plan, (device_fit(part, None if room_bytes is None else Room(room_bytes, room_bytes), "RTX 1"),))
 
 
 @pytest.mark.parametrize(
@@ -52,7 +53,7 @@ def test_unknown_parts_are_never_zero() -> None:
     (row,) = [line for line in text.splitlines() if "KV cache" in line]
     assert row.split()[-2:] == ["?", "unknown"]
     assert "≥ 100 MiB  at least; 100 MiB left for the rest" in text
-    assert DeviceFit("gpu0", Estimate(3, 3, 3), 2, is_whole=False).fit is Fit.TOO_LARGE
+    assert DeviceFit("gpu0", Estimate(3, 3, 3), Room(2), is_whole=False).fit is Fit.TOO_LARGE
 
 
 @pytest.mark.parametrize("ascii_only", [False, True])

@@ -18,7 +18,7 @@ from kvtop.analysis.lint.amounts import exact, fits_of
 from kvtop.analysis.lint.fixes.fix import Way, options
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
-from kvtop.domain.answers.plan_answer import Fit
+from kvtop.domain.answers.room import Fit
 from kvtop.domain.plan import MemoryPlan
 from kvtop.planning.llamacpp.fit.largest_context import largest_context
 
@@ -78,7 +78,7 @@ def _on_device(target: LintTarget) -> tuple[Way, ...]:
     if fits_of(whole, target.where, on_cards=True) <= {Fit.FITS, Fit.UNKNOWN}:
         return (options(kv_offload=None),)
     settings = replace(target.llama, kv_offload=True)
-    most = largest_context(model, settings, target.devices, target.where.room_bytes, target.draft).tokens
+    most = largest_context(model, settings, target.devices, target.where.rooms, target.draft).tokens
     if not most:
         return ("smaller weights first: the device has no room for the cache",)
     return (options(kv_offload=None, ctx_size=str(most)),)

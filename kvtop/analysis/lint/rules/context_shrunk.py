@@ -23,7 +23,8 @@ from kvtop.analysis.lint.fixes.fix import options, smaller_cache
 from kvtop.analysis.lint.observed import Observed
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
-from kvtop.domain.answers.plan_answer import Fit, device_fit
+from kvtop.domain.answers.plan_answer import device_fit
+from kvtop.domain.answers.room import Fit, Room
 from kvtop.domain.plan import MemoryPlan, Refusal
 from kvtop.planning.llamacpp.options.typed_context import meant_context_tokens
 
@@ -94,7 +95,9 @@ def _short(plan: MemoryPlan, target: LintTarget) -> list[str]:
     found = [
         name
         for name, room in rooms.items()
-        if room is not None and (part := plan.device(name)) and device_fit(part, room - margin).fit is not Fit.FITS
+        if room is not None
+        and (part := plan.device(name))
+        and device_fit(part, Room(room - margin)).fit is not Fit.FITS
     ]
     return found or list(rooms)
 

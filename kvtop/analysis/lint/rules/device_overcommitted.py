@@ -21,7 +21,8 @@ from kvtop.analysis.lint.fixes.fix import Fix, Way, options, smaller_cache
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
 from kvtop.analysis.lint.vllm_pool import one_card_for_every_rank, utilization_of, whole
-from kvtop.domain.answers.plan_answer import Fit, device_fit
+from kvtop.domain.answers.plan_answer import device_fit
+from kvtop.domain.answers.room import Fit, Room, room_of
 from kvtop.domain.plan import DevicePlan, MemoryPlan, PlanDevice, Refusal
 from kvtop.planning.llamacpp.fit.largest_context import largest_context
 from kvtop.planning.llamacpp.fit.outcome import Loaded
@@ -58,7 +59,7 @@ def _cells(target: LintTarget) -> Outcome:
     is_fitted = isinstance(found, Loaded) and found.fit.is_applied
     for device in target.devices if plan is not None else ():
         part = None if plan is None else plan.device(device.name)
-        room = device.total_bytes if device.free_bytes is None else device.free_bytes
+        room = room_of(device)
         if part is None or room is None:
             continue
         fit = device_fit(part, room).fit
@@ -89,16 +90,18 @@ def _spilled(target: LintTarget, found: Loaded) -> Found | None:
     )
 
 
-def _short(target: LintTarget, name: str, needed: int, room: int, *, sure: bool) -> Found:
+def _short(target: LintTarget, name: str, needed: int, room: Room, *, sure: bool) -> Found:
     gap = (
-        f"{exact(needed - room)} too little"
-        if needed > room
-        else f"{exact(room - needed)} left, by the likeliest figure"
+        f"{exact(needed - room.value_bytes)} too little"
+        if needed > room.value_bytes
+        else f"{exact(room.value_bytes - needed)} left, by the likeliest figure"
     )
     return Found(
         "error" if sure else "warning",
         f"{name} {'cannot' if sure else 'may not'} hold what the command asks for, and --fit may not change it",
-        evidence=f"{target.said('ctx-size', 'gpu-layers', 'fit')}; {exact(needed)} needed, {exact(room)} there",
+        evidence=(
+            f"{target.said('ctx-size', 'gpu-layers', 'fit')}; {exact(needed)} needed, {exact(room.value_bytes)} there"
+        ),
         cost=gap,
         fix=(*_what_fits(target), _placed_by_fit(target)),
         otherwise="smaller weights, or a larger card",
@@ -110,7 +113,7 @@ def _what_fits(target: LintTarget) -> tuple[Way, ...]:
     ways: list[Way] = [options(tensor_split=None)] if target.option("tensor-split") else []
     ways += smaller_cache(target)
     if target.prepared is not None:
-        most = largest_context(target.prepared, target.llama, target.devices, target.where.room_bytes, target.draft)
+        most = largest_context(target.prepared, target.llama, target.devices, target.where.rooms, target.draft)
         now = target.plan.context.n_ctx if target.plan is not None and target.plan.context is not None else 0
         if 0 < most.tokens < now:
             ways.append(options(ctx_size=str(most.tokens)))

@@ -16,7 +16,8 @@ from kvtop.analysis.lint.amounts import cache_bytes, exact, weight_bytes
 from kvtop.analysis.lint.fixes.fix import Way, options, smaller_cache
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
-from kvtop.domain.answers.plan_answer import Fit, device_fit
+from kvtop.domain.answers.plan_answer import device_fit
+from kvtop.domain.answers.room import Fit, Room
 from kvtop.domain.plan import MemoryPlan
 from kvtop.planning.protocol.lint_traits import CacheProvision
 from kvtop.planning.registry import PLANNED
@@ -79,10 +80,10 @@ def _keeps_its_context(target: LintTarget, plan: MemoryPlan) -> bool:
     """Whether `--fit` will leave the trained context alone: on the CPU always, on a card where all of it has room."""
     if not target.devices:
         return target.are_devices_known
-    rooms = target.where.room_bytes
+    rooms = target.where.rooms
     margin = target.llama.fit_target_bytes[0]
     return all(
-        (room := rooms.get(part.name)) is None or device_fit(part, room - margin).fit is Fit.FITS
+        (room := rooms.get(part.name)) is None or device_fit(part, Room(room.available_bytes - margin)).fit is Fit.FITS
         for part in plan.devices
     )
 

@@ -13,12 +13,15 @@ Fires on: 0.99 of an H100. Quiet on: 0.92 on a free card.
 """
 
 import math
+from collections.abc import Mapping
 
 from kvtop.analysis.lint.amounts import GIB, exact
-from kvtop.analysis.lint.fixes.fix import Way, options
+from kvtop.analysis.lint.fixes.fix import Fix, Way, options
 from kvtop.analysis.lint.rule import Example, Found, Outcome
 from kvtop.analysis.lint.target import LintTarget
-from kvtop.analysis.lint.vllm_pool import concurrency_of, utilization_of
+from kvtop.analysis.lint.vllm_pool import utilization_of
+from kvtop.domain.plan import MemoryPlan
+from kvtop.planning.vllm.what_if.smaller_share import smaller_share
 
 ENGINES: tuple[str, ...] = ("vllm",)
 READS_LAUNCH = True
@@ -27,8 +30,6 @@ QUIET = Example("vllm serve MODEL --gpu-memory-utilization 0.92", gpus=("H100",)
 RISKY = 0.97
 LITTLE_BYTES = 2 * GIB
 """Less than that beside vLLM's share: its CUDA graphs and NCCL buffers are not part of it, and take 1 to 2 GiB."""
-LEAST_TOKENS = 2048
-"""A lower limit is of no use."""
 FREE_WORDS = "stop what holds the card's memory, or take a card that is free"
 
 
@@ -49,7 +50,7 @@ def check(target: LintTarget) -> Outcome:
                     f"other processes use {card.name}: less is free than vLLM wants, and it refuses to start",
                     evidence=f"{evidence}; {exact(card.free_bytes)} free of {exact(card.total_bytes)}",
                     cost=f"{exact(wanted - card.free_bytes)} too little",
-                    fix=(*_share_that_serves(target, card.free_bytes / card.total_bytes), FREE_WORDS),
+                    fix=(*_share_that_serves(target), FREE_WORDS),
                 )
     if utilization < RISKY or utilization > 1:  # more than all of it vLLM refuses: `start-refused`
         return None
@@ -69,15 +70,12 @@ def check(target: LintTarget) -> Outcome:
     )
 
 
-def _share_that_serves(target: LintTarget, free_ratio: float) -> tuple[Way, ...]:
+def _share_that_serves(target: LintTarget) -> tuple[Way, ...]:
     """The share that is free, if weights and one request fit it by the plan, with a shorter limit where that helps."""
-    share = f"{math.floor(free_ratio * 100) / 100:g}"
-    plan = target.plan_with(gpu_memory_utilization=share)
-    fits = None if plan is None else concurrency_of(plan)
-    if fits is not None and fits.low >= 1:
-        return (options(gpu_memory_utilization=share),)
-    shorter = target.plan_with(gpu_memory_utilization=share, max_model_len="auto")
-    likely = None if shorter is None or shorter.vllm is None else shorter.vllm.pool_estimate
-    if likely is None or likely.tokens_low < LEAST_TOKENS:
-        return ()
-    return (options(gpu_memory_utilization=share, max_model_len=str(likely.tokens_low // 256 * 256)),)
+
+    def plan_with(changes: Mapping[str, str]) -> MemoryPlan | None:
+        answer = target.answer_with(**{name.replace("-", "_"): value for name, value in changes.items()})
+        return answer if isinstance(answer, MemoryPlan) else None
+
+    found = smaller_share(target.devices, plan_with)
+    return () if found is None else (Fix(tuple(found.items())),)

@@ -17,7 +17,7 @@ from kvtop.analysis.lint.amounts import MIB, all_bytes, exact, fits_of, part_byt
 from kvtop.analysis.lint.fixes.fix import options
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
-from kvtop.domain.answers.plan_answer import Fit
+from kvtop.domain.answers.room import Fit
 from kvtop.domain.plan import MemoryPlan
 
 ENGINES: tuple[str, ...] = ("llama.cpp",)

@@ -20,6 +20,7 @@ from kvtop.analysis.lint.rules import (
     cache_type_head_size,
     device_overcommitted,
     fp8_cache_unsupported_gpu,
+    memory_utilization_risky,
     mla_cache_types_differ,
     pool_below_one_request,
     quantized_v_without_flash_attention,
@@ -27,6 +28,7 @@ from kvtop.analysis.lint.rules import (
 from kvtop.analysis.lint.target import LintTarget
 from kvtop.planning.llamacpp.options.refused_types import WORDS as UNSUPPORTED_TYPE
 from kvtop.planning.registry import PLANNED
+from kvtop.planning.vllm.pool.free_memory import WORDS as LITTLE_FREE
 
 ENGINES = PLANNED
 READS_LAUNCH = False
@@ -37,6 +39,7 @@ TOLD_BY: tuple[tuple[str, RuleModule], ...] = (
     (cache_type_head_size.WORDS, cache_type_head_size),
     ("does not support different K", mla_cache_types_differ),
     (pool_below_one_request.WORDS, pool_below_one_request),
+    (LITTLE_FREE, memory_utilization_risky),
     ("No available memory for the cache blocks", pool_below_one_request),
     ("No available memory for the cache blocks", device_overcommitted),
     *((words, fp8_cache_unsupported_gpu) for words in fp8_cache_unsupported_gpu.REFUSALS),

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from kvtop.domain.answers.plan_answer import Fit, device_fit
+from kvtop.domain.answers.plan_answer import device_fit
+from kvtop.domain.answers.room import Fit, Room
 from kvtop.domain.plan import MemoryPlan, PlanDevice
 from kvtop.planning.bisection import largest
 from kvtop.planning.llamacpp.context import sequences_apart
@@ -27,12 +28,12 @@ def largest_context(
     model: PreparedModel,
     settings: LlamaSettings,
     devices: tuple[PlanDevice, ...],
-    room_bytes: Mapping[str, int | None],
+    rooms: Mapping[str, Room | None],
     draft: PreparedModel | None = None,
 ) -> LargestContext:
     """The largest context up to the trained one of every sequence that surely fits, estimates at their high end.
 
-    `room_bytes` is what each device has for it; unknown counts as enough. Raises NoExactRuleError as `plan`.
+    `rooms` are what each device has for it; unknown counts as enough. Raises NoExactRuleError as `plan`.
     """
     step = STEP_TOKENS * sequences_apart(settings)
     most = max(model.hparams.n_ctx_train // STEP_TOKENS, 1)
@@ -43,8 +44,8 @@ def largest_context(
         )
         if not isinstance(answer, MemoryPlan):
             return False
-        rooms = (device_fit(part, room_bytes.get(part.name)) for part in answer.devices)
-        return all(room.fit in {Fit.FITS, Fit.UNKNOWN} for room in rooms)
+        held = (device_fit(part, rooms.get(part.name)) for part in answer.devices)
+        return all(it.fit in {Fit.FITS, Fit.UNKNOWN} for it in held)
 
     steps = largest(fits, most)
     return LargestContext(steps * step, steps == most)

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from kvtop.domain.answers.room import Room
 from kvtop.domain.model_file import GgufHeader, TensorInfo
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal, Step
 from kvtop.planning.llamacpp.memory.layout import ModelLayout, layout_of
@@ -87,10 +88,10 @@ def with_auxiliary_models(plan: MemoryPlan, found: AuxiliaryModels) -> MemoryPla
     return replace(plan, devices=parts, steps=(*plan.steps, *found.steps), warnings=(*kept, *found.warnings))
 
 
-def rooms_left(rooms_bytes: Mapping[str, int | None], found: AuxiliaryModels) -> dict[str, int | None]:
+def rooms_left(rooms: Mapping[str, Room | None], found: AuxiliaryModels) -> dict[str, Room | None]:
     """What each device has left for the models and their caches; None is unknown."""
     added = found.bytes_by_device
-    return {name: None if room is None else max(room - added.get(name, 0), 0) for name, room in rooms_bytes.items()}
+    return {name: None if room is None else room.less(added.get(name, 0)) for name, room in rooms.items()}
 
 
 LEFT_OUT = {

@@ -1,7 +1,7 @@
 """The frontier of `vllm serve`: requests of full length at once x cache types."""
 
 from kvtop.domain.answers.frontier import Cell, Frontier, Row
-from kvtop.domain.answers.plan_answer import Fit
+from kvtop.domain.answers.room import Fit
 from kvtop.domain.answers.what_if import WhatIf
 from kvtop.domain.plan import MemoryPlan
 from kvtop.planning.frontier import concurrency, holds

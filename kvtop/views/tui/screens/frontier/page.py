@@ -1,7 +1,7 @@
 """The Frontier screen as lines: a map of what fits, with a cursor, and the configuration that runs now marked."""
 
 from kvtop.domain.answers.frontier import Cell, Frontier, Row
-from kvtop.domain.answers.plan_answer import Fit
+from kvtop.domain.answers.room import Fit
 from kvtop.text import UNKNOWN_TEXT, bytes_text, tokens_text
 from kvtop.views.tui.widgets.lines import Line, Piece, clip, left, right, rule, wrap
 

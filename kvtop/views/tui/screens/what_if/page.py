@@ -4,8 +4,8 @@ import re
 from dataclasses import replace
 
 from kvtop.domain.answers.cache_speed import Speed
-from kvtop.domain.answers.plan_answer import Fit
 from kvtop.domain.answers.recommendation import Recommendations
+from kvtop.domain.answers.room import Fit
 from kvtop.domain.answers.what_if import DeviceChange, KnobState, SegmentChange, WhatIfAnswer, WhatIfComparison
 from kvtop.domain.plan import Estimate, MemoryPlan, Refusal
 from kvtop.text import UNKNOWN_TEXT, bytes_text, tokens_text

@@ -1,0 +1,37 @@
+"""How much of a device there is for a plan, and what is set aside of it, in words."""
+
+from kvtop.domain.answers.room import Room
+from kvtop.domain.plan import Estimate
+from kvtop.text import bytes_text
+
+
+def of_words(room: Room) -> str:
+    """ "of 23.5 GiB, 3.91 GiB of it free; 364 MiB (100 MiB to 856 MiB) reserved for context and pool"."""
+    total_bytes, available_bytes = room.total_bytes, room.available_bytes
+    words = f"of {bytes_text(available_bytes if total_bytes is None else total_bytes)}"
+    if total_bytes is not None and available_bytes < total_bytes:
+        words += f", {bytes_text(available_bytes)} of it free"
+    return f"{words}{reserve_words(room)}"
+
+
+def reserve_words(room: Room) -> str:
+    """What comes off for the process itself beside its plan, or ""."""
+    reserve = room.reserve
+    if not reserve.high_bytes:
+        return ""
+    high = bytes_text(reserve.high_bytes)
+    span = f"{bytes_text(reserve.low_bytes)} to {high}" if reserve.low_bytes > 0 else f"at most {high}"
+    return f"; {bytes_text(reserve.value_bytes)} ({span}) reserved for context and pool"
+
+
+def left_words(room: Room, needed: Estimate) -> str:
+    """By the likeliest figures."""
+    left_bytes = room.value_bytes - needed.value_bytes
+    return f"{bytes_text(abs(left_bytes))} {'left' if left_bytes >= 0 else 'short'}"
+
+
+def tight_words(needed: Estimate, room: Room | None) -> str:
+    """Which end of the estimates decides."""
+    if room is not None and needed.value_bytes > room.value_bytes:
+        return "fits only if the estimate is at its low end"
+    return "fits unless the estimate is at its high end"

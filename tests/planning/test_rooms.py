@@ -1,0 +1,65 @@
+"""What a process can have of a device: the reserve, and the one verdict on a plan."""
+
+import pytest
+
+from kvtop.domain.answers.plan_answer import DeviceFit
+from kvtop.domain.answers.room import Fit, Room, room_of, verdict
+from kvtop.domain.plan import Estimate, PlanDevice, PoolEstimate
+from kvtop.planning.gpus.reserve import FreeSays, as_seen, with_reserve
+from kvtop.planning.gpus.specs import parse_gpu_specs
+
+MIB = 2**20
+
+
+def _room(spec: str) -> Room:
+    room = room_of(parse_gpu_specs([spec])[0])
+    assert room is not None
+    return room
+
+
+def test_a_plan_is_held_against_both_ends_of_what_is_left() -> None:
+    room = Room(1000, 1000, Estimate(300, 100, 600))
+    assert [verdict(Estimate(size, size, size), room) for size in (400, 401, 900, 901)] == [
+        Fit.FITS,
+        Fit.TIGHT,
+        Fit.TIGHT,
+        Fit.TOO_LARGE,
+    ]
+    assert verdict(Estimate(300, 200, 401), room) is Fit.TIGHT
+    assert verdict(Estimate(300, 200, 400), room, is_whole=False) is Fit.UNKNOWN
+    assert verdict(Estimate(1, 1, 1), None) is Fit.UNKNOWN
+
+
+def test_a_size_may_be_a_cards_or_what_is_free_on_it_and_free_is_what_the_process_sees() -> None:
+    bare, free, named = _room("24GiB"), _room("24GiB,free=24GiB"), _room("RTX 4090")
+    assert bare.high_bytes == 24 * 1024 * MIB
+    assert free.reserve.high_bytes < bare.reserve.high_bytes
+    assert named.reserve.low_bytes > bare.reserve.low_bytes == 0
+    assert free.low_bytes < free.high_bytes == free.available_bytes
+
+
+@pytest.mark.parametrize("spec", ["1GiB", "64GiB,backend=metal", "600MiB,free=500MiB"])
+def test_nothing_is_reserved_where_nothing_is_known_of_the_driver(spec: str) -> None:
+    assert _room(spec).reserve == Estimate(0, 0, 0)
+
+
+def test_the_process_finds_its_context_gone_and_the_verdict_stays_the_same() -> None:
+    device = with_reserve(PlanDevice("gpu0", 8192 * MIB, 8000 * MIB), FreeSays.DRIVER)
+    seen = as_seen(device)
+    assert seen.free_bytes == 7700 * MIB
+    before, after = room_of(device), room_of(seen)
+    assert before is not None
+    assert after is not None
+    assert (before.low_bytes, before.value_bytes, before.high_bytes) == (
+        after.low_bytes,
+        after.value_bytes,
+        after.high_bytes,
+    )
+
+
+def test_a_share_that_holds_no_request_does_not_fit() -> None:
+    def fit(tokens_low: int, tokens_high: int) -> Fit:
+        pool = PoolEstimate(Estimate(1, 0, 2), tokens_low, tokens_low, tokens_high, 1, 1, 1)
+        return DeviceFit("gpu0", Estimate.exactly(10), Room(10, 12), pool=pool).fit
+
+    assert [fit(5, 9), fit(0, 9), fit(0, 0)] == [Fit.FITS, Fit.TIGHT, Fit.TOO_LARGE]
