@@ -3,8 +3,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# How many tests at once: as many as there are processors.
+# How many tests at once; `auto` is what tests/conftest.py counts.
 JOBS ?= auto
+# Tests start kvtop hundreds of times; without compiled files each start would compile all of it.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: run demo test check test-engines bench oracle decode record accept pages clean test-pythons
 .DEFAULT_GOAL := run

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.oracle.every_case import EveryCase
+from tests.processors import processors
 
 # Time on the wall says nothing on a machine that others use too.
 settings.register_profile("kvtop", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -47,6 +48,12 @@ class StandinNvml:
 
 
 BuildStandin = Callable[..., StandinNvml]
+
+
+@pytest.hookimpl(optionalhook=True)  # without xdist nobody asks
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are processors for us: tests of terminals and servers wait more than they compute."""
+    return processors() + 1
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
