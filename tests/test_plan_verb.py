@@ -542,8 +542,6 @@ def test_memory_that_nobody_stated_opens_no_gate() -> None:
 @pytest.mark.parametrize(
     ("command", "name"),
     [
-        ("ollama serve", "Ollama"),
-        ("ollama run llama3.1:8b", "Ollama"),
         ("docker run -d ollama/ollama", "Ollama"),
         ("python3 -m sglang.launch_server --model-path x", "SGLang"),
         ("docker run --gpus all lmsysorg/sglang:latest python3 -m sglang.launch_server --model-path x", "SGLang"),

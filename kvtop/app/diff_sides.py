@@ -11,6 +11,7 @@ from kvtop.analysis.diff.planned_server import planned_servers
 from kvtop.app.frames import config_of, first_samples, last_frame
 from kvtop.app.plan.loaded import load_command
 from kvtop.app.plan.request import PlanRequest, read_machine
+from kvtop.app.plan.started import as_started
 from kvtop.app.unanswered import unanswered
 from kvtop.domain.answers.comparison import HostState
 from kvtop.domain.launch import LaunchOptions
@@ -68,11 +69,13 @@ def planned_side(name: str, command: str, gpu_specs: tuple[str, ...], engine_ver
 
     Raises UsageError, ModelFileError, ValueError, NoExactRuleError; RefusedError where the engine would not.
     """
-    request = PlanRequest(
-        parse_command(typed_words([command], os.environ)),
-        gpu_specs,
-        environ=dict(os.environ),
-        engine_version=engine_version,
+    request = as_started(
+        PlanRequest(
+            parse_command(typed_words([command], os.environ)),
+            gpu_specs,
+            environ=dict(os.environ),
+            engine_version=engine_version,
+        )
     )
     opened = load_command(request, read_machine(request))
     if isinstance(opened, Refusal):

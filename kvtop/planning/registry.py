@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # an engine's rules are imported when it is asked for, and no
     from kvtop.planning.protocol.plan_context import PlannableModel
 
 TITLES = {"ollama": "Ollama", "sglang": "SGLang"}
-"""Engines that kvtop watches and does not plan -> how they are written."""
+"""What has no memory rules of its own -> how it is written."""
 
 ENGINES = {"llama.cpp": "llamacpp", "vllm": "vllm", "mlx": "mlx"}
 """Engine -> its folder, in the order in which they are asked whether a command is theirs."""

@@ -10,6 +10,7 @@ from kvtop.analysis.lint.linting import lint
 from kvtop.analysis.lint.result import SEVERITIES, LintResult, Suppression
 from kvtop.app.flags import lint_choice, suppressions_of
 from kvtop.app.plan.request import PlanRequest, UsageError
+from kvtop.app.plan.started import as_started
 from kvtop.app.unanswered import unanswered, warn_of
 from kvtop.config import environment, load_config
 from kvtop.domain.frame import ServerView
@@ -150,16 +151,18 @@ def _of_command(
     from kvtop.app.plan.lint_target import read_target  # noqa: PLC0415  model readers, only for a command
 
     typed = typed_words(words, os.environ)
-    request = PlanRequest(
-        command=parse_command(typed),
-        gpu_specs=tuple(gpus),
-        environ=dict(os.environ),
-        engine_version=engine_version,
+    request = as_started(
+        PlanRequest(
+            command=parse_command(typed),
+            gpu_specs=tuple(gpus),
+            environ=dict(os.environ),
+            engine_version=engine_version,
+        )
     )
     target = read_target(request)
     for variable in unknown_variables(typed) if target.complaints else ():
         filled = parse_command([word.replace(variable, ANY_NUMBER) for word in typed])
-        if set(target.complaints) - set(read_target(replace(request, command=filled)).complaints):
+        if set(target.complaints) - set(read_target(as_started(replace(request, command=filled))).complaints):
             raise UsageError(f"{variable} has no value here: put the value into the command, or export it before")
     return target.engine, lint(target, suppressions)
 

@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 
 from kvtop.app.plan import PlanRequest, UsageError, answer
+from kvtop.app.plan.started import as_started
 from kvtop.domain.answers.plan_answer import PlanAnswer
 from kvtop.domain.model_file import ModelFileError
 from kvtop.domain.plan import MalformedModelError, NoExactRuleError, Refusal
@@ -140,14 +141,16 @@ def _frontier(args: argparse.Namespace, request: PlanRequest) -> int:
 
 def _question(args: argparse.Namespace) -> PlanRequest:
     words = args.command[1:] if args.command[:1] == ["--"] else args.command
-    return PlanRequest(
-        command=parse_command(typed_words(words, os.environ)),
-        gpu_specs=tuple(args.gpu),
-        at_tokens=args.at,
-        assume_full_attention=args.assume is not None,
-        verify=args.verify,
-        environ=dict(os.environ),
-        engine_version=args.engine_version,
+    return as_started(
+        PlanRequest(
+            command=parse_command(typed_words(words, os.environ)),
+            gpu_specs=tuple(args.gpu),
+            at_tokens=args.at,
+            assume_full_attention=args.assume is not None,
+            verify=args.verify,
+            environ=dict(os.environ),
+            engine_version=args.engine_version,
+        )
     )
 
 

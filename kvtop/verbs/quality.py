@@ -15,6 +15,7 @@ from kvtop.analysis.quality_verdict import quality_verdict
 from kvtop.app.plan import PlanRequest, UsageError
 from kvtop.app.plan.llamacpp import ReadCommand, open_llamacpp
 from kvtop.app.plan.own_evidence import add_own_evidence, read_own_evidence
+from kvtop.app.plan.started import as_started
 from kvtop.domain.answers.evidence import Measurement
 from kvtop.domain.model_file import ModelFileError, SkippedArray
 from kvtop.domain.plan import MalformedModelError, NoExactRuleError, Refusal
@@ -106,7 +107,9 @@ def run(args: argparse.Namespace) -> int:
     """Print or measure. Returns the exit code of the help."""
     words = args.command[1:] if args.command[:1] == ["--"] else args.command
     try:
-        request = PlanRequest(command=parse_command(typed_words(words, os.environ)), environ=dict(os.environ))
+        request = as_started(
+            PlanRequest(command=parse_command(typed_words(words, os.environ)), environ=dict(os.environ))
+        )
         traits = traits_of(request.command.engine)
         if traits is None or not traits.cache_quality_tool:
             raise UsageError(f"no tool compares cache types of {request.command.engine}: give a llama-server command")

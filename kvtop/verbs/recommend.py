@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 
 from kvtop.app.plan import PlanRequest, UsageError
+from kvtop.app.plan.started import as_started
 from kvtop.domain.answers.recommendation import Requirements
 from kvtop.domain.model_file import Checkpoint, ModelFileError
 from kvtop.domain.plan import MalformedModelError, NoExactRuleError, Refusal
@@ -83,13 +84,18 @@ def run(args: argparse.Namespace) -> int:
     try:
         words = typed_words(words, os.environ)
         command = parse_command(words)
-        request = PlanRequest(
-            command=command,
-            gpu_specs=tuple(args.gpu),
-            environ=dict(os.environ),
-            engine_version=args.engine_version or args.build,
+        request = as_started(
+            PlanRequest(
+                command=command,
+                gpu_specs=tuple(args.gpu),
+                environ=dict(os.environ),
+                engine_version=args.engine_version or args.build,
+            )
         )
-        return _recommend(args, request, words)
+        # Where another program starts the server, the recommended command is the server's own.
+        return _recommend(
+            args, request, [request.command.program, *request.command.words] if request.display else words
+        )
     except MalformedModelError as error:
         return _fail(f"malformed model file: {error}", exit_codes.USAGE)
     except NoExactRuleError as error:

@@ -20,6 +20,8 @@ from kvtop.planning.commands.command import Command, parse_command, process_comm
         ("/usr/bin/python3 /usr/local/bin/vllm serve m", "vllm", "m"),
         ("python3 -u -X dev -m vllm.entrypoints.openai.api_server --model m", "vllm", "--model"),
         ("python3 -B /venv/bin/vllm serve m", "vllm", "m"),
+        ("ollama run llama3.2:3b", "ollama", "run"),
+        ("/usr/local/bin/ollama serve", "ollama", "serve"),
         ("mlx_lm.server --model m", "mlx", "--model"),
         ("mlx_lm server --model m", "mlx", "--model"),
         ("python -m mlx_lm.server --model m", "mlx", "--model"),
@@ -45,7 +47,8 @@ def test_variables_in_front_are_kept() -> None:
     "text",
     [
         "",
-        "ollama serve",
+        "ollama pull llama3.2",
+        "ollama list",
         "vllm bench",
         "python -m http.server",
         "python server.py",

@@ -24,7 +24,7 @@ def engine_version(request: PlanRequest) -> EngineVersion:
     if request.engine_version is not None:
         if version_numbers(request.engine_version) is None:
             raise UsageError(f"--engine-version: {request.engine_version!r} is no version; say b11434 or 0.32.0")
-        return EngineVersion(request.engine_version, "--engine-version")
+        return EngineVersion(request.engine_version, request.version_source)
     container = request.command.container
     if container is not None:
         tagged = container.image_version

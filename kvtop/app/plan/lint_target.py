@@ -75,7 +75,7 @@ def _llamacpp(request: PlanRequest, where: Surroundings) -> LintTarget:
     shown = path or repository or ""
     names = f"{path or ''} {repository or ''} {options.value('hf-file') or ''} {options.value('alias') or ''}"
     return LintTarget.from_command(
-        f"llama-server {posixpath.basename(shown) or shown}".strip(),
+        request.display or f"llama-server {posixpath.basename(shown) or shown}".strip(),
         replace(options, errors=(*_swallowed(strict, options), *options.errors)),
         ModelFiles(names, header, note, draft, draft_note and f"the draft model: {draft_note}"),
         where,

@@ -37,6 +37,12 @@ class PlanRequest:
     """The engine's version as `--engine-version` names it."""
     host_bytes: int | None = None
     """The machine's memory as `--host` names it; None: measured, where this machine is meant."""
+    version_source: str = "--engine-version"
+    """What says `engine_version`."""
+    display: str = ""
+    """What was typed, where that is not the server's own command."""
+    notes: tuple[str, ...] = ()
+    """What a person has to know of the command itself."""
 
     def path_here(self, path: str) -> str:
         """A path of the command as it is known here: inside a container it may be a mounted one."""
@@ -82,11 +88,11 @@ def read_machine(request: PlanRequest) -> Machine:
         if devices or request.host_bytes is not None:
             # Of this process's own environment nothing is meant: --gpu is another machine.
             seen = _beside_plan(chosen_specs(devices, dict(request.command.variables)), request)
-            return Machine(seen, request.host_bytes, host_total_bytes=request.host_bytes)
+            return Machine(seen, request.host_bytes, request.notes, request.host_bytes)
         from kvtop.sources.devices.host import host_memory  # noqa: PLC0415  psutil, only when it is asked for
 
         memory = host_memory()
-        return Machine((), memory.free_bytes, host_total_bytes=memory.total_bytes)
+        return Machine((), memory.free_bytes, request.notes, memory.total_bytes)
     from kvtop.sources.devices import device_reader  # noqa: PLC0415  the driver, only when nothing was said
     from kvtop.sources.devices.makers import accelerator_makers, without_missing_makers  # noqa: PLC0415  likewise
 
@@ -98,7 +104,7 @@ def read_machine(request: PlanRequest) -> Machine:
     return Machine(
         _beside_plan(devices, request),
         free_bytes if request.host_bytes is None else request.host_bytes,
-        (*(f"{failure.source}: {failure.message}" for failure in failures), *left_out),
+        (*request.notes, *(f"{failure.source}: {failure.message}" for failure in failures), *left_out),
         total_bytes if request.host_bytes is None else request.host_bytes,
         holders,
     )

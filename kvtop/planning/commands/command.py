@@ -11,12 +11,13 @@ from kvtop.planning.commands.container_run import ContainerRun
 from kvtop.planning.commands.shell_line import simple_commands
 from kvtop.planning.commands.unplanned_engines import unplanned_engine
 from kvtop.planning.commands.wrappers import unwrapped
+from kvtop.planning.ollama import commands as ollama_commands
 from kvtop.planning.registry import ENGINES, engine_rules
 from kvtop.text import UnusableTextError
 
 _UNDERSTOOD = (
     "llama-server …, llama serve …, vllm serve MODEL …, python -m vllm.entrypoints.openai.api_server …, "
-    "mlx_lm.server …, mlx_lm server …, python -m mlx_lm.server …"
+    "mlx_lm.server …, mlx_lm server …, python -m mlx_lm.server …, ollama run MODEL"
 )
 
 
@@ -26,7 +27,10 @@ class UnplannedEngineError(NoExactRuleError, UnusableTextError):
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """`engine` is a name of the registry; `words` follow the program; `variables` stood before it (A=b cmd)."""
+    """`engine` is a name of the registry, or of what starts such an engine; `words` follow the program.
+
+    `variables` stood before it (A=b cmd).
+    """
 
     engine: str
     words: tuple[str, ...]
@@ -104,4 +108,5 @@ def _engine(words: list[str]) -> tuple[str, list[str]] | None:
         own = None if rules is None else rules.started_by(words)
         if rules is not None and own is not None:
             return rules.name, list(own)
-    return None
+    own = ollama_commands.started_by(words)
+    return None if own is None else (ollama_commands.NAME, list(own))

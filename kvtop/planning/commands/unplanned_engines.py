@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 _PYTHON = re.compile(r"(?:[Pp]ython|pypy)[\d.]*(?:\.exe)?")
 _PROGRAMS = {
-    "ollama": "Ollama",
     "sglang": "SGLang",
     "koboldcpp": "koboldcpp",
     "koboldcpp.py": "koboldcpp",

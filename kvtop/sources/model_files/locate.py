@@ -164,6 +164,24 @@ def _quantization_bits(name: str) -> int:
 
 def locate_ollama(name: str, filesystem: ProcessFilesystem) -> Located:
     """A model by Ollama's name ("llama3.2:3b", "host/user/model:tag"): manifest -> blob, which has no extension."""
+    manifest = ollama_manifest(name, filesystem)
+    for media_type, blob in manifest.blobs:
+        if media_type == _OLLAMA_MODEL_LAYER:
+            return Located(_existing(blob, filesystem))
+    raise ModelNotFoundError(name, "the manifest names no model", (manifest.path,))
+
+
+@dataclass(frozen=True, slots=True)
+class OllamaManifest:
+    """What Ollama's store has of a model: (media type, path) of each layer, and the path of its configuration."""
+
+    path: str
+    blobs: tuple[tuple[str, str], ...]
+    config_path: str | None
+
+
+def ollama_manifest(name: str, filesystem: ProcessFilesystem) -> OllamaManifest:
+    """The manifest of a name, of the first store that has it. Raises ModelNotFoundError naming what was tried."""
     match = _OLLAMA_NAME.fullmatch(name)
     if match is None:
         raise ModelNotFoundError(name, "not a name that Ollama gives")
@@ -175,17 +193,26 @@ def locate_ollama(name: str, filesystem: ProcessFilesystem) -> Located:
     for folder in dict.fromkeys(folder for folder in folders if folder):
         manifest = f"{folder}/manifests/{full}"
         try:
-            layers = read_object(_existing(manifest, filesystem), _MANIFEST_BYTES).get("layers")
+            found = read_object(_existing(manifest, filesystem), _MANIFEST_BYTES)
         except (ModelNotFoundError, ModelFileError):
             tried.append(manifest)
             continue
-        for layer in layers if isinstance(layers, list) else []:
-            if isinstance(layer, dict) and layer.get("mediaType") == _OLLAMA_MODEL_LAYER:
-                digest = re.fullmatch(r"sha256[:-]([0-9a-f]{64})", str(layer.get("digest")))
-                if digest is not None:
-                    return Located(_existing(f"{folder}/blobs/sha256-{digest[1]}", filesystem))
-        raise ModelNotFoundError(name, "the manifest names no model", (manifest,))
+        layers = found.get("layers")
+        blobs = [
+            (str(layer.get("mediaType")), blob)
+            for layer in (layers if isinstance(layers, list) else [])
+            if (blob := _blob(folder, layer)) is not None
+        ]
+        return OllamaManifest(manifest, tuple(blobs), _blob(folder, found.get("config")))
     raise ModelNotFoundError(name, "no such model in Ollama's store", tuple(tried))
+
+
+def _blob(folder: str, layer: object) -> str | None:
+    """The path of a layer's content; only a digest may become part of it."""
+    if not isinstance(layer, dict):
+        return None
+    digest = re.fullmatch(r"sha256[:-]([0-9a-f]{64})", str(layer.get("digest")))
+    return None if digest is None else f"{folder}/blobs/sha256-{digest[1]}"
 
 
 def _existing(path: str, filesystem: ProcessFilesystem) -> str:
