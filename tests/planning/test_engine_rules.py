@@ -134,6 +134,7 @@ ROOMS = ("analysis", "views", "verbs", "planning")
 OWN_ROOMS = (
     *(f"planning/{folder}/" for folder in ENGINES.values()),
     "planning/registry.py",  # the list itself
+    "planning/ollama/",  # what starts an engine has a room as engines have
     "planning/commands/",  # wrappers, images and hosts that start engines
     "analysis/lint/rules/",  # a rule says which engines it is about
     "analysis/evidence.py",  # "mlx" as a word in the names of models

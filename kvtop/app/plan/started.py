@@ -20,7 +20,7 @@ def as_started(request: PlanRequest) -> PlanRequest:
     """
     if request.command.engine != commands.NAME:
         return request
-    from kvtop.planning.ollama.launch import Loaded, started_server  # noqa: PLC0415  only where such a command was given
+    from kvtop.planning.ollama.launch import OpenedModel, started_server  # noqa: PLC0415  only where such a command was given
     from kvtop.sources.model_files.gguf import read_gguf  # noqa: PLC0415  likewise
     from kvtop.sources.model_files.ollama_store import read_stored  # noqa: PLC0415  likewise
     from kvtop.sources.model_files.process_filesystem import ModelNotFoundError, ProcessFilesystem  # noqa: PLC0415
@@ -45,7 +45,7 @@ def as_started(request: PlanRequest) -> PlanRequest:
     # Which cards it sees and what is free on them does not depend on the words behind the program.
     machine = read_machine(request)
     projector_bytes = 0 if projector is None else _tensor_bytes(projector)
-    loaded = Loaded(stored, header, projector_bytes, "" if draft is None else draft.architecture or "")
+    loaded = OpenedModel(stored, header, projector_bytes, "" if draft is None else draft.architecture or "")
     started = started_server(loaded, machine.devices_as_seen(), request.environment)
     command = Command(
         "llama.cpp", started.words, (*request.command.variables, *started.variables), program="llama-server"

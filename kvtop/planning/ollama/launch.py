@@ -34,7 +34,7 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class OpenedModel:
     """A model of the store with what its files say."""
 
     stored: StoredModel
@@ -50,7 +50,7 @@ class Loaded:
         return f"{self.header.architecture}.pooling_type" in self.header.metadata
 
 
-def started_server(model: Loaded, devices: Sequence[PlanDevice], environ: Mapping[str, str]) -> Started:
+def started_server(model: OpenedModel, devices: Sequence[PlanDevice], environ: Mapping[str, str]) -> Started:
     """The command for this model on these devices, by the variables that `ollama serve` sees.
 
     Raises NoExactRuleError for a model that keeps its projector inside its own file (Ollama's llama-server reads such
@@ -91,7 +91,9 @@ def _variable(environ: Mapping[str, str], name: str) -> str:
     return environ.get(name, "").strip().strip("\"'")
 
 
-def _batch_words(model: Loaded, tokens: int, predicted_bytes: int, used: Sequence[PlanDevice], flash: str) -> list[str]:
+def _batch_words(
+    model: OpenedModel, tokens: int, predicted_bytes: int, used: Sequence[PlanDevice], flash: str
+) -> list[str]:
     batch = model.stored.whole("num_batch")
     if model.is_embedding:
         batch = min(EMBEDDING_MOST if batch is None else batch, tokens)
@@ -107,7 +109,7 @@ def _room_bytes(device: PlanDevice) -> int:
 
 
 def _projector(
-    model: Loaded, devices: Sequence[PlanDevice], environ: Mapping[str, str]
+    model: OpenedModel, devices: Sequence[PlanDevice], environ: Mapping[str, str]
 ) -> tuple[list[str], tuple[tuple[str, str], ...]]:
     """Its options, and the margin that `--fit` is to leave for it: fit does not count a projector itself."""
     if model.stored.projector_path is None:
@@ -129,7 +131,7 @@ def _slots(stored: StoredModel, environ: Mapping[str, str]) -> int:
     return 1 if stored.family in _ONE_SLOT_FAMILIES else slots
 
 
-def _context_tokens(model: Loaded, devices: Sequence[PlanDevice], environ: Mapping[str, str]) -> tuple[int, str]:
+def _context_tokens(model: OpenedModel, devices: Sequence[PlanDevice], environ: Mapping[str, str]) -> tuple[int, str]:
     """The context of one request, and who says so; never more than the model was trained for."""
     tokens, source = _wanted_tokens(model.stored, devices, environ)
     if model.stored.projector_path is not None:
@@ -209,7 +211,7 @@ def _one_device(
     return max(fitting, key=lambda at: (rooms[at], -at)) if fitting else None
 
 
-def _draft_words(model: Loaded) -> list[str]:
+def _draft_words(model: OpenedModel) -> list[str]:
     """A draft that the model brings along runs by default; layers for it in the model itself only where asked for."""
     stored = model.stored
     tokens = stored.whole("draft_num_predict")

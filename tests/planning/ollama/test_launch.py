@@ -10,7 +10,7 @@ from kvtop.domain.plan import NoExactRuleError, PlanDevice
 from kvtop.domain.stored_model import StoredModel
 from kvtop.planning.ollama.builds import BUILDS, build_of
 from kvtop.planning.ollama.commands import model_of, started_by
-from kvtop.planning.ollama.launch import Loaded, Started, started_server
+from kvtop.planning.ollama.launch import OpenedModel, Started, started_server
 
 GIB, MIB = 1 << 30, 1 << 20
 FIELDS = {"block_count": 32, "embedding_length": 4096, "context_length": 131072}
@@ -23,7 +23,7 @@ def header(size_bytes: int = 4 * GIB, tensors: tuple[TensorInfo, ...] = (), **ch
     return GgufHeader("/blob", 3, False, metadata, tensors, size_bytes)
 
 
-def loaded(read: GgufHeader | None = None, projector_bytes: int = 0, draft: str = "", **stored: Any) -> Loaded:
+def loaded(read: GgufHeader | None = None, projector_bytes: int = 0, draft: str = "", **stored: Any) -> OpenedModel:  # noqa: ANN401 -- parameters are JSON
     model = StoredModel(
         "m",
         "/blob",
@@ -32,10 +32,10 @@ def loaded(read: GgufHeader | None = None, projector_bytes: int = 0, draft: str 
         family=stored.pop("family", "llama"),
         parameters=stored,
     )
-    return Loaded(model, read or header(), projector_bytes, draft)
+    return OpenedModel(model, read or header(), projector_bytes, draft)
 
 
-def card(total: int, free: int | None = None, **more: Any) -> PlanDevice:
+def card(total: int, free: int | None = None, **more: Any) -> PlanDevice:  # noqa: ANN401 -- fields of PlanDevice
     return replace(PlanDevice("gpu0", total * GIB, None if free is None else free * GIB), **more)
 
 
@@ -173,7 +173,7 @@ def test_a_projector_inside_the_model_has_no_rule() -> None:
 
 def test_cache_types_adapters_and_layers() -> None:
     stored = StoredModel("m", "/blob", adapter_paths=("/a", "/b"), parameters={"num_gpu": 7, "use_mmap": False})
-    started = started_server(Loaded(stored, header()), [card(24)], {"OLLAMA_KV_CACHE_TYPE": "Q8_0"})
+    started = started_server(OpenedModel(stored, header()), [card(24)], {"OLLAMA_KV_CACHE_TYPE": "Q8_0"})
     assert value(started, "--cache-type-k") == value(started, "--cache-type-v") == "q8_0"
     assert value(started, "-ngl") == "7"
     assert value(started, "--load-mode") == "none"
