@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from kvtop.cli import main
+from tests.models.recorded_gguf import write_recorded
 from tests.models.tiny_gguf import write_tiny_gguf
+from tests.oracle.cases import MORE_MODELS
 
 
 @pytest.fixture
@@ -44,6 +46,29 @@ def test_json_keeps_the_contract_and_agrees_with_plan(model: Path, capsys: pytes
             exact = part["weights_bytes"] + part["kv_cache_bytes"] + part["output_bytes"]
             assert device["needed_bytes"]["value"] == exact + part["compute_bytes"]["value"]
         assert planned["context"]["n_ctx_seq"] == item["sequence_tokens"] == 4096
+
+
+@pytest.mark.usefixtures("model")
+def test_a_mixture_larger_than_the_card_is_placed_and_agrees_with_plan(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    large = write_recorded(tmp_path / "gpt-oss-120b.gguf", "gpt-oss-120b", fixture=MORE_MODELS, experts="mxfp4")
+    command = ("--gpu", "24GiB", "--context", "32k", "--", "llama-server", "-m", str(large))
+    code, out, _ = run(capsys, *command)
+    assert code == 0
+    assert "layers on the host" in out
+    assert "estimated tokens/s" in out
+    found = as_json(capsys, *command)
+    for item in found["recommendations"]:
+        assert main(["plan", "--json", "--gpu", "24GiB", "--", item["command"]]) == 0
+        planned = json.loads(capsys.readouterr().out)
+        assert planned["context"]["n_ctx_seq"] == item["sequence_tokens"] == 32768
+        needed = {it["name"]: it["needed_bytes"]["value"] for it in item["devices"]}
+        for part in planned["devices"]:
+            exact = part["weights_bytes"] + part["kv_cache_bytes"] + part["output_bytes"]
+            assert needed[part["name"]] == exact + part["compute_bytes"]["value"]
+        assert [it["at_tokens"] for it in item["decode"]] == [1024, 32768]
+        assert all(it["tokens_per_second"]["low"] < it["tokens_per_second"]["high"] for it in item["decode"])
 
 
 def _keys(value: object) -> set[str]:

@@ -51,7 +51,7 @@ function _shtab_kvtop_using
 end
 
 set -g _shtab_kvtop_commands snapshot record replay report exporter diff plan recommend quality wrap lint explain doctor serve config schema themes completion help
-set -g _shtab_kvtop_opts_with_value --assume --at --build --chunks --color --config --context --demo --duration --engine-version --fail-on --format --gpu --host --ignore --interval --listen --max-size --output --port --prefer --prometheus --script --seconds --select --server --speed --text --textfile --theme --tolerance --types --url --users -o
+set -g _shtab_kvtop_opts_with_value --assume --at --build --chunks --color --config --context --demo --duration --engine-version --fail-on --format --gpu --host --host-bandwidth --ignore --interval --listen --max-size --output --port --prefer --prometheus --script --seconds --select --server --speed --text --textfile --theme --tolerance --types --url --users -o
 
 complete -c kvtop -e
 complete -c kvtop -f
@@ -167,10 +167,11 @@ complete -c kvtop -n '_shtab_kvtop_using recommend' -s h -l help -d 'show this h
 complete -c kvtop -n '_shtab_kvtop_using recommend' -l json -d 'as JSON, schema kvtop.recommend/1'
 complete -c kvtop -n '_shtab_kvtop_using recommend' -l context -x -d 'of one sequence: 64k (default: as is)'
 complete -c kvtop -n '_shtab_kvtop_using recommend' -l users -x -d 'sequences of that length at once (default: as is)'
-complete -c kvtop -n '_shtab_kvtop_using recommend' -l prefer -xka "quality memory" -d 'what decides the order'
+complete -c kvtop -n '_shtab_kvtop_using recommend' -l prefer -xka "quality memory speed" -d 'what decides the order'
 complete -c kvtop -n '_shtab_kvtop_using recommend' -l engine-version -x -d 'the engine'"'"'s version: b11434, 0.32.0 (default: the image tag, the installed program'"'"'s, else the newest)'
 complete -c kvtop -n '_shtab_kvtop_using recommend' -l build -x -d 'the older name of --engine-version'
 complete -c kvtop -n '_shtab_kvtop_using recommend' -l gpu -x -d 'a device, as in `kvtop plan`; repeatable'
+complete -c kvtop -n '_shtab_kvtop_using recommend' -l host-bandwidth -x -d 'of the host'"'"'s memory, for the estimate of decode speed: 80GB/s (default: two channels, 51 to 96 GB/s)'
 complete -c kvtop -n '_shtab_kvtop_using recommend' -l color -xka "auto always never" -d 'when to use colours (default: auto, on a terminal)'
 complete -c kvtop -n '_shtab_kvtop_using; and test $_shtab_kvtop_npos -eq 0' -a quality -d 'measure what quantized cache types do to a model, on your own text'
 complete -c kvtop -n '_shtab_kvtop_using quality' -s h -l help -d 'show this help message and exit'

@@ -18,10 +18,10 @@ LOW_RATIO, HIGH_RATIO = 0.7, 1.4
 """Measured over estimated: nine of ten public measurements lie between them (tests/decode holds it)."""
 BASIS = (
     "estimated, not measured: bytes read per token over the bandwidth of each memory; nine of ten public measurements "
-    f"of llama.cpp lie within {LOW_RATIO:g} to {HIGH_RATIO:g} times the estimate"
+    f"lie within {LOW_RATIO:g} to {HIGH_RATIO:g} times the estimate (docs/decode_speed.md)"
 )
 _HOST_LOW, _HOST_LIKELY, _HOST_HIGH = 51_200_000_000, 70_000_000_000, 96_000_000_000
-HOST_ASSUMPTION = "assumed: two channels, DDR4-3200 to DDR5-6000"
+HOST_ASSUMPTION = "assumed to have two channels, DDR4-3200 to DDR5-6000 (--host-bandwidth states it)"
 _HOST_REACHED = 0.58
 _CROSSING_SECONDS = 110e-6
 _LINK_BYTES_PER_SECOND = 25_000_000_000
@@ -92,7 +92,14 @@ def _card(device: PlanDevice, read_bytes: int) -> MemoryRead | str:
         )
     low, high = span
     likely = round((low * high) ** 0.5)
-    return MemoryRead(device.name, read_bytes, likely, low, high, "assumed: that of known cards of this size")
+    return MemoryRead(
+        device.name,
+        read_bytes,
+        likely,
+        low,
+        high,
+        "assumed as known cards of this size have (bandwidth=936GB/s in --gpu states it)",
+    )
 
 
 def _seconds(reads: DecodeReads, by_name: Mapping[str, PlanDevice], speeds: Mapping[str, int]) -> float:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from kvtop.app.plan import PlanRequest, UsageError
 from kvtop.app.plan.started import as_started
 from kvtop.domain.answers.recommendation import Requirements
+from kvtop.domain.answers.what_if import WhatIf
 from kvtop.domain.model_file import Checkpoint, ModelFileError
 from kvtop.domain.plan import MalformedModelError, NoExactRuleError, Refusal
 from kvtop.planning.commands.command import parse_command, typed_words
@@ -20,10 +21,11 @@ from kvtop.verbs.command_line.printing import print_text
 
 PAGE = HelpPage(
     """\
-Up to three configurations, each with its bytes, the published or measured evidence on its quality, its effect on speed,
-and the command. Keys are never given fewer bits than values, 4-bit caches only with a measurement of this model (`kvtop
-quality`), and different types for K and V only where backend and --build are known to read them. The options of kvtop
-stand before the --, those of the server behind it.""",
+Up to three configurations, each with its bytes per device, the published or measured evidence on its quality, an
+estimate of decode speed, and the command. Where the model does not fit on the devices, experts or layers go to the
+host, and several devices share it as they have room. Keys are never given fewer bits than values, 4-bit caches only
+with a measurement of this model (`kvtop quality`), and different types for K and V only where backend and --build are
+known to read them. The options of kvtop stand before the --, those of the server behind it.""",
     {
         exit_codes.OK: "at least one fits",
         exit_codes.FINDING: "none fits",
@@ -35,6 +37,10 @@ stand before the --, those of the server behind it.""",
         (
             "two users with 64k tokens each",
             "kvtop recommend --gpu 24GiB --context 64k --users 2 -- llama-server -m model.gguf",
+        ),
+        (
+            "a mixture of experts larger than the card",
+            "kvtop recommend --gpu 'RTX 4090' --context 32k -- llama-server -m gpt-oss-120b.gguf",
         ),
         ("as little memory as possible", "kvtop recommend --gpu H100 --prefer memory -- vllm serve ./model"),
     ),
@@ -52,12 +58,29 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="as JSON, schema kvtop.recommend/1")
     parser.add_argument("--context", type=_tokens, metavar="TOKENS", help="of one sequence: 64k (default: as is)")
     parser.add_argument("--users", type=_users, metavar="N", help="sequences of that length at once (default: as is)")
-    parser.add_argument("--prefer", choices=["quality", "memory"], default="quality", help="what decides the order")
+    parser.add_argument(
+        "--prefer", choices=["quality", "memory", "speed"], default="quality", help="what decides the order"
+    )
     add_engine_version(parser)
     parser.add_argument("--build", metavar="VERSION", help="the older name of --engine-version")
     parser.add_argument(
         "--gpu", action="append", default=[], metavar="SPEC", help="a device, as in `kvtop plan`; repeatable"
     )
+    parser.add_argument(
+        "--host-bandwidth",
+        type=_bandwidth,
+        metavar="SPEED",
+        help="of the host's memory, for the estimate of decode speed: 80GB/s (default: two channels, 51 to 96 GB/s)",
+    )
+
+
+def _bandwidth(text: str) -> int:
+    from kvtop.text import parse_bandwidth  # noqa: PLC0415  only where it is given
+
+    try:
+        return parse_bandwidth(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _tokens(text: str) -> int:
@@ -143,13 +166,14 @@ def _recommend(args: argparse.Namespace, request: PlanRequest, words: list[str])
     context, capped = args.context, ""
     if rules is not None and context is not None:
         context, capped = rules.sequence_limit(context, opened.trained_tokens)
+    grows = rules is not None and rules.traits.cache_grows
     found = recommend(
         RecommendRequest(
             plan_context=opened.plan_context,
-            base=replace(opened.base, at_tokens=at_tokens if rules is not None and rules.traits.cache_grows else None),
+            base=WhatIf(opened.typed or opened.launch, at_tokens=at_tokens if grows else None),
             now=now,
             requirements=Requirements(context, args.users, args.prefer),
-            words=(*masked_argv(words), *opened.pinning_words),
+            words=tuple(masked_argv(words)),
             model=now.model
             if not isinstance(opened.plan_context.model, Checkpoint)
             else opened.plan_context.model.path,
@@ -158,6 +182,8 @@ def _recommend(args: argparse.Namespace, request: PlanRequest, words: list[str])
             version=opened.launch.engine_version,
             are_devices_known=bool(machine.devices or args.gpu),
             own=own,
+            host_bytes_per_second=args.host_bandwidth,
+            is_fitted=opened.typed is not None,
         )
     )
     notes = (*([capped] if capped else []), *found.notes, *machine.notes, *problems)

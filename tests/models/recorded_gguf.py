@@ -13,10 +13,16 @@ _VALUE_TYPES = {"u32": (4, "<I"), "i32": (5, "<i"), "f32": (6, "<f"), "bool": (7
 _ALIGNMENT = 32
 
 
-def write_recorded(path: Path, name: str) -> Path:
-    """The model of that name in `fixtures/oracle/llamacpp.json.gz`, with every key and every tensor it has."""
-    model = json.loads(gzip.decompress(FIXTURE.read_bytes()))["models"][name]
-    tensors = list(_expanded(model["tensors"]))
+def write_recorded(path: Path, name: str, *, fixture: Path = FIXTURE, experts: str = "") -> Path:
+    """The model of that name in `fixtures/oracle/llamacpp.json.gz`, with every key and every tensor it has.
+
+    `fixture` is another file of such models; `experts` gives the matrices of experts another type.
+    """
+    model = json.loads(gzip.decompress(fixture.read_bytes()))["models"][name]
+    tensors = [
+        (tensor, experts if experts and tensor.endswith("_exps.weight") else kind, shape)
+        for tensor, kind, shape in _expanded(model["tensors"])
+    ]
     header = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(model["kv"]))
     for key, (kind, value) in model["kv"].items():
         header += _text(key) + _typed(kind, value)

@@ -25,6 +25,8 @@ class LoadedCommand:
     """What would have to be typed behind the command to load what the engine's own fit chose."""
     holders: Mapping[str, Sequence[ProcessMemory]] = field(default_factory=dict)
     """The processes on each device now."""
+    typed: LaunchOptions | None = None
+    """The options as typed, where the engine's own fit changes them; None: `launch` is as typed."""
 
     @property
     def base(self) -> WhatIf:
@@ -66,7 +68,13 @@ def load_command(request: PlanRequest, machine: Machine) -> LoadedCommand | Refu
             return others
         plan_context = PlanContext(read.model, machine.devices, rooms_left(rooms, others), {}, read.draft)
         launch, pinning = (fitted.launch, fitted.fit.flags) if is_changed else (read.options, ())
-        return LoadedCommand(launch, plan_context, read.model.hparams.n_ctx_train, pinning_words=pinning)
+        return LoadedCommand(
+            launch,
+            plan_context,
+            read.model.hparams.n_ctx_train,
+            pinning_words=pinning,
+            typed=read.options if is_changed else None,
+        )
     from kvtop.app.plan.checkpoints import open_mlx, open_vllm  # noqa: PLC0415  one engine's rules at a time
 
     found = open_vllm(request) if engine == "vllm" else open_mlx(request)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from kvtop.domain.answers.cache_speed import CacheSpeed
+from kvtop.domain.answers.decode_speed import DecodeSpeed
 from kvtop.domain.answers.evidence import Evidence
 from kvtop.domain.answers.plan_answer import DeviceFit
 from kvtop.domain.answers.room import Fit
@@ -11,7 +12,7 @@ from kvtop.domain.plan import MemoryPlan
 
 @dataclass(frozen=True, slots=True)
 class Requirements:
-    """What was asked for. None: as the command has it. `prefer`: "quality" or "memory"."""
+    """What was asked for. None: as the command has it. `prefer`: "quality", "memory" or "speed"."""
 
     context_tokens: int | None = None
     users: int | None = None
@@ -41,6 +42,14 @@ class Recommendation:
     why: str
     command: str
     changes: tuple[tuple[str, str | None], ...] = ()
+    placement: str = ""
+    """Where the model lies; "" where the engine puts it by itself when there is room."""
+    uses_host: bool = False
+    """A part of it that a device could hold is on the host."""
+    decode: tuple[DecodeSpeed, ...] = ()
+    """Estimates of decode speed: with a short sequence, and with the longest."""
+    decode_note: str = ""
+    """Why there is no estimate."""
 
 
 @dataclass(frozen=True, slots=True)

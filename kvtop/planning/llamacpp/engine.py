@@ -14,6 +14,7 @@ from kvtop.domain.launch import LaunchOption, LaunchOptions
 from kvtop.domain.model_file import Checkpoint, GgufHeader, ModelFile
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.domain.server import ServerReading
+from kvtop.planning.protocol.decode_reads import DecodeReads
 from kvtop.planning.protocol.engine_rules import EngineTraits
 from kvtop.planning.protocol.knobs import Turn
 from kvtop.planning.protocol.lint_traits import LintTraits
@@ -199,6 +200,21 @@ class LlamaCppRules:
         from kvtop.planning.llamacpp.what_if.candidates import candidates  # noqa: PLC0415  see above
 
         return candidates(request, tokens)
+
+    def decode_reads(
+        self, launch: LaunchOptions, model: PlannableModel, devices: tuple[PlanDevice, ...], at_tokens: int
+    ) -> DecodeReads | str:
+        """See EngineRules. What a draft model reads is not in it."""
+        from kvtop.planning.llamacpp.decode_reads import decode_reads  # noqa: PLC0415  see above
+        from kvtop.planning.llamacpp.memory.prepared import PreparedModel, overridden_model, prepare  # noqa: PLC0415
+        from kvtop.planning.llamacpp.options.parse import settings_of  # noqa: PLC0415  see above
+
+        settings = settings_of(launch)
+        if isinstance(settings, Refusal):
+            return settings.message
+        ready = model if isinstance(model, PreparedModel) else prepare(_gguf(model))
+        found = decode_reads(overridden_model(ready, launch.value("override-kv")), settings, devices, at_tokens)
+        return found.message if isinstance(found, Refusal) else found
 
     def sequence_limit(self, requested_tokens: int, trained_tokens: int | None) -> tuple[int, str]:
         """No slot gets more than the trained context, whatever the pool (tools/server/server-context.cpp)."""

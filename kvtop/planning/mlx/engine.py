@@ -16,6 +16,7 @@ from kvtop.domain.server import ServerReading
 from kvtop.planning.commands import argparse_words
 from kvtop.planning.commands.python_command import module_words, without_interpreter
 from kvtop.planning.guards import refuse_endless
+from kvtop.planning.protocol.decode_reads import DecodeReads
 from kvtop.planning.protocol.engine_rules import EngineTraits
 from kvtop.planning.protocol.knobs import Turn
 from kvtop.planning.protocol.lint_traits import LintTraits
@@ -170,6 +171,13 @@ class MlxRules:
         from kvtop.planning.mlx.what_if.candidates import candidates  # noqa: PLC0415  see above
 
         return candidates(request, tokens)
+
+    def decode_reads(
+        self, launch: LaunchOptions, model: PlannableModel, devices: tuple[PlanDevice, ...], at_tokens: int
+    ) -> DecodeReads | str:
+        """See EngineRules."""
+        del launch, model, devices, at_tokens
+        return "kvtop has no estimate of decode speed for this engine"
 
     def sequence_limit(self, requested_tokens: int, trained_tokens: int | None) -> tuple[int, str]:
         """As requested: the cache grows with the sequence."""

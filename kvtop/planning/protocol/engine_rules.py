@@ -18,6 +18,7 @@ from kvtop.domain.launch import LaunchOption, LaunchOptions
 from kvtop.domain.model_file import ModelFile
 from kvtop.domain.plan import MemoryPlan, PlanDevice, Refusal
 from kvtop.domain.server import ServerReading
+from kvtop.planning.protocol.decode_reads import DecodeReads
 from kvtop.planning.protocol.knobs import Turn
 from kvtop.planning.protocol.lint_traits import LintTraits
 from kvtop.planning.versions import VersionRange
@@ -165,6 +166,11 @@ class EngineRules(Protocol):
 
     def candidates(self, request: RecommendRequest, tokens: int | None, /) -> Iterator[Candidate]:
         """What a recommendation may try, in the order of advice; sequences of `tokens` (None: as they are)."""
+
+    def decode_reads(
+        self, launch: LaunchOptions, model: PlannableModel, devices: tuple[PlanDevice, ...], at_tokens: int, /
+    ) -> DecodeReads | str:
+        """What one token of a sequence of `at_tokens` reads, or why that is not known. Raises NoExactRuleError."""
 
     def sequence_limit(self, requested_tokens: int, trained_tokens: int | None, /) -> tuple[int, str]:
         """The longest sequence that the engine gives, and a sentence where that is less than requested."""

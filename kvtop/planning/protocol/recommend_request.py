@@ -35,17 +35,31 @@ class RecommendRequest:
     version: str | None = None
     are_devices_known: bool = True
     own: tuple[Measurement, ...] = ()
+    host_bytes_per_second: int | None = None
+    """The bandwidth of the host's memory where somebody stated it."""
+    is_fitted: bool = False
+    """`now` is what the engine's own fit made of `base`, and differs from it."""
+    places_model: bool = True
+    """Whether candidates may leave a part of the model on the host, or share it out anew."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """`pair` names its cache types as evidence does. `needs_measurement`: offered only with one of this model."""
+    """`pair` names its cache types as evidence does. `needs_measurement`: offered only with one of this model.
+
+    `placement` says in words where the model lies, "" where the engine puts it by itself when there is room; with
+    `uses_host` a part of it that a device could hold is on the host.
+    """
 
     cache: str
     pair: tuple[str, str]
     what_if: WhatIf
     why: str
     needs_measurement: bool = False
+    placement: str = ""
+    uses_host: bool = False
+    alike: str = ""
+    """The same for candidates that differ in their placement alone; "" is a kind of its own."""
 
 
 def reference_reason(request: RecommendRequest) -> str:

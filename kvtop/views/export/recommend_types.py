@@ -64,8 +64,38 @@ class SpeedJson(TypedDict):
     note: str | None
 
 
+class SpanJson(TypedDict):
+    """A figure and its range."""
+
+    value: float
+    low: float
+    high: float
+
+
+class MemoryReadJson(TypedDict):
+    """What one token reads of one memory, and how fast that is, with the source of that figure."""
+
+    name: str
+    read_bytes: int
+    bytes_per_second: SpanJson
+    source: str
+
+
+class DecodeJson(TypedDict):
+    """An estimate of decode speed for one sequence of `at_tokens`; `basis` says how it follows. Never measured."""
+
+    at_tokens: int
+    tokens_per_second: SpanJson
+    reads: list[MemoryReadJson]
+    basis: str
+
+
 class RecommendationJson(TypedDict):
-    """One configuration that fits. `changes` are its options beside the command's; null is an option that goes."""
+    """One configuration that fits. `changes` are its options beside the command's; null is an option that goes.
+
+    `placement` null: everything lies where the engine puts it when there is room. `decode` is empty where there is no
+    estimate, and `decode_note` says why.
+    """
 
     cache: str
     fit: str
@@ -76,6 +106,9 @@ class RecommendationJson(TypedDict):
     quality: EvidenceJson | None
     speed: SpeedJson
     why: str
+    placement: str | None
+    decode: list[DecodeJson]
+    decode_note: str | None
     changes: dict[str, str | None]
     command: str
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 
 from kvtop.domain.answers.cache_speed import CacheSpeed, Speed
+from kvtop.domain.answers.decode_speed import DecodeSpeed, MemoryRead
 from kvtop.domain.answers.evidence import Evidence, Match, Measurement, Tier
 from kvtop.domain.answers.plan_answer import DeviceFit
 from kvtop.domain.answers.recommendation import Recommendation, Recommendations
@@ -11,6 +12,7 @@ from kvtop.domain.answers.room import Fit
 from kvtop.text import bytes_text, tokens_text
 from kvtop.views.export.recommend_types import (
     SCHEMA,
+    DecodeJson,
     EvidenceJson,
     FigureJson,
     RecommendationJson,
@@ -34,6 +36,7 @@ def recommendations_text(found: Recommendations) -> str:
         lines += ["no configuration fits", ""]
     lines += [f"left out: {line}" for line in found.left_out]
     lines += [f"note: {line}" for line in found.notes]
+    lines += [f"note: {line}" for line in _decode_notes(found)]
     if found.is_quality_measurable:
         lines.append("`kvtop quality -- COMMAND` measures a pair of cache types on this model and your own text")
     return "\n".join(lines).rstrip() + "\n"
@@ -52,11 +55,13 @@ def _wish(found: Recommendations) -> str:
 
 def _item(number: int, item: Recommendation) -> list[str]:
     count = "" if item.sequences is None else f", {_count(item)} at once"
-    head = f"{number}. {item.cache}, sequences of {tokens_text(item.sequence_tokens)}{count}: {_MARKS[item.fit]}"
+    place = f", {item.placement}" if item.placement else ""
+    head = f"{number}. {item.cache}{place}, sequences of {tokens_text(item.sequence_tokens)}{count}: {_MARKS[item.fit]}"
     lines = [head, f"   why      {item.why}"]
     lines += [f"   {_device(room)}" for room in item.rooms]
     lines += [f"   quality  {line}" for line in quality_lines(item.evidence)]
     lines.append(f"   speed    {speed_line(item.speed)}")
+    lines += [f"   decode   {line}" for line in decode_lines(item)]
     lines.append(f"   command  {item.command}")
     return lines
 
@@ -84,6 +89,35 @@ def speed_line(speed: CacheSpeed) -> str:
     if speed.speed is Speed.FINE:
         return speed.note or "read as it is stored, on the device"
     return f"{speed.speed.value}: {speed.note}"
+
+
+def decode_lines(item: Recommendation) -> list[str]:
+    """The estimates of tokens per second with their ranges, or why there are none."""
+    if not item.decode:
+        return [f"no estimate: {item.decode_note}"] if item.decode_note else []
+    spans = [f"{_rate(it.tokens_per_second)} ({_rate(it.low)} to {_rate(it.high)})" for it in item.decode]
+    lengths = [f"{tokens_text(it.at_tokens)} in the cache" for it in item.decode]
+    first, *others = (f"{span} with {length}" for span, length in zip(spans, lengths, strict=True))
+    reads = " and ".join(f"{bytes_text(it.read_bytes)} of {it.name} ({_speed(it)})" for it in item.decode[-1].reads)
+    return ["estimated tokens/s: " + ", ".join((first, *others)), f"a token reads {reads}"]
+
+
+def _speed(read: MemoryRead) -> str:
+    low, high = (f"{it / 10**9:.0f}" for it in (read.low_bytes_per_second, read.high_bytes_per_second))
+    return f"{low} GB/s" if low == high else f"{low} to {high} GB/s"
+
+
+def _decode_notes(found: Recommendations) -> list[str]:
+    """How the estimates follow, and where the bandwidths are from."""
+    speeds = [speed for item in found.items for speed in item.decode]
+    if not speeds:
+        return []
+    sources = dict.fromkeys(f"{read.name} {read.source}" for speed in speeds for read in speed.reads)
+    return [f"tokens/s are {speeds[0].basis}", f"bandwidths: {'; '.join(sources)}"]
+
+
+def _rate(tokens_per_second: float) -> str:
+    return f"{tokens_per_second:.0f}" if tokens_per_second >= 10 else f"{tokens_per_second:.1f}"
 
 
 def quality_lines(evidence: Evidence | None) -> list[str]:
@@ -150,6 +184,9 @@ def _as_json(item: Recommendation) -> RecommendationJson:
         "quality": None if item.evidence is None else _evidence_json(item.evidence),
         "speed": {"verdict": item.speed.speed.value, "note": item.speed.note or None},
         "why": item.why,
+        "placement": item.placement or None,
+        "decode": [_decode_json(it) for it in item.decode],
+        "decode_note": item.decode_note or None,
         "changes": dict(item.changes),
         "command": item.command,
     }
@@ -162,6 +199,31 @@ def _room_json(room: DeviceFit) -> RoomJson:
         "needed_bytes": {"value": needed.value_bytes, "low": needed.low_bytes, "high": needed.high_bytes},
         "is_whole": room.is_whole,
         "room_bytes": room.room_bytes,
+    }
+
+
+def _decode_json(found: DecodeSpeed) -> DecodeJson:
+    return {
+        "at_tokens": found.at_tokens,
+        "tokens_per_second": {
+            "value": round(found.tokens_per_second, 2),
+            "low": round(found.low, 2),
+            "high": round(found.high, 2),
+        },
+        "reads": [
+            {
+                "name": it.name,
+                "read_bytes": it.read_bytes,
+                "bytes_per_second": {
+                    "value": it.bytes_per_second,
+                    "low": it.low_bytes_per_second,
+                    "high": it.high_bytes_per_second,
+                },
+                "source": it.source,
+            }
+            for it in found.reads
+        ],
+        "basis": found.basis,
     }
 
 

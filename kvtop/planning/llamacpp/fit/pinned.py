@@ -31,6 +31,18 @@ def pinned_launch(launch: LaunchOptions, parameters: Parameters) -> LaunchOption
     return replace(launch, options=(*kept, *added))
 
 
+def pinning_changes(parameters: Parameters) -> dict[str, str | None]:
+    """The options that pin an outcome, by canonical name, but for the context."""
+    changes: dict[str, str | None] = {"fit": "off"}
+    if parameters.gpu_layers != ALL_LAYERS:
+        changes["gpu-layers"] = str(parameters.gpu_layers)
+    if any(parameters.tensor_split):
+        changes["tensor-split"] = split_text(parameters.tensor_split)
+    if parameters.overrides:
+        changes["override-tensor"] = ",".join(f"{one}={buffer}" for one, buffer in _together(parameters.overrides))
+    return changes
+
+
 def pinning_flags(parameters: Parameters) -> tuple[str, ...]:
     """The words that pin an outcome of `--fit`; overrides of equal kind are drawn together."""
     words = ["-c", str(parameters.n_ctx)]

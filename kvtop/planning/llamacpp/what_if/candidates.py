@@ -1,9 +1,11 @@
-"""What may be tried for llama-server: cache types and the micro-batch."""
+"""What may be tried for llama-server: cache types, the micro-batch, and where the model lies."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from kvtop.domain.answers.what_if import WhatIf
 from kvtop.planning.llamacpp.what_if.knobs import DEFAULTS
+from kvtop.planning.llamacpp.what_if.placements import placements, unchanged_by_fit
 from kvtop.planning.protocol.knobs import unset
 from kvtop.planning.protocol.recommend_request import FIRST_STEP, Candidate, RecommendRequest, reference_reason
 from kvtop.text import plain_number
@@ -30,6 +32,9 @@ def _sized(request: RecommendRequest, tokens: int | None) -> WhatIf:
             own["kv-unified"] = "false"
         what_if = what_if.with_changes(**own)
         return what_if.with_changes(**{"ctx-size": str(length * users)})
+    if tokens is None and request.is_fitted:
+        # The context that `--fit` chose for other options is not what it would choose for these.
+        return what_if.with_changes(**{"ctx-size": str(context.n_ctx)})
     if tokens is None:
         return what_if
     return what_if.with_changes(**{"ctx-size": str(length * (1 if context.kv_unified else context.n_seq_max))})
@@ -43,27 +48,34 @@ def _tried(request: RecommendRequest, sized: WhatIf) -> Iterator[Candidate]:
         return sized.with_changes(**words)
 
     plain = sized.with_changes(**{name: unset(sized, name, DEFAULTS) for name in ("cache-type-k", "cache-type-v")})
-    yield Candidate("f16/f16", ("f16", "f16"), plain, reference_reason(request))
-    yield Candidate("q8_0/q8_0", ("q8_0", "q8_0"), typed("q8_0", "q8_0"), FIRST_STEP)
+    yield from _placed(request, ("f16", "f16"), plain, reference_reason(request))
+    eight = list(_placed(request, ("q8_0", "q8_0"), typed("q8_0", "q8_0"), FIRST_STEP))
+    yield from eight
     ubatch = request.base.value("ubatch-size") or "512"
     if (plain_number(ubatch) or SMALL_UBATCH + 1) > SMALL_UBATCH:
-        yield Candidate(
-            "q8_0/q8_0",
-            ("q8_0", "q8_0"),
-            typed("q8_0", "q8_0", SMALL_UBATCH),
-            f"8 bits, and {_SMALL}",
-        )
-        yield Candidate(
-            "f16/f16",
-            ("f16", "f16"),
-            plain.with_changes(**{"ubatch-size": str(SMALL_UBATCH)}),
-            f"nothing quantized, and {_SMALL}",
-        )
-    for type_k, type_v in (("q8_0", "q5_1"), ("q8_0", "q4_0"), ("q5_1", "q5_1"), ("q4_0", "q4_0")):
-        yield Candidate(
-            f"{type_k}/{type_v}",
-            (type_k, type_v),
-            typed(type_k, type_v),
-            "fewer than 8 bits, because they were measured on this model",
-            needs_measurement=True,
-        )
+        small = typed("q8_0", "q8_0", SMALL_UBATCH)
+        yield from _placed(request, ("q8_0", "q8_0"), small, f"8 bits, and {_SMALL}")
+        small = plain.with_changes(**{"ubatch-size": str(SMALL_UBATCH)})
+        yield from _placed(request, ("f16", "f16"), small, f"nothing quantized, and {_SMALL}")
+    for pair in (("q8_0", "q5_1"), ("q8_0", "q4_0"), ("q5_1", "q5_1"), ("q4_0", "q4_0")):
+        # Where 8 bits fit, fewer do.
+        for placed in eight:
+            types = {"cache-type-k": pair[0], "cache-type-v": pair[1]}
+            yield replace(
+                placed,
+                cache="/".join(pair),
+                alike="/".join(pair),
+                pair=pair,
+                what_if=placed.what_if.with_changes(**types),
+                why="fewer than 8 bits, because they were measured on this model",
+                needs_measurement=True,
+            )
+
+
+def _placed(request: RecommendRequest, pair: tuple[str, str], what_if: WhatIf, why: str) -> Iterator[Candidate]:
+    """With every placement that fits, `--fit` kept from changing it."""
+    for found in placements(request, what_if):
+        pinned = unchanged_by_fit(request, found.what_if)
+        cache = "/".join(pair)
+        alike = f"{cache} {what_if.value('ubatch-size')}"
+        yield Candidate(cache, pair, pinned, why, placement=found.words, uses_host=found.uses_host, alike=alike)
