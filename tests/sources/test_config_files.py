@@ -10,6 +10,8 @@ import pytest
 from kvtop.domain.process import Container, Process
 from kvtop.sources.engines import llamacpp, vllm
 from kvtop.sources.processes.discovery import FoundProcess
+from kvtop.sources.rights import reading
+from kvtop.sources.rights.credentials import own_credentials
 from kvtop.sources.server_files.config_files import CONFIG_FILE_BYTES, config_files
 
 GONE = 1 << 30
@@ -37,8 +39,9 @@ def test_the_servers_own_file_is_read(home: Path) -> None:
     assert found[0] == f"{home}/.config/llama.cpp/config.ini"
 
 
-def test_this_machines_file_is_not_a_containers(home: Path) -> None:
+def test_this_machines_file_is_not_a_containers(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its root cannot be entered; the path of the same name here belongs to this machine."""
+    monkeypatch.setattr(reading, "credentials_of", lambda *_: own_credentials())
     outside = server("llama-server", pid=GONE, home=home)
     assert any("1024" in text for _, text in config_files(outside, llamacpp).texts)
     inside = replace(outside, process=replace(outside.process, container=Container("docker", "ab" * 32)))

@@ -23,6 +23,8 @@ from kvtop.domain.server import ServerReading, ServerState
 from kvtop.io.private_directory import private_directory
 from kvtop.sources.engines.mlx import UNWRAPPED
 from kvtop.sources.processes.discovery import FoundProcess, ProcessTable, own_user
+from kvtop.sources.rights import reading
+from kvtop.sources.rights.credentials import own_credentials
 from kvtop.sources.server_files.mlx_reports import MlxReport, mlx_report, with_report
 from kvtop.sources.tools.wrapped_command import REPORT_VARIABLE, WrapError, interpreter_of, remove_left_over
 
@@ -237,7 +239,10 @@ def test_a_whole_report(tmp_path: Path) -> None:
     assert (memory.device_id, memory.active_bytes) == ("host", 5)
 
 
-def test_where_there_is_no_proc_the_pid_and_the_user_must_be_right(tmp_path: Path) -> None:
+def test_where_there_is_no_proc_the_pid_and_the_user_must_be_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "credentials_of", lambda *_: own_credentials())
     path = tmp_path / "report.json"
     path.write_bytes(content(pid=4242, started_ticks=None))
     environ = {REPORT_VARIABLE: str(path)}

@@ -15,6 +15,7 @@ from kvtop.sources.model_files.gguf_parts import part_paths
 from kvtop.sources.model_files.hub_cache import find_snapshot, hub_directory, is_repository, llama_branch
 from kvtop.sources.model_files.json_object import read_object
 from kvtop.sources.model_files.process_filesystem import ModelNotFoundError, ProcessFilesystem
+from kvtop.sources.rights.permission_bits import CLOSED, is_restricted
 
 __all__ = [
     "Located",
@@ -220,7 +221,7 @@ def _existing(path: str, filesystem: ProcessFilesystem) -> str:
     try:
         return filesystem.ours(inside)
     except PermissionError as error:
-        reason = "permission denied (run as the server's user or as root)"
+        reason = CLOSED if is_restricted() else "permission denied (run as the server's user or as root)"
         raise ModelNotFoundError(path, reason, (str(error.filename),)) from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kvtop.sources.rights.permission_bits import check_readable
+
 _LINK_LIMIT = 40
 """As many symbolic links as Linux follows in one path (MAXSYMLINKS, include/linux/namei.h)."""
 
@@ -54,6 +56,7 @@ class ProcessFilesystem:
         """An existing absolute path of the server as a path that we can open. OSError says why there is none.
 
         Symbolic links are followed inside `root`: opening `root` + path would follow absolute ones from our own root.
+        What the server itself could not read is a PermissionError, where kvtop looks for one (`as_process`).
         The name is kept wherever it leads to the same file, because parts of split files are found by name.
         """
         real = self._follow(path)
@@ -88,6 +91,7 @@ class ProcessFilesystem:
     def _follow(self, path: str) -> str:
         real = self._joined(self._passed(path, is_whole=True))
         Path(real).stat()  # the root itself may be gone
+        check_readable(real)
         return real
 
     def _passed(self, path: str, *, is_whole: bool) -> list[str]:

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from typing import BinaryIO
 
 from kvtop.domain.model_file import ModelFileError
+from kvtop.sources.rights.permission_bits import check_readable
+from kvtop.sources.rights.root_of_process import open_in_root
 
 
 @contextmanager
@@ -39,11 +41,16 @@ def open_descriptor(path: str, flags: int = os.O_RDONLY) -> int:
     """
     flags |= os.O_NONBLOCK | os.O_CLOEXEC
     if not hasattr(os, "O_PATH"):  # Linux only
+        check_readable(path)
         return os.open(path, flags)
-    handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    handle = open_in_root(path)
+    if handle is None:
+        handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", path)
+        check_readable(path, status)
         return os.open(f"/proc/self/fd/{handle}", flags)
     finally:
         os.close(handle)

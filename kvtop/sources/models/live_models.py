@@ -1,6 +1,7 @@
 """Model files of running servers: found through the server's own view of the file system, read once."""
 
 from collections.abc import Collection
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from kvtop.sources.model_files.locate import Located, locate_checkpoint, locate_
 from kvtop.sources.model_files.mapped import Mapping, deleted_mapping
 from kvtop.sources.model_files.process_filesystem import ModelNotFoundError, ProcessFilesystem
 from kvtop.sources.models.model_requests import ModelKind, ModelRequest
+from kvtop.sources.rights.permission_bits import CLOSED, CLOSED_REMEDY
+from kvtop.sources.rights.reading import as_process
 
 __all__ = ["LiveModels", "ModelKind", "ModelRequest"]
 
@@ -37,10 +40,18 @@ class LiveModels:
         self._read: dict[tuple[str, ModelRequest], _Read] = {}
 
     def load(self, request: ModelRequest) -> tuple[str, ModelFile | None, Failure | None]:
-        """(key, model, failure). The key names the file, not the server.
+        """(key, model, failure). The key names the file, not the server. Files are opened with the server's own rights.
 
         Both are there where the file can be read but may not be what the server runs: it changed after the start.
         """
+        try:
+            with nullcontext() if request.pid is None else as_process(request.pid):
+                return self._load(request)
+        except OSError as error:  # its rights cannot be told, or taken
+            failure = Failure(f"model file {request.path}", error.strerror or str(error), _remedy(""))
+            return request.path, None, failure
+
+    def _load(self, request: ModelRequest) -> tuple[str, ModelFile | None, Failure | None]:
         source = f"model file {request.path}"
         try:
             filesystem, located = _located(request)
@@ -170,6 +181,8 @@ def _changed(request: ModelRequest, stamp: Stamp) -> Failure | None:
 
 
 def _remedy(reason: str) -> str:
+    if CLOSED in reason:
+        return CLOSED_REMEDY
     if "ermission" in reason:
         return "run kvtop as the server's user or as root"
     return "check the path; kvtop looks for it as the server sees it"

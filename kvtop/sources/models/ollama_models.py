@@ -7,6 +7,7 @@ Its manifests say which blob a name means (`manifests/registry.ollama.ai/library
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from kvtop.domain.engine_report import HostedModel
 from kvtop.domain.server import ServerReading
@@ -14,6 +15,7 @@ from kvtop.sources.engines import llamacpp, ollama
 from kvtop.sources.model_files.locate import ModelNotFoundError, ProcessFilesystem, locate_ollama
 from kvtop.sources.models.model_requests import home_of
 from kvtop.sources.processes.discovery import FoundProcess
+from kvtop.sources.rights.reading import read_as
 
 _BLOB = re.compile(r"sha256-[0-9a-f]{64}")
 
@@ -76,8 +78,10 @@ def _blob(name: str, found: FoundProcess | None) -> str | None:
     home = None if process.container is not None else home_of(process.user)
     environ = found.environ if process.environ is not None else None
     for root in (f"/proc/{process.pid}/root", "/"):
+        filesystem = ProcessFilesystem(root, process.cwd, environ, home)
         try:
-            return _digest(locate_ollama(name, ProcessFilesystem(root, process.cwd, environ, home)).path)
+            found_at = read_as(process.pid, f"manifest of {name}", partial(locate_ollama, name, filesystem))
+            return _digest(found_at.path)
         except (ModelNotFoundError, OSError):
             if process.container is not None:
                 return None  # the same path here is another file

@@ -17,6 +17,7 @@ from kvtop.domain.process import Container
 from kvtop.sources.model_files.process_filesystem import ProcessFilesystem
 from kvtop.sources.model_files.regular_file import open_regular
 from kvtop.sources.redaction.redact import clean
+from kvtop.sources.rights.reading import read_as
 
 _ID = "[0-9a-f]{64}"
 _PATTERNS = tuple(
@@ -103,7 +104,11 @@ def _podman_name(container_id: str, host: Path) -> str | None:
 
 def _hostname(pid: int, container_id: str, proc: Path, host: Path) -> str | None:
     """Its host name, where somebody gave one: by default it is the start of the id, or this host's own."""
-    name = _line(proc / str(pid) / "root", "/etc/hostname")
+    root = proc / str(pid) / "root"
+    try:
+        name = read_as(pid, "host name", lambda: _line(root, "/etc/hostname"), proc)
+    except OSError:
+        return None
     is_given = bool(name) and not container_id.startswith(name) and name != _line(host, "/etc/hostname")
     return name if is_given else None
 

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from kvtop.domain.sample import Failure
@@ -10,9 +11,12 @@ from kvtop.sources.model_files.process_filesystem import ModelNotFoundError, Pro
 from kvtop.sources.model_files.regular_file import open_descriptor
 from kvtop.sources.processes.found_process import FoundProcess
 from kvtop.sources.redaction.redact import clean
+from kvtop.sources.rights.permission_bits import CLOSED, CLOSED_REMEDY, is_restricted
+from kvtop.sources.rights.reading import read_as
 
 CONFIG_FILE_BYTES = 1 << 20
 """More than any configuration of a server; a longer file is as good as unreadable."""
+_MORE_RIGHTS = "run kvtop as the server's user or as root"
 _CHANGE_SECONDS = 2.0
 """Clocks of file systems and of processes are not the same one."""
 
@@ -26,7 +30,7 @@ class ConfigFiles:
 
 
 def config_files(found: FoundProcess, engine: Engine) -> ConfigFiles:
-    """What a server's options stand in beside its command line. Reads files, which may hang: call from a thread.
+    """What a server's options stand in beside its command line, opened with the server's own rights, within a time.
 
     A file that is named on the command line is there; those of the default places mostly are not.
     """
@@ -34,11 +38,13 @@ def config_files(found: FoundProcess, engine: Engine) -> ConfigFiles:
     source = f"pid {found.process.pid} configuration"
     for path in engine.config_files(found.argv, found.environ):
         try:
-            text, changed_at = _text(path, found)
+            text, changed_at = read_as(found.process.pid, f"configuration {path}", partial(_text, path, found))
         except (OSError, UnicodeDecodeError, ModelNotFoundError) as error:
-            if not isinstance(error, FileNotFoundError | NotADirectoryError) or _is_named(path, found.argv):
-                message = f"{clean(path)}: {_reason(error)}: the options in it are unknown"
-                failures.append(Failure(source, message, "run kvtop as the server's user or as root"))
+            reason = _reason(error)
+            is_nothing = isinstance(error, FileNotFoundError | NotADirectoryError) or reason == CLOSED
+            if not is_nothing or _is_named(path, found.argv):
+                message = f"{clean(path)}: {reason}: the options in it are unknown"
+                failures.append(Failure(source, message, CLOSED_REMEDY if reason == CLOSED else _MORE_RIGHTS))
             continue
         texts.append((path, text))
         started_at = found.process.started_at
@@ -57,11 +63,28 @@ def _text(path: str, found: FoundProcess) -> tuple[str, float]:
     theirs = ProcessFilesystem(root=str(root), cwd=found.process.cwd)
     try:
         return _read(theirs.ours(theirs.absolute(path)))
-    except OSError:
-        if found.process.container is not None or os.access(root, os.X_OK):
-            raise
+    except OSError as error:
+        if found.process.container is not None or not _is_closed(root):
+            raise _told(error) from error
     here = ProcessFilesystem(cwd=found.process.cwd)
-    return _read(here.ours(here.absolute(path)))
+    try:
+        return _read(here.ours(here.absolute(path)))
+    except OSError as error:
+        raise _told(error) from error
+
+
+def _is_closed(root: Path) -> bool:
+    try:
+        root.stat()
+    except OSError:
+        return True
+    return False
+
+
+def _told(error: OSError) -> OSError:
+    """A refusal that root could not lift either is called one of the server's own user."""
+    is_theirs = isinstance(error, PermissionError) and is_restricted()
+    return PermissionError(error.errno, CLOSED) if is_theirs else error
 
 
 def _read(path: str) -> tuple[str, float]:

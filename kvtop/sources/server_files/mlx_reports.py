@@ -1,6 +1,7 @@
 """What a server started by `kvtop wrap` writes of its own memory: MLX's counters, read from its file."""
 
 import json
+import os
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from kvtop.sources.model_files.regular_file import open_regular
 from kvtop.sources.processes.discovery import FoundProcess
 from kvtop.sources.processes.process_facts import name_of_user, read_stat, uid_of
 from kvtop.sources.redaction.redact import clean
+from kvtop.sources.rights.reading import read_as
 from kvtop.sources.tools.wrapped_command import REPORT_VARIABLE
 
 SCHEMA = "kvtop.mlx-memory/1"
@@ -46,17 +48,15 @@ def mlx_report(found: FoundProcess, proc: Path = Path("/proc")) -> MlxReport | F
     home = proc / str(pid)
     has_proc = home.exists()  # macOS has none: there every process sees the same files
     source = f"pid {pid} memory report"
+    root = f"{home}/root" if has_proc else "/"
     try:
-        path = ProcessFilesystem(root=f"{home}/root" if has_proc else "/").ours(name)
-        owner = Path(path).stat().st_uid
+        owner, text = read_as(pid, "memory report", lambda: _owner_and_text(root, name), proc)
         if (owner != uid_of(home)) if has_proc else (name_of_user(owner) != found.process.user):
             return Failure(source, f"{name} belongs to another user than the server", "remove that file")
-        with open_regular(path) as (file, _):
-            text = file.read(_LIMIT_BYTES)
     except FileNotFoundError:
         return None
     except (OSError, ModelFileError) as error:
-        return Failure(source, str(error), "run kvtop as the server's user or as root")
+        return Failure(source, str(error), "see that it is a plain file that the server may read and write")
     report = _fields(text)
     if report is None:
         return Failure(source, f"{name} is no memory report", "start the server again with this kvtop's wrap")
@@ -76,6 +76,11 @@ def mlx_report(found: FoundProcess, proc: Path = Path("/proc")) -> MlxReport | F
     )
     version = report.get("mlx_lm_version")
     return MlxReport(memory, clean(version) if isinstance(version, str) else "")
+
+
+def _owner_and_text(root: str, name: str) -> tuple[int, bytes]:
+    with open_regular(ProcessFilesystem(root=root).ours(name)) as (file, _):
+        return os.fstat(file.fileno()).st_uid, file.read(_LIMIT_BYTES)
 
 
 def with_report(reading: ServerReading, report: MlxReport, device_id: str = "host") -> ServerReading:

@@ -1,6 +1,5 @@
 """Logs of llama.cpp servers that lie in a file: read seldom, bounded, and only for the sizes of buffers."""
 
-import contextlib
 import os
 import stat
 import time
@@ -16,6 +15,7 @@ from kvtop.sources.engines.llamacpp_log import memory_reports
 from kvtop.sources.model_files.process_filesystem import ModelNotFoundError, ProcessFilesystem
 from kvtop.sources.model_files.regular_file import open_regular
 from kvtop.sources.processes.discovery import FoundProcess
+from kvtop.sources.rights.reading import in_time, read_as
 
 READ_BYTES = 2 << 20
 """Loading is told in far less, at the beginning of a log."""
@@ -68,40 +68,60 @@ class ServerLogs:
         return tuple(it.failure for it in self._known.values() if it.failure is not None)
 
     def _read(self, found: FoundProcess, size_before: int) -> _KnownLog:
+        """The log that it was told to write, opened with its own rights, or else the file that its output goes to.
+
+        That one is open in the server already, and may be its starter's: systemd's, or a shell's of root.
+        """
+        pid = found.process.pid
         answer = _KnownLog(found.process.started_at, self._clock(), size_before)
-        for path, appends in self._paths(found):
+        reads: tuple[Callable[[], list[tuple[int, str]]], ...] = (
+            lambda: read_as(pid, "log", lambda: self._named_log(found), self._proc),
+            lambda: in_time(pid, "output", lambda: self._output(found, size_before)),
+        )
+        for read in reads:
             try:
-                with open_regular(path) as (file, size_bytes):
-                    if size_bytes == size_before or (appends and size_bytes > READ_BYTES):
-                        # Nothing new; or several runs in one file, of which the beginning is an older one's.
-                        continue
-                    answer.size_bytes = size_bytes
-                    text = _head(file.read, READ_BYTES).decode("utf-8", "replace")
-            except ModelFileError:  # not ours to read, or gone: most servers have no log file at all
+                heads = read()
+            except OSError:  # not its to read, or gone, or silent: most servers have no log file at all
                 continue
-            answer.reports = memory_reports(text.splitlines())
-            if answer.reports:
-                break
+            for size_bytes, text in heads:
+                if size_bytes == size_before:
+                    continue
+                answer.size_bytes = size_bytes
+                answer.reports = memory_reports(text.splitlines())
+                if answer.reports:
+                    return answer
         return answer
 
-    def _paths(self, found: FoundProcess) -> list[tuple[str, bool]]:
-        """Files that may be its log, and whether it appends to them: the one it was told, or where its output goes."""
-        home = self._proc / str(found.process.pid)
+    def _named_log(self, found: FoundProcess) -> list[tuple[int, str]]:
         named = _option(found.argv) or found.environ.get(_LOG_FILE_VARIABLE)
-        paths = []
-        if named:
-            filesystem = ProcessFilesystem(root=f"{home}/root", cwd=found.process.cwd)
-            # A link may lead nowhere: its output may still be a file.
-            with contextlib.suppress(ModelNotFoundError, OSError):
-                paths.append((filesystem.ours(filesystem.absolute(named)), False))
+        if not named:
+            return []
+        filesystem = ProcessFilesystem(root=f"{self._proc / str(found.process.pid)}/root", cwd=found.process.cwd)
+        try:
+            return [_size_and_head(filesystem.ours(filesystem.absolute(named)))]
+        except (ModelNotFoundError, ModelFileError, OSError):  # its output may still be a file
+            return []
+
+    def _output(self, found: FoundProcess, size_before: int) -> list[tuple[int, str]]:
+        home = self._proc / str(found.process.pid)
+        heads = []
         for number in (2, 1):
             path = home / "fd" / str(number)
             try:
-                if stat.S_ISREG(path.stat().st_mode):
-                    paths.append((str(path), _appends(home / "fdinfo" / str(number))))
-            except OSError:
+                status = path.stat()
+                if not stat.S_ISREG(status.st_mode) or status.st_size == size_before:
+                    continue
+                if status.st_size > READ_BYTES and _appends(home / "fdinfo" / str(number)):
+                    continue  # several runs in one file, of which the beginning is an older one's
+                heads.append(_size_and_head(str(path)))
+            except (ModelFileError, OSError):
                 continue
-        return paths
+        return heads
+
+
+def _size_and_head(path: str) -> tuple[int, str]:
+    with open_regular(path) as (file, size_bytes):
+        return size_bytes, _head(file.read, READ_BYTES).decode("utf-8", "replace")
 
 
 def _option(argv: tuple[str, ...]) -> str | None:
