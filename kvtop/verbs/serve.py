@@ -44,11 +44,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until interrupted. Raises ConfigError for options that the dashboard would refuse."""
-    try:
-        from kvtop.app.authenticated_server import AuthenticatedServer, is_loopback  # noqa: PLC0415  an extra
-    except ImportError as error:
-        warn(f"kvtop serve needs textual-serve ({error}): pip install 'kvtop-tui[serve]'")
-        return exit_codes.USAGE
     if not 0 < args.port < 65536:
         raise ConfigError(f"--port: must be 1 to 65535, got {args.port}")
     poller_options(args, config_of(args))
@@ -57,6 +52,11 @@ def run(args: argparse.Namespace) -> int:
     check_theme(args.theme)
     if os.geteuid() == 0 and not args.allow_root:
         warn("each tab would run as root: serve as an ordinary user, or with --allow-root")
+        return exit_codes.USAGE
+    try:
+        from kvtop.app.authenticated_server import AuthenticatedServer, is_loopback  # noqa: PLC0415  slow, and an extra
+    except ImportError as error:
+        warn(f"kvtop serve needs textual-serve ({error}): pip install 'kvtop-tui[serve]'")
         return exit_codes.USAGE
     token = environment().get("KVTOP_SERVE_TOKEN", "") or secrets.token_urlsafe(24)
     if not is_loopback(args.host):
