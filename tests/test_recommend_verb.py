@@ -58,9 +58,13 @@ def test_a_mixture_larger_than_the_card_is_placed_and_agrees_with_plan(
     assert code == 0
     assert "layers on the host" in out
     assert "estimated tokens/s" in out
-    found = as_json(capsys, *command)
+    assert run(capsys, "--host", "16GiB", *command)[0] == 1
+    assert main(["plan", "--gpu", "24GiB", "--host", "16GiB", "--", "llama-server", "-m", str(large)]) == 1
+    assert "of 16.0 GiB" in capsys.readouterr().out
+    found = as_json(capsys, "--host", "64GiB", *command)
     for item in found["recommendations"]:
-        assert main(["plan", "--json", "--gpu", "24GiB", "--", item["command"]]) == 0
+        assert {it["name"]: it["room_bytes"] for it in item["devices"]}["host"] == 64 * 2**30
+        assert main(["plan", "--json", "--gpu", "24GiB", "--host", "64GiB", "--", item["command"]]) == 0
         planned = json.loads(capsys.readouterr().out)
         assert planned["context"]["n_ctx_seq"] == item["sequence_tokens"] == 32768
         needed = {it["name"]: it["needed_bytes"]["value"] for it in item["devices"]}

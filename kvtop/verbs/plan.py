@@ -15,6 +15,7 @@ from kvtop.text import UnusableTextError
 from kvtop.verbs.command_line import exit_codes
 from kvtop.verbs.command_line.engine_version import add_engine_version
 from kvtop.verbs.command_line.help_page import COLOURS, PLANNING, HelpPage
+from kvtop.verbs.command_line.host_option import add_host
 from kvtop.verbs.command_line.lint_hint import lint_hint
 from kvtop.verbs.command_line.misplaced_options import misplaced_options
 from kvtop.verbs.command_line.plan_gate import frontier_gate, gate
@@ -57,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a device to plan for: 24GiB, '80GiB,cc=9.0', '64GiB,backend=metal', 'RTX 4090' or none; repeatable "
         "(default: this machine's)",
     )
+    add_host(parser)
     add_engine_version(parser)
     parser.add_argument("--at", type=_tokens, metavar="TOKENS", help="tokens in the cache, for engines where it grows")
     parser.add_argument(
@@ -150,6 +152,7 @@ def _question(args: argparse.Namespace) -> PlanRequest:
             verify=args.verify,
             environ=dict(os.environ),
             engine_version=args.engine_version,
+            host_bytes=args.host_bytes,
         )
     )
 

@@ -16,6 +16,7 @@ from kvtop.text import UnusableTextError, plain_number
 from kvtop.verbs.command_line import exit_codes
 from kvtop.verbs.command_line.engine_version import add_engine_version
 from kvtop.verbs.command_line.help_page import COLOURS, PLANNING, HelpPage
+from kvtop.verbs.command_line.host_option import add_host
 from kvtop.verbs.command_line.misplaced_options import misplaced_options
 from kvtop.verbs.command_line.printing import print_text
 
@@ -40,7 +41,7 @@ known to read them. The options of kvtop stand before the --, those of the serve
         ),
         (
             "a mixture of experts larger than the card",
-            "kvtop recommend --gpu 'RTX 4090' --context 32k -- llama-server -m gpt-oss-120b.gguf",
+            "kvtop recommend --gpu 'RTX 4090' --host 64GiB --context 32k -- llama-server -m gpt-oss-120b.gguf",
         ),
         ("as little memory as possible", "kvtop recommend --gpu H100 --prefer memory -- vllm serve ./model"),
     ),
@@ -66,6 +67,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--gpu", action="append", default=[], metavar="SPEC", help="a device, as in `kvtop plan`; repeatable"
     )
+    add_host(parser)
     parser.add_argument(
         "--host-bandwidth",
         type=_bandwidth,
@@ -113,6 +115,7 @@ def run(args: argparse.Namespace) -> int:
                 gpu_specs=tuple(args.gpu),
                 environ=dict(os.environ),
                 engine_version=args.engine_version or args.build,
+                host_bytes=args.host_bytes,
             )
         )
         # Where another program starts the server, the recommended command is the server's own.
