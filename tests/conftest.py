@@ -3,8 +3,9 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +67,14 @@ def every_case(request: pytest.FixtureRequest) -> EveryCase:
     chosen = request.config.getoption("--case")
     assert isinstance(chosen, str)
     return EveryCase(chosen)
+
+
+@pytest.fixture(scope="session")
+def dead_address() -> Iterator[str]:
+    """HOST:PORT that refuses every connection: the port is taken, and nothing listens on it."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{held.getsockname()[1]}"
 
 
 @pytest.fixture(scope="session")

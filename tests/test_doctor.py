@@ -85,16 +85,17 @@ def test_a_demo_is_well() -> None:
     assert done.stdout.endswith("all well: 1 server\n")
 
 
-def test_an_endpoint_that_is_not_there_fails(quiet: Path) -> None:
-    done = doctor("--url", "http://127.0.0.1:9", config=quiet)
+def test_an_endpoint_that_is_not_there_fails(quiet: Path, dead_address: str) -> None:
+    url = f"http://{dead_address}"
+    done = doctor("--url", url, config=quiet)
     for _ in range(5):  # a machine with much to do may not come to asking in time, and says so
         if "has not been asked yet" not in done.stderr:
             break
-        done = doctor("--url", "http://127.0.0.1:9", config=quiet)
+        done = doctor("--url", url, config=quiet)
     assert done.returncode == 1
     assert "connection refused" in done.stdout
-    assert "do: see whether http://127.0.0.1:9 is right and the server is up" in done.stdout
-    as_json = doctor("--url", "http://127.0.0.1:9", "--json", config=quiet)
+    assert f"do: see whether {url} is right and the server is up" in done.stdout
+    as_json = doctor("--url", url, "--json", config=quiet)
     document = json.loads(as_json.stdout)
     assert (as_json.returncode, document["exit_code"], document["schema"]) == (1, 1, "kvtop.doctor/1")
     assert {"area", "subject", "outcome", "answer", "remedy"} == set(document["probes"][0])

@@ -156,8 +156,8 @@ def clean(content: bytes) -> bool:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_no_snapshot_shows_a_secret(planted: Planted, name: str) -> None:
-    urls = (f"http://user:canary-70@127.0.0.1:{planted.port}", "http://user:canary-71@127.0.0.1:9/?key=canary-73")
+def test_no_snapshot_shows_a_secret(planted: Planted, name: str, dead_address: str) -> None:
+    urls = (f"http://user:canary-70@127.0.0.1:{planted.port}", f"http://user:canary-71@{dead_address}/?key=canary-73")
     words = ["--anonymize"] if name == "csv" else []
     shown = kvtop(planted, "snapshot", "--format", name, *words, "--url", urls[0], "--url", urls[1])
     assert str(planted.port).encode() in shown, "the server was found"

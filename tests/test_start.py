@@ -37,7 +37,7 @@ def recording(tmp_path: Path) -> Path:
     [
         ([], ("Servers",)),
         (["--or-demo"], ("Servers",)),
-        (["--no-discover", "--url", "http://127.0.0.1:1"], ("Servers",)),
+        (["--no-discover", "--url", "http://DEAD"], ("Servers",)),
         (["--demo"], ("Servers", "KV reserved")),
         (["--demo", "nothing"], ("Servers",)),
         (["--demo", "--ascii"], ("Servers", "KV reserved")),
@@ -47,9 +47,10 @@ def recording(tmp_path: Path) -> Path:
     ids=["kvtop", "or-demo", "dead-url", "demo", "nothing", "ascii", "light", "replay"],
 )
 def test_every_verb_with_a_dashboard_opens_it(
-    arguments: list[str], words: tuple[str, ...], recording: Path, tmp_path: Path
+    arguments: list[str], words: tuple[str, ...], recording: Path, tmp_path: Path, dead_address: str
 ) -> None:
-    command = [*KVTOP, *(str(recording) if word == "RECORDING" else word for word in arguments)]
+    named = {"RECORDING": str(recording), "http://DEAD": f"http://{dead_address}"}
+    command = [*KVTOP, *(named.get(word, word) for word in arguments)]
     with on_terminal(command, environ={"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}) as terminal:
         terminal.read_until_shown("q quit", *words)
         leave(terminal)

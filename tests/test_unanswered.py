@@ -17,8 +17,6 @@ from kvtop.domain.server import ServerReading, ServerState
 from kvtop.views.export.snapshot.formats import render
 from kvtop.views.text.plain_lines import Announcer
 
-NOBODY = "http://127.0.0.1:1"
-
 
 def kvtop(*words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "kvtop", *words]
@@ -35,11 +33,13 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("flag", ["--url", "--prometheus"])
 @pytest.mark.parametrize("verb", ["snapshot", "lint", "doctor", "diff"])
-def test_a_named_endpoint_that_does_not_answer_is_1_and_a_sentence(verb: str, flag: str, before: Path) -> None:
+def test_a_named_endpoint_that_does_not_answer_is_1_and_a_sentence(
+    verb: str, flag: str, before: Path, dead_address: str
+) -> None:
     sides = (str(before), "live") if verb == "diff" else ()
-    done = kvtop(verb, *sides, "--no-discover", flag, NOBODY)
+    done = kvtop(verb, *sides, "--no-discover", flag, f"http://{dead_address}")
     assert done.returncode == 1
-    assert done.stderr.startswith("kvtop: 127.0.0.1:1 did not answer: ")
+    assert done.stderr.startswith(f"kvtop: {dead_address} did not answer: ")
     assert done.stderr.count("\n") == 1
     assert done.stdout
 

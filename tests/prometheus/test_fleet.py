@@ -45,18 +45,21 @@ def server(frame: Frame, server_id: str) -> ServerView:
 
 
 def test_the_split_of_every_server_of_a_cluster(
-    start_prometheus: Callable[..., Any], start_exporter: Callable[[str], str], serve_metrics: Callable[[str], str]
+    start_prometheus: Callable[..., Any],
+    start_exporter: Callable[[str], str],
+    serve_metrics: Callable[[str], str],
+    dead_address: str,
 ) -> None:
     exporter = start_exporter("mixed_host")
     vllm = serve_metrics(VLLM.format(pod=POD, model="no-such-org/no-such-model"))
     lonely = serve_metrics(VLLM.format(pod='namespace="llm",pod="vllm-b-0"', model="m"))
     prometheus = start_prometheus(
-        {"kvtop": [exporter], "vllm": [vllm, lonely, "127.0.0.1:9"], "dcgm": [serve_metrics(DCGM.format(pod=POD))]}
+        {"kvtop": [exporter], "vllm": [vllm, lonely, dead_address], "dcgm": [serve_metrics(DCGM.format(pod=POD))]}
     )
     prometheus.wait_for("kvtop_server_info", 5)
     prometheus.wait_for("DCGM_FI_DEV_FB_USED")
     prometheus.wait_for("vllm:cache_config_info", 2)
-    prometheus.wait_for('up{instance="127.0.0.1:9"} == 0')
+    prometheus.wait_for(f'up{{instance="{dead_address}"}} == 0')
     frame = frame_of(prometheus.url)
     assert {view.device.state for view in frame.devices} == {DeviceState.OK}
     scenario = next(it for it in SCENARIOS if it.name == "mixed_host")
@@ -82,7 +85,7 @@ def test_the_split_of_every_server_of_a_cluster(
     assert split.weights.value_bytes is None, "its model is not here, so nobody knows"
     assert pod.kv_cache.used_tokens == round(0.42 * (425984 - 128)), "one block holds no tokens"
     assert server(frame, "llm/vllm-b-0").splits == (), "no card is known to be its own"
-    dead = [it.message for it in frame.failures if it.source == "target 127.0.0.1:9"]
+    dead = [it.message for it in frame.failures if it.source == f"target {dead_address}"]
     assert ["refused" in message for message in dead] == [True], dead
 
 

@@ -1,6 +1,5 @@
 """The one door to endpoints: bounded in size and time, GET only, never redirected, never an exception."""
 
-import socket
 import time
 from http.server import ThreadingHTTPServer
 
@@ -49,10 +48,7 @@ async def test_redirects_are_not_followed(bad_server: ThreadingHTTPServer) -> No
     assert "not followed" in reply.error
 
 
-async def test_nobody_there_and_no_url() -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+async def test_nobody_there_and_no_url(dead_address: str) -> None:
     async with HttpClient(timeout_seconds=60.0) as client:
-        assert (await client.get(f"http://127.0.0.1:{port}", "/props")).error == "connection refused"
+        assert (await client.get(f"http://{dead_address}", "/props")).error == "connection refused"
         assert (await client.get("http://[", "/props")).status is None

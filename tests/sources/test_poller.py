@@ -122,8 +122,8 @@ async def test_a_hung_endpoint_delays_nobody(bad_server: ThreadingHTTPServer) ->
     await poller.aclose()
 
 
-async def test_a_dead_endpoint_is_a_state_with_its_reason() -> None:
-    options = PollerOptions(deadline_seconds=60.0, urls=(("http://127.0.0.1:9", None),), discover=False)
+async def test_a_dead_endpoint_is_a_state_with_its_reason(dead_address: str) -> None:
+    options = PollerOptions(deadline_seconds=60.0, urls=((f"http://{dead_address}", None),), discover=False)
     sample = await sampled(options)
     (server,) = sample.servers
     assert server.state is ServerState.UNREACHABLE

@@ -186,7 +186,7 @@ def _served(pages: dict[str, str]) -> Iterator[int]:
 
 
 @contextmanager
-def _prometheus(directory: Path, targets_port: int, paths: list[str]) -> Iterator[str]:
+def _prometheus(directory: Path, targets_port: int, paths: list[str], dead: str) -> Iterator[str]:
     with _served({}) as free:
         port = free  # released again right before Prometheus takes it
     static = [{"targets": [f"127.0.0.1:{targets_port}"]}]
@@ -199,7 +199,7 @@ def _prometheus(directory: Path, targets_port: int, paths: list[str]) -> Iterato
         }
         for path in paths
     ]
-    jobs.append({"job_name": "gone", "static_configs": [{"targets": ["127.0.0.1:9"]}]})
+    jobs.append({"job_name": "gone", "static_configs": [{"targets": [dead]}]})
     config = {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": jobs}
     (directory / "prometheus.yml").write_text(json.dumps(config), encoding="utf-8")
     process = subprocess.Popen(
@@ -220,7 +220,7 @@ def _prometheus(directory: Path, targets_port: int, paths: list[str]) -> Iterato
 
 
 @pytest.mark.skipif(shutil.which("prometheus") is None, reason="Debian's prometheus is not installed")
-def test_a_real_prometheus_with_several_targets(tmp_path: Path) -> None:
+def test_a_real_prometheus_with_several_targets(tmp_path: Path, dead_address: str) -> None:
     pages = {
         "/dcgm": _page([*card("0", POD_A), *card("1", {"namespace": "llm", "pod": "vllm-b-0"}, 61000)]),
         "/vllm-a": _page(
@@ -247,10 +247,10 @@ def test_a_real_prometheus_with_several_targets(tmp_path: Path) -> None:
     def complete(sample: Sample) -> bool:
         return (len(sample.servers), len(sample.devices), len(sample.failures)) == (3, 2, 1)
 
-    with _served(pages) as targets, _prometheus(tmp_path, targets, list(pages)) as url:
+    with _served(pages) as targets, _prometheus(tmp_path, targets, list(pages), dead_address) as url:
         sample = until(url, complete)
         assert [it.id for it in sample.servers] == ["llm/vllm-a-0", "llm/vllm-b-0", "kvtop 127.0.0.1:8080"]
-        assert [it.source for it in sample.failures] == ["target 127.0.0.1:9"]
+        assert [it.source for it in sample.failures] == [f"target {dead_address}"]
         frame = analyse(History(), sample, "1")
         (split,) = frame.servers[0].splits
         assert split.driver.value_bytes == 70000 * 1024**2
@@ -261,10 +261,10 @@ def test_a_real_prometheus_with_several_targets(tmp_path: Path) -> None:
         assert "its target is down" in lost.servers[-1].hint or "no metrics" in lost.servers[-1].hint
 
 
-def test_no_metrics_server_is_a_failure_and_no_crash() -> None:
-    sample = take_fleet_sample(FleetOptions("http://user:secret@127.0.0.1:9"))
+def test_no_metrics_server_is_a_failure_and_no_crash(dead_address: str) -> None:
+    sample = take_fleet_sample(FleetOptions(f"http://user:secret@{dead_address}"))
     assert sample.servers == ()
-    assert sample.host == "127.0.0.1:9"
+    assert sample.host == dead_address
     (failure,) = sample.failures
     assert "secret" not in repr(failure)
 

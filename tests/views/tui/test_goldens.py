@@ -106,7 +106,7 @@ async def drawn(app: HeldClock, size: tuple[int, int], keys: tuple[str, ...] = (
         return await text_at_rest(app, pilot), app.export_screenshot(title="kvtop")
 
 
-async def text_at_rest(app: HeldClock, pilot: Pilot[object]) -> str:
+async def text_at_rest(app: HeldClock, pilot: Pilot[None]) -> str:
     """The screen as text, once it does not change any more."""
     text, before = "", None
     while text != before:
