@@ -16,6 +16,11 @@ class Estimate:
         """An amount without a range."""
         return cls(size_bytes, size_bytes, size_bytes)
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether the range has no width."""
+        return self.low_bytes == self.high_bytes
+
     def __add__(self, other: "Estimate") -> "Estimate":
         return Estimate(
             self.value_bytes + other.value_bytes,
@@ -57,7 +62,8 @@ class PlanDevice:
 class InexactParts:
     """What the otherwise exact parts of a DevicePlan may be where no exact rule exists, and why there is none.
 
-    A part that the plan does not know (None there) stays unknown: its range here is empty and means nothing.
+    A part that the plan does not know (None there) stays unknown: its range here is empty and means nothing. A range
+    without width is exact, as the part is beside the others.
     """
 
     weights: Estimate

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kvtop.analysis.lint.rule import Example
-from kvtop.domain.model_file import Checkpoint, CheckpointTensor, GgufHeader, TensorInfo
+from kvtop.domain.model_file import Checkpoint, GgufHeader, TensorInfo
 from kvtop.planning.gpus.specs import parse_gpu_specs
 from tests.models import rule_models
 
@@ -71,9 +71,7 @@ def models() -> dict[str, GgufHeader | Checkpoint]:
     """The models by the name that a command line gives them."""
     found: dict[str, GgufHeader | Checkpoint] = {}
     for name, it in _recorded()["checkpoints"].items():
-        size = it["weights_bytes"]
-        tensor = CheckpointTensor("model.embed_tokens.weight", "BF16", (size // 2,), size)
-        found[name] = Checkpoint(name, it["config"], (tensor,), size)
+        found[name] = Checkpoint(name, it["config"], (), it["weights_bytes"])
     for name, it in _recorded()["gguf"].items():
         found[name] = _of_size(_header(name, it["metadata"]), it["weights_bytes"])
     return {**rule_models.gguf_models(), **found}

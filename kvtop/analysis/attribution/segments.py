@@ -40,7 +40,9 @@ def planned_parts(plan: MemoryPlan, part: DevicePlan | None) -> Parts:
         cache = _kv_cache(plan, part, rule)
         return Parts(
             weights,
-            _estimated(inexact.kv_cache, source) if cache.basis is Basis.COMPUTED else cache,
+            cache
+            if cache.basis is not Basis.COMPUTED or inexact.kv_cache.is_exact
+            else _estimated(inexact.kv_cache, source),
             _estimated(inexact.recurrent_state, source),
             _compute(plan, part, rule),
             is_python=python,

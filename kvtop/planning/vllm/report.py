@@ -4,7 +4,17 @@ import math
 from dataclasses import dataclass
 
 from kvtop.domain.model_file import Checkpoint
-from kvtop.domain.plan import CachePart, DevicePlan, Estimate, MemoryPlan, PlanDevice, PoolEstimate, Step, VllmPlan
+from kvtop.domain.plan import (
+    CachePart,
+    DevicePlan,
+    Estimate,
+    InexactParts,
+    MemoryPlan,
+    PlanDevice,
+    PoolEstimate,
+    Step,
+    VllmPlan,
+)
 from kvtop.planning.vllm.backends.assignment import Assignment
 from kvtop.planning.vllm.dtypes import PER_TOKEN_HEAD, SCALE_BYTES
 from kvtop.planning.vllm.models.cached_layers import layer_count, partition
@@ -14,7 +24,10 @@ from kvtop.planning.vllm.pool.free_memory import requested_bytes
 from kvtop.planning.vllm.pool.pool import Pool, Stage
 from kvtop.planning.vllm.rules.rules import Rules
 from kvtop.planning.vllm.run import Run
+from kvtop.planning.vllm.shapes.placement import Parallel
+from kvtop.planning.vllm.shapes.stage_shapes import ShapeTerms
 from kvtop.planning.vllm.specs.layer_specs import LayerSpec, RequestTerms, SpecKind
+from kvtop.planning.vllm.weight_changes import adjusted
 from kvtop.planning.vllm.weights import StageWeights, stage_weights
 
 _PART_NAMES = {
@@ -47,25 +60,8 @@ class Findings:
 def plan_of(found: Findings) -> MemoryPlan:
     """The finished plan, one DevicePlan per rank, pipeline stage first."""
     tp_size = found.settings.tp_size
-    dtype = found.run.terms.shape.model_dtype
-    bounds = partition(layer_count(found.run.config), found.settings.pp_size, found.settings.stage_layers)
-    weights = stage_weights(found.checkpoint, found.run.config, dtype, tp_size, bounds)
-    if found.settings.weights_changed_by:
-        note = f"--{found.settings.weights_changed_by} changes the weights on the card: their bytes are not known"
-        weights = StageWeights((None,) * len(bounds), (note,))
-    devices = tuple(
-        DevicePlan(
-            device.name,
-            weights_bytes=weights.per_stage[_stage_of(found, rank)],
-            kv_cache_bytes=None
-            if found.pool is None
-            else found.pool.num_blocks * found.stages[_stage_of(found, rank)].bytes_per_block,
-            recurrent_state_bytes=0,
-            compute=_compute(device),
-            output_bytes=0,
-        )
-        for rank, device in enumerate(found.devices)
-    )
+    weights = _weights(found)
+    devices = tuple(_device_plan(found, rank, device, weights) for rank, device in enumerate(found.devices))
     first = _first_stage_specs(found)
     attention = [spec for spec in first if spec.kind is not SpecKind.MAMBA]
     per_rank = sum(_token_bytes(spec, found.settings.rules) for spec in attention)
@@ -97,6 +93,43 @@ def plan_of(found: Findings) -> MemoryPlan:
         ),
         steps=_steps(found),
         warnings=(*_warnings(found), *weights.notes),
+    )
+
+
+def _weights(found: Findings) -> StageWeights:
+    settings, config = found.settings, found.run.config
+    bounds = partition(layer_count(config), settings.pp_size, settings.stage_layers)
+    parallel = Parallel(
+        settings.tp_size, settings.dp_size, experts=settings.expert_parallel, whole_towers=settings.whole_encoders
+    )
+    terms = ShapeTerms(
+        found.run.terms.shape.model_dtype,
+        parallel,
+        bounds,
+        settings.model or found.checkpoint.path,
+        settings.quantization,
+        with_encoders=not settings.language_model_only,
+        stored_bytes=found.checkpoint.tensor_bytes,
+    )
+    weights = stage_weights(found.checkpoint, config, found.run.whole_layers, terms)
+    return adjusted(weights, settings.weight_changes, bool(found.checkpoint.tensors))
+
+
+def _device_plan(found: Findings, rank: int, device: PlanDevice, weights: StageWeights) -> DevicePlan:
+    stage = _stage_of(found, rank)
+    size, pool = weights.per_stage[stage], found.pool
+    cache = None if pool is None else pool.num_blocks * found.stages[stage].bytes_per_block
+    inexact = None
+    if size is not None and size.low_bytes != size.high_bytes:
+        inexact = InexactParts(size, Estimate.exactly(cache or 0), Estimate.exactly(0), weights.reason)
+    return DevicePlan(
+        device.name,
+        weights_bytes=None if size is None else size.value_bytes,
+        kv_cache_bytes=cache,
+        recurrent_state_bytes=0,
+        compute=_compute(device),
+        output_bytes=0,
+        inexact=inexact,
     )
 
 

@@ -1,6 +1,6 @@
 """One launch of one model: its layers on a rank, and everything that backends are chosen by."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kvtop.domain.plan import NoExactRuleError, PlanDevice
 from kvtop.planning.vllm.backends.assignment import AssignTerms
@@ -39,6 +39,8 @@ class Run:
     architecture: Architecture
     config: ConfigView
     layers: tuple[CachedLayer, ...]
+    whole_layers: tuple[CachedLayer, ...]
+    """As `layers`, on one rank that holds all heads."""
     terms: AssignTerms
     prefix_caching: bool
     is_hybrid: bool
@@ -66,6 +68,7 @@ def run_of(config: ConfigView, settings: ServeSettings, device: PlanDevice, max_
         settings.tp_size, dtype, settings.mamba_cache_dtype, settings.mamba_ssm_cache_dtype, settings.draft_tokens
     )
     layers = architecture.build(config, build)
+    whole_layers = layers if settings.tp_size == 1 else architecture.build(config, replace(build, tp_size=1))
     check_layers(layers)
     is_hybrid = architecture.is_hybrid and any(layer.kind is SpecKind.MAMBA for layer in layers)
     refuse_cache_dtype(config, stored, settings.rules, use_mla=use_mla, is_hybrid=is_hybrid)
@@ -95,7 +98,7 @@ def run_of(config: ConfigView, settings: ServeSettings, device: PlanDevice, max_
         per_head_scales(config),
         max_model_len if keeps_state and not prefix_caching else None,
     )
-    return Run(name, architecture, config, layers, terms, prefix_caching, is_hybrid)
+    return Run(name, architecture, config, layers, whole_layers, terms, prefix_caching, is_hybrid)
 
 
 def _shape(

@@ -1,4 +1,4 @@
-"""The weights of each pipeline stage's ranks, from the tensors that lie in the checkpoint.
+"""The weights of each pipeline stage's ranks, from the tensors that lie in the checkpoint, or from shapes alone.
 
 Source: vLLM 0.32.0, `layers/linear.py` (column, row and QKV splits), `layers/vocab_parallel_embedding.py` (rows padded
 to 64), `models/utils.py` (`PPMissingLayer`, tied heads). What kernels repack or pad after loading is not counted.
@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from kvtop.domain.model_file import Checkpoint, CheckpointTensor
+from kvtop.domain.plan import Estimate, NoExactRuleError
 from kvtop.planning.vllm.dtypes import ELEMENT_BYTES
-from kvtop.planning.vllm.models.cached_layers import attention_heads, layer_count, total_kv_heads
+from kvtop.planning.vllm.models.cached_layers import CachedLayer, attention_heads, layer_count, total_kv_heads
 from kvtop.planning.vllm.models.config_view import ConfigView
+from kvtop.planning.vllm.shapes.placement import Parallel
+from kvtop.planning.vllm.shapes.stage_shapes import ShapeTerms, shape_weights
 from kvtop.text import plain_number
 
 VOCABULARY_PADDING = 64
@@ -54,53 +57,112 @@ _RULES = tuple((split, re.compile(pattern)) for split, pattern in _SPLITS)
 
 @dataclass(frozen=True, slots=True)
 class StageWeights:
-    """Bytes on one rank of each pipeline stage, None where they are not known; `notes` say why."""
+    """Bytes on one rank of each pipeline stage, None where they are not known; `notes` are for a person.
 
-    per_stage: tuple[int | None, ...]
+    `reason` says why they are ranges, "" where they are exact.
+    """
+
+    per_stage: tuple[Estimate | None, ...]
     notes: tuple[str, ...] = ()
+    reason: str = ""
+
+
+FROM_SHAPES = "weights by the shapes that config.json implies"
+_UNKNOWN_SPLIT = "a tensor whose split over ranks is not known"
 
 
 def stage_weights(
-    checkpoint: Checkpoint, config: ConfigView, model_dtype: str, tp_size: int, stages: tuple[tuple[int, int], ...]
+    checkpoint: Checkpoint, config: ConfigView, caches: tuple[CachedLayer, ...], terms: ShapeTerms
 ) -> StageWeights:
-    """The weights that vLLM loads on one rank of each stage, which holds the decoder layers [start, stop)."""
-    unknown: tuple[None, ...] = (None,) * len(stages)
-    if not checkpoint.tensors:
-        return StageWeights(unknown, ("no weights lie beside config.json: their bytes are not known",))
+    """The weights that vLLM loads on one rank of each stage, which holds the decoder layers [start, stop).
+
+    `caches`: the layers of one rank that holds all heads, for a checkpoint without tensors.
+    """
+    if checkpoint.tensors:
+        return _of_tensors(checkpoint, config, terms)
+    try:
+        ranges, doubt = shape_weights(config, caches, terms)
+    except NoExactRuleError as error:
+        return StageWeights((None,) * len(terms.stages), (f"no weights lie beside config.json: {error}",))
+    reason = f"{FROM_SHAPES}, {doubt}" if doubt else FROM_SHAPES
+    return StageWeights(
+        ranges, (f"no weights lie here: their bytes follow from the shapes in config.json{_tail(doubt)}",), reason
+    )
+
+
+def _tail(doubt: str) -> str:
+    return f" ({doubt})" if doubt else ""
+
+
+def _of_tensors(checkpoint: Checkpoint, config: ConfigView, terms: ShapeTerms) -> StageWeights:
+    stages, parallel = terms.stages, terms.parallel
     names = {tensor.name for tensor in checkpoint.tensors}
     tied = config.flag("tie_word_embeddings") or not any("lm_head" in name or "embed_out" in name for name in names)
-    totals, last = [0] * len(stages), len(stages) - 1
+    lows, highs, last = [0] * len(stages), [0] * len(stages), len(stages) - 1
     everywhere = config.word("model_type") in _ON_EVERY_STAGE
     packed = False
+    unknown: list[str] = []
     for tensor in checkpoint.tensors:
-        split = _split_of(tensor.name)
-        if split is None and tp_size > 1:
-            return StageWeights(unknown, (f"how vLLM splits {tensor.name} over ranks is not known to kvtop",))
         held = _stages_of(tensor.name, stages, layer_count(config), tied=tied)
         if held in ((0,), (0, last), (last,)) and everywhere and not _is_layer(tensor.name):
             held = tuple(range(len(stages)))
         if not held:
             continue
         packed = packed or tensor.dtype not in _PLAIN
-        size = _rank_bytes(tensor, split or ShardKind.WHOLE, config, model_dtype, tp_size)
+        split = _split_of(tensor.name)
+        low, high = _bounds(tensor, split, config, terms.model_dtype, parallel)
+        if low != high:
+            unknown.append(tensor.name)
         for stage in held:
-            totals[stage] += size
+            lows[stage] += low
+            highs[stage] += high
     notes = ("weights are those of the file: quantised kernels may repack or pad them",) if packed else ()
-    return StageWeights(tuple(totals), notes)
+    if not unknown:
+        return StageWeights(tuple(Estimate.exactly(size) for size in lows), notes)
+    told = f"how vLLM splits {_some(unknown)} over ranks is not known to kvtop: the weights are a range"
+    ranges = tuple(Estimate((low + high) // 2, low, high) for low, high in zip(lows, highs, strict=True))
+    return StageWeights(ranges, (*notes, told), _UNKNOWN_SPLIT)
+
+
+def _some(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+
+
+def _bounds(
+    tensor: CheckpointTensor, split: ShardKind | None, config: ConfigView, model_dtype: str, parallel: Parallel
+) -> tuple[int, int]:
+    """The least and the most that a rank holds of a tensor; equal where the split is known."""
+    if _is_routed(tensor.name):
+        whole = _rank_bytes(tensor, ShardKind.WHOLE, config, model_dtype, 1)
+        share = -(-whole // parallel.expert_ranks)
+        return share, share
+    if split is None and parallel.tp_size > 1:
+        whole = _rank_bytes(tensor, ShardKind.WHOLE, config, model_dtype, 1)
+        return whole // parallel.tp_size, whole
+    size = _rank_bytes(tensor, split or ShardKind.WHOLE, config, model_dtype, parallel.tp_size)
+    return size, size
+
+
+def _is_routed(name: str) -> bool:
+    """Whether a tensor belongs to routed experts, which are cut over all ranks in one way or another."""
+    return re.search(r"\.experts\.", name) is not None
 
 
 def _split_of(name: str) -> ShardKind | None:
     """By the last word of the module's name; None where kvtop has no rule."""
     words = name.split(".")
-    if any(
-        word in ("visual", "vision_tower", "vision_model", "multi_modal_projector", "audio_tower") for word in words
-    ):
+    if _is_tower(name):
         return None
     module = words[-1] if words[-1] in ("sinks", "e_score_correction_bias") else ".".join(words[-2:-1])
     for split, rule in _RULES:
         if rule.fullmatch(module):
             return split
     return None
+
+
+def _is_tower(name: str) -> bool:
+    """Whether a tensor is part of an encoder beside the text model."""
+    return not _TOWERS.isdisjoint(name.split("."))
 
 
 def _is_layer(name: str) -> bool:
@@ -110,6 +172,10 @@ def _is_layer(name: str) -> bool:
 def _stages_of(name: str, stages: tuple[tuple[int, int], ...], layers: int, *, tied: bool) -> tuple[int, ...]:
     """The pipeline stages that hold a tensor; none for a head that is tied and for layers of a draft head."""
     last = len(stages) - 1
+    if re.match(r"(?:model\.)?mtp\.", name):
+        return ()
+    if _is_tower(name):
+        return (0,)
     found = re.search(r"\.(?:layers|h|blocks|block)\.(\d+)\.", name)
     if found is not None:
         index = plain_number(found.group(1), layers - 1)

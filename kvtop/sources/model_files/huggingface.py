@@ -9,6 +9,8 @@ from kvtop.sources.model_files.json_object import read_object
 from kvtop.sources.model_files.safetensors import read_safetensors
 
 CONFIG_NAME = "config.json"
+QUANTIZATION_NAME = "hf_quant_config.json"
+"""Where ModelOpt kept a checkpoint's quantization before it went into `config.json`."""
 INDEX_NAME = "model.safetensors.index.json"
 
 _CONFIG_LIMIT_BYTES = 16 << 20
@@ -32,7 +34,7 @@ def read_checkpoint(
     """
     path = os.fspath(directory)
     folder = Path(path)
-    config = read_object(resolve(str(folder / CONFIG_NAME)), _CONFIG_LIMIT_BYTES)
+    config = _configuration(folder, resolve)
     total_bytes: int | None = None
     notes: list[str] = []
     if os.path.lexists(folder / INDEX_NAME):
@@ -58,6 +60,15 @@ def read_checkpoint(
         notes.append(_without_weights(folder))
     known_bytes = sum(tensor.size_bytes for tensor in tensors.values()) if present and not missing else total_bytes
     return Checkpoint(path, config, tuple(tensors.values()), known_bytes, tuple(notes))
+
+
+def _configuration(folder: Path, resolve: Callable[[str], str]) -> dict[str, object]:
+    """`config.json`, with the quantization of the file beside it where it names none itself, as engines read it."""
+    config = read_object(resolve(str(folder / CONFIG_NAME)), _CONFIG_LIMIT_BYTES)
+    beside = resolve(str(folder / QUANTIZATION_NAME))
+    if "quantization_config" in config or not os.path.lexists(folder / QUANTIZATION_NAME):
+        return config
+    return {**config, "quantization_config": read_object(beside, _CONFIG_LIMIT_BYTES)}
 
 
 def _index(path: str) -> tuple[list[str], int | None]:

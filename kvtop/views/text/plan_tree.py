@@ -97,7 +97,7 @@ def _device(part: DevicePlan, room: DeviceFit, basis: str, *, exact: bool) -> li
         elif size is None:
             lines.append(_row(f"├─ {name}", "?", "unknown"))
         elif size or is_always_shown:
-            said = _spread(spreads[name]) if name in spreads else basis
+            said = _spread(spreads[name]) if name in spreads and not spreads[name].is_exact else basis
             lines.append(_row(f"├─ {name}", bytes_text(size), f"{said}, {size} bytes" if exact else said))
     shown = (bytes_text(part.compute.value_bytes), _spread(part.compute)) if room.is_compute_known else ("?", "unknown")
     lines.append(_row("├─ compute", *shown))

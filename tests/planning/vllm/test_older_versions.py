@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kvtop.domain.model_file import Checkpoint
-from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
+from kvtop.domain.plan import DevicePlan, MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.planning.registry import plan_launch
 from kvtop.planning.vllm.options.parse import parse_serve_options
 from kvtop.planning.vllm.rules.ranges import NEWEST, VERSIONS, rules_for
@@ -37,6 +37,11 @@ def _options(case: Case) -> dict[str, Any]:
     return {**options, **case["extra_args"]}
 
 
+def _has_exact_cache(part: DevicePlan) -> bool:
+    """Weights are a range where a configuration alone is there."""
+    return part.inexact is None or part.inexact.kv_cache.is_exact
+
+
 def _first(value: object) -> object:
     return value[0] if isinstance(value, list) else value
 
@@ -61,7 +66,7 @@ def test_a_case_of_the_older_version_is_exact(model: str, ask: Ask, words_of: Wo
             return
         assert isinstance(plan, MemoryPlan), plan
         yield "rules", plan.rules_version, f"vLLM {OLD}"
-        yield "inexact", [part.inexact for part in plan.devices if part.inexact], []
+        yield "inexact", [part.inexact for part in plan.devices if not _has_exact_cache(part)], []
         pool = plan.vllm
         assert pool is not None
         yield "blocks", pool.num_gpu_blocks, expected["num_blocks"]
@@ -119,10 +124,11 @@ def test_outside_what_was_recorded_of_it_a_version_is_an_estimate(
     assert isinstance(plan, MemoryPlan)
     for part in plan.devices:
         assert part.inexact is not None
-        assert part.inexact.reason == f"rules of {OLD} were not checked with {named}"
+        assert part.inexact.reason.endswith(f"rules of {OLD} were not checked with {named}")
+        assert not part.inexact.kv_cache.is_exact
     newest = ask(config, given, card=card, ranks=ranks)
     assert isinstance(newest, MemoryPlan)
-    assert all(part.inexact is None for part in newest.devices)
+    assert all(_has_exact_cache(part) for part in newest.devices)
 
 
 def test_a_backend_that_came_later_is_no_plan(ask: Ask) -> None:
@@ -150,7 +156,7 @@ def test_the_registry_plans_both_ranges_exactly_and_others_as_estimates() -> Non
         options = parse_serve_options(words)
         plan = plan_launch(replace(options, engine_version=version), checkpoint, (card,))
         assert isinstance(plan, MemoryPlan)
-        found[version] = (plan.rules_version, plan.devices[0].inexact is None)
+        found[version] = (plan.rules_version, _has_exact_cache(plan.devices[0]))
     assert found == {
         OLD: ("vLLM 0.24.0", True),
         "0.25.1": ("vLLM 0.24.0", False),

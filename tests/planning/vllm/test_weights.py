@@ -37,22 +37,39 @@ def test_a_recorded_split_is_exact(model: str, tp_size: int, stages: int, due: l
     assert [plan.devices[stage * tp_size].weights_bytes for stage in range(stages)] == due
 
 
-def test_a_bare_configuration_has_unknown_weights() -> None:
-    plan = _plan(Checkpoint("DIR", _RECORDED["llama-3.2-1b"]["config"], (), None))
+def test_a_bare_configuration_has_weights_by_its_shapes() -> None:
+    known = _RECORDED["llama-3.2-1b"]
+    plan = _plan(Checkpoint("DIR", known["config"], (), None))
+    stored = _plan(_checkpoint(known["config"], known["tensors"]))
+    assert isinstance(plan, MemoryPlan)
+    assert isinstance(stored, MemoryPlan)
+    found, due = plan.devices[0].inexact, stored.devices[0].weights_bytes
+    assert found is not None
+    assert due is not None
+    assert found.weights.low_bytes <= due <= found.weights.high_bytes
+    assert abs(found.weights.value_bytes - due) < due * 0.01
+    assert any("shapes in config.json" in warning for warning in plan.warnings)
+
+
+def test_a_configuration_without_an_inner_width_has_unknown_weights() -> None:
+    config = {key: it for key, it in _RECORDED["llama-3.2-1b"]["config"].items() if key != "intermediate_size"}
+    plan = _plan(Checkpoint("DIR", config, (), None))
     assert isinstance(plan, MemoryPlan)
     assert plan.devices[0].weights_bytes is None
-    assert any("no weights" in warning for warning in plan.warnings)
+    assert any("config.json has no" in warning for warning in plan.warnings)
 
 
-def test_a_tensor_without_a_rule_makes_the_split_unknown() -> None:
+def test_a_tensor_without_a_rule_widens_the_weights_by_its_own_bytes() -> None:
     known = _RECORDED["llama-3.2-1b"]
     checkpoint = _checkpoint(known["config"], {**known["tensors"], "model.layers.0.strange.weight": [16, 16]})
     split = _plan(checkpoint, "-tp", "2", ranks=2)
     assert isinstance(split, MemoryPlan)
-    assert split.devices[0].weights_bytes is None
+    ranges = split.devices[0].inexact
+    assert ranges is not None
+    assert ranges.weights.high_bytes - ranges.weights.low_bytes == 16 * 16 * 2 // 2
     whole = _plan(checkpoint)
     assert isinstance(whole, MemoryPlan)
-    assert whole.devices[0].weights_bytes is not None
+    assert whole.devices[0].inexact is None
 
 
 def test_quantised_weights_say_that_kernels_may_repack_them() -> None:
@@ -62,9 +79,42 @@ def test_quantised_weights_say_that_kernels_may_repack_them() -> None:
     assert any("repack" in warning for warning in plan.warnings)
 
 
-def test_options_that_change_weights_make_them_unknown() -> None:
+def test_weights_that_stay_on_the_host_leave_a_range() -> None:
     known = _RECORDED["llama-3.2-1b"]
-    plan = _plan(_checkpoint(known["config"], known["tensors"]), "--cpu-offload-gb", "4")
-    assert isinstance(plan, MemoryPlan)
-    assert plan.devices[0].weights_bytes is None
-    assert any("cpu-offload-gb" in warning for warning in plan.warnings)
+    checkpoint = _checkpoint(known["config"], known["tensors"])
+    usual, fewer = _plan(checkpoint), _plan(checkpoint, "--cpu-offload-gb", "1")
+    assert isinstance(usual, MemoryPlan)
+    assert isinstance(fewer, MemoryPlan)
+    left, due = fewer.devices[0].inexact, usual.devices[0].weights_bytes
+    assert left is not None
+    assert due is not None
+    assert left.weights.low_bytes <= due - 2**30 <= left.weights.high_bytes
+    assert any("cpu-offload-gb" in warning for warning in fewer.warnings)
+
+
+def test_experts_are_cut_over_tensor_and_data_ranks() -> None:
+    config = _SHAPES["Qwen/Qwen3-30B-A3B"]["config"]
+    sizes = {}
+    for name, words, ranks in (
+        ("tp8", ("-tp", "8"), 8),
+        ("dp8", ("-dp", "8"), 8),
+        ("dp8ep", ("-dp", "8", "--enable-expert-parallel"), 8),
+    ):
+        plan = _plan(Checkpoint("DIR", config, (), None), *words, ranks=ranks)
+        assert isinstance(plan, MemoryPlan)
+        sizes[name] = plan.devices[0].weights_bytes or 0
+    assert sizes["dp8"] == pytest.approx(sizes["dp8ep"], rel=0.001)
+    assert sizes["tp8"] < sizes["dp8"] < 2 * sizes["tp8"]
+
+
+_SHAPES = recorded("vllm_parameters.json.gz")
+_CASES = [(model, tp_size, due) for model, known in _SHAPES.items() for tp_size, due in known["bytes"].items()]
+
+
+@pytest.mark.parametrize(("model", "tp_size", "due"), _CASES, ids=[f"{case[0]}-tp{case[1]}" for case in _CASES])
+def test_weights_by_shapes_are_those_that_the_engine_creates(model: str, tp_size: str, due: int) -> None:
+    plan = _plan(Checkpoint("DIR", _SHAPES[model]["config"], (), None), "-tp", tp_size, ranks=int(tp_size))
+    assert isinstance(plan, MemoryPlan), plan
+    found = plan.devices[0].inexact
+    assert found is not None
+    assert abs(found.weights.value_bytes - due) < due * _SHAPES[model].get("within", 0.02) + (32 << 20)

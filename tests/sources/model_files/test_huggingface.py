@@ -190,3 +190,11 @@ def test_corruption_raises_nothing_but_model_file_error(
     path.write_bytes(content[:cut])
     with suppress(ModelFileError):
         assert sum(tensor.size_bytes for tensor in read_safetensors(str(path))) <= 20
+
+
+def test_the_quantization_of_the_file_beside_it_belongs_to_the_configuration(folder: Path) -> None:
+    beside = {"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "NVFP4"}}
+    (folder / "hf_quant_config.json").write_text(json.dumps(beside))
+    assert read_checkpoint(folder).config == {**CONFIG, "quantization_config": beside}
+    (folder / "config.json").write_text(json.dumps({**CONFIG, "quantization_config": {"quant_method": "fp8"}}))
+    assert read_checkpoint(folder).config["quantization_config"] == {"quant_method": "fp8"}

@@ -61,8 +61,9 @@ def check(target: LintTarget) -> Outcome:
         return None
     if gain is not None:
         cost += f"; {gain:.2g} times the tokens fit the same cards otherwise"
+    is_sure = target.plan is not None and all(part.inexact is None for part in target.plan.devices)
     return Found(
-        "warning" if not is_latent and gain is not None and gain >= MUCH_GAIN else "info",
+        "warning" if is_sure and not is_latent and gain is not None and gain >= MUCH_GAIN else "info",
         f"{what} on {ranks} ranks: the cache is stored {copies:g} times over",
         evidence=f"{target.said('tensor-parallel-size')}; {what} in config.json",
         cost=cost,

@@ -16,6 +16,7 @@ from kvtop.planning.vllm.options.environment import allows_long, refuse_to_guess
 from kvtop.planning.vllm.options.field_bounds import refuse_out_of_bounds
 from kvtop.planning.vllm.options.overrides import overrides_of
 from kvtop.planning.vllm.options.speculation import speculation_of
+from kvtop.planning.vllm.options.weight_changes import NO_CHANGES, WeightChanges, weight_changes_of
 from kvtop.planning.vllm.refusals import StartRefusedError
 from kvtop.planning.vllm.rules.ranges import NEWEST, rules_for
 from kvtop.planning.vllm.rules.rules import Rules
@@ -68,8 +69,12 @@ class ServeSettings:
     """A context beyond the configuration's is no error (VLLM_ALLOW_LONG_MAX_MODEL_LEN)."""
     stage_layers: str | None = None
     """Layers of each pipeline stage as written (VLLM_PP_LAYER_PARTITION)."""
-    weights_changed_by: str = ""
-    """The option after which the weights on the card are not those of the file."""
+    quantization: str = ""
+    """`--quantization`, as written."""
+    expert_parallel: bool = False
+    whole_encoders: bool = False
+    """Encoders are on every rank (`--mm-encoder-tp-mode data`)."""
+    weight_changes: WeightChanges = NO_CHANGES
 
 
 def human_whole(text: str, option: str) -> int:
@@ -108,16 +113,6 @@ _UNPLANNED = {
     "hf-config-path": "another config.json is read",
 }
 """Options that change the pool in ways that kvtop has no exact rule for."""
-
-
-_CHANGES_WEIGHTS = (
-    "quantization",
-    "cpu-offload-gb",
-    "offload-params",
-    "enable-lora",
-    "enable-expert-parallel",
-    "data-parallel-size",
-)
 
 
 def settings_from(options: LaunchOptions) -> ServeSettings:
@@ -180,7 +175,10 @@ def settings_from(options: LaunchOptions) -> ServeSettings:
         config_overrides=overrides_of(options.value("hf-overrides")),
         allows_long=allows_long(options),
         stage_layers=stage_layers(options),
-        weights_changed_by=next((name for name in _CHANGES_WEIGHTS if options.value(name) is not None), ""),
+        quantization=options.value("quantization") or "",
+        expert_parallel=bool(_flag(options, "enable-expert-parallel")),
+        whole_encoders=options.value("mm-encoder-tp-mode") == "data",
+        weight_changes=weight_changes_of(options),
     )
 
 

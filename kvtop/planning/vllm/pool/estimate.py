@@ -33,8 +33,9 @@ def estimate_pool(
     for device, part in zip(devices, parts, strict=True):
         if device.total_bytes is None or part.weights_bytes is None:
             return None
-        room = math.ceil(device.total_bytes * utilization) - part.weights_bytes
-        taken = part.compute
+        room = math.ceil(device.total_bytes * utilization)
+        weights = Estimate.exactly(part.weights_bytes) if part.inexact is None else part.inexact.weights
+        taken = part.compute + weights
         left.append(Estimate(room - taken.value_bytes, room - taken.high_bytes, room - taken.low_bytes))
     tightest = Estimate(
         *(
