@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvtop.sources.redaction.redact import SET, TEXT_LIMIT, allowed_environment, clean, clean_value, masked_argv
+from kvtop.sources.redaction.redact import (
+    SET,
+    TEXT_LIMIT,
+    allowed_environment,
+    clean,
+    clean_value,
+    masked_argv,
+    masked_stranger,
+)
 
 
 @pytest.mark.parametrize(
@@ -79,6 +87,57 @@ def test_ordinary_words_stay() -> None:
 def test_an_unlisted_flag_keeps_its_name_and_numbers() -> None:
     shown = masked_argv(("server", "--new-thing", "words", "--other", "12", "--switch", "--third=on"))
     assert shown == ("server", "--new-thing", "***", "--other", "12", "--switch", "--third=on")
+
+
+@pytest.mark.parametrize("word", ["-pCANARY", "-hftCANARY1", "-u:canary", "-Dkey=canary", "-p=canary"])
+def test_what_is_glued_to_a_flag_is_masked(word: str) -> None:
+    shown = masked_argv(("server", word, "--port", "8080"))
+    assert "canary" not in " ".join(shown).lower()
+    assert shown[1].startswith(word[:2])
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (("python", "train.py", "canary", "-u", "user:canary"), ("python", "train.py", "***", "-u", "***")),
+        (("python3", "-m", "torch.run", "canary", "--lr", "0.1"), ("python3", "-m", "torch.run", "***", "--lr", "0.1")),
+        (("ffmpeg", "canary", "-i", "canary", "12"), ("ffmpeg", "***", "-i", "***", "12")),
+        (("mysql", "PASSWORD=canary", "postgres://a:canary@h/db"), ("mysql", "***", "***")),
+        (("trainer", "--model=canary", "--batch=8"), ("trainer", "--model=***", "--batch=8")),
+    ],
+)
+def test_of_a_program_that_is_no_server_its_name_is_shown(words: tuple[str, ...], shown: tuple[str, ...]) -> None:
+    assert masked_stranger(words) == shown
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("grammar", "canary", "***"),
+        ("middleware", "canary", "***"),
+        ("rpc", "u:canary@host:1", "***"),
+        ("option-of-tomorrow", '{"a": "canary"}', "***"),
+        ("option-of-tomorrow", "12,0.5,on", "12,0.5,on"),
+        ("override-kv", "k=str:canary,x=int:7", "k=str:***,x=int:7"),
+        ("override-kv", "general.architecture=str:llama", "general.architecture=str:llama"),
+        ("model", "https://host/m.gguf?code=canary", "https://host/m.gguf?***"),
+        ("cache-type-k", "q8_0", "q8_0"),
+    ],
+)
+def test_the_text_of_an_option_stays_where_a_rule_or_a_name_is_known_to_need_it(
+    name: str, value: str, shown: str
+) -> None:
+    assert clean_value(name, value) == shown
+
+
+def test_variables_of_options_follow_their_options() -> None:
+    environ = {"LLAMA_ARG_MODEL": "m.gguf", "LLAMA_ARG_API_PREFIX": "/canary", "GGML_X": "canary", "GGML_N": "4"}
+    assert dict(allowed_environment(environ)) == {
+        "LLAMA_ARG_MODEL": "m.gguf",
+        "LLAMA_ARG_API_PREFIX": "***",
+        "GGML_X": "***",
+        "GGML_N": "4",
+    }
 
 
 def test_environment_is_an_allowlist() -> None:

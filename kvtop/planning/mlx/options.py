@@ -10,7 +10,7 @@ from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
-from kvtop.planning.commands.tolerant_argparse import CommandLineError, RaisingParser, parsed_as_meant
+from kvtop.planning.commands.tolerant_argparse import CommandLineError, RaisingParser, parsed_as_meant, without_values
 from kvtop.text import INT64_MAX
 
 ENGINE = "mlx"
@@ -96,8 +96,8 @@ def parse_server_options(argv: Sequence[str]) -> LaunchOptions:
     known, rest = found
     recorded: dict[str, tuple[str, str]] = getattr(known, _DEST)
     options = tuple(LaunchOption(name, text, Origin.ARGV, spelled) for name, (text, spelled) in recorded.items())
-    strange = tuple(word.split("=", 1)[0] for word in rest if word.startswith("-"))
-    unrecognised = (f"unrecognized arguments: {' '.join(word.split('=', 1)[0] for word in rest)}",) if rest else ()
+    strange = tuple(without_values([word.partition("=")[0]]) for word in rest if word.startswith("-"))
+    unrecognised = (f"unrecognized arguments: {without_values(rest)}",) if rest else ()
     return LaunchOptions(ENGINE, options, strange, complaints or unrecognised)
 
 

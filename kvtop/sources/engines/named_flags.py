@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
+from kvtop.planning.commands.tolerant_argparse import without_values
 from kvtop.sources.redaction.redact import clean_value
 from kvtop.text import PORT_MAX, plain_number
 
@@ -29,7 +30,7 @@ def parse_named(
             name = values[flag]
             found[name] = LaunchOption(name, clean_value(name, value), Origin.ARGV, typed)
         elif typed.startswith("-"):
-            unknown.append(typed)
+            unknown.append(without_values([typed]))
     return LaunchOptions(engine, tuple(found.values()), tuple(unknown))
 
 

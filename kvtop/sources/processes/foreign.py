@@ -8,7 +8,7 @@ from kvtop.domain.process import GONE_OR_BEYOND, HIDDEN_FROM_US, Process
 from kvtop.domain.sample import Failure
 from kvtop.sources.processes.containers import container_of
 from kvtop.sources.processes.process_facts import argv_of, read_stat, resident_bytes, user_name
-from kvtop.sources.redaction.redact import clean, masked_argv
+from kvtop.sources.redaction.redact import clean, masked_stranger
 from kvtop.text import bytes_text
 
 NO_NAME = "?"
@@ -45,7 +45,7 @@ def _process(pid: int, proc: Path) -> Process | None:
         pid=pid,
         ppid=stat.ppid,
         name=clean(stat.name),
-        argv=masked_argv(argv_of(home)),
+        argv=masked_stranger(argv_of(home)),
         user=user_name(home),
         rss_bytes=resident_bytes(home),
         container=container_of(pid, proc),

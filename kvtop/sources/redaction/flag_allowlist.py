@@ -29,6 +29,15 @@ page-size tp-size dp-size contextsize gpulayers quantkv usecublas flashattention
 KEPT_FLAGS = frozenset(_FLAGS.split())
 """Names without dashes, underscores written as dashes: llama.cpp, vLLM, mlx-lm, and then SGLang and others."""
 
+_RULED = """
+attention-config control-vector control-vector-scaled convert kv-cache-dtype-skip-layers lora-scaled mmproj-device
+mmproj-url offload-params override-kv performance-mode runner spec-draft-device spec-draft-hf
+spec-draft-override-tensor spec-draft-type-k spec-draft-type-v spec-method spec-model spec-type hf-config-path
+model-id models lazy-mode uds config listen gpu backend hostname quantize keep-alive kv-cache-type flash-attention
+"""
+RULED_OPTIONS = frozenset(_RULED.split())
+"""Options whose text the rules of an engine read, beside those above."""
+
 _JSON_KEYS = """
 architectures model model_type method quant_method rope_type type mode backend dtype torch_dtype quantization
 cudagraph_mode kv_connector layer_types attention_backend image video audio

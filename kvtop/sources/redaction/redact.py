@@ -6,10 +6,19 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from kvtop.domain.compute_api import VISIBILITY_VARIABLES
-from kvtop.sources.redaction.flag_allowlist import KEPT_FLAGS, KEPT_JSON_KEYS
+from kvtop.sources.redaction.flag_allowlist import KEPT_FLAGS, KEPT_JSON_KEYS, RULED_OPTIONS
 from kvtop.text import TEXT_LIMIT, without_controls
 
-__all__ = ["MASK", "TEXT_LIMIT", "allowed_environment", "clean", "clean_value", "is_secret_name", "masked_argv"]
+__all__ = [
+    "MASK",
+    "TEXT_LIMIT",
+    "allowed_environment",
+    "clean",
+    "clean_value",
+    "is_secret_name",
+    "masked_argv",
+    "masked_stranger",
+]
 
 MASK = "***"
 _LOOKED_AT = 20 * TEXT_LIMIT
@@ -49,12 +58,18 @@ _NAMED = re.compile(
     r"(?:\"[^\"]*\"?|'[^']*'?|[^\s,;}\]]+)"
 )
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{6,}")
-_FLAG = re.compile(r"--?[A-Za-z][\w.-]{0,63}")
+_FLAG = re.compile(r"--[A-Za-z][\w.-]{0,63}|-[A-Za-z][a-z]{0,4}")
+"""Longer words behind one dash may be a value glued to its name (`-pSECRET`), unless they are listed."""
+_URL_QUERY = re.compile(r"(?i)\b([a-z][a-z0-9+.-]{1,30}://[^\s?#]+\?)[^\s#]+")
+_OVERRIDDEN_TEXT = re.compile(r"(?i)(=str:)[^,]*")
+_OVERRIDDEN_KEPT = "general.architecture="
 _BLANKS = re.compile(r"(\s+)")
 _NUMBERS_ONLY = frozenset({"c"})
 """-c is a length for a server and a whole program for a shell."""
 _JSON_ONLY = frozenset({"hf-overrides", "speculative-config"})
 _PLAIN_VALUE = re.compile(r"(?i)[+-]?\d{1,15}(?:\.\d{1,9})?(?:[kmgt]i?b?)?|on|off|true|false|auto|none|all|yes|no")
+
+_SCRIPT = re.compile(r"[\w./+-]{1,200}\.(?:py|sh|pl|rb|js|lua|jl|R)")
 
 _ENVIRONMENT = """
 HSA_OVERRIDE_GFX_VERSION ONEAPI_DEVICE_SELECTOR HF_HOME HF_HUB_CACHE HUGGINGFACE_HUB_CACHE
@@ -92,7 +107,16 @@ def clean_value(name: str, value: str) -> str:
     if is_secret_name(name):
         return MASK
     text = without_controls(value[:_VALUE_LIMIT])
+    if name not in KEPT_FLAGS and name not in RULED_OPTIONS and not _is_plain(text):
+        return MASK
+    if name == "override-kv" and not text.startswith(_OVERRIDDEN_KEPT):
+        text = _OVERRIDDEN_TEXT.sub(rf"\1{MASK}", text)
     return _clean_json(text) if text.lstrip().startswith(("{", "[")) else _masked(text)
+
+
+def _is_plain(text: str) -> bool:
+    """Numbers and switches, one or several."""
+    return all(_PLAIN_VALUE.fullmatch(word) is not None for word in text.replace(",", " ").split())
 
 
 def is_secret_name(name: str) -> bool:
@@ -102,7 +126,8 @@ def is_secret_name(name: str) -> bool:
 
 
 def _masked(text: str) -> str:
-    masked = _NAMED.sub(rf"\1{MASK}", _QUERY.sub(rf"\1{MASK}", _without_userinfo(text)))
+    bare = _URL_QUERY.sub(rf"\1{MASK}", _without_userinfo(text)) if "://" in text else text
+    masked = _NAMED.sub(rf"\1{MASK}", _QUERY.sub(rf"\1{MASK}", bare))
     return _TOKEN.sub(MASK, _BEARER.sub(rf"\1 {MASK}", masked))
 
 
@@ -170,7 +195,7 @@ def masked_argv(argv: Sequence[str]) -> tuple[str, ...]:
     is_hidden = is_secret = is_json = False
     for word in argv:
         name, equals, value = word.partition("=")
-        if is_secret or _FLAG.fullmatch(name) is None:
+        if is_secret or not _is_flag(name):
             result.append(_shown_value(word, is_hidden=is_hidden, is_secret=is_secret, is_json=is_json))
             is_secret = False
             continue
@@ -202,9 +227,33 @@ def _shown_value(word: str, *, is_hidden: bool, is_secret: bool, is_json: bool) 
         blanks = (*(without_controls(it) if it.isspace() and it != "\n" else " " for it in parts[1::2]), "")
         shown = (f"{part}{blank}" for part, blank in zip(masked_argv(parts[::2]), blanks, strict=True))
         return clean("".join(shown))
-    flag = re.match(r"--?[A-Za-z][\w-]*", word)
     # What is glued to a flag in no way that a server knows may be its value.
+    flag = re.match(r"--[A-Za-z][\w-]*|-[A-Za-z]", word)
     return clean(word) if flag is None else f"{_masked(flag[0])}{MASK}"
+
+
+def _is_flag(name: str) -> bool:
+    return _FLAG.fullmatch(name) is not None or (name.startswith("-") and name[1:] in KEPT_FLAGS)
+
+
+def masked_stranger(argv: Sequence[str]) -> tuple[str, ...]:
+    """The command line of a program that is no server: its own name, its script or module, and names of options.
+
+    Nobody knows what its other words are: the next one may be a password.
+    """
+    shown = list(masked_argv(argv))
+    is_script = True
+    for index, word in enumerate(shown[1:], 1):
+        is_module = shown[index - 1] == "-m" and argv[index - 1] == "-m" and index == 2
+        if _is_flag(word.partition("=")[0]) and argv[index].startswith("-"):
+            if "=" in word and not _is_plain(word.partition("=")[2]):
+                shown[index] = f"{word.partition('=')[0]}={MASK}"
+            continue
+        if is_module or (is_script and _SCRIPT.fullmatch(word) is not None):
+            is_script = False
+        elif not _is_plain(word):
+            shown[index] = MASK
+    return tuple(shown)
 
 
 def _is_secret_flag(word: str) -> bool:
@@ -221,10 +270,16 @@ def _is_secret_flag(word: str) -> bool:
 def allowed_environment(environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """The variables that decide memory, sorted by name, and which secrets are set; nothing else enters kvtop."""
     kept = {
-        name: clean(value)
+        name: clean(value) if _is_known_variable(name) or _is_plain(value) else MASK
         for name, value in environ.items()
         if (name in ENVIRONMENT_ALLOWED or name.startswith(ENVIRONMENT_PREFIXES))
         and not _ENVIRONMENT_REFUSED.search(name)
     }
     told = {name: SET for name in SECRETS_TOLD if environ.get(name)}
     return tuple(sorted({**kept, **told}.items()))
+
+
+def _is_known_variable(name: str) -> bool:
+    """Whether a variable's text may be shown: those listed, and llama.cpp's for options that are."""
+    option = name.removeprefix("LLAMA_ARG_").lower().replace("_", "-")
+    return name in ENVIRONMENT_ALLOWED or (name.startswith("LLAMA_ARG_") and option in KEPT_FLAGS | RULED_OPTIONS)

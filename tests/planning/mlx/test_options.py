@@ -29,3 +29,9 @@ def test_the_last_one_wins() -> None:
 )
 def test_complaints_are_the_engines(words: list[str], complaint: str) -> None:
     assert parse_server_options(words).errors == (complaint,)
+
+
+def test_the_value_of_an_unknown_option_is_in_no_complaint() -> None:
+    options = parse_server_options(["--model", "org/m", "--secret-thing", "canary", "-pCANARY", "stray-canary"])
+    assert options.errors == ("unrecognized arguments: --secret-thing *** -p*** ***",)
+    assert options.unknown == ("--secret-thing", "-p***")

@@ -132,3 +132,25 @@ def test_numbers_that_no_configuration_class_takes(name: str, value: str, words:
 def test_a_length_of_nothing_has_no_rule() -> None:
     with pytest.raises(NoExactRuleError, match="--max-model-len 0"):
         settings_from(parse_serve_options(["m", "--max-model-len", "0"]))
+
+
+@pytest.mark.parametrize(
+    ("argv", "yaml", "model"),
+    [
+        (["--model", "org/m", "--flag-of-tomorrow", "canary"], None, "org/m"),
+        (["org/m", "--flag-of-tomorrow", "canary", "canary", "--port", "8000"], None, "org/m"),
+        (["--flag-of-tomorrow", "canary"], None, None),
+        (["--flag-of-tomorrow=canary", "org/m"], None, "org/m"),
+        (["org/m", "-pcanary-CANARY"], None, "org/m"),
+        ([], "model: org/m\nmy_password: canary\n", "org/m"),
+        (["org/m"], "my_password: canary\nsecret_list:\n  - canary\n  - canary\n", "org/m"),
+        ([], "my_password: canary\n", None),
+    ],
+)
+def test_the_value_of_an_unknown_option_is_neither_the_model_nor_in_a_complaint(
+    argv: list[str], yaml: str | None, model: str | None
+) -> None:
+    options = parse_serve_options(argv, config_yaml=yaml)
+    assert options.value("model") == model
+    assert "canary" not in repr(options).lower()
+    assert options.unknown

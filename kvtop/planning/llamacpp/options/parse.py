@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
+from kvtop.planning.commands.tolerant_argparse import without_values
 from kvtop.planning.llamacpp.options.config_ini import DEFAULT, GLOBAL, parse_config_ini
 from kvtop.planning.llamacpp.options.rules import ADDED_UP, FALSE, GREATEST, SHORTHANDS, TRUE
 from kvtop.planning.llamacpp.options.settings_from import settings_of
@@ -121,7 +122,7 @@ class _Reading:
             match = BY_SPELLING.get(word)
             if match is None:
                 if self.strict:
-                    shown = word.partition("=")[0] if word.startswith("-") else word
+                    shown = without_values([word.partition("=")[0]]) if word.startswith("-") else word
                     self.errors.append(f"error: invalid argument: {shown}")
                 index += self._skip_unknown(typed, words[index : index + 1])
                 continue
@@ -154,7 +155,7 @@ class _Reading:
         """An option of another build: its name is kept, what looks like its value is not. Returns the words skipped."""
         name, equals, _ = typed.partition("=")
         is_option = name.startswith("-")
-        self.unknown.append(name if is_option else "(a word that is no option)")
+        self.unknown.append(without_values([name]) if is_option else "(a word that is no option)")
         takes_next = is_option and not equals and following and not following[0].startswith("-")
         return 1 if takes_next else 0
 

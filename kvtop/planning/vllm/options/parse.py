@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
-from kvtop.planning.commands.tolerant_argparse import RaisingParser, parsed_as_meant
+from kvtop.planning.commands.tolerant_argparse import RaisingParser, parsed_as_meant, without_options, without_values
 from kvtop.planning.vllm.options.config_file import arguments_of
 from kvtop.planning.vllm.options.environment import with_environment
 from kvtop.planning.vllm.options.table import FLAGS, LISTS, OPTIONAL, SPELLINGS, TOGGLES, VALUES
@@ -91,14 +91,21 @@ def parse_serve_options(
 def _collect(
     words: list[str], origin: Origin, options: dict[str, LaunchOption], unknown: list[str], errors: list[str]
 ) -> None:
-    found, complaints = parsed_as_meant(_parsed, _normalise(words))
+    meant = _normalise(words)
+    found, complaints = parsed_as_meant(_parsed, meant)
     errors.extend(complaints)
     if found is None:
         return
     known, rest = found
-    unknown.extend(word.split("=", 1)[0] for word in rest if word.startswith("-"))
-    if any(word.startswith("-") for word in rest) and not complaints:
-        errors.append(f"unrecognized arguments: {' '.join(word.split('=', 1)[0] for word in rest)}")
+    strange = [word.split("=", 1)[0] for word in rest if word.startswith("-")]
+    if strange:
+        # Of an option that this parser does not know it does not know either whether it takes a value. What follows it
+        # may be one, and a secret, and would be taken for the model.
+        again, _ = parsed_as_meant(_parsed, without_options(meant, strange))
+        known = again[0] if again is not None else argparse.Namespace(model_tag=None, **{_DEST: {}})
+        unknown.extend(map(without_values, ([name] for name in strange)))
+        if not complaints:
+            errors.append(f"unrecognized arguments: {without_values(rest)}")
     recorded: dict[str, tuple[str, str]] = getattr(known, _DEST)
     for name, (value, spelled) in recorded.items():
         options[name] = LaunchOption(name, MASK if name in SECRET_OPTIONS else value, origin, spelled)
