@@ -1,4 +1,4 @@
-"""The program as a person runs it, in processes of its own."""
+"""The program as a person runs it: once per kind of command in a process of its own (`started`), else in this one."""
 
 import json
 import os
@@ -19,11 +19,12 @@ from kvtop.sources.demo import SCENARIOS
 from kvtop.verbs import VERBS
 from kvtop.verbs.command_line.help_page import VARIABLES
 from kvtop.views.export.snapshot.formats import render
+from tests.command import kvtop
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def kvtop(*arguments: str, environ: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def started(*arguments: str, environ: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "kvtop", *arguments]
     return subprocess.run(
         command, capture_output=True, text=True, timeout=240, check=False, env={**os.environ, **(environ or {})}
@@ -31,7 +32,7 @@ def kvtop(*arguments: str, environ: dict[str, str] | None = None) -> subprocess.
 
 
 def test_version() -> None:
-    assert kvtop("--version").stdout.startswith("kvtop ")
+    assert started("--version").stdout.startswith("kvtop ")
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def test_every_scenario_makes_a_snapshot_that_keeps_the_contract(name: str, cont
 
 
 def test_the_command_prints_one_that_keeps_the_contract(contract: dict[str, object]) -> None:
-    done = kvtop("snapshot", "--json", "--demo", "rtx4090_llamacpp")
+    done = started("snapshot", "--json", "--demo", "rtx4090_llamacpp")
     assert (done.returncode, done.stderr) == (0, "")
     jsonschema.validate(json.loads(done.stdout), contract)
 
@@ -78,10 +79,10 @@ def test_the_name_of_the_file_decides_the_format(name: str, starts: str, tmp_pat
 
 
 def test_a_snapshot_that_cannot_be_written_says_where_and_why(tmp_path: Path) -> None:
-    done = kvtop("snapshot", "--demo", "-o", str(tmp_path / "none" / "s.json"))
+    done = started("snapshot", "--demo", "-o", str(tmp_path / "none" / "s.json"))
     assert done.returncode == 1
     assert done.stderr == f"kvtop: {tmp_path}/none/s.json: cannot be written: No such file or directory\n"
-    both = kvtop("snapshot", "--demo", "--json", "--format", "csv")
+    both = started("snapshot", "--demo", "--json", "--format", "csv")
     assert both.returncode == 2
     assert "give one of them" in both.stderr
 
@@ -93,7 +94,7 @@ def test_unknown_scenario_names_the_ones_there_are() -> None:
 
 
 def test_dashboard_without_a_terminal_is_one_plain_sentence() -> None:
-    done = kvtop("--demo")
+    done = started("--demo")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "snapshot --json" in done.stderr
@@ -145,11 +146,12 @@ def test_the_default_configuration_is_what_it_says(tmp_path: Path) -> None:
     assert kvtop("config", "--config", str(file)).returncode == 0
 
 
-def test_the_configuration_in_force_is_a_configuration(tmp_path: Path) -> None:
+def test_the_configuration_in_force_is_a_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = 'theme = "light"\ndiscover = false\n[keys]\nquit = "x"\n[[servers]]\nurl = "http://h:1"\n'
     file = tmp_path / "kvtop.toml"
     file.write_text(text, encoding="utf-8")
-    printed = kvtop("config", environ={"KVTOP_CONFIG": str(file)}).stdout
+    monkeypatch.setenv("KVTOP_CONFIG", str(file))
+    printed = kvtop("config").stdout
     assert printed.startswith(f"# file: {file}\n")
     assert {"theme": "light", "discover": False, "keys": {"quit": "x"}}.items() <= tomllib.loads(printed).items()
     again = tmp_path / "again.toml"
@@ -190,8 +192,8 @@ def test_a_full_or_closed_output_is_no_crash(verb: tuple[str, ...]) -> None:
 
 def test_an_output_that_is_not_unicode_gets_escapes(tmp_path: Path) -> None:
     before = tmp_path / "before.json"
-    assert kvtop("snapshot", "--demo", "-o", str(before)).returncode == 0
-    done = kvtop("diff", str(before), "live", "--demo", "filling_up", environ={"PYTHONIOENCODING": "ascii"})
+    assert started("snapshot", "--demo", "-o", str(before)).returncode == 0
+    done = started("diff", str(before), "live", "--demo", "filling_up", environ={"PYTHONIOENCODING": "ascii"})
     assert (done.returncode, done.stderr) == (1, "")
     assert "\\u2192" in done.stdout
 
@@ -270,7 +272,7 @@ def test_options_stand_before_or_after_the_verb(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("words", [("-V",), ("--version",), ("plan", "-V"), ("--color", "never", "-V")])
 def test_the_version_has_a_short_flag_everywhere(words: tuple[str, ...]) -> None:
-    done = kvtop(*words)
+    done = started(*words)
     assert (done.returncode, done.stdout.startswith("kvtop "), done.stderr) == (0, True, "")
 
 
@@ -316,14 +318,14 @@ def test_help_alone_is_that_of_the_program(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_plan_exit_codes(tmp_path: Path) -> None:
-    assert kvtop("plan", "--", "frobnicate").returncode == 2
-    missing = kvtop("plan", "--gpu", "24GiB", "--", "llama-server", "-m", str(tmp_path / "none.gguf"))
+    assert started("plan", "--", "frobnicate").returncode == 2
+    missing = started("plan", "--gpu", "24GiB", "--", "llama-server", "-m", str(tmp_path / "none.gguf"))
     assert missing.returncode == 2
     assert "none.gguf" in missing.stderr
-    refused = kvtop("plan", "--json", "--gpu", "none", "--", "llama-server", "-m", "x.gguf", "-fa", "-c", "4096")
+    refused = started("plan", "--json", "--gpu", "none", "--", "llama-server", "-m", "x.gguf", "-fa", "-c", "4096")
     assert refused.returncode == 3
     assert "unknown value for --flash-attn: '-c'" in json.loads(refused.stdout)["error"]["message"]
-    assert "cc=MAJOR.MINOR" in kvtop("plan", "--gpu", "24GiB,x", "--", "llama-server", "-m", "x").stderr
+    assert "cc=MAJOR.MINOR" in started("plan", "--gpu", "24GiB,x", "--", "llama-server", "-m", "x").stderr
 
 
 @pytest.mark.parametrize("name", ["x.png", "x.JPG", "snapshot.json.gz"])
@@ -366,8 +368,8 @@ def test_a_snapshot_on_a_terminal_is_text_in_colours_and_json_where_asked() -> N
 
 
 def test_the_exit_code_does_not_depend_on_colours() -> None:
-    plain = kvtop("doctor", "--demo", "gpu_lost")
-    bright = kvtop("doctor", "--demo", "gpu_lost", "--color", "always")
+    plain = started("doctor", "--demo", "gpu_lost")
+    bright = started("doctor", "--demo", "gpu_lost", "--color", "always")
     assert (plain.returncode, bright.returncode) == (1, 1)
     assert "\x1b[1;31m  FAILED\x1b[0m" in bright.stdout
     assert "\x1b" not in plain.stdout

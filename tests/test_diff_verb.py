@@ -16,11 +16,11 @@ from kvtop.sources.recordings.encoding import Info
 from kvtop.sources.recordings.snapshot_file import read_snapshot
 from kvtop.sources.recordings.writer import RecordingWriter
 from kvtop.views.export.snapshot.as_json import snapshot_text
+from tests.command import Done, kvtop
 
 
-def diff(*words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "kvtop", "diff", *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+def diff(*words: str) -> Done:
+    return kvtop("diff", *words)
 
 
 def snapshot_of(name: str, path: Path, second: float = 8.0) -> Path:
@@ -138,9 +138,9 @@ def test_sides_may_be_pipes(tmp_path: Path) -> None:
     for second in (7.0, 8.0):
         writer.write(next(it for it in SCENARIOS if it.name == "cpu_only").at(second))
     writer.close()
-    kvtop = f"{sys.executable} -m kvtop diff"
+    diffing = f"{sys.executable} -m kvtop diff"
     for side in (snapshot, recording):
-        command = f"{kvtop} <(cat {side}) <(cat {snapshot})"
+        command = f"{diffing} <(cat {side}) <(cat {snapshot})"
         done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=240, check=False)
         assert (done.returncode, done.stderr) == (0, ""), done.stdout
 

@@ -17,12 +17,9 @@ from kvtop.sources.demo import EPOCH, SCENARIOS
 from kvtop.sources.recordings.encoding import Info
 from kvtop.sources.recordings.reader import Recording
 from kvtop.sources.recordings.writer import RecordingWriter
+from tests.command import kvtop
 
 COMMAND = [sys.executable, "-m", "kvtop"]
-
-
-def kvtop(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=240, check=False)
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 import argparse
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,11 +14,7 @@ from kvtop.domain.sample import PROCESSES, Failure, Sample
 from kvtop.domain.server import ServerReading, ServerState
 from kvtop.views.export.snapshot.formats import render
 from kvtop.views.text.plain_lines import Announcer
-
-
-def kvtop(*words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "kvtop", *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+from tests.command import kvtop
 
 
 @pytest.fixture(scope="module")
