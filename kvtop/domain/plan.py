@@ -161,6 +161,8 @@ class Step:
 
     text: str
     rule: str
+    arithmetic: str = ""
+    """The product or sum of bytes that was concluded ("32 layers x 4096 cells x (2048 + 2048) bytes = …"), or ""."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,28 @@
 """The derivation of a plan in words, and what a person should know before trusting it."""
 
-from kvtop.domain.plan import PlanDevice, Step
+from collections.abc import Mapping
+from dataclasses import replace
+
+from kvtop.domain.plan import Estimate, PlanDevice, Step
+from kvtop.planning.llamacpp.arithmetic import (
+    F32_BYTES,
+    amount,
+    cache_arithmetic,
+    output_arithmetic,
+    state_arithmetic,
+    weights_arithmetic,
+    weights_by_type,
+)
 from kvtop.planning.llamacpp.context import ResolvedContext
 from kvtop.planning.llamacpp.memory.auxiliary_models import left_out
 from kvtop.planning.llamacpp.memory.buffers import doubt
 from kvtop.planning.llamacpp.memory.kv_cache import COMPRESSED, INDEXER, SLIDING_WINDOW, CacheGroup, group_cells
 from kvtop.planning.llamacpp.memory.layout import ModelLayout
 from kvtop.planning.llamacpp.memory.placement import HOST
+from kvtop.planning.llamacpp.memory.prepared import PreparedModel
 from kvtop.planning.llamacpp.memory.recurrent import RecurrentGroup
 from kvtop.planning.llamacpp.model.hparams import HParams
+from kvtop.planning.llamacpp.model_plan import ModelPlan
 from kvtop.planning.llamacpp.options.settings import PINNED_CONTEXT, LlamaSettings
 
 FIT_IS_ON = "--fit is on"
@@ -21,14 +35,32 @@ _WHAT = {
 }
 
 
-def derive(
-    hparams: HParams,
-    settings: LlamaSettings,
-    context: ResolvedContext,
-    layout: ModelLayout,
-    groups: tuple[CacheGroup, ...],
+def derivation(
+    settings: LlamaSettings, target: ModelPlan, second: ModelPlan | None, compute: list[dict[str, Estimate]]
 ) -> tuple[Step, ...]:
+    """The derivation of both models, each amount as the sum or product that it is."""
+    steps = [*_conclusions(target, settings)]
+    steps += _last_steps(target, compute[0])
+    if second is not None:
+        own = [_cache_step(group, second.context, second.layout) for group in second.groups]
+        if settings.draft is not None:
+            # The second context of draft-mtp has the target's weights, and no state.
+            own += [_state_step(group, second.context, second.layout) for group in second.layout.recurrent]
+            own += _weights_steps(second.prepared, settings, second.layout)
+        steps += [replace(it, text=f"draft: {it.text}") for it in (*own, *_last_steps(second, compute[1]))]
+    return tuple(steps)
+
+
+def _last_steps(found: ModelPlan, compute: dict[str, Estimate]) -> list[Step]:
+    context = found.context
+    values = found.output_bytes // (context.n_seq_max * F32_BYTES)
+    return [_output_step(values, context), _compute_step(context, found.prepared.hparams.n_vocab, compute)]
+
+
+def _conclusions(target: ModelPlan, settings: LlamaSettings) -> list[Step]:
     """One line per conclusion, in the order the engine draws them."""
+    prepared, context, layout = target.prepared, target.context, target.layout
+    hparams = prepared.hparams
     steps = [_context_step(settings, hparams, context)]
     if context.swa_cells and not settings.swa_full:
         factor = f"{context.n_seq_max} sequences of " if context.kv_unified and context.n_seq_max > 1 else ""
@@ -39,9 +71,10 @@ def derive(
                 "min(n_ctx_seq, n_swa * sequences + n_ubatch) padded to 256, src/llama-kv-cache-iswa.cpp",
             )
         )
-    steps.extend(_cache_step(group, context) for group in groups)
-    steps.extend(_state_step(group, context) for group in layout.recurrent)
+    steps.extend(_cache_step(group, context, layout) for group in target.groups)
+    steps.extend(_state_step(group, context, layout) for group in layout.recurrent)
     steps.append(_placement_step(hparams, layout))
+    steps.extend(_weights_steps(prepared, settings, layout))
     state = "on" if context.flash_attention else "off"
     steps.append(
         Step(
@@ -49,7 +82,7 @@ def derive(
             "resolve_fused_ops, src/llama-context.cpp; kernels of ggml-cuda/fattn.cu",
         )
     )
-    return tuple(steps)
+    return steps
 
 
 def _context_step(settings: LlamaSettings, hparams: HParams, context: ResolvedContext) -> Step:
@@ -61,30 +94,41 @@ def _context_step(settings: LlamaSettings, hparams: HParams, context: ResolvedCo
     pool = (
         f"one pool of {context.n_ctx} cells for {context.n_seq_max} sequences"
         if context.kv_unified
-        else f"{context.n_seq_max} streams of {context.n_ctx_seq} cells"
+        else f"{context.n_seq_max} {_streams(context.n_seq_max)} of {context.n_ctx_seq} cells"
     )
     return Step(f"{asked} becomes {pool}", "n_ctx and n_ctx_seq padded to 256, src/llama-context.cpp")
 
 
-def _cache_step(group: CacheGroup, context: ResolvedContext) -> Step:
+def _streams(count: int) -> str:
+    return "stream" if count == 1 else "streams"
+
+
+def _layers(count: int) -> str:
+    return "layer" if count == 1 else "layers"
+
+
+def _cache_step(group: CacheGroup, context: ResolvedContext, layout: ModelLayout) -> Step:
     what, where = _WHAT.get(group.kind, ("full-attention", "src/llama-kv-cache.cpp"))
     values = "no V" if group.width_v is None else f"V rows of {group.width_v} {context.type_v}"
     count = context.n_seq_max if group.own_streams else context.n_stream
     streams = f" in each of {count} streams" if count > 1 else ""
+    cells = f"{group_cells(group, context)} cells{streams}"
     return Step(
-        f"{group.layers} {what} layers on {group.device} cache {group_cells(group, context)} cells{streams}: "
+        f"{group.layers} {what} {_layers(group.layers)} on {group.device} cache {cells}: "
         f"K rows of {group.width_k} {context.type_k}, {values}",
         f"head length * head_count_kv, {where}",
+        cache_arithmetic(group, context, layout),
     )
 
 
-def _state_step(group: RecurrentGroup, context: ResolvedContext) -> Step:
+def _state_step(group: RecurrentGroup, context: ResolvedContext, layout: ModelLayout) -> Step:
     rows = context.n_seq_max * (1 + context.n_rs_seq)
     values = " + ".join(str(count) for count in group.values)
     return Step(
-        f"{group.layers} recurrent layers on {group.device} keep {values} f32 values in each of {rows} rows; "
-        "neither context nor cache types change that",
+        f"{group.layers} recurrent {_layers(group.layers)} on {group.device} keep {values} f32 values in each of "
+        f"{rows} rows; neither context nor cache types change that",
         "src/llama-memory-recurrent.cpp",
+        state_arithmetic(group, context, layout),
     )
 
 
@@ -96,6 +140,42 @@ def _placement_step(hparams: HParams, layout: ModelLayout) -> Step:
     return Step(
         f"{hparams.n_layer_all} blocks: {where}",
         "i_gpu_start and the split by free memory, src/llama-model.cpp",
+    )
+
+
+def _weights_steps(prepared: PreparedModel, settings: LlamaSettings, layout: ModelLayout) -> list[Step]:
+    """The bytes of each device, by type of tensor."""
+    predicts = "draft-mtp" in settings.speculative_types and prepared.hparams.n_layer_nextn > 0
+    by_type = weights_by_type(prepared, layout, with_prediction=predicts, repack=settings.repack)
+    return [
+        Step(
+            f"weights on {name}",
+            "each tensor with the padding of its buffer, src/llama-model-loader.cpp",
+            weights_arithmetic(types),
+        )
+        for name, types in by_type.items()
+        if types
+    ]
+
+
+def _compute_step(context: ResolvedContext, n_vocab: int, found: Mapping[str, Estimate]) -> Step:
+    """What decides the compute buffers, and the amounts that a replay of the reservation gave."""
+    outputs = min(context.n_outputs_max, context.n_ubatch)
+    shares = ", ".join(f"{amount(it.value_bytes)} on {name}" for name, it in found.items() if it.value_bytes)
+    return Step(
+        f"compute: the largest graph, of {context.n_ubatch} tokens at once over {context.n_ctx_seq} cells a sequence",
+        "sched_reserve, src/llama-context.cpp; placed as ggml-alloc.c places it",
+        f"{shares or 'nothing'}; of them {outputs} rows of logits x {n_vocab} values x 4 bytes = "
+        f"{amount(outputs * n_vocab * 4)}",
+    )
+
+
+def _output_step(values: int, context: ResolvedContext) -> Step:
+    """What the server keeps of each sequence's last token."""
+    return Step(
+        "output: the logits of one token a sequence, on the host",
+        "output_reserve, src/llama-context.cpp",
+        output_arithmetic(values, context.n_seq_max, values * context.n_seq_max * 4),
     )
 
 

@@ -18,7 +18,7 @@ from kvtop.domain.plan import (
 )
 from kvtop.planning.cache_types import CACHE_TYPES
 from kvtop.planning.llamacpp.context import ContextRequest, ResolvedContext, request_of, resolve_context
-from kvtop.planning.llamacpp.derivation import derive, warnings_of
+from kvtop.planning.llamacpp.derivation import derivation, warnings_of
 from kvtop.planning.llamacpp.flash_attention import has_fused_attention, resolve_flash_attention
 from kvtop.planning.llamacpp.graph.compute_buffers import attention_stays, estimate
 from kvtop.planning.llamacpp.memory.buffers import LEAST_ALIGNMENT_BYTES, MOST_ALIGNMENT_BYTES, doubt
@@ -311,6 +311,6 @@ def _assemble(
         type_v=context.type_v,
         flash_attention=context.flash_attention,
         context=ContextPlan(context.n_ctx, context.n_ctx_seq, context.n_seq_max, context.kv_unified),
-        steps=derive(target.prepared.hparams, settings, target.context, target.layout, target.groups),
+        steps=derivation(settings, target, second, buffers),
         warnings=warnings_of(target.prepared.hparams, settings, devices, target.context, target.layout),
     )

@@ -29,6 +29,7 @@ from kvtop.planning.vllm.shapes.stage_shapes import ShapeTerms
 from kvtop.planning.vllm.specs.layer_specs import LayerSpec, RequestTerms, SpecKind
 from kvtop.planning.vllm.weight_changes import adjusted
 from kvtop.planning.vllm.weights import StageWeights, stage_weights
+from kvtop.text import bytes_text
 
 _PART_NAMES = {
     SpecKind.FULL: "full",
@@ -232,6 +233,8 @@ def _steps(found: Findings) -> tuple[Step, ...]:
                 f"{pool.num_blocks} blocks, {pool.tokens} tokens, {pool.max_concurrency:.2f} requests of "
                 f"{pool.max_model_len} tokens",
                 "get_kv_cache_capacity",
+                f"{pool.num_blocks} blocks x {stage.bytes_per_block} bytes = {_amount(pool.num_blocks * stage.bytes_per_block)} "
+                "on each rank",
             )
         )
     else:
@@ -255,7 +258,12 @@ def _requested(device: PlanDevice, utilization: float) -> Step:
         f"{requested} bytes are requested on each card; the pool gets what remains after weights, activations "
         "and CUDA graphs, which vLLM measures when it starts",
         rule,
+        f"{device.total_bytes} bytes x {utilization:g}, rounded up = {_amount(requested)}",
     )
+
+
+def _amount(size_bytes: int) -> str:
+    return f"{size_bytes} bytes ({bytes_text(size_bytes)})"
 
 
 def _warnings(found: Findings) -> tuple[str, ...]:

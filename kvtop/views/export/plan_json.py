@@ -82,7 +82,9 @@ def plan_text(answer: PlanAnswer, *, explain: bool) -> str:
             ],
         )
     if explain:
-        document["steps"] = [StepJson(text=step.text, rule=step.rule) for step in plan.steps]
+        document["steps"] = [
+            StepJson(text=step.text, rule=step.rule, arithmetic=step.arithmetic or None) for step in plan.steps
+        ]
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 

@@ -154,6 +154,7 @@ class StepJson(TypedDict):
 
     text: str
     rule: str
+    arithmetic: str | None
 
 
 class PlanJson(TypedDict):

@@ -37,7 +37,9 @@ def plan_tree(answer: PlanAnswer, *, explain: bool, ascii_only: bool = False) ->
     if explain:
         lines += ["", "derivation"]
         for step in plan.steps:
-            lines += [*_wrapped(f"  {step.text}", "    "), *_wrapped(f"      {step.rule}", "      ")]
+            lines += _wrapped(f"  {step.text}", "    ")
+            lines += _wrapped(f"    = {step.arithmetic}", "      ") if step.arithmetic else []
+            lines += _wrapped(f"      {step.rule}", "      ")
     text = "\n".join(lines) + "\n"
     return text.translate(_ASCII).encode("ascii", "replace").decode("ascii") if ascii_only else text
 

@@ -105,7 +105,7 @@ def test_prediction_blocks_are_loaded_and_cached_on_demand() -> None:
 def test_the_derivation_names_layers_cells_and_rules(oracle: Oracle) -> None:
     answer = _planned(plan(oracle.headers["gemma-3-27b"], LlamaSettings(ctx_tokens=32768, parallel=1), CARD))
     text = "\n".join(f"{step.text} [{step.rule}]" for step in answer.steps)
-    assert "-c 32768 becomes 1 streams of 32768 cells" in text
+    assert "-c 32768 becomes 1 stream of 32768 cells" in text
     assert "52 sliding-window layers on gpu0 cache 1536 cells" in text
     assert "10 full-attention layers on gpu0 cache 32768 cells: K rows of 2048 f16" in text
     assert "62 on gpu0, 0 on host" in text

@@ -128,6 +128,7 @@ def derivation_lines(view: ServerView, width: int) -> list[Line]:
     for number, step in enumerate(plan.steps, 1):
         first, *rest = wrap(step.text, width - 5)
         lines += [(Piece(f"{number:>3}  ", "key"), Piece(first)), *((Piece("     " + text),) for text in rest)]
+        lines += [(Piece("     " + text),) for text in (wrap(step.arithmetic, width - 5) if step.arithmetic else ())]
         lines += [(Piece("     " + text, "faint"),) for text in (wrap(step.rule, width - 5) if step.rule else ())]
     for warning in plan.warnings:
         lines += [(Piece(text, "warning"),) for text in wrap(f"▲ {warning}", width)]
