@@ -228,13 +228,13 @@ def _steps(found: Findings) -> tuple[Step, ...]:
         )
     steps.append(Step(f"{stage.bytes_per_block} bytes a block on each rank", "_get_kv_cache_bytes_per_block"))
     if pool is not None:
+        size = _amount(pool.num_blocks * stage.bytes_per_block)
         steps.append(
             Step(
                 f"{pool.num_blocks} blocks, {pool.tokens} tokens, {pool.max_concurrency:.2f} requests of "
                 f"{pool.max_model_len} tokens",
                 "get_kv_cache_capacity",
-                f"{pool.num_blocks} blocks x {stage.bytes_per_block} bytes = {_amount(pool.num_blocks * stage.bytes_per_block)} "
-                "on each rank",
+                f"{pool.num_blocks} blocks x {stage.bytes_per_block} bytes = {size} on each rank",
             )
         )
     else:
