@@ -19,7 +19,7 @@ from kvtop.verbs.command_line.watch_options import add_colour, add_drawing, add_
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 _WITHOUT_LOOP = frozenset(
-    {"plan", "recommend", "quality", "wrap", "explain", "config", "schema", "themes", "completion", "help"}
+    {"plan", "recommend", "quality", "wrap", "explain", "config", "schema", "themes", "gpus", "completion", "help"}
 )
 """Verbs that run no event loop."""
 

@@ -17,6 +17,8 @@ ROOMS = {
     "sources/fleet/": "DCGM's exporter is one source of a fleet",
     "sources/demo/": "invented hosts have cards with names",
     "planning/gpus/products.py": "the catalogue of products",
+    "planning/gpus/nvidia_table.py": "one maker's cards",
+    "planning/gpus/other_table.py": "those of the others",
     "planning/gpus/bandwidths.py": "the bandwidths of products",
 }
 ALLOWED = {

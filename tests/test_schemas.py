@@ -21,6 +21,7 @@ DOCUMENTS: dict[str, Sequence[str]] = {
     "kvtop.lint/1": ("lint", "--json", "--gpu", "24GiB", *LLAMA, "-ctk", "q4_0", "-ctv", "q8_0"),
     "kvtop.rules/1": ("explain", "--json"),
     "kvtop.themes/1": ("themes", "--json"),
+    "kvtop.gpus/1": ("gpus", "--json"),
     "kvtop.config/1": ("config", "--json"),
 }
 

@@ -5,7 +5,7 @@
 #    source ~/.local/share/bash_completion/kvtop
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_kvtop_subparsers=(snapshot record replay report exporter diff plan recommend quality wrap lint explain doctor serve config schema themes completion help)
+_shtab_kvtop_subparsers=(snapshot record replay report exporter diff plan recommend quality wrap lint explain doctor serve gpus config schema themes completion help)
 
 _shtab_kvtop_snapshot_option_strings=(-h --help --url --demo --no-discover --prometheus --interval --config --anonymize --json --format -o --output --color)
 _shtab_kvtop_record_option_strings=(-h --help --url --demo --no-discover --prometheus --interval --config --duration --max-size --anonymize --color)
@@ -17,10 +17,11 @@ _shtab_kvtop_plan_option_strings=(-h --help --json --explain --gpu --host --engi
 _shtab_kvtop_recommend_option_strings=(-h --help --json --context --users --prefer --engine-version --build --gpu --host --host-bandwidth --color)
 _shtab_kvtop_quality_option_strings=(-h --help --run --text --types --context --chunks --color)
 _shtab_kvtop_wrap_option_strings=(-h --help --color)
-_shtab_kvtop_lint_option_strings=(-h --help --url --demo --no-discover --prometheus --interval --config --json --sarif --fail-on --gpu --engine-version --select --ignore --server --script --color)
+_shtab_kvtop_lint_option_strings=(-h --help --url --demo --no-discover --prometheus --interval --config --json --sarif --fail-on --gpu --host --engine-version --select --ignore --server --script --color)
 _shtab_kvtop_explain_option_strings=(-h --help --json --color)
 _shtab_kvtop_doctor_option_strings=(-h --help --url --demo --no-discover --prometheus --interval --config --json --anonymize --color)
 _shtab_kvtop_serve_option_strings=(-h --help --host --port --theme --allow-root --url --demo --no-discover --prometheus --interval --config --color)
+_shtab_kvtop_gpus_option_strings=(-h --help --json --color)
 _shtab_kvtop_config_option_strings=(-h --help --default --config --json --color)
 _shtab_kvtop_schema_option_strings=(-h --help --list --color)
 _shtab_kvtop_themes_option_strings=(-h --help --json --color)
@@ -85,15 +86,16 @@ _shtab_kvtop_doctor___color_choices=(auto always never)
 _shtab_kvtop_serve___theme_choices=(amber colour-blind-safe dark green high-contrast light solarized terminal)
 _shtab_kvtop_serve___demo_choices=(rtx4090_llamacpp cpu_only gpu_lost locked_endpoint nothing h100x8_vllm_tp mac_mlx magic_combo_trap mixed_host mig_slices wsl_na containers inside_container gb10_unified shared_card filling_up sleeping rx7900xtx strix_halo arc_b580 busy_32)
 _shtab_kvtop_serve___color_choices=(auto always never)
+_shtab_kvtop_gpus___color_choices=(auto always never)
 _shtab_kvtop_config___color_choices=(auto always never)
-_shtab_kvtop_schema_pos_0_choices=(snapshot plan frontier recommend lint rules diff doctor themes config)
+_shtab_kvtop_schema_pos_0_choices=(snapshot plan frontier recommend lint rules diff doctor gpus themes config)
 _shtab_kvtop_schema___color_choices=(auto always never)
 _shtab_kvtop_themes___color_choices=(auto always never)
 _shtab_kvtop_completion_pos_0_choices=(bash zsh fish)
 _shtab_kvtop_completion___color_choices=(auto always never)
-_shtab_kvtop_help_pos_0_choices=(snapshot record replay report exporter diff plan recommend quality wrap lint explain doctor serve config schema themes completion help)
+_shtab_kvtop_help_pos_0_choices=(snapshot record replay report exporter diff plan recommend quality wrap lint explain doctor serve gpus config schema themes completion help)
 _shtab_kvtop_help___color_choices=(auto always never)
-_shtab_kvtop_pos_0_choices=(snapshot record replay report exporter diff plan recommend quality wrap lint explain doctor serve config schema themes completion help)
+_shtab_kvtop_pos_0_choices=(snapshot record replay report exporter diff plan recommend quality wrap lint explain doctor serve gpus config schema themes completion help)
 _shtab_kvtop___demo_choices=(rtx4090_llamacpp cpu_only gpu_lost locked_endpoint nothing h100x8_vllm_tp mac_mlx magic_combo_trap mixed_host mig_slices wsl_na containers inside_container gb10_unified shared_card filling_up sleeping rx7900xtx strix_halo arc_b580 busy_32)
 _shtab_kvtop___theme_choices=(amber colour-blind-safe dark green high-contrast light solarized terminal)
 _shtab_kvtop___color_choices=(auto always never)
@@ -171,6 +173,9 @@ _shtab_kvtop_serve___help_nargs=0
 _shtab_kvtop_serve___allow_root_nargs=0
 _shtab_kvtop_serve___demo_nargs='?'
 _shtab_kvtop_serve___no_discover_nargs=0
+_shtab_kvtop_gpus__h_nargs=0
+_shtab_kvtop_gpus___help_nargs=0
+_shtab_kvtop_gpus___json_nargs=0
 _shtab_kvtop_config__h_nargs=0
 _shtab_kvtop_config___help_nargs=0
 _shtab_kvtop_config___default_nargs=0

@@ -50,7 +50,7 @@ function _shtab_kvtop_using
   test "$_shtab_kvtop_cmdpath" = "$argv"
 end
 
-set -g _shtab_kvtop_commands snapshot record replay report exporter diff plan recommend quality wrap lint explain doctor serve config schema themes completion help
+set -g _shtab_kvtop_commands snapshot record replay report exporter diff plan recommend quality wrap lint explain doctor serve gpus config schema themes completion help
 set -g _shtab_kvtop_opts_with_value --assume --at --build --chunks --color --config --context --demo --duration --engine-version --fail-on --format --gpu --host --host-bandwidth --ignore --interval --listen --max-size --output --port --prefer --prometheus --script --seconds --select --server --speed --text --textfile --theme --tolerance --types --url --users -o
 
 complete -c kvtop -e
@@ -153,7 +153,7 @@ complete -c kvtop -n '_shtab_kvtop_using; and test $_shtab_kvtop_npos -eq 0' -a 
 complete -c kvtop -n '_shtab_kvtop_using plan' -s h -l help -d 'show this help message and exit'
 complete -c kvtop -n '_shtab_kvtop_using plan' -l json -d 'as JSON, schema kvtop.plan/1'
 complete -c kvtop -n '_shtab_kvtop_using plan' -l explain -d 'say how every number follows, rule by rule'
-complete -c kvtop -n '_shtab_kvtop_using plan' -l gpu -x -d 'a device to plan for: 24GiB, '"'"'80GiB,cc=9.0'"'"', '"'"'64GiB,backend=metal'"'"', '"'"'RTX 4090'"'"' or none; repeatable (default: this machine'"'"'s)'
+complete -c kvtop -n '_shtab_kvtop_using plan' -l gpu -x -d 'a device to plan for: 24GiB, '"'"'80GiB,cc=9.0'"'"', '"'"'24GiB,free=20GiB'"'"', '"'"'64GiB,backend=metal'"'"', '"'"'RTX 4090'"'"', 2x24GiB, 8xH200 or none; repeatable (default: this machine'"'"'s; `kvtop gpus` lists the names)'
 complete -c kvtop -n '_shtab_kvtop_using plan' -l host -x -d 'the host memory that the server may use: 64GiB (default: what is free here, unknown beside --gpu)'
 complete -c kvtop -n '_shtab_kvtop_using plan' -l engine-version -x -d 'the engine'"'"'s version: b11434, 0.32.0 (default: the image tag, the installed program'"'"'s, else the newest)'
 complete -c kvtop -n '_shtab_kvtop_using plan' -l at -x -d 'tokens in the cache, for engines where it grows'
@@ -198,6 +198,7 @@ complete -c kvtop -n '_shtab_kvtop_using lint' -l json -d 'as JSON, schema kvtop
 complete -c kvtop -n '_shtab_kvtop_using lint' -l sarif -d 'as SARIF 2.1.0, for code scanning of launch scripts'
 complete -c kvtop -n '_shtab_kvtop_using lint' -l fail-on -xka "info warning error" -d 'the least severity that exits with 1 (warning)'
 complete -c kvtop -n '_shtab_kvtop_using lint' -l gpu -x -d 'a device for COMMAND, as in `kvtop plan`; repeatable'
+complete -c kvtop -n '_shtab_kvtop_using lint' -l host -x -d 'the host memory that the server may use: 64GiB (default: what is free here, unknown beside --gpu)'
 complete -c kvtop -n '_shtab_kvtop_using lint' -l engine-version -x -d 'the engine'"'"'s version: b11434, 0.32.0 (default: the image tag, the installed program'"'"'s, else the newest)'
 complete -c kvtop -n '_shtab_kvtop_using lint' -l select -xka "quantized-v-without-flash-attention KVT001 quantized-k-without-flash-attention KVT002 bare-flash-attn-flag KVT003 unsupported-cache-type KVT004 mla-cache-types-differ KVT005 cache-type-head-size KVT006 mixed-cache-types-slow KVT007 iq4-nl-on-cuda KVT008 low-bit-keys KVT009 symmetric-q4 KVT010 sensitive-model-quantized-cache KVT011 slots-multiply-window KVT012 slots-split-context KVT013 context-beyond-training KVT014 context-shrunk KVT015 cache-on-host KVT016 swa-full-waste KVT017 ubatch-compute-buffer KVT018 draft-cache-uncounted KVT019 speculative-with-quantized-cache KVT020 rotation-disabled KVT021 flash-attention-off KVT022 prompt-cache-host-memory KVT023 fp16-cache-on-batched-serving KVT024 fp8-cache-unsupported-gpu KVT025 fp8-uncalibrated-scales KVT026 preemption-thrash KVT027 pool-below-one-request KVT028 max-model-len-oversized KVT029 kv-heads-replicated KVT030 memory-utilization-unused KVT031 memory-utilization-risky KVT032 prefix-caching-off KVT033 blocks-overridden KVT034 mlx-kv-bits-breaks-model KVT035 mlx-kv-bits-disables-batching KVT036 mlx-quantized-start-late KVT037 mlx-group-size KVT038 mlx-prompt-cache-unbounded KVT039 device-overcommitted KVT040 cache-nearly-full KVT041 idle-model-holds-memory KVT042 weights-are-the-bigger-lever KVT043 long-context-cache-exceeds-weights KVT044 driver-disagrees KVT045 api-key-on-command-line KVT046 exposed-without-key KVT047 metrics-disabled KVT048 start-refused KVT049 fit-exceeds-device KVT050 sleep-after-fit KVT051 no-layers-on-full-cards KVT052 fit-context-order KVT053" -d 'only these rules, by code or name; repeatable'
 complete -c kvtop -n '_shtab_kvtop_using lint' -l ignore -xka "quantized-v-without-flash-attention KVT001 quantized-k-without-flash-attention KVT002 bare-flash-attn-flag KVT003 unsupported-cache-type KVT004 mla-cache-types-differ KVT005 cache-type-head-size KVT006 mixed-cache-types-slow KVT007 iq4-nl-on-cuda KVT008 low-bit-keys KVT009 symmetric-q4 KVT010 sensitive-model-quantized-cache KVT011 slots-multiply-window KVT012 slots-split-context KVT013 context-beyond-training KVT014 context-shrunk KVT015 cache-on-host KVT016 swa-full-waste KVT017 ubatch-compute-buffer KVT018 draft-cache-uncounted KVT019 speculative-with-quantized-cache KVT020 rotation-disabled KVT021 flash-attention-off KVT022 prompt-cache-host-memory KVT023 fp16-cache-on-batched-serving KVT024 fp8-cache-unsupported-gpu KVT025 fp8-uncalibrated-scales KVT026 preemption-thrash KVT027 pool-below-one-request KVT028 max-model-len-oversized KVT029 kv-heads-replicated KVT030 memory-utilization-unused KVT031 memory-utilization-risky KVT032 prefix-caching-off KVT033 blocks-overridden KVT034 mlx-kv-bits-breaks-model KVT035 mlx-kv-bits-disables-batching KVT036 mlx-quantized-start-late KVT037 mlx-group-size KVT038 mlx-prompt-cache-unbounded KVT039 device-overcommitted KVT040 cache-nearly-full KVT041 idle-model-holds-memory KVT042 weights-are-the-bigger-lever KVT043 long-context-cache-exceeds-weights KVT044 driver-disagrees KVT045 api-key-on-command-line KVT046 exposed-without-key KVT047 metrics-disabled KVT048 start-refused KVT049 fit-exceeds-device KVT050 sleep-after-fit KVT051 no-layers-on-full-cards KVT052 fit-context-order KVT053" -d 'do not ask these rules; repeatable'
@@ -233,6 +234,10 @@ complete -c kvtop -n '_shtab_kvtop_using serve' -l prometheus -x -d 'all servers
 complete -c kvtop -n '_shtab_kvtop_using serve' -l interval -x -d 'between two refreshes, 0.5 or more'
 complete -c kvtop -n '_shtab_kvtop_using serve' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'read this configuration file'
 complete -c kvtop -n '_shtab_kvtop_using serve' -l color -xka "auto always never" -d 'when to use colours (default: auto, on a terminal)'
+complete -c kvtop -n '_shtab_kvtop_using; and test $_shtab_kvtop_npos -eq 0' -a gpus -d 'the accelerators that --gpu knows by name'
+complete -c kvtop -n '_shtab_kvtop_using gpus' -s h -l help -d 'show this help message and exit'
+complete -c kvtop -n '_shtab_kvtop_using gpus' -l json -d 'as JSON, schema kvtop.gpus/1'
+complete -c kvtop -n '_shtab_kvtop_using gpus' -l color -xka "auto always never" -d 'when to use colours (default: auto, on a terminal)'
 complete -c kvtop -n '_shtab_kvtop_using; and test $_shtab_kvtop_npos -eq 0' -a config -d 'show the configuration'
 complete -c kvtop -n '_shtab_kvtop_using config' -s h -l help -d 'show this help message and exit'
 complete -c kvtop -n '_shtab_kvtop_using config' -l default -d 'print the default file, commented'
@@ -243,7 +248,7 @@ complete -c kvtop -n '_shtab_kvtop_using; and test $_shtab_kvtop_npos -eq 0' -a 
 complete -c kvtop -n '_shtab_kvtop_using schema' -s h -l help -d 'show this help message and exit'
 complete -c kvtop -n '_shtab_kvtop_using schema' -l list -d 'list the schemas'
 complete -c kvtop -n '_shtab_kvtop_using schema' -l color -xka "auto always never" -d 'when to use colours (default: auto, on a terminal)'
-complete -c kvtop -n '_shtab_kvtop_using schema; and test $_shtab_kvtop_npos -eq 0' -ka "snapshot plan frontier recommend lint rules diff doctor themes config" -d 'snapshot, plan, frontier, recommend, lint, rules, diff, doctor, themes, config (default: snapshot)'
+complete -c kvtop -n '_shtab_kvtop_using schema; and test $_shtab_kvtop_npos -eq 0' -ka "snapshot plan frontier recommend lint rules diff doctor gpus themes config" -d 'snapshot, plan, frontier, recommend, lint, rules, diff, doctor, gpus, themes, config (default: snapshot)'
 complete -c kvtop -n '_shtab_kvtop_using; and test $_shtab_kvtop_npos -eq 0' -a themes -d 'list the themes'
 complete -c kvtop -n '_shtab_kvtop_using themes' -s h -l help -d 'show this help message and exit'
 complete -c kvtop -n '_shtab_kvtop_using themes' -l json -d 'as JSON, schema kvtop.themes/1'
@@ -255,4 +260,4 @@ complete -c kvtop -n '_shtab_kvtop_using completion; and test $_shtab_kvtop_npos
 complete -c kvtop -n '_shtab_kvtop_using; and test $_shtab_kvtop_npos -eq 0' -a help -d 'show the help of a command'
 complete -c kvtop -n '_shtab_kvtop_using help' -s h -l help -d 'show this help message and exit'
 complete -c kvtop -n '_shtab_kvtop_using help' -l color -xka "auto always never" -d 'when to use colours (default: auto, on a terminal)'
-complete -c kvtop -n '_shtab_kvtop_using help; and test $_shtab_kvtop_npos -eq 0' -ka "snapshot record replay report exporter diff plan recommend quality wrap lint explain doctor serve config schema themes completion help" -d 'a command of kvtop'
+complete -c kvtop -n '_shtab_kvtop_using help; and test $_shtab_kvtop_npos -eq 0' -ka "snapshot record replay report exporter diff plan recommend quality wrap lint explain doctor serve gpus config schema themes completion help" -d 'a command of kvtop'

@@ -38,6 +38,7 @@ VERBS: tuple[Verb, ...] = (
     Verb("explain", "what a rule of `kvtop lint` is about"),
     Verb("doctor", "what was probed, what answered, and what to do about what did not"),
     Verb("serve", "the dashboard in a browser, on this machine unless another address is given"),
+    Verb("gpus", "the accelerators that --gpu knows by name"),
     Verb("config", "show the configuration"),
     Verb("schema", "print the JSON Schema of what kvtop prints"),
     Verb("themes", "list the themes"),

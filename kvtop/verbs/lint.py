@@ -21,6 +21,7 @@ from kvtop.text import UnusableTextError, plain_number
 from kvtop.verbs.command_line import exit_codes
 from kvtop.verbs.command_line.engine_version import add_engine_version
 from kvtop.verbs.command_line.help_page import COLOURS, PLANNING, WATCHING, HelpPage
+from kvtop.verbs.command_line.host_option import add_host
 from kvtop.verbs.command_line.misplaced_options import misplaced_options
 from kvtop.verbs.command_line.printing import print_text
 from kvtop.verbs.command_line.watch_options import add_watching
@@ -69,6 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SPEC",
         help="a device for COMMAND, as in `kvtop plan`; repeatable",
     )
+    add_host(parser)
     add_engine_version(parser)
     parser.add_argument(
         "--select",
@@ -116,7 +118,7 @@ def run(args: argparse.Namespace) -> int:
         result = choice.of(_said_of(views), engines)
     else:
         try:
-            engine, found = _of_command(words, args.gpu, suppressions, args.engine_version)
+            engine, found = _of_command(args, words, suppressions)
         except MalformedModelError as error:
             return _failed(f"malformed model file: {error}", exit_codes.USAGE)
         except NoExactRuleError as error:
@@ -145,7 +147,7 @@ def _failed(message: str, code: int) -> int:
 
 
 def _of_command(
-    words: Sequence[str], gpus: Sequence[str], suppressions: Sequence[Suppression], engine_version: str | None
+    args: argparse.Namespace, words: Sequence[str], suppressions: Sequence[Suppression]
 ) -> tuple[str, LintResult]:
     """The engine of the command, and what the rules say of it."""
     from kvtop.app.plan.lint_target import read_target  # noqa: PLC0415  model readers, only for a command
@@ -154,9 +156,10 @@ def _of_command(
     request = as_started(
         PlanRequest(
             command=parse_command(typed),
-            gpu_specs=tuple(gpus),
+            gpu_specs=tuple(args.gpu),
             environ=dict(os.environ),
-            engine_version=engine_version,
+            engine_version=args.engine_version,
+            host_bytes=args.host_bytes,
         )
     )
     target = read_target(request)

@@ -55,8 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="SPEC",
-        help="a device to plan for: 24GiB, '80GiB,cc=9.0', '64GiB,backend=metal', 'RTX 4090' or none; repeatable "
-        "(default: this machine's)",
+        help="a device to plan for: 24GiB, '80GiB,cc=9.0', '24GiB,free=20GiB', '64GiB,backend=metal', 'RTX 4090', "
+        "2x24GiB, 8xH200 or none; repeatable (default: this machine's; `kvtop gpus` lists the names)",
     )
     add_host(parser)
     add_engine_version(parser)

@@ -1,7 +1,5 @@
 """`--gpu SPEC`, and the cards of this machine as an engine numbers them."""
 
-from dataclasses import replace
-
 import pytest
 
 from kvtop.domain.compute_api import CUDA
@@ -170,4 +168,4 @@ def test_a_size_in_the_name_is_the_products_own_within_a_tenth(
     product = GpuProduct(total_mib * MIB, (8, 0), "cuda")
     monkeypatch.setitem(PRODUCTS, "Z100", product)
     found = find_product("NVIDIA Z100-SXM4-40GB")
-    assert found == (product if is_same else replace(product, total_bytes=40 * GIB))
+    assert found == (product if is_same else product.of_size(40 * GIB))

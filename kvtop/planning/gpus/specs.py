@@ -5,43 +5,64 @@ from collections.abc import Sequence
 
 from kvtop.domain.compute_api import COMPUTE_APIS, CUDA
 from kvtop.domain.plan import PlanDevice
-from kvtop.planning.gpus.products import DECORATION, PRODUCTS, GpuProduct
+from kvtop.planning.gpus.products import ALIASES, DECORATION, PRODUCTS, GpuProduct
 from kvtop.planning.gpus.reserve import FreeSays, with_reserve
-from kvtop.text import UnusableTextError, parse_bandwidth, parse_bytes
+from kvtop.text import UnusableTextError, did_you_mean, parse_bandwidth, parse_bytes, plain_number
 
 DEFAULT_CAPABILITY = (8, 9)
 """What a bare size is taken as: a CUDA card of the Ada generation."""
 
 _MIB = 1024 * 1024
 _CAPABILITY = re.compile(r"(\d+)\.(\d+)")
-_SIZED = re.compile(r"\s(\d+) ?GI?B\b")
+_SIZED = re.compile(r"\s(\d{1,4}) ?GI?B\b")
+_COUNTED = re.compile(r"(\d{1,9}) ?[xX*] ?(\S.*)")
+MOST_DEVICES = 1024
+"""More than one machine has, and few enough to plan."""
 
 
 def parse_gpu_specs(specs: Sequence[str]) -> tuple[PlanDevice, ...]:
-    """One device for each SPEC, "gpu0" first. `none` alone is no device. Raises ValueError with what is accepted."""
+    """The devices of each SPEC in order, "gpu0" first: `2x24GiB` is two. `none` alone is no device.
+
+    Raises ValueError with what is accepted.
+    """
     if any(spec.strip().lower() == "none" for spec in specs):
         if len(specs) > 1:
             raise UnusableTextError("--gpu none stands alone: it means that there is no accelerator")
         return ()
-    return tuple(_device(index, spec) for index, spec in enumerate(specs))
+    single = [one for spec in specs for one in _repeated(spec)]
+    if len(single) > MOST_DEVICES:
+        raise UnusableTextError(f"--gpu: {len(single)} devices; at most {MOST_DEVICES} are planned")
+    return tuple(_device(index, spec) for index, spec in enumerate(single))
+
+
+def _repeated(spec: str) -> tuple[str, ...]:
+    """`8xH200` as eight specs; one that no number stands before as it is."""
+    found = _COUNTED.fullmatch(spec.strip())
+    if found is None:
+        return (spec,)
+    count = plain_number(found[1], MOST_DEVICES)
+    if not count:
+        raise UnusableTextError(f"--gpu {spec!r}: from 1 to {MOST_DEVICES} devices")
+    return (found[2],) * count
 
 
 def _device(index: int, spec: str) -> PlanDevice:
     head, *settings = (part.strip() for part in spec.split(","))
     product = find_product(head)
     if product is None:
-        product = GpuProduct(_size(spec, head), DEFAULT_CAPABILITY, CUDA.name)
+        product = GpuProduct(_size(spec, head), DEFAULT_CAPABILITY, CUDA.name, source="stated")
         name = ""
     else:
         name = head
     capability, api = product.compute_capability, product.compute_api
-    free_bytes, says = product.total_bytes, FreeSays.DRIVER if name else FreeSays.EITHER
+    total_bytes = product.api_total_bytes
+    free_bytes, says = total_bytes, FreeSays.DRIVER if name else FreeSays.EITHER
     bytes_per_second = None
     for setting in settings:
         key, _, value = setting.partition("=")
         numbers = _CAPABILITY.fullmatch(value)
         if key == "free":
-            free_bytes, says = _free(spec, value, product.total_bytes), FreeSays.PROCESS
+            free_bytes, says = _free(spec, value, total_bytes), FreeSays.PROCESS
         elif key == "bandwidth":
             bytes_per_second = _bandwidth(spec, value)
         elif key == "cc" and numbers is not None:
@@ -56,7 +77,7 @@ def _device(index: int, spec: str) -> PlanDevice:
             )
     device = PlanDevice(
         name=f"gpu{index}",
-        total_bytes=product.total_bytes,
+        total_bytes=total_bytes,
         free_bytes=free_bytes,
         compute_capability=capability,
         compute_api=api,
@@ -88,9 +109,9 @@ def _size(spec: str, text: str) -> int:
     try:
         size_bytes = parse_bytes(text)
     except ValueError as error:
-        names = ", ".join(PRODUCTS)
+        meant = did_you_mean(text, (*PRODUCTS, *ALIASES))
         raise UnusableTextError(
-            f"--gpu {spec!r}: neither a size (24GiB) nor none nor a known product ({names})"
+            f"--gpu {spec!r}: neither a size (24GiB) nor none nor a known product{meant} (`kvtop gpus` lists them)"
         ) from error
     if size_bytes < _MIB:
         raise UnusableTextError(f"--gpu {spec!r}: less than 1 MiB; a size needs its unit, as in 24GiB")
@@ -99,10 +120,13 @@ def _size(spec: str, text: str) -> int:
 
 def find_product(name: str) -> GpuProduct | None:
     """A product by its everyday name or as its driver writes it ("… A100-SXM4-40GB"), or None."""
-    plain = DECORATION.sub(" ", name.upper().replace("-", " "))
-    by_name = {_squeezed(known.upper()): product for known, product in PRODUCTS.items()}
-    if _squeezed(plain) in by_name:
-        return by_name[_squeezed(plain)]
+    by_name = _by_name()
+    as_typed = name.upper().replace("-", " ")
+    plain = DECORATION.sub(" ", as_typed)
+    for text in (as_typed, plain):
+        found = by_name.get(_squeezed(text))
+        if found is not None:
+            return found
     sized = _SIZED.search(plain)
     if sized is None:
         return None
@@ -112,7 +136,14 @@ def find_product(name: str) -> GpuProduct | None:
     size_bytes = int(sized[1]) * 1024 * _MIB
     # The driver's own total is a little off the size in the name; another size is another card.
     is_same = abs(size_bytes - product.total_bytes) * 10 < size_bytes
-    return product if is_same else GpuProduct(size_bytes, product.compute_capability, product.compute_api)
+    return product if is_same else product.of_size(size_bytes)
+
+
+def _by_name() -> dict[str, GpuProduct]:
+    """Every name as it stands, and without what drivers write around it where that names no other product."""
+    whole = {**PRODUCTS, **{alias: PRODUCTS[name] for alias, name in ALIASES.items()}}
+    plain = {_squeezed(DECORATION.sub(" ", known.upper())): product for known, product in whole.items()}
+    return {**plain, **{_squeezed(known.upper()): product for known, product in whole.items()}}
 
 
 def _squeezed(text: str) -> str:

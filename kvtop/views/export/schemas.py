@@ -14,6 +14,7 @@ SCHEMAS: dict[str, tuple[str, tuple[str, ...]]] = {
     "kvtop.rules/1": ("export.own_lists", ("RulesJson",)),
     "kvtop.diff/1": ("export.diff_json", ("DiffJson",)),
     "kvtop.doctor/1": ("text.checkup_text", ("DoctorJson",)),
+    "kvtop.gpus/1": ("text.gpu_table", ("GpusJson",)),
     "kvtop.themes/1": ("export.own_lists", ("ThemesJson",)),
     "kvtop.config/1": ("export.own_lists", ("ConfigJson",)),
 }

@@ -19,6 +19,7 @@ from kvtop.views.export.recommend_types import (
     RecommendJson,
     RoomJson,
 )
+from kvtop.views.text.room_words import available_words
 
 _MARKS = {
     Fit.FITS: "fits",
@@ -80,7 +81,7 @@ def _device(room: DeviceFit) -> str:
     span = ""
     if bytes_text(needed.low_bytes) != bytes_text(needed.high_bytes):
         span = f", {bytes_text(needed.low_bytes)} to {bytes_text(needed.high_bytes)}"
-    of = "" if room.room is None else f" of {bytes_text(room.room.total_bytes or room.room.available_bytes)}"
+    of = "" if room.room is None else f" of {available_words(room.room)}"
     return f"{room.name:8} {least}{bytes_text(needed.value_bytes)}{of}{span}"
 
 

@@ -14,6 +14,12 @@ def of_words(room: Room) -> str:
     return f"{words}{reserve_words(room)}"
 
 
+def available_words(room: Room) -> str:
+    """ "23.5 GiB", or "19.6 GiB free" where others hold a part of it."""
+    is_all = room.total_bytes is None or room.available_bytes >= room.total_bytes
+    return bytes_text(room.available_bytes) + ("" if is_all else " free")
+
+
 def reserve_words(room: Room) -> str:
     """What comes off for the process itself beside its plan, or ""."""
     reserve = room.reserve
