@@ -290,7 +290,7 @@ def test_vllm_blocks_and_the_pool_that_only_profiling_knows(tmp_path: Path, caps
     open_ended = plan_json(capsys, *words)
     assert open_ended["vllm"]["num_gpu_blocks"] is None
     assert open_ended["total"]["kv_cache_bytes"] is None
-    assert open_ended["devices"][0]["fit"] == "unknown"
+    assert open_ended["devices"][0]["fit"] == "fits"
     _, text, _ = plan(capsys, *words)
     assert "at least; " in text
     code, _, err = plan(capsys, *words, "--tensor-parallel-size", "2")
