@@ -35,6 +35,7 @@ test-pythons: $(VENV)/ready  ## the built wheel in a terminal, on every Python o
 bench: $(VENV)/ready  ## measures the budgets of docs/performance.md
 	$(BIN)/python -m tests.bench.budgets
 	$(BIN)/python -m tests.bench.bench_plans
+	$(BIN)/pytest -q -m bench
 
 oracle: $(VENV)/ready  ## how plans compare with the engines' own allocators (docs/accuracy.md)
 	@$(BIN)/python -m tests.oracle.table

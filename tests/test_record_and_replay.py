@@ -33,8 +33,20 @@ def minute(tmp_path: Path) -> Path:
     return path
 
 
+def size_of(ticks: int, path: Path) -> int:
+    """Bytes of the first ticks of the demo, as `begun` records them."""
+    writer = RecordingWriter(path, Info("1.2.3", 0.5))
+    for tick in range(ticks):
+        writer.write(SCENARIOS[0].at(tick / 2))
+    size = path.stat().st_size
+    writer.close()
+    path.unlink()
+    return size
+
+
 def begun(path: Path, limit_bytes: int | None = None) -> subprocess.Popen[str]:
     """A recording that has its first ticks."""
+    some_bytes = size_of(2, path.with_suffix(".size"))
 
     def limit() -> None:
         if limit_bytes is not None:
@@ -43,7 +55,9 @@ def begun(path: Path, limit_bytes: int | None = None) -> subprocess.Popen[str]:
     command = [*COMMAND, "record", str(path), "--demo", "--interval", "0.5"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=limit)  # noqa: PLW1509
     ends = time.monotonic() + 120
-    while time.monotonic() < ends and process.poll() is None and not (path.exists() and path.stat().st_size > 4000):
+    while (
+        time.monotonic() < ends and process.poll() is None and not (path.exists() and path.stat().st_size > some_bytes)
+    ):
         time.sleep(0.05)
     return process
 
@@ -71,7 +85,7 @@ def test_a_kill_leaves_every_tick_before_it(tmp_path: Path) -> None:
 
 def test_a_full_disk_leaves_every_tick_before_it(tmp_path: Path) -> None:
     path = tmp_path / "x.kvtop"
-    process = begun(path, limit_bytes=5000)
+    process = begun(path, limit_bytes=size_of(4, path))
     _, errors = process.communicate(timeout=240)
     assert process.returncode == 1
     assert errors.startswith(f"kvtop: {path}: File too large; recording stopped, the ")

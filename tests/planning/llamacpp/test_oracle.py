@@ -101,6 +101,7 @@ def test_refusals_are_in_the_words_of_the_engine(every_case: EveryCase) -> None:
     every_case(refused, answers)
 
 
+@pytest.mark.bench
 def test_a_grid_of_types_and_lengths_is_fast(oracle: Oracle) -> None:
     model = prepare(oracle.headers["gemma-3-27b"])
     devices = oracle.cases[0].devices

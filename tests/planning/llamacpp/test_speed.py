@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+import pytest
+
 from kvtop.domain.model_file import GgufHeader
 from kvtop.domain.plan import MemoryPlan, PlanDevice
 from kvtop.planning.cache_types import CACHE_TYPES
@@ -26,11 +28,13 @@ def _cpu_ms(work: Callable[[], object]) -> float:
     return min(times) * 1000
 
 
+@pytest.mark.bench
 def test_a_parsed_header_is_planned_at_once(oracle: Oracle) -> None:
     header: GgufHeader = oracle.headers["gemma-3-27b"]
     assert _cpu_ms(lambda: plan(prepare(header), PLAIN, CARD)) < 10
 
 
+@pytest.mark.bench
 def test_a_grid_of_what_ifs_takes_no_longer_than_a_blink(oracle: Oracle) -> None:
     header: GgufHeader = oracle.headers["llama-3.1-8b"]
 

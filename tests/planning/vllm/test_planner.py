@@ -120,6 +120,7 @@ def test_other_models_and_mixes_are_exact(model: str, ask: Ask, words_of: Words,
     every_case(_MORE_CASES[model], answers)
 
 
+@pytest.mark.bench
 def test_a_case_takes_milliseconds_of_cpu(ask: Ask, words_of: Words) -> None:
     cases = _GIVEN["cases"][:60]
     asked = [(_GIVEN["configs"][case["model"]], words_of(_options(case)), case) for case in cases]

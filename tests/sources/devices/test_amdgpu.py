@@ -283,6 +283,7 @@ def test_a_tick_looks_through_a_bounded_number_of_processes(tmp_path: Path) -> N
     assert seen == [LOOKS_PER_TICK * count for count in (1, 2, 3, 4, 5, 5)]
 
 
+@pytest.mark.bench
 def test_a_tick_with_two_cards_and_32_clients_is_cheap(tree: AmdTree) -> None:
     """Measured over many ticks: CPU seconds of this thread, so that other programs do not count."""
     for address in (CARD, OTHER):

@@ -144,14 +144,14 @@ def test_work_that_never_ends_is_given_up_and_not_begun_again() -> None:
 
     def work() -> bool:
         begun.append(1)
-        return never.wait(30)
+        return never.wait(900)
 
     started = time.monotonic()
     with pytest.raises(TimeoutError, match="does not answer"):
         in_time(7, "model", work, 0.1)
     with pytest.raises(TimeoutError, match="does not answer"):
-        in_time(7, "model", work, 20.0)
-    assert time.monotonic() - started < 10
+        in_time(7, "model", work, 900.0)
+    assert time.monotonic() - started < 600
     assert begun == [1]
     never.set()
     assert in_time(7, "another", lambda: 5, 20.0) == 5
