@@ -85,7 +85,7 @@ def _plan(settings: ServeSettings, checkpoint: Checkpoint, devices: tuple[PlanDe
     if run.is_hybrid and run.prefix_caching and not chunked:
         raise StartRefusedError("Chunked prefill is required for mamba cache mode 'align'.")
     batch = batch_of(settings, devices[0], length, chunked_prefill=chunked)
-    bounds = partition(layer_count(run.config), settings.pp_size, settings.stage_layers)
+    bounds = _with_draft(partition(layer_count(run.config), settings.pp_size, settings.stage_layers), run.draft.modules)
     assignment = _assigned(run, bounds)
     refuse_e5m2(run.config, run.terms.cache_dtype)
     rules = settings.rules
@@ -124,13 +124,20 @@ def _plan(settings: ServeSettings, checkpoint: Checkpoint, devices: tuple[PlanDe
         context_ranks=settings.dcp_size,
         drafts=settings.draft_tokens > 0,
     )
-    return as_estimate(plan, doubt) if doubt else plan
+    doubts = [text for text in (doubt, run.draft.doubt) if text]
+    return as_estimate(plan, "; ".join(doubts)) if doubts else plan
 
 
 def _refuse_memory(settings: ServeSettings, devices: tuple[PlanDevice, ...]) -> None:
     refusal = memory_refusal(devices[: settings.tp_size * settings.pp_size * settings.dp_size], settings.utilization)
     if refusal:
         raise StartRefusedError(refusal)
+
+
+def _with_draft(bounds: tuple[tuple[int, int], ...], modules: int) -> tuple[tuple[int, int], ...]:
+    """A draft's layers follow the target's on the last stage."""
+    start, stop = bounds[-1]
+    return (*bounds[:-1], (start, stop + modules))
 
 
 def _assigned(run: Run, bounds: tuple[tuple[int, int], ...]) -> Assignment:

@@ -19,11 +19,13 @@ from kvtop.planning.vllm.backends.assignment import Assignment
 from kvtop.planning.vllm.dtypes import PER_TOKEN_HEAD, SCALE_BYTES
 from kvtop.planning.vllm.models.cached_layers import layer_count, partition
 from kvtop.planning.vllm.options.settings import Batch, ServeSettings
+from kvtop.planning.vllm.options.speculation import MTP
 from kvtop.planning.vllm.pool.estimate import estimate_pool
 from kvtop.planning.vllm.pool.free_memory import requested_bytes
 from kvtop.planning.vllm.pool.pool import Pool, Stage
 from kvtop.planning.vllm.rules.rules import Rules
 from kvtop.planning.vllm.run import Run
+from kvtop.planning.vllm.shapes.decoder import draft_modules
 from kvtop.planning.vllm.shapes.placement import Parallel
 from kvtop.planning.vllm.shapes.stage_shapes import ShapeTerms
 from kvtop.planning.vllm.specs.layer_specs import LayerSpec, RequestTerms, SpecKind
@@ -111,8 +113,10 @@ def _weights(found: Findings) -> StageWeights:
         settings.quantization,
         with_encoders=not settings.language_model_only,
         stored_bytes=found.checkpoint.tensor_bytes,
+        loads_draft=settings.speculation.method == MTP,
     )
-    weights = stage_weights(found.checkpoint, config, found.run.whole_layers, terms)
+    extra = draft_modules(config, found.run.draft.whole_layers, found.run.draft.modules)
+    weights = stage_weights(found.checkpoint, config, found.run.whole_layers, terms, extra)
     return adjusted(weights, settings.weight_changes, bool(found.checkpoint.tensors))
 
 

@@ -19,6 +19,7 @@ from kvtop.planning.vllm.models.cached_layers import (
     total_kv_heads,
 )
 from kvtop.planning.vllm.models.config_view import ConfigView
+from kvtop.planning.vllm.models.drafts import NO_DRAFT, Draft, draft_of
 from kvtop.planning.vllm.models.model_facts import (
     cache_dtype,
     model_dtype,
@@ -44,6 +45,7 @@ class Run:
     terms: AssignTerms
     prefix_caching: bool
     is_hybrid: bool
+    draft: Draft = NO_DRAFT
 
 
 def run_of(config: ConfigView, settings: ServeSettings, device: PlanDevice, max_model_len: int) -> Run:
@@ -69,6 +71,8 @@ def run_of(config: ConfigView, settings: ServeSettings, device: PlanDevice, max_
     )
     layers = architecture.build(config, build)
     whole_layers = layers if settings.tp_size == 1 else architecture.build(config, replace(build, tp_size=1))
+    draft = draft_of(settings.speculation, config, layers, whole_layers)
+    layers += draft.layers
     check_layers(layers)
     is_hybrid = architecture.is_hybrid and any(layer.kind is SpecKind.MAMBA for layer in layers)
     refuse_cache_dtype(config, stored, settings.rules, use_mla=use_mla, is_hybrid=is_hybrid)
@@ -98,7 +102,7 @@ def run_of(config: ConfigView, settings: ServeSettings, device: PlanDevice, max_
         per_head_scales(config),
         max_model_len if keeps_state and not prefix_caching else None,
     )
-    return Run(name, architecture, config, layers, whole_layers, terms, prefix_caching, is_hybrid)
+    return Run(name, architecture, config, layers, whole_layers, terms, prefix_caching, is_hybrid, draft)
 
 
 def _shape(

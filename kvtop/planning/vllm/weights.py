@@ -13,6 +13,7 @@ from kvtop.domain.plan import Estimate, NoExactRuleError
 from kvtop.planning.vllm.dtypes import ELEMENT_BYTES
 from kvtop.planning.vllm.models.cached_layers import CachedLayer, attention_heads, layer_count, total_kv_heads
 from kvtop.planning.vllm.models.config_view import ConfigView
+from kvtop.planning.vllm.shapes.matrix import Matrix
 from kvtop.planning.vllm.shapes.placement import Parallel
 from kvtop.planning.vllm.shapes.stage_shapes import ShapeTerms, shape_weights
 from kvtop.text import plain_number
@@ -72,16 +73,21 @@ _UNKNOWN_SPLIT = "a tensor whose split over ranks is not known"
 
 
 def stage_weights(
-    checkpoint: Checkpoint, config: ConfigView, caches: tuple[CachedLayer, ...], terms: ShapeTerms
+    checkpoint: Checkpoint,
+    config: ConfigView,
+    caches: tuple[CachedLayer, ...],
+    terms: ShapeTerms,
+    extra: tuple[Matrix, ...] = (),
 ) -> StageWeights:
     """The weights that vLLM loads on one rank of each stage, which holds the decoder layers [start, stop).
 
-    `caches`: the layers of one rank that holds all heads, for a checkpoint without tensors.
+    `caches`: the layers of one rank that holds all heads, and `extra`: a draft's matrices, for a checkpoint without
+    tensors.
     """
     if checkpoint.tensors:
         return _of_tensors(checkpoint, config, terms)
     try:
-        ranges, doubt = shape_weights(config, caches, terms)
+        ranges, doubt = shape_weights(config, caches, terms, extra)
     except NoExactRuleError as error:
         return StageWeights((None,) * len(terms.stages), (f"no weights lie beside config.json: {error}",))
     reason = f"{FROM_SHAPES}, {doubt}" if doubt else FROM_SHAPES
@@ -104,6 +110,8 @@ def _of_tensors(checkpoint: Checkpoint, config: ConfigView, terms: ShapeTerms) -
     unknown: list[str] = []
     for tensor in checkpoint.tensors:
         held = _stages_of(tensor.name, stages, layer_count(config), tied=tied)
+        if not held and terms.loads_draft and _is_draft(tensor.name, layer_count(config)):
+            held = (last,)
         if held in ((0,), (0, last), (last,)) and everywhere and not _is_layer(tensor.name):
             held = tuple(range(len(stages)))
         if not held:
@@ -141,6 +149,16 @@ def _bounds(
         return whole // parallel.tp_size, whole
     size = _rank_bytes(tensor, split or ShardKind.WHOLE, config, model_dtype, parallel.tp_size)
     return size, size
+
+
+def _is_draft(name: str, layers: int) -> bool:
+    """Whether a tensor belongs to a layer of next-token prediction; embedding and head are shared with the model."""
+    if re.search(r"embed_tokens|shared_head\.head", name):
+        return False
+    found = re.search(r"\.(?:layers|h|blocks|block)\.(\d+)\.", name)
+    return bool(re.match(r"(?:model\.)?mtp\.", name)) or (
+        found is not None and plain_number(found.group(1), layers - 1) is None
+    )
 
 
 def _is_routed(name: str) -> bool:

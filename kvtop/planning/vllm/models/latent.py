@@ -29,10 +29,22 @@ def mla(view: ConfigView, _terms: BuildTerms) -> tuple[CachedLayer, ...]:
     caches: list[CachedLayer] = []
     sparse = view.whole("index_topk") is not None
     for index in range(layer_count(view)):
-        if sparse:
+        if sparse and picks_tokens(view, index):
             caches.append(indexer(index, view))
         caches.append(latent(index, view, sparse=sparse))
     return tuple(caches)
+
+
+def picks_tokens(view: ConfigView, index: int) -> bool:
+    """Whether a layer has an indexer of its own; others take the tokens that the one before them picked.
+
+    `index_topk_pattern` has a letter a layer, "S" for those that share; else every `index_topk_freq`-th has one.
+    """
+    pattern = view.raw("index_topk_pattern")
+    if isinstance(pattern, str | list | tuple):
+        return not (index < len(pattern) and pattern[index] == "S")
+    every, offset = view.whole("index_topk_freq") or 1, view.whole("index_skip_topk_offset")
+    return max(index - (2 if offset is None else offset) + 1, 0) % every == 0
 
 
 def longcat(view: ConfigView, _terms: BuildTerms) -> tuple[CachedLayer, ...]:

@@ -65,7 +65,9 @@ def cache_dtype(view: ConfigView, asked: str, architecture: str, capability: tup
         return asked
     config = quantisation(view)
     method = str(config.get("quant_method", "")).lower().replace("_", "-")
-    if method.startswith("modelopt") or (not method and "quantization" in config):
+    producer = config.get("producer")
+    is_named = isinstance(producer, Mapping) and producer.get("name") == "modelopt"
+    if method.startswith("modelopt") or (not method and is_named):
         return _modelopt(config)
     if method == "compressed-tensors" and config.get("kv_cache_scheme") is not None:
         return "fp8"

@@ -15,7 +15,7 @@ from kvtop.planning.vllm.dtypes import CACHE_DTYPES
 from kvtop.planning.vllm.options.environment import allows_long, refuse_to_guess, stage_layers
 from kvtop.planning.vllm.options.field_bounds import refuse_out_of_bounds
 from kvtop.planning.vllm.options.overrides import overrides_of
-from kvtop.planning.vllm.options.speculation import speculation_of
+from kvtop.planning.vllm.options.speculation import NO_SPECULATION, Speculation, speculation_of
 from kvtop.planning.vllm.options.weight_changes import NO_CHANGES, WeightChanges, weight_changes_of
 from kvtop.planning.vllm.refusals import StartRefusedError
 from kvtop.planning.vllm.rules.ranges import NEWEST, rules_for
@@ -63,6 +63,7 @@ class ServeSettings:
     language_model_only: bool = False
     draft_tokens: int = 0
     """Tokens that speculative decoding drafts a step."""
+    speculation: Speculation = NO_SPECULATION
     config_overrides: Mapping[str, object] = field(default_factory=dict)
     """`--hf-overrides`: values in place of those of config.json."""
     allows_long: bool = False
@@ -162,6 +163,7 @@ def settings_from(options: LaunchOptions) -> ServeSettings:
         utilization=utilization,
         async_scheduling=async_scheduling is not False and speculation.keeps_async,
         draft_tokens=speculation.draft_tokens,
+        speculation=speculation,
         prefix_caching=_flag(options, "enable-prefix-caching"),
         chunked_prefill=_flag(options, "enable-chunked-prefill"),
         hybrid_manager=not _flag(options, "disable-hybrid-kv-cache-manager"),

@@ -1,7 +1,8 @@
 """Speculative decoding: which methods kvtop can plan, and what they change.
 
 Drafting from the prompt's own words (n-grams) keeps no cache. It does take asynchronous scheduling away, and every
-recurrent state is kept once more for each drafted token. Methods with a model of their own add layers to the pool.
+recurrent state is kept once more for each drafted token. Methods with a model of their own add layers to the pool
+(`models/drafts.py`).
 Source: vLLM 0.32.0, `config/speculative.py`, `config/vllm.py`, `engine/arg_utils.py` (`create_speculative_config`).
 """
 
@@ -16,11 +17,22 @@ from kvtop.text import plain_number
 
 _OPTION = "speculative-config"
 _SHORTHAND = (("spec-method", "method"), ("spec-model", "model"), ("spec-tokens", "num_speculative_tokens"))
-_FROM_WORDS = ("ngram", "ngram_gpu")
+_FROM_WORDS = ("ngram", "ngram_gpu", "suffix")
+MTP = "mtp"
+"""Every family's own layers of next-token prediction, under one name since 0.11."""
+_MODELS = ("draft_model", "eagle", "eagle3", "peagle", "medusa", "mlp_speculator", "dflash", "dspark", MTP)
 _INERT = frozenset(
     {
         *("method", "model", "num_speculative_tokens", "prompt_lookup_max", "prompt_lookup_min", "enforce_eager"),
         *("rejection_sample_method", "quantization", "revision", "max_model_len", "draft_tensor_parallel_size"),
+        *(
+            "moe_backend",
+            "attention_backend",
+            "draft_sample_method",
+            "parallel_drafting",
+            "disable_padded_drafter_batch",
+        ),
+        *("code_revision", "draft_load_config", "synthetic_acceptance_rate", "use_local_argmax_reduction"),
     }
 )
 """What may be said of a method without a model that does not change the pool."""
@@ -28,10 +40,23 @@ _INERT = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Speculation:
-    """`draft_tokens` are drafted a step, 0 without speculation; `keeps_async`: with asynchronous scheduling."""
+    """`draft_tokens` are drafted a step, 0 without speculation; `keeps_async`: with asynchronous scheduling.
+
+    `method` is vLLM's word, "" without speculation; `model` the draft's name, "" for the target's own layers.
+    """
 
     draft_tokens: int = 0
     keeps_async: bool = True
+    method: str = ""
+    model: str = ""
+
+    @property
+    def has_model(self) -> bool:
+        """Whether layers beside the target's draft."""
+        return self.method in _MODELS
+
+
+NO_SPECULATION = Speculation()
 
 
 def speculation_of(options: LaunchOptions, *, asked_async: bool) -> Speculation:
@@ -45,10 +70,10 @@ def speculation_of(options: LaunchOptions, *, asked_async: bool) -> Speculation:
     if not stated:
         return Speculation()
     method, tokens = _method(stated), stated.get("num_speculative_tokens")
-    if method not in _FROM_WORDS:
-        raise NoExactRuleError(
-            f"speculative decoding by {method}: the draft keeps caches of its own, which kvtop cannot plan exactly"
-        )
+    if method not in _FROM_WORDS and method not in _MODELS:
+        raise NoExactRuleError(f"speculative decoding by {method}: kvtop has no rule for it")
+    if tokens is None and method == MTP:
+        tokens = 1
     if tokens is None:
         raise StartRefusedError(
             "num_speculative_tokens must be provided with speculative model unless the draft model config contains an "
@@ -59,13 +84,14 @@ def speculation_of(options: LaunchOptions, *, asked_async: bool) -> Speculation:
     _check_lookup(stated)
     if unknown := sorted(set(stated) - _INERT):
         raise NoExactRuleError(f"--{_OPTION} {unknown[0]}: kvtop cannot plan it exactly")
-    keeps_async = method == "ngram_gpu"
+    keeps_async = method not in ("ngram", "suffix", "medusa", "mlp_speculator")
     if asked_async and not keeps_async:
         raise StartRefusedError(
             "Currently, async scheduling is only supported with EAGLE/MTP/Draft Model/NGram GPU/DSpark/DFlash kind of "
             "speculative decoding"
         )
-    return Speculation(tokens, keeps_async)
+    model = stated.get("model")
+    return Speculation(tokens, keeps_async, method, model if isinstance(model, str) and method in _MODELS else "")
 
 
 def _stated(options: LaunchOptions) -> Mapping[str, object]:
@@ -93,8 +119,15 @@ def _stated(options: LaunchOptions) -> Mapping[str, object]:
 def _method(stated: Mapping[str, object]) -> str:
     method = stated.get("method")
     if method is None:
-        return "ngram" if stated.get("model") in ("ngram", "[ngram]") else "draft_model"
-    return "ngram" if method == "[ngram]" else str(method)
+        return "ngram" if stated.get("model") in ("ngram", "[ngram]") else _by_model(str(stated.get("model", "")))
+    word = "ngram" if method == "[ngram]" else str(method).lower()
+    return MTP if word.endswith("_mtp") else word
+
+
+def _by_model(model: str) -> str:
+    """vLLM looks at the draft's configuration; its name says the same of published heads."""
+    name = model.lower()
+    return next((kind for kind in ("dflash", "dspark", "eagle3", "eagle", "medusa") if kind in name), "draft_model")
 
 
 def _check_lookup(stated: Mapping[str, object]) -> None:

@@ -135,3 +135,22 @@ def _per_layer_inputs(view: ConfigView, count: int) -> tuple[Matrix, ...]:
         small("norm", width, None),
         *layers,
     )
+
+
+def draft_modules(view: ConfigView, caches: tuple[CachedLayer, ...], modules: int) -> tuple[Matrix, ...]:
+    """A draft's decoder layers, after the target's own: attention, feed-forward, and what joins two hidden states."""
+    width, count = hidden_size(view), layer_count(view)
+    found: list[Matrix] = []
+    for at in range(modules):
+        own = [cache for cache in caches if cache.index == count + at]
+        has_indexer = any(cache.is_indexer for cache in own)
+        index = count + at
+        for cache in own:
+            if cache.kind is SpecKind.MLA and not cache.is_indexer:
+                found += mixers.latent_attention(view, index, has_indexer=has_indexer)
+            elif cache.kind is not SpecKind.MLA:
+                found += mixers.attention(view, cache, index)
+        is_mixture = feed_forward.expert_count(view) > 0
+        found += feed_forward.mixture(view, index) if is_mixture else feed_forward.dense(view, index)
+        found.append(Matrix(f"layers.{index}.eh_proj", width, 2 * width, Cut.WHOLE, index, is_linear=False))
+    return tuple(found)

@@ -38,6 +38,8 @@ class ShapeTerms:
     model: str = ""
     asked: str = ""
     with_encoders: bool = True
+    loads_draft: bool = False
+    """Layers of next-token prediction are loaded as a draft."""
     stored_bytes: int | None = None
     """All tensors of the checkpoint together, where its index says so."""
 
