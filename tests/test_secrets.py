@@ -251,7 +251,7 @@ def test_no_screen_shows_a_secret(planted: Planted) -> None:
         os.environ.update(planted.environ, TERM="xterm-256color", COLUMNS="160", LINES="50")
         os.execv(sys.executable, [*KVTOP])
     steps = [(b"", b"ready"), (b"2", b"headroom"), (b"d", b"derivation"), (b"5", b"Findings"), (b"6", b"Devices")]
-    steps += [(b"8", b"answered"), (b"?", b"Keys on this screen"), (b"q", b"")]
+    steps += [(b"8", b"Sources"), (b"?", b"Keys on this screen"), (b"q", b"")]
     drawn = b""
     for key, word in steps:
         os.write(terminal, key)

@@ -21,9 +21,12 @@ def device(*rows: tuple[int, int | None], name: str = "gpu0") -> Device:
 
 
 def test_a_process_of_this_machine_has_its_name() -> None:
-    command = [sys.executable, "-c", "import sys; sys.stdin.read()", "--api-key", "canary"]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE)
+    code = "import sys; print(flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", code, "--api-key", "canary"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
+        assert process.stdout is not None
+        process.stdout.readline()  # before, it may have no arguments yet
         (found,) = foreign_processes([device((process.pid, 5), (os.getpid(), 1))], {os.getpid()})
     finally:
         process.communicate()
