@@ -4,6 +4,8 @@ import pytest
 
 from kvtop.domain.model_file import Checkpoint
 from kvtop.domain.plan import MemoryPlan, PlanDevice
+from kvtop.planning.vllm.models.architectures import ARCHITECTURES
+from kvtop.planning.vllm.models.cached_layers import BuildTerms
 from kvtop.planning.vllm.models.config_view import view
 from kvtop.planning.vllm.models.dense import cohere2_moe
 from kvtop.planning.vllm.options.parse import parse_serve_options
@@ -38,10 +40,23 @@ def test_default_batches_go_by_the_memory_of_the_card(total_bytes: int, product:
 
 
 def test_a_window_of_command_a_moe_is_one_token_more() -> None:
-    """cohere2_moe.py; of Cohere 2 itself it is the number that the configuration says."""
+    """cohere2_moe.py."""
     kinds = ["sliding_attention", "full_attention"] * 2
     config = {"model_type": "cohere2_moe", "sliding_window": 4096, "layer_types": kinds}
     assert cohere2_moe(view(config), 4) == (4097, None, 4097, None)
+
+
+def test_a_window_of_cohere_2_is_one_token_more_and_those_of_others_are_not() -> None:
+    """commandr.py: a layer sees its token and the window before it. Blocks of 16 tokens hide the difference."""
+    config = {"hidden_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4, "sliding_window": 4096}
+    windows = {
+        name: [layer.window for layer in ARCHITECTURES[name].build(view(config), BuildTerms(1))]
+        for name in ("Cohere2ForCausalLM", "Exaone4ForCausalLM")
+    }
+    assert windows == {
+        "Cohere2ForCausalLM": [4097, 4097, 4097, None],
+        "Exaone4ForCausalLM": [4096, 4096, 4096, None],
+    }
 
 
 @pytest.mark.parametrize(
