@@ -16,8 +16,10 @@ import pytest
 from kvtop.cli import main
 from kvtop.domain.answers.plan_answer import PlanAnswer, device_fit
 from kvtop.domain.answers.room import Room
-from kvtop.domain.plan import DevicePlan, Estimate, MemoryPlan
+from kvtop.domain.figure import Figure
+from kvtop.domain.plan import MemoryPlan
 from kvtop.verbs.command_line.plan_gate import gate
+from tests.amounts import share
 
 BYTES_PER_TOKEN = 2 * 2 * 2 * 16 * 2  # layers, K and V, heads, head length, f16
 
@@ -528,7 +530,7 @@ def test_a_pool_that_is_too_small_is_a_refusal(tmp_path: Path, capsys: pytest.Ca
 
 def test_memory_that_nobody_stated_opens_no_gate() -> None:
     """A driver that names a card and not its memory; the host of another machine is not judged."""
-    part = DevicePlan("gpu0", 1, 1, 0, Estimate(1, 1, 1), 0)
+    part = share("gpu0", 1, 1, 0, Figure.computed(1))
     planned = MemoryPlan("llama.cpp", "", "", "", (part, replace(part, name="host")), 1.0, ())
     host = device_fit(replace(part, name="host"), None)
     code, sentence = gate(PlanAnswer(planned, (device_fit(part, None), host)), allow_tight=True)

@@ -4,14 +4,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from kvtop.analysis.attribution.array_counters import divided, on_its_card
-from kvtop.analysis.attribution.attributed_parts import attributed_parts
+from kvtop.analysis.attribution.attributed_memory import attributed_memory, is_idle_host
 from kvtop.analysis.attribution.calibration import Calibrations
 from kvtop.analysis.attribution.device_assignment import DeviceAssignment, device_assignment
 from kvtop.analysis.attribution.device_views import device_views
 from kvtop.analysis.attribution.disagreements import disagreements
+from kvtop.analysis.attribution.explained_memory import is_python, merged, pool_used_bytes, reported_memory
 from kvtop.analysis.attribution.observation import Observation
-from kvtop.analysis.attribution.segments import Parts, merged, pool_used_bytes, reported_parts
-from kvtop.analysis.attribution.splits import NO_RUNTIME, RESIDENT_PRIOR, CacheUse, Runtime, cache_use, split_on
+from kvtop.analysis.attribution.splits import (
+    NO_RUNTIME,
+    PYTHON_PRIOR,
+    RESIDENT_PRIOR,
+    CacheUse,
+    Runtime,
+    cache_use,
+    split_on,
+)
 from kvtop.analysis.facts import facts
 from kvtop.analysis.lint.finding_memory import FindingMemory
 from kvtop.analysis.planned.live_plan import PlanMemory, live_plan
@@ -23,9 +31,10 @@ from kvtop.analysis.usage.verdict import verdict
 from kvtop.domain.answers.fault import failure_of
 from kvtop.domain.device import Device
 from kvtop.domain.engine_report import MemoryReport
-from kvtop.domain.figure import UNKNOWN
+from kvtop.domain.figure import UNKNOWN, Figure
 from kvtop.domain.frame import NO_CACHE, Frame, ServerView, Split
 from kvtop.domain.headroom import Filling, Headroom
+from kvtop.domain.memory import Segment
 from kvtop.domain.plan import MemoryPlan
 from kvtop.domain.process import Process
 from kvtop.domain.sample import Failure, Sample
@@ -159,7 +168,8 @@ def _measured(
 ) -> tuple[Observation, ...]:
     """A row for each device the server is on, then one for each part of the plan that no driver measures."""
     rows = [
-        (device.id, _runtime(reading, device, where), driver, on.name_of(device.id)) for device, driver in where.rows
+        (device.id, _runtime(reading, plan, device, where), driver, on.name_of(device.id))
+        for device, driver in where.rows
     ]
     if plan is not None:
         seen = {name for _, _, _, name in rows} | ({"host"} if rows else set())
@@ -174,22 +184,41 @@ def _measured(
     reports = divided(reading.memory_reports, plan, card) if is_awake else ()
     found = []
     for device_id, runtime, driver, name in rows:
-        planned = None if plan is None else attributed_parts(reading, plan, name, is_shared=where.is_shared)
+        planned, is_idle = None, False
+        if plan is not None:
+            planned = attributed_memory(reading, plan, name, is_shared=where.is_shared)
+            is_idle = is_idle_host(reading, plan, name, is_shared=where.is_shared)
         engine = on.engine_of(device_id)
         if engine is None and _runs_on_host(reading):
             engine = 0
-        reported = reported_parts(reports, device_id, name, engine)
-        found.append(Observation(device_id, runtime, name, driver, planned, reported, current.get(device_id), engine))
+        reported, rounding_bytes = reported_memory(reports, device_id, name, engine) or (None, 0)
+        found.append(
+            Observation(
+                device_id,
+                runtime,
+                name,
+                driver,
+                planned,
+                reported,
+                current.get(device_id),
+                engine,
+                rounding_bytes,
+                is_idle,
+            )
+        )
     if not on.devices and not _runs_on_host(reading):
         found += [_of_ranks(report, len(reports)) for report in reports if report.device_id is None]
     return tuple(found)
 
 
-def _runtime(reading: ServerReading, device: Device, where: DeviceAssignment) -> Runtime:
+def _runtime(reading: ServerReading, plan: MemoryPlan | None, device: Device, where: DeviceAssignment) -> Runtime:
     """What a process of this server takes on the device by itself: a prior of its API, or of a resident set."""
-    if device.is_host:
-        return Runtime(RESIDENT_PRIOR, is_resident_set=True)
-    return Runtime(compute_api_of(reading, device).runtime_prior, is_resident_set=where.is_shared)
+    if not device.is_host and not where.is_shared:
+        return Runtime(compute_api_of(reading, device).runtime_prior)
+    if plan is not None and is_python(plan.engine):
+        return Runtime(PYTHON_PRIOR, is_resident_set=True)
+    own = RESIDENT_PRIOR if device.is_host else compute_api_of(reading, device).runtime_prior
+    return Runtime(own, is_resident_set=True)
 
 
 def _runs_on_host(reading: ServerReading) -> bool:
@@ -201,27 +230,28 @@ def _of_ranks(report: MemoryReport, engines: int) -> Observation:
     """What a rank says of its accelerator, where no driver says which one that is."""
     whose = f"each rank of engine {report.engine_index}" if engines > 1 else "each rank"
     name = f"{whose} (not measured)"
-    reported = reported_parts((report,), name, engine_index=report.engine_index)
+    reported, _ = reported_memory((report,), name, engine_index=report.engine_index) or (None, 0)
     return Observation(name, NO_RUNTIME, name, UNKNOWN, None, reported, None, report.engine_index)
 
 
 def _split(reading: ServerReading, plan: MemoryPlan | None, use: CacheUse | None, it: Observation) -> Split:
-    parts = merged(it.planned, it.reported)
-    return split_on(it.device_id, it.driver, parts, it.runtime, _used_bytes(reading, plan, use, it, parts))
+    memory = merged(it.planned, it.reported)
+    used_bytes = None if memory is None else _used_bytes(reading, plan, use, it, memory[Segment.KV_CACHE])
+    return split_on(it.device_id, it.driver, memory, it.runtime, used_bytes, is_idle_host=it.is_idle_host)
 
 
 def _used_bytes(
-    reading: ServerReading, plan: MemoryPlan | None, use: CacheUse | None, it: Observation, parts: Parts | None
+    reading: ServerReading, plan: MemoryPlan | None, use: CacheUse | None, it: Observation, cache: Figure
 ) -> int | None:
     """Bytes of the KV cache on a device that hold tokens now: from slots, else from the engine's pool."""
-    if parts is None or parts.kv_cache.value_bytes is None:
+    if cache.value_bytes is None:
         return None
-    if reading.state is ServerState.SLEEPING and parts.kv_cache.value_bytes == 0:
+    if reading.state is ServerState.SLEEPING and cache.value_bytes == 0:
         return 0
     part = plan.device(it.name) if plan is not None else None
     if use is not None and plan is not None and part is not None:
         return use.used_bytes(plan, part)
-    return pool_used_bytes(parts.kv_cache, reading.pools, it.engine_index)
+    return pool_used_bytes(cache, reading.pools, it.engine_index)
 
 
 def _headroom(tokens_left: int | None, where: DeviceAssignment) -> Headroom:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kvtop.domain.plan import NOTHING, Estimate
+from kvtop.domain.figure import NOTHING, Figure
 
 _MIB = 1024 * 1024
 
@@ -23,8 +23,8 @@ class ComputeApi:
     title: str
     variables: tuple[tuple[str, ...], ...] = ()
     uuid_prefixes: tuple[str, ...] = ()
-    runtime_prior: Estimate | None = None
-    pool_growth: Estimate = NOTHING
+    runtime_prior: Figure | None = None
+    pool_growth: Figure = NOTHING
     free_caveat: str = ""
     """How its own account of free memory differs from the driver's, where it does."""
 
@@ -35,9 +35,9 @@ CUDA = ComputeApi(
     variables=(("CUDA_VISIBLE_DEVICES",),),
     uuid_prefixes=("GPU-", "MIG-"),
     # A context without any allocation: 107 MiB on an RTX 4060 Ti, 555 MiB on an RTX PRO 6000 (llama.cpp PR 23604).
-    runtime_prior=Estimate(300 * _MIB, 100 * _MIB, 600 * _MIB),
+    runtime_prior=Figure.estimated(300 * _MIB, 100 * _MIB, 600 * _MIB),
     # ggml-cuda.cu, llama.cpp b11434: a prompt's activations as q8_1 or f16 beside a matrix, and a workspace of cuBLAS.
-    pool_growth=Estimate(64 * _MIB, 0, 256 * _MIB),
+    pool_growth=Figure.estimated(64 * _MIB, 0, 256 * _MIB),
 )
 ROCM = ComputeApi(
     "rocm",
@@ -46,8 +46,8 @@ ROCM = ComputeApi(
     variables=(("ROCR_VISIBLE_DEVICES",), ("HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES")),
     uuid_prefixes=("GPU-",),
     # About 0.4 GiB unexplained beside llama-server's own buffers, twice on an RX 7900 XTX (Quartermaster PR 24).
-    runtime_prior=Estimate(400 * _MIB, 150 * _MIB, 700 * _MIB),
-    pool_growth=Estimate(64 * _MIB, 0, 256 * _MIB),
+    runtime_prior=Figure.estimated(400 * _MIB, 150 * _MIB, 700 * _MIB),
+    pool_growth=Figure.estimated(64 * _MIB, 0, 256 * _MIB),
     free_caveat=(
         "ROCm counts as free what graphics programs hold (hipMemGetInfo): a server that sizes itself by it may want "
         "more than there is here"  # llama.cpp issue 24906: 5,696 for 5,454 MiB
@@ -59,13 +59,13 @@ VULKAN = ComputeApi(
     variables=(("GGML_VK_VISIBLE_DEVICES",),),
     # Neither measured: the device's own context, and buffers for matrices that are dequantized (ggml-vulkan.cpp,
     # `prealloc_x`, b11434). An RX 5700 XT of 8 GiB ran with 347 MiB left (llama.cpp issue 24166).
-    pool_growth=Estimate(64 * _MIB, 0, 320 * _MIB),
+    pool_growth=Figure.estimated(64 * _MIB, 0, 320 * _MIB),
 )
 SYCL = ComputeApi(
     "sycl",
     "SYCL",
     variables=(("ZE_AFFINITY_MASK",),),
-    pool_growth=Estimate(128 * _MIB, 0, 512 * _MIB),  # not measured
+    pool_growth=Figure.estimated(128 * _MIB, 0, 512 * _MIB),  # not measured
 )
 METAL = ComputeApi("metal", "Metal")
 UNKNOWN_API = ComputeApi("unknown", "an unknown API")

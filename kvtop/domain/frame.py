@@ -1,10 +1,9 @@
 """What follows from a Sample: the only thing that crosses from `analysis` to `views`."""
 
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
 from kvtop.domain.device import Device
-from kvtop.domain.figure import UNKNOWN, Figure
+from kvtop.domain.figure import Figure
 from kvtop.domain.headroom import (
     NO_HEADROOM,
     NO_VERDICT,
@@ -16,51 +15,26 @@ from kvtop.domain.headroom import (
     Verdict,
 )
 from kvtop.domain.launch import Origin
+from kvtop.domain.memory import Memory
 from kvtop.domain.plan import MemoryPlan
 from kvtop.domain.sample import Failure
 from kvtop.domain.server import ServerReading
-
-
-class Segment(StrEnum):
-    """The parts of a split, in the order they are drawn."""
-
-    WEIGHTS = "weights"
-    KV_CACHE = "kv_cache"
-    RECURRENT = "recurrent_state"
-    COMPUTE = "compute"
-    RUNTIME = "runtime"
-    UNATTRIBUTED = "unattributed"
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
     """One server's bytes on one device.
 
-    `driver` is the measured total (unknown where the driver gave none). When it is known, the segments add up to it:
-    `unattributed` is the residual and may be negative when computation exceeds measurement (pages not touched yet).
-    `kv_used_bytes` is the part of KV_CACHE that holds tokens now; the rest of it is reserved. None is unknown.
+    `driver` is the measured total (unknown where the driver gave none). `memory` has every segment but OUTPUT. When the
+    total is known, the segments add up to it: UNATTRIBUTED is the residual and may be negative when computation exceeds
+    measurement (pages not touched yet). `kv_used_bytes` is the part of KV_CACHE that holds tokens now; the rest of it
+    is reserved. None is unknown.
     """
 
     device_id: str
     driver: Figure
-    weights: Figure = UNKNOWN
-    kv_cache: Figure = UNKNOWN
+    memory: Memory
     kv_used_bytes: int | None = None
-    recurrent: Figure = UNKNOWN
-    compute: Figure = UNKNOWN
-    runtime: Figure = UNKNOWN
-    unattributed: Figure = UNKNOWN
-
-    def segments(self) -> tuple[tuple[Segment, Figure], ...]:
-        """All segments in drawing order."""
-        return (
-            (Segment.WEIGHTS, self.weights),
-            (Segment.KV_CACHE, self.kv_cache),
-            (Segment.RECURRENT, self.recurrent),
-            (Segment.COMPUTE, self.compute),
-            (Segment.RUNTIME, self.runtime),
-            (Segment.UNATTRIBUTED, self.unattributed),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +159,7 @@ class DeviceView:
     @property
     def unaccounted_bytes(self) -> int:
         """Used bytes that are in no server's parts and nobody's else: unattributed, never spread around."""
-        parts = (figure.value_bytes or 0 for _, split in self.splits for _, figure in split.segments())
+        parts = (figure.value_bytes or 0 for _, split in self.splits for _, figure in split.memory.parts)
         known = sum(max(size, 0) for size in parts) + (self.other_bytes or 0) + self.elsewhere_bytes
         return max((self.device.memory.used_bytes or 0) - known, 0)
 

@@ -1,7 +1,7 @@
 """What the header of a model file says. Readers live in `sources/model_files`; rules over it in `planning`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 Scalar = str | int | float | bool
 
@@ -86,3 +86,21 @@ ModelFile = GgufHeader | Checkpoint
 
 class ModelFileError(Exception):
     """A model file that cannot be read or believed. str() names the file and says what was found in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredModel:
+    """`parameters` are as JSON gave them (num_ctx, num_gpu …); `family` is the word of its configuration."""
+
+    name: str
+    model_path: str
+    projector_path: str | None = None
+    draft_path: str | None = None
+    adapter_paths: tuple[str, ...] = ()
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    family: str = ""
+
+    def whole(self, parameter: str) -> int | None:
+        """A parameter that is a whole number; None where it is not set, or is something else."""
+        value = self.parameters.get(parameter)
+        return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 31 else None

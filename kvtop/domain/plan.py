@@ -2,34 +2,8 @@
 
 from dataclasses import dataclass
 
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """An amount with a range that is meant to hold the truth in 95 % of cases; low == value == high is exact."""
-
-    value_bytes: int
-    low_bytes: int
-    high_bytes: int
-
-    @classmethod
-    def exactly(cls, size_bytes: int) -> "Estimate":
-        """An amount without a range."""
-        return cls(size_bytes, size_bytes, size_bytes)
-
-    @property
-    def is_exact(self) -> bool:
-        """Whether the range has no width."""
-        return self.low_bytes == self.high_bytes
-
-    def __add__(self, other: "Estimate") -> "Estimate":
-        return Estimate(
-            self.value_bytes + other.value_bytes,
-            self.low_bytes + other.low_bytes,
-            self.high_bytes + other.high_bytes,
-        )
-
-
-NOTHING = Estimate(0, 0, 0)
+from kvtop.domain.figure import NOTHING, Figure
+from kvtop.domain.memory import Memory, Segment
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,51 +26,28 @@ class PlanDevice:
     """To what tensors in a buffer are aligned, where the API leaves that to the driver; None: not known."""
     bytes_per_second: int | None = None
     """The bandwidth of its memory where somebody stated it; None: as its product's data sheet says."""
-    own_context: Estimate = NOTHING
+    own_context: Figure = NOTHING
     """What of the free memory the driver takes for the process itself before anything is loaded."""
-    pool_growth: Estimate = NOTHING
+    pool_growth: Figure = NOTHING
     """What the API's pool of temporary buffers takes besides, once prompts are worked on."""
 
 
 @dataclass(frozen=True, slots=True)
-class InexactParts:
-    """What the otherwise exact parts of a DevicePlan may be where no exact rule exists, and why there is none.
+class DeviceShare:
+    """What a server takes on one device ("gpu0" …, "host").
 
-    A part that the plan does not know (None there) stays unknown: its range here is empty and means nothing. A range
-    without width is exact, as the part is beside the others.
-    """
-
-    weights: Estimate
-    kv_cache: Estimate
-    recurrent_state: Estimate
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class DevicePlan:
-    """Bytes on one device ("gpu0" …, "host"). Everything but `compute` is exact, unless `inexact` has its range.
-
-    `weights_bytes` is None where the checkpoint holds no tensors (a bare config.json) or the engine's split of them
-    is not known exactly; `kv_cache_bytes` is None where the pool depends on what the engine finds free when it starts
-    (vLLM without `--kv-cache-memory-bytes`). Neither is ever 0 for "unknown".
+    WEIGHTS are unknown where the checkpoint holds no tensors (a bare config.json) or the engine's split of them is not
+    known exactly; KV_CACHE where the pool depends on what the engine finds free when it starts (vLLM without
+    `--kv-cache-memory-bytes`); COMPUTE where no rule estimates it.
     """
 
     name: str
-    weights_bytes: int | None
-    kv_cache_bytes: int | None
-    recurrent_state_bytes: int
-    compute: Estimate
-    output_bytes: int
-    inexact: InexactParts | None = None
+    memory: Memory
 
-    @property
-    def held(self) -> Estimate:
-        """Everything but compute together; a part that is unknown counts as nothing."""
-        if self.inexact is not None:
-            parts = (self.inexact.weights, self.inexact.kv_cache, self.inexact.recurrent_state)
-            return sum(parts, Estimate.exactly(self.output_bytes))
-        pool = (self.weights_bytes or 0) + (self.kv_cache_bytes or 0)
-        return Estimate.exactly(pool + self.recurrent_state_bytes + self.output_bytes)
+
+def allocation_rule(rules_version: str) -> str:
+    """Who says an exact figure of a plan: a `Figure.source`."""
+    return f"{rules_version} allocation rules on this model file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +68,7 @@ class PoolEstimate:
     of full length would not fit and vLLM would refuse to start.
     """
 
-    pool: Estimate
+    pool: Figure
     tokens: int
     tokens_low: int
     tokens_high: int
@@ -174,7 +125,7 @@ class MemoryPlan:
     """Engine version that the rules were checked on ("llama.cpp b11434")."""
     model: str
     architecture: str
-    devices: tuple[DevicePlan, ...]
+    devices: tuple[DeviceShare, ...]
     bytes_per_token: float | None
     cache_parts: tuple[CachePart, ...]
     type_k: str | None = None
@@ -184,15 +135,22 @@ class MemoryPlan:
     vllm: VllmPlan | None = None
     steps: tuple[Step, ...] = ()
     warnings: tuple[str, ...] = ()
-    is_compute_known: bool = True
-    """False where no rule estimates compute memory: `DevicePlan.compute` is then empty and means unknown."""
 
-    def device(self, name: str) -> DevicePlan | None:
-        """The part on one device, or None if the plan puts nothing there."""
-        for part in self.devices:
-            if part.name == name:
-                return part
-        return None
+    @property
+    def memory(self) -> Memory:
+        """All devices together; a segment that is unknown on one of them is unknown."""
+        return Memory.total_of(part.memory for part in self.devices)
+
+    def device(self, name: str) -> DeviceShare | None:
+        """The share of one device, or None if the plan puts nothing there."""
+        return next((part for part in self.devices if part.name == name), None)
+
+    def likely(self, part: DeviceShare) -> Memory:
+        """The share with the pool that the engine will probably find room for, where nobody states its bytes."""
+        pool = self.vllm.pool_estimate if self.vllm is not None else None
+        if pool is None or part.memory[Segment.KV_CACHE].value_bytes is not None:
+            return part.memory
+        return part.memory.replaced({Segment.KV_CACHE: pool.pool})
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,10 +59,10 @@ def row_of(
 
 
 def cell_of(amount: int, found: WhatIfComparison) -> Cell:
-    needed = [device for device in found.devices if device.needed is not None and device.room is not None]
+    needed = [device for device in found.devices if device.is_whole and device.room is not None]
     tightest = min(
         needed,
-        key=lambda it: (it.room.low_bytes if it.room else 0) - (it.needed.high_bytes if it.needed else 0),
+        key=lambda it: (it.room.low_bytes if it.room else 0) - (it.needed.most_bytes or 0),
         default=None,
     )
     return Cell(amount, found.fit, tightest.needed if tightest is not None else None, found.what_if.changes)

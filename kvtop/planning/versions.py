@@ -8,7 +8,9 @@ import re
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 
-from kvtop.domain.plan import DevicePlan, Estimate, InexactParts, MemoryPlan
+from kvtop.domain.figure import Figure
+from kvtop.domain.memory import Segment
+from kvtop.domain.plan import DeviceShare, MemoryPlan
 
 _NUMBERS = re.compile(r"[bv]?(\d{1,9}(?:\.\d{1,9}){0,3})(?![\d.])")
 """At the start of "b11434-5ebf41ce", "v0.32.0", "0.32.0+cpu", "11434 (abc)"."""
@@ -16,6 +18,11 @@ _NUMBERS = re.compile(r"[bv]?(\d{1,9}(?:\.\d{1,9}){0,3})(?![\d.])")
 WEIGHTS_RATIO, CACHE_RATIO, COMPUTE_RATIO = 0.02, 0.25, 1.0
 """How far a figure of another version may be off, as a share of it. Tensors are the file's own; layouts of caches
 change seldom (sliding windows, padding, streams), graphs every few months."""
+_RATIOS = {
+    Segment.WEIGHTS: WEIGHTS_RATIO,
+    Segment.KV_CACHE: CACHE_RATIO,
+    Segment.RECURRENT: CACHE_RATIO,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,20 +99,17 @@ def as_estimate(plan: MemoryPlan, reason: str) -> MemoryPlan:
     return replace(plan, devices=tuple(_widened(part, reason) for part in plan.devices))
 
 
-def _widened(part: DevicePlan, reason: str) -> DevicePlan:
-    known = part.inexact
-    weights = Estimate.exactly(part.weights_bytes or 0) if known is None else known.weights
-    cache = Estimate.exactly(part.kv_cache_bytes or 0) if known is None else known.kv_cache
-    state = Estimate.exactly(part.recurrent_state_bytes) if known is None else known.recurrent_state
-    reasons = reason if known is None else f"{known.reason}; {reason}"
-    inexact = InexactParts(
-        _wider(weights, WEIGHTS_RATIO), _wider(cache, CACHE_RATIO), _wider(state, CACHE_RATIO), reasons
-    )
-    return replace(part, compute=_wider(part.compute, COMPUTE_RATIO), inexact=inexact)
+def _widened(part: DeviceShare, reason: str) -> DeviceShare:
+    memory, compute = part.memory, part.memory[Segment.COMPUTE]
+    wider = {segment: _wider(memory[segment], ratio, reason) for segment, ratio in _RATIOS.items()}
+    if compute.most_bytes:
+        wider[Segment.COMPUTE] = replace(_wider(compute, COMPUTE_RATIO, ""), source=compute.source)
+    return replace(part, memory=memory.replaced(wider))
 
 
-def _wider(amount: Estimate, ratio: float) -> Estimate:
-    """As much more above, and as many times less below: half to double for a ratio of 1."""
-    return Estimate(
-        amount.value_bytes, int(amount.low_bytes / (1 + ratio)), -int(-amount.high_bytes * (1 + ratio) // 1)
-    )
+def _wider(figure: Figure, ratio: float, reason: str) -> Figure:
+    """As much more above, and as many times less below: half to double for a ratio of 1. Unknown stays unknown."""
+    if figure.value_bytes is None:
+        return figure
+    low, high = int(figure.least_bytes / (1 + ratio)), -int(-(figure.most_bytes or 0) * (1 + ratio) // 1)
+    return Figure.estimated(figure.value_bytes, low, high, f"{figure.source}; {reason}")

@@ -4,13 +4,13 @@ Only what the change touches moves: what a running server holds beyond its plan 
 and added to both sides.
 """
 
-from kvtop.domain.answers.what_if import DeviceChange, SegmentChange, WhatIf, WhatIfComparison
+from kvtop.domain.answers.what_if import DeviceChange, WhatIf, WhatIfComparison
+from kvtop.domain.figure import NOTHING, UNKNOWN, Figure
 from kvtop.domain.launch import LaunchOptions
-from kvtop.domain.plan import DevicePlan, Estimate, MemoryPlan, NoExactRuleError, Refusal
+from kvtop.domain.memory import Memory, Segment
+from kvtop.domain.plan import DeviceShare, MemoryPlan, NoExactRuleError, Refusal
 from kvtop.planning.protocol.plan_context import PlanContext
 from kvtop.planning.registry import engine_rules, plan_launch
-
-_SEGMENTS = ("weights", "kv_cache", "recurrent_state", "compute", "output")
 
 
 def compare(plan_context: PlanContext, now: MemoryPlan | None, what_if: WhatIf) -> WhatIfComparison:
@@ -42,47 +42,16 @@ def expected_launch(plan_context: PlanContext, what_if: WhatIf) -> LaunchOptions
     return what_if.launch if rules is None else rules.expected_launch(plan_context, what_if)
 
 
-def _device(plan_context: PlanContext, now: MemoryPlan | None, then: MemoryPlan, part: DevicePlan) -> DeviceChange:
+def _device(plan_context: PlanContext, now: MemoryPlan | None, then: MemoryPlan, part: DeviceShare) -> DeviceChange:
     before = now.device(part.name) if now is not None else None
-    changes = tuple(
-        SegmentChange(
-            segment,
-            None if now is None else _amount(now, before, segment),
-            _amount(then, part, segment),
-        )
-        for segment in _SEGMENTS
-    )
+    planned = then.likely(part)
+    held = dict.fromkeys(planned, UNKNOWN if now is None else NOTHING)
+    memory_now = Memory.of(held) if before is None or now is None else now.likely(before)
     beyond_bytes = plan_context.beyond.get(part.name, 0)
-    needed = _needed(then, part, beyond_bytes)
-    if needed is not None and part.name in plan_context.held and before is not None and before.compute == part.compute:
-        needed = Estimate(needed.value_bytes, needed.value_bytes, needed.value_bytes)
-    return DeviceChange(part.name, changes, beyond_bytes, needed, plan_context.rooms.get(part.name))
-
-
-def _amount(plan: MemoryPlan, part: DevicePlan | None, segment: str) -> int | None:
-    if part is None:
-        return 0
-    if segment == "compute":
-        return part.compute.value_bytes if plan.is_compute_known else None
-    if segment == "kv_cache" and part.kv_cache_bytes is None and plan.vllm is not None and plan.vllm.pool_estimate:
-        return plan.vllm.pool_estimate.pool.value_bytes
-    amounts = {
-        "weights": part.weights_bytes,
-        "kv_cache": part.kv_cache_bytes,
-        "recurrent_state": part.recurrent_state_bytes,
-        "output": part.output_bytes,
-    }
-    return amounts[segment]
-
-
-def _needed(plan: MemoryPlan, part: DevicePlan, beyond_bytes: int) -> Estimate | None:
-    if part.weights_bytes is None or not plan.is_compute_known:
-        return None
-    if part.kv_cache_bytes is None:
-        # vLLM fills what it was told to fill: weights, the rest and the pool are the requested memory together.
-        likely = plan.vllm.pool_estimate if plan.vllm is not None else None
-        if likely is None:
-            return None
-        whole = part.weights_bytes + part.compute.value_bytes + likely.pool.value_bytes + beyond_bytes
-        return Estimate(whole, whole, whole)
-    return part.compute + part.held + Estimate.exactly(beyond_bytes)
+    needed = planned.total + Figure.computed(beyond_bytes)
+    # vLLM fills what it was told to fill: weights, the rest and the pool are the requested memory together.
+    is_filled = planned != part.memory
+    is_measured = part.name in plan_context.held and memory_now[Segment.COMPUTE] == planned[Segment.COMPUTE]
+    if needed.value_bytes is not None and (is_filled or (is_measured and before is not None)):
+        needed = Figure.estimated(needed.value_bytes, needed.value_bytes, needed.value_bytes)
+    return DeviceChange(part.name, memory_now, planned, beyond_bytes, needed, plan_context.rooms.get(part.name))

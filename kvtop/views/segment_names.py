@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kvtop.domain.frame import Segment
+from kvtop.domain.memory import Segment
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,7 @@ SEGMENT_NAMES = {
     Segment.KV_CACHE: SegmentName("KV cache"),
     Segment.RECURRENT: SegmentName("recurrent state", "state"),
     Segment.COMPUTE: SegmentName("compute"),
+    Segment.OUTPUT: SegmentName("output"),
     Segment.RUNTIME: SegmentName("runtime", "overhead"),
     Segment.UNATTRIBUTED: SegmentName("unattributed"),
 }

@@ -8,9 +8,11 @@ from kvtop.analysis.analyse import History, analyse
 from kvtop.domain.device import DeviceState, ProcessMemory
 from kvtop.domain.figure import Basis
 from kvtop.domain.frame import Frame, ServerView
+from kvtop.domain.memory import Segment
 from kvtop.domain.sample import Sample
 from kvtop.domain.server import ServerReading
 from kvtop.sources.demo import SCENARIOS, Scenario, scenario
+from tests.amounts import size_of
 
 MIB = 1024 * 1024
 
@@ -48,12 +50,12 @@ def test_every_scenario_adds_up(chosen: Scenario, second: float) -> None:
     for view in frame.servers:
         assert view.splits
         for split in view.splits:
-            sizes = [figure.value_bytes for _, figure in split.segments()]
+            sizes = [figure.value_bytes for _, figure in split.memory.parts]
             if split.driver.value_bytes is not None:
                 assert sum(size for size in sizes if size is not None) == split.driver.value_bytes
             if split.kv_used_bytes is not None:
-                assert split.kv_cache.value_bytes is not None
-                assert 0 <= split.kv_used_bytes <= split.kv_cache.value_bytes
+                assert split.memory[Segment.KV_CACHE].value_bytes is not None
+                assert 0 <= split.kv_used_bytes <= size_of(split, Segment.KV_CACHE)
 
 
 @pytest.mark.parametrize("chosen", SCENARIOS, ids=lambda it: it.name)
@@ -65,9 +67,9 @@ def test_a_card_with_one_server_is_explained() -> None:
     view = _only(_frames(scenario("rtx4090_llamacpp"), 8.0))
     split = next(it for it in view.splits if it.device_id == "gpu0")
     assert split.driver.value_bytes == 18_140 * MIB
-    assert split.weights.basis is split.kv_cache.basis is Basis.COMPUTED
-    assert split.unattributed.value_bytes is not None
-    assert abs(split.unattributed.value_bytes) < split.driver.value_bytes // 10
+    assert split.memory[Segment.WEIGHTS].basis is split.memory[Segment.KV_CACHE].basis is Basis.COMPUTED
+    assert split.memory[Segment.UNATTRIBUTED].value_bytes is not None
+    assert abs(size_of(split, Segment.UNATTRIBUTED)) < split.driver.value_bytes // 10
     assert view.plan_note.startswith("computed for llama.cpp b11434")
 
 
@@ -80,8 +82,8 @@ def test_a_host_without_accelerator_is_explained_in_host_memory() -> None:
     view = _only(_frames(scenario("cpu_only"), 8.0))
     (split,) = view.splits
     assert (split.device_id, split.driver.value_bytes) == ("host", 7_050 * MIB)
-    assert split.weights.value_bytes
-    assert split.kv_cache.value_bytes
+    assert split.memory[Segment.WEIGHTS].value_bytes
+    assert split.memory[Segment.KV_CACHE].value_bytes
     assert split.kv_used_bytes
 
 
@@ -99,8 +101,8 @@ def test_a_driver_that_says_nothing_of_a_process_makes_the_total_unknown() -> No
     view = _only(analyse(History(), replace(sample, devices=(card,)), "1"))
     (split,) = view.splits
     assert split.driver.value_bytes is None
-    assert split.unattributed.value_bytes is None
-    assert split.weights.value_bytes
+    assert split.memory[Segment.UNATTRIBUTED].value_bytes is None
+    assert split.memory[Segment.WEIGHTS].value_bytes
 
 
 def test_unreadable_process_lists_are_no_proof_that_nobody_is_there() -> None:
@@ -124,7 +126,7 @@ def test_without_a_command_line_nothing_is_computed_and_cache_types_are_unknown(
     assert "unknown" in view.plan_note
     assert (view.kv_cache.type_k, view.kv_cache.type_v) == (None, None)
     assert view.kv_cache.capacity_tokens is None
-    assert view.splits[0].unattributed.value_bytes == view.splits[0].driver.value_bytes
+    assert view.splits[0].memory[Segment.UNATTRIBUTED].value_bytes == view.splits[0].driver.value_bytes
 
 
 def test_without_the_model_file_the_note_says_so() -> None:

@@ -125,7 +125,7 @@ def test_no_scenario_keeps_a_name(scenario: Scenario) -> None:
     assert kept == set()
     before, after = (analyse(History(), it, "1") for it in (sample, hidden))
     for one, other in zip(before.servers, after.servers, strict=True):
-        assert [split.segments() for split in one.splits] == [split.segments() for split in other.splits]
+        assert [split.memory.parts for split in one.splits] == [split.memory.parts for split in other.splits]
 
 
 def test_a_model_stays_one_object_for_all_ticks() -> None:

@@ -1,19 +1,20 @@
 """MLX's counters, divided by the weights of the model file. The numbers are those of a real mlx_lm.server 0.32.2."""
 
 from kvtop.analysis.attribution.array_counters import divided
-from kvtop.analysis.attribution.segments import Parts
-from kvtop.analysis.attribution.splits import PYTHON_PRIOR, RESIDENT_PRIOR, Runtime, split_on
+from kvtop.analysis.attribution.splits import PYTHON_PRIOR, Runtime, split_on
 from kvtop.domain.engine_report import MemoryReport
 from kvtop.domain.figure import UNKNOWN, Basis, Figure
-from kvtop.domain.plan import DevicePlan, Estimate, MemoryPlan
+from kvtop.domain.memory import Memory, Segment
+from kvtop.domain.plan import MemoryPlan
+from tests.amounts import high_of, share
 
-NOTHING = Estimate(0, 0, 0)
+NOTHING = Figure.estimated(0, 0, 0)
 WEIGHTS = 14_821_888
-ON_HOST = Runtime(RESIDENT_PRIOR, is_resident_set=True)
+ON_HOST = Runtime(PYTHON_PRIOR, is_resident_set=True)
 
 
 def plan(engine: str = "mlx", weights: int | None = WEIGHTS, state: int = 0) -> MemoryPlan:
-    device = DevicePlan("host", weights, 4_194_304, state, NOTHING, 0)
+    device = share("host", weights, 4_194_304, state, NOTHING)
     return MemoryPlan(engine, "mlx-lm 0.32.2", "tiny", "llama", (device,), 16384.0, ())
 
 
@@ -55,11 +56,18 @@ def test_a_cache_that_nobody_reports_is_a_range_and_never_a_number() -> None:
     driver = Figure(136_495_104, Basis.MEASURED)
     weights = Figure(WEIGHTS, Basis.COMPUTED)
     unseen = Figure(None, Basis.UNKNOWN, low_bytes=0)
-    parts = Parts(weights, unseen, Figure(0, Basis.COMPUTED), UNKNOWN, is_python=True)
-    split = split_on("host", driver, parts, ON_HOST)
-    cache = split.kv_cache
+    memory = Memory.of(
+        {
+            Segment.WEIGHTS: weights,
+            Segment.KV_CACHE: unseen,
+            Segment.RECURRENT: Figure(0, Basis.COMPUTED),
+            Segment.COMPUTE: UNKNOWN,
+        }
+    )
+    split = split_on("host", driver, memory, ON_HOST)
+    cache = split.memory[Segment.KV_CACHE]
     assert (cache.value_bytes, cache.low_bytes) == (None, 0)
-    assert cache.high_bytes == 136_495_104 - WEIGHTS - PYTHON_PRIOR.low_bytes
-    assert sum(figure.value_bytes or 0 for _, figure in split.segments()) == 136_495_104
-    assert split_on("x", UNKNOWN, parts).kv_cache == unseen
-    assert split_on("host", Figure(1, Basis.MEASURED), parts, ON_HOST).kv_cache.high_bytes == 0
+    assert cache.high_bytes == 136_495_104 - WEIGHTS - PYTHON_PRIOR.least_bytes
+    assert sum(figure.value_bytes or 0 for _, figure in split.memory.parts) == 136_495_104
+    assert split_on("x", UNKNOWN, memory).memory[Segment.KV_CACHE] == unseen
+    assert high_of(split_on("host", Figure(1, Basis.MEASURED), memory, ON_HOST), Segment.KV_CACHE) == 0

@@ -12,10 +12,12 @@ from kvtop.domain.engine_report import MemoryReport
 from kvtop.domain.figure import Basis
 from kvtop.domain.frame import Frame, Split
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
+from kvtop.domain.memory import Segment
 from kvtop.domain.server import ServerReading, ServerState
 from kvtop.sources.demo import scenario
 from kvtop.sources.devices.amdgpu import AMDGPU
 from kvtop.sources.devices.nvml import NVML
+from tests.amounts import size_of
 
 READING = ServerReading("127.0.0.1:8080", "llama.cpp", ServerState.READY, pids=(7,))
 
@@ -68,14 +70,17 @@ def test_the_driver_knows_best_then_the_command_then_what_is_usual(
 def test_two_servers_on_one_card_are_planned_each_by_its_own() -> None:
     frame = frame_of("rx7900xtx")
     by_rocm, by_vulkan = on_card(frame, "127.0.0.1:8080"), on_card(frame, "127.0.0.1:8081")
-    assert (by_rocm.weights.basis, by_vulkan.weights.basis) == (Basis.COMPUTED, Basis.ESTIMATED)
+    assert (by_rocm.memory[Segment.WEIGHTS].basis, by_vulkan.memory[Segment.WEIGHTS].basis) == (
+        Basis.COMPUTED,
+        Basis.ESTIMATED,
+    )
     assert ROCM.runtime_prior is not None
-    assert by_rocm.runtime.value_bytes == ROCM.runtime_prior.value_bytes
-    assert by_vulkan.runtime.basis is Basis.UNKNOWN
+    assert by_rocm.memory[Segment.RUNTIME].value_bytes == ROCM.runtime_prior.value_bytes
+    assert by_vulkan.memory[Segment.RUNTIME].basis is Basis.UNKNOWN
 
 
 def test_parts_on_a_processors_graphics_sum_to_what_is_measured() -> None:
     split = on_card(frame_of("strix_halo"), "127.0.0.1:8080")
-    assert split.driver.value_bytes == sum(figure.value_bytes or 0 for _, figure in split.segments())
-    assert split.unattributed.value_bytes is not None
-    assert 0 <= split.unattributed.value_bytes < 2**29
+    assert split.driver.value_bytes == sum(figure.value_bytes or 0 for _, figure in split.memory.parts)
+    assert split.memory[Segment.UNATTRIBUTED].value_bytes is not None
+    assert 0 <= size_of(split, Segment.UNATTRIBUTED) < 2**29

@@ -11,6 +11,7 @@ from kvtop.domain.driver import HOST_DRIVER, Driver
 from kvtop.domain.figure import Basis
 from kvtop.domain.frame import Frame, ServerView
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
+from kvtop.domain.memory import Segment
 from kvtop.domain.model_file import GgufHeader
 from kvtop.domain.process import GONE_OR_BEYOND, HIDDEN_FROM_US, Process
 from kvtop.domain.sample import Sample
@@ -18,6 +19,7 @@ from kvtop.domain.server import ServerReading, ServerState
 from kvtop.sources.demo import scenario
 from kvtop.sources.devices.apple import APPLE
 from kvtop.sources.devices.nvml import NVML
+from tests.amounts import size_of
 
 GIB = 2**30
 MODEL = GgufHeader("/m.gguf", 3, False, {}, (), 4 * GIB)
@@ -119,10 +121,10 @@ def test_inside_a_container_the_only_card_is_assumed_and_nothing_on_it_measured(
     view = view_of("inside_container", "127.0.0.1:8080")
     by_device = {split.device_id: split for split in view.splits}
     assert by_device["gpu0"].driver.value_bytes is None
-    assert by_device["gpu0"].unattributed.value_bytes is None
-    assert by_device["gpu0"].weights.value_bytes
-    assert by_device["host"].weights.value_bytes is not None
-    assert by_device["host"].weights.value_bytes < 2 * GIB
+    assert by_device["gpu0"].memory[Segment.UNATTRIBUTED].value_bytes is None
+    assert by_device["gpu0"].memory[Segment.WEIGHTS].value_bytes
+    assert by_device["host"].memory[Segment.WEIGHTS].value_bytes is not None
+    assert size_of(by_device["host"], Segment.WEIGHTS) < 2 * GIB
     assert "no driver lists its process" in view.plan_note
     assert frame_of("inside_container").devices[0].other_bytes is None
 
@@ -131,7 +133,7 @@ def test_a_driver_without_memory_of_processes_gives_no_total_and_no_others() -> 
     frame = frame_of("wsl_na")
     split = frame.servers[0].splits[0]
     assert split.driver.basis is Basis.UNKNOWN
-    assert split.kv_cache.basis is Basis.COMPUTED
+    assert split.memory[Segment.KV_CACHE].basis is Basis.COMPUTED
     assert frame.devices[0].other_bytes is None
 
 
@@ -158,8 +160,8 @@ def test_a_mac_shows_a_server_once_on_the_memory_that_all_share() -> None:
     assert [split.device_id for split in view.splits] == ["gpu0"]
     (split,) = view.splits
     assert split.driver.basis is Basis.MEASURED
-    assert split.weights.basis is Basis.COMPUTED
-    assert split.kv_cache.value_bytes is None
+    assert split.memory[Segment.WEIGHTS].basis is Basis.COMPUTED
+    assert split.memory[Segment.KV_CACHE].value_bytes is None
     gpu, host = frame.devices
     assert gpu.other_bytes is None
     assert host.device.memory.used_bytes is not None
@@ -172,18 +174,24 @@ def test_llama_cpp_on_a_mac_has_all_its_parts_in_the_one_memory() -> None:
     whole = analyse(History(), sample, "1").servers[0]
     view = analyse(History(), replace(sample, devices=(apple, sample.devices[1])), "1").servers[0]
     (split,) = view.splits
-    weights = [it.weights.value_bytes or 0 for it in whole.splits]
+    weights = [it.memory[Segment.WEIGHTS].value_bytes or 0 for it in whole.splits]
     assert split.device_id == "gpu0"
-    assert split.weights.value_bytes == sum(weights)
+    assert split.memory[Segment.WEIGHTS].value_bytes == sum(weights)
 
 
 def test_asleep_means_that_memory_was_given_back() -> None:
     llama = {it.device_id: it for it in view_of("sleeping", "127.0.0.1:8080").splits}
-    assert [llama["gpu0"].weights.value_bytes, llama["gpu0"].kv_cache.value_bytes] == [0, 0]
+    assert [llama["gpu0"].memory[Segment.WEIGHTS].value_bytes, llama["gpu0"].memory[Segment.KV_CACHE].value_bytes] == [
+        0,
+        0,
+    ]
     vllm = {it.device_id: it for it in view_of("sleeping", "127.0.0.1:8000").splits}
-    assert [vllm["gpu0"].weights.value_bytes, vllm["gpu0"].kv_cache.value_bytes] == [0, 0]
-    assert vllm["gpu0"].compute.value_bytes is None
-    assert vllm["host"].weights.value_bytes
+    assert [vllm["gpu0"].memory[Segment.WEIGHTS].value_bytes, vllm["gpu0"].memory[Segment.KV_CACHE].value_bytes] == [
+        0,
+        0,
+    ]
+    assert vllm["gpu0"].memory[Segment.COMPUTE].value_bytes is None
+    assert vllm["host"].memory[Segment.WEIGHTS].value_bytes
     assert view_of("sleeping", "127.0.0.1:8000").calibration == ()
 
 
@@ -195,7 +203,7 @@ def test_ranks_that_are_not_here_are_planned_and_not_measured() -> None:
     assert len(view.plan.devices) == 8
     hidden = [split for split in view.splits if split.device_id.endswith("(not measured)")]
     assert len(hidden) == 4
-    assert all(split.weights.value_bytes and split.driver.value_bytes is None for split in hidden)
+    assert all(split.memory[Segment.WEIGHTS].value_bytes and split.driver.value_bytes is None for split in hidden)
 
 
 def test_what_host_memory_does_not_hold_may_be_on_a_card_that_no_driver_shows() -> None:
@@ -214,9 +222,9 @@ def test_what_host_memory_does_not_hold_may_be_on_a_card_that_no_driver_shows() 
     on_host, elsewhere = view.splits
     assert (on_host.device_id, elsewhere.device_id) == ("host", "gpu0 (not measured)")
     assert "taken to be on a card of AMD" in view.plan_note
-    assert (elsewhere.weights.value_bytes or 0) > 0.8 * model.file_size_bytes
+    assert (elsewhere.memory[Segment.WEIGHTS].value_bytes or 0) > 0.8 * model.file_size_bytes
     assert elsewhere.driver.value_bytes is None
-    assert elsewhere.unattributed.value_bytes is None
+    assert elsewhere.memory[Segment.UNATTRIBUTED].value_bytes is None
     for other in (replace(unseen, processes=large), replace(unseen, unseen_makers=())):
         (alone,) = analyse(History(), other, "1").servers
         assert [split.device_id for split in alone.splits] == ["host"]

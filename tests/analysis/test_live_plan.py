@@ -7,8 +7,8 @@ import pytest
 from kvtop.analysis.analyse import History, analyse
 from kvtop.analysis.attribution.calibration import Calibrations
 from kvtop.analysis.attribution.disagreements import disagreements
+from kvtop.analysis.attribution.explained_memory import EXPLAINED, merged
 from kvtop.analysis.attribution.observation import Observation
-from kvtop.analysis.attribution.segments import Parts, merged
 from kvtop.analysis.attribution.splits import Runtime
 from kvtop.analysis.planned.live_plan import PlanMemory, live_plan
 from kvtop.analysis.planned.placement import placed
@@ -19,10 +19,12 @@ from kvtop.domain.engine_report import HostedModel, MemoryReport, PoolReport, Ra
 from kvtop.domain.figure import Basis, Figure
 from kvtop.domain.frame import ServerView
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
+from kvtop.domain.memory import Memory, Segment
 from kvtop.domain.process import Process
 from kvtop.domain.sample import Sample
 from kvtop.domain.server import ServerReading, ServerState
 from kvtop.sources.devices.nvml import NVML
+from tests.amounts import size_of
 from tests.models.tiny_models import tiny_checkpoint
 
 GIB = 2**30
@@ -69,11 +71,11 @@ def test_a_vllm_pool_is_the_blocks_that_the_server_reports() -> None:
     view = view_of(vllm(1), card(0, 100, 20 * GIB))
     split = view.splits[0]
     bytes_per_block = 2 * 2 * 16 * 2 * 64 * 2  # K and V, layers, tokens, heads, head length, bfloat16
-    assert split.kv_cache.value_bytes == 5000 * bytes_per_block
-    assert split.kv_cache.basis is Basis.COMPUTED
+    assert split.memory[Segment.KV_CACHE].value_bytes == 5000 * bytes_per_block
+    assert split.memory[Segment.KV_CACHE].basis is Basis.COMPUTED
     assert split.kv_used_bytes == round(5000 * bytes_per_block * 0.25)
     assert (view.kv_cache.capacity_tokens, view.kv_cache.used_tokens) == (80_000, 20_000)
-    assert sum(figure.value_bytes or 0 for _, figure in split.segments()) == 20 * GIB
+    assert sum(figure.value_bytes or 0 for _, figure in split.memory.parts) == 20 * GIB
     assert view.disagreements == ()
 
 
@@ -85,9 +87,9 @@ def test_ranks_are_planned_on_the_devices_that_list_their_processes() -> None:
     assert on.name_of("gpu1") == "gpu0"
     view = view_of(reading, *devices)
     assert [split.device_id for split in view.splits] == ["gpu0", "gpu1", "host"]
-    whole = view_of(vllm(1), card(0, 100, 30 * GIB)).splits[0].kv_cache.value_bytes
+    whole = view_of(vllm(1), card(0, 100, 30 * GIB)).splits[0].memory[Segment.KV_CACHE].value_bytes
     assert whole is not None
-    assert [split.kv_cache.value_bytes for split in view.splits[:2]] == [whole // 2, whole // 2]
+    assert [split.memory[Segment.KV_CACHE].value_bytes for split in view.splits[:2]] == [whole // 2, whole // 2]
 
 
 @pytest.mark.parametrize(
@@ -116,9 +118,9 @@ def test_each_engine_of_a_data_parallel_server_is_as_full_as_its_own_pool() -> N
     reading = vllm(2, launch=told, pools=pools, ranks=ranks)
     view = view_of(reading, card(0, 100, 20 * GIB), card(1, 101, 20 * GIB))
     by_device = {split.device_id: split for split in view.splits}
-    held = by_device["gpu0"].kv_cache.value_bytes
+    held = by_device["gpu0"].memory[Segment.KV_CACHE].value_bytes
     assert held
-    assert by_device["gpu1"].kv_cache.value_bytes == held
+    assert by_device["gpu1"].memory[Segment.KV_CACHE].value_bytes == held
     assert (by_device["gpu0"].kv_used_bytes, by_device["gpu1"].kv_used_bytes) == (held * 3 // 4, held // 4)
     assert view.kv_cache.capacity_tokens == 160_000
 
@@ -127,7 +129,7 @@ def test_used_bytes_are_those_of_whole_blocks() -> None:
     """60 of 1023 usable blocks, as a real vLLM 0.32 reported them: the null block is in the pool and never used."""
     pool = PoolReport(0, 1024 * 16, 1024, 16, used_ratio=60 / 1023, null_blocks=1)
     view = view_of(vllm(1, pools=(pool,)), card(0, 100, 20 * GIB))
-    size_bytes = view.splits[0].kv_cache.value_bytes
+    size_bytes = view.splits[0].memory[Segment.KV_CACHE].value_bytes
     assert size_bytes
     assert size_bytes % 1024 == 0
     assert view.splits[0].kv_used_bytes == 60 * size_bytes // 1024
@@ -140,29 +142,31 @@ def test_stages_of_a_pipeline_hold_their_own_layers() -> None:
     whole = view_of(vllm(1), card(0, 100, 20 * GIB)).splits[0]
     view = view_of(vllm(2, launch=told, ranks=ranks), card(0, 101, 20 * GIB), card(1, 100, 20 * GIB))
     assert [split.device_id for split in view.splits] == ["gpu0", "gpu1", "host"]
-    assert whole.kv_cache.value_bytes is not None
-    assert [split.kv_cache.value_bytes for split in view.splits[:2]] == [whole.kv_cache.value_bytes // 2] * 2
-    weights = [split.weights.value_bytes or 0 for split in view.splits[:2]]
-    assert sum(weights) == whole.weights.value_bytes
+    assert whole.memory[Segment.KV_CACHE].value_bytes is not None
+    assert [split.memory[Segment.KV_CACHE].value_bytes for split in view.splits[:2]] == [
+        size_of(whole, Segment.KV_CACHE) // 2
+    ] * 2
+    weights = [size_of(split, Segment.WEIGHTS) or 0 for split in view.splits[:2]]
+    assert sum(weights) == size_of(whole, Segment.WEIGHTS)
 
 
 def test_host_memory_of_a_gpu_server_is_not_divided_into_what_lies_on_the_card() -> None:
     split = view_of(vllm(1), card(0, 100, 20 * GIB)).splits[-1]
     assert split.device_id == "host"
-    assert (split.weights.value_bytes, split.kv_cache.value_bytes) == (0, 0)
-    assert (split.runtime.value_bytes, split.unattributed.value_bytes) == (GIB, 0)
+    assert (split.memory[Segment.WEIGHTS].value_bytes, split.memory[Segment.KV_CACHE].value_bytes) == (0, 0)
+    assert (split.memory[Segment.RUNTIME].value_bytes, split.memory[Segment.UNATTRIBUTED].value_bytes) == (GIB, 0)
 
 
 def test_vllm_without_accelerators_is_planned_in_host_memory() -> None:
     pool = PoolReport(0, 1024 * 128, 1024, 128, 0, 0.5)
     view = view_of(replace(vllm(1), pools=(pool,)))
     assert [split.device_id for split in view.splits] == ["host"]
-    assert view.splits[0].kv_cache.value_bytes == 1024 * (2 * 2 * 128 * 2 * 64 * 2)
-    assert view.splits[0].compute.basis is Basis.UNKNOWN
+    assert view.splits[0].memory[Segment.KV_CACHE].value_bytes == 1024 * (2 * 2 * 128 * 2 * 64 * 2)
+    assert view.splits[0].memory[Segment.COMPUTE].basis is Basis.UNKNOWN
 
 
 def test_a_report_that_differs_from_the_computation_is_shown() -> None:
-    weights = view_of(vllm(1), card(0, 100, 20 * GIB)).splits[0].weights.value_bytes
+    weights = view_of(vllm(1), card(0, 100, 20 * GIB)).splits[0].memory[Segment.WEIGHTS].value_bytes
     assert weights is not None
     report = MemoryReport(0, "gpu0", weights_bytes=weights + 10, rounding_bytes=4, source="/get_server_info")
     found = view_of(vllm(1, memory_reports=(report,)), card(0, 100, 20 * GIB)).disagreements
@@ -177,16 +181,19 @@ def test_what_an_engine_reports_stands_where_nothing_can_be_computed() -> None:
     report = MemoryReport(0, "gpu0", weights_bytes=15 * GIB, kv_cache_bytes=40 * GIB, source="/get_server_info")
     reading = vllm(1, engine="sglang", launch=launch("sglang"), memory_reports=(report,))
     split = view_of(reading, card(0, 100, 60 * GIB)).splits[0]
-    assert (split.weights.value_bytes, split.weights.basis) == (15 * GIB, Basis.REPORTED)
+    assert (split.memory[Segment.WEIGHTS].value_bytes, split.memory[Segment.WEIGHTS].basis) == (
+        15 * GIB,
+        Basis.REPORTED,
+    )
     assert split.kv_used_bytes == 10 * GIB
-    assert split.compute.value_bytes is None
+    assert split.memory[Segment.COMPUTE].value_bytes is None
 
 
 def test_an_mlx_cache_is_unknown_and_never_a_number() -> None:
     reading = vllm(1, engine="mlx", launch=launch("mlx", model="/m"), pools=(), ranks=())
     split = view_of(reading).splits[0]
-    assert split.weights.value_bytes == tiny_checkpoint().tensor_bytes
-    assert split.kv_cache.value_bytes is None
+    assert split.memory[Segment.WEIGHTS].value_bytes == tiny_checkpoint().tensor_bytes
+    assert split.memory[Segment.KV_CACHE].value_bytes is None
     assert view_of(reading).kv_cache.bytes_per_token == 2 * 2 * 2 * 64 * 2
 
 
@@ -198,11 +205,11 @@ def test_what_a_wrapped_mlx_server_reports_beside_its_weights_is_its_cache() -> 
     )
     reading = vllm(1, engine="mlx", launch=launch("mlx", model="/m"), pools=(), ranks=(), memory_reports=(report,))
     (split,) = view_of(reading).splits
-    assert (split.kv_cache.value_bytes, split.kv_cache.basis) == (4096, Basis.REPORTED)
-    assert (split.compute.value_bytes, split.compute.basis) == (512, Basis.REPORTED)
-    assert sum(figure.value_bytes or 0 for _, figure in split.segments()) == GIB
+    assert (split.memory[Segment.KV_CACHE].value_bytes, split.memory[Segment.KV_CACHE].basis) == (4096, Basis.REPORTED)
+    assert (split.memory[Segment.COMPUTE].value_bytes, split.memory[Segment.COMPUTE].basis) == (512, Basis.REPORTED)
+    assert sum(figure.value_bytes or 0 for _, figure in split.memory.parts) == GIB
     low = replace(report, active_bytes=weights - 1)
-    assert view_of(replace(reading, memory_reports=(low,))).splits[0].kv_cache.value_bytes is None
+    assert view_of(replace(reading, memory_reports=(low,))).splits[0].memory[Segment.KV_CACHE].value_bytes is None
 
 
 def test_an_mlx_server_with_cuda_is_on_its_card() -> None:
@@ -212,10 +219,14 @@ def test_an_mlx_server_with_cuda_is_on_its_card() -> None:
     report = MemoryReport(device_id="host", active_bytes=weights + 4096, kept_bytes=512, source="wrap")
     reading = vllm(1, engine="mlx", launch=launch("mlx", model="/m"), pools=(), ranks=(), memory_reports=(report,))
     on_card, on_host = view_of(reading, card(0, 100, 20 * GIB)).splits
-    assert (on_card.device_id, on_card.weights.value_bytes, on_card.kv_cache.value_bytes) == ("gpu0", weights, 4096)
-    assert sum(figure.value_bytes or 0 for _, figure in on_card.segments()) == 20 * GIB
+    assert (
+        on_card.device_id,
+        on_card.memory[Segment.WEIGHTS].value_bytes,
+        on_card.memory[Segment.KV_CACHE].value_bytes,
+    ) == ("gpu0", weights, 4096)
+    assert sum(figure.value_bytes or 0 for _, figure in on_card.memory.parts) == 20 * GIB
     assert on_host.device_id == "host"
-    assert on_host.weights.value_bytes in {0, None}
+    assert on_host.memory[Segment.WEIGHTS].value_bytes in {0, None}
     many = view_of(reading, card(0, 100, GIB), card(1, 100, GIB))
     assert many.plan is None
     assert "2 cards" in many.plan_note
@@ -225,7 +236,7 @@ def test_a_report_of_one_rank_speaks_for_all_ranks_of_its_engine() -> None:
     report = MemoryReport(0, None, weights_bytes=15 * GIB, kv_cache_bytes=40 * GIB, source="/server_info")
     reading = vllm(2, engine="sglang", launch=launch("sglang"), memory_reports=(report,))
     splits = view_of(reading, card(0, 100, 60 * GIB), card(1, 101, 60 * GIB)).splits
-    assert [split.weights.value_bytes for split in splits] == [15 * GIB, 15 * GIB, None]
+    assert [split.memory[Segment.WEIGHTS].value_bytes for split in splits] == [15 * GIB, 15 * GIB, None]
 
 
 def test_what_a_rank_reports_is_never_put_into_host_memory() -> None:
@@ -233,14 +244,21 @@ def test_what_a_rank_reports_is_never_put_into_host_memory() -> None:
     reports = tuple(MemoryReport(index, weights_bytes=15 * GIB, kv_cache_bytes=40 * GIB) for index in (0, 1))
     alone = vllm(1, engine="sglang", launch=launch("sglang"), memory_reports=reports[:1], model_key=None)
     on_host, ranks = view_of(alone).splits
-    assert (on_host.device_id, on_host.weights.value_bytes, on_host.unattributed.value_bytes) == ("host", None, GIB)
+    assert (
+        on_host.device_id,
+        on_host.memory[Segment.WEIGHTS].value_bytes,
+        on_host.memory[Segment.UNATTRIBUTED].value_bytes,
+    ) == ("host", None, GIB)
     assert (ranks.device_id, ranks.driver.value_bytes) == ("each rank (not measured)", None)
-    assert (ranks.weights.value_bytes, ranks.kv_cache.basis) == (15 * GIB, Basis.REPORTED)
-    assert ranks.unattributed.value_bytes is None
+    assert (ranks.memory[Segment.WEIGHTS].value_bytes, ranks.memory[Segment.KV_CACHE].basis) == (
+        15 * GIB,
+        Basis.REPORTED,
+    )
+    assert ranks.memory[Segment.UNATTRIBUTED].value_bytes is None
     remote = view_of(replace(alone, pids=(), is_remote=True, memory_reports=reports)).splits
     assert [split.device_id for split in remote] == [f"each rank of engine {it} (not measured)" for it in (0, 1)]
     (on_cpu,) = view_of(replace(alone, launch=launch("sglang", device="cpu"))).splits
-    assert (on_cpu.device_id, on_cpu.weights.value_bytes) == ("host", 15 * GIB)
+    assert (on_cpu.device_id, on_cpu.memory[Segment.WEIGHTS].value_bytes) == ("host", 15 * GIB)
 
 
 @pytest.mark.parametrize("engine", ["ollama", "llama-swap"])
@@ -255,24 +273,36 @@ def test_a_log_speaks_in_the_engines_own_count_of_devices() -> None:
     other = MemoryReport(0, "host", weights_bytes=None, kv_cache_bytes=0, graph_bytes=7, source="log")
     reading = vllm(1, engine="llama.cpp", launch=launch("llama.cpp"), model_key=None, memory_reports=(report, other))
     on_card, on_host = view_of(replace(reading, pools=(), ranks=()), card(1, 100, 20 * GIB)).splits
-    assert (on_card.device_id, on_card.weights.value_bytes, on_card.kv_cache.basis) == ("gpu1", 3 * GIB, Basis.REPORTED)
-    assert (on_host.weights.value_bytes, on_host.compute.value_bytes) == (None, 7)
+    assert (on_card.device_id, on_card.memory[Segment.WEIGHTS].value_bytes, on_card.memory[Segment.KV_CACHE].basis) == (
+        "gpu1",
+        3 * GIB,
+        Basis.REPORTED,
+    )
+    assert (on_host.memory[Segment.WEIGHTS].value_bytes, on_host.memory[Segment.COMPUTE].value_bytes) == (None, 7)
 
 
 def test_a_reported_figure_stands_for_an_estimate_and_differs_only_outside_its_range() -> None:
     estimate = Figure(100, Basis.ESTIMATED, 80, 130)
-    planned = Parts(compute=estimate)
-    assert merged(planned, Parts(compute=Figure(120, Basis.REPORTED))) == Parts(compute=Figure(120, Basis.REPORTED))
-    row = measured_on_card(GIB, planned=planned, reported=Parts(compute=Figure(120, Basis.REPORTED)))
+    planned, reported = compute_of(estimate), compute_of(Figure(120, Basis.REPORTED))
+    assert merged(planned, reported) == reported
+    row = measured_on_card(GIB, planned=planned, reported=reported)
     assert disagreements(vllm(1, pools=()), None, (row,)) == ()
-    far = replace(row, reported=Parts(compute=Figure(150, Basis.REPORTED), rounding_bytes=20))
+    far = replace(row, reported=compute_of(Figure(150, Basis.REPORTED)), rounding_bytes=20)
     (found,) = disagreements(vllm(1, pools=()), None, (far,))
     assert (found.segment, found.computed, found.reported, found.tolerance) == ("compute", 100, 150, 40)
 
 
+def compute_of(figure: Figure) -> Memory:
+    return Memory.of({Segment.COMPUTE: figure})
+
+
+def planned_memory(*figures: Figure) -> Memory:
+    return Memory.of(dict(zip(EXPLAINED, figures, strict=True)))
+
+
 def measured_on_card(total_bytes: int, **changes: object) -> Observation:
     exact = Figure(GIB, Basis.COMPUTED)
-    parts = Parts(exact, exact, Figure(0, Basis.COMPUTED), exact)
+    parts = planned_memory(exact, exact, Figure(0, Basis.COMPUTED), exact)
     row = Observation(
         "gpu0", Runtime(CUDA.runtime_prior), "gpu0", Figure(total_bytes, Basis.MEASURED), parts, None, DeviceState.OK
     )
@@ -298,7 +328,7 @@ def test_a_server_that_does_not_hold_its_plan_teaches_nothing(state: ServerState
 
 def test_an_estimate_that_is_too_high_is_corrected_and_missing_pages_are_not() -> None:
     exact = Figure(GIB, Basis.COMPUTED)
-    wide = Parts(exact, exact, exact, Figure(4 * GIB, Basis.ESTIMATED, GIB, 9 * GIB))
+    wide = planned_memory(exact, exact, exact, Figure(4 * GIB, Basis.ESTIMATED, GIB, 9 * GIB))
     (cut,) = Calibrations().learn(vllm(1), (measured_on_card(5 * GIB, planned=wide),))
     assert cut.beyond_bytes == -2 * GIB
     (least,) = Calibrations().learn(vllm(1), (measured_on_card(GIB, planned=wide),))
@@ -316,9 +346,9 @@ def test_calibration_of_a_running_server_is_what_its_plan_leaves() -> None:
     view = view_of(vllm(1), card(0, 100, 20 * GIB))
     assert view.plan is not None
     part = view.plan.devices[0]
-    assert part.weights_bytes is not None
-    assert part.kv_cache_bytes is not None
-    planned = part.weights_bytes + part.kv_cache_bytes + part.compute.value_bytes
+    assert part.memory.bytes_of(Segment.WEIGHTS) is not None
+    assert part.memory.bytes_of(Segment.KV_CACHE) is not None
+    planned = size_of(part, Segment.WEIGHTS) + size_of(part, Segment.KV_CACHE) + size_of(part, Segment.COMPUTE)
     assert {it.device_id: it.beyond_bytes for it in view.calibration} == {"gpu0": 20 * GIB - planned}
 
 
@@ -368,7 +398,7 @@ def test_a_server_of_another_version_is_estimated_by_type(version: str, rules: s
     view = view_of(vllm(1, version=version), card(0, 100, 40 * GIB))
     assert view.plan is not None
     assert f"estimated: rules of {rules}, not validated for {version}" in view.plan_note
-    assert {split.weights.basis for split in view.splits if split.device_id != "host"} <= {
+    assert {split.memory[Segment.WEIGHTS].basis for split in view.splits if split.device_id != "host"} <= {
         Basis.ESTIMATED,
         Basis.UNKNOWN,
     }

@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from kvtop.analysis.analyse import History, analyse
 from kvtop.domain.device import Device, DeviceMemory, DeviceState, ProcessMemory
 from kvtop.domain.frame import Frame
+from kvtop.domain.memory import Segment
 from kvtop.domain.process import Process
 from kvtop.domain.sample import Sample
 from kvtop.domain.server import ServerReading, ServerState
 from kvtop.sources.demo import SCENARIOS, scenario
+from tests.amounts import size_of
 
 SMALL = [it for it in SCENARIOS if it.name not in {"busy_32", "nothing"}]
 
@@ -78,14 +80,14 @@ def odd_sample(random: Random, sample: Sample) -> Sample:
 def check(frame: Frame) -> None:
     for view in frame.servers:
         for split in view.splits:
-            sizes = [figure.value_bytes for _, figure in split.segments()]
+            sizes = [figure.value_bytes for _, figure in split.memory.parts]
             if split.driver.value_bytes is None:
-                assert split.unattributed.value_bytes is None
+                assert split.memory[Segment.UNATTRIBUTED].value_bytes is None
             else:
                 assert sum(size for size in sizes if size is not None) == split.driver.value_bytes
             if split.kv_used_bytes is not None:
-                assert split.kv_cache.value_bytes is not None
-                assert 0 <= split.kv_used_bytes <= split.kv_cache.value_bytes
+                assert split.memory[Segment.KV_CACHE].value_bytes is not None
+                assert 0 <= split.kv_used_bytes <= size_of(split, Segment.KV_CACHE)
         filling = view.time_to_full
         assert (filling.seconds is not None) == (filling.state.value == "growing")
         assert filling.tokens_left is None or filling.tokens_left >= 0

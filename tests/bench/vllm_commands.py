@@ -114,7 +114,7 @@ def _pool_words(plan: MemoryPlan | None) -> str:
     found = None if plan is None or plan.vllm is None else plan.vllm.pool_estimate
     if found is None:
         return ""
-    low, middle, high = (size / GIB for size in (found.pool.low_bytes, found.pool.value_bytes, found.pool.high_bytes))
+    low, middle, high = (size / GIB for size in _ends(found))
     return f"{low:.2f} {middle:.2f} {high:.2f} GiB"
 
 
@@ -137,9 +137,10 @@ def _pools(logs: Sequence[Mapping[str, object]], *, verbose: bool) -> None:
             continue
         error = _error(found, truth)
         errors.append(error)
-        is_in = found.pool.low_bytes <= truth * GIB <= found.pool.high_bytes
+        low, likely, high = _ends(found)
+        is_in = low <= truth * GIB <= high
         inside += is_in
-        width = (found.pool.high_bytes - found.pool.low_bytes) / 2 / max(found.pool.value_bytes, 1)
+        width = (high - low) / 2 / max(likely, 1)
         widths += width <= 0.101
         if verbose:
             print(f"{log['id']:34} {truth:7.2f}  {_pool_words(row.plan)}  {error:+.1%} {'in' if is_in else 'OUT'}")
@@ -150,8 +151,12 @@ def _pools(logs: Sequence[Mapping[str, object]], *, verbose: bool) -> None:
         )
 
 
+def _ends(found: PoolEstimate) -> tuple[int, int, int]:
+    return found.pool.least_bytes, found.pool.value_bytes or 0, found.pool.most_bytes or 0
+
+
 def _error(found: PoolEstimate, truth_gib: float) -> float:
-    return found.pool.value_bytes / GIB / truth_gib - 1
+    return _ends(found)[1] / GIB / truth_gib - 1
 
 
 def main() -> int:

@@ -11,8 +11,10 @@ from kvtop.analysis.analyse import History, analyse
 from kvtop.domain.figure import Basis
 from kvtop.domain.frame import Frame, ServerView
 from kvtop.domain.headroom import Filling
+from kvtop.domain.memory import Segment
 from kvtop.domain.sample import Sample
 from kvtop.sources.poller import Poller, PollerOptions, take_sample
+from tests.amounts import size_of
 from tests.engines.conftest import LlamaServer
 
 pytestmark = pytest.mark.engines
@@ -44,17 +46,17 @@ def test_the_computation_agrees_with_the_servers_own_log(
     (split,) = view.splits
     assert view.reading.memory_reports, "the log was not read"
     assert view.disagreements == ()
-    assert split.kv_cache.basis is Basis.COMPUTED
-    assert split.kv_cache.value_bytes is not None
-    assert split.kv_cache.value_bytes / 2**20 == pytest.approx(server.logged_mib("KV"), abs=0.011)
-    assert split.compute.basis is Basis.REPORTED
+    assert split.memory[Segment.KV_CACHE].basis is Basis.COMPUTED
+    assert split.memory[Segment.KV_CACHE].value_bytes is not None
+    assert size_of(split, Segment.KV_CACHE) / 2**20 == pytest.approx(server.logged_mib("KV"), abs=0.011)
+    assert split.memory[Segment.COMPUTE].basis is Basis.REPORTED
     assert split.driver.value_bytes is not None
-    assert sum(figure.value_bytes or 0 for _, figure in split.segments()) == split.driver.value_bytes
+    assert sum(figure.value_bytes or 0 for _, figure in split.memory.parts) == split.driver.value_bytes
 
 
 def test_without_a_log_the_estimate_of_compute_has_its_range(llama_server: Callable[..., LlamaServer]) -> None:
     (split,) = explained(llama_server("-c", "4096", "--no-warmup")).splits
-    assert split.compute.basis is Basis.ESTIMATED
+    assert split.memory[Segment.COMPUTE].basis is Basis.ESTIMATED
 
 
 def test_two_servers_of_one_model_are_both_explained_at_the_first_look(

@@ -5,10 +5,12 @@ from collections.abc import Callable
 
 import pytest
 
+from kvtop.domain.memory import Segment
 from kvtop.domain.plan import MemoryPlan
 from kvtop.planning.llamacpp.options.parse import parse_llama_server
 from kvtop.planning.registry import plan_launch
 from kvtop.sources.model_files.gguf import read_gguf
+from tests.amounts import size_of
 from tests.engines.conftest import MODEL, LlamaServer
 
 CONFIGURATIONS = (
@@ -35,8 +37,8 @@ def test_plan_equals_what_the_server_logs(options: str, llama_server: Callable[.
     assert isinstance(answer, MemoryPlan)
     host = answer.device("host")
     assert host is not None
-    assert host.weights_bytes is not None
-    assert host.kv_cache_bytes is not None
+    assert host.memory.bytes_of(Segment.WEIGHTS) is not None
+    assert host.memory.bytes_of(Segment.KV_CACHE) is not None
     # The log rounds every line to hundredths of a MiB; two caches and two weight buffers are two lines each.
-    assert host.kv_cache_bytes / 2**20 == pytest.approx(server.logged_mib("KV"), abs=0.011)
-    assert host.output_bytes / 2**20 == pytest.approx(server.logged_mib("output"), abs=0.006)
+    assert size_of(host, Segment.KV_CACHE) / 2**20 == pytest.approx(server.logged_mib("KV"), abs=0.011)
+    assert size_of(host, Segment.OUTPUT) / 2**20 == pytest.approx(server.logged_mib("output"), abs=0.006)

@@ -15,12 +15,14 @@ import gguf
 import numpy as np
 import pytest
 
+from kvtop.domain.memory import Segment
 from kvtop.domain.model_file import GgufHeader
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, Refusal
 from kvtop.planning.llamacpp.memory.prepared import prepare
 from kvtop.planning.llamacpp.options.parse import parse_llama_server
 from kvtop.planning.registry import plan_launch
 from kvtop.sources.model_files.gguf import read_gguf
+from tests.amounts import high_of, low_of, size_of
 from tests.engines.conftest import SERVER
 from tests.oracle import cases as oracle_cases
 
@@ -157,7 +159,7 @@ def test_plans_and_refusals_are_the_servers_own(seed: int, tmp_path: Path) -> No
         planned += 1
         wrong += [f"{told}: {what}" for what in _differences(answer, server)]
         (host,) = answer.devices
-        low, high = host.compute.low_bytes / 2**20, host.compute.high_bytes / 2**20
+        low, high = low_of(host, Segment.COMPUTE) / 2**20, high_of(host, Segment.COMPUTE) / 2**20
         held += low - _LINE_MIB <= server.mib["compute"] <= high + _LINE_MIB
     assert not wrong, "\n".join(wrong)
     assert planned > MIXES_A_SEED / 2
@@ -172,10 +174,10 @@ def _differences(answer: MemoryPlan, server: Started) -> Iterator[str]:
     expected = {"n_ctx": context.n_ctx, "n_ctx_seq": context.n_ctx_seq, "n_seq_max": context.n_seq_max}
     if server.values != expected:
         yield f"context {expected}, logged {server.values}"
-    caches = ((host.kv_cache_bytes or 0) + host.recurrent_state_bytes) / 2**20
+    caches = (size_of(host, Segment.KV_CACHE) + size_of(host, Segment.RECURRENT)) / 2**20
     logged = server.mib.get("KV", 0.0) + server.mib.get("RS", 0.0)
     if abs(caches - logged) > 4 * _LINE_MIB:
         yield f"caches of {caches} MiB, logged {logged}"
-    output = host.output_bytes / 2**20
+    output = size_of(host, Segment.OUTPUT) / 2**20
     if abs(output - server.mib.get("output", 0.0)) > _LINE_MIB:
         yield f"outputs of {output} MiB, logged {server.mib.get('output')}"

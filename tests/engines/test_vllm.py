@@ -19,6 +19,7 @@ import pytest
 
 from kvtop.analysis.analyse import History, analyse
 from kvtop.domain.engine_report import PoolReport
+from kvtop.domain.memory import Segment
 from kvtop.domain.model_file import Checkpoint
 from kvtop.domain.sample import Sample
 from kvtop.domain.server import ServerReading, ServerState
@@ -323,10 +324,10 @@ def test_weights_and_pool_are_explained_to_the_byte(server: Vllm) -> None:
     (split,) = view.splits
     checkpoint = sample.models[str(models_of(CACHE) / "tiny-llama")]
     assert isinstance(checkpoint, Checkpoint)
-    assert split.kv_cache.value_bytes == 8 * 2**20
+    assert split.memory[Segment.KV_CACHE].value_bytes == 8 * 2**20
     assert checkpoint.tensor_bytes is not None
     # vLLM pads the 258 words of embedding and head to 320 (DEFAULT_VOCAB_PADDING_SIZE 64): 256 values of two bytes.
     padding_bytes = 2 * (320 - 258) * 256 * 2
-    assert split.weights.value_bytes == checkpoint.tensor_bytes + padding_bytes
+    assert split.memory[Segment.WEIGHTS].value_bytes == checkpoint.tensor_bytes + padding_bytes
     assert view.disagreements == ()
-    assert sum(figure.value_bytes or 0 for _, figure in split.segments()) == split.driver.value_bytes
+    assert sum(figure.value_bytes or 0 for _, figure in split.memory.parts) == split.driver.value_bytes

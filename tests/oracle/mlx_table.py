@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kvtop.domain.memory import Segment
 from kvtop.domain.model_file import Checkpoint
 from kvtop.domain.plan import Refusal
 from kvtop.planning.mlx.planner import plan_command
+from tests.amounts import size_of
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "oracle"
 OPTIONS = {
@@ -55,7 +57,7 @@ def _count(row: Row, config: Mapping[str, object], case: Mapping[str, Any]) -> N
         return
     row.sizes += 1
     if not isinstance(answer, Refusal):
-        held = sum((device.kv_cache_bytes or 0) + device.recurrent_state_bytes for device in answer.devices)
+        held = sum(size_of(device, Segment.KV_CACHE) + size_of(device, Segment.RECURRENT) for device in answer.devices)
         row.exact_sizes += held == case["expected_bytes"]
 
 

@@ -12,9 +12,11 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kvtop.domain.memory import CACHES, Segment
 from kvtop.domain.plan import MemoryPlan, Refusal
 from kvtop.planning.llamacpp.memory.prepared import PreparedModel, prepare
 from kvtop.planning.llamacpp.planner import plan
+from tests.amounts import high_of, low_of, size_of
 from tests.oracle.cases import FIXTURE, MORE_MODELS, Case, load_architectures, load_oracle, load_placements
 
 
@@ -60,11 +62,13 @@ def _compare(case: Case, prepared: PreparedModel) -> Row:
         device = answer.device(name)
         if device is None:
             return row
-        weights &= device.weights_bytes == expected["weights"]
-        caches &= (device.kv_cache_bytes or 0) + device.recurrent_state_bytes == expected["kv"]
+        weights &= device.memory.bytes_of(Segment.WEIGHTS) == expected["weights"]
+        caches &= size_of(device, *CACHES) == expected["kv"]
         if expected["compute"]:
-            row.compute_errors.append(abs(device.compute.value_bytes - expected["compute"]) / expected["compute"])
-            row.compute_in_range += device.compute.low_bytes <= expected["compute"] <= device.compute.high_bytes
+            row.compute_errors.append(abs(size_of(device, Segment.COMPUTE) - expected["compute"]) / expected["compute"])
+            row.compute_in_range += (
+                low_of(device, Segment.COMPUTE) <= expected["compute"] <= high_of(device, Segment.COMPUTE)
+            )
     row.exact_weights, row.exact_caches = int(weights), int(caches)
     return row
 
@@ -81,17 +85,15 @@ def _tiny_models() -> Row:
             row.exact_caches += answer.message == case.error
             continue
         host = answer.devices[-1]
-        row.exact_weights += host.weights_bytes == case.weights_bytes
-        row.exact_caches += (host.kv_cache_bytes or 0) + host.recurrent_state_bytes == case.cache_bytes
+        row.exact_weights += host.memory.bytes_of(Segment.WEIGHTS) == case.weights_bytes
+        row.exact_caches += size_of(host, *CACHES) == case.cache_bytes
     for placed in load_placements():
         answer = plan(prepared[placed.model], placed.settings, placed.devices)
         row.cases += 1
         if isinstance(answer, MemoryPlan):
             parts = [(one, placed.expected[one.name]) for one in answer.devices]
-            row.exact_weights += all(one.weights_bytes == expected[0] for one, expected in parts)
-            row.exact_caches += all(
-                (one.kv_cache_bytes or 0) + one.recurrent_state_bytes == expected[1] for one, expected in parts
-            )
+            row.exact_weights += all(one.memory.bytes_of(Segment.WEIGHTS) == expected[0] for one, expected in parts)
+            row.exact_caches += all(size_of(one, *CACHES) == expected[1] for one, expected in parts)
     return row
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from kvtop.domain.answers.room import Fit, Room
 from kvtop.domain.answers.what_if import WhatIf
+from kvtop.domain.memory import Segment
 from kvtop.domain.plan import MemoryPlan, PlanDevice
 from kvtop.planning.frontier import COLUMNS, columns, frontier
 from kvtop.planning.llamacpp.memory.prepared import prepare
@@ -112,7 +113,7 @@ def test_mlx_looks_at_one_sequence() -> None:
             plan = plan_launch(replace(base, changes=cell.changes).launch, model, (), at_tokens=cell.amount)
             assert isinstance(plan, MemoryPlan)
             (part,) = plan.devices
-            known = (part.weights_bytes or 0) + (part.kv_cache_bytes or 0)
+            known = (part.memory.bytes_of(Segment.WEIGHTS) or 0) + (part.memory.bytes_of(Segment.KV_CACHE) or 0)
             assert cell.fit is (Fit.TOO_LARGE if known > 14 << 20 else Fit.UNKNOWN)
         assert line.largest is None
     assert {cell.fit for line in found.rows for cell in line.cells} == {Fit.UNKNOWN, Fit.TOO_LARGE}

@@ -4,7 +4,8 @@ import pytest
 
 from kvtop.domain.answers.plan_answer import DeviceFit
 from kvtop.domain.answers.room import Fit, Room, room_of, verdict
-from kvtop.domain.plan import Estimate, PlanDevice, PoolEstimate
+from kvtop.domain.figure import Figure
+from kvtop.domain.plan import PlanDevice, PoolEstimate
 from kvtop.planning.gpus.reserve import FreeSays, as_seen, with_reserve
 from kvtop.planning.gpus.specs import parse_gpu_specs
 
@@ -18,29 +19,29 @@ def _room(spec: str) -> Room:
 
 
 def test_a_plan_is_held_against_both_ends_of_what_is_left() -> None:
-    room = Room(1000, 1000, Estimate(300, 100, 600))
-    assert [verdict(Estimate(size, size, size), room) for size in (400, 401, 900, 901)] == [
+    room = Room(1000, 1000, Figure.estimated(300, 100, 600))
+    assert [verdict(Figure.computed(size), room) for size in (400, 401, 900, 901)] == [
         Fit.FITS,
         Fit.TIGHT,
         Fit.TIGHT,
         Fit.TOO_LARGE,
     ]
-    assert verdict(Estimate(300, 200, 401), room) is Fit.TIGHT
-    assert verdict(Estimate(300, 200, 400), room, is_whole=False) is Fit.UNKNOWN
-    assert verdict(Estimate(1, 1, 1), None) is Fit.UNKNOWN
+    assert verdict(Figure.estimated(300, 200, 401), room) is Fit.TIGHT
+    assert verdict(Figure.estimated(300, 200, 400), room, is_whole=False) is Fit.UNKNOWN
+    assert verdict(Figure.estimated(1, 1, 1), None) is Fit.UNKNOWN
 
 
 def test_a_size_may_be_a_cards_or_what_is_free_on_it_and_free_is_what_the_process_sees() -> None:
     bare, free, named = _room("24GiB"), _room("24GiB,free=24GiB"), _room("RTX 4090")
     assert bare.high_bytes == 24 * 1024 * MIB
-    assert free.reserve.high_bytes < bare.reserve.high_bytes
-    assert named.reserve.low_bytes > bare.reserve.low_bytes == 0
+    assert (free.reserve.most_bytes or 0) < (bare.reserve.most_bytes or 0)
+    assert named.reserve.least_bytes > bare.reserve.least_bytes == 0
     assert free.low_bytes < free.high_bytes == free.available_bytes
 
 
 @pytest.mark.parametrize("spec", ["1GiB", "64GiB,backend=metal", "600MiB,free=500MiB"])
 def test_nothing_is_reserved_where_nothing_is_known_of_the_driver(spec: str) -> None:
-    assert _room(spec).reserve == Estimate(0, 0, 0)
+    assert _room(spec).reserve.is_nothing
 
 
 def test_the_process_finds_its_context_gone_and_the_verdict_stays_the_same() -> None:
@@ -59,7 +60,7 @@ def test_the_process_finds_its_context_gone_and_the_verdict_stays_the_same() -> 
 
 def test_a_share_that_holds_no_request_does_not_fit() -> None:
     def fit(tokens_low: int, tokens_high: int) -> Fit:
-        pool = PoolEstimate(Estimate(1, 0, 2), tokens_low, tokens_low, tokens_high, 1, 1, 1)
-        return DeviceFit("gpu0", Estimate.exactly(10), Room(10, 12), pool=pool).fit
+        pool = PoolEstimate(Figure.estimated(1, 0, 2), tokens_low, tokens_low, tokens_high, 1, 1, 1)
+        return DeviceFit("gpu0", Figure.computed(10), Room(10, 12), pool=pool).fit
 
     assert [fit(5, 9), fit(0, 9), fit(0, 0)] == [Fit.FITS, Fit.TIGHT, Fit.TOO_LARGE]

@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from kvtop.domain.figure import Basis
+from kvtop.domain.memory import Segment
 from kvtop.domain.plan import MemoryPlan
 from kvtop.planning.commands.command import parse_command
 from kvtop.planning.llamacpp.options.parse import parse_llama_server
@@ -11,6 +13,7 @@ from kvtop.planning.protocol.engine_rules import EngineRules
 from kvtop.planning.registry import all_engines, plan_launch
 from kvtop.planning.versions import VersionRange, as_estimate, chosen_range, version_numbers
 from kvtop.sources.demo.gguf_models import llama31_8b
+from tests.amounts import high_of, is_exact, low_of, size_of
 
 OLD, NEW = VersionRange("b100", "b200"), VersionRange("b300", "b400")
 
@@ -87,16 +90,17 @@ def planned(version: str | None) -> MemoryPlan:
 def test_a_checked_version_is_exact_and_another_is_an_estimate_by_type() -> None:
     exact, same, other = planned(None), planned("b11434-5ebf41ce"), planned("b4242")
     assert exact == same
-    assert all(part.inexact is None for part in exact.devices)
+    assert all(map(is_exact, exact.devices))
     for before, after in zip(exact.devices, other.devices, strict=True):
-        assert after.inexact is not None
-        assert "b4242" in after.inexact.reason
-        assert after.inexact.weights.value_bytes == before.weights_bytes
-        weights, cache = after.inexact.weights, after.inexact.kv_cache
-        assert weights.low_bytes <= weights.value_bytes <= weights.high_bytes
-        assert cache.value_bytes == 0 or cache.low_bytes < cache.value_bytes < cache.high_bytes
-        assert after.compute.high_bytes >= 2 * before.compute.high_bytes
-        assert after.compute.low_bytes <= before.compute.low_bytes
+        weights, cache = Segment.WEIGHTS, Segment.KV_CACHE
+        for segment in (weights, cache, Segment.RECURRENT):
+            assert after.memory[segment].basis is Basis.ESTIMATED
+            assert "b4242" in after.memory[segment].source
+            assert size_of(after, segment) == size_of(before, segment)
+        assert low_of(after, weights) <= size_of(after, weights) <= high_of(after, weights)
+        assert size_of(after, cache) == 0 or low_of(after, cache) < size_of(after, cache) < high_of(after, cache)
+        assert high_of(after, Segment.COMPUTE) >= 2 * high_of(before, Segment.COMPUTE)
+        assert low_of(after, Segment.COMPUTE) <= low_of(before, Segment.COMPUTE)
 
 
 def test_two_doubts_about_one_figure_are_both_named() -> None:
@@ -104,10 +108,8 @@ def test_two_doubts_about_one_figure_are_both_named() -> None:
     twice = as_estimate(once, "second doubt")
     parts = zip(once.devices, twice.devices, strict=True)
     for before, after in parts:
-        assert before.inexact is not None
-        assert after.inexact is not None
-        assert after.inexact.reason == "first doubt; second doubt"
-        assert after.inexact.weights.high_bytes >= before.inexact.weights.high_bytes
+        assert after.memory[Segment.WEIGHTS].source.endswith("; first doubt; second doubt")
+        assert high_of(after, Segment.WEIGHTS) >= high_of(before, Segment.WEIGHTS)
 
 
 @pytest.mark.parametrize(

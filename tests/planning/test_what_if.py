@@ -9,6 +9,7 @@ import pytest
 from kvtop.domain.answers.room import Fit, Room
 from kvtop.domain.answers.what_if import WhatIf
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
+from kvtop.domain.memory import Segment
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.planning.adjustments import Knob, knob_names, turn
 from kvtop.planning.commands.command import parse_command
@@ -22,6 +23,7 @@ from kvtop.planning.registry import engine_rules, plan_launch
 from kvtop.planning.vllm.options.parse import parse_serve_options
 from kvtop.planning.what_if import compare, running
 from kvtop.sources.demo.gguf_models import gemma3_27b, llama31_8b
+from tests.amounts import size_of
 from tests.models.tiny_models import tiny_checkpoint
 
 GIB = 2**30
@@ -103,14 +105,16 @@ def test_only_what_the_change_touches_moves() -> None:
     assert half is not None
     found = compare(plan_context(model, beyond_bytes=300), now, half)
     card = found.devices[0]
-    moved = {change.segment for change in card.segments if change.delta_bytes}
-    assert "kv_cache" in moved
-    assert not moved & {"weights", "output", "recurrent_state"}
+    moved = {segment for segment, figure in (card.then - card.now).parts if figure.value_bytes}
+    assert Segment.KV_CACHE in moved
+    assert not moved & {Segment.WEIGHTS, Segment.OUTPUT, Segment.RECURRENT}
     part = found.then.device("gpu0") if isinstance(found.then, MemoryPlan) else None
     assert part is not None
-    assert card.needed is not None
-    assert card.needed.value_bytes - 300 == (
-        (part.weights_bytes or 0) + (part.kv_cache_bytes or 0) + part.compute.value_bytes + part.output_bytes
+    assert (card.needed.value_bytes or 0) - 300 == (
+        size_of(part, Segment.WEIGHTS)
+        + size_of(part, Segment.KV_CACHE)
+        + size_of(part, Segment.COMPUTE)
+        + size_of(part, Segment.OUTPUT)
     )
 
 
@@ -144,10 +148,11 @@ def test_three_verdicts() -> None:
     base = parse_llama_server(["-m", "/m.gguf", "-c", "8192"], {})
     model = prepare(llama31_8b("/m.gguf"))
     needed = compare(plan_context(model), None, WhatIf(base)).devices[0].needed
-    assert needed is not None
-    rooms = {Fit.FITS: needed.high_bytes, Fit.TOO_LARGE: needed.value_bytes - 1}
-    if needed.value_bytes < needed.high_bytes:
-        rooms[Fit.TIGHT] = needed.high_bytes - 1
+    assert needed.value_bytes is not None
+    assert needed.most_bytes is not None
+    rooms = {Fit.FITS: needed.most_bytes, Fit.TOO_LARGE: needed.value_bytes - 1}
+    if needed.value_bytes < needed.most_bytes:
+        rooms[Fit.TIGHT] = needed.most_bytes - 1
     for fit, room_bytes in rooms.items():
         here = PlanContext(model, (CARD,), {"gpu0": Room(room_bytes)}, {})
         assert compare(here, None, WhatIf(base)).devices[0].fit is fit
@@ -225,7 +230,7 @@ def test_a_running_vllm_keeps_the_bytes_of_its_pool() -> None:
     now = plain(reported, model, None)
     assert isinstance(now, MemoryPlan)
     live = running(reported, now)
-    assert live.measured_pool_bytes == now.devices[0].kv_cache_bytes
+    assert live.measured_pool_bytes == now.devices[0].memory.bytes_of(Segment.KV_CACHE)
     same = compare(plan_context(model), now, live).then
     assert isinstance(same, MemoryPlan)
     assert same.vllm is not None
@@ -236,7 +241,9 @@ def test_a_running_vllm_keeps_the_bytes_of_its_pool() -> None:
     assert halved.vllm.num_gpu_blocks == 10000
     more = compare(plan_context(model), now, live.with_changes(gpu_memory_utilization="0.51")).then
     assert isinstance(more, MemoryPlan)
-    grown = (more.devices[0].kv_cache_bytes or 0) - (now.devices[0].kv_cache_bytes or 0)
+    grown = (more.devices[0].memory.bytes_of(Segment.KV_CACHE) or 0) - (
+        now.devices[0].memory.bytes_of(Segment.KV_CACHE) or 0
+    )
     assert grown == pytest.approx(0.01 * 24 * GIB, rel=0.001)
     split = compare(plan_context(model), now, live.with_changes(tensor_parallel_size="1", dtype="float16")).then
     assert isinstance(split, MemoryPlan)

@@ -12,7 +12,8 @@ import pytest
 
 from kvtop.analysis.analyse import History, analyse
 from kvtop.domain.device import DeviceState
-from kvtop.domain.frame import Frame, Segment, ServerView
+from kvtop.domain.frame import Frame, ServerView
+from kvtop.domain.memory import Segment
 from kvtop.domain.sample import Sample
 from kvtop.domain.server import ServerState
 from kvtop.sources.demo import SCENARIOS
@@ -73,7 +74,7 @@ def test_the_split_of_every_server_of_a_cluster(
             told = splits[f"127.0.0.1:{split.device_id}"]
             assert told.driver.value_bytes == split.driver.value_bytes
             for segment in (Segment.WEIGHTS, Segment.KV_CACHE, Segment.RECURRENT):
-                one, other = (dict(it.segments())[segment].value_bytes for it in (told, split))
+                one, other = (dict(it.memory.parts)[segment].value_bytes for it in (told, split))
                 assert one == other, (view.reading.id, segment)
                 compared += one is not None
         assert here.kv_cache.capacity_tokens == view.kv_cache.capacity_tokens
@@ -81,8 +82,8 @@ def test_the_split_of_every_server_of_a_cluster(
     pod = server(frame, "llm/vllm-a-0")
     (split,) = pod.splits
     assert split.driver.value_bytes == 70000 * 1024 * 1024
-    assert split.kv_cache.value_bytes == 55834574848
-    assert split.weights.value_bytes is None, "its model is not here, so nobody knows"
+    assert split.memory[Segment.KV_CACHE].value_bytes == 55834574848
+    assert split.memory[Segment.WEIGHTS].value_bytes is None, "its model is not here, so nobody knows"
     assert pod.kv_cache.used_tokens == round(0.42 * (425984 - 128)), "one block holds no tokens"
     assert server(frame, "llm/vllm-b-0").splits == (), "no card is known to be its own"
     dead = [it.message for it in frame.failures if it.source == f"target {dead_address}"]

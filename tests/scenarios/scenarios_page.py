@@ -11,6 +11,8 @@ from kvtop.analysis.recommending import RecommendRequest, recommend
 from kvtop.domain.answers.recommendation import Recommendation, Recommendations, Requirements
 from kvtop.domain.answers.room import Fit, room_of
 from kvtop.domain.answers.what_if import WhatIf
+from kvtop.domain.figure import Basis
+from kvtop.domain.memory import Segment
 from kvtop.domain.plan import MemoryPlan, PlanDevice
 from kvtop.planning.commands.command import parse_command
 from kvtop.planning.frontier import frontier
@@ -106,17 +108,17 @@ def _recommended(found: Recommendations) -> str:
 
 def _row(number: int, item: Recommendation) -> tuple[str, ...]:
     part = item.plan.devices[0]
-    pool = part.kv_cache_bytes
-    if pool is None and item.plan.vllm is not None and item.plan.vllm.pool_estimate is not None:
-        cache = f"about {item.plan.vllm.pool_estimate.pool.value_bytes / GIB:.0f} GiB"
+    pool = item.plan.likely(part)[Segment.KV_CACHE]
+    if pool.value_bytes is not None and pool.basis is Basis.ESTIMATED:
+        cache = f"about {pool.value_bytes / GIB:.0f} GiB"
     else:
-        cache = bytes_text(pool)
+        cache = bytes_text(pool.value_bytes)
     quality = "reference"
     if item.evidence is not None:
         quality = item.evidence.match.value + (
             f" ({item.evidence.model.split(' (')[0]})" if item.evidence.model else ""
         )
-    total = f"{item.rooms[0].needed.value_bytes / GIB:.1f} GiB"
+    total = f"{item.rooms[0].least_bytes / GIB:.1f} GiB"
     return str(number), item.cache, cache, total, quality, item.speed.speed.value, f"`{item.command}`"
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from kvtop.analysis.analyse import History, analyse
 from kvtop.domain.frame import DeviceView, Frame
+from kvtop.domain.memory import Segment
 from kvtop.sources.demo import SCENARIOS, Scenario
 from kvtop.views.export.snapshot.bar_parts import device_parts as painted
 from kvtop.views.tui.widgets.segments import device_parts as drawn
@@ -30,7 +31,10 @@ def test_the_parts_of_a_device_sum_to_what_is_used_and_free(scenario: Scenario) 
         whole = memory.used_bytes + memory.free_bytes + (memory.reserved_bytes or 0)
         # Resident sets and plans may exceed what is used: allocated, but not resident, or counted as available.
         assert parts >= whole
-        if all((split.unattributed.value_bytes or 0) >= 0 for _, split in view.splits) and not view.device.is_host:
+        if (
+            all((split.memory[Segment.UNATTRIBUTED].value_bytes or 0) >= 0 for _, split in view.splits)
+            and not view.device.is_host
+        ):
             assert parts == whole, view.device.id
 
 

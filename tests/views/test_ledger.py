@@ -29,7 +29,7 @@ def test_every_server_and_every_figure_that_is_not_empty_is_there(name: str) -> 
     for server in frame.servers:
         assert server.reading.id in text
         for split in server.splits:
-            for segment, figure in split.segments():
+            for segment, figure in split.memory.parts:
                 if figure.value_bytes:
                     row = (
                         f"{SEGMENT_NAMES[segment].label:<21}{bytes_text(figure.value_bytes):>12}  {figure.basis.value}"

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from kvtop.domain.engine_report import MemoryReport
+from kvtop.domain.memory import Segment
 from kvtop.domain.plan import MemoryPlan
 from kvtop.planning.registry import display_name, traits_of
 
@@ -33,13 +34,11 @@ def divided(
     """
     if plan is None or not _counts_arrays(plan):
         return tuple(reports)
-    weights = [part.weights_bytes for part in plan.devices]
-    known = [size for size in weights if size is not None]
-    if not known or len(known) < len(weights):
+    weights_bytes, state_bytes = plan.memory.bytes_of(Segment.WEIGHTS), plan.memory.bytes_of(Segment.RECURRENT)
+    if weights_bytes is None or state_bytes is None:
         return tuple(reports)
-    state_bytes = sum(part.recurrent_state_bytes for part in plan.devices)
     placed = (replace(report, device_id=card or report.device_id) for report in reports)
-    return tuple(_divided(report, sum(known), state_bytes) for report in placed)
+    return tuple(_divided(report, weights_bytes, state_bytes) for report in placed)
 
 
 def _counts_arrays(plan: MemoryPlan) -> bool:

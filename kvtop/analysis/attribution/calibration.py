@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from kvtop.analysis.attribution.observation import Observation
 from kvtop.domain.device import DeviceState
 from kvtop.domain.headroom import Calibration
+from kvtop.domain.memory import Segment
 from kvtop.domain.server import ServerReading, ServerState
 
 _Key = tuple[str, str | None, tuple[int, ...]]
@@ -45,10 +46,8 @@ def _beyond(it: Observation) -> int | None:
     """
     if it.planned is None or it.driver.value_bytes is None:
         return None
-    compute = it.planned.compute
-    figures = (it.planned.weights, it.planned.kv_cache, it.planned.recurrent, compute)
-    known = [figure.value_bytes for figure in figures if figure.value_bytes is not None]
-    if len(known) < len(figures):
+    planned, compute = it.planned.total, it.planned[Segment.COMPUTE]
+    if planned.value_bytes is None:
         return None
-    too_high = (compute.value_bytes or 0) - compute.low_bytes if compute.low_bytes is not None else 0
-    return max(it.driver.value_bytes - sum(known), -too_high)
+    too_high = (compute.value_bytes or 0) - compute.least_bytes
+    return max(it.driver.value_bytes - planned.value_bytes, -too_high)

@@ -3,6 +3,7 @@
 from kvtop.analysis.attribution.observation import Observation
 from kvtop.domain.figure import Basis, Figure
 from kvtop.domain.headroom import Disagreement
+from kvtop.domain.memory import Segment
 from kvtop.domain.plan import MemoryPlan
 from kvtop.domain.server import ServerReading
 
@@ -15,30 +16,25 @@ def disagreements(
         wrong
         for it in measured
         if it.planned is not None and it.reported is not None
-        for name, one, other in (
-            ("weights", it.planned.weights, it.reported.weights),
-            ("kv_cache", it.planned.kv_cache, it.reported.kv_cache),
-            ("recurrent_state", it.planned.recurrent, it.reported.recurrent),
-            ("compute", it.planned.compute, it.reported.compute),
-        )
-        if (wrong := _held_against(name, it.device_id, one, other, it.reported.rounding_bytes)) is not None
+        for segment, planned in it.planned.parts
+        if (wrong := _held_against(segment, it, planned, it.reported[segment])) is not None
     ]
     return (*found, *_pool(reading, plan))
 
 
-def _held_against(
-    segment: str, device_id: str, planned: Figure, reported: Figure, rounding_bytes: int
-) -> Disagreement | None:
+def _held_against(segment: Segment, it: Observation, planned: Figure, reported: Figure) -> Disagreement | None:
     if planned.value_bytes is None or reported.value_bytes is None:
         return None
-    slack = (rounding_bytes + 1) // 2
+    slack = (it.rounding_bytes + 1) // 2
     low, high = planned.low_bytes, planned.high_bytes
     if planned.basis is Basis.COMPUTED:
         low = high = planned.value_bytes
     if low is None or high is None or low - slack <= reported.value_bytes <= high + slack:
         return None
     tolerance = slack + max(planned.value_bytes - low, high - planned.value_bytes)
-    return Disagreement(segment, device_id, planned.value_bytes, reported.value_bytes, tolerance, reported.source)
+    return Disagreement(
+        segment.value, it.device_id, planned.value_bytes, reported.value_bytes, tolerance, reported.source
+    )
 
 
 def _pool(reading: ServerReading, plan: MemoryPlan | None) -> list[Disagreement]:

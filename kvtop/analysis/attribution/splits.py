@@ -3,20 +3,21 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from kvtop.analysis.attribution.segments import Parts
+from kvtop.analysis.attribution.explained_memory import EXPLAINED
 from kvtop.domain.device import Device
 from kvtop.domain.figure import UNKNOWN, Basis, Figure
 from kvtop.domain.frame import Split
-from kvtop.domain.plan import DevicePlan, Estimate, MemoryPlan
+from kvtop.domain.memory import Memory, Segment
+from kvtop.domain.plan import DeviceShare, MemoryPlan
 from kvtop.domain.process import Process
 from kvtop.domain.server import Slot
 
 _MIB = 1024 * 1024
 
-RESIDENT_PRIOR = Estimate(40 * _MIB, 15 * _MIB, 80 * _MIB)
+RESIDENT_PRIOR = Figure.estimated(40 * _MIB, 15 * _MIB, 80 * _MIB)
 """Code, libraries and allocator of a llama-server process on Linux: RssFile beyond the mapped model plus thread stacks,
 20 to 60 MiB in the recorded processes of b11434."""
-PYTHON_PRIOR = Estimate(80 * _MIB, 60 * _MIB, 200 * _MIB)
+PYTHON_PRIOR = Figure.estimated(80 * _MIB, 60 * _MIB, 200 * _MIB)
 """A Python engine in host memory: mlx_lm.server 0.32.2 on Linux has 94 MB resident with 12 MB of weights."""
 
 
@@ -27,7 +28,7 @@ class Runtime:
     `is_resident_set`: the measured total is a resident set in host memory, interpreter and libraries included.
     """
 
-    prior: Estimate | None = None
+    prior: Figure | None = None
     is_resident_set: bool = False
 
 
@@ -40,9 +41,10 @@ class CacheUse:
 
     shares: tuple[tuple[str, float], ...]
 
-    def used_bytes(self, plan: MemoryPlan, on_device: DevicePlan) -> int | None:
+    def used_bytes(self, plan: MemoryPlan, on_device: DeviceShare) -> int | None:
         """Bytes of the KV cache on that device that hold tokens now; None where a kind's use is unknown."""
-        if on_device.kv_cache_bytes is None:
+        cache_bytes = on_device.memory.bytes_of(Segment.KV_CACHE)
+        if cache_bytes is None:
             return None
         growing = [part for part in plan.cache_parts if part.cells is not None]
         total_bytes = sum(part.size_bytes for part in growing)
@@ -52,7 +54,7 @@ class CacheUse:
         if any(part.kind not in share_of for part in growing):
             return None
         weighted = sum(part.size_bytes * share_of[part.kind] for part in growing)
-        return round(on_device.kv_cache_bytes * weighted / total_bytes)
+        return round(cache_bytes * weighted / total_bytes)
 
 
 def cache_use(plan: MemoryPlan, slots: tuple[Slot, ...] | None) -> CacheUse | None:
@@ -107,52 +109,45 @@ def driver_bytes(device: Device, pids: frozenset[int], processes: Mapping[int, P
 def split_on(
     device_id: str,
     driver: Figure,
-    parts: Parts | None,
+    memory: Memory | None,
     runtime: Runtime = NO_RUNTIME,
     kv_used_bytes: int | None = None,
+    *,
+    is_idle_host: bool = False,
 ) -> Split:
-    """Divide `driver` into segments. What cannot be explained stays in `unattributed`, never spread around.
+    """Divide `driver` into segments. What cannot be explained stays in UNATTRIBUTED, never spread around.
 
-    `parts` None: nothing in it could be explained.
+    `memory` is what is known of the segments in EXPLAINED; None: nothing. `is_idle_host`: a Python engine's model lies
+    on an accelerator, not here.
     """
-    if parts is None:
-        return Split(device_id, driver, unattributed=_residual(driver, ()))
-    prior = PYTHON_PRIOR if parts.is_python and runtime.is_resident_set else runtime.prior
-    exact = (parts.weights, parts.kv_cache, parts.recurrent)
-    compute = _within(parts.compute, _left(driver, exact), prior)
-    known = (*exact, compute)
-    if parts.is_idle_host and runtime.is_resident_set:
-        held = _host_of_a_card(_left(driver, known))
-    else:
-        held = _runtime(prior, _left(driver, known))
-    return Split(
-        device_id=device_id,
-        driver=driver,
-        weights=parts.weights,
-        kv_cache=_bounded(parts.kv_cache, _left(driver, known), prior),
-        kv_used_bytes=kv_used_bytes,
-        recurrent=parts.recurrent,
-        compute=compute,
-        runtime=held,
-        unattributed=_residual(driver, (*known, held)),
-    )
+    if memory is None:
+        unknown = dict.fromkeys((*EXPLAINED, Segment.RUNTIME), UNKNOWN)
+        return Split(device_id, driver, Memory.of({**unknown, Segment.UNATTRIBUTED: _residual(driver, Memory())}))
+    prior, cache = runtime.prior, memory[Segment.KV_CACHE]
+    compute = _within(memory[Segment.COMPUTE], _left(driver, memory.without(Segment.COMPUTE)), prior)
+    memory = memory.replaced({Segment.COMPUTE: compute})
+    left = _left(driver, memory)
+    held = _host_of_a_card(left) if is_idle_host and runtime.is_resident_set else _runtime(prior, left)
+    memory = memory.replaced({Segment.KV_CACHE: _bounded(cache, left, prior), Segment.RUNTIME: held})
+    memory = memory.replaced({Segment.UNATTRIBUTED: _residual(driver, memory)})
+    return Split(device_id, driver, memory, kv_used_bytes)
 
 
-def _bounded(cache: Figure, left: int | None, prior: Estimate | None) -> Figure:
+def _bounded(cache: Figure, left: int | None, prior: Figure | None) -> Figure:
     """A cache that nobody reports is at most what the measured total leaves beside the rest: a range, no number."""
     if cache.basis is not Basis.UNKNOWN or cache.low_bytes is None or left is None:
         return cache
-    return replace(cache, high_bytes=max(left - (prior.low_bytes if prior is not None else 0), cache.low_bytes))
+    return replace(cache, high_bytes=max(left - (prior.least_bytes if prior is not None else 0), cache.low_bytes))
 
 
-def _within(compute: Figure, left: int | None, prior: Estimate | None) -> Figure:
+def _within(compute: Figure, left: int | None, prior: Figure | None) -> Figure:
     """An estimate of compute buffers, but never more than the measurement leaves room for, nor less than its low end.
 
     What a process takes without a model stays free beside it.
     """
     if left is None or compute.basis is not Basis.ESTIMATED or compute.value_bytes is None:
         return compute
-    room = max(left - (prior.value_bytes if prior is not None else 0), compute.low_bytes or 0, 0)
+    room = max(left - _value(prior), compute.low_bytes or 0, 0)
     if compute.value_bytes <= room:
         return compute
     high = max(room, min(compute.high_bytes or room, left))
@@ -168,35 +163,38 @@ def _host_of_a_card(left: int | None) -> Figure:
     return Figure(max(left, 0), Basis.RESIDUAL, source=source)
 
 
-def _runtime(prior: Estimate | None, left: int | None) -> Figure:
+def _runtime(prior: Figure | None, left: int | None) -> Figure:
     """The prior for the device class, but never more than the measurement leaves room for."""
     if prior is None:
         return UNKNOWN
     source = "prior for a process on this kind of device, before it holds a model"
     if left is None:
-        return Figure(prior.value_bytes, Basis.ESTIMATED, prior.low_bytes, prior.high_bytes, source)
+        return replace(prior, source=source)
     room = max(left, 0)
-    value, low, high = (min(size, room) for size in (prior.value_bytes, prior.low_bytes, prior.high_bytes))
-    if room < prior.value_bytes:
+    if room < _value(prior):
         source += ", capped by the measured total"
-    return Figure(value, Basis.ESTIMATED, low, high, source)
+    value, low, high = (min(size, room) for size in (_value(prior), prior.least_bytes, prior.most_bytes or 0))
+    return Figure.estimated(value, low, high, source)
 
 
-def _left(driver: Figure, known: tuple[Figure, ...]) -> int | None:
-    if driver.value_bytes is None:
-        return None
-    return driver.value_bytes - sum(figure.value_bytes or 0 for figure in known)
+def _value(prior: Figure | None) -> int:
+    return 0 if prior is None else prior.value_bytes or 0
 
 
-def _residual(driver: Figure, known: tuple[Figure, ...]) -> Figure:
+def _left(driver: Figure, memory: Memory) -> int | None:
+    """The measured total less what is known."""
+    return None if driver.value_bytes is None else driver.value_bytes - (memory.known.value_bytes or 0)
+
+
+def _residual(driver: Figure, memory: Memory) -> Figure:
     """What the total leaves. Segments that are unknown are inside it, and the source says so."""
-    left = _left(driver, known)
+    left = _left(driver, memory)
     if left is None:
         return UNKNOWN
     source = "measured total less everything above"
-    if not known:
+    if not memory.parts:
         source = "measured total; nothing in it could be explained"
-    elif any(figure.value_bytes is None for figure in known):
+    elif not memory.is_whole:
         source += "; segments shown as unknown are in here"
     elif left < 0:
         source += "; below zero: allocated, but not resident"

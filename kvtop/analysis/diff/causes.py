@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from kvtop.analysis.diff.comparable import capacity_tokens
-from kvtop.domain.frame import Segment
 from kvtop.domain.launch import LaunchOption, LaunchOptions
 from kvtop.domain.plan import MemoryPlan
 
@@ -29,20 +28,8 @@ def measure_of(plan: MemoryPlan, what: str) -> float | None:
         return capacity_tokens(plan)
     if what == "bytes per token":
         return plan.bytes_per_token
-    sizes: list[int | None] = []
-    for part in plan.devices:
-        compute = part.compute.value_bytes + part.output_bytes if plan.is_compute_known else None
-        parts = {
-            Segment.WEIGHTS.value: part.weights_bytes,
-            Segment.KV_CACHE.value: part.kv_cache_bytes,
-            Segment.RECURRENT.value: part.recurrent_state_bytes,
-            Segment.COMPUTE.value: compute,
-        }
-        if what not in parts:
-            return None
-        sizes.append(parts[what])
-    known = [size for size in sizes if size is not None]
-    return sum(known) if known and len(known) == len(sizes) else None
+    memory = plan.memory.with_output_in_compute()
+    return next((figure.value_bytes for segment, figure in memory.parts if segment.value == what), None)
 
 
 def cause_of(what: str, before: Planned, after: Planned) -> str:

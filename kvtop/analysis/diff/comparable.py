@@ -3,12 +3,10 @@
 from dataclasses import replace
 
 from kvtop.analysis.lint.rules import RULES
-from kvtop.domain.answers.comparison import Amount, ComparedServer, HostState
-from kvtop.domain.frame import Frame, Segment, ServerView
+from kvtop.domain.answers.comparison import ComparedServer, DeviceHolding, HostState
+from kvtop.domain.frame import Frame, ServerView
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import MemoryPlan
-
-TOTAL = "total"
 
 
 def host_state(name: str, frame: Frame) -> HostState:
@@ -33,10 +31,6 @@ def lasting(state: HostState) -> HostState:
 def server_state(view: ServerView) -> ComparedServer:
     """The comparable part of one server."""
     reading, cache = view.reading, view.kv_cache
-    amounts = []
-    for split in view.splits:
-        amounts.append(Amount(split.device_id, TOTAL, split.driver.value_bytes))
-        amounts += [Amount(split.device_id, segment.value, figure.value_bytes) for segment, figure in split.segments()]
     return ComparedServer(
         id=reading.id,
         engine=reading.engine,
@@ -49,7 +43,7 @@ def server_state(view: ServerView) -> ComparedServer:
         bytes_per_token=cache.bytes_per_token,
         slots=reading.slot_count,
         slot_context_tokens=reading.slot_context_tokens,
-        amounts=tuple(amounts),
+        devices=tuple(DeviceHolding(it.device_id, it.driver, it.memory) for it in view.splits),
         findings=tuple((it.code, it.message) for it in view.findings if it.code not in PASSING),
         unasked_rules=tuple(it.code for it in view.not_evaluated),
     )
@@ -62,17 +56,6 @@ def options_of(launch: LaunchOptions) -> tuple[tuple[str, str], ...]:
 
 def planned_state(name: str, launch: LaunchOptions, plan: MemoryPlan) -> ComparedServer:
     """A server that does not run yet."""
-    amounts = []
-    for part in plan.devices:
-        sizes = (
-            (Segment.WEIGHTS, part.weights_bytes),
-            (Segment.KV_CACHE, part.kv_cache_bytes),
-            (Segment.RECURRENT, part.recurrent_state_bytes),
-            (Segment.COMPUTE, part.compute.value_bytes + part.output_bytes if plan.is_compute_known else None),
-        )
-        known = [size for _, size in sizes if size is not None]
-        amounts.append(Amount(part.name, TOTAL, sum(known) if len(known) == len(sizes) else None))
-        amounts += [Amount(part.name, segment.value, size) for segment, size in sizes]
     return ComparedServer(
         id=name,
         engine=plan.engine,
@@ -85,7 +68,9 @@ def planned_state(name: str, launch: LaunchOptions, plan: MemoryPlan) -> Compare
         bytes_per_token=plan.bytes_per_token,
         slots=plan.context.n_seq_max if plan.context is not None else None,
         slot_context_tokens=plan.context.n_ctx_seq if plan.context is not None else None,
-        amounts=tuple(amounts),
+        devices=tuple(
+            DeviceHolding(part.name, part.memory.total, part.memory.with_output_in_compute()) for part in plan.devices
+        ),
         findings=(),
     )
 

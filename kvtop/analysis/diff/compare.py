@@ -6,13 +6,13 @@ from dataclasses import replace
 
 from kvtop.analysis.diff.causes import Planned, cause_of
 from kvtop.domain.answers.comparison import ComparedServer, Comparison, Difference, HostState, Topic
-from kvtop.domain.frame import Segment
+from kvtop.domain.memory import Segment
 from kvtop.text import bytes_text
 
 Plans = Mapping[str, Planned]
 """By server id; a server that nobody can plan is missing."""
 
-_SEGMENTS = (*(it.value for it in Segment), "total")
+TOTAL = "total"
 _Same = Callable[[ComparedServer, ComparedServer], bool]
 _SAME: tuple[_Same, ...] = (
     lambda one, other: one.id == other.id,
@@ -86,10 +86,13 @@ def _of_server(
         ("context of a slot", "tokens", first.slot_context_tokens, second.slot_context_tokens, ""),
     ):
         yield from _number(Topic.CAPACITY, subject, (what, unit), (one, other), tolerance, cause(measure))
-    for segment in _SEGMENTS:
-        sizes = (first.total_bytes(segment), second.total_bytes(segment))
-        why = cause(segment) or (pool if segment == Segment.KV_CACHE.value else "")
-        yield from _number(Topic.MEMORY, subject, (segment, "bytes"), sizes, tolerance, why)
+    was, now = first.memory, second.memory
+    for segment in Segment:
+        why = cause(segment.value) or (pool if segment is Segment.KV_CACHE else "")
+        sizes = was.bytes_of(segment), now.bytes_of(segment)
+        yield from _number(Topic.MEMORY, subject, (segment.value, "bytes"), sizes, tolerance, why)
+    sizes = first.total.value_bytes, second.total.value_bytes
+    yield from _number(Topic.MEMORY, subject, (TOTAL, "bytes"), sizes, tolerance, "")
     gone, come = dict(first.findings), dict(second.findings)
     for code, message in gone.items():
         if code not in come:

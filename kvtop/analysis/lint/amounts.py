@@ -3,7 +3,8 @@
 from kvtop.analysis.lint.surroundings import Surroundings
 from kvtop.domain.answers.plan_answer import device_fit
 from kvtop.domain.answers.room import Fit
-from kvtop.domain.plan import DevicePlan, MemoryPlan
+from kvtop.domain.memory import CACHES, Segment
+from kvtop.domain.plan import DeviceShare, MemoryPlan
 from kvtop.planning.cache_types import CACHE_TYPES
 from kvtop.text import bytes_text
 
@@ -16,10 +17,9 @@ def exact(size_bytes: int) -> str:
     return f"{bytes_text(size_bytes)} ({size_bytes} bytes)"
 
 
-def device_bytes(part: DevicePlan) -> int:
+def device_bytes(part: DeviceShare) -> int:
     """What is known of a device's share, compute at its likeliest."""
-    known = (part.weights_bytes or 0) + (part.kv_cache_bytes or 0) + part.recurrent_state_bytes + part.output_bytes
-    return known + part.compute.value_bytes
+    return part.memory.known.value_bytes or 0
 
 
 def all_bytes(plan: MemoryPlan) -> int:
@@ -28,14 +28,13 @@ def all_bytes(plan: MemoryPlan) -> int:
 
 
 def cache_bytes(plan: MemoryPlan) -> int:
-    """Caches over all devices, growing or not."""
-    return sum((part.kv_cache_bytes or 0) + part.recurrent_state_bytes for part in plan.devices)
+    """What is known of caches over all devices, growing or not."""
+    return sum(part.memory.bytes_of(segment) or 0 for part in plan.devices for segment in CACHES)
 
 
 def weight_bytes(plan: MemoryPlan) -> int | None:
     """Weights over all devices; None where a share is unknown."""
-    known = [part.weights_bytes for part in plan.devices if part.weights_bytes is not None]
-    return sum(known) if len(known) == len(plan.devices) else None
+    return plan.memory.bytes_of(Segment.WEIGHTS)
 
 
 def part_bytes(plan: MemoryPlan, *kinds: str) -> int:

@@ -189,10 +189,7 @@ def _rooms(
 
 def _planned_bytes(plan: MemoryPlan, name: str) -> int | None:
     part = plan.device(name)
-    if part is None or part.weights_bytes is None or part.kv_cache_bytes is None or not plan.is_compute_known:
-        return None
-    exact_bytes = part.weights_bytes + part.kv_cache_bytes + part.recurrent_state_bytes + part.output_bytes
-    return exact_bytes + part.compute.value_bytes
+    return None if part is None else part.memory.total.value_bytes
 
 
 def _words(own: Process | None, engine: str, options: list[tuple[str, str | None]]) -> tuple[str, ...]:

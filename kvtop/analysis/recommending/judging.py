@@ -11,7 +11,7 @@ from kvtop.domain.answers.plan_answer import DeviceFit
 from kvtop.domain.answers.recommendation import Recommendation
 from kvtop.domain.answers.room import Fit
 from kvtop.domain.answers.what_if import DeviceChange, WhatIfComparison
-from kvtop.domain.plan import Estimate, MemoryPlan, NoExactRuleError, Refusal
+from kvtop.domain.plan import MemoryPlan, NoExactRuleError, Refusal
 from kvtop.planning.cache_speed import cache_speed
 from kvtop.planning.commands.launch_command import command_words
 from kvtop.planning.decode_speed import decode_speed
@@ -87,7 +87,7 @@ def _made(
         sequences,
         plan,
         rooms,
-        sum(room.needed.value_bytes for room in rooms),
+        sum(room.least_bytes for room in rooms),
         evidence,
         speed,
         candidate.why + warning,
@@ -147,11 +147,8 @@ def _too_large(request: RecommendRequest, compared: WhatIfComparison, plan: Memo
 
 
 def room_of(request: RecommendRequest, device: DeviceChange) -> DeviceFit:
-    known = tuple(change.then_bytes or 0 for change in device.segments)
-    least = sum(known) + device.beyond_bytes
     products = {it.name: it.product for it in request.plan_context.devices}
-    needed = device.needed if device.needed is not None else Estimate(least, least, least)
-    return DeviceFit(device.name, needed, device.room, device.needed is not None, products.get(device.name, ""))
+    return DeviceFit(device.name, device.known, device.room, device.is_whole, products.get(device.name, ""))
 
 
 def _evidence(request: RecommendRequest, candidate: Candidate) -> Evidence | None:

@@ -8,6 +8,7 @@ from kvtop.analysis.recommending.growing_cache import cache_grows
 from kvtop.analysis.recommending.judging import hurts, judged
 from kvtop.domain.answers.recommendation import Recommendation, Recommendations
 from kvtop.domain.answers.room import Fit
+from kvtop.domain.memory import Segment
 from kvtop.planning.bisection import largest
 from kvtop.planning.candidates import candidates
 from kvtop.planning.protocol.recommend_request import STEP_TOKENS, Candidate, RecommendRequest
@@ -112,7 +113,7 @@ def _decode_rate(item: Recommendation) -> float:
 
 
 def _saves_nothing(item: Recommendation, found: Sequence[Recommendation]) -> bool:
-    if all(part.kv_cache_bytes == 0 for part in item.plan.devices):
+    if item.plan.memory.bytes_of(Segment.KV_CACHE) == 0:
         return True
     plain = [it.total_bytes for it in found if it.evidence is None and it.plan.vllm is None]
     return bool(plain) and item.total_bytes >= min(plain)
@@ -152,7 +153,7 @@ def _unknown_host(items: Sequence[Recommendation]) -> list[str]:
     needs = [room for item in items if item.uses_host for room in item.rooms if room.name == HOST]
     if not needs or any(room.room_bytes is not None for room in needs):
         return []
-    most = max(room.needed.high_bytes for room in needs)
+    most = max(room.needed.most_bytes or 0 for room in needs)
     return [f"up to {bytes_text(most)} are needed on the host, whose memory is not known (--host 64GiB states it)"]
 
 
@@ -171,11 +172,11 @@ def _smaller_weights(request: RecommendRequest) -> list[str]:
         return []
     compared = compare(request.plan_context, request.now, steps[1].what_if)
     short = [
-        device.needed.high_bytes - device.room.low_bytes
+        most_bytes - device.room.low_bytes
         for device in compared.devices
-        if device.needed is not None and device.room is not None
+        if device.is_whole and (most_bytes := device.needed.most_bytes) is not None and device.room is not None
     ]
-    weights_bytes = sum(part.weights_bytes or 0 for part in request.now.devices)
+    weights_bytes = request.now.memory.bytes_of(Segment.WEIGHTS) or 0
     if not short or not 0 < max(short) <= weights_bytes * ONE_STEP:
         return []
     smaller = bytes_text(max(short))

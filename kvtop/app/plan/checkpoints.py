@@ -8,6 +8,7 @@ from kvtop.app.plan.request import Machine, PlanRequest, UsageError, answered
 from kvtop.domain.answers.plan_answer import PlanAnswer, device_fit
 from kvtop.domain.answers.room import Fit, Room
 from kvtop.domain.launch import LaunchOptions
+from kvtop.domain.memory import Segment
 from kvtop.domain.model_file import Checkpoint
 from kvtop.domain.plan import MemoryPlan, Refusal
 from kvtop.planning.bisection import largest
@@ -74,7 +75,7 @@ def answer_mlx(request: PlanRequest, machine: Machine) -> PlanAnswer | Refusal:
     found = answered(planned, Machine((), shared, machine.notes))
     found = replace(found, notes=(*version_notes(request, options), *found.notes))
     most = checkpoint.config.get("max_position_embeddings")
-    weights_known = all(part.weights_bytes is not None for part in planned.devices)
+    weights_known = planned.memory.bytes_of(Segment.WEIGHTS) is not None
     if shared is None or not isinstance(most, int) or not weights_known:
         return found
 

@@ -7,7 +7,8 @@ from kvtop.domain.answers.plan_answer import PlanAnswer, plan_fits
 from kvtop.domain.answers.room import Room, room_of
 from kvtop.domain.compute_api import UNKNOWN_API, ComputeApi, api_named
 from kvtop.domain.device import Device, ProcessMemory
-from kvtop.domain.plan import NOTHING, MemoryPlan, PlanDevice
+from kvtop.domain.figure import NOTHING
+from kvtop.domain.plan import MemoryPlan, PlanDevice
 from kvtop.planning.commands.command import Command
 from kvtop.planning.gpus.reserve import FreeSays, as_seen, with_reserve
 from kvtop.planning.gpus.specs import parse_gpu_specs

@@ -3,14 +3,17 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from kvtop.domain.figure import NOTHING, UNKNOWN, Figure
+from kvtop.domain.memory import Memory
+
 
 @dataclass(frozen=True, slots=True)
-class Amount:
-    """Bytes of one segment on one device, by the Segment's value or "total"; None is unknown."""
+class DeviceHolding:
+    """What one device holds of a server: the whole, and the segments of it that somebody speaks of."""
 
     device_id: str
-    segment: str
-    size_bytes: int | None
+    total: Figure
+    memory: Memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +34,20 @@ class ComparedServer:
     bytes_per_token: float | None
     slots: int | None
     slot_context_tokens: int | None
-    amounts: tuple[Amount, ...]
+    devices: tuple[DeviceHolding, ...]
     findings: tuple[tuple[str, str], ...]
     unasked_rules: tuple[str, ...] = ()
     """Codes of rules that could not be asked: that they are not among the findings proves nothing."""
 
-    def total_bytes(self, segment: str) -> int | None:
-        """A segment over all devices; None where a device's share is unknown, or there is no device."""
-        sizes = [it.size_bytes for it in self.amounts if it.segment == segment]
-        known = [size for size in sizes if size is not None]
-        return sum(known) if known and len(known) == len(sizes) else None
+    @property
+    def memory(self) -> Memory:
+        """All devices together; a segment that is unknown on one of them is unknown."""
+        return Memory.total_of(it.memory for it in self.devices)
+
+    @property
+    def total(self) -> Figure:
+        """The whole over all devices; unknown where that of one is, or there is no device."""
+        return sum((it.total for it in self.devices), NOTHING) if self.devices else UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from kvtop.domain.answers.room import Fit
-from kvtop.domain.plan import Estimate
+from kvtop.domain.figure import Figure
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class Cell:
 
     amount: int
     fit: Fit
-    needed: Estimate | None
+    needed: Figure | None
     changes: tuple[tuple[str, str | None], ...] = ()
 
 

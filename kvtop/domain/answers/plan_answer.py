@@ -6,7 +6,9 @@ from types import MappingProxyType
 
 from kvtop.domain.answers.engine_fit import EngineFit
 from kvtop.domain.answers.room import Fit, Room, verdict
-from kvtop.domain.plan import DevicePlan, Estimate, MemoryPlan, PoolEstimate
+from kvtop.domain.figure import Figure
+from kvtop.domain.memory import Segment
+from kvtop.domain.plan import DeviceShare, MemoryPlan, PoolEstimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +21,10 @@ class DeviceFit:
     """
 
     name: str
-    needed: Estimate
+    needed: Figure
     room: Room | None
     is_whole: bool = True
     product: str = ""
-    is_compute_known: bool = True
     pool: PoolEstimate | None = None
 
     @property
@@ -35,42 +36,42 @@ class DeviceFit:
         return Fit.TIGHT if self.pool.tokens_high else Fit.TOO_LARGE
 
     @property
+    def least_bytes(self) -> int:
+        """The likely size of what is known of it; 0 where nothing is."""
+        return self.needed.value_bytes or 0
+
+    @property
     def room_bytes(self) -> int | None:
         """What others leave of the device now, else all that it has; None is unknown."""
         return None if self.room is None else self.room.available_bytes
 
 
-def device_fit(part: DevicePlan, room: Room | None, product: str = "", *, is_compute_known: bool = True) -> DeviceFit:
+def device_fit(part: DeviceShare, room: Room | None, product: str = "") -> DeviceFit:
     """The share of one device, held against its room."""
-    is_whole = is_compute_known and None not in (part.weights_bytes, part.kv_cache_bytes)
-    needed = part.compute + part.held
-    return DeviceFit(part.name, needed, room, is_whole, product, is_compute_known)
+    return DeviceFit(part.name, part.memory.known, room, part.memory.is_whole, product)
 
 
 def plan_fits(
     plan: MemoryPlan, rooms: Mapping[str, Room | None], products: Mapping[str, str] = MappingProxyType({})
 ) -> tuple[DeviceFit, ...]:
     """Each share of a plan, held against what its device has for it."""
-    found = tuple(
-        device_fit(part, rooms.get(part.name), products.get(part.name, ""), is_compute_known=plan.is_compute_known)
-        for part in plan.devices
-    )
+    found = tuple(device_fit(part, rooms.get(part.name), products.get(part.name, "")) for part in plan.devices)
     requested = () if plan.vllm is None else plan.vllm.requested_bytes_per_rank
     if plan.vllm is None or len(requested) != len(found):
         return found
     pool = plan.vllm.pool_estimate
     return tuple(
-        it if size is None else replace(it, needed=Estimate.exactly(size), is_whole=pool is not None, pool=pool)
+        it if size is None else replace(it, needed=Figure.computed(size), is_whole=pool is not None, pool=pool)
         for it, size in zip(found, requested, strict=True)
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One figure beside what the engine's own tool says of it, in MiB rounded down as the tool prints it."""
+    """Segments together beside what the engine's own tool says of them, in MiB rounded down as the tool prints it."""
 
     device: str
-    what: str
+    segments: tuple[Segment, ...]
     planned_mib: int
     reported_mib: int
 

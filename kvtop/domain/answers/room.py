@@ -6,7 +6,8 @@ Every verb and screen asks `verdict`: plan, recommendations, frontiers, what-ifs
 from dataclasses import dataclass
 from enum import StrEnum
 
-from kvtop.domain.plan import NOTHING, Estimate, PlanDevice
+from kvtop.domain.figure import NOTHING, Figure
+from kvtop.domain.plan import PlanDevice
 
 
 class Fit(StrEnum):
@@ -31,22 +32,22 @@ class Room:
 
     available_bytes: int
     total_bytes: int | None = None
-    reserve: Estimate = NOTHING
+    reserve: Figure = NOTHING
 
     @property
     def value_bytes(self) -> int:
         """What is likely left for the plan."""
-        return self.available_bytes - self.reserve.value_bytes
+        return self.available_bytes - (self.reserve.value_bytes or 0)
 
     @property
     def low_bytes(self) -> int:
         """What is surely left for it."""
-        return self.available_bytes - self.reserve.high_bytes
+        return self.available_bytes - (self.reserve.most_bytes or 0)
 
     @property
     def high_bytes(self) -> int:
         """The most that can be left for it."""
-        return self.available_bytes - self.reserve.low_bytes
+        return self.available_bytes - self.reserve.least_bytes
 
     def less(self, size_bytes: int) -> "Room":
         """The same with so many bytes taken by something else."""
@@ -59,10 +60,10 @@ def room_of(device: PlanDevice) -> Room | None:
     return None if available is None else Room(available, device.total_bytes, device.own_context + device.pool_growth)
 
 
-def verdict(needed: Estimate, room: Room | None, *, is_whole: bool = True) -> Fit:
+def verdict(needed: Figure, room: Room | None, *, is_whole: bool = True) -> Fit:
     """Fits, fits perhaps, or does not fit; `is_whole` False: `needed` is only the least that it takes."""
     if room is None:
         return Fit.UNKNOWN
-    if needed.high_bytes <= room.low_bytes:
+    if (needed.most_bytes or 0) <= room.low_bytes:
         return Fit.FITS if is_whole else Fit.UNKNOWN
-    return Fit.TIGHT if needed.value_bytes <= room.high_bytes else Fit.TOO_LARGE
+    return Fit.TIGHT if (needed.value_bytes or 0) <= room.high_bytes else Fit.TOO_LARGE

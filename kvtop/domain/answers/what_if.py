@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 from kvtop.domain.answers.cache_speed import CacheSpeed
 from kvtop.domain.answers.evidence import Evidence
 from kvtop.domain.answers.room import Fit, Room, verdict
+from kvtop.domain.figure import Figure
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
-from kvtop.domain.plan import Estimate, MemoryPlan, Refusal
+from kvtop.domain.memory import Memory
+from kvtop.domain.plan import MemoryPlan, Refusal
 
 DETAIL = "what if"
 
@@ -57,33 +59,19 @@ def replace_length(what_if: WhatIf, tokens: int) -> WhatIf:
 
 
 @dataclass(frozen=True, slots=True)
-class SegmentChange:
-    """Bytes of one segment now and then; None is unknown."""
-
-    segment: str
-    now_bytes: int | None
-    then_bytes: int | None
-
-    @property
-    def delta_bytes(self) -> int | None:
-        """Then less now; None where either is unknown."""
-        if self.now_bytes is None or self.then_bytes is None:
-            return None
-        return self.then_bytes - self.now_bytes
-
-
-@dataclass(frozen=True, slots=True)
 class DeviceChange:
-    """One device now and then.
+    """One device now and then: Memory of the same segments.
 
-    `needed` is the whole total then, with the range of the estimate and `beyond_bytes` in it; None where a part of it
-    is unknown. `room` is what the server could have: free memory and what it holds itself.
+    `beyond_bytes` is held now and then beside both. `needed` is the whole total then, with the range of the estimate
+    and `beyond_bytes` in it; it is unknown where a part of it is. `room` is what the server could have: free memory
+    and what it holds itself.
     """
 
     name: str
-    segments: tuple[SegmentChange, ...]
+    now: Memory
+    then: Memory
     beyond_bytes: int
-    needed: Estimate | None
+    needed: Figure
     room: Room | None
 
     @property
@@ -92,15 +80,25 @@ class DeviceChange:
         return None if self.room is None else self.room.available_bytes
 
     @property
+    def is_whole(self) -> bool:
+        """Whether the whole need is known."""
+        return self.needed.value_bytes is not None
+
+    @property
+    def known(self) -> Figure:
+        """The need, or what is known of it."""
+        if self.is_whole:
+            return self.needed
+        return Figure.computed((self.then.known.value_bytes or 0) + self.beyond_bytes)
+
+    @property
     def fit(self) -> Fit:
         """Fits, fits unless the estimate is at its high end, or does not fit.
 
         Where a part of the need is unknown, what is known of it may be too much already.
         """
-        if self.needed is not None:
-            return verdict(self.needed, self.room)
-        least = Estimate.exactly(sum(it.then_bytes or 0 for it in self.segments) + self.beyond_bytes)
-        return Fit.TOO_LARGE if verdict(least, self.room) is Fit.TOO_LARGE else Fit.UNKNOWN
+        found = verdict(self.known, self.room)
+        return found if self.is_whole or found is Fit.TOO_LARGE else Fit.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ from dataclasses import replace
 from enum import Enum, auto
 
 from kvtop.domain.compute_api import api_named
-from kvtop.domain.plan import NOTHING, Estimate, PlanDevice
+from kvtop.domain.figure import NOTHING, Figure
+from kvtop.domain.plan import PlanDevice
 
 _LEAST_BYTES = 2 << 30
 """No card that a server is run on is smaller: such a size is a share or a test, and nothing is known of its driver."""
@@ -28,7 +29,7 @@ def with_reserve(device: PlanDevice, says: FreeSays) -> PlanDevice:
     api = api_named(device.compute_api)
     context = api.runtime_prior or NOTHING
     if says is FreeSays.EITHER:
-        context = Estimate(0, 0, context.high_bytes)
+        context = Figure.estimated(0, 0, context.most_bytes or 0)
     elif says is FreeSays.PROCESS:
         context = NOTHING
     return replace(device, own_context=context, pool_growth=api.pool_growth)
@@ -36,8 +37,8 @@ def with_reserve(device: PlanDevice, says: FreeSays) -> PlanDevice:
 
 def as_seen(device: PlanDevice) -> PlanDevice:
     """The device as the process finds it before it loads anything: its likely context is gone from what is free."""
-    taken = device.own_context
-    if device.free_bytes is None or not taken.value_bytes:
+    taken, likely_bytes = device.own_context, device.own_context.value_bytes
+    if device.free_bytes is None or not likely_bytes:
         return device
-    rest = Estimate(0, taken.low_bytes - taken.value_bytes, taken.high_bytes - taken.value_bytes)
-    return replace(device, free_bytes=max(device.free_bytes - taken.value_bytes, 0), own_context=rest)
+    rest = Figure.estimated(0, taken.least_bytes - likely_bytes, (taken.most_bytes or likely_bytes) - likely_bytes)
+    return replace(device, free_bytes=max(device.free_bytes - likely_bytes, 0), own_context=rest)

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from kvtop.domain.plan import Estimate, PlanDevice, Step
+from kvtop.domain.figure import Figure
+from kvtop.domain.plan import PlanDevice, Step
 from kvtop.planning.llamacpp.arithmetic import (
     F32_BYTES,
     amount,
@@ -36,7 +37,7 @@ _WHAT = {
 
 
 def derivation(
-    settings: LlamaSettings, target: ModelPlan, second: ModelPlan | None, compute: list[dict[str, Estimate]]
+    settings: LlamaSettings, target: ModelPlan, second: ModelPlan | None, compute: list[dict[str, Figure]]
 ) -> tuple[Step, ...]:
     """The derivation of both models, each amount as the sum or product that it is."""
     steps = [*_conclusions(target, settings)]
@@ -51,7 +52,7 @@ def derivation(
     return tuple(steps)
 
 
-def _last_steps(found: ModelPlan, compute: dict[str, Estimate]) -> list[Step]:
+def _last_steps(found: ModelPlan, compute: dict[str, Figure]) -> list[Step]:
     context = found.context
     values = found.output_bytes // (context.n_seq_max * F32_BYTES)
     return [_output_step(values, context), _compute_step(context, found.prepared.hparams.n_vocab, compute)]
@@ -158,7 +159,7 @@ def _weights_steps(prepared: PreparedModel, settings: LlamaSettings, layout: Mod
     ]
 
 
-def _compute_step(context: ResolvedContext, n_vocab: int, found: Mapping[str, Estimate]) -> Step:
+def _compute_step(context: ResolvedContext, n_vocab: int, found: Mapping[str, Figure]) -> Step:
     """What decides the compute buffers, and the amounts that a replay of the reservation gave."""
     outputs = min(context.n_outputs_max, context.n_ubatch)
     shares = ", ".join(f"{amount(it.value_bytes)} on {name}" for name, it in found.items() if it.value_bytes)

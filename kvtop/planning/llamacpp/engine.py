@@ -41,7 +41,6 @@ class LlamaCppRules:
         options_from_environment=True,
         frees_all_asleep=True,  # tools/server/server-context.cpp, handle_sleeping_state
         endpoint_describes_model=True,
-        compute_source="model of llama.cpp's worst-case graph, plus the output buffer",
         default_cache_types=("f16", "f16"),
         cache_quality_tool="llama-perplexity",
     )

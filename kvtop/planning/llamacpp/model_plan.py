@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from kvtop.domain.figure import Figure
+from kvtop.domain.memory import Memory, Segment
 from kvtop.domain.plan import CachePart
 from kvtop.planning.llamacpp.context import ResolvedContext
-from kvtop.planning.llamacpp.memory.inexact_buffers import Held
 from kvtop.planning.llamacpp.memory.kv_cache import CacheGroup
 from kvtop.planning.llamacpp.memory.layout import ModelLayout
 from kvtop.planning.llamacpp.memory.prepared import PreparedModel
@@ -25,11 +26,12 @@ class ModelPlan:
     output_bytes: int
 
 
-def held_on(name: str, plans: Iterable[ModelPlan | None]) -> Held:
-    """Weights, KV cache and recurrent state of all of them on one device."""
+def held_on(name: str, plans: Iterable[ModelPlan | None], source: str) -> Memory:
+    """Weights, KV cache and recurrent state of all of them on one device: exact, by `source`."""
     known = [it for it in plans if it is not None]
-    return Held(
-        sum(it.layout.weights_bytes[name] for it in known),
-        sum(it.kv_cache_bytes[name] for it in known),
-        sum(it.recurrent_bytes[name] for it in known),
-    )
+    sizes = {
+        Segment.WEIGHTS: sum(it.layout.weights_bytes[name] for it in known),
+        Segment.KV_CACHE: sum(it.kv_cache_bytes[name] for it in known),
+        Segment.RECURRENT: sum(it.recurrent_bytes[name] for it in known),
+    }
+    return Memory.of({segment: Figure.computed(size, source) for segment, size in sizes.items()})

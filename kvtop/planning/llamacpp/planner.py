@@ -3,18 +3,21 @@
 Checked on llama.cpp b11434; the sources of the rules are named where they are applied.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from kvtop.domain.figure import Figure
+from kvtop.domain.memory import Memory, Segment
 from kvtop.domain.model_file import GgufHeader
 from kvtop.domain.plan import (
     CachePart,
     ContextPlan,
-    DevicePlan,
-    Estimate,
+    DeviceShare,
     MemoryPlan,
     NoExactRuleError,
     PlanDevice,
     Refusal,
+    allocation_rule,
 )
 from kvtop.planning.cache_types import CACHE_TYPES
 from kvtop.planning.llamacpp.context import ContextRequest, ResolvedContext, request_of, resolve_context
@@ -39,7 +42,7 @@ from kvtop.planning.llamacpp.refusals import context_refusal, tensor_split_refus
 
 RULES_VERSION = "llama.cpp b11434"
 _F32_BYTES = 4
-_NOTHING = Estimate(0, 0, 0)
+_RULE = allocation_rule(RULES_VERSION)
 
 
 def plan(
@@ -67,7 +70,7 @@ def plan(
         end = _plan_both(prepared, settings, tuple(aligned), draft)
         if isinstance(end, Refusal):
             return end
-        ends.append({name: held_on(name, end) for name in reasons})
+        ends.append({name: held_on(name, end, _RULE) for name in reasons})
     return with_ranges(found, *ends, reasons=reasons) if ends else found
 
 
@@ -253,7 +256,7 @@ def compute_of(
     is_second: bool = False,
     as_projected: bool = False,
     with_fusions: bool = True,
-) -> dict[str, Estimate]:
+) -> dict[str, Figure]:
     """Compute buffers by device name. `is_second`: of the draft model, or of the second context of draft-mtp.
 
     `as_projected`: what the engine's own measuring (`--fit`, llama-fit-params) says of them. `with_fusions`: the high
@@ -271,6 +274,15 @@ def compute_of(
     )
 
 
+def _scratch(name: str, both: Sequence[ModelPlan], buffers: Sequence[Mapping[str, Figure]]) -> Memory:
+    """Compute buffers, and the output buffers beside them: exact, in host memory."""
+    compute = Memory.total_of(Memory.of({Segment.COMPUTE: one[name]}) for one in buffers if name in one)
+    if not compute[Segment.COMPUTE].most_bytes:
+        compute = Memory.of({Segment.COMPUTE: Figure.computed(0, _RULE)})
+    output_bytes = sum(one.output_bytes for one in both) if name == HOST else 0
+    return compute + Memory.of({Segment.OUTPUT: Figure.computed(output_bytes, _RULE)})
+
+
 def _assemble(
     settings: LlamaSettings,
     devices: tuple[PlanDevice, ...],
@@ -281,18 +293,8 @@ def _assemble(
     buffers = [compute_of(target, settings)]
     if second is not None:
         buffers.append(compute_of(second, settings, is_second=True))
-    by_device = []
-    for name in (*(device.name for device in devices), HOST):
-        by_device.append(
-            DevicePlan(
-                name=name,
-                weights_bytes=sum(one.layout.weights_bytes[name] for one in both),
-                kv_cache_bytes=sum(one.kv_cache_bytes[name] for one in both),
-                recurrent_state_bytes=sum(one.recurrent_bytes[name] for one in both),
-                compute=sum((one.get(name, _NOTHING) for one in buffers), _NOTHING),
-                output_bytes=sum(one.output_bytes for one in both) if name == HOST else 0,
-            )
-        )
+    names = (*(device.name for device in devices), HOST)
+    shares = tuple(DeviceShare(name, held_on(name, both, _RULE) + _scratch(name, both, buffers)) for name in names)
     parts = target.parts
     if second is not None:
         drafted = sum(part.size_bytes for part in second.parts)
@@ -304,7 +306,7 @@ def _assemble(
         rules_version=RULES_VERSION,
         model=target.prepared.name,
         architecture=target.prepared.hparams.arch,
-        devices=tuple(by_device),
+        devices=shares,
         bytes_per_token=sum(bytes_per_token(one.groups, one.context, settings.swa_full) for one in both),
         cache_parts=parts,
         type_k=context.type_k,

@@ -9,9 +9,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kvtop.domain.figure import UNKNOWN, Figure
 from kvtop.domain.launch import LaunchOptions
+from kvtop.domain.memory import Memory, Segment
 from kvtop.domain.model_file import Checkpoint
-from kvtop.domain.plan import CachePart, DevicePlan, Estimate, MemoryPlan, NoExactRuleError, Refusal, Step
+from kvtop.domain.plan import CachePart, DeviceShare, MemoryPlan, NoExactRuleError, Refusal, Step, allocation_rule
 from kvtop.planning.guards import whole_option
 from kvtop.planning.mlx.activation_type import activation_bytes
 from kvtop.planning.mlx.failures import EngineError, convert
@@ -27,7 +29,6 @@ GROUP_SIZE = 64
 QUANTIZED_KV_START_TOKENS = 5000
 MOST_PORTIONS = 65_536
 """Steps in which a sequence is followed through its caches: a length of a stranger's file must not take hours."""
-_NOTHING = Estimate(0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,14 +147,26 @@ def _plan(
         rules_version=RULES_VERSION,
         model=options.value("model") or checkpoint.path,
         architecture=model.model_type,
-        devices=(DevicePlan("host", checkpoint.tensor_bytes, cached, recurrent, _NOTHING, 0),),
+        devices=(DeviceShare("host", _memory(checkpoint.tensor_bytes, cached, recurrent)),),
         bytes_per_token=growing,
         cache_parts=tuple(parts.values()),
         type_k=stored,
         type_v=stored,
         steps=_steps(context, held, quantization),
         warnings=_warnings(options, context, quantization, converted=converted),
-        is_compute_known=False,
+    )
+
+
+def _memory(weights_bytes: int | None, cached_bytes: int, recurrent_bytes: int) -> Memory:
+    rule = allocation_rule(RULES_VERSION)
+    return Memory.of(
+        {
+            Segment.WEIGHTS: Figure.computed(weights_bytes, rule),
+            Segment.KV_CACHE: Figure.computed(cached_bytes, rule),
+            Segment.RECURRENT: Figure.computed(recurrent_bytes, rule),
+            Segment.COMPUTE: UNKNOWN,
+            Segment.OUTPUT: Figure.computed(0, rule),
+        }
     )
 
 

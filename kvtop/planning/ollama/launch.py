@@ -3,9 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from kvtop.domain.model_file import GgufHeader
+from kvtop.domain.model_file import GgufHeader, StoredModel
 from kvtop.domain.plan import NoExactRuleError, PlanDevice
-from kvtop.domain.stored_model import StoredModel
 from kvtop.planning.ollama.batch import EMBEDDING_MOST, generation_batch
 from kvtop.text import plain_number
 

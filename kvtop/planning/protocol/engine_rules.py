@@ -57,8 +57,6 @@ class EngineTraits:
     """A server that is up says itself what model it has, whatever the command line called it."""
     endpoint_names_model: bool = True
     """False: the name of the model is known from the command line alone."""
-    compute_source: str = ""
-    """Where its estimate of compute memory comes from."""
     default_cache_types: tuple[str, str] | None = None
     """K and V types without any option, where no endpoint says them; None: the plan or the metrics do."""
     cache_quality_tool: str = ""

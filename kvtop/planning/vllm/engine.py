@@ -39,7 +39,6 @@ class VllmRules:
         model_format="safetensors",
         cache_type_options=("kv-cache-dtype", "kv-cache-dtype"),
         plans_whole_card=True,
-        compute_source="activations and CUDA graphs, which vLLM measures when it starts: a wide guess",
     )
 
     def started_by(self, words: Sequence[str]) -> tuple[str, ...] | None:

@@ -7,9 +7,11 @@ by rules of their own there, which kvtop does not know.
 
 from dataclasses import replace
 
+from kvtop.domain.figure import UNKNOWN
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
+from kvtop.domain.memory import Memory, Segment
 from kvtop.domain.model_file import Checkpoint
-from kvtop.domain.plan import DevicePlan, Estimate, MemoryPlan, NoExactRuleError, PlanDevice, Refusal
+from kvtop.domain.plan import DeviceShare, MemoryPlan, NoExactRuleError, PlanDevice, Refusal, allocation_rule
 from kvtop.planning.guards import RANKS_PLANNED, refuse_endless
 from kvtop.planning.versions import as_estimate
 from kvtop.planning.vllm.options.settings import settings_from
@@ -18,7 +20,6 @@ from kvtop.planning.vllm.refusals import StartRefusedError
 from kvtop.planning.vllm.rules.ranges import NEWEST
 
 BLOCK_TOKENS = 128
-_NOTHING = Estimate(0, 0, 0)
 
 
 def on_host(launch: LaunchOptions, checkpoint: Checkpoint) -> MemoryPlan | Refusal:
@@ -54,26 +55,15 @@ def _planned(launch: LaunchOptions, checkpoint: Checkpoint) -> MemoryPlan | Refu
         raise NoExactRuleError(f"kvtop does not know vLLM's CPU layout of {', '.join(sorted(kinds))} caches")
     if found.vllm is not None:
         found = replace(found, vllm=replace(found.vllm, pool_estimate=None))
-    whole = DevicePlan(
-        "host",
-        _sum([part.weights_bytes for part in found.devices]),
-        _sum([part.kv_cache_bytes for part in found.devices]),
-        0,
-        _NOTHING,
-        0,
-    )
+    rules_version = f"{found.rules_version} on the CPU"
+    rule = allocation_rule(rules_version)
+    whole = {segment: replace(figure, source=rule) for segment, figure in found.memory.parts}
     planned = replace(
         found,
-        devices=(whole,),
-        rules_version=f"{found.rules_version} on the CPU",
+        devices=(DeviceShare("host", Memory.of({**whole, Segment.COMPUTE: UNKNOWN})),),
+        rules_version=rules_version,
         warnings=(),
-        is_compute_known=False,
     )
     if settings.rules is NEWEST:
         return planned
     return as_estimate(planned, f"rules of {settings.rules.version} were not checked on the CPU")
-
-
-def _sum(sizes: list[int | None]) -> int | None:
-    known = [size for size in sizes if size is not None]
-    return sum(known) if len(known) == len(sizes) else None

@@ -1,19 +1,20 @@
 """The plan that a person and the export see, from what the rules found."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from kvtop.domain.figure import UNKNOWN, Figure
+from kvtop.domain.memory import Memory, Segment
 from kvtop.domain.model_file import Checkpoint
 from kvtop.domain.plan import (
     CachePart,
-    DevicePlan,
-    Estimate,
-    InexactParts,
+    DeviceShare,
     MemoryPlan,
     PlanDevice,
     PoolEstimate,
     Step,
     VllmPlan,
+    allocation_rule,
 )
 from kvtop.planning.vllm.backends.assignment import Assignment
 from kvtop.planning.vllm.dtypes import PER_TOKEN_HEAD, SCALE_BYTES
@@ -42,6 +43,7 @@ _PART_NAMES = {
     SpecKind.MAMBA: "recurrent",
     SpecKind.CROSS: "cross",
 }
+_COMPUTE_SOURCE = "activations and CUDA graphs, which vLLM measures when it starts: a wide guess"
 _ACTIVATION_LOW_RATIO, _ACTIVATION_HIGH_RATIO = 0.01, 0.12
 
 
@@ -61,10 +63,13 @@ class Findings:
 
 
 def plan_of(found: Findings) -> MemoryPlan:
-    """The finished plan, one DevicePlan per rank, pipeline stage first."""
+    """The finished plan, one share per rank, pipeline stage first."""
     tp_size = found.settings.tp_size
     weights = _weights(found)
-    devices = tuple(_device_plan(found, rank, device, weights) for rank, device in enumerate(found.devices))
+    devices = tuple(
+        DeviceShare(device.name, _memory(found, device, _stage_of(found, rank), weights))
+        for rank, device in enumerate(found.devices)
+    )
     first = _first_stage_specs(found)
     attention = [spec for spec in first if spec.kind is not SpecKind.MAMBA]
     per_rank = sum(_token_bytes(spec, found.settings.rules) for spec in attention)
@@ -120,22 +125,28 @@ def _weights(found: Findings) -> StageWeights:
     return adjusted(weights, settings.weight_changes, bool(found.checkpoint.tensors))
 
 
-def _device_plan(found: Findings, rank: int, device: PlanDevice, weights: StageWeights) -> DevicePlan:
-    stage = _stage_of(found, rank)
-    size, pool = weights.per_stage[stage], found.pool
-    cache = None if pool is None else pool.num_blocks * found.stages[stage].bytes_per_block
-    inexact = None
-    if size is not None and size.low_bytes != size.high_bytes:
-        inexact = InexactParts(size, Estimate.exactly(cache or 0), Estimate.exactly(0), weights.reason)
-    return DevicePlan(
-        device.name,
-        weights_bytes=None if size is None else size.value_bytes,
-        kv_cache_bytes=cache,
-        recurrent_state_bytes=0,
-        compute=_compute(device),
-        output_bytes=0,
-        inexact=inexact,
+def _memory(found: Findings, device: PlanDevice, stage: int, weights: StageWeights) -> Memory:
+    """What a rank of this stage holds. States of recurrent layers are blocks of the pool."""
+    rule = allocation_rule(found.settings.rules.name)
+    pool_bytes = None if found.pool is None else found.pool.num_blocks * found.stages[stage].bytes_per_block
+    return Memory.of(
+        {
+            Segment.WEIGHTS: _sourced(weights.per_stage[stage], rule, weights.reason),
+            Segment.KV_CACHE: Figure.computed(pool_bytes, rule),
+            Segment.RECURRENT: Figure.computed(0, rule),
+            Segment.COMPUTE: _compute(device),
+            Segment.OUTPUT: Figure.computed(0, rule),
+        }
     )
+
+
+def _sourced(size: Figure | None, rule: str, reason: str) -> Figure:
+    """With who says it, and why it is a range where it is one."""
+    if size is None or size.value_bytes is None:
+        return UNKNOWN
+    if size.least_bytes == size.most_bytes:
+        return Figure.computed(size.value_bytes, rule)
+    return replace(size, source=f"{rule}; {reason}")
 
 
 def _token_bytes(spec: LayerSpec, rules: Rules) -> float:
@@ -151,7 +162,7 @@ def _stored_type(found: Findings) -> str:
     return found.run.terms.shape.model_dtype if stored == "auto" else stored
 
 
-def _likely_pool(found: Findings, parts: tuple[DevicePlan, ...]) -> PoolEstimate | None:
+def _likely_pool(found: Findings, parts: tuple[DeviceShare, ...]) -> PoolEstimate | None:
     if found.pool is not None:
         return None
     settings = found.settings
@@ -184,13 +195,13 @@ def _first_stage_specs(found: Findings) -> list[LayerSpec]:
     return [spec for position, spec in enumerate(found.assignment.specs) if position in held]
 
 
-def _compute(device: PlanDevice) -> Estimate:
+def _compute(device: PlanDevice) -> Figure:
     """Activations, CUDA graphs and the CUDA context: known only once vLLM has profiled itself."""
     total = device.total_bytes
     if total is None:
-        return Estimate(4 << 30, 1 << 30, 16 << 30)
+        return Figure.estimated(4 << 30, 1 << 30, 16 << 30, _COMPUTE_SOURCE)
     low, high = int(total * _ACTIVATION_LOW_RATIO), int(total * _ACTIVATION_HIGH_RATIO)
-    return Estimate((low + high) // 2, low, high)
+    return Figure.estimated((low + high) // 2, low, high, _COMPUTE_SOURCE)
 
 
 def _parts(found: Findings) -> tuple[CachePart, ...]:

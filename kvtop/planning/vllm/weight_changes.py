@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from kvtop.domain.plan import Estimate
+from kvtop.domain.figure import Figure
 from kvtop.planning.vllm.options.weight_changes import WeightChanges
 from kvtop.planning.vllm.weights import StageWeights
 
@@ -33,20 +33,20 @@ def adjusted(weights: StageWeights, changes: WeightChanges, is_stored: bool) -> 
     return replace(weights, per_stage=tuple(sizes), notes=tuple(notes), reason=reason)
 
 
-def _grown(size: Estimate, share: float) -> Estimate:
-    return Estimate(
-        int(size.value_bytes * (1 + share)),
-        int(size.low_bytes * (1 + share * 0.35)),
-        int(size.high_bytes * (1 + share * 2)),
+def _grown(size: Figure, share: float) -> Figure:
+    return Figure.estimated(
+        int((size.value_bytes or 0) * (1 + share)),
+        int(size.least_bytes * (1 + share * 0.35)),
+        int((size.most_bytes or 0) * (1 + share * 2)),
     )
 
 
-def _offloaded(size: Estimate, amount: int) -> Estimate:
+def _offloaded(size: Figure, amount: int) -> Figure:
     def less(total: int, part: float) -> int:
         return max(0, int(total - part))
 
-    return Estimate(
-        less(size.value_bytes, amount),
-        less(size.low_bytes, amount * (1 + _OFFLOAD_SLACK)),
-        less(size.high_bytes, amount * (1 - _OFFLOAD_SLACK)),
+    return Figure.estimated(
+        less(size.value_bytes or 0, amount),
+        less(size.least_bytes, amount * (1 + _OFFLOAD_SLACK)),
+        less(size.most_bytes or 0, amount * (1 - _OFFLOAD_SLACK)),
     )

@@ -8,8 +8,9 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+from kvtop.domain.figure import Figure
 from kvtop.domain.model_file import Checkpoint, CheckpointTensor
-from kvtop.domain.plan import Estimate, NoExactRuleError
+from kvtop.domain.plan import NoExactRuleError
 from kvtop.planning.vllm.dtypes import ELEMENT_BYTES
 from kvtop.planning.vllm.models.cached_layers import CachedLayer, attention_heads, layer_count, total_kv_heads
 from kvtop.planning.vllm.models.config_view import ConfigView
@@ -63,7 +64,7 @@ class StageWeights:
     `reason` says why they are ranges, "" where they are exact.
     """
 
-    per_stage: tuple[Estimate | None, ...]
+    per_stage: tuple[Figure | None, ...]
     notes: tuple[str, ...] = ()
     reason: str = ""
 
@@ -126,9 +127,9 @@ def _of_tensors(checkpoint: Checkpoint, config: ConfigView, terms: ShapeTerms) -
             highs[stage] += high
     notes = ("weights are those of the file: quantised kernels may repack or pad them",) if packed else ()
     if not unknown:
-        return StageWeights(tuple(Estimate.exactly(size) for size in lows), notes)
+        return StageWeights(tuple(Figure.computed(size) for size in lows), notes)
     told = f"how vLLM splits {_some(unknown)} over ranks is not known to kvtop: the weights are a range"
-    ranges = tuple(Estimate((low + high) // 2, low, high) for low, high in zip(lows, highs, strict=True))
+    ranges = tuple(Figure.estimated((low + high) // 2, low, high) for low, high in zip(lows, highs, strict=True))
     return StageWeights(ranges, (*notes, told), _UNKNOWN_SPLIT)
 
 

@@ -1,6 +1,6 @@
 """A model of Ollama's store with everything that is loaded for it. Files are named, and only small JSON is read."""
 
-from kvtop.domain.stored_model import StoredModel
+from kvtop.domain.model_file import StoredModel
 from kvtop.sources.model_files.json_object import read_object
 from kvtop.sources.model_files.locate import ModelNotFoundError, OllamaManifest, ollama_manifest
 from kvtop.sources.model_files.process_filesystem import ProcessFilesystem

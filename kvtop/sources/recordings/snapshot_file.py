@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from kvtop.domain.answers.comparison import Amount, ComparedServer, HostState
+from kvtop.domain.answers.comparison import ComparedServer, DeviceHolding, HostState
+from kvtop.domain.figure import UNKNOWN, Basis, Figure
+from kvtop.domain.memory import Memory, Segment
 from kvtop.sources.redaction.redact import clean
 
 SCHEMA = "kvtop.snapshot/1"
 LIMIT_BYTES = 64 * 1024 * 1024
+_BASES = frozenset(it.value for it in Basis if it is not Basis.UNKNOWN)
 _LARGEST = 2**63
 """What is larger is no count of bytes or tokens, and no float can be divided by it."""
 
@@ -64,7 +67,7 @@ def _server(fields: Mapping[str, object]) -> ComparedServer:
         bytes_per_token=_number(cache.get("bytes_per_token")),
         slots=len(contexts) if isinstance(slots, list) else None,
         slot_context_tokens=contexts[0] if contexts else None,
-        amounts=tuple(amount for split in _list(fields.get("memory")) for amount in _amounts(_object(split))),
+        devices=tuple(_holding(_object(split)) for split in _list(fields.get("memory"))),
         findings=tuple(
             (_text(it.get("code")) or "?", _text(it.get("message")) or "")
             for it in map(_object, _list(fields.get("findings")))
@@ -72,13 +75,22 @@ def _server(fields: Mapping[str, object]) -> ComparedServer:
     )
 
 
-def _amounts(split: Mapping[str, object]) -> list[Amount]:
-    device = _text(split.get("device")) or "?"
+def _holding(split: Mapping[str, object]) -> DeviceHolding:
     segments = _object(split.get("segments"))
-    return [
-        Amount(device, "total", _int(split.get("driver_bytes"))),
-        *(Amount(device, clean(name), _int(_object(segments[name]).get("bytes"))) for name in segments),
-    ]
+    figures = {
+        segment: _figure(_object(segments[segment.value]), "bytes", "basis")
+        for segment in Segment
+        if segment.value in segments
+    }
+    total = _figure(split, "driver_bytes", "driver_basis")
+    return DeviceHolding(_text(split.get("device")) or "?", total, Memory.of(figures))
+
+
+def _figure(fields: Mapping[str, object], name: str, basis_name: str) -> Figure:
+    """A number whose basis the file does not say is what it reports."""
+    value, said = _int(fields.get(name)), fields.get(basis_name)
+    known = said if isinstance(said, str) and said in _BASES else Basis.REPORTED.value
+    return UNKNOWN if value is None else Figure(value, Basis(known))
 
 
 def _options(launch: Mapping[str, object]) -> tuple[tuple[str, str], ...]:

@@ -1,13 +1,13 @@
 """A MemoryPlan as JSON, schema `kvtop.plan/1`. Names are a contract: within a version they are only added to."""
 
 import json
-from collections.abc import Iterable
 
 from kvtop.domain.answers.engine_fit import EngineFit, FitValues
 from kvtop.domain.answers.plan_answer import Asked, DeviceFit, PlanAnswer
 from kvtop.domain.answers.room import Room
-from kvtop.domain.figure import Basis
-from kvtop.domain.plan import ContextPlan, DevicePlan, Estimate, PoolEstimate
+from kvtop.domain.figure import Basis, Figure
+from kvtop.domain.memory import CACHES, Memory, Segment
+from kvtop.domain.plan import ContextPlan, DeviceShare, PoolEstimate
 from kvtop.views.export.plan_types import (
     SCHEMA,
     AmountsJson,
@@ -27,6 +27,9 @@ from kvtop.views.export.plan_types import (
     VerifyJson,
 )
 
+_CHECKED = {(Segment.WEIGHTS,): "weights", CACHES: "KV cache and state"}
+"""What a check is called in the export."""
+
 
 def plan_text(answer: PlanAnswer, *, explain: bool) -> str:
     """The plan as indented JSON with a final newline; `explain` adds the derivation."""
@@ -41,7 +44,7 @@ def plan_text(answer: PlanAnswer, *, explain: bool) -> str:
         "flash_attention": plan.flash_attention,
         "cache_types": {"k": plan.type_k, "v": plan.type_v},
         "context": None if context is None else _context(context),
-        "total": _amounts(plan.devices, answer.rooms),
+        "total": _amounts(plan.memory),
         "devices": [_device(part, room) for part, room in zip(plan.devices, answer.rooms, strict=True)],
         "fit": None if answer.engine_fit is None else _fit(answer.engine_fit),
         "asked": None if answer.asked is None else _asked(answer.asked),
@@ -73,7 +76,7 @@ def plan_text(answer: PlanAnswer, *, explain: bool) -> str:
             checks=[
                 CheckJson(
                     device=check.device,
-                    what=check.what,
+                    what=_CHECKED[check.segments],
                     planned_mib=check.planned_mib,
                     reported_mib=check.reported_mib,
                     agrees=check.agrees,
@@ -139,26 +142,22 @@ def error_text(engine: str | None, model: str | None, message: str, hints: tuple
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
-def _device(part: DevicePlan, room: DeviceFit) -> DeviceAmountsJson:
-    inexact = part.inexact
-    ranges = None
-    if inexact is not None:
-        ranges = {
-            "weights_bytes": _known(part.weights_bytes, inexact.weights),
-            "kv_cache_bytes": _known(part.kv_cache_bytes, inexact.kv_cache),
-            "recurrent_state_bytes": _estimate(inexact.recurrent_state),
-        }
+def _device(part: DeviceShare, room: DeviceFit) -> DeviceAmountsJson:
+    exact = {segment: part.memory[segment] for segment in (Segment.WEIGHTS, *CACHES)}
+    is_estimated = any(figure.basis is Basis.ESTIMATED for figure in exact.values())
     return DeviceAmountsJson(
         name=part.name,
-        **_amounts((part,), (room,)),
+        **_amounts(part.memory),
         available_bytes=room.room_bytes,
         total_bytes=None if room.room is None else room.room.total_bytes,
         reserve_bytes=None if room.room is None else _estimate(room.room.reserve),
         room_bytes=None if room.room is None else _room(room.room),
         needed_bytes=_estimate(room.needed),
         fit=str(room.fit.value),
-        basis=str((Basis.COMPUTED if inexact is None else Basis.ESTIMATED).value),
-        ranges=ranges,
+        basis=str((Basis.ESTIMATED if is_estimated else Basis.COMPUTED).value),
+        ranges={f"{segment.value}_bytes": _estimate(figure) for segment, figure in exact.items()}
+        if is_estimated
+        else None,
     )
 
 
@@ -166,39 +165,21 @@ def _room(room: Room) -> EstimateJson:
     return EstimateJson(value=room.value_bytes, low=room.low_bytes, high=room.high_bytes)
 
 
-def _known(size_bytes: int | None, amount: Estimate) -> EstimateJson:
-    """The range of a part; of one that is unknown there is none."""
-    return EstimateJson(value=None, low=None, high=None) if size_bytes is None else _estimate(amount)
+def _estimate(figure: Figure) -> EstimateJson:
+    """An amount with its range; one that is unknown has none."""
+    if figure.value_bytes is None:
+        return EstimateJson(value=None, low=None, high=None)
+    return EstimateJson(value=figure.value_bytes, low=figure.least_bytes, high=figure.most_bytes)
 
 
-def _estimate(amount: Estimate) -> EstimateJson:
-    return EstimateJson(value=amount.value_bytes, low=amount.low_bytes, high=amount.high_bytes)
-
-
-def _amounts(devices: tuple[DevicePlan, ...], rooms: tuple[DeviceFit, ...]) -> AmountsJson:
-    compute = sum((part.compute for part in devices), Estimate(0, 0, 0))
-    known = all(room.is_compute_known for room in rooms)
+def _amounts(memory: Memory) -> AmountsJson:
     return AmountsJson(
-        weights_bytes=_sum(part.weights_bytes for part in devices),
-        kv_cache_bytes=_sum(part.kv_cache_bytes for part in devices),
-        recurrent_state_bytes=sum(part.recurrent_state_bytes for part in devices),
-        compute_bytes=EstimateJson(
-            value=compute.value_bytes if known else None,
-            low=compute.low_bytes if known else None,
-            high=compute.high_bytes if known else None,
-        ),
-        output_bytes=sum(part.output_bytes for part in devices),
+        weights_bytes=memory.bytes_of(Segment.WEIGHTS),
+        kv_cache_bytes=memory.bytes_of(Segment.KV_CACHE),
+        recurrent_state_bytes=memory.bytes_of(Segment.RECURRENT) or 0,
+        compute_bytes=_estimate(memory[Segment.COMPUTE]),
+        output_bytes=memory.bytes_of(Segment.OUTPUT) or 0,
     )
-
-
-def _sum(sizes: Iterable[int | None]) -> int | None:
-    """The sum, or None when one of them is unknown: a part of a total is no total."""
-    total = 0
-    for size in sizes:
-        if size is None:
-            return None
-        total += size
-    return total
 
 
 def _pool_estimate(found: PoolEstimate | None) -> LikelyPoolJson | None:
@@ -207,7 +188,7 @@ def _pool_estimate(found: PoolEstimate | None) -> LikelyPoolJson | None:
         return None
     pool = found.pool
     return LikelyPoolJson(
-        bytes_per_rank=RangeJson(value=pool.value_bytes, low=pool.low_bytes, high=pool.high_bytes),
+        bytes_per_rank=RangeJson(value=pool.value_bytes or 0, low=pool.least_bytes, high=pool.most_bytes or 0),
         kv_cache_tokens=RangeJson(value=found.tokens, low=found.tokens_low, high=found.tokens_high),
         max_concurrency=RangeJson(value=found.concurrency, low=found.concurrency_low, high=found.concurrency_high),
     )

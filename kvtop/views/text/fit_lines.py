@@ -29,7 +29,7 @@ def _asked(asked: Asked) -> str:
     cells = f"{context.n_ctx} cells; " if context is not None else ""
     cards = [room for room in asked.rooms if room.room_bytes is not None]
     return cells + ", ".join(
-        f"{bytes_text(room.needed.value_bytes)} of {bytes_text(room.room_bytes)} on {room.name}"
+        f"{bytes_text(room.least_bytes)} of {bytes_text(room.room_bytes)} on {room.name}"
         + (" (does not fit)" if room.fit is Fit.TOO_LARGE else "")
         for room in cards
     )
@@ -48,7 +48,7 @@ def _undercut(answer: PlanAnswer, found: EngineFit) -> list[str]:
         return ["--fit succeeds, and its answer exceeds what is free: the server will run out of memory as it starts"]
     if found.is_margin_kept is False:
         left = [
-            f"{bytes_text((room.room_bytes or 0) - room.needed.value_bytes)} on {room.name}"
+            f"{bytes_text((room.room_bytes or 0) - room.least_bytes)} on {room.name}"
             for room in answer.rooms
             if room.room_bytes is not None
         ]

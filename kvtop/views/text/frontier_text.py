@@ -120,6 +120,6 @@ def _cell(cell: Cell) -> CellJson:
         "fit": cell.fit.value,
         "needed_bytes": None
         if needed is None
-        else {"value": needed.value_bytes, "low": needed.low_bytes, "high": needed.high_bytes},
+        else {"value": needed.value_bytes or 0, "low": needed.least_bytes, "high": needed.most_bytes or 0},
         "changes": dict(cell.changes),
     }

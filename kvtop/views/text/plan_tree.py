@@ -4,12 +4,16 @@ import textwrap
 
 from kvtop.domain.answers.plan_answer import DeviceFit, PlanAnswer
 from kvtop.domain.answers.room import Fit, verdict
-from kvtop.domain.plan import DevicePlan, Estimate, MemoryPlan, PoolEstimate
+from kvtop.domain.figure import Basis, Figure
+from kvtop.domain.memory import Segment
+from kvtop.domain.plan import DeviceShare, MemoryPlan, PoolEstimate
 from kvtop.text import bytes_text, tokens_text
+from kvtop.views.segment_names import SEGMENT_NAMES
 from kvtop.views.text.fit_lines import fit_lines
 from kvtop.views.text.room_words import left_words, of_words, tight_words
 
 _WIDTH = 80
+_LEFT_OUT_AT_0 = frozenset({Segment.RECURRENT, Segment.OUTPUT})
 _ASCII = str.maketrans({"→": "->", "├": "|", "└": "`", "─": "-", "…": ".", "≥": ">"})
 
 
@@ -80,31 +84,21 @@ def _likely_pool(found: PoolEstimate | None) -> list[str]:
     )
 
 
-def _device(part: DevicePlan, room: DeviceFit, basis: str, *, exact: bool) -> list[str]:
+def _device(part: DeviceShare, room: DeviceFit, basis: str, *, exact: bool) -> list[str]:
     """One device: its segments, their sum and whether it fits."""
-    rows = [
-        ("weights", part.weights_bytes, True),
-        ("KV cache", part.kv_cache_bytes, True),
-        ("recurrent state", part.recurrent_state_bytes, False),
-        ("output", part.output_bytes, False),
-    ]
-    it = part.inexact
-    spreads = {}
-    if it is not None:
-        spreads = {"weights": it.weights, "KV cache": it.kv_cache, "recurrent state": it.recurrent_state}
     lines = _wrapped(f"{part.name} {room.product}".rstrip())
-    for name, size, is_always_shown in rows:
-        if size is None and room.pool is not None and name == "KV cache":
-            lines.append(_row(f"├─ {name}", bytes_text(room.pool.pool.value_bytes), _spread(room.pool.pool)))
-        elif size is None:
-            lines.append(_row(f"├─ {name}", "?", "unknown"))
-        elif size or is_always_shown:
-            said = _spread(spreads[name]) if name in spreads and not spreads[name].is_exact else basis
-            lines.append(_row(f"├─ {name}", bytes_text(size), f"{said}, {size} bytes" if exact else said))
-    shown = (bytes_text(part.compute.value_bytes), _spread(part.compute)) if room.is_compute_known else ("?", "unknown")
-    lines.append(_row("├─ compute", *shown))
+    pool = {} if room.pool is None else {Segment.KV_CACHE: room.pool.pool}
+    for segment, planned in part.memory.parts:
+        figure = planned if planned.value_bytes is not None else pool.get(segment, planned)
+        size = figure.value_bytes
+        if size == 0 and segment in _LEFT_OUT_AT_0:
+            continue
+        said = basis if figure.basis is Basis.COMPUTED else _spread(figure)
+        is_counted = exact and figure.basis is not Basis.UNKNOWN and segment is not Segment.COMPUTE
+        remark = f"{said}, {size} bytes" if is_counted else said
+        lines.append(_row(f"├─ {SEGMENT_NAMES[segment].label}", bytes_text(size), remark))
     least = "" if room.is_whole else "≥ "
-    lines.append(_row("└─ total", least + bytes_text(room.needed.value_bytes), _verdict(room)))
+    lines.append(_row("└─ total", least + bytes_text(room.least_bytes), _verdict(room)))
     if room.fit is Fit.TIGHT and verdict(room.needed, room.room) is Fit.TIGHT:
         lines.append(f"   {tight_words(room.needed, room.room)}")
     if room.room is not None:
@@ -112,10 +106,10 @@ def _device(part: DevicePlan, room: DeviceFit, basis: str, *, exact: bool) -> li
     return lines
 
 
-def _spread(amount: Estimate) -> str:
-    if amount.low_bytes == amount.high_bytes:
-        return "estimated"
-    return f"estimated, {bytes_text(amount.low_bytes)} to {bytes_text(amount.high_bytes)}"
+def _spread(figure: Figure) -> str:
+    if figure.basis is not Basis.ESTIMATED or figure.low_bytes == figure.high_bytes:
+        return figure.basis.value
+    return f"estimated, {bytes_text(figure.low_bytes)} to {bytes_text(figure.high_bytes)}"
 
 
 def _verdict(room: DeviceFit) -> str:
@@ -144,7 +138,7 @@ def _largest(answer: PlanAnswer, tokens: int) -> list[str]:
     if tokens == 0:
         return ["no context fits"]
     limit = ", the full trained context" if answer.is_trained_limit else ""
-    known = all(room.is_compute_known for room in answer.rooms)
+    known = answer.plan.memory[Segment.COMPUTE].value_bytes is not None
     uncounted = "" if known else "; at most, since compute memory is not counted"
     return _wrapped(f"largest context that fits: {tokens} tokens ({tokens_text(tokens)}){limit}{uncounted}")
 
@@ -155,7 +149,8 @@ def _checks(answer: PlanAnswer) -> list[str]:
     lines = ["", "beside llama-fit-params"]
     for check in answer.checks:
         verdict = "agrees" if check.agrees else f"it says {check.reported_mib} MiB"
-        lines.append(_row(f"├─ {check.device} {check.what}", f"{check.planned_mib} MiB", verdict))
+        what = " and ".join(SEGMENT_NAMES[segment].label for segment in check.segments)
+        lines.append(_row(f"├─ {check.device} {what}", f"{check.planned_mib} MiB", verdict))
     return [*lines, *_wrapped(f"└─ {answer.check_note}", "   ")]
 
 

@@ -79,8 +79,8 @@ def _device(room: DeviceFit) -> str:
     needed = room.needed
     least = "" if room.is_whole else "at least "
     span = ""
-    if bytes_text(needed.low_bytes) != bytes_text(needed.high_bytes):
-        span = f", {bytes_text(needed.low_bytes)} to {bytes_text(needed.high_bytes)}"
+    if bytes_text(needed.least_bytes) != bytes_text(needed.most_bytes):
+        span = f", {bytes_text(needed.least_bytes)} to {bytes_text(needed.most_bytes)}"
     of = "" if room.room is None else f" of {available_words(room.room)}"
     return f"{room.name:8} {least}{bytes_text(needed.value_bytes)}{of}{span}"
 
@@ -194,10 +194,10 @@ def _as_json(item: Recommendation) -> RecommendationJson:
 
 
 def _room_json(room: DeviceFit) -> RoomJson:
-    needed = room.needed
+    known = room.needed
     return {
         "name": room.name,
-        "needed_bytes": {"value": needed.value_bytes, "low": needed.low_bytes, "high": needed.high_bytes},
+        "needed_bytes": {"value": room.least_bytes, "low": known.least_bytes, "high": known.most_bytes or 0},
         "is_whole": room.is_whole,
         "room_bytes": room.room_bytes,
     }

@@ -1,7 +1,7 @@
 """How much of a device there is for a plan, and what is set aside of it, in words."""
 
 from kvtop.domain.answers.room import Room
-from kvtop.domain.plan import Estimate
+from kvtop.domain.figure import Figure
 from kvtop.text import bytes_text
 
 
@@ -23,21 +23,21 @@ def available_words(room: Room) -> str:
 def reserve_words(room: Room) -> str:
     """What comes off for the process itself beside its plan, or ""."""
     reserve = room.reserve
-    if not reserve.high_bytes:
+    if not reserve.most_bytes:
         return ""
-    high = bytes_text(reserve.high_bytes)
-    span = f"{bytes_text(reserve.low_bytes)} to {high}" if reserve.low_bytes > 0 else f"at most {high}"
+    high = bytes_text(reserve.most_bytes)
+    span = f"{bytes_text(reserve.least_bytes)} to {high}" if reserve.least_bytes > 0 else f"at most {high}"
     return f"; {bytes_text(reserve.value_bytes)} ({span}) reserved for context and pool"
 
 
-def left_words(room: Room, needed: Estimate) -> str:
+def left_words(room: Room, needed: Figure) -> str:
     """By the likeliest figures."""
-    left_bytes = room.value_bytes - needed.value_bytes
+    left_bytes = room.value_bytes - (needed.value_bytes or 0)
     return f"{bytes_text(abs(left_bytes))} {'left' if left_bytes >= 0 else 'short'}"
 
 
-def tight_words(needed: Estimate, room: Room | None) -> str:
+def tight_words(needed: Figure, room: Room | None) -> str:
     """Which end of the estimates decides."""
-    if room is not None and needed.value_bytes > room.value_bytes:
+    if room is not None and (needed.value_bytes or 0) > room.value_bytes:
         return "fits only if the estimate is at its low end"
     return "fits unless the estimate is at its high end"

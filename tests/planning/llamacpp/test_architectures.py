@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import kvtop.planning.llamacpp
+from kvtop.domain.memory import CACHES, Segment
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, Refusal
 from kvtop.planning.llamacpp.memory.prepared import prepare
 from kvtop.planning.llamacpp.planner import plan
@@ -61,9 +62,8 @@ def _on_the_host(case: ArchitectureCase) -> Iterator[Answer]:
     assert isinstance(answer, MemoryPlan), answer
     host = answer.device("host")
     assert host is not None
-    assert host.kv_cache_bytes is not None
-    yield "weights", host.weights_bytes, case.weights_bytes
-    yield "caches", host.kv_cache_bytes + host.recurrent_state_bytes, case.cache_bytes
+    yield "weights", host.memory.bytes_of(Segment.WEIGHTS), case.weights_bytes
+    yield "caches", host.memory.bytes_of(*CACHES), case.cache_bytes
     yield "n_ctx", answer.context and answer.context.n_ctx, case.n_ctx
 
 
@@ -71,7 +71,10 @@ def _on_devices(case: PlacementCase) -> Iterator[Answer]:
     answer = plan(prepared_architecture(case.model), case.settings, case.devices)
     assert isinstance(answer, MemoryPlan), answer
     got = {
-        device.name: (device.weights_bytes, (device.kv_cache_bytes or 0) + device.recurrent_state_bytes)
+        device.name: (
+            device.memory.bytes_of(Segment.WEIGHTS),
+            device.memory.bytes_of(*CACHES),
+        )
         for device in answer.devices
     }
     for name in {**got, **case.expected}:

@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+from kvtop.domain.memory import Segment
 from kvtop.domain.plan import MemoryPlan, PlanDevice
 from kvtop.planning.llamacpp.memory.prepared import prepare
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
@@ -48,13 +49,13 @@ def check(found: MemoryPlan) -> None:
             weights[named[1]] += total_of(step.arithmetic)
     output = sum(total_of(step.arithmetic) for step in found.steps if "output: the logits" in step.text)
     for device in found.devices:
-        assert caches[device.name] == device.kv_cache_bytes
-        assert states[device.name] == device.recurrent_state_bytes
-        assert weights[device.name] == device.weights_bytes
-        assert device.output_bytes in {0, output}
+        assert caches[device.name] == device.memory.bytes_of(Segment.KV_CACHE)
+        assert states[device.name] == device.memory.bytes_of(Segment.RECURRENT)
+        assert weights[device.name] == device.memory.bytes_of(Segment.WEIGHTS)
+        assert device.memory.bytes_of(Segment.OUTPUT) in {0, output}
         compute = " ".join(step.arithmetic for step in found.steps if "compute: " in step.text)
-        if device.compute.value_bytes and sum("compute: " in step.text for step in found.steps) == 1:
-            assert f"{device.compute.value_bytes} bytes" in compute
+        if device.memory[Segment.COMPUTE].value_bytes and sum("compute: " in step.text for step in found.steps) == 1:
+            assert f"{device.memory[Segment.COMPUTE].value_bytes} bytes" in compute
 
 
 @pytest.mark.parametrize("name", SETTINGS)

@@ -6,12 +6,14 @@ from types import SimpleNamespace
 
 import pytest
 
+from kvtop.domain.memory import Segment
 from kvtop.domain.plan import MemoryPlan
 from kvtop.planning.llamacpp.graph import block
 from kvtop.planning.llamacpp.memory.prepared import prepare
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
 from kvtop.planning.llamacpp.rules.architectures import ARCHITECTURES
+from tests.amounts import high_of, low_of, size_of
 from tests.oracle import cases as oracle_cases
 from tests.oracle.cases import Oracle
 
@@ -32,8 +34,8 @@ def _errors_and_hits(oracle: Oracle) -> tuple[list[float], float]:
             assert device is not None
             truth = expected["compute"]
             if truth:
-                errors.append(abs(device.compute.value_bytes / truth - 1))
-                hits += device.compute.low_bytes <= truth <= device.compute.high_bytes
+                errors.append(abs(device.memory[Segment.COMPUTE].value_bytes / truth - 1))
+                hits += device.memory[Segment.COMPUTE].low_bytes <= truth <= device.memory[Segment.COMPUTE].high_bytes
     return errors, hits / len(errors)
 
 
@@ -61,7 +63,7 @@ def _plan(oracle: Oracle, flags: str, model: str = "llama-3.1-8b") -> MemoryPlan
 def _device(answer: MemoryPlan) -> int:
     device = answer.device("gpu0")
     assert device is not None
-    return device.compute.value_bytes
+    return size_of(device, Segment.COMPUTE)
 
 
 def test_the_mask_grows_with_the_context(oracle: Oracle) -> None:
@@ -106,9 +108,9 @@ def test_without_fused_attention_over_a_host_cache_the_range_holds_projection_an
     assert card is not None
     assert host is not None
     scores = 32 * 8192 * 512 * 4
-    assert host.compute.value_bytes > scores > card.compute.value_bytes
-    assert card.compute.low_bytes < 109 * 10**6 < 637540352 < card.compute.high_bytes
-    assert host.compute.low_bytes < 54540320 < scores < host.compute.high_bytes
+    assert size_of(host, Segment.COMPUTE) > scores > size_of(card, Segment.COMPUTE)
+    assert low_of(card, Segment.COMPUTE) < 109 * 10**6 < 637540352 < high_of(card, Segment.COMPUTE)
+    assert low_of(host, Segment.COMPUTE) < 54540320 < scores < high_of(host, Segment.COMPUTE)
 
 
 @pytest.mark.parametrize("arch", ["minimax-m3", "rwkv6", "plamo2"])
@@ -117,9 +119,9 @@ def test_unmeasured_architectures_have_wide_ranges(arch: str) -> None:
     header = next(header for header in headers.values() if header.architecture == arch)
     answer = plan(header, LlamaSettings(ctx_tokens=4096, parallel=1, fit=False), oracle_cases.devices_of("cpu"))
     assert isinstance(answer, MemoryPlan)
-    compute = answer.devices[-1].compute
-    assert 0 < compute.low_bytes < 0.75 * compute.value_bytes
-    assert compute.high_bytes > 1.25 * compute.value_bytes
+    host = answer.devices[-1]
+    assert 0 < low_of(host, Segment.COMPUTE) < 0.75 * size_of(host, Segment.COMPUTE)
+    assert high_of(host, Segment.COMPUTE) > 1.25 * size_of(host, Segment.COMPUTE)
 
 
 @pytest.mark.parametrize(
@@ -144,8 +146,8 @@ def test_what_the_server_logged_is_reserved(model: str, settings: LlamaSettings,
     answer = plan(headers[model], replace(settings, fit=False), ())
     assert isinstance(answer, MemoryPlan)
     (host,) = answer.devices
-    assert host.compute.value_bytes / MIB == pytest.approx(logged_mib, abs=0.006)
-    assert host.compute.high_bytes < 2 * host.compute.value_bytes
+    assert size_of(host, Segment.COMPUTE) / MIB == pytest.approx(logged_mib, abs=0.006)
+    assert high_of(host, Segment.COMPUTE) < 2 * size_of(host, Segment.COMPUTE)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +177,7 @@ def test_deepseek_from_before_absorbed_matrices(settings: LlamaSettings, logged_
     answer = plan(replace(header, metadata=values, tensors=tensors), replace(settings, fit=False), ())
     assert isinstance(answer, MemoryPlan)
     (host,) = answer.devices
-    assert host.compute.value_bytes / MIB == pytest.approx(logged_mib, abs=0.006)
+    assert size_of(host, Segment.COMPUTE) / MIB == pytest.approx(logged_mib, abs=0.006)
 
 
 @pytest.mark.parametrize(
@@ -191,8 +193,8 @@ def test_chosen_blocks_of_minimax_m3_are_of_the_right_order(settings: LlamaSetti
     answer = plan(headers["minimax-m3-moe"], replace(settings, fit=False), ())
     assert isinstance(answer, MemoryPlan)
     (host,) = answer.devices
-    assert 0.8 * logged_mib < host.compute.value_bytes / MIB < 1.6 * logged_mib
-    assert host.compute.low_bytes / MIB < logged_mib < host.compute.high_bytes / MIB
+    assert 0.8 * logged_mib < size_of(host, Segment.COMPUTE) / MIB < 1.6 * logged_mib
+    assert low_of(host, Segment.COMPUTE) / MIB < logged_mib < high_of(host, Segment.COMPUTE) / MIB
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from kvtop.domain.memory import CACHES, Segment
 from kvtop.domain.plan import MemoryPlan, PlanDevice, Refusal
 from kvtop.planning.llamacpp.memory.prepared import PreparedModel
 from kvtop.planning.llamacpp.options.parse import parse_llama_server, settings_of
@@ -43,8 +44,8 @@ def _answers(index: int) -> Iterator[Answer]:
     assert isinstance(expected, dict), expected
     for part in answer.devices:
         weights, cache_bytes, _ = expected.get(part.name, (0, 0, 0))
-        yield f"weights of {part.name}", part.weights_bytes, weights
-        yield f"caches of {part.name}", (part.kv_cache_bytes or 0) + part.recurrent_state_bytes, cache_bytes
+        yield f"weights of {part.name}", part.memory.bytes_of(Segment.WEIGHTS), weights
+        yield f"caches of {part.name}", part.memory.bytes_of(*CACHES), cache_bytes
 
 
 @pytest.mark.parametrize("model", _BY_MODEL)
@@ -64,9 +65,9 @@ def test_ranges_of_compute_hold_the_truth_in_every_family() -> None:
         if isinstance(expected, dict) and isinstance(answer, MemoryPlan):
             for part in answer.devices:
                 truth = expected.get(part.name, (0, 0, 0))[2]
-                exact += part.compute.value_bytes == truth
+                exact += part.memory[Segment.COMPUTE].value_bytes == truth
                 if truth:
-                    inside = part.compute.low_bytes <= truth <= part.compute.high_bytes
+                    inside = part.memory[Segment.COMPUTE].low_bytes <= truth <= part.memory[Segment.COMPUTE].high_bytes
                     hits[answer.architecture].append(inside)
     shares = {family: sum(found) / len(found) for family, found in hits.items()}
     assert {family: share for family, share in shares.items() if share < 0.97} == {}

@@ -6,12 +6,14 @@ Recorded with b11434 on a simulated card, with and without the allocation depend
 
 import pytest
 
+from kvtop.domain.memory import Segment
 from kvtop.domain.plan import MemoryPlan, PlanDevice
 from kvtop.planning.llamacpp.graph.compute_buffers import buffer_bytes
 from kvtop.planning.llamacpp.memory.prepared import prepare
 from kvtop.planning.llamacpp.model_plan import ModelPlan
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan, plan_model
+from tests.amounts import high_of, low_of, size_of
 from tests.oracle.cases import Oracle
 
 _CARD = (PlanDevice("gpu0", 800 * 2**30),)
@@ -34,9 +36,9 @@ def test_the_range_holds_both(more_models: Oracle, model: str, plain_bytes: int,
     prepared = prepare(more_models.headers[model])
     answer = plan(prepared, _SETTINGS, _CARD)
     assert isinstance(answer, MemoryPlan)
-    compute = answer.devices[0].compute
-    assert compute.low_bytes <= compute.value_bytes == plain_bytes
-    assert fused_bytes <= compute.high_bytes <= fused_bytes * 1.2
+    part = answer.devices[0]
+    assert low_of(part, Segment.COMPUTE) <= size_of(part, Segment.COMPUTE) == plain_bytes
+    assert fused_bytes <= high_of(part, Segment.COMPUTE) <= fused_bytes * 1.2
     found = plan_model(prepared, _SETTINGS, _CARD)
     assert isinstance(found, ModelPlan)
     assert buffer_bytes(prepared, found.context, _SETTINGS, found.layout, with_fusions=True)["gpu0"] == fused_bytes

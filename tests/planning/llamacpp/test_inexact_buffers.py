@@ -5,18 +5,20 @@ from types import SimpleNamespace
 
 import pytest
 
-from kvtop.analysis.attribution.segments import planned_parts
+from kvtop.analysis.attribution.explained_memory import planned_memory
 from kvtop.domain.answers.plan_answer import device_fit
 from kvtop.domain.answers.room import Fit, Room
 from kvtop.domain.figure import Basis
-from kvtop.domain.plan import DevicePlan, Estimate, MemoryPlan, PlanDevice
+from kvtop.domain.memory import Segment
+from kvtop.domain.plan import DeviceShare, MemoryPlan, PlanDevice
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
+from tests.amounts import high_of, is_exact, low_of, size_of
 
 SETTINGS = LlamaSettings(ctx_tokens=8192, fit=False)
 
 
-def on_card(oracle: SimpleNamespace, api: str, alignment_bytes: int | None = None) -> DevicePlan:
+def on_card(oracle: SimpleNamespace, api: str, alignment_bytes: int | None = None) -> DeviceShare:
     card = PlanDevice("gpu0", 80 << 30, None, None, api, buffer_alignment_bytes=alignment_bytes)
     answer = plan(oracle.headers["llama-3.1-8b"], SETTINGS, (card,))
     assert isinstance(answer, MemoryPlan), answer
@@ -27,7 +29,7 @@ def on_card(oracle: SimpleNamespace, api: str, alignment_bytes: int | None = Non
 
 @pytest.mark.parametrize("api", ["cuda", "rocm", "metal"])
 def test_an_api_whose_rounding_is_known_is_exact(oracle: SimpleNamespace, api: str) -> None:
-    assert on_card(oracle, api).inexact is None
+    assert is_exact(on_card(oracle, api))
 
 
 @pytest.mark.parametrize("api", ["vulkan", "unknown"])
@@ -35,42 +37,43 @@ def test_an_api_whose_rounding_is_known_is_exact(oracle: SimpleNamespace, api: s
 def test_every_alignment_that_a_driver_may_choose_is_in_the_range(
     oracle: SimpleNamespace, api: str, alignment_bytes: int
 ) -> None:
-    ranges = on_card(oracle, api).inexact
+    ranges = on_card(oracle, api)
     exact = on_card(oracle, api, alignment_bytes)
-    assert ranges is not None
-    assert exact.inexact is None
-    assert exact.weights_bytes is not None
-    assert exact.kv_cache_bytes is not None
-    assert ranges.weights.low_bytes <= exact.weights_bytes <= ranges.weights.high_bytes
-    assert ranges.kv_cache.low_bytes <= exact.kv_cache_bytes <= ranges.kv_cache.high_bytes
-    assert ranges.weights.low_bytes <= ranges.weights.value_bytes <= ranges.weights.high_bytes
+    assert is_exact(exact)
+    for segment in (Segment.WEIGHTS, Segment.KV_CACHE):
+        assert ranges.memory[segment].basis is Basis.ESTIMATED
+        assert low_of(ranges, segment) <= size_of(exact, segment) <= high_of(ranges, segment)
+        assert low_of(ranges, segment) <= size_of(ranges, segment) <= high_of(ranges, segment)
 
 
 def test_an_api_whose_rules_were_not_compared_is_estimated_though_its_rounding_is_known(
     oracle: SimpleNamespace,
 ) -> None:
     part = on_card(oracle, "sycl")
-    assert part.inexact is not None
-    assert part.inexact.weights == Estimate.exactly(part.weights_bytes or 0)
-    assert part.weights_bytes == on_card(oracle, "cuda").weights_bytes
+    assert not is_exact(part)
+    exact_bytes = size_of(on_card(oracle, "cuda"), Segment.WEIGHTS)
+    assert low_of(part, Segment.WEIGHTS) == exact_bytes == high_of(part, Segment.WEIGHTS)
+    assert size_of(part, Segment.WEIGHTS) == exact_bytes
 
 
 def test_a_figure_of_such_a_plan_is_an_estimate(oracle: SimpleNamespace) -> None:
     part = on_card(oracle, "vulkan")
     whole = plan(oracle.headers["llama-3.1-8b"], SETTINGS, (PlanDevice("gpu0", 80 << 30, None, None, "vulkan"),))
     assert isinstance(whole, MemoryPlan)
-    shown = planned_parts(whole, part)
-    assert {shown.weights.basis, shown.kv_cache.basis, shown.recurrent.basis} == {Basis.ESTIMATED}
-    assert "vulkan" in shown.weights.source
-    assert planned_parts(whole, replace(part, inexact=None)).weights.basis is Basis.COMPUTED
+    shown = planned_memory(whole, part)
+    for segment in (Segment.WEIGHTS, Segment.KV_CACHE, Segment.RECURRENT):
+        assert shown[segment].basis is Basis.ESTIMATED
+        assert "vulkan" in shown[segment].source
 
 
 def test_a_card_that_holds_only_the_low_end_is_tight(oracle: SimpleNamespace) -> None:
     part = on_card(oracle, "vulkan")
-    needed = part.held + part.compute
-    assert needed.low_bytes < needed.value_bytes < needed.high_bytes
-    assert device_fit(part, Room(needed.high_bytes)).fit is Fit.FITS
-    assert device_fit(part, Room(needed.high_bytes - 1)).fit is Fit.TIGHT
+    needed = part.memory.total
+    assert needed.value_bytes is not None
+    assert needed.most_bytes is not None
+    assert needed.least_bytes < needed.value_bytes < needed.most_bytes
+    assert device_fit(part, Room(needed.most_bytes)).fit is Fit.FITS
+    assert device_fit(part, Room(needed.most_bytes - 1)).fit is Fit.TIGHT
     assert device_fit(part, Room(needed.value_bytes - 1)).fit is Fit.TOO_LARGE
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from kvtop.domain.answers.cache_speed import Speed
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
+from kvtop.domain.memory import Segment
 from kvtop.domain.plan import MemoryPlan, PlanDevice
 from kvtop.planning.cache_speed import cache_speed
 from kvtop.planning.cache_types import CACHE_TYPES
@@ -16,6 +17,7 @@ from kvtop.planning.llamacpp.options.parse import parse_llama_server
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
 from kvtop.sources.demo.gguf_models import llama31_8b
+from tests.amounts import size_of
 
 MODEL = prepare(llama31_8b("/m.gguf"))
 HPARAMS = MODEL.hparams
@@ -94,7 +96,7 @@ def test_the_converted_copy_of_one_layer_is_in_the_plan() -> None:
         assert isinstance(made, MemoryPlan)
         part = made.device("gpu0")
         assert part is not None
-        found.append(part.compute.value_bytes)
+        found.append(size_of(part, Segment.COMPUTE))
     row_bytes = (HPARAMS.n_embd_k_gqa(0) + HPARAMS.n_embd_v_gqa(0)) * 2
     assert found[1] - found[0] >= 65536 * row_bytes
     assert ("q8_0", "q8_0") in DEFAULT_PAIRS

@@ -6,11 +6,13 @@ import pytest
 
 from kvtop.domain.answers.plan_answer import device_fit
 from kvtop.domain.answers.room import Fit, Room, room_of
+from kvtop.domain.memory import Segment
 from kvtop.domain.plan import MemoryPlan, PlanDevice
 from kvtop.planning.llamacpp.fit.largest_context import STEP_TOKENS, largest_context
 from kvtop.planning.llamacpp.memory.prepared import PreparedModel, prepare
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
+from tests.amounts import size_of
 from tests.oracle.cases import Oracle
 
 GIB = 1024**3
@@ -32,8 +34,8 @@ def test_it_fits_and_one_step_more_does_not(name: str, settings: LlamaSettings, 
     assert isinstance(smallest, MemoryPlan)
     part = smallest.device("gpu0")
     assert part is not None
-    assert part.weights_bytes is not None
-    room = part.weights_bytes + 2 * GIB
+    assert part.memory.bytes_of(Segment.WEIGHTS) is not None
+    room = size_of(part, Segment.WEIGHTS) + 2 * GIB
     device = PlanDevice("gpu0", room, room)
     found = largest_context(model, settings, (device,), {"gpu0": Room(room), "host": None})
     step = STEP_TOKENS * (settings.parallel or 1)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from kvtop.domain.memory import CACHES, Segment
 from kvtop.domain.plan import MemoryPlan, Refusal
 from kvtop.planning.cache_types import CACHE_TYPES
 from kvtop.planning.llamacpp.context import request_of, resolve_context
@@ -41,11 +42,10 @@ def _amounts(answer: MemoryPlan, case: Case) -> Iterator[Answer]:
     for device_name, due in case.expected["by_device"].items():
         device = answer.device(device_name)
         assert device is not None, f"nothing planned for {device_name}"
-        assert device.kv_cache_bytes is not None
-        yield f"weights of {device_name}", device.weights_bytes, due["weights"]
-        yield f"caches of {device_name}", device.kv_cache_bytes + device.recurrent_state_bytes, due["kv"]
+        yield f"weights of {device_name}", device.memory.bytes_of(Segment.WEIGHTS), due["weights"]
+        yield f"caches of {device_name}", device.memory.bytes_of(*CACHES), due["kv"]
     host = answer.device("host")
-    yield "output", host and host.output_bytes, case.expected["output_bytes"]
+    yield "output", host and host.memory.bytes_of(Segment.OUTPUT), case.expected["output_bytes"]
 
 
 def _split(answer: MemoryPlan, case: Case) -> Iterator[Answer]:

@@ -10,6 +10,7 @@ from kvtop.analysis.recommending import RecommendRequest, recommend
 from kvtop.domain.answers.recommendation import Recommendation, Recommendations, Requirements
 from kvtop.domain.answers.room import Fit, Room, room_of
 from kvtop.domain.answers.what_if import WhatIf
+from kvtop.domain.memory import Segment
 from kvtop.domain.plan import MemoryPlan
 from kvtop.planning.gpus.reserve import as_seen
 from kvtop.planning.gpus.specs import parse_gpu_specs
@@ -98,7 +99,7 @@ def test_every_model_has_an_answer_that_the_engine_loads_as_planned(
         assert not again.fit.change, item.command
         for room in item.rooms:
             assert room.room is not None
-            assert room.needed.high_bytes <= room.room.low_bytes
+            assert (room.needed.most_bytes or 0) <= room.room.low_bytes
 
 
 def test_nothing_more_is_left_on_the_host_than_has_to_be() -> None:
@@ -111,7 +112,7 @@ def test_nothing_more_is_left_on_the_host_than_has_to_be() -> None:
     assert card is not None
     room = item.rooms[0].room
     assert room is not None
-    assert (card.compute + card.held).high_bytes > room.low_bytes
+    assert (card.memory.total.most_bytes or 0) > room.low_bytes
 
 
 def test_a_quantized_cache_can_be_weighed_against_experts_on_the_host() -> None:
@@ -160,4 +161,4 @@ def test_the_faster_of_two_cards_gets_what_it_can_hold() -> None:
         assert item.placement == f"49 of 49 layers on {fast}"
         part = item.plan.device("gpu0" if fast == "gpu1" else "gpu1")
         assert part is not None
-        assert part.weights_bytes == 0
+        assert part.memory.bytes_of(Segment.WEIGHTS) == 0

@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from kvtop.domain.memory import Segment
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.planning.llamacpp.memory.prepared import prepare
 from kvtop.planning.llamacpp.options.settings import DraftSettings, LlamaSettings
 from kvtop.planning.llamacpp.planner import RULES_VERSION, plan
+from tests.amounts import size_of
 from tests.oracle import cases as oracle_cases
 from tests.oracle.cases import Oracle
 
@@ -23,8 +25,8 @@ def _planned(answer: MemoryPlan | Refusal) -> MemoryPlan:
 def _kv_bytes(answer: MemoryPlan, name: str = "gpu0") -> int:
     device = answer.device(name)
     assert device is not None
-    assert device.kv_cache_bytes is not None
-    return device.kv_cache_bytes
+    assert device.memory.bytes_of(Segment.KV_CACHE) is not None
+    return size_of(device, Segment.KV_CACHE)
 
 
 def test_a_plan_says_what_it_is_about(oracle: Oracle) -> None:
@@ -56,8 +58,8 @@ def test_a_draft_model_adds_its_own_weights_and_cache(oracle: Oracle) -> None:
         assert whole is not None
         assert first is not None
         assert second is not None
-        assert whole.weights_bytes == (first.weights_bytes or 0) + (second.weights_bytes or 0)
-        assert whole.output_bytes == first.output_bytes + second.output_bytes
+        for segment in (Segment.WEIGHTS, Segment.OUTPUT):
+            assert size_of(whole, segment) == size_of(first, segment) + size_of(second, segment)
     assert _kv_bytes(drafted) == _kv_bytes(alone) + _kv_bytes(by_itself)
     parts = {part.kind: part.size_bytes for part in drafted.cache_parts}
     assert parts["draft"] == _kv_bytes(by_itself)
@@ -95,8 +97,8 @@ def test_prediction_blocks_are_loaded_and_cached_on_demand() -> None:
     before, after = plain.device("gpu0"), predicting.device("gpu0")
     assert before is not None
     assert after is not None
-    assert (after.weights_bytes or 0) > (before.weights_bytes or 0)
-    assert after.recurrent_state_bytes == 4 * before.recurrent_state_bytes
+    assert (after.memory.bytes_of(Segment.WEIGHTS) or 0) > (before.memory.bytes_of(Segment.WEIGHTS) or 0)
+    assert size_of(after, Segment.RECURRENT) == 4 * size_of(before, Segment.RECURRENT)
     drafted = next(part for part in predicting.cache_parts if part.kind == "draft")
     assert (drafted.layers, drafted.cells) == (1, 4096)
     assert _kv_bytes(predicting) == _kv_bytes(plain) + drafted.size_bytes

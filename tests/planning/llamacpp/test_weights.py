@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from kvtop.domain.memory import Segment
 from kvtop.domain.model_file import GgufHeader, TensorInfo
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.planning.cache_types import CACHE_TYPES
@@ -12,6 +13,7 @@ from kvtop.planning.llamacpp.memory.gpu_operations import gpu_can_hold
 from kvtop.planning.llamacpp.model.loading import load_hparams
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
+from tests.amounts import size_of
 from tests.oracle.cases import Oracle
 
 CARD = PlanDevice("gpu0", 80 * 2**30)
@@ -21,7 +23,7 @@ CUDA = device_buffer(CARD)
 def _weights(header: GgufHeader, settings: LlamaSettings, devices: tuple[PlanDevice, ...]) -> dict[str, int | None]:
     answer = plan(header, settings, devices)
     assert isinstance(answer, MemoryPlan)
-    return {device.name: device.weights_bytes for device in answer.devices}
+    return {device.name: device.memory.bytes_of(Segment.WEIGHTS) for device in answer.devices}
 
 
 def test_cuda_pads_the_last_row_of_a_quantized_matrix() -> None:
@@ -82,10 +84,10 @@ def test_overrides_move_weights_and_nothing_else(oracle: Oracle) -> None:
     before, after = whole.device("gpu0"), moved.device("gpu0")
     assert before is not None
     assert after is not None
-    assert before.weights_bytes is not None
-    assert after.weights_bytes is not None
-    assert after.weights_bytes < before.weights_bytes / 5
-    assert after.kv_cache_bytes == before.kv_cache_bytes
+    assert before.memory.bytes_of(Segment.WEIGHTS) is not None
+    assert after.memory.bytes_of(Segment.WEIGHTS) is not None
+    assert size_of(after, Segment.WEIGHTS) < size_of(before, Segment.WEIGHTS) / 5
+    assert size_of(after, Segment.KV_CACHE) == size_of(before, Segment.KV_CACHE)
 
 
 def test_an_override_to_a_device_and_a_wrong_one(oracle: Oracle) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from kvtop.domain.memory import CACHES, Segment
 from kvtop.domain.model_file import Checkpoint, CheckpointTensor
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, Refusal
 from kvtop.planning.mlx.planner import plan_command
@@ -40,7 +41,7 @@ def _answers(config: Mapping[str, object], row: Row, ask: Ask) -> Iterator[Answe
         return
     (host,) = answer.devices
     assert host.name == "host"
-    yield "kept bytes", (host.kv_cache_bytes or 0) + host.recurrent_state_bytes, row["expected_bytes"]
+    yield "kept bytes", host.memory.bytes_of(*CACHES), row["expected_bytes"]
     peak = re.search(r"\((\d+) bytes\)", answer.steps[0].text)
     yield "peak bytes", peak and int(peak[1]), row.get("peak_during_prefill_bytes")
 
@@ -74,21 +75,21 @@ def _plan(
 
 
 def test_without_a_length_the_trained_one_counts() -> None:
-    assert _plan([]).devices[0].kv_cache_bytes == 1024 * LLAMA_ROW_BYTES
+    assert _plan([]).devices[0].memory.bytes_of(Segment.KV_CACHE) == 1024 * LLAMA_ROW_BYTES
 
 
 def test_weights_are_unknown_without_tensors() -> None:
-    assert _plan([]).devices[0].weights_bytes is None
+    assert _plan([]).devices[0].memory.bytes_of(Segment.WEIGHTS) is None
 
 
 def test_float32_weights_double_the_rows() -> None:
     tensor = CheckpointTensor("model.embed_tokens.weight", "F32", (512, 256), 512 * 256 * 4)
-    assert _plan([], 100, tensors=(tensor,)).devices[0].kv_cache_bytes == 2 * 256 * LLAMA_ROW_BYTES
+    assert _plan([], 100, tensors=(tensor,)).devices[0].memory.bytes_of(Segment.KV_CACHE) == 2 * 256 * LLAMA_ROW_BYTES
 
 
 def test_kv_bits_below_the_start_is_said_to_do_nothing() -> None:
     plan = _plan(["--kv-b=8"], 1000)
-    assert plan.devices[0].kv_cache_bytes == 1024 * LLAMA_ROW_BYTES
+    assert plan.devices[0].memory.bytes_of(Segment.KV_CACHE) == 1024 * LLAMA_ROW_BYTES
     assert any("--quantized-kv-start is 5000" in warning for warning in plan.warnings)
 
 
@@ -109,4 +110,4 @@ def test_what_is_kept_is_never_more_than_the_peak(words: list[str], tokens: int)
     plan = _plan(words, tokens)
     peak = re.search(r"\((\d+) bytes\)", plan.steps[0].text)
     assert peak is not None
-    assert 0 < (plan.devices[0].kv_cache_bytes or 0) <= int(peak[1])
+    assert 0 < (plan.devices[0].memory.bytes_of(Segment.KV_CACHE) or 0) <= int(peak[1])

@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from kvtop.domain.model_file import GgufHeader, TensorInfo
+from kvtop.domain.model_file import GgufHeader, StoredModel, TensorInfo
 from kvtop.domain.plan import NoExactRuleError, PlanDevice
-from kvtop.domain.stored_model import StoredModel
 from kvtop.planning.ollama.builds import BUILDS, build_of
 from kvtop.planning.ollama.commands import model_of, started_by
 from kvtop.planning.ollama.launch import OpenedModel, Started, started_server

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from kvtop.domain.memory import Segment
 from kvtop.domain.model_file import Checkpoint
 from kvtop.domain.plan import MemoryPlan, PlanDevice, Refusal
 from kvtop.planning.vllm.planner import plan_command
@@ -52,9 +53,7 @@ def test_a_head_without_a_configuration_is_one_layer_like_the_targets() -> None:
     assert isinstance(plan, MemoryPlan)
     assert plan.vllm is not None
     assert abs((plan.vllm.kv_cache_tokens or 0) - 410128) <= 64
-    ranges = plan.devices[0].inexact
-    assert ranges is not None
-    assert "draft's configuration is not here" in ranges.reason
+    assert "draft's configuration is not here" in plan.devices[0].memory[Segment.WEIGHTS].source
 
 
 @pytest.mark.parametrize(
@@ -86,6 +85,6 @@ def test_a_draft_adds_its_layer_to_the_weights() -> None:
     for words in ([], ["--spec-method", "mtp", "--spec-tokens", "1"]):
         plan = _plan(config, ["-tp", "8", "--kv-cache-memory-bytes", "20G", *words], 8)
         assert isinstance(plan, MemoryPlan)
-        sizes.append(plan.devices[0].weights_bytes or 0)
+        sizes.append(plan.devices[0].memory.bytes_of(Segment.WEIGHTS) or 0)
     added = (sizes[1] - sizes[0]) * 8
     assert 10.5 * GIB < added < 12.5 * GIB

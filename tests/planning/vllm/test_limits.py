@@ -2,6 +2,7 @@
 
 import pytest
 
+from kvtop.domain.memory import Segment
 from kvtop.domain.model_file import Checkpoint
 from kvtop.domain.plan import MemoryPlan, PlanDevice
 from kvtop.planning.vllm.models.architectures import ARCHITECTURES
@@ -88,5 +89,5 @@ def test_the_rest_of_a_card_is_from_a_hundredth_to_an_eighth_of_it() -> None:
         ["DIR"], Checkpoint("DIR", config, (), None), (PlanDevice("gpu0", 100 * GIB, None, (9, 0), "cuda", H100),)
     )
     assert isinstance(plan, MemoryPlan)
-    rest = plan.devices[0].compute
+    rest = plan.devices[0].memory[Segment.COMPUTE]
     assert (rest.low_bytes, rest.value_bytes, rest.high_bytes) == (GIB, 13 * GIB // 2, 12 * GIB)

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from kvtop.domain.figure import Basis
+from kvtop.domain.memory import Segment
 from kvtop.domain.model_file import Checkpoint
-from kvtop.domain.plan import DevicePlan, MemoryPlan, NoExactRuleError, PlanDevice, Refusal
+from kvtop.domain.plan import DeviceShare, MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.planning.registry import plan_launch
 from kvtop.planning.vllm.options.parse import parse_serve_options
 from kvtop.planning.vllm.rules.ranges import NEWEST, VERSIONS, rules_for
@@ -37,9 +39,9 @@ def _options(case: Case) -> dict[str, Any]:
     return {**options, **case["extra_args"]}
 
 
-def _has_exact_cache(part: DevicePlan) -> bool:
+def _has_exact_cache(part: DeviceShare) -> bool:
     """Weights are a range where a configuration alone is there."""
-    return part.inexact is None or part.inexact.kv_cache.is_exact
+    return part.memory[Segment.KV_CACHE].basis is not Basis.ESTIMATED
 
 
 def _first(value: object) -> object:
@@ -66,7 +68,7 @@ def test_a_case_of_the_older_version_is_exact(model: str, ask: Ask, words_of: Wo
             return
         assert isinstance(plan, MemoryPlan), plan
         yield "rules", plan.rules_version, f"vLLM {OLD}"
-        yield "inexact", [part.inexact for part in plan.devices if not _has_exact_cache(part)], []
+        yield "inexact", [part.name for part in plan.devices if not _has_exact_cache(part)], []
         pool = plan.vllm
         assert pool is not None
         yield "blocks", pool.num_gpu_blocks, expected["num_blocks"]
@@ -75,7 +77,7 @@ def test_a_case_of_the_older_version_is_exact(model: str, ask: Ask, words_of: Wo
         yield "bytes a block", pool.bytes_per_block, _first(expected["pool_bytes_per_block_per_rank"])
         yield "bytes a token", pool.bytes_per_token_per_rank, _first(expected["bytes_per_token_per_rank"])
         yield "block size", pool.block_size_tokens, expected["block_size"]
-        yield "caches", plan.devices[0].kv_cache_bytes, _first(expected["allocated_bytes_per_rank"])
+        yield "caches", plan.devices[0].memory.bytes_of(Segment.KV_CACHE), _first(expected["allocated_bytes_per_rank"])
 
     every_case(_CASES[model], answers)
 
@@ -123,9 +125,8 @@ def test_outside_what_was_recorded_of_it_a_version_is_an_estimate(
     plan = ask(config, given, card=card, ranks=ranks, version=OLD)
     assert isinstance(plan, MemoryPlan)
     for part in plan.devices:
-        assert part.inexact is not None
-        assert part.inexact.reason.endswith(f"rules of {OLD} were not checked with {named}")
-        assert not part.inexact.kv_cache.is_exact
+        assert not _has_exact_cache(part)
+        assert part.memory[Segment.KV_CACHE].source.endswith(f"; rules of {OLD} were not checked with {named}")
     newest = ask(config, given, card=card, ranks=ranks)
     assert isinstance(newest, MemoryPlan)
     assert all(_has_exact_cache(part) for part in newest.devices)

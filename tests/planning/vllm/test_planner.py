@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from kvtop.domain.memory import Segment
 from kvtop.domain.model_file import Checkpoint
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.planning.vllm.planner import plan_command
@@ -115,7 +116,7 @@ def test_other_models_and_mixes_are_exact(model: str, ask: Ask, words_of: Words,
         yield from _pool(plan, expected, expected["bytes_per_block"][0])
         for rank, device in enumerate(plan.devices):
             due = expected["num_blocks"] * expected["bytes_per_block"][rank // tp_size]
-            yield f"caches of {device.name}", device.kv_cache_bytes, due
+            yield f"caches of {device.name}", device.memory.bytes_of(Segment.KV_CACHE), due
 
     every_case(_MORE_CASES[model], answers)
 
@@ -156,7 +157,7 @@ def test_without_a_stated_pool_blocks_are_unknown(ask: Ask) -> None:
     assert plan.vllm is not None
     assert plan.vllm.num_gpu_blocks is None
     assert plan.vllm.bytes_per_block == 32 * 16 * 8 * 256 * 2
-    assert plan.devices[0].kv_cache_bytes is None
+    assert plan.devices[0].memory.bytes_of(Segment.KV_CACHE) is None
     assert any("kv-cache-memory-bytes" in warning for warning in plan.warnings)
     assert any(str(int(80 * GIB * 0.92) + 1) in step.text for step in plan.steps)
 
@@ -262,7 +263,9 @@ def test_variables_of_the_environment_decide(ask: Ask) -> None:
     assert isinstance(uneven, MemoryPlan)
     # 4096 bytes a token and layer; the stage with 20 layers has the fewest blocks, and both take as many.
     blocks = 10 * GIB // (20 * 4096 * 16)
-    assert [part.kv_cache_bytes for part in uneven.devices] == [blocks * 16 * 4096 * layers for layers in (12, 20)]
+    assert [part.memory.bytes_of(Segment.KV_CACHE) for part in uneven.devices] == [
+        blocks * 16 * 4096 * layers for layers in (12, 20)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -294,7 +297,9 @@ def test_engines_of_data_parallelism_have_a_pool_each(ask: Ask) -> None:
     assert isinstance(one, MemoryPlan)
     assert isinstance(two, MemoryPlan)
     assert two.vllm == one.vllm
-    assert [device.kv_cache_bytes for device in two.devices] == [one.devices[0].kv_cache_bytes] * 4
+    assert [device.memory.bytes_of(Segment.KV_CACHE) for device in two.devices] == [
+        one.devices[0].memory.bytes_of(Segment.KV_CACHE)
+    ] * 4
 
 
 def test_a_card_of_capability_8_0_is_an_a100_unless_it_is_named(ask: Ask) -> None:

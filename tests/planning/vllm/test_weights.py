@@ -5,9 +5,11 @@ from math import prod
 
 import pytest
 
+from kvtop.domain.memory import Segment
 from kvtop.domain.model_file import Checkpoint, CheckpointTensor
 from kvtop.domain.plan import MemoryPlan, PlanDevice, Refusal
 from kvtop.planning.vllm.planner import plan_command
+from tests.amounts import high_of, is_exact, low_of, size_of
 from tests.oracle.recorded import recorded
 
 _RECORDED = recorded("vllm_weights.json.gz")
@@ -34,7 +36,7 @@ def test_a_recorded_split_is_exact(model: str, tp_size: int, stages: int, due: l
     checkpoint = _checkpoint(_RECORDED[model]["config"], _RECORDED[model]["tensors"])
     plan = _plan(checkpoint, "-tp", str(tp_size), "-pp", str(stages), ranks=tp_size * stages)
     assert isinstance(plan, MemoryPlan), plan
-    assert [plan.devices[stage * tp_size].weights_bytes for stage in range(stages)] == due
+    assert [plan.devices[stage * tp_size].memory.bytes_of(Segment.WEIGHTS) for stage in range(stages)] == due
 
 
 def test_a_bare_configuration_has_weights_by_its_shapes() -> None:
@@ -43,11 +45,9 @@ def test_a_bare_configuration_has_weights_by_its_shapes() -> None:
     stored = _plan(_checkpoint(known["config"], known["tensors"]))
     assert isinstance(plan, MemoryPlan)
     assert isinstance(stored, MemoryPlan)
-    found, due = plan.devices[0].inexact, stored.devices[0].weights_bytes
-    assert found is not None
-    assert due is not None
-    assert found.weights.low_bytes <= due <= found.weights.high_bytes
-    assert abs(found.weights.value_bytes - due) < due * 0.01
+    found, due = plan.devices[0], size_of(stored.devices[0], Segment.WEIGHTS)
+    assert low_of(found, Segment.WEIGHTS) <= due <= high_of(found, Segment.WEIGHTS)
+    assert abs(size_of(found, Segment.WEIGHTS) - due) < due * 0.01
     assert any("shapes in config.json" in warning for warning in plan.warnings)
 
 
@@ -55,7 +55,7 @@ def test_a_configuration_without_an_inner_width_has_unknown_weights() -> None:
     config = {key: it for key, it in _RECORDED["llama-3.2-1b"]["config"].items() if key != "intermediate_size"}
     plan = _plan(Checkpoint("DIR", config, (), None))
     assert isinstance(plan, MemoryPlan)
-    assert plan.devices[0].weights_bytes is None
+    assert plan.devices[0].memory.bytes_of(Segment.WEIGHTS) is None
     assert any("config.json has no" in warning for warning in plan.warnings)
 
 
@@ -64,12 +64,11 @@ def test_a_tensor_without_a_rule_widens_the_weights_by_its_own_bytes() -> None:
     checkpoint = _checkpoint(known["config"], {**known["tensors"], "model.layers.0.strange.weight": [16, 16]})
     split = _plan(checkpoint, "-tp", "2", ranks=2)
     assert isinstance(split, MemoryPlan)
-    ranges = split.devices[0].inexact
-    assert ranges is not None
-    assert ranges.weights.high_bytes - ranges.weights.low_bytes == 16 * 16 * 2 // 2
+    ranges = split.devices[0]
+    assert high_of(ranges, Segment.WEIGHTS) - low_of(ranges, Segment.WEIGHTS) == 16 * 16 * 2 // 2
     whole = _plan(checkpoint)
     assert isinstance(whole, MemoryPlan)
-    assert whole.devices[0].inexact is None
+    assert is_exact(whole.devices[0])
 
 
 def test_quantised_weights_say_that_kernels_may_repack_them() -> None:
@@ -85,10 +84,8 @@ def test_weights_that_stay_on_the_host_leave_a_range() -> None:
     usual, fewer = _plan(checkpoint), _plan(checkpoint, "--cpu-offload-gb", "1")
     assert isinstance(usual, MemoryPlan)
     assert isinstance(fewer, MemoryPlan)
-    left, due = fewer.devices[0].inexact, usual.devices[0].weights_bytes
-    assert left is not None
-    assert due is not None
-    assert left.weights.low_bytes <= due - 2**30 <= left.weights.high_bytes
+    left, due = fewer.devices[0], size_of(usual.devices[0], Segment.WEIGHTS)
+    assert low_of(left, Segment.WEIGHTS) <= due - 2**30 <= high_of(left, Segment.WEIGHTS)
     assert any("cpu-offload-gb" in warning for warning in fewer.warnings)
 
 
@@ -102,7 +99,7 @@ def test_experts_are_cut_over_tensor_and_data_ranks() -> None:
     ):
         plan = _plan(Checkpoint("DIR", config, (), None), *words, ranks=ranks)
         assert isinstance(plan, MemoryPlan)
-        sizes[name] = plan.devices[0].weights_bytes or 0
+        sizes[name] = size_of(plan.devices[0], Segment.WEIGHTS)
     assert sizes["dp8"] == pytest.approx(sizes["dp8ep"], rel=0.001)
     assert sizes["tp8"] < sizes["dp8"] < 2 * sizes["tp8"]
 
@@ -115,6 +112,5 @@ _CASES = [(model, tp_size, due) for model, known in _SHAPES.items() for tp_size,
 def test_weights_by_shapes_are_those_that_the_engine_creates(model: str, tp_size: str, due: int) -> None:
     plan = _plan(Checkpoint("DIR", _SHAPES[model]["config"], (), None), "-tp", tp_size, ranks=int(tp_size))
     assert isinstance(plan, MemoryPlan), plan
-    found = plan.devices[0].inexact
-    assert found is not None
-    assert abs(found.weights.value_bytes - due) < due * _SHAPES[model].get("within", 0.02) + (32 << 20)
+    found = size_of(plan.devices[0], Segment.WEIGHTS)
+    assert abs(found - due) < due * _SHAPES[model].get("within", 0.02) + (32 << 20)

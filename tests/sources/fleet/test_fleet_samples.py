@@ -15,6 +15,7 @@ import pytest
 from kvtop.analysis.analyse import History, analyse
 from kvtop.domain.device import Device
 from kvtop.domain.figure import Basis
+from kvtop.domain.memory import Segment
 from kvtop.domain.sample import Sample
 from kvtop.domain.server import Counters, ServerState
 from kvtop.sources.fleet import FleetOptions, take_fleet_sample
@@ -130,10 +131,13 @@ def test_kvtops_own_series_carry_the_split(exported: tuple[tuple[str, dict[str, 
     assert view.reading.id == "n2 127.0.0.1:8080"
     (split,) = view.splits
     assert split.driver.value_bytes == 19 * GIB
-    assert (split.weights.value_bytes, split.weights.basis) == (14 * GIB, Basis.REPORTED)
-    assert split.recurrent.value_bytes == GIB
+    assert (split.memory[Segment.WEIGHTS].value_bytes, split.memory[Segment.WEIGHTS].basis) == (
+        14 * GIB,
+        Basis.REPORTED,
+    )
+    assert split.memory[Segment.RECURRENT].value_bytes == GIB
     assert split.kv_used_bytes == round(3 * GIB * 0.25)
-    assert sum(figure.value_bytes or 0 for _, figure in split.segments()) == 19 * GIB
+    assert sum(figure.value_bytes or 0 for _, figure in split.memory.parts) == 19 * GIB
 
 
 def test_servers_that_are_gone_are_shown_as_such() -> None:

@@ -7,6 +7,7 @@ import pytest
 from kvtop.analysis.analyse import History, analyse
 from kvtop.domain.frame import Fact, Finding, Frame
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
+from kvtop.domain.memory import Segment
 from kvtop.domain.sample import Failure
 from kvtop.domain.server import ModelFacts
 from kvtop.sources.demo import SCENARIOS
@@ -42,7 +43,10 @@ def hostile_frame() -> Frame:
     )
     splits = tuple(
         replace(
-            it, device_id=ATTACK, weights=replace(it.weights, source=ATTACK), driver=replace(it.driver, source=ATTACK)
+            it,
+            device_id=ATTACK,
+            memory=it.memory.replaced({Segment.WEIGHTS: replace(it.memory[Segment.WEIGHTS], source=ATTACK)}),
+            driver=replace(it.driver, source=ATTACK),
         )
         for it in server.splits
     )

@@ -17,8 +17,9 @@ from prometheus_client.samples import Sample
 
 from kvtop.analysis.analyse import History, analyse
 from kvtop.domain.figure import Basis
-from kvtop.domain.frame import Frame, Segment
+from kvtop.domain.frame import Frame
 from kvtop.domain.headroom import Disagreement
+from kvtop.domain.memory import Segment
 from kvtop.sources.demo import SCENARIOS, Scenario
 from kvtop.views.export.metrics.exposition import openmetrics, prometheus_text
 from kvtop.views.export.metrics.families import families
@@ -52,7 +53,7 @@ def test_a_csv_row_for_every_server_device_and_segment(scenario: Scenario) -> No
         (view.reading.id, split.device_id, segment)
         for view in frame.servers
         for split in view.splits
-        for segment in ("driver", *(it.value for it, _ in split.segments()))
+        for segment in ("driver", *(it.value for it, _ in split.memory.parts))
     }
     assert {(row["server"], row["device"], row["segment"]) for row in rows if row["segment"]} == expected
     for view in frame.servers:

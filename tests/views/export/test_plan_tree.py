@@ -4,14 +4,17 @@ import pytest
 
 from kvtop.domain.answers.plan_answer import Check, DeviceFit, PlanAnswer, device_fit
 from kvtop.domain.answers.room import Fit, Room
-from kvtop.domain.plan import CachePart, DevicePlan, Estimate, MemoryPlan, Step, VllmPlan
+from kvtop.domain.figure import Figure
+from kvtop.domain.memory import CACHES, Segment
+from kvtop.domain.plan import CachePart, DeviceShare, MemoryPlan, Step, VllmPlan
 from kvtop.views.text.plan_tree import plan_tree
+from tests.amounts import share
 
 MIB = 1024**2
-PART = DevicePlan("gpu0", 100 * MIB, 50 * MIB, 0, Estimate(20 * MIB, 10 * MIB, 40 * MIB), 0)
+PART = share("gpu0", 100 * MIB, 50 * MIB, 0, Figure.estimated(20 * MIB, 10 * MIB, 40 * MIB))
 
 
-def answer(room_bytes: int | None, part: DevicePlan = PART) -> PlanAnswer:
+def answer(room_bytes: int | None, part: DeviceShare = PART) -> PlanAnswer:
     plan = MemoryPlan(
         engine="llama.cpp",
         rules_version="llama.cpp b1",
@@ -48,12 +51,12 @@ def test_unknown_room_is_no_verdict() -> None:
 
 
 def test_unknown_parts_are_never_zero() -> None:
-    part = DevicePlan("gpu0", 100 * MIB, None, 0, Estimate(0, 0, 0), 0)
+    part = share("gpu0", 100 * MIB, None, 0)
     text = plan_tree(answer(200 * MIB, part), explain=False)
     (row,) = [line for line in text.splitlines() if "KV cache" in line]
     assert row.split()[-2:] == ["?", "unknown"]
     assert "≥ 100 MiB  at least; 100 MiB left for the rest" in text
-    assert DeviceFit("gpu0", Estimate(3, 3, 3), Room(2), is_whole=False).fit is Fit.TOO_LARGE
+    assert DeviceFit("gpu0", Figure.computed(3), Room(2), is_whole=False).fit is Fit.TOO_LARGE
 
 
 @pytest.mark.parametrize("ascii_only", [False, True])
@@ -65,7 +68,7 @@ def test_every_line_fits_and_ascii_is_ascii(ascii_only: bool) -> None:
         is_trained_limit=True,
         assumption="every layer is plain full attention",
         notes=("a note " * 30,),
-        checks=(Check("gpu0", "weights", 100, 100), Check("gpu0", "KV cache and state", 50, 51)),
+        checks=(Check("gpu0", (Segment.WEIGHTS,), 100, 100), Check("gpu0", CACHES, 50, 51)),
         check_note="compared " * 20,
     )
     text = plan_tree(checked, explain=True, ascii_only=ascii_only)

@@ -7,6 +7,7 @@ from kvtop.domain.driver import HOST_DRIVER
 from kvtop.domain.figure import UNKNOWN, Basis, Figure
 from kvtop.domain.frame import DeviceView, Finding, Frame, KvCacheView, ServerView, Split
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
+from kvtop.domain.memory import Memory, Segment
 from kvtop.domain.sample import Failure
 from kvtop.domain.server import Counters, ModelFacts, ServerReading, ServerState, Slot
 from kvtop.planning.registry import display_name
@@ -15,6 +16,7 @@ from kvtop.sources.devices.nvml import NVML
 MIB = 1 << 20
 GIB = 1 << 30
 NOW = 1_790_000_000.0
+NO_PART_KNOWN = Memory.of({segment: UNKNOWN for segment in Segment if segment is not Segment.OUTPUT})
 
 
 def _figure(size_bytes: int, basis: Basis, source: str, spread: int = 0) -> Figure:
@@ -27,13 +29,25 @@ def _split(device_id: str, driver: int, *, weights: int, kv: int, used: int, com
     return Split(
         device_id,
         _figure(driver, Basis.MEASURED, "NVML: memory of pid 4711 on this device"),
-        _figure(weights, Basis.COMPUTED, "tensor sizes of the model file; all 63 layers on this device (-ngl 99)"),
-        _figure(kv, Basis.COMPUTED, "llama.cpp b11434: 62 layers, q8_0, window 1024 on 52 of them"),
+        Memory.of(
+            {
+                Segment.WEIGHTS: _figure(
+                    weights, Basis.COMPUTED, "tensor sizes of the model file; all 63 layers on this device (-ngl 99)"
+                ),
+                Segment.KV_CACHE: _figure(
+                    kv, Basis.COMPUTED, "llama.cpp b11434: 62 layers, q8_0, window 1024 on 52 of them"
+                ),
+                Segment.RECURRENT: _figure(0, Basis.COMPUTED, "no recurrent layer in gemma3"),
+                Segment.COMPUTE: _figure(compute, Basis.ESTIMATED, "fitted on 400 recorded starts", 24 * MIB),
+                Segment.RUNTIME: _figure(
+                    runtime, Basis.ESTIMATED, "CUDA 12.8 context on compute capability 8.9", 18 * MIB
+                ),
+                Segment.UNATTRIBUTED: _figure(
+                    driver - known, Basis.RESIDUAL, "the driver's figure less everything above"
+                ),
+            }
+        ),
         used,
-        _figure(0, Basis.COMPUTED, "no recurrent layer in gemma3"),
-        _figure(compute, Basis.ESTIMATED, "fitted on 400 recorded starts", 24 * MIB),
-        _figure(runtime, Basis.ESTIMATED, "CUDA 12.8 context on compute capability 8.9", 18 * MIB),
-        _figure(driver - known, Basis.RESIDUAL, "the driver's figure less everything above"),
     )
 
 
@@ -219,7 +233,7 @@ def odd_states() -> Frame:
             ServerReading(
                 f"127.0.0.1:{8081 + index}", "llama.cpp", state, hint=hint, pids=(4712 + index,), model=ModelFacts(name)
             ),
-            (Split("gpu0", _figure(512 * MIB, Basis.MEASURED, "NVML"), unattributed=UNKNOWN),) if index < 2 else (),
+            (Split("gpu0", _figure(512 * MIB, Basis.MEASURED, "NVML"), NO_PART_KNOWN),) if index < 2 else (),
             unknown,
             None,
             "The model file could not be read.",

@@ -19,6 +19,7 @@ from kvtop.analysis.lint.fixes.fix import Way, options
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
 from kvtop.domain.answers.room import Fit
+from kvtop.domain.memory import CACHES
 from kvtop.domain.plan import MemoryPlan
 from kvtop.planning.llamacpp.fit.largest_context import largest_context
 
@@ -86,4 +87,4 @@ def _on_device(target: LintTarget) -> tuple[Way, ...]:
 
 def _host_cache(plan: MemoryPlan) -> int:
     host = plan.device("host")
-    return 0 if host is None else (host.kv_cache_bytes or 0) + host.recurrent_state_bytes
+    return 0 if host is None else host.memory.bytes_of(*CACHES) or 0

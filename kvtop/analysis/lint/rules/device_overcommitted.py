@@ -23,7 +23,8 @@ from kvtop.analysis.lint.target import LintTarget
 from kvtop.analysis.lint.vllm_pool import one_card_for_every_rank, utilization_of, whole
 from kvtop.domain.answers.plan_answer import device_fit
 from kvtop.domain.answers.room import Fit, Room, room_of
-from kvtop.domain.plan import DevicePlan, MemoryPlan, PlanDevice, Refusal
+from kvtop.domain.memory import Segment
+from kvtop.domain.plan import DeviceShare, MemoryPlan, PlanDevice, Refusal
 from kvtop.planning.llamacpp.fit.largest_context import largest_context
 from kvtop.planning.llamacpp.fit.outcome import Loaded
 from kvtop.planning.protocol.lint_traits import CacheProvision
@@ -120,7 +121,7 @@ def _what_fits(target: LintTarget) -> tuple[Way, ...]:
     return tuple(ways)
 
 
-def _cards(plan: MemoryPlan) -> list[DevicePlan]:
+def _cards(plan: MemoryPlan) -> list[DeviceShare]:
     return [part for part in plan.devices if part.name != "host"]
 
 
@@ -137,15 +138,16 @@ def _pool(target: LintTarget, plan: MemoryPlan) -> Outcome:
         part = plan.device(device.name)
         if part is None or device.total_bytes is None:
             continue
-        if part.weights_bytes is None:
+        weights, compute = part.memory[Segment.WEIGHTS], part.memory[Segment.COMPUTE]
+        if weights.value_bytes is None:
             return Lacks("the weights on the card are unknown")
         share = math.ceil(device.total_bytes * utilization)
-        least = part.weights_bytes + part.compute.low_bytes
+        least = weights.value_bytes + compute.least_bytes
         if least > share:
             return Found(
                 "error",
                 f"weights alone fill the {utilization:.0%} of {device.name} that vLLM may take: no room for a KV pool",
-                evidence=f"{exact(part.weights_bytes)} of weights per rank; {exact(share)} is vLLM's share",
+                evidence=f"{exact(weights.value_bytes)} of weights per rank; {exact(share)} is vLLM's share",
                 cost=f"{exact(least - share)} too little",
                 fix=(*_more_cards(target), "a quantized checkpoint", "a larger card"),
             )
@@ -165,10 +167,11 @@ def _more_cards(target: LintTarget) -> tuple[Way, ...]:
     return ("more cards (--tensor-parallel-size)",)
 
 
-def _has_room(part: DevicePlan, card: PlanDevice, utilization: float) -> bool:
-    if part.weights_bytes is None or card.total_bytes is None:
+def _has_room(part: DeviceShare, card: PlanDevice, utilization: float) -> bool:
+    weights_bytes, compute = part.memory.bytes_of(Segment.WEIGHTS), part.memory[Segment.COMPUTE]
+    if weights_bytes is None or card.total_bytes is None:
         return False
-    return part.weights_bytes + part.compute.high_bytes < math.ceil(card.total_bytes * utilization)
+    return weights_bytes + (compute.most_bytes or 0) < math.ceil(card.total_bytes * utilization)
 
 
 def _growing(target: LintTarget, plan: MemoryPlan) -> Outcome:
@@ -201,6 +204,6 @@ def _host(target: LintTarget, plan: MemoryPlan) -> Outcome:
         evidence=f"{exact(needed)} needed, {exact(target.host_total_bytes)} there",
         cost=f"{exact(needed - target.host_total_bytes)} too little",
         fix="smaller weights"
-        if (part.weights_bytes or 0) > target.host_total_bytes
+        if (part.memory.bytes_of(Segment.WEIGHTS) or 0) > target.host_total_bytes
         else ("a smaller -c", *(smaller_cache(target) if target.settings is not None else ()), "smaller weights"),
     )

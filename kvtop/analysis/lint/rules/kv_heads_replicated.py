@@ -18,6 +18,8 @@ from kvtop.analysis.lint.fixes.fix import Way, options
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
 from kvtop.analysis.lint.vllm_pool import whole
+from kvtop.domain.figure import Basis
+from kvtop.domain.memory import Segment
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError
 
 ENGINES: tuple[str, ...] = ("vllm",)
@@ -61,7 +63,7 @@ def check(target: LintTarget) -> Outcome:
         return None
     if gain is not None:
         cost += f"; {gain:.2g} times the tokens fit the same cards otherwise"
-    is_sure = target.plan is not None and all(part.inexact is None for part in target.plan.devices)
+    is_sure = target.plan is not None and _is_exact(target.plan)
     return Found(
         "warning" if is_sure and not is_latent and gain is not None and gain >= MUCH_GAIN else "info",
         f"{what} on {ranks} ranks: the cache is stored {copies:g} times over",
@@ -70,6 +72,12 @@ def check(target: LintTarget) -> Outcome:
         fix=fix,
         otherwise=UNPLANNED,
     )
+
+
+def _is_exact(plan: MemoryPlan) -> bool:
+    """Whether weights and pool of every rank are known to the byte, or not at all."""
+    sure = (part.memory[segment] for part in plan.devices for segment in (Segment.WEIGHTS, Segment.KV_CACHE))
+    return all(figure.basis is not Basis.ESTIMATED for figure in sure)
 
 
 def _better(target: LintTarget, ranks: int, heads: int, *, is_latent: bool) -> tuple[tuple[Way, ...], float | None]:

@@ -18,6 +18,7 @@ from kvtop.analysis.lint.fixes.fix import options
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
 from kvtop.domain.answers.room import Fit
+from kvtop.domain.memory import Segment
 from kvtop.domain.plan import MemoryPlan
 
 ENGINES: tuple[str, ...] = ("llama.cpp",)
@@ -57,7 +58,7 @@ def check(target: LintTarget) -> Outcome:
 
 
 def _compute(plan: MemoryPlan) -> int:
-    return sum(part.compute.value_bytes for part in plan.devices)
+    return plan.memory.bytes_of(Segment.COMPUTE) or 0
 
 
 def _has_room(target: LintTarget, plan: MemoryPlan) -> bool:

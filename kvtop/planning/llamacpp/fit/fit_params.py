@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from kvtop.domain.answers.plan_answer import Check
 from kvtop.domain.launch import LaunchOptions
+from kvtop.domain.memory import CACHES, Segment
 from kvtop.domain.plan import MemoryPlan
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.options.table import OPTIONS
@@ -90,7 +91,7 @@ def compare(plan: MemoryPlan, rows: tuple[ToolRow, ...]) -> tuple[Check, ...]:
     checks = []
     for part in plan.devices:
         row = named[part.name]
-        cache = (part.kv_cache_bytes or 0) + part.recurrent_state_bytes
-        checks.append(Check(part.name, "weights", (part.weights_bytes or 0) // _MIB, row.weights_mib))
-        checks.append(Check(part.name, "KV cache and state", cache // _MIB, row.context_mib))
+        weights, caches = part.memory.bytes_of(Segment.WEIGHTS), part.memory.bytes_of(*CACHES)
+        checks.append(Check(part.name, (Segment.WEIGHTS,), (weights or 0) // _MIB, row.weights_mib))
+        checks.append(Check(part.name, CACHES, (caches or 0) // _MIB, row.context_mib))
     return tuple(checks)

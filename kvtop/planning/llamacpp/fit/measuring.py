@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from kvtop.domain.plan import Estimate, PlanDevice, Refusal
+from kvtop.domain.figure import Figure
+from kvtop.domain.plan import PlanDevice, Refusal
 from kvtop.planning.llamacpp.context import context_given
 from kvtop.planning.llamacpp.fit.replay.trial import Measured, MeasuringError, Parameters
 from kvtop.planning.llamacpp.memory.placement import HOST, override_rules
@@ -72,7 +73,7 @@ class PlannedMemory:
     def _used(self, found: ModelPlan, settings: LlamaSettings, *, is_second: bool = False) -> dict[str, int]:
         fusions = self.end is End.HIGH
         compute = compute_of(found, settings, is_second=is_second, as_projected=True, with_fusions=fusions)
-        nothing = Estimate(0, 0, 0)
+        nothing = Figure.estimated(0, 0, 0)
         return {
             name: found.layout.weights_bytes[name]
             + found.kv_cache_bytes[name]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from kvtop.domain.answers.engine_fit import EngineFit, FitValues
 from kvtop.domain.launch import LaunchOptions
-from kvtop.domain.plan import DevicePlan, MemoryPlan, PlanDevice, Refusal
+from kvtop.domain.plan import DeviceShare, MemoryPlan, PlanDevice, Refusal
 from kvtop.planning.llamacpp.fit.fitted import fit, margins
 from kvtop.planning.llamacpp.fit.measuring import End, given_parameters, settings_with
 from kvtop.planning.llamacpp.fit.pinned import pinned_launch, pinning_flags
@@ -187,10 +187,9 @@ def _kept(
     return kept, all(amount >= 0 for amount in left)
 
 
-def used_bytes(part: DevicePlan) -> int:
+def used_bytes(part: DeviceShare) -> int:
     """Everything on one device, compute memory at its likely value."""
-    exact = (part.weights_bytes or 0) + (part.kv_cache_bytes or 0) + part.recurrent_state_bytes + part.output_bytes
-    return exact + part.compute.value_bytes
+    return part.memory.known.value_bytes or 0
 
 
 def _change(

@@ -18,7 +18,7 @@ server differ, and the range holds both.
 from collections.abc import Mapping
 from dataclasses import replace
 
-from kvtop.domain.plan import Estimate
+from kvtop.domain.figure import Figure
 from kvtop.planning.llamacpp.context import ResolvedContext
 from kvtop.planning.llamacpp.flash_attention import cuda_fuses
 from kvtop.planning.llamacpp.graph.allocation import Script, script_of
@@ -33,6 +33,8 @@ from kvtop.planning.llamacpp.memory.prepared import PreparedModel
 from kvtop.planning.llamacpp.model.hparams import HParams
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 
+SOURCE = "model of llama.cpp's worst-case graph, plus the output buffer"
+"""Who says it: a `Figure.source`."""
 _F32_BYTES = 4
 _PIPELINE_COPIES = 4
 _CONVERTED_ALIKE = dict.fromkeys(("q4_0", "q4_1", "q5_0", "q5_1"), "q8_0")
@@ -56,7 +58,7 @@ def estimate(
     prediction: bool = False,
     as_projected: bool = False,
     with_fusions: bool = True,
-) -> dict[str, Estimate]:
+) -> dict[str, Figure]:
     """Compute buffers in bytes by device name, "host" included, each with a range meant to hold 95 % of cases.
 
     `prediction`: of the second context that draft-mtp opens, whose graph is one block. `as_projected`: the engine's own
@@ -71,13 +73,13 @@ def estimate(
         projected = buffer_bytes(prepared, context, settings, layout, prediction=prediction, as_projected=True)
     if layout.placement.devices and 0 < _rows_of_a_stream(context) <= _VECTOR_ROWS:
         # CUDA may choose kernels that convert nothing.
-        return {name: Estimate(value, value // 50, 2 * max(value, projected[name])) for name, value in peaks.items()}
+        return {name: _estimated(value, value // 50, 2 * max(value, projected[name])) for name, value in peaks.items()}
     if prepared.hparams.traits.graph == "roughly_known":
         most = max(peaks.values())
         if prepared.hparams.traits.chooses_blocks:
             most += _block_scores_bytes(prepared.hparams, context)
             peaks = {name: most if value == max(peaks.values()) else value for name, value in peaks.items()}
-        return {name: Estimate(value, value // 10, 8 * max(value, most)) for name, value in peaks.items()}
+        return {name: _estimated(value, value // 10, 8 * max(value, most)) for name, value in peaks.items()}
     blocks = blocks_of(prepared, layout)
     spread = _STAGED_STATES if prediction else _spread(prepared.hparams, layout.placement, blocks)
     found = {name: _ranged(value, projected[name], spread) for name, value in peaks.items()}
@@ -87,7 +89,7 @@ def estimate(
         prepared, context, settings, layout, prediction=prediction, as_projected=as_projected, with_fusions=True
     )
     return {
-        name: replace(it, high_bytes=max(it.high_bytes, _ranged(fused[name], fused[name], spread).high_bytes))
+        name: replace(it, high_bytes=max(_high(it), _high(_ranged(fused[name], fused[name], spread))))
         for name, it in found.items()
     }
 
@@ -108,11 +110,19 @@ def _rows_of_a_stream(context: ResolvedContext) -> int:
     return max(min(context.n_ctx, context.n_ubatch), context.n_seq_max) // context.n_stream
 
 
-def _ranged(value: int, projected: int, spread: float) -> Estimate:
+def _estimated(value: int, low: int, high: int) -> Figure:
+    return Figure.estimated(value, low, high, SOURCE)
+
+
+def _high(figure: Figure) -> int:
+    return figure.most_bytes or 0
+
+
+def _ranged(value: int, projected: int, spread: float) -> Figure:
     low, high = min(value, projected), max(value, projected)
     if not high:
-        return Estimate(0, 0, 0)
-    return Estimate(
+        return _estimated(0, 0, 0)
+    return _estimated(
         value, max(0, low - max(int(low * spread), _SLACK_BYTES)), high + max(int(high * spread), _SLACK_BYTES)
     )
 

@@ -9,8 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from kvtop.domain.answers.room import Room
+from kvtop.domain.figure import Figure
+from kvtop.domain.memory import Segment
 from kvtop.domain.model_file import GgufHeader, TensorInfo
-from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal, Step
+from kvtop.domain.plan import DeviceShare, MemoryPlan, NoExactRuleError, PlanDevice, Refusal, Step
 from kvtop.planning.llamacpp.memory.layout import ModelLayout, layout_of
 from kvtop.planning.llamacpp.memory.placement import HOST, chosen_devices
 from kvtop.planning.llamacpp.memory.prepared import PreparedModel
@@ -78,14 +80,15 @@ def auxiliary_models(
 def with_auxiliary_models(plan: MemoryPlan, found: AuxiliaryModels) -> MemoryPlan:
     """The plan with these bytes among the weights of each device, in place of the planner's notes that they lack."""
     added = found.bytes_by_device
-    parts = tuple(
-        replace(part, weights_bytes=part.weights_bytes + added.get(part.name, 0))
-        if part.weights_bytes is not None
-        else part
-        for part in plan.devices
-    )
+    parts = tuple(_with_weights(part, added.get(part.name, 0)) for part in plan.devices)
     kept = tuple(warning for warning in plan.warnings if warning not in LEFT_OUT.values())
     return replace(plan, devices=parts, steps=(*plan.steps, *found.steps), warnings=(*kept, *found.warnings))
+
+
+def _with_weights(part: DeviceShare, size_bytes: int) -> DeviceShare:
+    weights = part.memory[Segment.WEIGHTS]
+    more = Figure.computed(size_bytes, weights.source)
+    return replace(part, memory=part.memory.replaced({Segment.WEIGHTS: weights + more}))
 
 
 def rooms_left(rooms: Mapping[str, Room | None], found: AuxiliaryModels) -> dict[str, Room | None]:

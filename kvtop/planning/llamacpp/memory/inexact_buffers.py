@@ -1,22 +1,15 @@
 """A plan on devices whose rules are not all known: its figures become ranges between the least and the most."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from kvtop.domain.plan import DevicePlan, Estimate, InexactParts, MemoryPlan
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """What a device holds at one end of the range. Compute buffers have a range of their own."""
-
-    weights_bytes: int
-    kv_cache_bytes: int
-    recurrent_bytes: int
+from kvtop.domain.figure import Figure
+from kvtop.domain.memory import Memory
+from kvtop.domain.plan import DeviceShare, MemoryPlan
 
 
 def with_ranges(
-    plan: MemoryPlan, least: Mapping[str, Held], most: Mapping[str, Held], *, reasons: Mapping[str, str]
+    plan: MemoryPlan, least: Mapping[str, Memory], most: Mapping[str, Memory], *, reasons: Mapping[str, str]
 ) -> MemoryPlan:
     """The plan with ranges on the devices of `reasons` (why, by name), from the same plan at both ends of rounding."""
     parts = (
@@ -26,11 +19,11 @@ def with_ranges(
     return replace(plan, devices=tuple(parts))
 
 
-def _ranged(part: DevicePlan, low: Held, high: Held, reason: str) -> DevicePlan:
-    ranges = InexactParts(
-        weights=Estimate(part.weights_bytes or 0, low.weights_bytes, high.weights_bytes),
-        kv_cache=Estimate(part.kv_cache_bytes or 0, low.kv_cache_bytes, high.kv_cache_bytes),
-        recurrent_state=Estimate(part.recurrent_state_bytes, low.recurrent_bytes, high.recurrent_bytes),
-        reason=reason,
-    )
-    return replace(part, inexact=ranges)
+def _ranged(part: DeviceShare, low: Memory, high: Memory, reason: str) -> DeviceShare:
+    """Ranges of the segments that both ends speak of: compute buffers have one of their own."""
+    ranges = {}
+    for segment in low:
+        figure, least, most = part.memory[segment], low.bytes_of(segment), high.bytes_of(segment)
+        if figure.value_bytes is not None and least is not None and most is not None:
+            ranges[segment] = Figure.estimated(figure.value_bytes, least, most, f"{figure.source}; {reason}")
+    return replace(part, memory=part.memory.replaced(ranges))

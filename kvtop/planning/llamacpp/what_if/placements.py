@@ -76,7 +76,8 @@ def unchanged_by_fit(request: RecommendRequest, what_if: WhatIf) -> WhatIf:
     is_left_alone = all(
         (used := needed.get(device.name)) is not None
         and (free_bytes := as_seen(device).free_bytes) is not None
-        and free_bytes - used.high_bytes >= margin
+        and used.most_bytes is not None
+        and free_bytes - used.most_bytes >= margin
         for device, margin in zip(taking, margins(settings.fit_target_bytes, len(taking)), strict=True)
     )
     return what_if if is_left_alone else what_if.with_changes(fit="off")
@@ -200,7 +201,7 @@ class _Search:
             found = self.whole.with_changes(**pinning_changes(answer.parameters))
             compared = {it.name: it for it in self._compared(found).devices}
             short = [
-                0 if it is None or it.needed is None else max(it.needed.high_bytes - self._room_bytes(card), 0)
+                0 if it is None else max((it.needed.most_bytes or 0) - self._room_bytes(card), 0)
                 for card, it in ((card, compared.get(card.name)) for card in self.cards)
             ]
             if compared and not any(short):

@@ -9,17 +9,21 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from kvtop.domain.plan import DevicePlan, Estimate, PlanDevice, PoolEstimate
+from kvtop.domain.figure import Figure
+from kvtop.domain.memory import Segment
+from kvtop.domain.plan import DeviceShare, PlanDevice, PoolEstimate
 from kvtop.planning.vllm.pool.pool import Pool, Stage, size_pool
 from kvtop.planning.vllm.refusals import StartRefusedError
 from kvtop.planning.vllm.specs.layer_specs import RequestTerms
+
+_SOURCE = "the rest of --gpu-memory-utilization after weights and activations"
 
 
 def estimate_pool(
     stages: tuple[Stage, ...],
     request: RequestTerms,
     devices: Sequence[PlanDevice],
-    parts: Sequence[DevicePlan],
+    parts: Sequence[DeviceShare],
     utilization: float,
     *,
     fit_length: bool,
@@ -29,20 +33,14 @@ def estimate_pool(
 
     `devices` and `parts` are in the order of ranks; `parts` have the weights and the range of the rest.
     """
-    left: list[Estimate] = []
+    left: list[tuple[int, int, int]] = []
     for device, part in zip(devices, parts, strict=True):
-        if device.total_bytes is None or part.weights_bytes is None:
+        taken = part.memory[Segment.WEIGHTS] + part.memory[Segment.COMPUTE]
+        if device.total_bytes is None or taken.value_bytes is None or taken.most_bytes is None:
             return None
         room = math.ceil(device.total_bytes * utilization)
-        weights = Estimate.exactly(part.weights_bytes) if part.inexact is None else part.inexact.weights
-        taken = part.compute + weights
-        left.append(Estimate(room - taken.value_bytes, room - taken.high_bytes, room - taken.low_bytes))
-    tightest = Estimate(
-        *(
-            max(min(pick), 0)
-            for pick in zip(*((it.value_bytes, it.low_bytes, it.high_bytes) for it in left), strict=True)
-        )
-    )
+        left.append((room - taken.value_bytes, room - taken.most_bytes, room - taken.least_bytes))
+    likely, least, most = (max(min(pick), 0) for pick in zip(*left, strict=True))
 
     def at(available_bytes: int) -> tuple[int, float]:
         sized = tuple(replace(stage, available_bytes=available_bytes) for stage in stages)
@@ -52,7 +50,8 @@ def estimate_pool(
             return 0, 0.0
         return pool.tokens, pool.max_concurrency
 
-    tokens, concurrency = at(tightest.value_bytes)
-    tokens_low, concurrency_low = at(tightest.low_bytes)
-    tokens_high, concurrency_high = at(tightest.high_bytes)
-    return PoolEstimate(tightest, tokens, tokens_low, tokens_high, concurrency, concurrency_low, concurrency_high)
+    tokens, concurrency = at(likely)
+    tokens_low, concurrency_low = at(least)
+    tokens_high, concurrency_high = at(most)
+    pool = Figure.estimated(likely, least, most, _SOURCE)
+    return PoolEstimate(pool, tokens, tokens_low, tokens_high, concurrency, concurrency_low, concurrency_high)

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kvtop.domain.plan import Estimate, MalformedModelError
+from kvtop.domain.figure import Figure
+from kvtop.domain.plan import MalformedModelError
 from kvtop.planning.vllm.dtypes import ELEMENT_BYTES
 from kvtop.planning.vllm.models.cached_layers import CachedLayer, hidden_size, layer_count
 from kvtop.planning.vllm.models.config_view import ConfigView
@@ -46,7 +47,7 @@ class ShapeTerms:
 
 def shape_weights(
     view: ConfigView, caches: tuple[CachedLayer, ...], terms: ShapeTerms, extra: tuple[Matrix, ...] = ()
-) -> tuple[tuple[Estimate, ...], str]:
+) -> tuple[tuple[Figure, ...], str]:
     """Bytes on one rank of each stage, and why they are a guess ("" where they are not).
 
     `caches` are the layers of one rank that holds all heads; `extra` matrices are a draft's.
@@ -108,13 +109,13 @@ def _word(values: Mapping[str, object], name: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _range(known: float, doubtful: float, packed: float, *, is_guess: bool) -> Estimate:
+def _range(known: float, doubtful: float, packed: float, *, is_guess: bool) -> Figure:
     value = known + doubtful + _BUFFERS_BYTES
     low = known * (1 - _LOW_RATIO) + doubtful * (1 - _TOWER_RATIO) - packed * _PACKED_LOW_RATIO
     high = value + known * _HIGH_RATIO + doubtful * _TOWER_RATIO + packed * _PACKED_HIGH_RATIO + 2 * _BUFFERS_BYTES
     if is_guess:
         low, high = low * (1 - _DOUBT_LOW_RATIO), high * (1 + _DOUBT_HIGH_RATIO)
-    return Estimate(int(value), int(low), int(high))
+    return Figure.estimated(int(value), int(low), int(high))
 
 
 def _held(matrix: Matrix, stages: tuple[tuple[int, int], ...], count: int, *, tied: bool) -> tuple[int, ...]:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from kvtop.domain.answers.what_if import WhatIf
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
+from kvtop.domain.memory import Segment
 from kvtop.domain.plan import MemoryPlan
 from kvtop.planning.protocol.plan_context import PlanContext
 from kvtop.planning.vllm.options.settings import DEFAULT_UTILIZATION
@@ -19,7 +20,7 @@ def running(launch: LaunchOptions, now: MemoryPlan | None, at_tokens: int | None
     if stated is None or stated.origin is not Origin.ENDPOINT:
         return WhatIf(launch, at_tokens=at_tokens)
     base = replace(launch, options=tuple(option for option in launch.options if option is not stated))
-    pool_bytes = now.devices[0].kv_cache_bytes if now is not None and now.devices else None
+    pool_bytes = now.devices[0].memory.bytes_of(Segment.KV_CACHE) if now is not None and now.devices else None
     return WhatIf(base, at_tokens=at_tokens, measured_pool_bytes=pool_bytes)
 
 

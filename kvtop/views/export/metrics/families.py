@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from kvtop.domain.device import DeviceState
 from kvtop.domain.driver import REMOTE_HOST_DRIVER
 from kvtop.domain.figure import Basis
-from kvtop.domain.frame import Frame, Segment, ServerView
+from kvtop.domain.frame import Frame, ServerView
+from kvtop.domain.memory import Segment
 from kvtop.domain.server import ServerState
 from kvtop.views.export.metrics.places import Labels, place, placed
 from kvtop.views.segment_names import SEGMENT_NAMES
@@ -111,7 +112,7 @@ def _of_memory(frame: Frame, servers: tuple[tuple[str, ServerView], ...]) -> Ite
     told = [
         ((("server", name), ("device", split.device_id), ("engine", view.reading.engine)), segment, figure)
         for name, view, split in splits
-        for segment, figure in split.segments()
+        for segment, figure in split.memory.parts
     ]
     yield _gauge(
         "server_memory_bytes",
@@ -168,7 +169,7 @@ def _predicted(view: ServerView) -> tuple[str, int, list[int]] | None:
         return None
     by_device = []
     for split in view.splits:
-        sizes = [figure.value_bytes for segment, figure in split.segments() if segment is not Segment.UNATTRIBUTED]
+        sizes = [figure.value_bytes for segment, figure in split.memory.parts if segment is not Segment.UNATTRIBUTED]
         known = [size for size in sizes if size is not None]
         if len(known) < len(sizes):
             return None

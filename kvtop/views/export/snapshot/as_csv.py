@@ -5,7 +5,8 @@ import io
 from datetime import UTC, datetime
 
 from kvtop.domain.figure import Figure
-from kvtop.domain.frame import Frame, Segment, ServerView, Split
+from kvtop.domain.frame import Frame, ServerView, Split
+from kvtop.domain.memory import Segment
 from kvtop.views.export.untrusted import csv_text
 
 COLUMNS = (
@@ -44,7 +45,7 @@ def _server(view: ServerView) -> list[str]:
 def _rows(split: Split) -> list[list[str]]:
     device = csv_text(split.device_id)
     rows = [[device, "driver", *_figure(split.driver, None)]]
-    for segment, figure in split.segments():
+    for segment, figure in split.memory.parts:
         used_bytes = split.kv_used_bytes if segment is Segment.KV_CACHE else None
         rows.append([device, segment.value, *_figure(figure, used_bytes)])
     return rows

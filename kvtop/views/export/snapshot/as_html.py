@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from kvtop.domain.figure import Basis, Figure
-from kvtop.domain.frame import Frame, Segment, ServerView
+from kvtop.domain.frame import Frame, ServerView
 from kvtop.domain.headroom import Disagreement
+from kvtop.domain.memory import Segment
 from kvtop.text import bytes_text, ratio_text, tokens_text
 from kvtop.views.demo_mark import DEMO_SENTENCE
 from kvtop.views.export.snapshot.as_markdown import USED_SOURCE
@@ -82,7 +83,7 @@ def _server(view: ServerView) -> str:
     ledger = []
     for split in view.splits:
         ledger.append((split.device_id, "measured total", *_figure(split.driver)))
-        for segment, figure in split.segments():
+        for segment, figure in split.memory.parts:
             ledger.append((split.device_id, SEGMENT_NAMES[segment].label, *_figure(figure)))
             if segment is Segment.KV_CACHE and split.kv_used_bytes is not None:
                 size = (f"{split.kv_used_bytes:,}", bytes_text(split.kv_used_bytes))

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from kvtop.domain.figure import Figure
 from kvtop.domain.frame import DeviceView, Finding, Frame, ServerView, Split
+from kvtop.domain.memory import Segment
 from kvtop.domain.server import Slot
 from kvtop.views.export.snapshot.engine_json import engine_parts
 from kvtop.views.export.snapshot.outlook_json import outlook
@@ -129,18 +130,18 @@ def _slot(slot: Slot) -> SlotJson:
 
 
 def _split(split: Split) -> SplitJson:
-    cache = _segment(split.kv_cache)
+    segments = {segment: _segment(figure) for segment, figure in split.memory.parts}
     return SplitJson(
         device=split.device_id,
         driver_bytes=split.driver.value_bytes,
         driver_basis=split.driver.basis.value,
         segments=SegmentsJson(
-            weights=_segment(split.weights),
-            kv_cache=CacheSegmentJson(**cache, used_bytes=split.kv_used_bytes),
-            recurrent_state=_segment(split.recurrent),
-            compute=_segment(split.compute),
-            runtime=_segment(split.runtime),
-            unattributed=_segment(split.unattributed),
+            weights=segments[Segment.WEIGHTS],
+            kv_cache=CacheSegmentJson(**segments[Segment.KV_CACHE], used_bytes=split.kv_used_bytes),
+            recurrent_state=segments[Segment.RECURRENT],
+            compute=segments[Segment.COMPUTE],
+            runtime=segments[Segment.RUNTIME],
+            unattributed=segments[Segment.UNATTRIBUTED],
         ),
     )
 

@@ -3,7 +3,8 @@
 from datetime import UTC, datetime
 
 from kvtop.domain.figure import Basis, Figure
-from kvtop.domain.frame import DeviceView, Finding, Frame, Segment, ServerView, Split
+from kvtop.domain.frame import DeviceView, Finding, Frame, ServerView, Split
+from kvtop.domain.memory import Segment
 from kvtop.text import bytes_text, ratio_text, tokens_text
 from kvtop.views.demo_mark import DEMO_SENTENCE
 from kvtop.views.export.untrusted import markdown_code as code
@@ -88,7 +89,7 @@ def _ledger(splits: tuple[Split, ...]) -> list[str]:
     for split in splits:
         device = words(split.device_id)
         lines.append(_row(device, "**measured total**", split.driver))
-        for segment, figure in split.segments():
+        for segment, figure in split.memory.parts:
             lines.append(_row(device, SEGMENT_NAMES[segment].label, figure))
             if segment is Segment.KV_CACHE and split.kv_used_bytes is not None:
                 used = f"{split.kv_used_bytes} | {bytes_text(split.kv_used_bytes)}"

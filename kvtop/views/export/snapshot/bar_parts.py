@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from kvtop.domain.figure import Figure
-from kvtop.domain.frame import DeviceView, Segment, Split
+from kvtop.domain.frame import DeviceView, Split
+from kvtop.domain.memory import Segment
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +47,9 @@ def split_parts(splits: tuple[Split, ...]) -> tuple[PaintedPart, ...]:
     """The segments of several splits by colour; unknown ones and a negative residual have no width."""
     total = dict.fromkeys(PAINTS, 0)
     for split in splits:
-        for segment, figure in split.segments():
+        for segment, figure in split.memory.parts:
             total[_OF_SEGMENT[segment]] += _width(figure)
-        used = min(split.kv_used_bytes or 0, _width(split.kv_cache))
+        used = min(split.kv_used_bytes or 0, _width(split.memory[Segment.KV_CACHE]))
         total[KV_USED] += used
         total[KV_RESERVED] -= used
     return tuple(PaintedPart(paint, size) for paint, size in total.items() if size > 0)

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from kvtop.domain.figure import Figure
-from kvtop.domain.frame import DeviceView, Segment, Split
+from kvtop.domain.frame import DeviceView, Split
+from kvtop.domain.memory import Segment
 from kvtop.views.tui.widgets.lines import Piece
 
 
@@ -63,13 +64,14 @@ def split_parts(splits: tuple[Split, ...]) -> tuple[Part, ...]:
             total[look.role] += max(figure.value_bytes, 0)
 
     for split in splits:
-        for segment, figure in split.segments():
+        for segment, figure in split.memory.parts:
             add(OF_SEGMENT[segment], figure)
-        if split.kv_cache.value_bytes is not None and split.kv_used_bytes is not None:
-            used = min(split.kv_used_bytes, split.kv_cache.value_bytes)
+        cache_bytes = split.memory.bytes_of(Segment.KV_CACHE)
+        if cache_bytes is not None and split.kv_used_bytes is not None:
+            used = min(split.kv_used_bytes, cache_bytes)
             total[KV_USED.role] += used
             total[KV_RESERVED.role] -= used
-        elif split.kv_cache.value_bytes:
+        elif cache_bytes:
             partial.add(KV_USED.role)
     return tuple(Part(look, total[look.role], look.role in partial) for look in LOOKS[:7])
 

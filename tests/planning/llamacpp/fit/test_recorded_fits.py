@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from kvtop.domain.memory import CACHES, Segment
 from kvtop.domain.plan import MemoryPlan, PlanDevice, Refusal
 from kvtop.planning.llamacpp.fit.fitted import fit
 from kvtop.planning.llamacpp.fit.measuring import settings_with
@@ -111,9 +112,8 @@ def _amounts(
         for name, amounts in expected.get(source, {}).items():
             weights[order[name]] += amounts["weights"]
             caches[order[name]] += amounts["kv"]
-    yield "weights", {part.name: part.weights_bytes for part in planned.devices}, weights
-    held = {part.name: (part.kv_cache_bytes or 0) + part.recurrent_state_bytes for part in planned.devices}
-    yield "caches", held, caches
+    yield "weights", {part.name: part.memory.bytes_of(Segment.WEIGHTS) for part in planned.devices}, weights
+    yield "caches", {part.name: part.memory.bytes_of(*CACHES) for part in planned.devices}, caches
 
 
 def _order(settings: LlamaSettings, devices: tuple[PlanDevice, ...], *, is_draft: bool) -> dict[str, str]:

@@ -58,7 +58,7 @@ def _about(found: Frontier, cursor: tuple[int, int], width: int) -> list[Line]:
         lines += [(Piece(part, "error"),) for part in wrap(row.refusal, width)]
     elif cell.needed is not None:
         needed = cell.needed
-        low, high = bytes_text(needed.low_bytes), bytes_text(needed.high_bytes)
+        low, high = bytes_text(needed.least_bytes), bytes_text(needed.most_bytes)
         span = f" ({low} to {high})" if low != high else ""
         lines.append((Piece(clip(f"needs {bytes_text(needed.value_bytes)} on the tightest device{span}", width)),))
     changes = ", ".join(f"{name} {'as by default' if value is None else value}" for name, value in cell.changes)

@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from kvtop.domain.figure import Basis, Figure
-from kvtop.domain.frame import Frame, Segment, ServerView, Split
+from kvtop.domain.frame import Frame, ServerView, Split
+from kvtop.domain.memory import Segment
 from kvtop.text import bytes_text, tokens_text
 from kvtop.views.segment_names import label_of
 from kvtop.views.tui.widgets.lines import Line, Piece, right, rule, wrap
@@ -74,10 +75,10 @@ def _ledger(ids: list[str], split: Split, frame: Frame, width: int, *, brief: bo
     title = f"Memory on {_each_of(ids)}" + (f" · {device.name}" if device is not None else "")
     parts = split_parts((split,))
     lines = [rule(title, width), bar(parts, width)]
-    figures = [figure.value_bytes for _, figure in split.segments()]
+    figures = [figure.value_bytes for _, figure in split.memory.parts]
     known = [size for size in figures if size is not None]
     total = sum(known)
-    for segment, figure in split.segments():
+    for segment, figure in split.memory.parts:
         look = OF_SEGMENT[segment]
         lines += _row(look.glyph, look.role, _WORDS.get(segment, look.word), figure, width, brief=brief)
         if segment is Segment.KV_CACHE:

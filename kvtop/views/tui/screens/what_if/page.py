@@ -6,9 +6,12 @@ from dataclasses import replace
 from kvtop.domain.answers.cache_speed import Speed
 from kvtop.domain.answers.recommendation import Recommendations
 from kvtop.domain.answers.room import Fit
-from kvtop.domain.answers.what_if import DeviceChange, KnobState, SegmentChange, WhatIfAnswer, WhatIfComparison
-from kvtop.domain.plan import Estimate, MemoryPlan, Refusal
+from kvtop.domain.answers.what_if import DeviceChange, KnobState, WhatIfAnswer, WhatIfComparison
+from kvtop.domain.figure import Figure
+from kvtop.domain.memory import Segment
+from kvtop.domain.plan import MemoryPlan, Refusal
 from kvtop.text import UNKNOWN_TEXT, bytes_text, tokens_text
+from kvtop.views.segment_names import label_of
 from kvtop.views.text.recommendation_text import quality_lines, recommendations_text, speed_line
 from kvtop.views.tui.keys import KEYS
 from kvtop.views.tui.widgets.lines import Line, Piece, clip, fold, left, right, rule, wrap
@@ -37,18 +40,11 @@ _TARGETS = {key.id: key.target for key in KEYS}
 """Dial -> ids in keys.py of the keys that turn it."""
 RANGE = SegmentStyle("warning", "~", "range", "between the likely and the high end of the estimate")
 _LOOKS = {
-    "weights": WEIGHTS,
-    "kv_cache": KV_RESERVED,
-    "recurrent_state": RECURRENT,
-    "compute": COMPUTE,
-    "output": COMPUTE,
-}
-_WORDS = {
-    "weights": "weights",
-    "kv_cache": "KV cache",
-    "recurrent_state": "recurrent",
-    "compute": "compute",
-    "output": "output",
+    Segment.WEIGHTS: WEIGHTS,
+    Segment.KV_CACHE: KV_RESERVED,
+    Segment.RECURRENT: RECURRENT,
+    Segment.COMPUTE: COMPUTE,
+    Segment.OUTPUT: COMPUTE,
 }
 _BITS = {"f32": 32.0, "f16": 16, "bf16": 16, "q8_0": 8.5, "q5_1": 6, "q5_0": 5.5, "q4_1": 5, "q4_0": 4.5, "iq4_nl": 4.5}
 """What one value takes, by llama.cpp's cache types."""
@@ -143,7 +139,11 @@ def _device_lines(name: str, device: DeviceChange, width: int) -> list[Line]:
             drawn = (*drawn, Part(FREE, free))
         told = right(bytes_text(_total(device, word)), 10)
         lines.append((Piece(left(word, 5), "faint"), *bar(drawn, span, whole), Piece(f" {told}", "strong")))
-    lines += [_row(change, width) for change in device.segments if change.now_bytes != 0 or change.then_bytes != 0]
+    lines += [
+        _row(segment, device.now.bytes_of(segment), figure.value_bytes, width)
+        for segment, figure in device.then.parts
+        if device.now.bytes_of(segment) != 0 or figure.value_bytes != 0
+    ]
     if device.beyond_bytes:
         amount = bytes_text(device.beyond_bytes)
         lines.append(_columns(RUNTIME, "measured rest", amount, amount, "stays", "faint", width))
@@ -153,8 +153,8 @@ def _device_lines(name: str, device: DeviceChange, width: int) -> list[Line]:
 
 def _parts(device: DeviceChange, *, now: bool) -> tuple[Part, ...]:
     parts = [
-        Part(_LOOKS[change.segment], max((change.now_bytes if now else change.then_bytes) or 0, 0))
-        for change in device.segments
+        Part(_LOOKS[segment], max(figure.value_bytes or 0, 0))
+        for segment, figure in (device.now if now else device.then).parts
     ]
     return (*parts, Part(RUNTIME, device.beyond_bytes))
 
@@ -164,21 +164,21 @@ def _sum(parts: tuple[Part, ...]) -> int:
 
 
 def _total(device: DeviceChange, word: str) -> int | None:
-    amounts = [change.now_bytes if word == "now" else change.then_bytes for change in device.segments]
-    return None if None in amounts else sum(it or 0 for it in amounts) + device.beyond_bytes
+    total_bytes = (device.now if word == "now" else device.then).total.value_bytes
+    return None if total_bytes is None else total_bytes + device.beyond_bytes
 
 
-def _spread(needed: Estimate | None) -> int:
-    return 0 if needed is None else needed.high_bytes - needed.value_bytes
+def _spread(needed: Figure) -> int:
+    return 0 if needed.value_bytes is None else (needed.most_bytes or 0) - needed.value_bytes
 
 
-def _row(change: SegmentChange, width: int) -> Line:
-    delta = change.delta_bytes
+def _row(segment: Segment, now_bytes: int | None, then_bytes: int | None, width: int) -> Line:
+    delta = None if now_bytes is None or then_bytes is None else then_bytes - now_bytes
     sign = "+" if delta is not None and delta > 0 else ""
     text = UNKNOWN_TEXT if delta is None else "=" if delta == 0 else f"{sign}{bytes_text(delta)}"
     role = "" if not delta else "strong" if delta < 0 else "warning"
-    amounts = bytes_text(change.now_bytes), bytes_text(change.then_bytes)
-    return _columns(_LOOKS[change.segment], _WORDS[change.segment], *amounts, text, role, width)
+    amounts = bytes_text(now_bytes), bytes_text(then_bytes)
+    return _columns(_LOOKS[segment], label_of(segment), *amounts, text, role, width)
 
 
 def _columns(look: SegmentStyle, word: str, now: str, then: str, delta: str, role: str, width: int) -> Line:
@@ -194,12 +194,13 @@ def _columns(look: SegmentStyle, word: str, now: str, then: str, delta: str, rol
 
 def _fit_line(device: DeviceChange, width: int) -> Line:
     needed, room = device.needed, device.room_bytes
-    if needed is None or room is None:
-        return _text("  a part of it is unknown" if needed is None else "  its room is unknown", "faint")
+    if needed.value_bytes is None or room is None:
+        said = "a part of it is unknown" if needed.value_bytes is None else "its room is unknown"
+        return _text(f"  {said}", "faint")
     role, words = _VERDICTS[device.fit]
     over = needed.value_bytes - room
     rest = f", {bytes_text(over)} too much" if over > 0 else f", {bytes_text(-over)} left"
-    low, high = bytes_text(needed.low_bytes), bytes_text(needed.high_bytes)
+    low, high = bytes_text(needed.least_bytes), bytes_text(needed.most_bytes)
     span = f" ({low} to {high})" if low != high else ""
     return _text(clip(f"  {words}{rest}{span}", width), role)
 
@@ -232,8 +233,8 @@ def _kept_lines(answer: WhatIfAnswer) -> list[str]:
     kept = answer.kept_sequences
     if not isinstance(plan, MemoryPlan) or kept is None:
         return []
-    sizes = [part.kv_cache_bytes for part in plan.devices]
-    most = UNKNOWN_TEXT if None in sizes else bytes_text(sum(it or 0 for it in sizes) * kept)
+    one = plan.memory.bytes_of(Segment.KV_CACHE)
+    most = bytes_text(None if one is None else one * kept)
     return [f"beside it up to {kept} finished ones are kept: up to {most} more where they are as long"]
 
 
