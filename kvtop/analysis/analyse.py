@@ -28,7 +28,7 @@ from kvtop.analysis.usage.cache_view import cache_view
 from kvtop.analysis.usage.growth import Watched, held_memory, held_tokens, memory_to_full, time_to_full
 from kvtop.analysis.usage.rates import generated_per_second, prompt_per_second
 from kvtop.analysis.usage.verdict import verdict
-from kvtop.domain.answers.fault import failure_of
+from kvtop.domain.answers.fault import LimitExceededError, failure_of
 from kvtop.domain.device import Device
 from kvtop.domain.engine_report import MemoryReport
 from kvtop.domain.figure import UNKNOWN, Figure
@@ -54,6 +54,10 @@ class History:
     findings: FindingMemory = field(default_factory=FindingMemory)
     report: Callable[[str, BaseException, str], Failure] = failure_of
     """Who writes down a fault of kvtop itself, and makes a line of it."""
+    limited: Callable[[Callable[[], ServerView]], ServerView] = lambda work: work()
+    """Who ends the work on one server that takes too much (LimitExceededError)."""
+    exceeded: dict[str, tuple[tuple[object, ...], str]] = field(default_factory=dict)
+    """Servers whose work was ended, with what they were then: the same again would take as much again."""
 
 
 def analyse(history: History, sample: Sample, version: str) -> Frame:
@@ -70,6 +74,7 @@ def analyse(history: History, sample: Sample, version: str) -> Frame:
     history.growth = {name: watched for name, watched in history.growth.items() if name in history.readings}
     history.calibrations.forget_all_but(sample.servers)
     history.findings.forget_all_but(history.readings)
+    history.exceeded = {name: it for name, it in history.exceeded.items() if name in history.readings}
     return Frame(
         sample.taken_at,
         sample.host,
@@ -89,12 +94,31 @@ def _explained(
     processes: dict[int, Process],
     faults: list[Failure],
 ) -> ServerView:
+    known = history.exceeded.get(reading.id)
+    if known is not None and known[0] == _lasting(reading):
+        return _unexplained(reading, known[1], faults)
     try:
-        return _server_view(history, reading, sample, processes)
+        return history.limited(lambda: _server_view(history, reading, sample, processes))
+    except LimitExceededError as error:
+        history.exceeded[reading.id] = _lasting(reading), str(error)
+        return _unexplained(reading, str(error), faults)
     except Exception as error:  # noqa: BLE001  one server's values must not end the look at the others
         fault = history.report(f"server {reading.id}", error, "explaining it")
         faults.append(fault)
         return ServerView(reading, (), NO_CACHE, None, "; ".join(filter(None, (fault.message, fault.remedy))))
+
+
+def _lasting(reading: ServerReading) -> tuple[object, ...]:
+    """What a plan is made from, and does not change from tick to tick."""
+    return reading.pids, reading.launch, reading.model_key, reading.draft_key
+
+
+def _unexplained(reading: ServerReading, limit: str, faults: list[Failure]) -> ServerView:
+    """A server whose values would take the machine: shown as it answers, without a plan."""
+    note = f"this server could not be explained: planning it takes {limit}"
+    remedy = "look at its options and its model file: they hold numbers that no server works with"
+    faults.append(Failure(f"server {reading.id}", note, remedy))
+    return ServerView(reading, (), NO_CACHE, None, note)
 
 
 def _server_view(history: History, reading: ServerReading, sample: Sample, processes: dict[int, Process]) -> ServerView:

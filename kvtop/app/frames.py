@@ -14,7 +14,9 @@ from kvtop.app.flags import config_of, suppressions_of, warn
 from kvtop.config import Config, ConfigError, api_key, check_url, environment
 from kvtop.domain.frame import Frame
 from kvtop.domain.sample import Sample
+from kvtop.io.daemon_thread import NoThreadError, in_daemon_thread
 from kvtop.io.fault_reports import contained
+from kvtop.io.limits import limited
 from kvtop.sources.poller import Poller, PollerOptions
 
 if TYPE_CHECKING:
@@ -61,6 +63,19 @@ def fleet_options(args: argparse.Namespace, config: Config) -> "FleetOptions":
     )
 
 
+def new_history(suppressions: tuple[Suppression, ...] = ()) -> History:
+    """No ticks yet; faults are written down, and the work on each server has its limits."""
+    return History(findings=FindingMemory(suppressions), report=contained, limited=limited)
+
+
+async def analysed_aside(history: History, sample: Sample) -> Frame:
+    """The Frame of a Sample, computed in a thread: keys and signals do not wait for what a stranger's values take."""
+    try:
+        return await in_daemon_thread(lambda: analyse(history, sample, __version__))
+    except NoThreadError:
+        return analyse(history, sample, __version__)
+
+
 def frames(
     samples: Callable[[], AsyncIterator[Sample]],
     suppressions: tuple[Suppression, ...] = (),
@@ -69,9 +84,9 @@ def frames(
     """The same iterator, analysed. `note` is told of every Sample and its Frame before the Frame goes on."""
 
     async def analysed() -> AsyncIterator[Frame]:
-        history = History(findings=FindingMemory(suppressions), report=contained)
+        history = new_history(suppressions)
         async for sample in samples():
-            frame = analyse(history, sample, __version__)
+            frame = await analysed_aside(history, sample)
             if note is not None:
                 note(sample, frame)
             yield frame
@@ -155,7 +170,7 @@ def one_frame(args: argparse.Namespace, config: Config, looks: int = 1) -> Frame
 
 def last_frame(samples: Iterable[Sample], suppressions: tuple[Suppression, ...] = ()) -> Frame:
     """The frame of the last of these; those before it give it its rates. Raises ValueError when there is none."""
-    history = History(findings=FindingMemory(suppressions), report=contained)
+    history = new_history(suppressions)
     frame = None
     for sample in samples:
         frame = analyse(history, sample, __version__)

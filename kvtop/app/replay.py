@@ -11,6 +11,7 @@ from kvtop.analysis.lint.finding_memory import FindingMemory
 from kvtop.domain.frame import Frame
 from kvtop.domain.sample import Sample
 from kvtop.io.fault_reports import contained
+from kvtop.io.limits import limited
 from kvtop.sources.recordings.framing import RecordingError
 from kvtop.sources.recordings.player import Player
 from kvtop.sources.recordings.reader import Recording
@@ -39,7 +40,7 @@ def frame_at(
 
     `history`, fresh, is brought to that tick, for the ones after it.
     """
-    history, frame = History(report=contained) if history is None else history, None
+    history, frame = History(report=contained, limited=limited) if history is None else history, None
     for number in range(max(index - warm_up_ticks, 0), index + 1):
         try:
             sample = recording.sample(number)
@@ -60,7 +61,7 @@ def replayed(
     """
 
     async def frames() -> AsyncIterator[Frame]:
-        history, before = History(report=contained), -2
+        history, before = History(report=contained, limited=limited), -2
         async for sample in player.samples():
             index, is_next = player.index, player.index == before + 1 or bool(player.problem)
             before = index
@@ -70,7 +71,7 @@ def replayed(
                 else:
                     # Plans, and what unchanging rules say, are the same whenever they are asked.
                     findings = FindingMemory(history.findings.suppressions, history.findings.settled)
-                    history = History(plans=history.plans, findings=findings, report=contained)
+                    history = History(plans=history.plans, findings=findings, report=contained, limited=limited)
                     frame = frame_at(player.recording, index, names, history, JUMP_TICKS)
             except RecordingError as error:
                 player.problem = str(error)
@@ -122,7 +123,7 @@ def finding_search(recording: Recording, index: int, direction: int) -> Generato
 
 def _findings(recording: Recording, start: int, stop: int) -> Iterator[tuple[int, frozenset[str]]]:
     """Each tick's findings by server and rule, from `start` on: many rules need the ticks before, as in a dashboard."""
-    history = History(report=contained)
+    history = History(report=contained, limited=limited)
     for number in range(max(start - WARM_UP_TICKS, 0), stop):
         try:
             sample = recording.sample(number)

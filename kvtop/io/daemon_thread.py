@@ -1,6 +1,7 @@
 """Blocking work off the event loop, in threads that can never hold up the exit."""
 
 import asyncio
+import errno
 import threading
 from collections.abc import Callable
 from typing import TypeVar
@@ -8,8 +9,23 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
+class NoThreadError(OSError):
+    """The machine gives no thread now (pids.max, RLIMIT_NPROC). It may a moment later."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.EAGAIN, "the machine gives no more threads now")
+
+
+def started(thread: threading.Thread) -> None:
+    """Start it. Raises NoThreadError."""
+    try:
+        thread.start()
+    except RuntimeError:
+        raise NoThreadError from None
+
+
 async def in_daemon_thread(work: Callable[[], T]) -> T:
-    """The result of `work`, or its exception. If the loop goes away first, the thread is left behind.
+    """The result of `work`, or its exception; NoThreadError. If the loop goes away first, the thread is left behind.
 
     Not `asyncio.to_thread`: its pool is joined when the loop closes, so a file on a dead network mount would keep the
     dashboard from leaving.
@@ -37,5 +53,5 @@ async def in_daemon_thread(work: Callable[[], T]) -> T:
         except RuntimeError:
             return  # the loop has closed: nobody waits any more
 
-    threading.Thread(target=run, name="kvtop blocking work", daemon=True).start()
+    started(threading.Thread(target=run, name="kvtop blocking work", daemon=True))
     return await future

@@ -11,7 +11,7 @@ from kvtop.domain.engine_report import MemoryReport
 from kvtop.domain.model_file import ModelFile
 from kvtop.domain.sample import PROCESSES, Failure, Sample
 from kvtop.domain.server import ServerReading, ServerState
-from kvtop.io.daemon_thread import in_daemon_thread
+from kvtop.io.daemon_thread import NoThreadError, in_daemon_thread
 from kvtop.io.fault_reports import contained
 from kvtop.sources.devices import BACKENDS
 from kvtop.sources.devices.device_reader import DeviceReader
@@ -22,7 +22,7 @@ from kvtop.sources.models.live_models import LiveModels, ModelRequest
 from kvtop.sources.models.model_requests import model_requests
 from kvtop.sources.models.ollama_models import OllamaModels
 from kvtop.sources.processes.discovery import FoundProcess, ProcessTable
-from kvtop.sources.processes.foreign import foreign_failures, foreign_processes
+from kvtop.sources.processes.foreign import foreign_failures, foreign_processes, hidden_processes
 from kvtop.sources.redaction.sanitize import sanitized
 from kvtop.sources.server_files.mlx_reports import MlxReport, mlx_report, with_report
 from kvtop.sources.server_files.server_logs import ServerLogs
@@ -76,7 +76,11 @@ class Poller:
             await asyncio.sleep(max(self._options.interval_seconds - (time.monotonic() - started), 0.05))
 
     async def aclose(self) -> None:
-        """Close the connections to the servers."""
+        """Give up what still runs, and close the connections to the servers."""
+        for task in self._running.values():
+            task.cancel()
+        await asyncio.gather(*self._running.values(), return_exceptions=True)
+        self._running.clear()
         if self._client is not None:
             await self._client.aclose()
 
@@ -144,7 +148,10 @@ class Poller:
             pending=tuple(late),
             unseen_makers=unseen_makers(self._makers, devices),
         )
-        return sanitized(sample)
+        try:
+            return await in_daemon_thread(lambda: sanitized(sample))
+        except NoThreadError:
+            return sanitized(sample)
 
     async def _within(self, ends: float, jobs: dict[str, Callable[[], Coroutine[object, object, None]]]) -> list[str]:
         """Run jobs by name until `ends`. One still running from an earlier tick is waited for, never doubled."""
@@ -165,7 +172,9 @@ class Poller:
     def _note(self, name: str, task: "asyncio.Task[None]") -> None:
         """A job that kvtop itself stumbled in is a line on Sources; what the world does wrong is data by then."""
         error = None if task.cancelled() else task.exception()
-        if isinstance(error, Exception):
+        if isinstance(error, NoThreadError):
+            self._stumbled[name] = Failure(name, error.strerror or str(error), _NO_THREAD)
+        elif isinstance(error, Exception):
             self._stumbled[name] = contained(name, error, "reading it")
         elif error is not None:
             raise error
@@ -175,11 +184,15 @@ class Poller:
     async def _look_at_processes(self) -> None:
         try:
             self._found = await in_daemon_thread(self._look)
+        except NoThreadError as error:
+            self._problems["processes"] = Failure("processes", error.strerror or str(error), _NO_THREAD)
         except OSError as error:
             remedy = "discovery reads /proc and needs Linux; add servers with --url"
             self._problems["processes"] = Failure("processes", str(error), remedy)
         else:
+            hidden = hidden_processes()
             self._problems.pop("processes", None)
+            self._problems |= {} if hidden is None else {"processes": hidden}
 
     def _look(self) -> tuple[FoundProcess, ...]:
         found = self._table.look()
@@ -222,6 +235,7 @@ def take_samples(options: PollerOptions, looks: int, apart_seconds: float = 0.0)
     return asyncio.run(taken())
 
 
+_NO_THREAD = "nothing, if it is gone at the next look; else raise the limit of threads (pids.max, ulimit -u)"
 _SILENT = frozenset({ServerState.ERROR, ServerState.UNREACHABLE})
 _LOOK = "see whether it runs, and what its log says; it is asked again with every refresh"
 """Of these nothing that was wanted could be read."""

@@ -12,6 +12,7 @@ from kvtop.app.flags import config_of, warn
 from kvtop.config import Config, ConfigError, config_directory, config_file, environment
 from kvtop.domain.frame import Frame
 from kvtop.domain.sample import PROCESSES
+from kvtop.io.terminal_guard import guarded_terminal
 from kvtop.text import bytes_text, visible
 from kvtop.verbs.command_line import exit_codes
 from kvtop.verbs.command_line.crash import leave, told
@@ -174,7 +175,8 @@ def shown_to_the_end(app: KvtopApp) -> int:
     """
     forget_exported_size()
     try:
-        return app.run_dashboard()
+        with guarded_terminal():
+            return app.run_dashboard()
     except KeyboardInterrupt:
         leave(exit_codes.INTERRUPTED)
     except BaseException as error:  # noqa: BLE001  told, and then the process ends: see above

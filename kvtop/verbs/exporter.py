@@ -10,14 +10,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kvtop import __version__
-from kvtop.analysis.analyse import History, analyse
-from kvtop.app.frames import config_of, timed_samples, warn
+from kvtop.app.frames import analysed_aside, config_of, new_history, timed_samples, warn
 from kvtop.config import Config, ConfigError
 from kvtop.domain.frame import Frame
 from kvtop.domain.sample import Failure
 from kvtop.io.atomic_write import write_atomic
-from kvtop.io.fault_reports import contained
 from kvtop.io.metrics_server import PATH, MetricsServer, Page
 from kvtop.text import PORT_MAX, plain_number
 from kvtop.verbs.command_line import exit_codes
@@ -137,9 +134,9 @@ async def _measure(args: argparse.Namespace, config: Config, latest: Latest) -> 
 
 
 async def _follow(args: argparse.Namespace, config: Config, latest: Latest) -> None:
-    history = History(report=contained)
+    history = new_history()
     async for sample, took_seconds in timed_samples(args, config):
-        latest.put(analyse(history, sample, __version__), took_seconds)
+        latest.put(await analysed_aside(history, sample), took_seconds)
         if args.textfile is not None:
             listed = latest.families()
             if listed is not None:

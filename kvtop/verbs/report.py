@@ -12,14 +12,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from kvtop import __version__
-from kvtop.analysis.analyse import History, analyse
 from kvtop.app.checkups import checkup_of
-from kvtop.app.frames import config_of, samples_of, warn
+from kvtop.app.frames import analysed_aside, config_of, new_history, samples_of, warn
 from kvtop.config import Config, ConfigError, environment
 from kvtop.domain.frame import Frame
 from kvtop.domain.sample import Sample
 from kvtop.io.atomic_write import write_atomic
-from kvtop.io.fault_reports import contained
 from kvtop.sources.recordings.encoding import Info
 from kvtop.sources.recordings.framing import RecordingError
 from kvtop.sources.recordings.reader import MEMBER
@@ -98,10 +96,10 @@ async def _archive(args: argparse.Namespace, config: Config) -> tuple[bytes, int
     """The archive, and how many ticks its recording has. Raises RecordingError or OSError."""
     with tempfile.TemporaryDirectory(prefix="kvtop-report-") as directory:
         writer = RecordingWriter(Path(directory) / MEMBER, Info(__version__, config.interval_seconds, args.anonymize))
-        history, frame, last = History(report=contained), None, None
+        history, frame, last = new_history(), None, None
         async for sample in _until_over(args, config):
             writer.write(sample)
-            frame, last = analyse(history, sample, __version__), sample
+            frame, last = await analysed_aside(history, sample), sample
         writer.close()
         if frame is None or last is None:
             raise RecordingError("interrupted before anything was measured; no archive was written")
@@ -136,7 +134,7 @@ async def _until_over(args: argparse.Namespace, config: Config) -> AsyncIterator
             yield sample
         return
     stop = asyncio.Event()
-    for name in (signal.SIGINT, signal.SIGTERM):
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     ends = time.monotonic() + args.seconds
     samples = samples_of(args, config)()

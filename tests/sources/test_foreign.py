@@ -9,7 +9,7 @@ import pytest
 
 from kvtop.domain.device import Device, DeviceMemory, ProcessMemory
 from kvtop.sources.devices.nvml import NVML
-from kvtop.sources.processes.foreign import foreign_failures, foreign_processes, why_unknown
+from kvtop.sources.processes.foreign import foreign_failures, foreign_processes, hidden_processes, why_unknown
 
 NOBODY = 2**22 + 17
 """Above pid_max: no process can have it."""
@@ -72,6 +72,28 @@ def test_the_reason(tmp_path: Path, namespace: str, mount: str, reason: str, rem
     found = why_unknown(tmp_path)
     assert reason in found[0]
     assert remedy in found[1]
+
+
+@pytest.mark.parametrize(
+    ("mount", "first", "is_said"),
+    [
+        ("rw,hidepid=2", None, True),
+        ("rw,hidepid=1", b"", True),
+        ("rw,hidepid=invisible", b"/sbin/init\0", False),
+        ("rw,hidepid=off", None, False),
+        ("rw", None, False),
+    ],
+)
+def test_processes_that_a_mount_hides_are_said(tmp_path: Path, mount: str, first: bytes | None, is_said: bool) -> None:
+    """An empty list of servers looked like a machine without servers."""
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self/mountinfo").write_text(f"22 1 0:20 / /proc rw,nosuid shared:1 - proc proc {mount}\n")
+    if first is not None:
+        (tmp_path / "1").mkdir()
+        (tmp_path / "1/cmdline").write_bytes(first)
+    failure = hidden_processes(tmp_path)
+    assert (failure is not None) is is_said
+    assert failure is None or ("hidepid" in failure.message and "as root" in failure.remedy)
 
 
 def test_in_a_pid_namespace_of_its_own_the_reason_is_the_container() -> None:

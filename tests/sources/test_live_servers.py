@@ -95,6 +95,18 @@ def test_a_process_that_only_says_a_port_does_not_take_it(first: int) -> None:
     assert "pid 20 has port 18200" in by_pid[first].reading().hint
 
 
+@pytest.mark.parametrize("first", [10, 30])
+def test_without_their_descriptors_the_user_of_the_port_decides(first: int) -> None:
+    """As an ordinary user: the table of ports says whose a port is, and a squatter of another user has no row in it."""
+    squatter = found(first, LLAMA, user="mallory")
+    squatter = replace(squatter, process=replace(squatter.process, listeners=(), listeners_certain=False))
+    real = found(20, LLAMA, 18200, user="alice")
+    real = replace(real, process=replace(real.process, listeners_certain=False))
+    by_pid = {server.processes[0].pid: server for server in match(LiveServers((), None), squatter, real)}
+    assert by_pid[20].url == "http://127.0.0.1:18200"
+    assert by_pid[first].url is None
+
+
 def test_another_process_behind_a_port_is_another_server() -> None:
     servers = LiveServers((), None)
     (server,) = match(servers, found(10, LLAMA, 18200))

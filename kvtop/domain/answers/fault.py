@@ -117,3 +117,10 @@ def _names(step: TracebackType) -> frozenset[str]:
     code = step.tb_frame.f_code
     types = (name for name, value in vars(builtins).items() if isinstance(value, type))
     return frozenset((*types, "NoneType", *code.co_names, *code.co_varnames, *code.co_freevars))
+
+
+class LimitExceededError(BaseException):
+    """Raised into the work itself, from outside. No `except Exception` on the way may take it for an error of its own.
+
+    str() says which limit: "more than 5 s", "more than 512 MiB".
+    """

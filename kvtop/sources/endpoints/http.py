@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
+from kvtop.io.daemon_thread import NoThreadError
+from kvtop.io.name_lookup import look_names_up_aside
+
 _CAUSES_MOST = 16
 BODY_LIMIT_BYTES = 4 * 1024 * 1024
 """More than any reply a server of ours gives; a larger one is an error, not a memory problem."""
@@ -52,6 +55,7 @@ class HttpClient:
         if api_key:
             # As bytes: a key may hold any character, and the client takes only ASCII for text.
             headers[b"Authorization"] = f"Bearer {api_key}".encode()
+        look_names_up_aside(asyncio.get_running_loop())
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 return await self._get(base_url.rstrip("/") + path, path, headers)
@@ -61,7 +65,7 @@ class HttpClient:
             return Reply(path, None, error=f"not a usable URL: {error}")
         except OverflowError:  # out of the socket itself
             return Reply(path, None, error="not a usable URL: ports end at 65535")
-        except self._module.HTTPError as error:
+        except (self._module.HTTPError, NoThreadError) as error:
             return Reply(path, None, error=_words(error))
 
     async def _get(self, url: str, path: str, headers: Mapping[bytes, bytes]) -> Reply:
@@ -88,6 +92,8 @@ class HttpClient:
 
 def _words(error: Exception) -> str:
     cause = _socket_error(error)
+    if isinstance(cause, NoThreadError):
+        return str(cause.strerror)
     if cause is not None and cause.errno is not None:
         if cause.errno == errno.ECONNREFUSED:
             return "connection refused"

@@ -1,5 +1,6 @@
 """Processes that a driver lists and no engine claimed: named where /proc knows them, and where it does not, why."""
 
+import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from kvtop.sources.redaction.redact import clean, masked_stranger
 from kvtop.text import bytes_text
 
 NO_NAME = "?"
+
+_SEE_ALL = "run kvtop as root, or as a member of the group that may see them (mount option gid=)"
+_HIDING = re.compile(r"hidepid=(?!0|off)")
 
 _FIRST_PID_NAMESPACE = "pid:[4026531836]"
 """PROC_PID_INIT_INO (Linux include/linux/proc_ns.h): the link of every process that is in no container's namespace."""
@@ -63,19 +67,33 @@ def why_unknown(proc: Path = Path("/proc")) -> tuple[str, str]:
             "not in /proc: kvtop runs in a container, and the driver counts the host's processes",
             "run kvtop on the host, or start its container with the host's pids (docker run --pid=host)",
         )
-    try:
-        mounts = (proc / "self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        mounts = []
-    if any(" /proc " in line and "hidepid=" in line and "hidepid=0" not in line for line in mounts):
-        return (
-            HIDDEN_FROM_US,
-            "run kvtop as root, or as a member of the group that may see them (mount option gid=)",
-        )
+    if _hides_processes(proc):
+        return HIDDEN_FROM_US, _SEE_ALL
     return (
         GONE_OR_BEYOND,
         "nothing, if it is gone at the next look; otherwise run kvtop where that process lives",
     )
+
+
+def _hides_processes(proc: Path) -> bool:
+    """Whether /proc is mounted so that users see their own processes only (hidepid, Linux proc(5))."""
+    try:
+        mounts = (proc / "self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return False
+    return any(" /proc " in line and _HIDING.search(line) is not None for line in mounts)
+
+
+def hidden_processes(proc: Path = Path("/proc")) -> Failure | None:
+    """Said where other users' processes are kept from kvtop: then an empty list of servers means little."""
+    if not _hides_processes(proc):
+        return None
+    try:
+        if (proc / "1/cmdline").read_bytes():
+            return None  # root, or a member of the group that sees all
+    except OSError:
+        pass
+    return Failure("processes", f"those of other users are {HIDDEN_FROM_US}", _SEE_ALL)
 
 
 def foreign_failures(

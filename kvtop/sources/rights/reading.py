@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from kvtop.io.daemon_thread import started
 from kvtop.sources.rights.credentials import credentials_of, own_credentials
 from kvtop.sources.rights.permission_bits import checked_for, opened_for
 from kvtop.sources.rights.thread_credentials import can_switch, switched_to
@@ -45,7 +46,7 @@ def read_as(pid: int, what: str, work: Callable[[], T], proc: Path = Path("/proc
 
 
 def in_time(pid: int, what: str, work: Callable[[], T], seconds: float = WAIT_SECONDS) -> T:
-    """The result of `work`, or its exception; TimeoutError after so many seconds.
+    """The result of `work`, or its exception; TimeoutError after so many seconds; NoThreadError.
 
     `what` names the work: while an earlier one of that name still waits for its file, there is no second.
     """
@@ -64,10 +65,7 @@ def in_time(pid: int, what: str, work: Callable[[], T], seconds: float = WAIT_SE
             outcome.append((None, error))
 
     thread = threading.Thread(target=run, name="kvtop reads for a server", daemon=True)
-    try:
-        thread.start()
-    except RuntimeError as error:
-        raise OSError(errno.EAGAIN, "the machine gives no thread now") from error
+    started(thread)
     thread.join(seconds)
     if not outcome:
         with _lock:

@@ -76,7 +76,7 @@ class LiveServers:
             except Exception as error:  # noqa: BLE001  as in `_launch`
                 stumbled.append(contained(f"pid {it.process.pid} {options.engine}", error, "looking for its endpoint"))
         # Anybody may start a process that is told a port of another's: the one that has it comes first.
-        placed.sort(key=lambda it: not _has_port(it[3], it[4]))
+        placed.sort(key=lambda it: _claim(it[3], it[4]))
         for it, options, engine, process, reach in placed:
             # A port of another network namespace is another port, whatever its number.
             place = reach.url
@@ -118,6 +118,13 @@ class LiveServers:
 def _has_port(process: Process, reach: EndpointAddress) -> bool:
     """Whether this very process is known to listen there."""
     return process.listeners_certain and any(it.port == reach.port for it in process.listeners)
+
+
+def _claim(process: Process, reach: EndpointAddress) -> int:
+    """How good a process's claim to its port is: 0 it listens there, 1 its user does, 2 it was told that number."""
+    if _has_port(process, reach):
+        return 0
+    return 1 if any(it.port == reach.port for it in process.listeners) else 2
 
 
 def _placed(it: FoundProcess, options: LaunchOptions) -> tuple[Engine, Process, EndpointAddress]:

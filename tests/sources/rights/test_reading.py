@@ -162,7 +162,7 @@ def test_a_machine_that_gives_no_thread_is_an_error_of_the_system(monkeypatch: p
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    with pytest.raises(OSError, match="no thread"):
+    with pytest.raises(OSError, match="no more threads"):
         in_time(8, "model", lambda: 1)
 
 
