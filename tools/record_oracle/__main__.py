@@ -10,7 +10,7 @@ from pathlib import Path
 
 FIXTURES = Path("tests") / "fixtures" / "oracle"
 
-_RECORDERS = {"llama.cpp": "llamacpp", "mlx": "mlx", "vllm": "vllm"}
+_RECORDERS = {"llama.cpp": "llamacpp", "llama-server": "llamacpp_wheels", "mlx": "mlx", "vllm": "vllm"}
 
 
 def main() -> int:

@@ -25,7 +25,10 @@ from kvtop.planning.llamacpp.options.overrides import overridden_header
 from kvtop.planning.llamacpp.options.parse import config_paths, parse_llama_server, settings_of
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
+from kvtop.planning.llamacpp.refusals import unknown_architecture
+from kvtop.planning.llamacpp.rules.ranges import rules_for
 from kvtop.planning.registry import as_valid, version_range
+from kvtop.planning.versions import version_numbers
 from kvtop.sources.model_files.gguf import read_gguf
 from kvtop.sources.model_files.locate import find_sibling, locate_file, locate_hf
 from kvtop.sources.model_files.process_filesystem import ModelNotFoundError, ProcessFilesystem
@@ -86,13 +89,16 @@ def open_llamacpp(request: PlanRequest) -> ReadCommand | Refusal:
     overrides = options.value("override-kv")
     header = overridden_header(header, overrides)
     draft = None if draft is None else overridden_header(draft, overrides)
-    assumption = ""
+    assumption, rules = "", rules_for(options.engine_version)
+    unknown = unknown_architecture(header.architecture, rules)
+    if unknown is not None:
+        return unknown
     try:
-        model = prepare(header)
+        model = prepare(header, rules)
     except NoExactRuleError:
         if not request.assume_full_attention:
             raise
-        model = prepare(assume_full_attention(header))
+        model = prepare(assume_full_attention(header), rules)
         assumption = "every layer is plain full attention"
     adapters = tuple(read_gguf(_file(request, path)) for path in settings.lora_paths)
     refusal = next(filter(None, (adapter_refusal(adapter, model) for adapter in adapters)), None)
@@ -106,7 +112,7 @@ def open_llamacpp(request: PlanRequest) -> ReadCommand | Refusal:
         settings,
         header,
         model,
-        None if draft is None else prepare(draft),
+        None if draft is None else prepare(draft, rules),
         adapters,
         None if projector_path is None else read_gguf(projector_path),
         assumption,
@@ -211,7 +217,9 @@ def llamacpp_options(request: PlanRequest) -> LaunchOptions:
     versioned = with_engine_version(request, LaunchOptions(request.command.engine))
     chosen = version_range(versioned)
     strict = chosen is None or chosen.is_checked
-    options = parse_llama_server(request.command.words, request.environment, files, strict=strict)
+    numbers = version_numbers(versioned.engine_version)
+    build = numbers[0] if numbers is not None and numbers[0] else None
+    options = parse_llama_server(request.command.words, request.environment, files, strict=strict, build=build)
     return replace(options, engine_version=versioned.engine_version)
 
 

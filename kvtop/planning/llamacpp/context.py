@@ -4,11 +4,13 @@ from dataclasses import dataclass
 
 from kvtop.planning.llamacpp.model.hparams import HParams
 from kvtop.planning.llamacpp.options.settings import PINNED_CONTEXT, LlamaSettings
+from kvtop.planning.llamacpp.rules.build_rules import BuildRules
 
 _PAD_TOKENS = 256
+_PER_SLOT_RULES = BuildRules()
+"""Every build with `--kv-unified-per-slot` opens as many slots as the newest."""
 _WORD = 2**32
 """`llama_context_params` counts in uint32_t: the engine takes `-c -256` for 4294967040 (common/common.cpp)."""
-_AUTO_PARALLEL = 4
 _ROLLED_BACK = frozenset({"draft-mtp", "draft-eagle3", "draft-dflash", "draft-dspark"})
 _DRAFTED = _ROLLED_BACK | {"draft-simple"}
 _NGRAM_TOKENS = {"ngram-simple": 48, "ngram-map-k": 48, "ngram-map-k4v": 48, "ngram-mod": 64, "ngram-cache": 8}
@@ -52,13 +54,15 @@ class ContextRequest:
     type_k: str
     type_v: str
     embeddings: bool = False
+    padding_cells: int = _PAD_TOKENS
 
 
 def request_of(settings: LlamaSettings, hparams: HParams) -> ContextRequest:
-    """The target model's context. Automatic slots are four over one unified cache."""
+    """The target model's context. Automatic slots share one unified cache."""
+    rules = hparams.build
     automatic = settings.parallel is None or settings.parallel < 0
-    parallel = _slots(settings)
-    unified = True if automatic else bool(settings.kv_unified)
+    parallel = _slots(settings, rules)
+    unified = not rules.has_streams or bool(settings.kv_unified) or (automatic and parallel > 1)
     ctx_tokens = context_given(settings)
     if ctx_tokens == 0 and settings.fit and not unified and settings.split_mode != "tensor":
         # `--fit` starts from the trained context for every stream; without it all of them share one (common/fit.cpp).
@@ -68,7 +72,7 @@ def request_of(settings: LlamaSettings, hparams: HParams) -> ContextRequest:
     # server_output_limits (tools/server/server-context.cpp)
     outputs = (
         batch
-        if settings.embeddings or settings.is_pooled
+        if settings.embeddings or settings.is_pooled or not rules.limits_outputs
         else max(1, min(batch, parallel * (1 + _longest_draft(settings))))
     )
     rolled_back = hparams.traits.rolls_back and not _ROLLED_BACK.isdisjoint(settings.speculative_types)
@@ -84,19 +88,20 @@ def request_of(settings: LlamaSettings, hparams: HParams) -> ContextRequest:
         type_k=settings.type_k,
         type_v=settings.type_v,
         embeddings=settings.embeddings,
+        padding_cells=rules.padding_cells(settings.flash_attention if hparams.traits.fuses_attention else "off"),
     )
 
 
-def _slots(settings: LlamaSettings) -> int:
+def _slots(settings: LlamaSettings, rules: BuildRules) -> int:
     automatic = settings.parallel is None or settings.parallel < 0
-    return _AUTO_PARALLEL if automatic else settings.parallel or 0
+    return rules.automatic_slots if automatic else settings.parallel or 0
 
 
 def context_given(settings: LlamaSettings) -> int:
     """`-c`, or what `--kv-unified-per-slot` makes of all slots; 0 where neither was given (tools/server/server.cpp)."""
     per_slot = settings.kv_unified_per_slot_tokens or 0
     if per_slot > 0 and settings.ctx_tokens == 0 and settings.fit_ctx_tokens != PINNED_CONTEXT:
-        return _slots(settings) * per_slot
+        return _slots(settings, _PER_SLOT_RULES) * per_slot
     return settings.ctx_tokens
 
 
@@ -118,22 +123,27 @@ def _longest_draft(settings: LlamaSettings) -> int:
 
 
 def resolve_context(request: ContextRequest, hparams: HParams, flash_attention: bool) -> ResolvedContext:
-    """Padding and rounding: `n_ctx` to 256 cells, and to whole streams when every sequence has its own."""
+    """Padding and rounding: `n_ctx` to 256 cells, and to whole streams when every sequence has its own.
+
+    Before cells were always rounded, streams were made first, of whole cells, and then rounded (`create_memory`).
+    """
+    rules, padding = hparams.build, request.padding_cells
     asked = request.ctx_tokens or hparams.n_ctx_train
     batch = min(asked, request.n_batch) if hparams.causal_attn else request.n_batch
     ubatch = min(batch, request.n_ubatch or request.n_batch)
-    n_ctx = padded(asked)
+    n_ctx = padded(asked, padding)
     n_ctx_seq, streams = n_ctx, 1
     if not request.kv_unified:
         streams = request.n_seq_max
-        n_ctx_seq = padded(n_ctx // streams)
+        n_ctx_seq = padded(n_ctx // streams if rules.cell_padding == "always" else -(-asked // streams), padding)
         n_ctx = n_ctx_seq * streams
     swa_cells = 0
     if hparams.swa_type != "none":
         # DeepSeek V4 keeps a stream per sequence even in a unified pool.
         shared = request.kv_unified and not hparams.traits.compressed
         window = hparams.n_swa * (request.n_seq_max if shared else 1)
-        swa_cells = n_ctx_seq if request.swa_full else padded(min(n_ctx_seq, window + ubatch))
+        beside = {"micro_batch": ubatch, "batch": batch, "all": n_ctx_seq}[rules.window_cells]
+        swa_cells = n_ctx_seq if request.swa_full else min(n_ctx_seq, padded(window + beside, padding))
     return ResolvedContext(
         n_ctx=n_ctx,
         n_ctx_seq=n_ctx_seq,
@@ -152,6 +162,6 @@ def resolve_context(request: ContextRequest, hparams: HParams, flash_attention: 
     )
 
 
-def padded(tokens: int) -> int:
+def padded(tokens: int, to: int = _PAD_TOKENS) -> int:
     """`GGML_PAD(tokens, 256)`, without the wrap to 0 of the last 255 values below 2^32: `context_refusal` has those."""
-    return -(-tokens // _PAD_TOKENS) * _PAD_TOKENS
+    return -(-tokens // to) * to

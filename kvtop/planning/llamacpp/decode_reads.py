@@ -40,7 +40,7 @@ def decode_reads(
         elif site != INPUT:
             weights[where[name]] += weight.size_bytes
     copy = prepared.weights.copy
-    if copy is not None and hparams.arch != "codeshell":
+    if copy is not None and not hparams.traits.ties_embedding:
         weights[layout.placement.output if copy.fits_gpu else HOST] += copy.size_bytes
     path = _path(hparams, found, experts_at)
     blocks = Counter(layout.placement.layers[: hparams.n_layer])

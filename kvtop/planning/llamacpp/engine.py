@@ -14,11 +14,11 @@ from kvtop.domain.launch import LaunchOption, LaunchOptions
 from kvtop.domain.model_file import Checkpoint, GgufHeader, ModelFile
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.domain.server import ServerReading
+from kvtop.planning.llamacpp.rules.ranges import VERSIONS, rules_for
 from kvtop.planning.protocol.decode_reads import DecodeReads
 from kvtop.planning.protocol.engine_rules import EngineTraits
 from kvtop.planning.protocol.knobs import Turn
 from kvtop.planning.protocol.lint_traits import LintTraits
-from kvtop.planning.versions import VersionRange
 
 if TYPE_CHECKING:
     from kvtop.planning.protocol.plan_context import PlanContext, PlannableModel
@@ -33,7 +33,7 @@ class LlamaCppRules:
     name = "llama.cpp"
     traits = EngineTraits(
         display_name="llama.cpp",
-        versions=(VersionRange("b11434", "b11434", "the recorded answers of tests/fixtures/oracle"),),
+        versions=VERSIONS,
         program=("llama-server",),
         model_format="gguf",
         cache_type_options=("cache-type-k", "cache-type-v"),
@@ -88,10 +88,15 @@ class LlamaCppRules:
         at_tokens: int | None,
     ) -> MemoryPlan | Refusal:
         """The plan of a llama-server; `at_tokens` changes nothing, since its cache is allocated when it starts."""
-        from kvtop.planning.llamacpp.memory.prepared import PreparedModel, overridden_model  # noqa: PLC0415  see above
+        from kvtop.planning.llamacpp.memory.prepared import (  # noqa: PLC0415  see above
+            PreparedModel,
+            overridden_model,
+            prepare,
+        )
         from kvtop.planning.llamacpp.options.overrides import overridden_header  # noqa: PLC0415  see above
         from kvtop.planning.llamacpp.options.parse import settings_of  # noqa: PLC0415  see above
         from kvtop.planning.llamacpp.planner import plan  # noqa: PLC0415  see above
+        from kvtop.planning.llamacpp.refusals import unknown_architecture  # noqa: PLC0415  see above
 
         del at_tokens
         if isinstance(model, Checkpoint):
@@ -104,12 +109,18 @@ class LlamaCppRules:
                 "a draft model is loaded too, and its file could not be read: without it the total would be wrong"
             )
 
-        def as_read(file: PlannableModel) -> GgufHeader | PreparedModel:
+        rules = rules_for(launch.engine_version)
+
+        def as_read(file: PlannableModel) -> PreparedModel:
             text = launch.value("override-kv")
             if isinstance(file, PreparedModel):
-                return overridden_model(file, text)
-            return overridden_header(_gguf(file), text)
+                return overridden_model(file.under(rules), text)
+            return prepare(overridden_header(_gguf(file), text), rules)
 
+        header = model.header if isinstance(model, PreparedModel) else _gguf(model)
+        refusal = unknown_architecture(header.architecture, rules)
+        if refusal is not None:
+            return refusal
         return plan(as_read(model), settings, devices, None if draft is None else as_read(draft))
 
     def trained_tokens(self, model: PlannableModel) -> int | None:

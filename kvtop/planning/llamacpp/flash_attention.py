@@ -8,6 +8,8 @@ from kvtop.domain.plan import PlanDevice
 from kvtop.planning.llamacpp.memory.placement import Placement
 from kvtop.planning.llamacpp.model.hparams import HParams
 
+_ALIKE_TYPES = frozenset({"f32", "f16", "bf16", "q4_0", "q8_0"})
+"""Pairs of one type that a stock build had kernels for before it converted (`GGML_CUDA_FA_ALL_QUANTS` off)."""
 _KERNEL_TYPES = frozenset({"f32", "f16", "bf16", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0"})
 _EQUAL_LENGTHS = frozenset({40, 64, 72, 80, 96, 112, 128, 256})
 
@@ -60,7 +62,13 @@ def cuda_fuses(hparams: HParams, layer: int, types: tuple[str, ...]) -> bool:
 
 def _types_fit(hparams: HParams, types: tuple[str, ...]) -> bool:
     # Without a cache, keys and values are f16 copies whatever the cache types are.
-    return hparams.traits.is_uncached or set(types) <= _KERNEL_TYPES
+    if hparams.traits.is_uncached:
+        return True
+    if hparams.build.converts_cache_types:
+        return set(types) <= _KERNEL_TYPES
+    # Latent attention reads values out of the keys.
+    kinds = set(types[:1] if hparams.is_mla else types)
+    return len(kinds) <= 1 and kinds <= _ALIKE_TYPES
 
 
 def _shape(hparams: HParams, layer: int) -> tuple[int, int, int]:
@@ -72,11 +80,12 @@ def _shape(hparams: HParams, layer: int) -> tuple[int, int, int]:
 def resolve_flash_attention(hparams: HParams, requested: str, v_is_quantized: bool, has_kernel: bool) -> bool:
     """Whether attention runs fused. `requested` is "on", "off" or "auto".
 
-    A quantized V cache forces it on without a look at the kernels; Grok never runs fused.
+    A quantized V cache forces it on without a look at the kernels, where types are converted; Grok never runs fused.
     """
     if not hparams.traits.fuses_attention or requested == "off":
         return False
-    return requested == "on" or v_is_quantized or hparams.traits.is_recurrent or has_kernel
+    forced = v_is_quantized and hparams.build.converts_cache_types
+    return requested == "on" or forced or hparams.traits.is_recurrent or has_kernel
 
 
 def _attends(hparams: HParams, layer: int) -> bool:

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from kvtop.domain.launch import LaunchOptions
 from kvtop.planning.llamacpp.options.parse import settings_of
 from kvtop.planning.llamacpp.options.table import BY_SPELLING
-from kvtop.planning.llamacpp.planner import RULES_VERSION
+from kvtop.planning.llamacpp.rules.ranges import NEWEST
 from kvtop.planning.protocol.lint_traits import CacheProvision, Changes, LintTraits
 
 ALIKE = 0.86
@@ -68,7 +68,7 @@ def _unexported(launch: LaunchOptions, *, has_slots: bool) -> Changes:
 
 TRAITS = LintTraits(
     engine="llama.cpp",
-    title=RULES_VERSION,
+    title=NEWEST.name,
     cache=CacheProvision.CELLS,
     default_host="127.0.0.1",
     key_variables=("LLAMA_API_KEY",),

@@ -40,9 +40,7 @@ from kvtop.planning.llamacpp.model_plan import ModelPlan, held_on
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.refusals import context_refusal, tensor_split_refusal
 
-RULES_VERSION = "llama.cpp b11434"
 _F32_BYTES = 4
-_RULE = allocation_rule(RULES_VERSION)
 
 
 def plan(
@@ -70,7 +68,7 @@ def plan(
         end = _plan_both(prepared, settings, tuple(aligned), draft)
         if isinstance(end, Refusal):
             return end
-        ends.append({name: held_on(name, end, _RULE) for name in reasons})
+        ends.append({name: held_on(name, end, allocation_rule(prepared.hparams.build.name)) for name in reasons})
     return with_ranges(found, *ends, reasons=reasons) if ends else found
 
 
@@ -139,6 +137,8 @@ def _plan_context(
             lambda: has_fused_attention(hparams, layout.placement, devices, (request.type_k, request.type_v)),
         ),
     )
+    if not fused and CACHE_TYPES[request.type_v].is_quantized and hparams.build.unfused_values_words:
+        return Refusal("llama.cpp", f"llama_init_from_model: {hparams.build.unfused_values_words}")
     context = resolve_context(request, hparams, fused)
     if fused and flash_attention == "auto" and not CACHE_TYPES[request.type_v].is_quantized:
         context = replace(context, flash_attention=attention_stays(prepared, context, settings, layout))
@@ -276,11 +276,12 @@ def compute_of(
 
 def _scratch(name: str, both: Sequence[ModelPlan], buffers: Sequence[Mapping[str, Figure]]) -> Memory:
     """Compute buffers, and the output buffers beside them: exact, in host memory."""
+    rule = allocation_rule(both[0].prepared.hparams.build.name)
     compute = Memory.total_of(Memory.of({Segment.COMPUTE: one[name]}) for one in buffers if name in one)
     if not compute[Segment.COMPUTE].most_bytes:
-        compute = Memory.of({Segment.COMPUTE: Figure.computed(0, _RULE)})
+        compute = Memory.of({Segment.COMPUTE: Figure.computed(0, rule)})
     output_bytes = sum(one.output_bytes for one in both) if name == HOST else 0
-    return compute + Memory.of({Segment.OUTPUT: Figure.computed(output_bytes, _RULE)})
+    return compute + Memory.of({Segment.OUTPUT: Figure.computed(output_bytes, rule)})
 
 
 def _assemble(
@@ -294,7 +295,8 @@ def _assemble(
     if second is not None:
         buffers.append(compute_of(second, settings, is_second=True))
     names = (*(device.name for device in devices), HOST)
-    shares = tuple(DeviceShare(name, held_on(name, both, _RULE) + _scratch(name, both, buffers)) for name in names)
+    rule = allocation_rule(target.prepared.hparams.build.name)
+    shares = tuple(DeviceShare(name, held_on(name, both, rule) + _scratch(name, both, buffers)) for name in names)
     parts = target.parts
     if second is not None:
         drafted = sum(part.size_bytes for part in second.parts)
@@ -303,7 +305,7 @@ def _assemble(
     context = target.context
     return MemoryPlan(
         engine="llama.cpp",
-        rules_version=RULES_VERSION,
+        rules_version=target.prepared.hparams.build.name,
         model=target.prepared.name,
         architecture=target.prepared.hparams.arch,
         devices=shares,

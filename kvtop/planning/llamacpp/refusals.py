@@ -5,6 +5,7 @@ from kvtop.planning.cache_types import CACHE_TYPES
 from kvtop.planning.llamacpp.context import ContextRequest, padded
 from kvtop.planning.llamacpp.model.hparams import HParams
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
+from kvtop.planning.llamacpp.rules.build_rules import BuildRules
 
 _ENGINE = "llama.cpp"
 _MAX_SEQUENCES = 256
@@ -19,15 +20,16 @@ def context_refusal(hparams: HParams, request: ContextRequest, flash_attention: 
         if kind not in CACHE_TYPES:
             return Refusal(_ENGINE, f'error while handling argument "{flag}": Unsupported cache type: {kind}')
     requested = flash_attention if hparams.traits.fuses_attention else "off"
-    words = None
+    words, rules = None, hparams.build
+    is_latent = rules.refuses_latent_pairs and (hparams.is_mla or hparams.traits.compressed)
     if request.n_batch == 0 and request.n_ubatch == 0:
         words = "n_batch and n_ubatch cannot both be zero"
     elif request.ctx_tokens == 0 and hparams.n_ctx_train == 0:
         words = "n_ctx and model->hparams.n_ctx_train cannot both be zero"
-    elif (hparams.is_mla or hparams.traits.compressed) and request.type_k != request.type_v:
+    elif is_latent and request.type_k != request.type_v:
         words = f"model does not support different K ({request.type_k}) and V ({request.type_v}) cache types"
     elif CACHE_TYPES[request.type_v].is_quantized and requested == "off":
-        words = "quantized V cache requires flash_attn to be enabled"
+        words = rules.quantized_values_words
     elif requested != "off":
         words = _undivided("K", request.type_k, hparams.n_embd_head_k[: hparams.n_layer])
         words = words or _undivided("V", request.type_v, hparams.n_embd_head_v[: hparams.n_layer])
@@ -36,6 +38,15 @@ def context_refusal(hparams: HParams, request: ContextRequest, flash_attention: 
     if words is None and not request.kv_unified and padded(request.ctx_tokens) >= 2**32:
         words = "failed to initialize the context: n_ctx_seq == 0"
     return _abort(request) if words is None else Refusal(_ENGINE, f"llama_init_from_model: {words}")
+
+
+def unknown_architecture(architecture: str | None, rules: BuildRules) -> Refusal | None:
+    """What a build says to a model whose architecture came later, and when it came."""
+    newer = None if architecture is None else rules.lacks(architecture)
+    if newer is None or newer.since is None:
+        return None
+    words = f"error loading model: unknown model architecture: '{architecture}'"
+    return Refusal(_ENGINE, f"{words}; llama.cpp knows it from b{newer.since[1]} on at the latest")
 
 
 def tensor_split_refusal(hparams: HParams, settings: LlamaSettings, has_devices: bool) -> Refusal | None:

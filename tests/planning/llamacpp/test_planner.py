@@ -8,7 +8,7 @@ from kvtop.domain.memory import Segment
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.planning.llamacpp.memory.prepared import prepare
 from kvtop.planning.llamacpp.options.settings import DraftSettings, LlamaSettings
-from kvtop.planning.llamacpp.planner import RULES_VERSION, plan
+from kvtop.planning.llamacpp.planner import plan
 from tests.amounts import size_of
 from tests.oracle import cases as oracle_cases
 from tests.oracle.cases import Oracle
@@ -31,7 +31,7 @@ def _kv_bytes(answer: MemoryPlan, name: str = "gpu0") -> int:
 
 def test_a_plan_says_what_it_is_about(oracle: Oracle) -> None:
     answer = _planned(plan(oracle.headers["llama-3.1-8b"], LlamaSettings(ctx_tokens=32768, fit=False), CARD))
-    assert (answer.engine, answer.rules_version, answer.architecture) == ("llama.cpp", RULES_VERSION, "llama")
+    assert (answer.engine, answer.rules_version, answer.architecture) == ("llama.cpp", "llama.cpp b11434", "llama")
     assert answer.model == "Llama 3.1 8B Instruct"
     assert answer.bytes_per_token == 131072
     assert [device.name for device in answer.devices] == ["gpu0", "host"]

@@ -56,7 +56,7 @@ def cache_groups(
         if not hparams.has_kv(layer) or not wanted(layer):
             continue
         kind = SLIDING_WINDOW if hparams.is_swa[layer] else FULL
-        width_v = None if hparams.is_mla else hparams.n_embd_v_gqa(layer)
+        width_v = None if hparams.is_mla and not hparams.traits.caches_latent_values else hparams.n_embd_v_gqa(layer)
         if width_v is not None and v_transposed:
             # Transposed values share one row length over all layers ([TAG_V_CACHE_VARIABLE]).
             width_v = widest

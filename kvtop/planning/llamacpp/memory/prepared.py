@@ -9,6 +9,8 @@ from kvtop.planning.llamacpp.memory.weights import WeightSet, weight_set
 from kvtop.planning.llamacpp.model.hparams import HParams
 from kvtop.planning.llamacpp.model.loading import load_hparams
 from kvtop.planning.llamacpp.options.overrides import overridden_header
+from kvtop.planning.llamacpp.rules.build_rules import BuildRules
+from kvtop.planning.llamacpp.rules.ranges import NEWEST
 from kvtop.planning.protocol.plan_context import Prepared
 
 _Found = TypeVar("_Found")
@@ -36,6 +38,12 @@ class PreparedModel(Prepared):
             found = self._remembered[key] = make()
         return cast("_Found", found)
 
+    def under(self, rules: BuildRules) -> "PreparedModel":
+        """The same file as another build reads it. Raises NoExactRuleError as `prepare`."""
+        if rules is self.hparams.build:
+            return self
+        return self.remember(("build", rules), lambda: prepare(self.header, rules))
+
     @property
     def name(self) -> str:
         """What the file calls itself, or its path."""
@@ -43,9 +51,9 @@ class PreparedModel(Prepared):
         return name if isinstance(name, str) and name else self.header.path
 
 
-def prepare(header: GgufHeader) -> PreparedModel:
-    """Read a header into hyperparameters and tensors. Raises NoExactRuleError as `load_hparams`."""
-    hparams = load_hparams(header)
+def prepare(header: GgufHeader, rules: BuildRules = NEWEST) -> PreparedModel:
+    """Read a header into hyperparameters and tensors, as a build does. Raises NoExactRuleError as `load_hparams`."""
+    hparams = load_hparams(header, rules)
     return PreparedModel(header, hparams, weight_set(header, hparams))
 
 
@@ -59,4 +67,4 @@ def overridden_model(model: PreparedModel, text: str | None) -> PreparedModel:
     header = overridden_header(model.header, text)
     if header.metadata == model.header.metadata:
         return model
-    return model.remember(("override-kv", text), lambda: prepare(header))
+    return model.remember(("override-kv", text), lambda: prepare(header, model.hparams.build))

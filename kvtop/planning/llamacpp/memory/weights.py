@@ -167,7 +167,8 @@ def weights_by_device(weight_set: WeightSet, hparams: HParams, loading: Loading)
         device = overridden.get(copy.name) or (placement.output if copy.fits_gpu else HOST)
         original = overridden.get(copy.name) or HOST
         in_repack = not placement.devices and loading.repack and repacked(copy.tensor)
-        if device != original or in_repack or hparams.traits.copies_output_first:
+        in_host = bool(placement.devices) and copy.tensor.type_name in hparams.build.host_copy_types
+        if device != original or in_repack or in_host or hparams.traits.copies_output_first:
             totals[device] += copy.in_buffer(loading.buffers[device])
     return totals
 
@@ -177,10 +178,14 @@ def _add_sites(totals: dict[str, int], weight_set: WeightSet, hparams: HParams, 
     touched = blocks_named(overridden)
     for block, pieces in weight_set.blocks.items():
         site = block_site(block, hparams)
-        if site >= last:
+        if site >= last and not hparams.traits.prediction_tensors:
             continue
         device = placement.output if site == OUTPUT else placement.layers[site]
-        if block in touched:
+        if site >= last:
+            for piece in pieces:
+                if piece.name in hparams.traits.prediction_tensors:
+                    totals[device] += piece.in_buffer(buffers[device])
+        elif block in touched:
             for piece in pieces:
                 usual = device if piece.fits_gpu else HOST
                 where = overridden.get(f"blk.{block}.{piece.name}", usual)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from kvtop.planning.llamacpp.rules.build_rules import BuildRules
 from kvtop.planning.llamacpp.rules.traits import ModelTraits
 
 
@@ -14,6 +15,8 @@ class HParams:
 
     traits: ModelTraits
     """What is known of the architecture."""
+    build: BuildRules
+    """What is known of the build that loads it."""
     n_vocab: int
     n_ctx_train: int
     n_embd: int

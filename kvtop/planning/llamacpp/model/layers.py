@@ -47,7 +47,7 @@ def _resolve(
         tokens = keys.integer(_WINDOW, window.default_tokens)
     if window.forced_tokens is not None:
         tokens = window.forced_tokens
-    listed = keys.array(_PATTERN) if window.listed else None
+    listed = keys.array(_PATTERN) if window.listed and window.reads_pattern else None
     if listed is not None:
         # llama.cpp copies what is there; blocks beyond the list stay dense.
         flags = tuple(bool(entry) for entry in listed[:n_layer_all])

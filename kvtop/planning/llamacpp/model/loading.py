@@ -3,7 +3,6 @@
 Follows `llama_model_base::load_hparams` (src/llama-model.cpp, b11434) and the per-architecture functions behind it.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kvtop.domain.model_file import GgufHeader
@@ -11,8 +10,8 @@ from kvtop.domain.plan import MalformedModelError, NoExactRuleError
 from kvtop.planning.llamacpp.model.hparams import HParams
 from kvtop.planning.llamacpp.model.layers import recurrent_layers, sliding_window
 from kvtop.planning.llamacpp.model.metadata import ArchitectureKeys, vocabulary_tokens
-from kvtop.planning.llamacpp.rules.architectures import ARCHITECTURES
-from kvtop.planning.llamacpp.rules.traits import ModelTraits
+from kvtop.planning.llamacpp.rules.build_rules import BuildRules
+from kvtop.planning.llamacpp.rules.ranges import NEWEST
 
 _MAX_LAYERS = 512
 _MAX_EXPERTS = 1024
@@ -31,15 +30,15 @@ class _Heads:
     length_v_swa: int
 
 
-def load_hparams(header: GgufHeader, architectures: Mapping[str, ModelTraits] = ARCHITECTURES) -> HParams:
-    """The hyperparameters of this file, of an architecture among `architectures`.
+def load_hparams(header: GgufHeader, rules: BuildRules = NEWEST) -> HParams:
+    """The hyperparameters of this file, as a build with these rules reads it.
 
     Raises NoExactRuleError for an architecture without a rule, MalformedModelError for metadata that it would refuse.
     """
     arch = header.architecture
     if arch is None:
         raise MalformedModelError("the file does not name its architecture (general.architecture)")
-    traits = architectures.get(arch)
+    traits = rules.architectures.get(arch)
     if traits is None:
         raise NoExactRuleError(f"kvtop has no memory rule for llama.cpp architecture {arch!r}")
     keys = ArchitectureKeys(header, traits)
@@ -69,6 +68,7 @@ def load_hparams(header: GgufHeader, architectures: Mapping[str, ModelTraits] = 
     pool = keys.integer("attention.indexer.kpool", 0) if traits.pooled_indexer else 0
     return HParams(
         traits=traits,
+        build=rules,
         n_vocab=vocabulary_tokens(header),
         n_ctx_train=keys.integer("context_length"),
         n_embd=n_embd,

@@ -14,6 +14,10 @@ from kvtop.planning.llamacpp.options.rules import ADDED_UP, FALSE, GREATEST, SHO
 from kvtop.planning.llamacpp.options.settings_from import settings_of
 from kvtop.planning.llamacpp.options.table import BY_SPELLING, OPTIONS, OptionSpec
 from kvtop.planning.llamacpp.options.values import MASK, BadValueError, checked, whole
+from kvtop.planning.llamacpp.rules.options_by_build import CAME, WENT, is_too_new
+
+FLASH_ATTENTION_TAKES_A_VALUE = 6325
+"""The first build whose `-fa` is followed by on, off or auto (#15434)."""
 
 __all__ = ["MASK", "config_paths", "parse_llama_server", "settings_of"]
 
@@ -32,16 +36,22 @@ def config_paths(environ: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def parse_llama_server(
-    argv: Sequence[str], environ: Mapping[str, str], files: Sequence[tuple[str, str]] = (), *, strict: bool = False
+    argv: Sequence[str],
+    environ: Mapping[str, str],
+    files: Sequence[tuple[str, str]] = (),
+    *,
+    strict: bool = False,
+    build: int | None = None,
 ) -> LaunchOptions:
     """Effective options of a llama-server.
 
     `argv` is without the program's name. `files` are (path, text) of the config.ini files that exist, in the order the
     engine reads them. Values of secret options are masked. `errors` are what b11434 would print before it exits.
     `strict` makes words that it does not know errors too: right for a command that is yet to start, wrong for a process
-    that runs, whose build may be another.
+    that runs, whose build may be another. `build`: the number of the one that is to start, whose own options count;
+    None: b11434, or unknown.
     """
-    reading = _Reading(strict=strict)
+    reading = _Reading(strict=strict, build=build)
     for path, text in files:
         reading.read_file(path, text)
     reading.read_environment(environ)
@@ -52,6 +62,7 @@ def parse_llama_server(
 @dataclass(slots=True)
 class _Reading:
     strict: bool
+    build: int | None = None
     found: dict[str, LaunchOption] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
@@ -120,6 +131,13 @@ class _Reading:
             word = typed.replace("_", "-") if typed.startswith("--") else typed
             index += 1
             match = BY_SPELLING.get(word)
+            if match is not None and self.build is not None and is_too_new(word, self.build):
+                self.errors.append(f"error: invalid argument: {word} (llama.cpp knows it from b{CAME[word][1]} on)")
+            other = WENT.get(word)
+            if match is None and other is not None and self.build is not None and other.is_known_to(self.build):
+                self.unknown.append(word)
+                index += other.values
+                continue
             if match is None:
                 if self.strict:
                     shown = without_values([word.partition("=")[0]]) if word.startswith("-") else word
@@ -127,6 +145,9 @@ class _Reading:
                 index += self._skip_unknown(typed, words[index : index + 1])
                 continue
             spec, is_on = match
+            if spec.name == "flash-attn" and self.build is not None and self.build < FLASH_ATTENTION_TAKES_A_VALUE:
+                self._keep(spec, "on", Origin.ARGV, typed)
+                continue
             if spec.values == 0:
                 self._keep(spec, "true" if is_on else "false", Origin.ARGV, typed)
                 continue

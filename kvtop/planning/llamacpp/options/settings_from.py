@@ -5,6 +5,7 @@ from kvtop.domain.plan import Refusal
 from kvtop.planning.llamacpp.options.overrides import csv_fields
 from kvtop.planning.llamacpp.options.settings import PINNED_CONTEXT, DraftSettings, LlamaSettings
 from kvtop.planning.llamacpp.options.values import BadValueError, real, split_list, whole
+from kvtop.planning.llamacpp.rules.ranges import rules_for
 
 _MIB = 1024 * 1024
 
@@ -20,7 +21,7 @@ def settings_of(options: LaunchOptions) -> LlamaSettings | Refusal:
 
 
 def _settings(options: LaunchOptions) -> LlamaSettings | Refusal:
-    value = options.value
+    value, rules = options.value, rules_for(options.engine_version)
     parallel = _integer(value("parallel"))
     if parallel is not None and parallel < 0:
         parallel = None
@@ -31,13 +32,14 @@ def _settings(options: LaunchOptions) -> LlamaSettings | Refusal:
     overrides = _overrides(value("override-tensor"))
     if isinstance(overrides, Refusal):
         return overrides
-    gpu_layers = _layers(value("gpu-layers"))
+    ctx_tokens = _integer(value("ctx-size"))
+    gpu_layers = rules.gpu_layers_by_default if value("gpu-layers") is None else _layers(value("gpu-layers"))
     draft = _draft(options)
     if isinstance(draft, Refusal):
         return draft
     return LlamaSettings(
         model_path=value("model"),
-        ctx_tokens=_integer(value("ctx-size")) or 0,
+        ctx_tokens=rules.ctx_by_default_tokens if ctx_tokens is None else ctx_tokens,
         parallel=parallel,
         kv_unified=_switch(value("kv-unified")),
         kv_unified_per_slot_tokens=_integer(value("kv-unified-per-slot")),
@@ -45,7 +47,7 @@ def _settings(options: LaunchOptions) -> LlamaSettings | Refusal:
         ubatch_tokens=512 if ubatch is None else ubatch,
         type_k=value("cache-type-k") or "f16",
         type_v=value("cache-type-v") or "f16",
-        flash_attention=value("flash-attn") or "auto",
+        flash_attention=value("flash-attn") or rules.flash_attention_by_default,
         swa_full=_switch(value("swa-full")) or False,
         kv_offload=_switch(value("kv-offload")) is not False,
         gpu_layers=gpu_layers,
@@ -56,7 +58,7 @@ def _settings(options: LaunchOptions) -> LlamaSettings | Refusal:
         cpu_moe=_switch(value("cpu-moe")) or False,
         cpu_moe_layers=_integer(value("n-cpu-moe")) or 0,
         cpu_ffn_layers=_integer(value("n-cpu-ffn")) or 0,
-        fit=value("fit") != "off",
+        fit=rules.fits and value("fit") != "off",
         fit_target_bytes=fit_target,
         fit_ctx_tokens=_fit_context(options),
         embeddings=_switch(value("embedding")) or _switch(value("rerank")) or False,

@@ -38,6 +38,8 @@ class ModelTraits:
     """The traits of one architecture. The defaults are those of a plain decoder."""
 
     name: str
+    since: tuple[int, int] | None = None
+    """The last build whose sources lack it, and the first that has it; None: known since May 2025 at least."""
 
     # What is kept of a sequence
 
@@ -55,6 +57,8 @@ class ModelTraits:
     """`attention.shared_kv_layers` last blocks own no cache."""
     latent: bool = False
     """Reads `key_length_mla` and `value_length_mla`; with both set, only keys are cached."""
+    caches_latent_values: bool = False
+    """Values are cached all the same, until b7840 or so (#19057)."""
     values_are_latent: bool = False
     """A value is as long as `kv_lora_rank`."""
     indexer: str = ""
@@ -97,6 +101,8 @@ class ModelTraits:
     prediction: str = ""
     """Blocks of multi-token prediction: "on_demand" (loaded with `--spec-type draft-mtp` only), "without_graph" (the
     same, but no second context is known), "never" (in the file and not loaded), "" (no rule)."""
+    prediction_tensors: tuple[str, ...] = ()
+    """What is loaded of prediction blocks in any case."""
     ties_output: bool = False
     """Without `output.weight` the embedding is created a second time for the output layer (TENSOR_DUPLICATED)."""
     ties_embedding: bool = False

@@ -12,10 +12,21 @@ ENCODERS = (
         logits="never",
         rotary="never",
     ),
-    ModelTraits("dream", memory="none", attends_uncached=True, causal=False, ties_output=True, key_before_value=True),
-    ModelTraits("eurobert", memory="none", attends_uncached=True, key_before_value=True, logits="never"),
+    ModelTraits(
+        "dream",
+        since=(5772, 6301),
+        memory="none",
+        attends_uncached=True,
+        causal=False,
+        ties_output=True,
+        key_before_value=True,
+    ),
+    ModelTraits(
+        "eurobert", since=(8156, 8672), memory="none", attends_uncached=True, key_before_value=True, logits="never"
+    ),
     ModelTraits(
         "gemma-embedding",
+        since=(6123, 6628),
         memory="none",
         window=Window(6, kind="symmetric"),
         attends_uncached=True,
@@ -36,31 +47,44 @@ ENCODERS = (
     ),
     ModelTraits(
         "jina-bert-v3",
+        since=(6123, 6628),
         memory="none",
         attends_uncached=True,
         expert_shares="as_they_are",
         key_before_value=True,
         logits="never",
     ),
-    ModelTraits("llada", memory="none", attends_uncached=True, causal=False, ties_output=True, key_before_value=True),
+    ModelTraits(
+        "llada",
+        since=(5772, 6301),
+        memory="none",
+        attends_uncached=True,
+        causal=False,
+        ties_output=True,
+        key_before_value=True,
+    ),
     ModelTraits(
         "llada-moe",
+        since=(6123, 6628),
         memory="none",
         attends_uncached=True,
         causal=False,
         expert_shares="as_they_are",
         key_before_value=True,
     ),
-    ModelTraits("llama-embed", attends_uncached=True, ties_output=True, logits="never"),
+    ModelTraits("llama-embed", since=(7376, 8156), attends_uncached=True, ties_output=True, logits="never"),
     ModelTraits(
         "modern-bert",
+        since=(7376, 8156),
         memory="none",
         window=Window(3, "if_set", dense_first=True, kind="symmetric"),
         attends_uncached=True,
         key_before_value=True,
         logits="never",
     ),
-    ModelTraits("neo-bert", memory="none", attends_uncached=True, key_before_value=True, logits="never"),
+    ModelTraits(
+        "neo-bert", since=(5300, 5937), memory="none", attends_uncached=True, key_before_value=True, logits="never"
+    ),
     ModelTraits(
         "nomic-bert", memory="none", attends_uncached=True, graph="measured", key_before_value=True, logits="never"
     ),
@@ -72,5 +96,13 @@ ENCODERS = (
         key_before_value=True,
         logits="never",
     ),
-    ModelTraits("rnd1", memory="none", attends_uncached=True, causal=False, ties_output=True, key_before_value=True),
+    ModelTraits(
+        "rnd1",
+        since=(7079, 7376),
+        memory="none",
+        attends_uncached=True,
+        causal=False,
+        ties_output=True,
+        key_before_value=True,
+    ),
 )

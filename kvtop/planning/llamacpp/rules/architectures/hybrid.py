@@ -5,6 +5,7 @@ from kvtop.planning.llamacpp.rules.traits import ModelTraits, Window
 HYBRID = (
     ModelTraits(
         "bailingmoe3",
+        since=(10068, 10566),
         memory="hybrid",
         state="delta_attention",
         recurrent_layers="without_kv_heads",
@@ -20,6 +21,7 @@ HYBRID = (
     ),
     ModelTraits(
         "falcon-h1",
+        since=(5300, 5937),
         memory="hybrid",
         recurrent_layers="all",
         cached_layers="all",
@@ -30,6 +32,7 @@ HYBRID = (
     ),
     ModelTraits(
         "glm5-next",
+        since=(11063, 11549),
         memory="hybrid",
         state="delta_attention",
         recurrent_layers="without_kv_heads",
@@ -50,6 +53,7 @@ HYBRID = (
     ),
     ModelTraits(
         "granitehybrid",
+        since=(5300, 5937),
         memory="hybrid",
         recurrent_layers="without_kv_heads",
         cached_layers="attention",
@@ -61,6 +65,7 @@ HYBRID = (
     ),
     ModelTraits(
         "jamba",
+        since=(5300, 5937),
         memory="hybrid",
         state="ungrouped",
         recurrent_layers="without_kv_heads",
@@ -76,6 +81,7 @@ HYBRID = (
     ),
     ModelTraits(
         "kimi-k3",
+        since=(10068, 10566),
         memory="hybrid",
         state="delta_attention",
         recurrent_layers="without_kv_heads",
@@ -91,6 +97,7 @@ HYBRID = (
     ),
     ModelTraits(
         "kimi-linear",
+        since=(7376, 8156),
         memory="hybrid",
         state="delta_attention",
         recurrent_layers="without_kv_heads",
@@ -102,6 +109,7 @@ HYBRID = (
     ),
     ModelTraits(
         "lfm2",
+        since=(5300, 5937),
         memory="hybrid",
         window=Window(None, "if_set", of_attention=True),
         state="short_convolution",
@@ -117,6 +125,7 @@ HYBRID = (
     ),
     ModelTraits(
         "lfm2moe",
+        since=(6628, 6900),
         memory="hybrid",
         state="short_convolution",
         recurrent_layers="without_kv_heads",
@@ -130,6 +139,7 @@ HYBRID = (
     ),
     ModelTraits(
         "minimax-01",
+        since=(10068, 10566),
         memory="hybrid",
         state="lightning",
         recurrent_layers="interval",
@@ -140,6 +150,7 @@ HYBRID = (
     ),
     ModelTraits(
         "nemotron_h",
+        since=(6123, 6628),
         memory="hybrid",
         recurrent_layers="without_kv_heads_or_feed_forward",
         cached_layers="attention_alone",
@@ -158,6 +169,7 @@ HYBRID = (
     ),
     ModelTraits(
         "nemotron_h_moe",
+        since=(7376, 8156),
         memory="hybrid",
         recurrent_layers="without_kv_heads_or_feed_forward",
         cached_layers="attention_alone",
@@ -176,6 +188,7 @@ HYBRID = (
     ),
     ModelTraits(
         "plamo2",
+        since=(5772, 6301),
         memory="hybrid",
         recurrent_layers="without_kv_heads",
         cached_layers="attention",
@@ -187,6 +200,7 @@ HYBRID = (
     ),
     ModelTraits(
         "qwen35",
+        since=(7376, 8156),
         memory="hybrid",
         recurrent_layers="interval",
         attention_interval=4,
@@ -201,6 +215,7 @@ HYBRID = (
     ),
     ModelTraits(
         "qwen35moe",
+        since=(7376, 8156),
         memory="hybrid",
         recurrent_layers="interval",
         attention_interval=4,
@@ -215,6 +230,7 @@ HYBRID = (
     ),
     ModelTraits(
         "qwen3next",
+        since=(7079, 7376),
         memory="hybrid",
         recurrent_layers="interval",
         attention_interval=4,

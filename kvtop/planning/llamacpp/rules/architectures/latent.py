@@ -14,6 +14,7 @@ LATENT = (
     ),
     ModelTraits(
         "deepseek32",
+        since=(9294, 9538),
         latent=True,
         indexer="every",
         prediction="on_demand",
@@ -25,6 +26,7 @@ LATENT = (
     ),
     ModelTraits(
         "deepseek4",
+        since=(9760, 10068),
         window=Window(0, listed=False),
         rolls_back=True,
         prediction="without_graph",
@@ -36,6 +38,7 @@ LATENT = (
     ),
     ModelTraits(
         "dots3note",
+        since=(10566, 11063),
         window=Window(None),
         latent=True,
         indexer="listed",
@@ -46,6 +49,7 @@ LATENT = (
     ),
     ModelTraits(
         "glm-dsa",
+        since=(7376, 8156),
         latent=True,
         indexer="typed_or_by_context",
         prediction="on_demand",
@@ -55,6 +59,7 @@ LATENT = (
     ),
     ModelTraits(
         "hy_v4",
+        since=(10566, 11063),
         cached_layers="all",
         latent=True,
         indexer="typed",
@@ -64,6 +69,8 @@ LATENT = (
         narrows_at_the_end=True,
     ),
     ModelTraits("minicpm3", splits_tensors=False, ties_output=True, scales_embedding="alike"),
-    ModelTraits("mistral4", latent=True, prediction="without_graph", splits_tensors=False, ties_output=True),
+    ModelTraits(
+        "mistral4", since=(8156, 8672), latent=True, prediction="without_graph", splits_tensors=False, ties_output=True
+    ),
     ModelTraits("plm", ties_output=True),
 )

@@ -3,7 +3,14 @@
 from kvtop.planning.llamacpp.rules.traits import ModelTraits, Window
 
 WINDOWED = (
-    ModelTraits("afmoe", window=Window(4, "if_set"), ties_output=True, expert_shares="by_key", rotary="in_window"),
+    ModelTraits(
+        "afmoe",
+        since=(6900, 7079),
+        window=Window(4, "if_set"),
+        ties_output=True,
+        expert_shares="by_key",
+        rotary="in_window",
+    ),
     ModelTraits(
         "cohere2",
         window=Window(4),
@@ -15,6 +22,7 @@ WINDOWED = (
     ),
     ModelTraits(
         "cohere2moe",
+        since=(9538, 9760),
         window=Window(4, dense_first=True),
         prediction="on_demand",
         ties_output=True,
@@ -25,10 +33,17 @@ WINDOWED = (
         rotary="in_window",
     ),
     ModelTraits(
-        "exaone-moe", window=Window(4), prediction="never", ties_output=True, expert_shares="by_key", rotary="in_window"
+        "exaone-moe",
+        since=(7376, 8156),
+        window=Window(4),
+        prediction="never",
+        ties_output=True,
+        expert_shares="by_key",
+        rotary="in_window",
     ),
     ModelTraits(
         "exaone4",
+        since=(5772, 6301),
         window=Window(4, default_tokens=4096, layers=64),
         prediction="never",
         ties_output=True,
@@ -55,6 +70,7 @@ WINDOWED = (
     ),
     ModelTraits(
         "gemma3n",
+        since=(5300, 5937),
         window=Window(5),
         splits_tensors=False,
         ties_output=True,
@@ -70,6 +86,7 @@ WINDOWED = (
     ),
     ModelTraits(
         "gemma4",
+        since=(8156, 8672),
         window=Window(None),
         ties_output=True,
         copies_output_first=True,
@@ -85,14 +102,21 @@ WINDOWED = (
     ),
     ModelTraits(
         "gpt-oss",
+        since=(5772, 6301),
         window=Window(2),
         graph="measured",
         expert_shares="softmax_of_chosen",
         narrows_at_the_end=True,
         key_before_value=True,
     ),
-    ModelTraits("granite_swa", window=Window(None), ties_output=True),
-    ModelTraits("laguna", window=Window(4, "if_set", dense_first=True), ties_output=True, expert_shares="by_key"),
+    ModelTraits("granite_swa", since=(10068, 10566), window=Window(None), ties_output=True),
+    ModelTraits(
+        "laguna",
+        since=(10068, 10566),
+        window=Window(4, "if_set", dense_first=True),
+        ties_output=True,
+        expert_shares="by_key",
+    ),
     ModelTraits(
         "llama4",
         window=Window(4, default_tokens=8192, forced_tokens=8192, kind="chunked", off_at_zero=True),
@@ -104,13 +128,25 @@ WINDOWED = (
         key_before_value=True,
         rotary="but_every_fourth",
     ),
-    ModelTraits("maple", window=Window(None)),
-    ModelTraits("mellum", window=Window(4, "if_set")),
-    ModelTraits("mimo2", window=Window(None), prediction="on_demand", narrows_at_the_end=True),
-    ModelTraits("muse-glimmer", window=Window(4)),
+    ModelTraits("maple", since=(10566, 11063), window=Window(None)),
+    ModelTraits("mellum", since=(9294, 9538), window=Window(4, "if_set")),
+    ModelTraits("mimo2", since=(7376, 8156), window=Window(None), prediction="on_demand", narrows_at_the_end=True),
+    ModelTraits("muse-glimmer", since=(10068, 10566), window=Window(4)),
     ModelTraits("olmo2", window=Window(4, "if_set"), splits_tensors=False, graph="measured"),
-    ModelTraits("plamo3", window=Window(8, "if_set"), ties_output=True),
-    ModelTraits("smallthinker", window=Window(4, "if_set", forced_tokens=4096, dense_first=True), ties_output=True),
-    ModelTraits("spark2_5", window=Window(None), ties_output=True),
-    ModelTraits("step35", window=Window(None), prediction="on_demand", expert_shares="by_key", narrows_at_the_end=True),
+    ModelTraits("plamo3", since=(7376, 8156), window=Window(8, "if_set"), ties_output=True),
+    ModelTraits(
+        "smallthinker",
+        since=(5772, 6301),
+        window=Window(4, "if_set", forced_tokens=4096, dense_first=True),
+        ties_output=True,
+    ),
+    ModelTraits("spark2_5", since=(10566, 11063), window=Window(None), ties_output=True),
+    ModelTraits(
+        "step35",
+        since=(7376, 8156),
+        window=Window(None),
+        prediction="on_demand",
+        expert_shares="by_key",
+        narrows_at_the_end=True,
+    ),
 )
