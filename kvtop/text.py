@@ -84,6 +84,19 @@ def duration_text(seconds: float | None) -> str:
     return f"{int(max(seconds, 0))}s"
 
 
+def countdown_text(seconds: float) -> str:
+    """A time that is counted down, never rounded up by much: 0s, 28s, 55s, 1m55s, 9m40s, 12m, 3h.
+
+    In steps of 5 s from half a minute and of 10 s from two minutes, so that it does not flicker.
+    """
+    if seconds >= 600:
+        return duration_text(seconds)
+    step = 1 if seconds < 30 else 5 if seconds < 120 else 10
+    whole = int(max(seconds, 0) // step * step)
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes}m{rest:02}s" if minutes and rest else f"{minutes}m" if minutes else f"{rest}s"
+
+
 class UnusableTextError(ValueError):
     """A text that a person typed or wrote cannot be used. str() is one line: what is wrong, and what is accepted.
 

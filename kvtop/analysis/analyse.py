@@ -25,9 +25,10 @@ from kvtop.analysis.lint.finding_memory import FindingMemory
 from kvtop.analysis.planned.live_plan import PlanMemory, live_plan
 from kvtop.analysis.planned.placement import Placed, compute_api_of, placed
 from kvtop.analysis.usage.cache_view import cache_view
-from kvtop.analysis.usage.growth import Watched, held_memory, held_tokens, memory_to_full, time_to_full
+from kvtop.analysis.usage.forecast import Forecast
+from kvtop.analysis.usage.growth import Watched, held_memory, memory_to_full
 from kvtop.analysis.usage.rates import generated_per_second, prompt_per_second
-from kvtop.analysis.usage.verdict import verdict
+from kvtop.analysis.usage.steady_verdict import SteadyVerdict
 from kvtop.domain.answers.fault import LimitExceededError, failure_of
 from kvtop.domain.device import Device
 from kvtop.domain.engine_report import MemoryReport
@@ -43,13 +44,22 @@ from kvtop.planning.registry import display_name, traits_of
 
 
 @dataclass(slots=True)
+class Usage:
+    """What is remembered of how one server is used."""
+
+    forecast: Forecast = field(default_factory=Forecast)
+    memory: Watched = field(default_factory=Watched)
+    verdict: SteadyVerdict = field(default_factory=SteadyVerdict)
+
+
+@dataclass(slots=True)
 class History:
     """What the next tick needs of the ones before: readings, growth, calibrations, and plans that have not changed."""
 
     taken_at: float | None = None
     readings: dict[str, ServerReading] = field(default_factory=dict)
     plans: PlanMemory = field(default_factory=PlanMemory)
-    growth: dict[str, Watched] = field(default_factory=dict)
+    usage: dict[str, Usage] = field(default_factory=dict)
     calibrations: Calibrations = field(default_factory=Calibrations)
     findings: FindingMemory = field(default_factory=FindingMemory)
     report: Callable[[str, BaseException, str], Failure] = failure_of
@@ -71,7 +81,7 @@ def analyse(history: History, sample: Sample, version: str) -> Frame:
     devices = device_views(sample.devices, servers, sample.taken_at, processes)
     history.taken_at = sample.taken_at
     history.readings = {reading.id: reading for reading in sample.servers}
-    history.growth = {name: watched for name, watched in history.growth.items() if name in history.readings}
+    history.usage = {name: usage for name, usage in history.usage.items() if name in history.readings}
     history.calibrations.forget_all_but(sample.servers)
     history.findings.forget_all_but(history.readings)
     history.exceeded = {name: it for name, it in history.exceeded.items() if name in history.readings}
@@ -133,11 +143,11 @@ def _server_view(history: History, reading: ServerReading, sample: Sample, proce
     measured = _measured(reading, plan, on, where)
     use = cache_use(plan, reading.slots) if plan is not None else None
     splits = tuple(_split(reading, plan, use, it) for it in measured)
-    watched = history.growth.setdefault(reading.id, Watched())
-    watched.add(sample.taken_at, {**held_tokens(reading), **held_memory(reading, where.rows)})
-    filling = time_to_full(watched, reading, plan)
+    usage = history.usage.setdefault(reading.id, Usage())
+    filling = usage.forecast.now(sample.taken_at, reading, plan)
     if filling.state is Filling.UNKNOWN and filling.tokens_left is None:
-        filling = memory_to_full(watched, reading, plan, (device for device, _ in where.rows))
+        usage.memory.add(sample.taken_at, held_memory(reading, where.rows))
+        filling = memory_to_full(usage.memory, reading, plan, (device for device, _ in where.rows))
     headroom = _headroom(filling.tokens_left, where)
     prompt, generated = _rates(history, reading, sample.taken_at)
     cache = cache_view(reading, plan)
@@ -149,7 +159,9 @@ def _server_view(history: History, reading: ServerReading, sample: Sample, proce
         plan_note="; ".join(part for part in (note, where.note, _unread(reading, plan, processes)) if part),
         prompt_tokens_per_second=prompt,
         generated_tokens_per_second=generated,
-        verdict=verdict(reading, filling, headroom, tuple(device for device, _ in where.rows)),
+        verdict=usage.verdict.now(
+            sample.taken_at, reading, filling, headroom, tuple(device for device, _ in where.rows)
+        ),
         headroom=headroom,
         time_to_full=filling,
         calibration=history.calibrations.learn(reading, measured),

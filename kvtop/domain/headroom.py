@@ -8,21 +8,36 @@ class Filling(StrEnum):
     """What the KV cache, or the memory of a server without a fixed one, is doing."""
 
     STEADY = "steady"
-    """Nothing grows: it will never be full as things are."""
+    """Nothing runs, or nothing that runs leads to a limit as far as it was watched."""
     GROWING = "growing"
+    """It will be full if what grows goes on: `TimeToFull.ground` says what that is."""
     BOUNDED = "bounded"
-    """It grows, and will never be full: every request that may run at once has room in it to its last token."""
+    """Something runs, and cannot fill it: every request ends before, at its own limit at the latest."""
     FULL = "full"
     UNKNOWN = "unknown"
     """Nobody says how full it is, or it has not been watched long enough."""
 
 
+class Ground(StrEnum):
+    """What a forecast rests on."""
+
+    NONE = ""
+    ANSWERS = "answers"
+    """Requests that run now have generated more than the others did, and nothing ends them before the limit."""
+    PEAKS = "peaks"
+    """The highest use of every quarter of a minute has risen for more than a minute."""
+    MEMORY = "memory"
+    """The memory of a server whose cache has no size of its own grew in the last half minute."""
+
+
 @dataclass(frozen=True, slots=True)
 class TimeToFull:
-    """When the first limit will be met if growth goes on as in the last seconds.
+    """When the first limit will be met, and what says so.
 
     `seconds` is set exactly when `state` is GROWING. `cause` names the limit that comes first ("slot 2", "the pool",
-    "gpu0") and `tokens_left` (or `bytes_left` for memory) what is left before it.
+    "gpu0") and `tokens_left` (or `bytes_left` for memory) what is left before it. `addable_tokens`: the most that
+    running requests can still add to that limit, None where it is not known. `peak_ratio`: the highest use of it within
+    `peak_seconds`.
     """
 
     state: Filling
@@ -31,6 +46,13 @@ class TimeToFull:
     tokens_left: int | None = None
     tokens_per_second: float | None = None
     bytes_left: int | None = None
+    ground: Ground = Ground.NONE
+    addable_tokens: int | None = None
+    peak_ratio: float | None = None
+    peak_seconds: float = 0.0
+    filled: str = ""
+    """The limit that was met last, within `filled_seconds_ago`; "" where none was for two minutes."""
+    filled_seconds_ago: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +100,21 @@ class Concern(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The state of a server in a word or two ("steady", "full in 4 min", "asleep", "locked")."""
+    """The state of a server in a word or two ("steady", "full in 4m", "asleep", "locked").
+
+    `seconds` of a countdown, which is what its words end in; None where nothing is counted down. `topic` is what
+    several wordings are about ("full" of "slot 2 is full" and "slot 2 filled 40s ago").
+    """
 
     words: str
     concern: Concern = Concern.CALM
+    seconds: float | None = None
+    topic: str = ""
+
+    @property
+    def kind(self) -> str:
+        """The words without what changes by itself: equal kinds are one verdict that goes on."""
+        return "full in" if self.seconds is not None else self.topic or self.words
 
 
 NO_HEADROOM = Headroom()

@@ -30,6 +30,12 @@ class Slot:
     is_processing: bool | None
     decoded_tokens: int | None = None
     """Tokens generated for the current request; falls back to 0 when the next one starts."""
+    remaining_tokens: int | None = None
+    """What its own limit lets the current request still generate; None: it set no limit, or none is said."""
+    task_id: int | None = None
+    """The request that the slot works on, or the last one: a number that the server never uses twice."""
+    prompt_read_tokens: int | None = None
+    """Of the current request's prompt, what has been computed; what the cache already had is not in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +50,15 @@ class Counters:
     requests_waiting: float | None = None
     sequence_tokens_max: float | None = None
     requests_waiting_for_memory: float | None = None
-    """Of those waiting, the ones that the KV pool has no room for (vLLM's reason "capacity")."""
+    """Of those waiting, the ones that the KV pool has no room for."""
     preemptions_total: float | None = None
     """Requests thrown out of the KV pool to be computed again; vLLM counts one when it produces output again."""
     prefix_query_tokens_total: float | None = None
     prefix_hit_tokens_total: float | None = None
+    ended_requests_total: float | None = None
+    """Requests whose length is known because they ended."""
+    ended_generated_tokens_total: float | None = None
+    """What those generated."""
 
 
 @dataclass(frozen=True, slots=True)

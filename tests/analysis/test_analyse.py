@@ -148,7 +148,7 @@ def test_a_locked_endpoint_still_has_its_memory_but_no_use() -> None:
 def test_rates_need_two_samples() -> None:
     chosen = scenario("rtx4090_llamacpp")
     assert _only(_frames(chosen, 8.0)).generated_tokens_per_second is None
-    assert _only(_frames(chosen, 7.0, 8.0)).generated_tokens_per_second == pytest.approx(3 * 32)
+    assert _only(_frames(chosen, 7.0, 8.0)).generated_tokens_per_second == pytest.approx(3 * 18)
 
 
 def test_plans_are_remembered_and_give_the_same_answer() -> None:

@@ -286,7 +286,7 @@ def test_a_busy_pool_is_as_full_as_the_engine_logs(server: Vllm) -> None:
 def _held_in_the_middle(server: Vllm, requests: list[Request]) -> tuple[PoolReport, list[tuple[str, str, str]]]:
     """The pool as kvtop reads it, and the statistics that the engine logs, of one full moment."""
     reading = server.reading()
-    while (reading.counters.requests_waiting_for_memory or 0) < 1 or (reading.pools[0].used_ratio or 0) < 0.4:
+    while (reading.counters.requests_waiting or 0) < 1 or (reading.pools[0].used_ratio or 0) < 0.4:
         assert any(request.is_alive() for request in requests), "it was never full"
         reading = server.reading()
     with _held_still([rank.pid for rank in reading.ranks if rank.role != "api server"]):

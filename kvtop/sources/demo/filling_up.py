@@ -22,6 +22,8 @@ LLAMA = LlamaServer(
     slot_context_tokens=8192,
     prompts=(6_900, 400),
     tokens_per_second=9,
+    generated_at_start=700,
+    cycle_seconds=240.0,
 )
 VLLM = VllmServer(
     pid=1600,

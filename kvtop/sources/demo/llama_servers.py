@@ -15,8 +15,9 @@ TOKENS_PER_SECOND = 32
 class LlamaServer:
     """One llama-server. `prompts` are the tokens that each slot took at second 0; 0 is a slot that idles.
 
-    A slot holds its prompt and what it generates, `tokens_per_second` of them, until its context is full. With
-    `answer_tokens` an answer ends there and the same prompt comes again, so that slots of one pool never outgrow it.
+    A slot holds these and what it generates, `tokens_per_second` of them, until its context is full; of them
+    `generated_at_start` belong to its answer. Slots of a pool of `pool_tokens` fail together when that is used up, as
+    those of b11434 do. After `cycle_seconds` everything begins again.
     """
 
     pid: int
@@ -28,7 +29,9 @@ class LlamaServer:
     prompts: tuple[int, ...]
     rss_mib: int = 780
     tokens_per_second: int = TOKENS_PER_SECOND
-    answer_tokens: int | None = None
+    generated_at_start: int = 0
+    pool_tokens: int | None = None
+    cycle_seconds: float | None = None
     container: Container | None = None
     address: str = "127.0.0.1"
     program: str = PROGRAM
@@ -79,17 +82,20 @@ class LlamaServer:
         )
 
     def _slots(self, second: float) -> tuple[Slot, ...]:
+        cycle, since = divmod(second, self.cycle_seconds) if self.cycle_seconds else (0.0, second)
+        generated = int(since * self.tokens_per_second)
+        context = self.slot_context_tokens
+        decoded = [min(generated, context - prompt) if prompt else 0 for prompt in self.prompts]
+        has_failed = self.pool_tokens is not None and sum(self.prompts) + sum(decoded) > self.pool_tokens
         slots = []
         for index, prompt in enumerate(self.prompts):
-            context = self.slot_context_tokens
-            if prompt == 0:
+            if prompt == 0 or has_failed:
                 slots.append(Slot(index, context, 0, False, None))
                 continue
-            generated = int(second * self.tokens_per_second)
-            if self.answer_tokens is not None:
-                generated %= self.answer_tokens
-            decoded = min(generated, context - prompt)
-            slots.append(Slot(index, context, prompt + decoded, prompt + decoded < context, decoded))
+            is_busy = prompt + decoded[index] < context
+            answer = self.generated_at_start + decoded[index] if is_busy else 0
+            name = int(cycle) * len(self.prompts) + index
+            slots.append(Slot(index, context, prompt + decoded[index], is_busy, answer, task_id=name))
         return tuple(slots)
 
 

@@ -20,13 +20,16 @@ GEMMA = LlamaServer(
     ),
     slot_context_tokens=32768,
     prompts=(14200, 6100, 900, 0),
-    answer_tokens=3_200,
+    tokens_per_second=18,
+    generated_at_start=2_200,
+    pool_tokens=32_768,
+    cycle_seconds=260.0,
     rss_mib=1_650,
 )
 
 
 def at(second: float) -> Sample:
-    """The host at that second."""
+    """The host at that second: three long answers fill the pool of all slots after 214 seconds."""
     return Sample(
         taken_at=EPOCH + second,
         host="workstation",

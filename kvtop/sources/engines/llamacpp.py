@@ -210,6 +210,9 @@ def _slots(reply: Reply | None) -> tuple[Slot, ...] | None:
                 used_tokens=whole(fields.get("n_prompt_tokens", 0)),
                 is_processing=processing if isinstance(processing, bool) else None,
                 decoded_tokens=whole(first.get("n_decoded")),
+                remaining_tokens=whole(first.get("n_remain")),  # -1, a request without a limit, is none
+                task_id=whole(fields.get("id_task")),
+                prompt_read_tokens=whole(fields.get("n_prompt_tokens_processed")),
             )
         )
     return tuple(slots)

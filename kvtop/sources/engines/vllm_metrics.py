@@ -22,12 +22,16 @@ USAGE = ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc")
 RUNNING, WAITING = "vllm:num_requests_running", "vllm:num_requests_waiting"
 BY_REASON = "vllm:num_requests_waiting_by_reason"
 SLEEP = "vllm:engine_sleep_state"
+NEARLY_FULL_RATIO = 0.9
+"""Of a pool: the next request, which needs blocks for its whole prompt, may not fit."""
 _TOTALS: Mapping[str, tuple[str, ...]] = {
     "prompt_tokens_total": ("vllm:prompt_tokens_total",),
     "generated_tokens_total": ("vllm:generation_tokens_total",),
     "preemptions_total": ("vllm:num_preemptions_total",),
     "prefix_query_tokens_total": ("vllm:prefix_cache_queries_total", "vllm:gpu_prefix_cache_queries_total"),
     "prefix_hit_tokens_total": ("vllm:prefix_cache_hits_total", "vllm:gpu_prefix_cache_hits_total"),
+    "ended_requests_total": ("vllm:request_generation_tokens_count",),
+    "ended_generated_tokens_total": ("vllm:request_generation_tokens_sum",),
 }
 _SLEEP_LEVELS = {"awake": 0, "weights_offloaded": 1, "discard_all": 2}
 _WANTED = frozenset({CACHE_CONFIG, *USAGE, RUNNING, WAITING, BY_REASON, SLEEP}) | {
@@ -138,13 +142,26 @@ def _counters(by_name: Mapping[str, list[MetricSample]]) -> Counters:
     totals = {
         field: _sum(next((by_name[name] for name in names if name in by_name), ())) for field, names in _TOTALS.items()
     }
-    reasons = [sample for sample in by_name.get(BY_REASON, ()) if dict(sample.labels).get("reason") == "capacity"]
     return Counters(
         requests_processing=_sum(by_name.get(RUNNING, ())),
         requests_waiting=_sum(by_name.get(WAITING, ())),
-        requests_waiting_for_memory=_sum(reasons),
+        requests_waiting_for_memory=_waiting_for_memory(by_name),
         **totals,
     )
+
+
+def _waiting_for_memory(by_name: Mapping[str, list[MetricSample]]) -> float | None:
+    """Those of the reason "capacity" of engines whose pool is nearly used up.
+
+    The reason alone is any wait for the scheduler, for a place among `--max-num-seqs` too
+    (`v1/metrics/loggers.py`, 0.32.0).
+    """
+    reasons = [sample for sample in by_name.get(BY_REASON, ()) if dict(sample.labels).get("reason") == "capacity"]
+    usage = _by_engine(sample for name in USAGE for sample in by_name.get(name, ()))
+    if any(usage.get(_engine(sample)) is None for sample in reasons):
+        return None
+    full = {engine for engine, ratio in usage.items() if (ratio or 0) >= NEARLY_FULL_RATIO}
+    return _sum(sample if _engine(sample) in full else replace(sample, value=0.0) for sample in reasons)
 
 
 def _by_engine(samples: Iterable[MetricSample]) -> dict[int, float | None]:

@@ -76,7 +76,7 @@ def test_a_busy_server(recorded: Recorded) -> None:
         generated_tokens_total=15377,
         requests_processing=8,
         requests_waiting=4,
-        requests_waiting_for_memory=4,
+        requests_waiting_for_memory=0,  # eight run, as many as may: the pool is nearly empty
         preemptions_total=0,
         prefix_query_tokens_total=13104,
         prefix_hit_tokens_total=9856,

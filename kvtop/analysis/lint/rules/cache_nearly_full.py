@@ -1,7 +1,8 @@
 """The KV cache is nearly full, or will be within minutes.
 
 Why: a full slot of llama-server ends its request (or shifts the context, if that is on); a full pool of vLLM preempts
-requests. The time is extrapolated from the last seconds.
+requests. A time is said where running answers have come further than the others did and nothing ends them before, or
+where peaks have risen for a while; docs/faq.md says how it is known.
 
 Source: tools/server/server-context.cpp, llama.cpp b11434; vLLM 0.32.0 docs configuration/optimization.
 
@@ -18,7 +19,7 @@ from kvtop.analysis.lint.observed import Observed
 from kvtop.analysis.lint.rule import Example, Found, Lacks, Outcome
 from kvtop.analysis.lint.target import LintTarget
 from kvtop.planning.protocol.lint_traits import CacheProvision
-from kvtop.text import duration_text
+from kvtop.text import countdown_text
 
 ENGINES: tuple[str, ...] = ()
 READS_LAUNCH = False
@@ -40,7 +41,7 @@ def check(target: LintTarget) -> Outcome:
         return None
     when = ""
     if seen.seconds_to_full is not None:
-        when = f"full in {duration_text(seen.seconds_to_full)} ({seen.filling or 'the pool'})"
+        when = f"{seen.filling or 'the pool'} is full in {countdown_text(seen.seconds_to_full)}"
     ratio = "" if seen.used_ratio is None else f"{seen.used_ratio:.0%} of the cache is used"
     state = "is nearly full" if (seen.used_ratio or 0) >= FULL_RATIO else "is filling up"
     return Found(

@@ -6,10 +6,14 @@ from kvtop.domain.frame import ServerView
 
 
 class VerdictJson(TypedDict):
-    """The state of a server in a word or two; `concern` is "calm", "watch" or "bad"."""
+    """The state of a server in a word or two; `concern` is "calm", "watch" or "bad".
+
+    `seconds` of a countdown that the words end in, else null.
+    """
 
     words: str
     concern: str
+    seconds: float | None
 
 
 class DeviceRoomJson(TypedDict):
@@ -30,7 +34,9 @@ class TimeToFullJson(TypedDict):
     """When the first limit is met. `state` is "steady" (never, as things are), "growing", "bounded" (it grows and
     will never be full), "full" or "unknown".
 
-    `cause` names the limit: a slot, the pool, or a device.
+    `cause` names the limit: a slot, the pool, or a device. `ground` of a time: "answers" (running requests go on),
+    "peaks" (the highest use keeps rising), "memory", or "". `addable_tokens`: the most that running requests can still
+    add. `peak_ratio`: the highest use within `peak_seconds`.
     """
 
     state: str
@@ -39,6 +45,10 @@ class TimeToFullJson(TypedDict):
     tokens_left: int | None
     tokens_per_second: float | None
     bytes_left: int | None
+    ground: str
+    addable_tokens: int | None
+    peak_ratio: float | None
+    peak_seconds: float
 
 
 class CalibrationJson(TypedDict):
@@ -88,7 +98,7 @@ def outlook(view: ServerView) -> OutlookJson:
     """The part of one server."""
     filling = view.time_to_full
     return OutlookJson(
-        verdict=VerdictJson(words=view.verdict.words, concern=view.verdict.concern.value),
+        verdict=VerdictJson(words=view.verdict.words, concern=view.verdict.concern.value, seconds=view.verdict.seconds),
         headroom=HeadroomJson(
             cache_tokens_left=view.headroom.cache_tokens_left,
             devices=[DeviceRoomJson(device=name, free_bytes=free) for name, free in view.headroom.device_free_bytes],
@@ -100,6 +110,10 @@ def outlook(view: ServerView) -> OutlookJson:
             tokens_left=filling.tokens_left,
             tokens_per_second=filling.tokens_per_second,
             bytes_left=filling.bytes_left,
+            ground=filling.ground.value,
+            addable_tokens=filling.addable_tokens,
+            peak_ratio=filling.peak_ratio,
+            peak_seconds=filling.peak_seconds,
         ),
         prompt_tokens_per_second=view.prompt_tokens_per_second,
         generated_tokens_per_second=view.generated_tokens_per_second,

@@ -22,7 +22,7 @@ _NUMBERS = (
     ("?", "unknown; never shown as 0"),
 )
 _COLUMNS = (
-    ("verdict", "full in: at this pace; filling: not soon; tight: 512 MiB free or less; steady: nothing grows"),
+    ("verdict", "full in: if what runs goes on or peaks keep rising; tight: 512 MiB or less free; steady: neither"),
     ("ctx", "tokens that the KV cache can hold"),
     ("KV", "how much of it holds tokens now"),
     ("5 min", "the same, a column for each half minute"),

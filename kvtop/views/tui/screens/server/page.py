@@ -6,8 +6,8 @@ from enum import StrEnum
 from rich.cells import cell_len
 
 from kvtop.domain.frame import Frame, ServerView
-from kvtop.domain.headroom import Filling
-from kvtop.text import bytes_text, duration_text, rate_text, ratio_text, tokens_text
+from kvtop.text import bytes_text, rate_text, ratio_text, tokens_text
+from kvtop.views.text.forecast_text import forecast_text
 from kvtop.views.tui.screens.findings.page import finding_lines
 from kvtop.views.tui.screens.server.history import history_lines
 from kvtop.views.tui.screens.server.hosted import hosted_lines
@@ -156,19 +156,8 @@ def _state(view: ServerView, width: int) -> list[Line]:
 
 
 def _room(view: ServerView) -> list[str]:
-    """Headroom, and when it will be used up as things go; the least important last."""
-    filling = view.time_to_full
-    words = {
-        Filling.STEADY: "nothing grows",
-        Filling.BOUNDED: f"{filling.cause} has room for every request that may run at once",
-        Filling.FULL: f"full: {filling.cause}",
-        Filling.UNKNOWN: "not known yet whether it grows",
-    }.get(filling.state, "")
-    if filling.state is Filling.GROWING:
-        words = f"{filling.cause} full in {duration_text(filling.seconds)} at this pace"
-        if filling.tokens_per_second is not None:
-            words += f" ({rate_text(filling.tokens_per_second)} tokens/s)"
-    return [f"headroom {headroom_text(view)}", words, *_free(view)]
+    """What is left, and what is forecast on which ground; the least important last."""
+    return [f"headroom {headroom_text(view)}", forecast_text(view.time_to_full), *_free(view)]
 
 
 def _free(view: ServerView) -> list[str]:
