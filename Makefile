@@ -8,7 +8,7 @@ JOBS ?= auto
 # Tests start kvtop hundreds of times; without compiled files each start would compile all of it.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run demo test check test-engines bench oracle decode record accept pages clean test-pythons
+.PHONY: run demo test check test-engines bench forecast oracle decode record accept pages clean test-pythons
 .DEFAULT_GOAL := run
 
 run: $(VENV)/run-ready  ## the dashboard on this machine
@@ -36,6 +36,9 @@ bench: $(VENV)/ready  ## measures the budgets of docs/performance.md
 	$(BIN)/python -m tests.bench.budgets
 	$(BIN)/python -m tests.bench.bench_plans
 	$(BIN)/pytest -q -m bench
+
+forecast: $(VENV)/ready  ## how often a forecast of a full cache came true, on recorded loads of real engines
+	@$(BIN)/python -m tests.forecast.score
 
 oracle: $(VENV)/ready  ## how plans compare with the engines' own allocators (docs/accuracy.md)
 	@$(BIN)/python -m tests.oracle.table

@@ -18,7 +18,7 @@ from hypothesis.strategies import randoms, sampled_from
 
 from kvtop.analysis.analyse import History, analyse
 from kvtop.analysis.diff.planned_server import planned_servers
-from kvtop.analysis.usage.verdict import verdict
+from kvtop.analysis.usage.cache_view import cache_view
 from kvtop.cli import main
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.model_file import Checkpoint, GgufHeader, ModelFile, TensorInfo
@@ -245,9 +245,9 @@ def test_one_server_is_unexplained_and_the_others_go_on(monkeypatch: pytest.Monk
     named = sample.servers[0].id
 
     def sometimes(reading: ServerReading, *others: Any) -> object:  # noqa: ANN401  whatever it takes
-        return fails() if reading.id == named else verdict(reading, *others)
+        return fails() if reading.id == named else cache_view(reading, *others)
 
-    monkeypatch.setattr("kvtop.analysis.analyse.verdict", sometimes)
+    monkeypatch.setattr("kvtop.analysis.analyse.cache_view", sometimes)
     frame = analyse(History(), sample, "1")
     assert [view.reading.id for view in frame.servers] == [reading.id for reading in sample.servers]
     assert "internal error of kvtop (IndexError at" in frame.servers[0].plan_note

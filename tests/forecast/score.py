@@ -9,6 +9,7 @@ from pathlib import Path
 from kvtop.analysis.usage.forecast import FULL_RATIO, Forecast
 from kvtop.analysis.usage.limits import limits_of
 from kvtop.analysis.usage.steady_verdict import SteadyVerdict
+from kvtop.analysis.usage.verdict import FULL
 from kvtop.domain.headroom import NO_HEADROOM, TimeToFull, Verdict
 from tests.forecast.loads import FOLDER, Load, all_loads
 
@@ -101,8 +102,13 @@ def _use_before(ticks: list[Tick], fill: float) -> float:
 
 
 def _changes(ticks: list[Tick]) -> int:
-    """The most changes of the verdict's words, numbers aside, within a minute."""
-    times = [later.at for earlier, later in pairwise(ticks) if earlier.verdict.kind != later.verdict.kind]
+    """The most changes of the verdict within a minute, numbers aside. A countdown that ends in full is none."""
+    times = [
+        later.at
+        for earlier, later in pairwise(ticks)
+        if earlier.verdict.kind != later.verdict.kind
+        and not (earlier.verdict.seconds is not None and later.verdict.topic == FULL)
+    ]
     return max((sum(1 for it in times if at - 60 < it <= at) for at in times), default=0)
 
 

@@ -46,7 +46,7 @@ def test_first_everything_then_nothing_without_a_change() -> None:
 
 
 def test_a_filling_cache_is_announced_in_steps() -> None:
-    told = [line for lines in announced(*frames("rtx4090_llamacpp", *range(8, 60)))[1:] for line in lines]
+    told = [line for lines in announced(*frames("rtx4090_llamacpp", *range(8, 110)))[1:] for line in lines]
     servers = [line for line in told if line.startswith("Server ")]
     assert 1 <= len(servers) <= 6
     assert any("KV cache at most 7" in line for line in servers)

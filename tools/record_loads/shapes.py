@@ -72,9 +72,9 @@ SHAPES: tuple[Shape, ...] = (
     Shape(
         "llama-runaway-beside-chat",
         "unified",
-        420,
+        480,
         (
-            Client((100, 100), (1, 1), _NONE, starts_at=30, requests=1, is_runaway=True),
+            Client((100, 100), (1, 1), _NONE, starts_at=10, requests=1, is_runaway=True),
             *_many(2, Client((60, 300), (60, 200), pause_seconds=(1, 4))),
         ),
     ),
@@ -185,4 +185,43 @@ SHAPES: tuple[Shape, ...] = (
             for number in range(8)
         ),
     ),
+    # Recorded after the rules were settled, and not looked at before.
+    Shape("llama-slow-agent", "slots", 330, (Client((40, 80), (50, 90), grows=True, pause_seconds=(4, 8)),)),
+    Shape("llama-thinking", "slots", 240, _many(3, Client((60, 200), (400, 1000), _NONE, pause_seconds=(1, 4)))),
+    Shape(
+        "llama-runaway-with-a-limit-beside-chat",
+        "slots",
+        220,
+        (
+            Client((200, 200), (1, 1), _GENEROUS, starts_at=25, requests=1, is_runaway=True),
+            *_many(2, Client((60, 400), (60, 200), _GENEROUS, pause_seconds=(1, 4))),
+        ),
+    ),
+    Shape(
+        "llama-two-conversations-in-one-pool",
+        "unified",
+        280,
+        _many(2, Client((50, 110), (50, 110), _NONE, grows=True, pause_seconds=(1, 4))),
+    ),
+    Shape(
+        "llama-a-bit-of-everything",
+        "unified",
+        220,
+        (
+            Client((60, 300), (60, 200), _NONE, stops_at=120, pause_seconds=(1, 4)),
+            Client((1200, 1800), (60, 120), starts_at=50, requests=3, pause_seconds=(10, 20)),
+            *_many(3, Client((60, 100), (100, 200), starts_at=130, requests=2)),
+        ),
+    ),
+    Shape("vllm-thinking", "pool", 200, _many(4, Client((100, 400), (800, 2400), pause_seconds=(1, 6)))),
+    Shape(
+        "vllm-chat-then-a-flood",
+        "pool",
+        200,
+        (
+            *_many(3, Client((200, 900), (100, 400), stops_at=70, pause_seconds=(0.5, 3))),
+            *_many(5, Client((300, 700), (1, 1), _NONE, starts_at=60, requests=1, is_runaway=True)),
+        ),
+    ),
+    Shape("vllm-three-agents", "pool", 240, _many(3, Client((250, 500), (60, 160), grows=True, pause_seconds=(1, 3)))),
 )

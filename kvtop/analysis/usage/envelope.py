@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 BUCKETS = 24
-FITTED = 10
+FITTED = 7
 """Of a long rise the last buckets: what matters is how it goes on."""
 LEAST_BUCKETS = 4
 """In a row and never lower: fewer rise by accident under ordinary traffic."""
@@ -21,6 +21,8 @@ FALL = 0.7
 """Below this part of its last peak a use has fallen."""
 BEYOND = 1.05
 """Of a ceiling."""
+_DIP = 0.92
+"""A peak that is lower by less than this does not break a trend."""
 _MOST_IN_ONE_STEP = 0.5
 """Of the rise: one long prompt is no trend."""
 
@@ -50,9 +52,9 @@ class Envelope:
 
     def add(self, taken_at: float, held: int, begun: float) -> None:
         """Take note of what is held now, and of how many requests have begun since any time."""
-        if self.peaks and held < FALL * self.peaks[-1].held:
-            self._learn()
         if not self.peaks or taken_at - self.peaks[-1].since >= self.bucket_seconds:
+            if len(self.peaks) > 1 and self.peaks[-1].held < FALL * self.peaks[-2].held:
+                self._learn()
             self.peaks.append(Peak(taken_at, taken_at, held, begun))
         elif held >= self.peaks[-1].held:
             self.peaks[-1] = Peak(self.peaks[-1].since, taken_at, held, begun)
@@ -76,6 +78,13 @@ class Envelope:
         over = self.peaks[-1].since - self.peaks[0].since + self.bucket_seconds
         return max(peak.held for peak in self.peaks), over
 
+    def latest(self) -> int:
+        """The last peak: that of the bucket that goes on, or of the one before."""
+        if not self.peaks:
+            return 0
+        last = self.peaks[-1].held
+        return max(last, self.peaks[-2].held) if len(self.peaks) > 1 else last
+
     def rising(self) -> list[Peak]:
         """The last buckets of which none is lower than the one before; without one that has not peaked yet."""
         peaks = list(self.peaks)
@@ -83,7 +92,7 @@ class Envelope:
             peaks.pop()
         found: list[Peak] = []
         for peak in reversed(peaks):
-            if peak.since < self._trend_from or (found and (peak.held > found[-1].held or len(found) == FITTED)):
+            if peak.since < self._trend_from or (found and (peak.held * _DIP > found[-1].held or len(found) == FITTED)):
                 break
             found.append(peak)
         while len(found) > 1 and found[-1].held == found[-2].held:

@@ -163,13 +163,13 @@ class LimitHistory:
                 envelope.give_up()
         if limit.has_room_for_all:
             return None
+        least = max(LEAST_USE_OF_PEAKS * limit.capacity, BEYOND * ceiling)
         for envelope in self.envelopes:
-            rising = envelope.seconds_to(limit.capacity, now.taken_at)
-            if rising is None:
+            peak = envelope.latest()
+            if peak < least or (limit.keeps and now.held < FALL * peak):  # or another conversation has begun
                 continue
-            peak = envelope.rising()[-1].held
-            has_begun_anew = limit.keeps and now.held < FALL * peak
-            if peak >= max(LEAST_USE_OF_PEAKS * limit.capacity, BEYOND * ceiling) and not has_begun_anew:
+            rising = envelope.seconds_to(limit.capacity, now.taken_at)
+            if rising is not None:
                 return Expected(rising[0], Ground.PEAKS, rising[1])
         return None
 

@@ -123,7 +123,7 @@ def _device_words(view: DeviceView) -> str:
 
 def _server_state(view: ServerView) -> tuple[object, ...]:
     # "full in 4m" counts down: the sentence comes when it begins, not with every minute.
-    return (view.reading.state, view.verdict.words.split(" in ")[0], view.verdict.concern)
+    return (view.reading.state, view.verdict.kind, view.verdict.concern)
 
 
 def _model(view: ServerView) -> str:
@@ -160,7 +160,7 @@ def _failures(before: Frame | None, now: Frame) -> Iterator[str]:
 
 _SIZE = re.compile(r"(?<=\d) ([KMGT])iB\b")
 _SIZE_WORDS = {"K": "kibibytes", "M": "mebibytes", "G": "gibibytes", "T": "tebibytes"}
-_DURATION = re.compile(r"(?<=\bin )((?:\d+[dhms])+)\b")
+_DURATION = re.compile(r"(?:(?<=\bin )|(?<=\bfilled ))((?:\d+[dhms])+)\b")
 _DURATION_WORDS = {"d": "day", "h": "hour", "m": "minute", "s": "second"}
 
 

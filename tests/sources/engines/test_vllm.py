@@ -80,6 +80,8 @@ def test_a_busy_server(recorded: Recorded) -> None:
         preemptions_total=0,
         prefix_query_tokens_total=13104,
         prefix_hit_tokens_total=9856,
+        ended_requests_total=12,
+        ended_generated_tokens_total=10800,
     )
 
 

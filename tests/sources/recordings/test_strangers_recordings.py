@@ -172,7 +172,7 @@ def test_a_server_over_which_kvtop_fails_is_unexplained_and_the_rest_is_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setattr("kvtop.analysis.analyse.verdict", lambda *_: list[str]()[0])
+    monkeypatch.setattr("kvtop.analysis.analyse.cache_view", lambda *_: list[str]()[0])
     recording = written(tmp_path / "x", SCENARIOS[0].at(0.0))
     frame = frame_at(recording, 0)
     (view,) = frame.servers

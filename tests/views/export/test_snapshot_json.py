@@ -74,14 +74,16 @@ def test_unknown_is_null_and_not_zero() -> None:
 def test_the_outlook_of_a_server_and_the_origin_of_its_facts_are_in_it() -> None:
     filling = next(it for it in SCENARIOS if it.name == "filling_up")
     history = History()
-    for second in (2.0, 5.0, 8.0):
-        frame = analyse(history, filling.at(second), "1.2.3")
+    for second in range(90):
+        frame = analyse(history, filling.at(float(second)), "1.2.3")
     vllm, llama = snapshot(frame)["servers"]
     assert llama["time_to_full"]["state"] == "growing"
     assert llama["time_to_full"]["cause"] == "slot 0"
     assert llama["time_to_full"]["tokens_left"] == llama["headroom"]["cache_tokens_left"]
-    assert llama["verdict"]["concern"] == "watch"
+    assert llama["verdict"]["concern"] == "bad"  # within the minute
+    assert llama["verdict"]["seconds"] == llama["time_to_full"]["seconds"]
     assert vllm["time_to_full"]["cause"] == "the pool"
+    assert vllm["time_to_full"]["ground"] == "answers"
     assert [it["device"] for it in vllm["headroom"]["devices"]] == ["gpu0"]
     assert [it["device"] for it in llama["calibration"]] == ["gpu0", "host"]
     origins = {it["name"]: it["origin"] for it in llama["facts"]}

@@ -1,8 +1,8 @@
 """The KV cache is nearly full, or will be within minutes.
 
 Why: a full slot of llama-server ends its request (or shifts the context, if that is on); a full pool of vLLM preempts
-requests. A time is said where running answers have come further than the others did and nothing ends them before, or
-where peaks have risen for a while; docs/faq.md says how it is known.
+requests. A time is said where running answers have come further than the others did and nothing ends them before,
+or where peaks have risen for a while.
 
 Source: tools/server/server-context.cpp, llama.cpp b11434; vLLM 0.32.0 docs configuration/optimization.
 
