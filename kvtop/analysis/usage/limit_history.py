@@ -22,6 +22,8 @@ LEAST_USE_OF_POOLS = 0.5
 LEAST_USE_OF_PEAKS = 0.55
 BUCKETS_SECONDS = (8.0, 14.0, 28.0)
 """Of agents whose turns follow each other, and of a load that grows over minutes."""
+ALL_AT_ONCE = 0.9
+"""Sequences that grow do not reach their own limits together: that many of the longest ones never meet another."""
 _DROP = 0.015
 """Of the limit: less is blocks that come and go while everything still runs."""
 
@@ -40,6 +42,7 @@ class _Point:
     taken_at: float
     held: int
     generated: dict[tuple[int, int | None], int]
+    running: float
 
 
 @dataclass(slots=True)
@@ -67,7 +70,7 @@ class LimitHistory:
             self._climb = None
         self._follow_climb(taken_at, limit, limit.held)
         generated = {answer.name: answer.generated for answer in limit.answers or ()}
-        self.points.append(_Point(taken_at, limit.held, generated))
+        self.points.append(_Point(taken_at, limit.held, generated, limit.running or 0.0))
         while taken_at - self.points[0].taken_at > RATE_SECONDS:
             self.points.popleft()
         begun = self._count_begun(taken_at, limit, set(generated))
@@ -94,6 +97,12 @@ class LimitHistory:
         elif self._idle_since is None:
             self._idle_since = taken_at
         return float(self._begun)
+
+    def _all_at_once(self, limit: FillLimit) -> float:
+        """What as many requests as have run lately hold when all are as long as they may be."""
+        if limit.longest is None:
+            return float("inf")
+        return limit.longest * max(limit.running or 0.0, *(it.running for it in self.points))
 
     def _has_paused_longer(self, taken_at: float) -> bool:
         """Whether nothing has run for longer than between the requests before: that trend is over."""
@@ -161,7 +170,7 @@ class LimitHistory:
         if self._has_paused_longer(now.taken_at):
             for envelope in self.envelopes:
                 envelope.give_up()
-        if limit.has_room_for_all:
+        if limit.has_room_for_all or self._all_at_once(limit) * ALL_AT_ONCE < limit.capacity:
             return None
         least = max(LEAST_USE_OF_PEAKS * limit.capacity, BEYOND * ceiling)
         for envelope in self.envelopes:

@@ -37,6 +37,8 @@ class FillLimit:
     """Requests that have ended, as the engine counts them; 0 where `answers` tell."""
     keeps: bool = False
     """What an ended request held stays until another conversation takes its place: a fall is one that begins."""
+    longest: int | None = None
+    """The most tokens that one request may have; None: not known, or the capacity itself."""
     has_room_for_all: bool = False
     """As many of the longest permitted requests as may run at once fit in it: nothing can ever fill it."""
 
@@ -118,6 +120,7 @@ def _of_pool(reading: ServerReading, pool: PoolReport, capacity: int) -> FillLim
         addable,
         running,
         ended=reading.counters.ended_requests_total or 0.0,
+        longest=reading.sequence_limit_tokens,
         has_room_for_all=has_room,
     )
 
