@@ -24,6 +24,7 @@ from kvtop.analysis.facts import facts
 from kvtop.analysis.lint.finding_memory import FindingMemory
 from kvtop.analysis.planned.live_plan import PlanMemory, live_plan
 from kvtop.analysis.planned.placement import Placed, compute_api_of, placed
+from kvtop.analysis.planned.running_placement import with_placement
 from kvtop.analysis.usage.cache_view import cache_view
 from kvtop.analysis.usage.forecast import Forecast
 from kvtop.analysis.usage.growth import Watched, held_memory, memory_to_full
@@ -137,7 +138,8 @@ def _server_view(history: History, reading: ServerReading, sample: Sample, proce
     on = placed(reading, where.accelerators, sample.devices, environ)
     plan, note = None, ""
     if where.is_settled:
-        plan, note = live_plan(history.plans, reading, sample.models, on.plan_devices)
+        reading, placement = with_placement(history.plans, reading, sample.models, on)
+        plan, note = live_plan(history.plans, reading, sample.models, on.plan_devices, placement)
         if plan is not None and not where.is_shared:
             plan, note = on_its_card(plan, note, on.names)
     measured = _measured(reading, plan, on, where)

@@ -1,7 +1,7 @@
 """What-ifs of the watched servers: the options changed so far, and the plans they lead to."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kvtop.analysis.planned.live_plan import PlanMemory
 from kvtop.analysis.planned.live_what_if import WhatIfBaseline, answer, what_if_baseline
@@ -15,6 +15,7 @@ from kvtop.domain.plan import MemoryPlan
 from kvtop.domain.sample import Sample
 from kvtop.planning.adjustments import Knob, settled, turn
 from kvtop.planning.frontier import frontier
+from kvtop.planning.registry import engine_rules
 
 _UNTRAINED_TOKENS = 131072
 
@@ -97,10 +98,12 @@ class WhatIfSession:
         found = self._baseline(server_id)
         if isinstance(found, str):
             return found
+        rules = engine_rules(found.base.base.engine)
+        started = found.base.base if rules is None else rules.as_started(found.base.base)
         return recommend(
             RecommendRequest(
                 found.plan_context,
-                found.base,
+                replace(found.base, base=started),
                 found.now,
                 Requirements(),
                 found.words,
@@ -109,6 +112,7 @@ class WhatIfSession:
                 found.trained_tokens,
                 found.version,
                 own=read_own_evidence(self.environ)[0],
+                is_fitted=started != found.base.base,
             )
         )
 

@@ -6,7 +6,7 @@ and added to both sides.
 
 from kvtop.domain.answers.what_if import DeviceChange, WhatIf, WhatIfComparison
 from kvtop.domain.figure import NOTHING, UNKNOWN, Figure
-from kvtop.domain.launch import LaunchOptions
+from kvtop.domain.launch import LaunchOptions, Origin
 from kvtop.domain.memory import Memory, Segment
 from kvtop.domain.plan import DeviceShare, MemoryPlan, NoExactRuleError, Refusal
 from kvtop.planning.protocol.plan_context import PlanContext
@@ -15,9 +15,10 @@ from kvtop.planning.registry import engine_rules, plan_launch
 
 def compare(plan_context: PlanContext, now: MemoryPlan | None, what_if: WhatIf) -> WhatIfComparison:
     """Plan the changed launch and hold it against the plan of now. Never raises for what the rules do not know."""
+    launch = expected_launch(plan_context, what_if)
     try:
         then = plan_launch(
-            expected_launch(plan_context, what_if),
+            launch,
             plan_context.model,
             plan_context.devices,
             draft=plan_context.draft,
@@ -27,7 +28,8 @@ def compare(plan_context: PlanContext, now: MemoryPlan | None, what_if: WhatIf) 
         return WhatIfComparison(what_if, now, None, note=str(error))
     if isinstance(then, Refusal):
         return WhatIfComparison(what_if, now, then, note=then.message)
-    return WhatIfComparison(what_if, now, then, tuple(_device(plan_context, now, then, part) for part in then.devices))
+    changes = tuple(_device(plan_context, now, then, part) for part in then.devices)
+    return WhatIfComparison(what_if, now, then, changes, adjusted=_adjusted(what_if.base, launch))
 
 
 def running(launch: LaunchOptions, now: MemoryPlan | None, at_tokens: int | None = None) -> WhatIf:
@@ -40,6 +42,11 @@ def expected_launch(plan_context: PlanContext, what_if: WhatIf) -> LaunchOptions
     """The changed launch as its engine would find the machine: a pool that it profiles becomes bytes."""
     rules = engine_rules(what_if.base.engine)
     return what_if.launch if rules is None else rules.expected_launch(plan_context, what_if)
+
+
+def _adjusted(base: LaunchOptions, launch: LaunchOptions) -> str:
+    """In the words of what an engine set itself, which the options before it do not have."""
+    return next((it.detail for it in launch.options if it.origin is Origin.ASSUMED and it not in base.options), "")
 
 
 def _device(plan_context: PlanContext, now: MemoryPlan | None, then: MemoryPlan, part: DeviceShare) -> DeviceChange:

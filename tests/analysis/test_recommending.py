@@ -14,6 +14,7 @@ from kvtop.domain.answers.what_if import WhatIf
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import MemoryPlan, PlanDevice
 from kvtop.planning.cache_types import CACHE_TYPES
+from kvtop.planning.candidates import candidates
 from kvtop.planning.commands.command import parse_command
 from kvtop.planning.llamacpp.memory.prepared import prepare
 from kvtop.planning.llamacpp.options.parse import parse_llama_server
@@ -215,6 +216,17 @@ def test_vllm_users_are_held_by_the_pool() -> None:
     many = recommend(asked(command, tiny_checkpoint(), Requirements(4096, 40)))
     assert all((item.sequence_tokens or 0) < 4096 for item in many.items)
     assert any("requests of full length" in line for line in many.left_out)
+
+
+def test_vllm_is_spread_over_as_many_cards_as_it_needs() -> None:
+    command = "vllm serve /m --max-model-len 4096"
+    question = asked(command, tiny_checkpoint(), cards=4)
+    tried = [it.placement for it in candidates(question) if it.placement]
+    assert tried == ["over 2 cards", "over 2 cards", "over 4 cards", "over 4 cards"]
+    wide = [dict(it.what_if.changes) for it in candidates(asked(f"{command} --dtype float32", tiny_checkpoint()))]
+    assert any(it.get("dtype") == "bfloat16" for it in wide)
+    for item in recommend(question).items:
+        assert item.decode or item.decode_note
 
 
 @pytest.mark.parametrize(("capability", "offered"), [((8, 0), False), ((8, 9), True), ((9, 0), True), (None, False)])

@@ -1,6 +1,6 @@
 """The plan behind a running server: its own options and model, corrected by what it says of itself."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 
 from kvtop.domain.launch import LaunchOptions
@@ -8,6 +8,7 @@ from kvtop.domain.model_file import Checkpoint, GgufHeader, ModelFile
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.domain.server import ServerReading
 from kvtop.planning.llamacpp.memory.prepared import PreparedModel, prepare
+from kvtop.planning.protocol.placement_evidence import PlacedOptions
 from kvtop.planning.protocol.plan_context import PlannableModel
 from kvtop.planning.registry import display_name, engine_rules, plan_running, version_range
 
@@ -22,7 +23,8 @@ class PlanMemory:
     """Plans that have not changed. A plan is a pure function of its key, so remembering changes no result."""
 
     prepared: dict[str, tuple[GgufHeader, PreparedModel]] = field(default_factory=dict)
-    plans: dict[_Key, tuple[MemoryPlan | None, str]] = field(default_factory=dict)
+    plans: dict[_Key, tuple[MemoryPlan | None, str, str]] = field(default_factory=dict)
+    placements: dict[Hashable, PlacedOptions] = field(default_factory=dict)
 
 
 def live_plan(
@@ -30,8 +32,12 @@ def live_plan(
     reading: ServerReading,
     models: Mapping[str, ModelFile],
     devices: tuple[PlanDevice, ...],
+    placement: str = "",
 ) -> tuple[MemoryPlan | None, str]:
-    """The plan of a running server and what to say about it; never an exception."""
+    """The plan of a running server and what to say about it; never an exception.
+
+    `placement` says how it is known where its model lies, "" where that is not known or was typed.
+    """
     if reading.hosted is not None and reading.model_key is None:
         return None, _of_several(reading)
     if reading.launch is None:
@@ -50,8 +56,8 @@ def live_plan(
             memory.plans.clear()
         draft = models.get(draft_key) if draft_key is not None else None
         memory.plans[key] = _compute(memory, reading.model_key, model, draft, launch, devices)
-    plan, note = memory.plans[key]
-    return plan, note
+    plan, note, assumption = memory.plans[key]
+    return plan, "; ".join(part for part in (note, placement or assumption) if part)
 
 
 def _of_several(reading: ServerReading) -> str:
@@ -89,24 +95,25 @@ def _compute(
     draft: ModelFile | None,
     launch: LaunchOptions,
     devices: tuple[PlanDevice, ...],
-) -> tuple[MemoryPlan | None, str]:
+) -> tuple[MemoryPlan | None, str, str]:
+    """The plan, how it was made or why there is none, and what is assumed of its placement."""
     rules = engine_rules(launch.engine)
     if rules is None:
-        return None, f"kvtop has no memory rules for {launch.engine}"
+        return None, f"kvtop has no memory rules for {launch.engine}", ""
     try:
         second = prepare(draft) if isinstance(draft, GgufHeader) else None
         answer = plan_running(launch, prepared(memory, key, model), devices, second)
     except NoExactRuleError as error:
-        return None, str(error)
+        return None, str(error), ""
     if isinstance(answer, Refusal):
         # It runs: whatever these rules make of its options, its own version did not refuse them.
-        return None, f"its options have no plan under the rules of {_ruled(launch)}: {answer.message}"
+        return None, f"its options have no plan under the rules of {_ruled(launch)}: {answer.message}", ""
     assumption = rules.assumption(launch, devices)
     chosen = version_range(launch)
     how = f"computed for {answer.rules_version}"
     if chosen is not None and not chosen.is_checked:
         how = f"estimated: {chosen.reason}"
-    return answer, "; ".join(part for part in (how, assumption) if part)
+    return answer, how, assumption
 
 
 def _ruled(launch: LaunchOptions) -> str:

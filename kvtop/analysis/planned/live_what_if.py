@@ -1,7 +1,7 @@
 """A running server as something that what-ifs can be asked of: its options, model and devices, its measured rest."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kvtop.analysis.attribution.device_assignment import DeviceAssignment, device_assignment
 from kvtop.analysis.evidence import evidence_for
@@ -12,6 +12,7 @@ from kvtop.domain.answers.evidence import Evidence, Measurement
 from kvtop.domain.answers.room import Room
 from kvtop.domain.answers.what_if import KnobState, WhatIf, WhatIfAnswer
 from kvtop.domain.frame import ServerView
+from kvtop.domain.launch import Origin
 from kvtop.domain.model_file import GgufHeader
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, Refusal
 from kvtop.domain.process import Process
@@ -91,7 +92,7 @@ def what_if_baseline(sample: Sample, view: ServerView, memory: PlanMemory) -> Wh
         plan_context,
         running(launch, view.plan, at_tokens),
         now,
-        _words(own, launch.engine, [(it.name, it.value) for it in launch.options]),
+        _words(own, launch.engine, [(it.name, it.value) for it in launch.options if it.origin is not Origin.ASSUMED]),
         host_of(own.argv if own is not None else None, _parent_argv(own, processes)),
         now.model,
         reading.version,
@@ -101,7 +102,7 @@ def what_if_baseline(sample: Sample, view: ServerView, memory: PlanMemory) -> Wh
 
 def answer(baseline: WhatIfBaseline, what_if: WhatIf, own: tuple[Measurement, ...] = ()) -> WhatIfAnswer:
     """Plan it, and say what it does to quality and speed and how to get it."""
-    compared = compare(baseline.plan_context, baseline.now, what_if)
+    compared = compare(replace(baseline.plan_context, is_restart=True), baseline.now, what_if)
     then = compared.then if isinstance(compared.then, MemoryPlan) else None
     told = instruction(baseline.host, what_if.base, what_if.changes, baseline.words)
     return WhatIfAnswer(

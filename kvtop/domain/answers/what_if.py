@@ -113,6 +113,8 @@ class WhatIfComparison:
     then: MemoryPlan | Refusal | None
     devices: tuple[DeviceChange, ...] = ()
     note: str = ""
+    adjusted: str = ""
+    """What the engine would change by itself when it starts with these options, in words."""
 
     @property
     def fit(self) -> Fit:

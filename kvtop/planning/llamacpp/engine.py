@@ -19,6 +19,7 @@ from kvtop.planning.protocol.decode_reads import DecodeReads
 from kvtop.planning.protocol.engine_rules import EngineTraits
 from kvtop.planning.protocol.knobs import Turn
 from kvtop.planning.protocol.lint_traits import LintTraits
+from kvtop.planning.protocol.placement_evidence import PlacedOptions, PlacementEvidence
 
 if TYPE_CHECKING:
     from kvtop.planning.protocol.plan_context import PlanContext, PlannableModel
@@ -136,6 +137,33 @@ class LlamaCppRules:
 
         return effective_launch(launch, reading)
 
+    def running_placement(
+        self,
+        launch: LaunchOptions,
+        effective: LaunchOptions,
+        model: PlannableModel,
+        devices: tuple[PlanDevice, ...],
+        draft: PlannableModel | None,
+        observed: PlacementEvidence,
+    ) -> PlacedOptions:
+        """See EngineRules."""
+        from kvtop.planning.llamacpp.fit.live_placement import RunningModel, live_placement  # noqa: PLC0415  see above
+        from kvtop.planning.llamacpp.memory.prepared import PreparedModel, overridden_model  # noqa: PLC0415  see above
+        from kvtop.planning.llamacpp.options.parse import settings_of  # noqa: PLC0415  see above
+
+        typed, told = settings_of(launch), settings_of(effective)
+        if not isinstance(model, PreparedModel) or isinstance(typed, Refusal) or isinstance(told, Refusal):
+            return PlacedOptions()
+        ready = overridden_model(model, launch.value("override-kv"))
+        second = draft if isinstance(draft, PreparedModel) else None
+        return live_placement(RunningModel(ready, typed, told, devices, second), observed)
+
+    def as_started(self, launch: LaunchOptions) -> LaunchOptions:
+        """See EngineRules."""
+        from kvtop.planning.llamacpp.what_if.restarted import as_started  # noqa: PLC0415  see above
+
+        return as_started(launch)
+
     def devices_for(self, launch: LaunchOptions, devices: tuple[PlanDevice, ...]) -> tuple[PlanDevice, ...]:
         """As they are: one process sees them all."""
         del launch
@@ -169,9 +197,12 @@ class LlamaCppRules:
         return WhatIf(launch, at_tokens=at_tokens)
 
     def expected_launch(self, context: PlanContext, what_if: WhatIf) -> LaunchOptions:
-        """As changed: nothing is profiled at the start."""
-        del context
-        return what_if.launch
+        """As changed; a server that is started anew fits itself to the memory that is free."""
+        if not context.is_restart or not what_if.changes:
+            return what_if.launch
+        from kvtop.planning.llamacpp.what_if.restarted import restarted  # noqa: PLC0415  see above
+
+        return restarted(context, what_if)
 
     @property
     def knobs(self) -> Mapping[str, tuple[str, Turn]]:

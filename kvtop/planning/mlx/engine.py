@@ -20,6 +20,7 @@ from kvtop.planning.protocol.decode_reads import DecodeReads
 from kvtop.planning.protocol.engine_rules import EngineTraits
 from kvtop.planning.protocol.knobs import Turn
 from kvtop.planning.protocol.lint_traits import LintTraits
+from kvtop.planning.protocol.placement_evidence import PlacedOptions, PlacementEvidence
 from kvtop.planning.versions import VersionRange
 
 if TYPE_CHECKING:
@@ -97,6 +98,23 @@ class MlxRules:
     def effective_launch(self, launch: LaunchOptions, reading: ServerReading) -> LaunchOptions:
         """As launched: its endpoint states no options."""
         del reading
+        return launch
+
+    def running_placement(
+        self,
+        launch: LaunchOptions,
+        effective: LaunchOptions,
+        model: PlannableModel,
+        devices: tuple[PlanDevice, ...],
+        draft: PlannableModel | None,
+        observed: PlacementEvidence,
+    ) -> PlacedOptions:
+        """See EngineRules."""
+        del launch, effective, model, devices, draft, observed
+        return PlacedOptions()
+
+    def as_started(self, launch: LaunchOptions) -> LaunchOptions:
+        """See EngineRules."""
         return launch
 
     def devices_for(self, launch: LaunchOptions, devices: tuple[PlanDevice, ...]) -> tuple[PlanDevice, ...]:

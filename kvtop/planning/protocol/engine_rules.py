@@ -21,6 +21,7 @@ from kvtop.domain.server import ServerReading
 from kvtop.planning.protocol.decode_reads import DecodeReads
 from kvtop.planning.protocol.knobs import Turn
 from kvtop.planning.protocol.lint_traits import LintTraits
+from kvtop.planning.protocol.placement_evidence import PlacedOptions, PlacementEvidence
 from kvtop.planning.versions import VersionRange
 
 if TYPE_CHECKING:  # the request and the context name this protocol's own registry
@@ -117,6 +118,21 @@ class EngineRules(Protocol):
 
     def effective_launch(self, launch: LaunchOptions, reading: ServerReading, /) -> LaunchOptions:
         """The options that a running server has, corrected by what its endpoint says."""
+
+    def running_placement(
+        self,
+        launch: LaunchOptions,
+        effective: LaunchOptions,
+        model: PlannableModel,
+        devices: tuple[PlanDevice, ...],
+        draft: PlannableModel | None,
+        observed: PlacementEvidence,
+        /,
+    ) -> PlacedOptions:
+        """Where a running server's model lies that the engine placed itself; `launch` is as it was started."""
+
+    def as_started(self, launch: LaunchOptions, /) -> LaunchOptions:
+        """What would be typed to start a running server again: without what was inferred of it."""
 
     def devices_for(self, launch: LaunchOptions, devices: tuple[PlanDevice, ...], /) -> tuple[PlanDevice, ...]:
         """The devices to plan for, ranks that kvtop cannot see included."""

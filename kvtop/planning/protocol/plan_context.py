@@ -32,3 +32,5 @@ class PlanContext:
     beyond: Mapping[str, int]
     draft: PlannableModel | None = None
     held: frozenset[str] = frozenset()
+    is_restart: bool = False
+    """A running server would be started anew: what its engine adjusts by itself when it starts is adjusted."""

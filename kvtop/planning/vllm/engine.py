@@ -20,6 +20,7 @@ from kvtop.planning.protocol.decode_reads import DecodeReads
 from kvtop.planning.protocol.engine_rules import EngineTraits
 from kvtop.planning.protocol.knobs import Turn
 from kvtop.planning.protocol.lint_traits import LintTraits
+from kvtop.planning.protocol.placement_evidence import PlacedOptions, PlacementEvidence
 from kvtop.planning.vllm.rules.ranges import VERSIONS
 
 if TYPE_CHECKING:
@@ -97,6 +98,23 @@ class VllmRules:
         from kvtop.planning.vllm.running import effective_launch  # noqa: PLC0415  see above
 
         return effective_launch(launch, reading)
+
+    def running_placement(
+        self,
+        launch: LaunchOptions,
+        effective: LaunchOptions,
+        model: PlannableModel,
+        devices: tuple[PlanDevice, ...],
+        draft: PlannableModel | None,
+        observed: PlacementEvidence,
+    ) -> PlacedOptions:
+        """See EngineRules."""
+        del launch, effective, model, devices, draft, observed
+        return PlacedOptions()
+
+    def as_started(self, launch: LaunchOptions) -> LaunchOptions:
+        """See EngineRules."""
+        return launch
 
     def devices_for(self, launch: LaunchOptions, devices: tuple[PlanDevice, ...]) -> tuple[PlanDevice, ...]:
         """See EngineRules."""
@@ -182,8 +200,11 @@ class VllmRules:
         self, launch: LaunchOptions, model: PlannableModel, devices: tuple[PlanDevice, ...], at_tokens: int
     ) -> DecodeReads | str:
         """See EngineRules."""
-        del launch, model, devices, at_tokens
-        return "kvtop has no estimate of decode speed for this engine"
+        from kvtop.planning.vllm.decode_reads import decode_reads  # noqa: PLC0415  see above
+
+        if not isinstance(model, Checkpoint):
+            return "the checkpoint is not known"
+        return decode_reads(launch, model, devices, at_tokens)
 
     def sequence_limit(self, requested_tokens: int, trained_tokens: int | None) -> tuple[int, str]:
         """As requested: a length beyond training is refused or allowed when it starts, never shortened."""

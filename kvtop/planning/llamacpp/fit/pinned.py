@@ -15,7 +15,7 @@ _BLOCK = re.compile(r"blk\\\.(\d+)\\\.(.*)")
 _BY_FIT = "as --fit sets it"
 
 
-def pinned_launch(launch: LaunchOptions, parameters: Parameters) -> LaunchOptions:
+def pinned_launch(launch: LaunchOptions, parameters: Parameters, detail: str = _BY_FIT) -> LaunchOptions:
     """The launch with these parameters typed out and `--fit` off: it plans what the fit would load."""
     kept = tuple(option for option in launch.options if option.name not in _REPLACED)
     values = {"fit": "off"}
@@ -27,7 +27,7 @@ def pinned_launch(launch: LaunchOptions, parameters: Parameters) -> LaunchOption
         values["tensor-split"] = split_text(parameters.tensor_split)
     if parameters.overrides:
         values["override-tensor"] = ",".join(f"{pattern}={buffer}" for pattern, buffer in parameters.overrides)
-    added = tuple(LaunchOption(name, value, Origin.ASSUMED, _BY_FIT) for name, value in values.items())
+    added = tuple(LaunchOption(name, value, Origin.ASSUMED, detail) for name, value in values.items())
     return replace(launch, options=(*kept, *added))
 
 

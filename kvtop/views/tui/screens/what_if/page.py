@@ -66,6 +66,8 @@ def what_if_lines(answer: WhatIfAnswer, shown_keys: dict[str, str], width: int) 
         lines += [_text(line, "error") for line in wrap(f"{compared.then.engine}: {compared.note}", width)]
     elif compared.then is None:
         lines += [_text(line, "warning") for line in wrap(f"no exact rule: {compared.note}", width)]
+    if compared.adjusted:
+        lines += [_text(line, "warning") for line in wrap(compared.adjusted, width)]
     for name, device in _alike(compared.devices):
         lines += [(), *_device_lines(name, device, width)]
     if isinstance(compared.then, MemoryPlan):

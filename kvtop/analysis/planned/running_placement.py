@@ -1,0 +1,85 @@
+"""Where a running server's model lies, where its engine placed it itself: inferred once for what is seen of it."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from kvtop.analysis.planned.live_plan import PLANS_KEPT, PlanMemory, devices_for, effective_launch, prepared
+from kvtop.analysis.planned.placement import HOST, Placed
+from kvtop.domain.launch import LaunchOption, Origin
+from kvtop.domain.model_file import GgufHeader, ModelFile
+from kvtop.domain.plan import NoExactRuleError
+from kvtop.domain.server import ServerReading, ServerState
+from kvtop.planning.protocol.placement_evidence import PlacedOptions, PlacementEvidence
+from kvtop.planning.registry import engine_rules
+
+_STEP = 128 * 2**20
+"""Bytes of drivers are rounded to it: a pool breathes, and a placement must not flicker with it."""
+
+
+def with_placement(
+    memory: PlanMemory, reading: ServerReading, models: Mapping[str, ModelFile], on: Placed
+) -> tuple[ServerReading, str]:
+    """The reading with the options that pin its placement, and in words how that is known; as it is where it was typed.
+
+    A server that loads or sleeps says nothing of where its model lies.
+    """
+    model = models.get(reading.model_key) if reading.model_key is not None else None
+    rules = engine_rules(reading.launch.engine) if reading.launch is not None else None
+    if model is None or rules is None or reading.launch is None or not on.plan_devices:
+        return reading, ""
+    if reading.state in {ServerState.LOADING, ServerState.SLEEPING} or reading.sleep_level:
+        return reading, ""
+    effective = effective_launch(reading)
+    devices = devices_for(effective, on.plan_devices)
+    seen = _observed(reading, on)
+    key = (reading.model_key, reading.draft_key, effective, devices, *_rounded(seen))
+    if key not in memory.placements:
+        if len(memory.placements) >= PLANS_KEPT:
+            memory.placements.clear()
+        draft_file = models.get(reading.draft_key) if reading.draft_key is not None else None
+        try:
+            ready = prepared(memory, reading.model_key or "", model)
+            is_draft = isinstance(draft_file, GgufHeader)
+            draft = prepared(memory, reading.draft_key or "", draft_file) if is_draft and draft_file else None
+        except NoExactRuleError:
+            return reading, ""
+        typed = replace(reading.launch, errors=(), engine_version=effective.engine_version)
+        memory.placements[key] = rules.running_placement(typed, effective, ready, devices, draft, seen)
+    found = memory.placements[key]
+    return _with_options(reading, found), found.words
+
+
+def _with_options(reading: ServerReading, found: PlacedOptions) -> ServerReading:
+    if not found.options or reading.launch is None:
+        return reading
+    named = {name for name, _ in found.options}
+    kept = tuple(it for it in reading.launch.options if it.name not in named)
+    added = tuple(LaunchOption(name, value, Origin.ASSUMED, found.words) for name, value in found.options)
+    return replace(reading, launch=replace(reading.launch, options=(*kept, *added)))
+
+
+def _observed(reading: ServerReading, on: Placed) -> PlacementEvidence:
+    pids = frozenset(reading.pids)
+    held: dict[str, int] = {}
+    for device, name in zip(on.devices, on.names, strict=True):
+        rows = [row.used_bytes for row in device.processes or () if row.pid in pids]
+        known = [amount for amount in rows if amount is not None]
+        if rows and len(known) == len(rows):
+            held[name] = sum(known)
+    # The engine counts its accelerators as the plan does.
+    logged = {
+        (report.device_id or "").removeprefix("engine "): report.weights_bytes
+        for report in reading.memory_reports
+        if report.device_id not in {None, HOST}
+    }
+    is_whole = bool(logged) and all(amount is not None for amount in logged.values())
+    return PlacementEvidence(
+        held,
+        {name: amount for name, amount in logged.items() if amount is not None} if is_whole else {},
+        max((report.rounding_bytes for report in reading.memory_reports), default=0),
+    )
+
+
+def _rounded(seen: PlacementEvidence) -> tuple[object, ...]:
+    held = tuple(sorted((name, amount // _STEP) for name, amount in seen.held_bytes.items()))
+    return held, tuple(sorted(seen.weights_bytes.items()))
