@@ -1,5 +1,7 @@
 """What a process can have of a device: the reserve, and the one verdict on a plan."""
 
+from dataclasses import replace
+
 import pytest
 
 from kvtop.domain.answers.plan_answer import DeviceFit
@@ -64,3 +66,10 @@ def test_a_share_that_holds_no_request_does_not_fit() -> None:
         return DeviceFit("gpu0", Figure.computed(10), Room(10, 12), pool=pool).fit
 
     assert [fit(5, 9), fit(0, 9), fit(0, 0)] == [Fit.FITS, Fit.TIGHT, Fit.TOO_LARGE]
+
+
+def test_a_card_of_two_gib_is_one_whose_driver_takes_its_context() -> None:
+    card = PlanDevice("gpu0", 2 << 30, None, (8, 9), "cuda", "")
+    assert with_reserve(card, FreeSays.DRIVER).own_context.value_bytes
+    smaller = replace(card, total_bytes=(2 << 30) - 1)
+    assert with_reserve(smaller, FreeSays.DRIVER) == smaller
