@@ -293,8 +293,9 @@ def test_vllm_blocks_and_the_pool_that_only_profiling_knows(tmp_path: Path, caps
     assert open_ended["vllm"]["num_gpu_blocks"] is None
     assert open_ended["total"]["kv_cache_bytes"] is None
     assert open_ended["devices"][0]["fit"] == "fits"
+    assert open_ended["devices"][0]["needed_bytes"]["value"] == open_ended["vllm"]["requested_bytes_per_rank"][0]
     _, text, _ = plan(capsys, *words)
-    assert "at least; " in text
+    assert "fits, " in text
     code, _, err = plan(capsys, *words, "--tensor-parallel-size", "2")
     assert code == 3
     assert "World size (2)" in err

@@ -117,6 +117,36 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class HostGrowth:
+    """What a llama-server comes to hold in host memory beside its plan, at most.
+
+    `cache_limit_bytes` bounds saved prompts: None is no limit, 0 none are kept. `prompt_bytes` is one of
+    `prompt_tokens`, the most that a slot takes, without its checkpoints; None where no rule is known.
+    `checkpoint_bytes` is one context checkpoint, of which each of `slots` slots keeps up to `checkpoints`; 0 where the
+    model needs none.
+    """
+
+    cache_limit_bytes: int | None
+    prompt_tokens: int
+    prompt_bytes: int | None
+    checkpoints: int
+    checkpoint_bytes: int | None
+    slots: int
+
+    @property
+    def checkpoints_bytes(self) -> int | None:
+        """The checkpoints of all slots; None where no rule is known."""
+        return None if self.checkpoint_bytes is None else self.slots * self.checkpoints * self.checkpoint_bytes
+
+    @property
+    def most_bytes(self) -> int | None:
+        """All of it; None where there is no limit, or no rule."""
+        if self.cache_limit_bytes is None or self.checkpoints_bytes is None:
+            return None
+        return self.cache_limit_bytes + self.checkpoints_bytes
+
+
+@dataclass(frozen=True, slots=True)
 class MemoryPlan:
     """What the engine allocates where. `bytes_per_token` counts only layers that grow with the context, all devices."""
 
@@ -135,6 +165,8 @@ class MemoryPlan:
     vllm: VllmPlan | None = None
     steps: tuple[Step, ...] = ()
     warnings: tuple[str, ...] = ()
+    host_growth: HostGrowth | None = None
+    """What comes on top in host memory as requests come; None for engines that keep nothing there."""
 
     @property
     def memory(self) -> Memory:

@@ -36,6 +36,7 @@ from kvtop.planning.llamacpp.memory.layout import ModelLayout, layout_of
 from kvtop.planning.llamacpp.memory.placement import HOST
 from kvtop.planning.llamacpp.memory.prepared import PreparedModel, prepare
 from kvtop.planning.llamacpp.memory.recurrent import recurrent_bytes
+from kvtop.planning.llamacpp.memory.saved_state import host_growth
 from kvtop.planning.llamacpp.model_plan import ModelPlan, held_on
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.refusals import context_refusal, tensor_split_refusal
@@ -316,5 +317,6 @@ def _assemble(
         flash_attention=context.flash_attention,
         context=ContextPlan(context.n_ctx, context.n_ctx_seq, context.n_seq_max, context.kv_unified),
         steps=derivation(settings, target, second, buffers),
+        host_growth=host_growth(settings, target, second),
         warnings=warnings_of(target.prepared.hparams, settings, devices, target.context, target.layout),
     )

@@ -7,7 +7,7 @@ from kvtop.domain.answers.plan_answer import Asked, DeviceFit, PlanAnswer
 from kvtop.domain.answers.room import Room
 from kvtop.domain.figure import Basis, Figure
 from kvtop.domain.memory import CACHES, Memory, Segment
-from kvtop.domain.plan import ContextPlan, DeviceShare, PoolEstimate
+from kvtop.domain.plan import ContextPlan, DeviceShare, HostGrowth, PoolEstimate
 from kvtop.views.export.plan_types import (
     SCHEMA,
     AmountsJson,
@@ -18,6 +18,7 @@ from kvtop.views.export.plan_types import (
     EngineFitJson,
     EstimateJson,
     FitValuesJson,
+    HostGrowthJson,
     LikelyPoolJson,
     NoPlanJson,
     PlanErrorJson,
@@ -65,6 +66,7 @@ def plan_text(answer: PlanAnswer, *, explain: bool) -> str:
             "pool_estimate": _pool_estimate(vllm.pool_estimate),
             "requested_bytes_per_rank": list(vllm.requested_bytes_per_rank),
         },
+        "host_growth": None if plan.host_growth is None else _host_growth(plan.host_growth),
         "largest_context_tokens": answer.largest_context_tokens,
         "assumption": answer.assumption or None,
         "warnings": list(plan.warnings),
@@ -163,6 +165,18 @@ def _device(part: DeviceShare, room: DeviceFit) -> DeviceAmountsJson:
 
 def _room(room: Room) -> EstimateJson:
     return EstimateJson(value=room.value_bytes, low=room.low_bytes, high=room.high_bytes)
+
+
+def _host_growth(found: HostGrowth) -> HostGrowthJson:
+    return HostGrowthJson(
+        most_bytes=found.most_bytes,
+        prompt_cache_limit_bytes=found.cache_limit_bytes,
+        prompt_tokens=found.prompt_tokens,
+        prompt_bytes=found.prompt_bytes,
+        checkpoints_per_slot=found.checkpoints,
+        checkpoint_bytes=found.checkpoint_bytes,
+        checkpoints_bytes=found.checkpoints_bytes,
+    )
 
 
 def _estimate(figure: Figure) -> EstimateJson:

@@ -157,6 +157,21 @@ class StepJson(TypedDict):
     arithmetic: str | None
 
 
+class HostGrowthJson(TypedDict):
+    """What a llama-server comes to hold in host memory beside its plan, at most; null is no limit, or unknown.
+
+    `prompt_bytes` is one saved prompt of `prompt_tokens`, the most that a slot takes, without its checkpoints.
+    """
+
+    most_bytes: int | None
+    prompt_cache_limit_bytes: int | None
+    prompt_tokens: int
+    prompt_bytes: int | None
+    checkpoints_per_slot: int
+    checkpoint_bytes: int | None
+    checkpoints_bytes: int | None
+
+
 class PlanJson(TypedDict):
     """One plan. `largest_context_tokens` null: not asked, or nothing limits it; 0: not even the smallest fits."""
 
@@ -174,6 +189,7 @@ class PlanJson(TypedDict):
     asked: AskedJson | None
     kv_cache: PlanCacheJson
     vllm: VllmJson | None
+    host_growth: HostGrowthJson | None
     largest_context_tokens: int | None
     assumption: str | None
     warnings: list[str]

@@ -10,6 +10,7 @@ from kvtop.domain.plan import DeviceShare, MemoryPlan, PoolEstimate
 from kvtop.text import bytes_text, tokens_text
 from kvtop.views.segment_names import SEGMENT_NAMES
 from kvtop.views.text.fit_lines import fit_lines
+from kvtop.views.text.host_growth_words import host_growth_words
 from kvtop.views.text.room_words import left_words, of_words, tight_words
 
 _WIDTH = 80
@@ -32,6 +33,8 @@ def plan_tree(answer: PlanAnswer, *, explain: bool, ascii_only: bool = False) ->
     basis = "assumed" if answer.assumption else "computed"
     for part, room in zip(plan.devices, answer.rooms, strict=True):
         lines += _device(part, room, basis, exact=explain)
+        if part.name == "host":
+            lines += _indented(host_growth_words(plan.host_growth))
     lines += _cache(plan)
     if answer.largest_context_tokens is not None:
         lines += ["", *_largest(answer, answer.largest_context_tokens)]
@@ -102,8 +105,12 @@ def _device(part: DeviceShare, room: DeviceFit, basis: str, *, exact: bool) -> l
     if room.fit is Fit.TIGHT and verdict(room.needed, room.room) is Fit.TIGHT:
         lines.append(f"   {tight_words(room.needed, room.room)}")
     if room.room is not None:
-        lines += textwrap.wrap(of_words(room.room), _WIDTH, initial_indent="   ", subsequent_indent="   ")
+        lines += _indented(of_words(room.room))
     return lines
+
+
+def _indented(text: str) -> list[str]:
+    return textwrap.wrap(text, _WIDTH, initial_indent="   ", subsequent_indent="   ", break_on_hyphens=False)
 
 
 def _spread(figure: Figure) -> str:

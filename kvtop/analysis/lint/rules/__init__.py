@@ -41,6 +41,7 @@ from kvtop.analysis.lint.rules import (
     preemption_thrash,
     prefix_caching_off,
     prompt_cache_host_memory,
+    prompt_exceeds_cache_ram,
     quantized_k_without_flash_attention,
     quantized_v_without_flash_attention,
     rotation_disabled,
@@ -111,4 +112,5 @@ RULES: tuple[Rule, ...] = (
     Rule("KVT051", sleep_after_fit),
     Rule("KVT052", no_layers_on_full_cards),
     Rule("KVT053", fit_context_order),
+    Rule("KVT054", prompt_exceeds_cache_ram),
 )

@@ -50,16 +50,29 @@ def check(target: LintTarget) -> Outcome:
             fix=fix,
         )
     host = None if target.plan is None else target.plan.device("host")
-    needed = (0 if host is None else device_bytes(host)) + limit_mib * MIB
-    if needed <= target.host_total_bytes:
+    growth = None if target.plan is None else target.plan.host_growth
+    checkpoints_bytes = (growth.checkpoints_bytes or 0) if growth is not None else 0
+    planned = 0 if host is None else device_bytes(host)
+    if planned + limit_mib * MIB + checkpoints_bytes <= target.host_total_bytes:
         return None
+    # Checkpoints alone rarely reach their most: every slot would have to hold a long prompt of many turns.
+    is_sure = planned + limit_mib * MIB > target.host_total_bytes
+    also = f", with up to {exact(checkpoints_bytes)} of context checkpoints" if checkpoints_bytes else ""
     return Found(
-        "info" if given is None else "warning",
-        "the prompt cache in host memory may grow to more than the host has, together with what the plan puts there",
+        "warning" if is_sure and given is not None else "info",
+        f"the prompt cache in host memory{' and context checkpoints' if also else ''} may grow to more than the host "
+        "has, together with what the plan puts there",
         evidence=f"{target.said('cache-ram') or 'default --cache-ram 8192'}; host {exact(target.host_total_bytes)}",
-        cost=f"up to {exact(limit_mib * MIB)} of host memory",
-        fix=fix,
+        cost=f"up to {exact(limit_mib * MIB)} of host memory{also}",
+        fix=(*fix, *_fewer_checkpoints(target, planned, checkpoints_bytes)),
     )
+
+
+def _fewer_checkpoints(target: LintTarget, planned: int, checkpoints_bytes: int) -> tuple[Way, ...]:
+    """Where they alone are more than the host has."""
+    if target.host_total_bytes is None or planned + checkpoints_bytes <= target.host_total_bytes:
+        return ()
+    return ("fewer of them with --ctx-checkpoints",)
 
 
 def _fix(target: LintTarget) -> tuple[Way, ...]:

@@ -11,6 +11,10 @@ PINNED_CONTEXT = 2**32 - 1
 """A ggml type name; the nine that `--cache-type-k/-v` accept are in `planning.cache_types`."""
 
 
+CACHE_RAM_MIB, CTX_CHECKPOINTS = 8192, 32
+"""Defaults of common/common.h, b11434."""
+
+
 @dataclass(frozen=True, slots=True)
 class DraftSettings:
     """The draft model of speculative decoding (`-md` and its own cache types and layers)."""
@@ -83,3 +87,7 @@ class LlamaSettings:
     """`--mmproj-device`; None takes the first of `devices`, or of all."""
     lora_paths: tuple[str, ...] = ()
     has_control_vector: bool = False
+    cache_ram_mib: int = CACHE_RAM_MIB
+    """`--cache-ram`: saved prompts in host memory; negative: no limit, 0: none."""
+    ctx_checkpoints: int = CTX_CHECKPOINTS
+    """`--ctx-checkpoints`: of each slot, in host memory."""

@@ -3,7 +3,13 @@
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import Refusal
 from kvtop.planning.llamacpp.options.overrides import csv_fields
-from kvtop.planning.llamacpp.options.settings import PINNED_CONTEXT, DraftSettings, LlamaSettings
+from kvtop.planning.llamacpp.options.settings import (
+    CACHE_RAM_MIB,
+    CTX_CHECKPOINTS,
+    PINNED_CONTEXT,
+    DraftSettings,
+    LlamaSettings,
+)
 from kvtop.planning.llamacpp.options.values import BadValueError, real, split_list, whole
 from kvtop.planning.llamacpp.rules.ranges import rules_for
 
@@ -78,6 +84,8 @@ def _settings(options: LaunchOptions) -> LlamaSettings | Refusal:
         mmproj_device=value("mmproj-device"),
         lora_paths=_adapters(options),
         has_control_vector=bool(value("control-vector") or value("control-vector-scaled")),
+        cache_ram_mib=_or_default(_integer(value("cache-ram")), CACHE_RAM_MIB),
+        ctx_checkpoints=_or_default(_integer(value("ctx-checkpoints")), CTX_CHECKPOINTS),
     )
 
 
@@ -136,6 +144,10 @@ def _layers(value: str | None) -> int | None:
 
 def _integer(value: str | None) -> int | None:
     return None if value is None else whole(value, "stoi", 63)
+
+
+def _or_default(value: int | None, default: int) -> int:
+    return default if value is None else value
 
 
 def _switch(value: str | None) -> bool | None:
