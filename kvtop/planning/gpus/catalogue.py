@@ -25,8 +25,8 @@ def known_gpus(word: str = "") -> tuple[KnownGpu, ...]:
                 compute_capability=product.compute_capability,
                 driver_bytes=product.total_bytes,
                 total_bytes=product.api_total_bytes,
-                reserve_low_bytes=reserve.low_bytes,
-                reserve_high_bytes=reserve.high_bytes,
+                reserve_low_bytes=reserve.least_bytes,
+                reserve_high_bytes=reserve.most_bytes or 0,
                 bytes_per_second=bandwidth_of(name),
                 source=product.source,
             )

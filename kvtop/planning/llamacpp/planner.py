@@ -36,10 +36,10 @@ from kvtop.planning.llamacpp.memory.layout import ModelLayout, layout_of
 from kvtop.planning.llamacpp.memory.placement import HOST
 from kvtop.planning.llamacpp.memory.prepared import PreparedModel, prepare
 from kvtop.planning.llamacpp.memory.recurrent import recurrent_bytes
-from kvtop.planning.llamacpp.memory.saved_state import host_growth
 from kvtop.planning.llamacpp.model_plan import ModelPlan, held_on
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.refusals import context_refusal, tensor_split_refusal
+from kvtop.planning.llamacpp.saved_state import host_growth
 
 _F32_BYTES = 4
 

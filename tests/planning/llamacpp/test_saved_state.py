@@ -4,10 +4,10 @@ import pytest
 
 from kvtop.domain.plan import HostGrowth, MemoryPlan
 from kvtop.planning.llamacpp.memory.prepared import prepare
-from kvtop.planning.llamacpp.memory.saved_state import SavedState, saved_state
 from kvtop.planning.llamacpp.model_plan import ModelPlan
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan, plan_model
+from kvtop.planning.llamacpp.saved_state import SavedState, saved_state
 from tests.models.rule_models import gguf_models
 
 MIB = 2**20
