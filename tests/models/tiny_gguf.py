@@ -1,15 +1,22 @@
 """A tiny llama as a GGUF file, for tests that need a file to read."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import gguf
 import numpy as np
 
 
-def write_tiny_gguf(path: Path) -> Path:
-    """A llama of two layers with heads of 64, so that the kernels of every backend read its cache."""
+def write_tiny_gguf(path: Path, texts: Mapping[str, str] = MappingProxyType({})) -> Path:
+    """A llama of two layers with heads of 64, so that the kernels of every backend read its cache.
+
+    `texts` are further keys of its metadata.
+    """
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name("Tiny 1B")
+    for key, text in texts.items():
+        writer.add_string(key, text)
     writer.add_block_count(2)
     writer.add_context_length(8192)
     writer.add_embedding_length(256)

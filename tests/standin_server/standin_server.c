@@ -1,6 +1,6 @@
 /* A process called llama-server that serves files. It stands for a server of which only the outside matters: its name,
-   its arguments, its environment and its answers. Port: the word after --port. Answer to GET /a/b: the file a_b in the
-   folder STANDIN_REPLIES, else 404. */
+   its arguments, its environment and its answers. Port: the word after --port; without one it only waits. Answer to
+   GET /a/b: the file a_b in the folder STANDIN_REPLIES, else 404. */
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -32,9 +32,10 @@ static void answer(int client, const char *folder) {
 }
 
 int main(int argc, char **argv) {
-    int port = 8080, on = 1;
+    int port = 0, on = 1;
     for (int i = 1; i + 1 < argc; i++)
         if (!strcmp(argv[i], "--port")) port = atoi(argv[i + 1]);
+    if (!port) for (;;) pause();
     int server = socket(AF_INET, SOCK_STREAM, 0);
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((unsigned short)port)};
     inet_pton(AF_INET, "127.0.0.1", &address.sin_addr);

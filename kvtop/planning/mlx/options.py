@@ -42,7 +42,11 @@ class _RecordValue(argparse.Action):
 
 
 def _json(text: str) -> str:
-    json.loads(text)
+    try:
+        json.loads(text)
+    except ValueError:
+        # argparse's words hold the value, which is for a template and may be a secret.
+        raise argparse.ArgumentTypeError("invalid loads value: '***'") from None
     return text
 
 

@@ -14,6 +14,7 @@ __all__ = [
     "TEXT_LIMIT",
     "allowed_environment",
     "clean",
+    "clean_model_text",
     "clean_value",
     "is_secret_name",
     "masked_argv",
@@ -33,6 +34,10 @@ _SECRET_FLAGS = (
 )
 _SECRET_SHORT = frozenset({"-hft", "-p", "-sys"})
 _SECRET_WORD = re.compile(r"(?i)key|token(?!s|iz)|secret|passw|cred|auth|cookie|session|private")
+_MODEL_SECRET = re.compile(
+    r"(?i)api[_.-]?key|secret|passw|(?:auth|access|hf|session|bearer)[_.-]?token|credential|private[_.-]?key|cookie"
+)
+"""Keys of a model's files; `key_length` and `bos_token` are no secrets."""
 _TOKEN = re.compile(
     r"hf_[A-Za-z0-9]{8,}|sk-[A-Za-z0-9_-]{8,}|nvapi-[A-Za-z0-9_-]{8,}|A(?:KIA|SIA)[A-Z0-9]{12,}|gh[pousr]_[A-Za-z0-9]{16,}"
     r"|github_pat_[A-Za-z0-9_]{16,}|glpat-[A-Za-z0-9_-]{16,}|xox[abprs]-[A-Za-z0-9-]{10,}|AIza[A-Za-z0-9_-]{30,}"
@@ -117,6 +122,11 @@ def clean_value(name: str, value: str) -> str:
 def _is_plain(text: str) -> bool:
     """Numbers and switches, one or several."""
     return all(_PLAIN_VALUE.fullmatch(word) is not None for word in text.replace(",", " ").split())
+
+
+def clean_model_text(key: str, text: str) -> str:
+    """A text of a model's configuration or metadata, whole: rules read it. Anybody may have written anything there."""
+    return MASK if _MODEL_SECRET.search(key) is not None else _masked(without_controls(text))
 
 
 def is_secret_name(name: str) -> bool:

@@ -3,6 +3,7 @@
 Each reader cleans what it copies. A reader that forgets leaks nothing, because this walk comes after all of them.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 
@@ -10,7 +11,7 @@ from kvtop.domain.launch import LaunchOption, LaunchOptions
 from kvtop.domain.model_file import Checkpoint, GgufHeader
 from kvtop.domain.sample import Sample
 from kvtop.domain.texts import with_texts
-from kvtop.sources.redaction.redact import clean, clean_value
+from kvtop.sources.redaction.redact import clean, clean_model_text, clean_value
 from kvtop.text import without_controls
 
 _MODELS_KEPT = 64
@@ -37,7 +38,7 @@ def _sanitized_model(value: object) -> object:
     """Control characters go from what is shown of a file; names of tensors and vocabularies are for rules only."""
     if isinstance(value, GgufHeader):
         metadata = {
-            without_controls(key): without_controls(item) if isinstance(item, str) and _is_shown(key) else item
+            without_controls(key): clean_model_text(key, item) if isinstance(item, str) and _is_shown(key) else item
             for key, item in value.metadata.items()
         }
         same = metadata == dict(value.metadata)
@@ -45,9 +46,23 @@ def _sanitized_model(value: object) -> object:
         return value if same and shown == value else replace(shown, metadata=metadata)
     if isinstance(value, Checkpoint):
         shown_too = replace(value, path=clean(value.path), notes=tuple(map(clean, value.notes)))
-        config = with_texts(value.config, without_controls, {})
+        config = _config(value.config)
         return value if config == value.config and shown_too == value else replace(shown_too, config=config)
     return value
+
+
+def _config(config: Mapping[str, object]) -> dict[str, object]:
+    return {without_controls(str(key)): _config_item(str(key), item) for key, item in config.items()}
+
+
+def _config_item(key: str, item: object) -> object:
+    if isinstance(item, str):
+        return clean_model_text(key, item)
+    if isinstance(item, Mapping):
+        return _config(item)
+    if isinstance(item, list | tuple):
+        return type(item)(_config_item(key, inner) for inner in item)
+    return item
 
 
 def _is_shown(key: str) -> bool:

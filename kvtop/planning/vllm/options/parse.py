@@ -109,7 +109,7 @@ def _collect(
     recorded: dict[str, tuple[str, str]] = getattr(known, _DEST)
     for name, (value, spelled) in recorded.items():
         options[name] = LaunchOption(name, MASK if name in SECRET_OPTIONS else value, origin, spelled)
-    if known.model_tag is not None:
+    if known.model_tag is not None and origin is not Origin.FILE:  # a file names it by its key
         options["model"] = LaunchOption("model", known.model_tag, origin, "")
 
 
