@@ -208,7 +208,7 @@ def check_url(url: str, where: str) -> None:
         host, _ = parts.hostname, parts.port
     except ValueError as error:
         # What urlsplit says names what it stumbled over, which may be half of a password with a slash in it.
-        reason = str(error) if "out of range" in str(error) else "its host or port is no such thing"
+        reason = "its host or port is no such thing" if "'" in str(error) else str(error)
         raise ConfigError(f"{where}: {reason}, in {_without_user(url)!r}") from None
     if not host:
         raise ConfigError(f"{where}: names no host: {_without_user(url)!r}")
