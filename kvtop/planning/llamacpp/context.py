@@ -137,6 +137,8 @@ def resolve_context(request: ContextRequest, hparams: HParams, flash_attention: 
         streams = request.n_seq_max
         n_ctx_seq = padded(n_ctx // streams if rules.cell_padding == "always" else -(-asked // streams), padding)
         n_ctx = n_ctx_seq * streams
+        if hparams.traits.is_hybrid and rules.repeats_hybrid_cells:
+            n_ctx = n_ctx_seq = padded(asked, padding)
     swa_cells = 0
     if hparams.swa_type != "none":
         # DeepSeek V4 keeps a stream per sequence even in a unified pool.

@@ -43,6 +43,8 @@ _COPIED_ALIKE = {"q4_0": "iq4_nl", "bf16": "f16"}
 """Where attention runs on the host instead, only the sizes of what is copied there count."""
 _SETTLED, _PIPELINE, _UNMEASURED, _STAGED, _STAGED_STATES = 0.03, 0.1, 0.3, 0.15, 0.4
 _UNEVENLY = 0.4
+_OTHER_BUILD, _OTHER_BUILD_STATES = 0.05, 0.4
+"""Of builds whose own graphs are not written down."""
 _VECTOR_ROWS = 2
 """Queries of a sequence up to which CUDA may attend by vectors (`ggml_cuda_get_best_fattn_kernel`)."""
 _SLACK_BYTES = 512 * 1024
@@ -129,6 +131,9 @@ def _ranged(value: int, projected: int, spread: float) -> Figure:
 
 def _spread(hparams: HParams, placement: Placement, blocks: Blocks) -> float:
     spread = _SETTLED if hparams.traits.graph == "measured" else _UNMEASURED
+    if not hparams.build.knows_graphs:
+        plain = hparams.traits.memory == "cache"
+        spread = max(spread, _OTHER_BUILD if plain else _OTHER_BUILD_STATES)
     if len(placement.devices) > 1:
         spread = max(spread, _PIPELINE)
     if hparams.traits.copies_unevenly:

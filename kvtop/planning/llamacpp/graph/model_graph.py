@@ -110,7 +110,8 @@ def _embedded(graph: Graph, hparams: HParams, blocks: Blocks, rows: int) -> tupl
     """Token rows, and the unused ways in: embeddings given from outside, and batches that mix both."""
     size_bytes = hparams.n_embd * rows * F32
     tokens = graph.input(rows * _I32)
-    graph.input(size_bytes)
+    if hparams.build.takes_embeddings:
+        graph.input(size_bytes)
     table = blocks.others["token_embd"]
     x = graph.weighted(size_bytes, table, (tokens,))
     x.device = table.home
@@ -184,7 +185,7 @@ def _slides_only(hparams: HParams) -> bool:
 def _rotations(
     graph: Graph, hparams: HParams, context: ResolvedContext, window: bool = False
 ) -> tuple[Tensor | None, Tensor | None]:
-    if hparams.is_mla:
+    if hparams.is_mla or not hparams.build.rotates_caches:
         return None, None
     keys = {
         length

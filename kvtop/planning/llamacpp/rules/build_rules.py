@@ -25,7 +25,7 @@ class BuildRules:
     architectures: Mapping[str, ModelTraits] = field(default_factory=lambda: ARCHITECTURES)
 
     automatic_slots: int = 4
-    """Slots without `-np`, over one unified cache; 1 before #16736 (b7041 or so)."""
+    """Slots without `-np`, over one unified cache; 1 before #16736 (between b6900 and b7079)."""
     ctx_by_default_tokens: int = 0
     """Without `-c`: the trained context (0); 4096 before `--fit` (#16653, December 2025)."""
     gpu_layers_by_default: int | None = None
@@ -38,16 +38,22 @@ class BuildRules:
     """A sliding-window cache has room for the window and a "micro_batch" (#13833), for the window and a "batch"
     (#13194, May 2025), or, before, it is as large as any other: "all"."""
     cell_padding: str = "always"
-    """Cells are rounded up to 256 "always" (since b7000 or so), "never" (b6880 to then, #16812), or, before,
+    """Cells are rounded up to 256 "always" (since b7079 or before), "never" (#16812, b6900), or, before,
     "by_flash_attention": to 256 with it, to 32 without."""
     has_streams: bool = True
     """Sequences may have cells of their own (#14363, July 2025); before, all share one pool."""
+    repeats_hybrid_cells: bool = False
+    """Every stream of a hybrid's cache has as many cells as all of them need together (`attn_kv_size` is `n_ctx`)."""
+    takes_embeddings: bool = True
+    """Graphs have a way in for embeddings beside tokens."""
     limits_outputs: bool = True
     """The compute buffer holds the outputs that a server asks for; before `n_outputs_max` (between b9294 and b9538)
     those of every token of a micro-batch."""
     converts_cache_types: bool = True
     """CUDA attends to any pair of cache types, converting (#28079); before, K and V must be of one type it has a kernel
     for, and nothing else is attended to fused."""
+    rotates_caches: bool = True
+    """Quantized caches hold values turned by a Hadamard matrix (#21038)."""
     refuses_latent_pairs: bool = True
     """Latent attention refuses different K and V types."""
     host_copy_types: frozenset[str] = frozenset()
@@ -57,9 +63,8 @@ class BuildRules:
     """The refusal of a quantized V cache without flash attention."""
     unfused_values_words: str = ""
     """… where "auto" came to that; "": it does not."""
-    compute_low_ratio: float = 1.0
-    compute_high_ratio: float = 1.0
-    """By how much the ranges of compute buffers are widened: graphs of another build than that of the rules."""
+    knows_graphs: bool = True
+    """Graphs are written down as this build makes them; else ranges of compute buffers are wider."""
 
     @property
     def name(self) -> str:

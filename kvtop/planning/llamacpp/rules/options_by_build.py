@@ -1,27 +1,37 @@
-"""Which builds know which options of llama-server (`common_params_parser_init`, common/arg.cpp of sixteen builds).
+"""Which builds know which options of llama-server (`common_params_parser_init`, common/arg.cpp).
 
-Read in the sources of b5300 to b11549. Between the build that lacks an option and the one that has it, nobody knows.
+Read in the sources of sixteen builds and in the programs of twenty-one, b5300 to b11549. Between the build that lacks
+an option and the one that has it, nobody knows.
 """
 
 from dataclasses import dataclass
 
 _CAME = """\
-5300 5937 | --swa-full --no-op-offload --api-prefix --chat-template-kwargs --reasoning-budget --no-prefill-assistant
-5300 5937 | --offline -ctkd --cache-type-k-draft -ctvd --cache-type-v-draft
-5772 6301 | --swa-checkpoints -kvu --kv-unified -r --reverse-prompt -nr --no-repack -cmoe --cpu-moe -ncmoe --n-cpu-moe
-5772 6301 | -td --threads-draft -tbd --threads-batch-draft -otd --override-tensor-draft -cmoed --cpu-moe-draft -ncmoed
-5772 6301 | --n-cpu-moe-draft
-6123 6628 | --context-shift --top-nsigma -dr --docker-repo --fim-qwen-30b-default
-6628 6900 | --ctx-checkpoints -cram --cache-ram --no-host --embd-gemma-default --gpt-oss-20b-default
-6628 6900 | --gpt-oss-120b-default --vision-gemma-4b-default --vision-gemma-12b-default
+5300 5353 | --no-op-offload
+5353 5456 | --swa-full --no-prefill-assistant
+5456 5671 | --reasoning-budget --offline
+5671 5772 | -ctkd --cache-type-k-draft -ctvd --cache-type-v-draft
+5772 5937 | --api-prefix --chat-template-kwargs -kvu --kv-unified --reverse-prompt -td --threads-draft -tbd
+5772 5937 | --threads-batch-draft
+5772 6123 | -nr
+5772 6301 | -r -otd
+5937 6123 | --no-repack -cmoe --cpu-moe -ncmoe --n-cpu-moe
+6123 6301 | --swa-checkpoints --override-tensor-draft -cmoed --cpu-moe-draft -ncmoed --n-cpu-moe-draft --context-shift
+6123 6301 | --top-nsigma --fim-qwen-30b-default
+6123 6451 | -dr
+6451 6628 | --docker-repo
+6628 6751 | --ctx-checkpoints -cram --cache-ram --no-host --embd-gemma-default --gpt-oss-20b-default
+6628 6751 | --gpt-oss-120b-default --vision-gemma-4b-default --vision-gemma-12b-default
 6900 7079 | -cl --cache-list --image-min-tokens --image-max-tokens
 7079 7376 | --perf --warmup -kvo --kv-offload --repack -mm -mmu --mmproj-auto --no-mmproj-auto --mmproj-offload
 7079 7376 | --op-offload --webui --media-path --models-dir --models-preset --models-max --models-autoload
 7079 7376 | --no-models-autoload --no-jinja --prefill-assistant
-7376 8156 | -lcs --lookup-cache-static -lcd --lookup-cache-dynamic -no-kvu --no-kv-unified --temperature --top-n-sigma
-7376 8156 | --typical-p --adaptive-target --adaptive-decay -bs --backend-sampling -fit --fit -fitt --fit-target -fitc
-7376 8156 | --fit-ctx --webui-config --webui-config-file --cache-prompt --no-cache-prompt --sleep-idle-seconds
-7376 8156 | --spec-type --spec-ngram-size-n --spec-ngram-size-m --spec-ngram-min-hits
+7376 7710 | -lcs --lookup-cache-static -lcd --lookup-cache-dynamic -bs --backend-sampling --fit -fitt --fit-target
+7376 7710 | -fitc --fit-ctx --webui-config --webui-config-file --sleep-idle-seconds
+7376 8156 | -fit
+7710 7964 | -no-kvu --no-kv-unified --adaptive-target --adaptive-decay --cache-prompt --no-cache-prompt --spec-type
+7710 7964 | --spec-ngram-size-n --spec-ngram-size-m --spec-ngram-min-hits
+7964 8156 | --temperature --top-n-sigma --typical-p
 8156 8672 | -ctxcp --tags --reuse-port --webui-mcp-proxy --no-webui-mcp-proxy --tools -rea --reasoning
 8156 8672 | --reasoning-budget-message --skip-chat-parsing --no-skip-chat-parsing
 8672 9294 | --cache-idle-slots --no-cache-idle-slots --embd-normalize --ui-config --ui-config-file --ui-mcp-proxy

@@ -58,9 +58,61 @@ _B9760 = BuildRules(
     ),
 )
 
+_B9294 = replace(_B9760, checked="b9294", build=9294, limits_outputs=False, knows_graphs=False)
+"""Before `n_outputs_max` outputs of every token of a micro-batch are reserved (`graph_reserve(n_tokens, n_seqs,
+n_tokens)`)."""
+
+_WITHOUT_ROTATION = replace(_B9294, checked="b8156", build=8156, rotates_caches=False)
+"""Before #21038 (between b8156 and b8672)."""
+
+_LATENT = tuple(name for name, traits in ARCHITECTURES.items() if traits.latent)
+_B7710 = replace(
+    _WITHOUT_ROTATION,
+    repeats_hybrid_cells=True,
+    takes_embeddings=False,
+    checked="b7710",
+    build=7710,
+    architectures=_changed(_JUNE_2026, _LATENT, caches_latent_values=True),
+)
+"""Before #19057 (between b7710 and b7964): latent attention keeps values beside its keys."""
+
+_B7079 = replace(_B7710, checked="b7079", build=7079, fits=False, ctx_by_default_tokens=4096)
+"""Before `--fit` (#16653, between b7376 and b7710)."""
+
+_B6900 = replace(_B7079, checked="b6900", build=6900, automatic_slots=1, cell_padding="never")
+"""Before four slots (#16736); rounding had left the caches (#16812) and was not in the context yet."""
+
+_B6451 = replace(_B6900, checked="b6451", build=6451, cell_padding="by_flash_attention")
+
+_B6123 = replace(_B6451, checked="b6123", build=6123, flash_attention_by_default="off", gpu_layers_by_default=0)
+"""Before #15434 (b6325)."""
+
+_B5671 = replace(_B6123, checked="b5671", build=5671, has_streams=False)
+"""Before #14363 was switched on (between b5937 and b6123)."""
+
+_B5456 = replace(_B5671, checked="b5456", build=5456, window_cells="batch")
+"""Before #13833."""
+
+_B5353 = replace(_B5456, checked="b5353", build=5353, window_cells="all")
+"""Before #13194."""
+
+_WHEEL = "recorded: real servers of both ends under tests/fixtures/oracle/llama_server"
 _RULES: tuple[tuple[VersionRange, BuildRules], ...] = (
-    (VersionRange("b9760", "b9760", "recorded: 5,800 cases under tests/fixtures/oracle/llama.cpp/b9760"), _B9760),
-    (VersionRange("b11434", "b11434", "the recorded answers of tests/fixtures/oracle"), NEWEST),
+    (VersionRange("b5353", "b5353", _WHEEL), _B5353),
+    (VersionRange("b5456", "b5456", _WHEEL), _B5456),
+    (VersionRange("b5671", "b5937", _WHEEL), _B5671),
+    (VersionRange("b6123", "b6301", _WHEEL), _B6123),
+    (VersionRange("b6451", "b6751", _WHEEL), _B6451),
+    (VersionRange("b6900", "b6900", _WHEEL), _B6900),
+    (VersionRange("b7079", "b7376", _WHEEL), _B7079),
+    (VersionRange("b7710", "b7710", _WHEEL), _B7710),
+    (VersionRange("b7964", "b8156", _WHEEL), _WITHOUT_ROTATION),
+    (VersionRange("b8672", "b9294", _WHEEL), _B9294),
+    (
+        VersionRange("b9538", "b9760", f"{_WHEEL}, and 5,800 cases under tests/fixtures/oracle/llama.cpp/b9760"),
+        _B9760,
+    ),
+    (VersionRange("b11434", "b11549", f"the recorded answers of tests/fixtures/oracle, and {_WHEEL}"), NEWEST),
 )
 
 VERSIONS = tuple(versions for versions, _ in _RULES)

@@ -58,7 +58,7 @@ class ModelTraits:
     latent: bool = False
     """Reads `key_length_mla` and `value_length_mla`; with both set, only keys are cached."""
     caches_latent_values: bool = False
-    """Values are cached all the same, until b7840 or so (#19057)."""
+    """Values are cached all the same, until between b7710 and b7964 (#19057)."""
     values_are_latent: bool = False
     """A value is as long as `kv_lora_rank`."""
     indexer: str = ""

@@ -14,7 +14,7 @@ ENCODERS = (
     ),
     ModelTraits(
         "dream",
-        since=(5772, 6301),
+        since=(5772, 5937),
         memory="none",
         attends_uncached=True,
         causal=False,
@@ -26,7 +26,7 @@ ENCODERS = (
     ),
     ModelTraits(
         "gemma-embedding",
-        since=(6123, 6628),
+        since=(6301, 6451),
         memory="none",
         window=Window(6, kind="symmetric"),
         attends_uncached=True,
@@ -47,7 +47,7 @@ ENCODERS = (
     ),
     ModelTraits(
         "jina-bert-v3",
-        since=(6123, 6628),
+        since=(6301, 6451),
         memory="none",
         attends_uncached=True,
         expert_shares="as_they_are",
@@ -56,7 +56,7 @@ ENCODERS = (
     ),
     ModelTraits(
         "llada",
-        since=(5772, 6301),
+        since=(5937, 6123),
         memory="none",
         attends_uncached=True,
         causal=False,
@@ -65,17 +65,17 @@ ENCODERS = (
     ),
     ModelTraits(
         "llada-moe",
-        since=(6123, 6628),
+        since=(6451, 6628),
         memory="none",
         attends_uncached=True,
         causal=False,
         expert_shares="as_they_are",
         key_before_value=True,
     ),
-    ModelTraits("llama-embed", since=(7376, 8156), attends_uncached=True, ties_output=True, logits="never"),
+    ModelTraits("llama-embed", since=(7376, 7710), attends_uncached=True, ties_output=True, logits="never"),
     ModelTraits(
         "modern-bert",
-        since=(7376, 8156),
+        since=(7376, 7710),
         memory="none",
         window=Window(3, "if_set", dense_first=True, kind="symmetric"),
         attends_uncached=True,
@@ -83,7 +83,7 @@ ENCODERS = (
         logits="never",
     ),
     ModelTraits(
-        "neo-bert", since=(5300, 5937), memory="none", attends_uncached=True, key_before_value=True, logits="never"
+        "neo-bert", since=(5671, 5772), memory="none", attends_uncached=True, key_before_value=True, logits="never"
     ),
     ModelTraits(
         "nomic-bert", memory="none", attends_uncached=True, graph="measured", key_before_value=True, logits="never"

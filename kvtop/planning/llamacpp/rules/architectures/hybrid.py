@@ -21,7 +21,7 @@ HYBRID = (
     ),
     ModelTraits(
         "falcon-h1",
-        since=(5300, 5937),
+        since=(5772, 5937),
         memory="hybrid",
         recurrent_layers="all",
         cached_layers="all",
@@ -53,7 +53,7 @@ HYBRID = (
     ),
     ModelTraits(
         "granitehybrid",
-        since=(5300, 5937),
+        since=(5772, 5937),
         memory="hybrid",
         recurrent_layers="without_kv_heads",
         cached_layers="attention",
@@ -65,7 +65,7 @@ HYBRID = (
     ),
     ModelTraits(
         "jamba",
-        since=(5300, 5937),
+        since=(5772, 5937),
         memory="hybrid",
         state="ungrouped",
         recurrent_layers="without_kv_heads",
@@ -97,7 +97,7 @@ HYBRID = (
     ),
     ModelTraits(
         "kimi-linear",
-        since=(7376, 8156),
+        since=(7710, 7964),
         memory="hybrid",
         state="delta_attention",
         recurrent_layers="without_kv_heads",
@@ -109,7 +109,7 @@ HYBRID = (
     ),
     ModelTraits(
         "lfm2",
-        since=(5300, 5937),
+        since=(5671, 5937),
         memory="hybrid",
         window=Window(None, "if_set", of_attention=True),
         state="short_convolution",
@@ -125,7 +125,7 @@ HYBRID = (
     ),
     ModelTraits(
         "lfm2moe",
-        since=(6628, 6900),
+        since=(6628, 6751),
         memory="hybrid",
         state="short_convolution",
         recurrent_layers="without_kv_heads",
@@ -150,7 +150,7 @@ HYBRID = (
     ),
     ModelTraits(
         "nemotron_h",
-        since=(6123, 6628),
+        since=(6301, 6451),
         memory="hybrid",
         recurrent_layers="without_kv_heads_or_feed_forward",
         cached_layers="attention_alone",
@@ -169,7 +169,7 @@ HYBRID = (
     ),
     ModelTraits(
         "nemotron_h_moe",
-        since=(7376, 8156),
+        since=(7376, 7710),
         memory="hybrid",
         recurrent_layers="without_kv_heads_or_feed_forward",
         cached_layers="attention_alone",
@@ -188,7 +188,7 @@ HYBRID = (
     ),
     ModelTraits(
         "plamo2",
-        since=(5772, 6301),
+        since=(5772, 5937),
         memory="hybrid",
         recurrent_layers="without_kv_heads",
         cached_layers="attention",
@@ -200,7 +200,7 @@ HYBRID = (
     ),
     ModelTraits(
         "qwen35",
-        since=(7376, 8156),
+        since=(7964, 8156),
         memory="hybrid",
         recurrent_layers="interval",
         attention_interval=4,
@@ -215,7 +215,7 @@ HYBRID = (
     ),
     ModelTraits(
         "qwen35moe",
-        since=(7376, 8156),
+        since=(7964, 8156),
         memory="hybrid",
         recurrent_layers="interval",
         attention_interval=4,

@@ -49,7 +49,7 @@ LATENT = (
     ),
     ModelTraits(
         "glm-dsa",
-        since=(7376, 8156),
+        since=(7964, 8156),
         latent=True,
         indexer="typed_or_by_context",
         prediction="on_demand",

@@ -5,14 +5,14 @@ from kvtop.planning.llamacpp.rules.traits import ModelTraits
 MIXTURES = (
     ModelTraits("arctic", ties_output=True),
     ModelTraits("bailingmoe", expert_shares="by_key"),
-    ModelTraits("bailingmoe2", since=(6628, 6900), prediction="never", expert_shares="by_key"),
+    ModelTraits("bailingmoe2", since=(6751, 6900), prediction="never", expert_shares="by_key"),
     ModelTraits("dbrx", layer_norm=True),
     ModelTraits("deepseek", ties_output=True, expert_shares="as_they_are"),
-    ModelTraits("dots1", since=(5300, 5937), expert_shares="by_key"),
-    ModelTraits("ernie4_5-moe", since=(5772, 6301), ties_output=True, graph="measured"),
+    ModelTraits("dots1", since=(5456, 5671), expert_shares="by_key"),
+    ModelTraits("ernie4_5-moe", since=(5772, 5937), ties_output=True, graph="measured"),
     ModelTraits(
         "glm4moe",
-        since=(5772, 6301),
+        since=(5937, 6123),
         prediction="on_demand",
         ties_output=True,
         graph="measured",
@@ -20,8 +20,8 @@ MIXTURES = (
     ),
     ModelTraits("granitemoe", ties_output=True, scales_embedding="alike"),
     ModelTraits("grok", splits_tensors=False, ties_output=True, fuses_attention=False, scales_embedding="alike"),
-    ModelTraits("grovemoe", since=(6123, 6628), ties_output=True),
-    ModelTraits("hunyuan-moe", since=(5300, 5937), ties_output=True),
+    ModelTraits("grovemoe", since=(6451, 6628), ties_output=True),
+    ModelTraits("hunyuan-moe", since=(5772, 5937), ties_output=True),
     ModelTraits(
         "hy_v3",
         since=(9760, 10068),
@@ -45,5 +45,5 @@ MIXTURES = (
     ModelTraits("phimoe"),
     ModelTraits("qwen2moe", graph="measured", expert_shares="as_they_are"),
     ModelTraits("qwen3moe", ties_output=True, graph="measured"),
-    ModelTraits("qwen3vlmoe", since=(6628, 6900), ties_output=True, positions=4),
+    ModelTraits("qwen3vlmoe", since=(6751, 6900), ties_output=True, positions=4),
 )

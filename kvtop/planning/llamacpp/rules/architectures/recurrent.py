@@ -18,7 +18,7 @@ RECURRENT = (
     ),
     ModelTraits(
         "mamba2",
-        since=(5300, 5937),
+        since=(5772, 5937),
         memory="recurrent",
         recurrent_layers="all",
         scans=True,
