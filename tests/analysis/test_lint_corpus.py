@@ -46,12 +46,16 @@ QUALITY = {"symmetric-q4", "sensitive-model-quantized-cache"}
 """What was measured on those very families; their commands serve all the same."""
 
 
+REFUSED = ("VLLM_ALLOW_LONG_MAX_MODEL_LEN", "Chunked prefill is required for mamba cache mode 'align'")
+"""What vLLM 0.32.0 itself says of two of them: one's recipe sets the variable, the other is of an older version."""
+
+
 def test_a_published_command_that_works_passes() -> None:
-    """But for measured harm to quality, and for the one whose recipe sets the variable that the message names."""
+    """But for measured harm to quality, and for what the engine itself refuses."""
     for it, bare, whole in lint_rates.results():
         if it.is_right:
             found = [one for result in (bare, whole) for one in result.at_least("warning")]
-            told = {one.slug for one in found if "VLLM_ALLOW_LONG_MAX_MODEL_LEN" not in one.message}
+            told = {one.slug for one in found if not any(words in one.message for words in REFUSED)}
             assert told <= QUALITY, (it.command, told)
 
 

@@ -1,6 +1,7 @@
 """The plan that a person and the export see, from what the rules found."""
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from kvtop.domain.figure import UNKNOWN, Figure
@@ -10,6 +11,7 @@ from kvtop.domain.plan import (
     CachePart,
     DeviceShare,
     MemoryPlan,
+    NoExactRuleError,
     PlanDevice,
     PoolEstimate,
     Step,
@@ -21,12 +23,14 @@ from kvtop.planning.vllm.dtypes import PER_TOKEN_HEAD, SCALE_BYTES
 from kvtop.planning.vllm.models.cached_layers import layer_count, partition
 from kvtop.planning.vllm.options.settings import Batch, ServeSettings
 from kvtop.planning.vllm.options.speculation import MTP
+from kvtop.planning.vllm.pool.activations import Profiled, taken_bytes
 from kvtop.planning.vllm.pool.estimate import estimate_pool
 from kvtop.planning.vllm.pool.free_memory import requested_bytes
 from kvtop.planning.vllm.pool.pool import Pool, Stage
 from kvtop.planning.vllm.rules.rules import Rules
 from kvtop.planning.vllm.run import Run
 from kvtop.planning.vllm.shapes.decoder import draft_modules
+from kvtop.planning.vllm.shapes.encoders import encoder_width
 from kvtop.planning.vllm.shapes.placement import Parallel
 from kvtop.planning.vllm.shapes.stage_shapes import ShapeTerms
 from kvtop.planning.vllm.specs.layer_specs import LayerSpec, RequestTerms, SpecKind
@@ -134,7 +138,7 @@ def _memory(found: Findings, device: PlanDevice, stage: int, weights: StageWeigh
             Segment.WEIGHTS: _sourced(weights.per_stage[stage], rule, weights.reason),
             Segment.KV_CACHE: Figure.computed(pool_bytes, rule),
             Segment.RECURRENT: Figure.computed(0, rule),
-            Segment.COMPUTE: _compute(device),
+            Segment.COMPUTE: _compute(found, device, stage),
             Segment.OUTPUT: Figure.computed(0, rule),
         }
     )
@@ -195,9 +199,25 @@ def _first_stage_specs(found: Findings) -> list[LayerSpec]:
     return [spec for position, spec in enumerate(found.assignment.specs) if position in held]
 
 
-def _compute(device: PlanDevice) -> Figure:
-    """Activations, CUDA graphs and the CUDA context: known only once vLLM has profiled itself."""
+def _compute(found: Findings, device: PlanDevice, stage: int) -> Figure:
+    """Activations, CUDA graphs and the CUDA context: vLLM measures them when it starts.
+
+    Beside a pool that is stated, nothing else is taken off it: the range is that of any launch.
+    """
     total = device.total_bytes
+    if found.pool is None:
+        profiled = Profiled(
+            found.run.config,
+            found.run.layers,
+            found.settings,
+            found.batch,
+            found.request.max_model_len,
+            tuple(backend.name for backend in found.assignment.backends),
+            encoder_width(found.run.config),
+            samples=stage == found.settings.pp_size - 1,
+        )
+        with suppress(NoExactRuleError):  # then the range of any launch is left
+            return replace(taken_bytes(profiled), source=_COMPUTE_SOURCE)
     if total is None:
         return Figure.estimated(4 << 30, 1 << 30, 16 << 30, _COMPUTE_SOURCE)
     low, high = int(total * _ACTIVATION_LOW_RATIO), int(total * _ACTIVATION_HIGH_RATIO)

@@ -11,13 +11,16 @@ from dataclasses import dataclass, field
 
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import NoExactRuleError, PlanDevice
+from kvtop.planning.versions import version_numbers
 from kvtop.planning.vllm.dtypes import CACHE_DTYPES
+from kvtop.planning.vllm.options.capture import is_eager, sizes_of
 from kvtop.planning.vllm.options.environment import allows_long, refuse_to_guess, stage_layers
 from kvtop.planning.vllm.options.field_bounds import refuse_out_of_bounds
 from kvtop.planning.vllm.options.overrides import overrides_of
 from kvtop.planning.vllm.options.speculation import NO_SPECULATION, Speculation, speculation_of
 from kvtop.planning.vllm.options.weight_changes import NO_CHANGES, WeightChanges, weight_changes_of
 from kvtop.planning.vllm.refusals import StartRefusedError
+from kvtop.planning.vllm.rules.profile_rules import profile_rules
 from kvtop.planning.vllm.rules.ranges import NEWEST, rules_for
 from kvtop.planning.vllm.rules.rules import Rules
 
@@ -76,6 +79,13 @@ class ServeSettings:
     whole_encoders: bool = False
     """Encoders are on every rank (`--mm-encoder-tp-mode data`)."""
     weight_changes: WeightChanges = NO_CHANGES
+    version: tuple[int, ...] | None = None
+    """The engine's version as its launch says it."""
+    eager: bool = False
+    """No CUDA graph is captured."""
+    capture_sizes: tuple[int, ...] = ()
+    largest_capture: int | None = None
+    skips_encoder_profile: bool = False
 
 
 def human_whole(text: str, option: str) -> int:
@@ -97,8 +107,9 @@ def human_whole(text: str, option: str) -> int:
 
 def _share(options: LaunchOptions) -> float:
     given = options.value("gpu-memory-utilization")
+    default = profile_rules(version_numbers(options.engine_version)).default_utilization
     try:
-        return DEFAULT_UTILIZATION if given is None else float(given)
+        return default if given is None else float(given)
     except ValueError as error:
         raise StartRefusedError(f"argument --gpu-memory-utilization: invalid float value: {given!r}") from error
 
@@ -181,6 +192,11 @@ def settings_from(options: LaunchOptions) -> ServeSettings:
         expert_parallel=bool(_flag(options, "enable-expert-parallel")),
         whole_encoders=options.value("mm-encoder-tp-mode") == "data",
         weight_changes=weight_changes_of(options),
+        version=version_numbers(options.engine_version),
+        eager=is_eager(options.value("enforce-eager"), options.value("compilation-config")),
+        capture_sizes=sizes_of(options.value("cudagraph-capture-sizes")),
+        largest_capture=_whole(options, "max-cudagraph-capture-size"),
+        skips_encoder_profile=bool(_flag(options, "skip-mm-profiling")),
     )
 
 

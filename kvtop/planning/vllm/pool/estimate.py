@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from kvtop.domain.figure import Figure
+from kvtop.domain.figure import NOTHING, Figure
 from kvtop.domain.memory import Segment
 from kvtop.domain.plan import DeviceShare, PlanDevice, PoolEstimate
 from kvtop.planning.vllm.pool.pool import Pool, Stage, size_pool
@@ -35,7 +35,7 @@ def estimate_pool(
     """
     left: list[tuple[int, int, int]] = []
     for device, part in zip(devices, parts, strict=True):
-        taken = part.memory[Segment.WEIGHTS] + part.memory[Segment.COMPUTE]
+        taken = part.memory[Segment.WEIGHTS] + part.memory[Segment.COMPUTE] + _spread(device)
         if device.total_bytes is None or taken.value_bytes is None or taken.most_bytes is None:
             return None
         room = math.ceil(device.total_bytes * utilization)
@@ -55,3 +55,14 @@ def estimate_pool(
     tokens_high, concurrency_high = at(most)
     pool = Figure.estimated(likely, least, most, _SOURCE)
     return PoolEstimate(pool, tokens, tokens_low, tokens_high, concurrency, concurrency_low, concurrency_high)
+
+
+_TOTAL_SPREAD_BYTES = 150 << 20
+"""How far the totals that CUDA reports of one product differ between public logs: ECC, MIG, driver versions."""
+
+
+def _spread(device: PlanDevice) -> Figure:
+    """Nothing where a size was stated: that is what vLLM sees."""
+    if not device.product or device.compute_api != "cuda":
+        return NOTHING
+    return Figure.estimated(0, -_TOTAL_SPREAD_BYTES, _TOTAL_SPREAD_BYTES)

@@ -46,6 +46,16 @@ def encoders(view: ConfigView, text_width: int) -> tuple[Matrix, ...]:
     return tuple(found)
 
 
+def encoder_width(view: ConfigView) -> int:
+    """The width of the picture encoder, 0 where there is none."""
+    for name in _PARTS[:3]:
+        part = view.root.get(name) or _nested(view.root, name)
+        if isinstance(part, Mapping) and part:
+            usual = _DEFAULTS.get(str(part.get("model_type", "")), _USUAL)
+            return _first(part, "hidden_size", "embed_dim", "d_model", "width", "vt_hidden_size") or usual[0]
+    return 0
+
+
 def _nested(root: Mapping[str, object], name: str) -> object:
     thinker = root.get("thinker_config")
     return thinker.get(name) if isinstance(thinker, Mapping) else None
