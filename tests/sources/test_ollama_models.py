@@ -1,6 +1,7 @@
 """Ollama's names on the llama-servers that it started."""
 
 import json
+import os
 from pathlib import Path
 
 from kvtop.domain.engine_report import HostedModel
@@ -10,6 +11,8 @@ from kvtop.sources.models.ollama_models import OllamaModels
 from kvtop.sources.processes.discovery import FoundProcess
 
 A, B = "a" * 64, "b" * 64
+OLLAMA = os.getpid()
+"""Its files are opened with its own rights, and this process has ours."""
 BOTH = (HostedModel("llama3.2:3b", "loaded", expires_at=100.0), HostedModel("qwen3:8b", "loaded"))
 
 
@@ -35,7 +38,7 @@ def server(pid: int, digest: str) -> ServerReading:
 
 
 def ollama(hosted: tuple[HostedModel, ...]) -> ServerReading:
-    return ServerReading("127.0.0.1:11434", "ollama", ServerState.READY, pids=(10,), hosted=hosted)
+    return ServerReading("127.0.0.1:11434", "ollama", ServerState.READY, pids=(OLLAMA,), hosted=hosted)
 
 
 def names(models: OllamaModels, readings: list[ServerReading], found: dict[int, FoundProcess]) -> list[str | None]:
@@ -46,8 +49,8 @@ def names(models: OllamaModels, readings: list[ServerReading], found: dict[int, 
 
 
 def test_a_name_comes_by_the_digest_in_its_manifest(tmp_path: Path) -> None:
-    found = {pid: process(pid, ppid, {}) for pid, ppid in ((20, 10), (30, 10), (40, 1))}
-    found[10] = process(10, 1, {"OLLAMA_MODELS": str(store(tmp_path))})
+    found = {pid: process(pid, ppid, {}) for pid, ppid in ((20, OLLAMA), (30, OLLAMA), (40, 1))}
+    found[OLLAMA] = process(OLLAMA, 1, {"OLLAMA_MODELS": str(store(tmp_path))})
     models = OllamaModels()
     readings = [ollama(BOTH), server(20, B), server(30, A), server(40, A)]
     # The last one is another person's llama-server with the same file.
@@ -57,13 +60,13 @@ def test_a_name_comes_by_the_digest_in_its_manifest(tmp_path: Path) -> None:
 
 def test_without_manifests_only_a_single_pair_is_certain(tmp_path: Path) -> None:
     environ = {"OLLAMA_MODELS": str(tmp_path / "closed"), "HOME": str(tmp_path)}
-    found = {10: process(10, 1, environ), 20: process(20, 10, {})}
+    found = {OLLAMA: process(OLLAMA, 1, environ), 20: process(20, OLLAMA, {})}
     assert names(OllamaModels(), [ollama(BOTH[:1]), server(20, B)], found) == [None, "llama3.2:3b"]
-    found[30] = process(30, 10, {})
+    found[30] = process(30, OLLAMA, {})
     unsure = [ollama(BOTH), server(20, B), server(30, A)]
     assert names(OllamaModels(), unsure, found)[1:] == [it.model.path for it in unsure[1:]]
 
 
 def test_a_single_model_with_another_digest_is_another_model(tmp_path: Path) -> None:
-    found = {10: process(10, 1, {"OLLAMA_MODELS": str(store(tmp_path))}), 20: process(20, 10, {})}
+    found = {OLLAMA: process(OLLAMA, 1, {"OLLAMA_MODELS": str(store(tmp_path))}), 20: process(20, OLLAMA, {})}
     assert names(OllamaModels(), [ollama(BOTH[:1]), server(20, B)], found)[1] == f"/models/blobs/sha256-{B}"
