@@ -21,7 +21,9 @@ HOST = "host"
 ONE_STEP = 0.25
 """A step of weight quantization (Q8_0 to Q6_K to Q5_K_M to Q4_K_M) saves at most about this share."""
 LEAST_GAIN = 0.98
-"""Of two with the same cache the later is offered if it takes less than this share of the other, or is that faster."""
+"""Of two with the same cache the later is offered if it takes less than this share of the other."""
+CLEARLY = 0.95
+"""… or if the other has less than this share of its speed."""
 _ORDER = (Fit.FITS, Fit.TIGHT, Fit.UNKNOWN)
 
 
@@ -100,7 +102,7 @@ def _without_filler(found: Sequence[Recommendation]) -> list[Recommendation]:
     for item in found:
         alike = [other for other in kept if other.cache == item.cache and other.fit is item.fit]
         if not any(
-            item.total_bytes > other.total_bytes * LEAST_GAIN and _decode_rate(item) * LEAST_GAIN < _decode_rate(other)
+            item.total_bytes > other.total_bytes * LEAST_GAIN and _decode_rate(item) * CLEARLY < _decode_rate(other)
             for other in alike
         ):
             kept.append(item)

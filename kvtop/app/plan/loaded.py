@@ -66,7 +66,7 @@ def load_command(request: PlanRequest, machine: Machine) -> LoadedCommand | Refu
         others = read.auxiliary_models(machine.devices, fitted.settings)
         if isinstance(others, Refusal):
             return others
-        plan_context = PlanContext(read.model, machine.devices, rooms_left(rooms, others), {}, read.draft)
+        plan_context = PlanContext(read.model, machine.devices_as_seen(), rooms_left(rooms, others), {}, read.draft)
         launch, pinning = (fitted.launch, fitted.fit.flags) if is_changed else (read.options, ())
         return LoadedCommand(
             launch,

@@ -40,12 +40,13 @@ def recommended(
     prefer: str = "quality",
     options: str = "",
 ) -> Recommendations:
-    model, devices = model_of(name), parse_gpu_specs(gpus)
+    model, stated = model_of(name), parse_gpu_specs(gpus)
+    devices = tuple(map(as_seen, stated))
     words = ("llama-server", "-m", "m.gguf", *options.split())
     launch = parse_llama_server(words[1:], {})
     now = plan_launch(launch, model, devices)
     assert isinstance(now, MemoryPlan)
-    rooms: dict[str, Room | None] = {it.name: room_of(it) for it in devices}
+    rooms: dict[str, Room | None] = {it.name: room_of(it) for it in stated}
     rooms["host"] = None if host_gib is None else Room(host_gib * GIB)
     return recommend(
         RecommendRequest(

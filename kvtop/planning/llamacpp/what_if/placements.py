@@ -72,12 +72,15 @@ def unchanged_by_fit(request: RecommendRequest, what_if: WhatIf) -> WhatIf:
     taking = participating(settings, request.plan_context.devices)
     if isinstance(taking, Refusal) or not taking:
         return what_if
+    rooms = request.plan_context.rooms
     needed = {it.name: it.needed for it in compare(request.plan_context, request.now, what_if).devices}
     is_left_alone = all(
         (used := needed.get(device.name)) is not None
         and (free_bytes := as_seen(device).free_bytes) is not None
+        and (room := rooms.get(device.name)) is not None
         and used.most_bytes is not None
-        and free_bytes - used.most_bytes >= margin
+        # What lies beside the model, a projector, is off the room already.
+        and min(free_bytes, room.available_bytes) - used.most_bytes >= margin
         for device, margin in zip(taking, margins(settings.fit_target_bytes, len(taking)), strict=True)
     )
     return what_if if is_left_alone else what_if.with_changes(fit="off")
