@@ -148,19 +148,20 @@ class DeviceView:
     """Since the driver last answered, in whole seconds: an age that ticks must not make equal frames differ."""
     others: tuple[OtherProcess, ...] = ()
     """Those that the driver lists besides the servers', the largest first."""
-    elsewhere_bytes: int = 0
-    """Of host memory: what servers hold through accelerators that share it, shown in the rows of those."""
+    elsewhere_bytes: int | None = 0
+    """Of host memory: what servers hold through accelerators that share it, shown in the rows of those. None: not known
+    of one of them."""
 
     @property
     def beside_bytes(self) -> int:
-        """What is used or kept beside the servers' parts: by others, through accelerators, and by the driver."""
-        return (self.other_bytes or 0) + self.elsewhere_bytes + (self.device.memory.reserved_bytes or 0)
+        """What is known to be kept beside the servers' parts: by others, through accelerators, and by the driver."""
+        return (self.other_bytes or 0) + (self.elsewhere_bytes or 0) + (self.device.memory.reserved_bytes or 0)
 
     @property
     def unaccounted_bytes(self) -> int:
         """Used bytes that are in no server's parts and nobody's else: unattributed, never spread around."""
         parts = (figure.value_bytes or 0 for _, split in self.splits for _, figure in split.memory.parts)
-        known = sum(max(size, 0) for size in parts) + (self.other_bytes or 0) + self.elsewhere_bytes
+        known = sum(max(size, 0) for size in parts) + (self.other_bytes or 0) + (self.elsewhere_bytes or 0)
         return max((self.device.memory.used_bytes or 0) - known, 0)
 
     @property

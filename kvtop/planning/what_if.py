@@ -51,14 +51,40 @@ def _adjusted(base: LaunchOptions, launch: LaunchOptions) -> str:
 
 def _device(plan_context: PlanContext, now: MemoryPlan | None, then: MemoryPlan, part: DeviceShare) -> DeviceChange:
     before = now.device(part.name) if now is not None else None
-    planned = then.likely(part)
-    held = dict.fromkeys(planned, UNKNOWN if now is None else NOTHING)
-    memory_now = Memory.of(held) if before is None or now is None else now.likely(before)
+    planned = then.likely(part).with_output_in_compute()
+    nothing = Memory.of(dict.fromkeys(planned, UNKNOWN if now is None else NOTHING))
+    held = nothing if before is None or now is None else now.likely(before).with_output_in_compute()
     beyond_bytes = plan_context.beyond.get(part.name, 0)
     needed = planned.total + Figure.computed(beyond_bytes)
     # vLLM fills what it was told to fill: weights, the rest and the pool are the requested memory together.
-    is_filled = planned != part.memory
-    is_measured = part.name in plan_context.held and memory_now[Segment.COMPUTE] == planned[Segment.COMPUTE]
+    is_filled = then.likely(part) != part.memory
+    is_measured = part.name in plan_context.held and held[Segment.COMPUTE] == planned[Segment.COMPUTE]
     if needed.value_bytes is not None and (is_filled or (is_measured and before is not None)):
         needed = Figure.estimated(needed.value_bytes, needed.value_bytes, needed.value_bytes)
-    return DeviceChange(part.name, memory_now, planned, beyond_bytes, needed, plan_context.rooms.get(part.name))
+    error_bytes = _compute_error(plan_context.compute_bytes.get(part.name), held, planned)
+    return DeviceChange(
+        part.name,
+        _corrected(held, error_bytes),
+        _corrected(planned, error_bytes),
+        beyond_bytes + error_bytes,
+        needed,
+        plan_context.rooms.get(part.name),
+    )
+
+
+def _compute_error(known_bytes: int | None, held: Memory, planned: Memory) -> int:
+    """How much too high the estimate of compute memory is for a running server: it is none of what lies beyond."""
+    estimated, then = held[Segment.COMPUTE].value_bytes, planned[Segment.COMPUTE].value_bytes
+    if known_bytes is None or estimated is None or then is None:
+        return 0
+    error_bytes = estimated - known_bytes
+    return error_bytes if error_bytes <= then else 0
+
+
+def _corrected(memory: Memory, error_bytes: int) -> Memory:
+    compute = memory[Segment.COMPUTE]
+    if not error_bytes or compute.value_bytes is None:
+        return memory
+    value = compute.value_bytes - error_bytes
+    low, high = min(compute.least_bytes, value), max(compute.most_bytes or 0, value)
+    return memory.replaced({Segment.COMPUTE: Figure.estimated(value, low, high, compute.source)})

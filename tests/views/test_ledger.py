@@ -8,7 +8,7 @@ from kvtop.analysis.analyse import History, analyse
 from kvtop.domain.frame import Frame
 from kvtop.sources.demo import SCENARIOS
 from kvtop.text import bytes_text
-from kvtop.views.segment_names import SEGMENT_NAMES, label_of
+from kvtop.views.segment_table import SEGMENT_TABLE, label_of
 from kvtop.views.text.ledger import ledger_text
 
 
@@ -32,7 +32,7 @@ def test_every_server_and_every_figure_that_is_not_empty_is_there(name: str) -> 
             for segment, figure in split.memory.parts:
                 if figure.value_bytes:
                     row = (
-                        f"{SEGMENT_NAMES[segment].label:<21}{bytes_text(figure.value_bytes):>12}  {figure.basis.value}"
+                        f"{SEGMENT_TABLE[segment].label:<21}{bytes_text(figure.value_bytes):>12}  {figure.basis.value}"
                     )
                     assert row in text
         assert all(finding.message[:60] in text for finding in server.findings)

@@ -62,12 +62,14 @@ def _other_bytes(
     return None if held is None else max(used_bytes - held, 0)
 
 
-def _elsewhere(device: Device, devices: tuple[Device, ...], by_device: dict[str, list[tuple[str, Split]]]) -> int:
-    """What servers are known to hold in host memory through accelerators that share it."""
+def _elsewhere(
+    device: Device, devices: tuple[Device, ...], by_device: dict[str, list[tuple[str, Split]]]
+) -> int | None:
+    """What servers hold in host memory through accelerators that share it; None where that of one is unknown."""
     if not device.is_host:
         return 0
-    rows = (split for other in devices if other.unified_memory for _, split in by_device[other.id])
-    return min(sum(split.driver.value_bytes or 0 for split in rows), device.memory.used_bytes or 0)
+    held = _held(row for other in devices if other.unified_memory for row in by_device[other.id])
+    return None if held is None else min(held, device.memory.used_bytes or 0)
 
 
 def _held(rows: Iterable[tuple[str, Split]]) -> int | None:

@@ -13,6 +13,7 @@ from kvtop.domain.answers.room import Room
 from kvtop.domain.answers.what_if import KnobState, WhatIf, WhatIfAnswer
 from kvtop.domain.frame import ServerView
 from kvtop.domain.launch import Origin
+from kvtop.domain.memory import Segment
 from kvtop.domain.model_file import GgufHeader
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, Refusal
 from kvtop.domain.process import Process
@@ -78,6 +79,7 @@ def what_if_baseline(sample: Sample, view: ServerView, memory: PlanMemory) -> Wh
         calibrated,
         draft if isinstance(draft, PreparedModel) else None,
         held | calibrated.keys(),
+        compute_bytes={} if where.is_shared else _compute_bytes(view, on),
     )
     trained = rules.trained_tokens(ready)
     at_tokens = min(trained or SEQUENCE_TOKENS, SEQUENCE_TOKENS) if rules.traits.cache_grows else None
@@ -98,6 +100,13 @@ def what_if_baseline(sample: Sample, view: ServerView, memory: PlanMemory) -> Wh
         reading.version,
         trained,
     )
+
+
+def _compute_bytes(view: ServerView, on: Placed) -> dict[str, int]:
+    """What attribution makes of the compute memory where the driver's figure bounds it, by the plan's names."""
+    sizes = {on.name_of(it.device_id): it.memory.bytes_of(Segment.COMPUTE) for it in view.splits}
+    calibrated = {on.name_of(it.device_id) for it in view.calibration}
+    return {name: size for name, size in sizes.items() if size is not None and name in calibrated}
 
 
 def answer(baseline: WhatIfBaseline, what_if: WhatIf, own: tuple[Measurement, ...] = ()) -> WhatIfAnswer:

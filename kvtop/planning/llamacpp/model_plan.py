@@ -1,6 +1,6 @@
 """What one model with its context takes on each device, before it becomes a plan."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kvtop.domain.figure import Figure
@@ -9,6 +9,7 @@ from kvtop.domain.plan import CachePart
 from kvtop.planning.llamacpp.context import ResolvedContext
 from kvtop.planning.llamacpp.memory.kv_cache import CacheGroup
 from kvtop.planning.llamacpp.memory.layout import ModelLayout
+from kvtop.planning.llamacpp.memory.placement import HOST
 from kvtop.planning.llamacpp.memory.prepared import PreparedModel
 
 
@@ -35,3 +36,13 @@ def held_on(name: str, plans: Iterable[ModelPlan | None], source: str) -> Memory
         Segment.RECURRENT: sum(it.recurrent_bytes[name] for it in known),
     }
     return Memory.of({segment: Figure.computed(size, source) for segment, size in sizes.items()})
+
+
+def scratch_on(name: str, both: Sequence[ModelPlan], buffers: Sequence[Mapping[str, Figure]], source: str) -> Memory:
+    """Compute buffers on one device, and the output buffers beside them: exact by `source`, in host memory."""
+    rule = allocation_rule(both[0].prepared.hparams.build.name)
+    compute = Memory.total_of(Memory.of({Segment.COMPUTE: one[name]}) for one in buffers if name in one)
+    if not compute[Segment.COMPUTE].most_bytes:
+        compute = Memory.of({Segment.COMPUTE: Figure.computed(0, rule)})
+    output_bytes = sum(one.output_bytes for one in both) if name == HOST else 0
+    return compute + Memory.of({Segment.OUTPUT: Figure.computed(output_bytes, rule)})

@@ -3,11 +3,9 @@
 Checked on llama.cpp b11434; the sources of the rules are named where they are applied.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from kvtop.domain.figure import Figure
-from kvtop.domain.memory import Memory, Segment
 from kvtop.domain.model_file import GgufHeader
 from kvtop.domain.plan import (
     CachePart,
@@ -36,7 +34,7 @@ from kvtop.planning.llamacpp.memory.layout import ModelLayout, layout_of
 from kvtop.planning.llamacpp.memory.placement import HOST
 from kvtop.planning.llamacpp.memory.prepared import PreparedModel, prepare
 from kvtop.planning.llamacpp.memory.recurrent import recurrent_bytes
-from kvtop.planning.llamacpp.model_plan import ModelPlan, held_on
+from kvtop.planning.llamacpp.model_plan import ModelPlan, held_on, scratch_on
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.refusals import context_refusal, tensor_split_refusal
 from kvtop.planning.llamacpp.saved_state import host_growth
@@ -275,16 +273,6 @@ def compute_of(
     )
 
 
-def _scratch(name: str, both: Sequence[ModelPlan], buffers: Sequence[Mapping[str, Figure]]) -> Memory:
-    """Compute buffers, and the output buffers beside them: exact, in host memory."""
-    rule = allocation_rule(both[0].prepared.hparams.build.name)
-    compute = Memory.total_of(Memory.of({Segment.COMPUTE: one[name]}) for one in buffers if name in one)
-    if not compute[Segment.COMPUTE].most_bytes:
-        compute = Memory.of({Segment.COMPUTE: Figure.computed(0, rule)})
-    output_bytes = sum(one.output_bytes for one in both) if name == HOST else 0
-    return compute + Memory.of({Segment.OUTPUT: Figure.computed(output_bytes, rule)})
-
-
 def _assemble(
     settings: LlamaSettings,
     devices: tuple[PlanDevice, ...],
@@ -297,7 +285,9 @@ def _assemble(
         buffers.append(compute_of(second, settings, is_second=True))
     names = (*(device.name for device in devices), HOST)
     rule = allocation_rule(target.prepared.hparams.build.name)
-    shares = tuple(DeviceShare(name, held_on(name, both, rule) + _scratch(name, both, buffers)) for name in names)
+    shares = tuple(
+        DeviceShare(name, held_on(name, both, rule) + scratch_on(name, both, buffers, _RULE)) for name in names
+    )
     parts = target.parts
     if second is not None:
         drafted = sum(part.size_bytes for part in second.parts)

@@ -1,7 +1,7 @@
 """What plans, what-ifs and recommendations share and do not change: the model, the devices, what is free there."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kvtop.domain.answers.room import Room
 from kvtop.domain.model_file import Checkpoint, GgufHeader
@@ -24,6 +24,7 @@ class PlanContext:
 
     `rooms` and `beyond` are by the plan's names of devices ("gpu0", "host"). `held` names those where the room has in
     it what the server holds already: an estimate that stays as it is then cancels out, with all that it may be off.
+    `compute_bytes` is what the compute memory of a running server is taken for there, by what is measured or reported.
     """
 
     model: PlannableModel
@@ -34,3 +35,4 @@ class PlanContext:
     held: frozenset[str] = frozenset()
     is_restart: bool = False
     """A running server would be started anew: what its engine adjusts by itself when it starts is adjusted."""
+    compute_bytes: Mapping[str, int] = field(default_factory=dict)

@@ -5,7 +5,7 @@ from itertools import groupby
 
 from kvtop.domain.answers.comparison import Comparison, Difference, HostState, Topic
 from kvtop.text import bytes_text, visible
-from kvtop.views.segment_names import label_of
+from kvtop.views.segment_table import label_of
 
 _INDENT = "    "
 

@@ -7,7 +7,7 @@ from kvtop.domain.frame import DeviceView, Frame, ServerView, Split
 from kvtop.domain.memory import Segment
 from kvtop.text import bytes_text, ratio_text, tokens_text, visible
 from kvtop.views.demo_mark import DEMO_SENTENCE
-from kvtop.views.segment_names import SEGMENT_NAMES
+from kvtop.views.segment_table import SEGMENT_TABLE
 
 _ASCII = str.maketrans({"├": "|", "└": "`", "─": "-", "…": "."})
 _SEVERITIES = ("error", "warning", "info")
@@ -67,7 +67,7 @@ def _server(view: ServerView) -> list[str]:
 
 
 def _split(split: Split) -> list[str]:
-    rows = [(SEGMENT_NAMES[segment].label, figure, segment) for segment, figure in split.memory.parts]
+    rows = [(SEGMENT_TABLE[segment].label, figure, segment) for segment, figure in split.memory.parts]
     shown = [row for row in rows if row[1].value_bytes != 0 or row[2] in {Segment.WEIGHTS, Segment.KV_CACHE}]
     lines = [_row(f"  {visible(split.device_id)}", split.driver)]
     for number, (label, figure, segment) in enumerate(shown, 1):

@@ -8,7 +8,7 @@ from kvtop.domain.figure import Basis, Figure
 from kvtop.domain.memory import Segment
 from kvtop.domain.plan import DeviceShare, MemoryPlan, PoolEstimate
 from kvtop.text import bytes_text, tokens_text
-from kvtop.views.segment_names import SEGMENT_NAMES
+from kvtop.views.segment_table import SEGMENT_TABLE
 from kvtop.views.text.fit_lines import fit_lines
 from kvtop.views.text.host_growth_words import host_growth_words
 from kvtop.views.text.room_words import left_words, of_words, tight_words
@@ -99,7 +99,7 @@ def _device(part: DeviceShare, room: DeviceFit, basis: str, *, exact: bool) -> l
         said = basis if figure.basis is Basis.COMPUTED else _spread(figure)
         is_counted = exact and figure.basis is not Basis.UNKNOWN and segment is not Segment.COMPUTE
         remark = f"{said}, {size} bytes" if is_counted else said
-        lines.append(_row(f"├─ {SEGMENT_NAMES[segment].label}", bytes_text(size), remark))
+        lines.append(_row(f"├─ {SEGMENT_TABLE[segment].label}", bytes_text(size), remark))
     least = "" if room.is_whole else "≥ "
     lines.append(_row("└─ total", least + bytes_text(room.least_bytes), _verdict(room)))
     if room.fit is Fit.TIGHT and verdict(room.needed, room.room) is Fit.TIGHT:
@@ -156,7 +156,7 @@ def _checks(answer: PlanAnswer) -> list[str]:
     lines = ["", "beside llama-fit-params"]
     for check in answer.checks:
         verdict = "agrees" if check.agrees else f"it says {check.reported_mib} MiB"
-        what = " and ".join(SEGMENT_NAMES[segment].label for segment in check.segments)
+        what = " and ".join(SEGMENT_TABLE[segment].label for segment in check.segments)
         lines.append(_row(f"├─ {check.device} {what}", f"{check.planned_mib} MiB", verdict))
     return [*lines, *_wrapped(f"└─ {answer.check_note}", "   ")]
 

@@ -53,7 +53,7 @@ def test_a_csv_row_for_every_server_device_and_segment(scenario: Scenario) -> No
         (view.reading.id, split.device_id, segment)
         for view in frame.servers
         for split in view.splits
-        for segment in ("driver", *(it.value for it, _ in split.memory.parts))
+        for segment in ("total", *(it.value for it, _ in split.memory.parts))
     }
     assert {(row["server"], row["device"], row["segment"]) for row in rows if row["segment"]} == expected
     for view in frame.servers:
@@ -63,7 +63,7 @@ def test_a_csv_row_for_every_server_device_and_segment(scenario: Scenario) -> No
                 for row in rows
                 if (row["server"], row["device"]) == (view.reading.id, split.device_id)
             }
-            total = own.pop("driver")["bytes"]
+            total = own.pop("total")["bytes"]
             assert not total or sum(int(row["bytes"] or 0) for row in own.values()) == int(total)
             assert all((row["bytes"] == "") == (row["basis"] == "unknown") for row in own.values())
 

@@ -14,7 +14,7 @@ from kvtop.domain.frame import Frame, ServerView
 from kvtop.domain.memory import Segment
 from kvtop.domain.server import ServerState
 from kvtop.views.export.metrics.places import Labels, place, placed
-from kvtop.views.segment_names import SEGMENT_NAMES
+from kvtop.views.segment_table import SEGMENT_TABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ def _of_memory(frame: Frame, servers: tuple[tuple[str, ServerView], ...]) -> Ite
             (
                 (
                     *key,
-                    ("segment", SEGMENT_NAMES[segment].old_metric or segment.value),
+                    ("segment", SEGMENT_TABLE[segment].old_metric or segment.value),
                     ("source", _OLD_BASIS.get(figure.basis, figure.basis.value)),
                 ),
                 figure.value_bytes,

@@ -8,6 +8,7 @@ from kvtop.domain.figure import Figure
 from kvtop.domain.frame import Frame, ServerView, Split
 from kvtop.domain.memory import Segment
 from kvtop.views.export.untrusted import csv_text
+from kvtop.views.segment_table import TOTAL
 
 COLUMNS = (
     *("taken_at", "host", "server", "engine", "version", "model", "state", "device", "segment", "bytes", "basis"),
@@ -15,7 +16,7 @@ COLUMNS = (
 )
 """Empty is unknown. `is_demo` is "true" where the host is invented.
 
-`segment` is "driver" for the measured total, else a part of it; `used_bytes`: of the KV cache.
+`segment` is "total" for the measured total, else a part of it; `used_bytes`: of the KV cache.
 """
 
 
@@ -44,7 +45,7 @@ def _server(view: ServerView) -> list[str]:
 
 def _rows(split: Split) -> list[list[str]]:
     device = csv_text(split.device_id)
-    rows = [[device, "driver", *_figure(split.driver, None)]]
+    rows = [[device, TOTAL, *_figure(split.driver, None)]]
     for segment, figure in split.memory.parts:
         used_bytes = split.kv_used_bytes if segment is Segment.KV_CACHE else None
         rows.append([device, segment.value, *_figure(figure, used_bytes)])

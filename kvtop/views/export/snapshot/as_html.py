@@ -12,7 +12,7 @@ from kvtop.views.demo_mark import DEMO_SENTENCE
 from kvtop.views.export.snapshot.as_markdown import USED_SOURCE
 from kvtop.views.export.snapshot.as_svg import picture
 from kvtop.views.export.untrusted import xml_text as words
-from kvtop.views.segment_names import SEGMENT_NAMES, label_of
+from kvtop.views.segment_table import SEGMENT_TABLE, label_of
 
 _STYLE = """\
 body{background:#12151c;color:#c8d0e0;font:15px/1.5 system-ui,sans-serif}
@@ -84,7 +84,7 @@ def _server(view: ServerView) -> str:
     for split in view.splits:
         ledger.append((split.device_id, "measured total", *_figure(split.driver)))
         for segment, figure in split.memory.parts:
-            ledger.append((split.device_id, SEGMENT_NAMES[segment].label, *_figure(figure)))
+            ledger.append((split.device_id, SEGMENT_TABLE[segment].label, *_figure(figure)))
             if segment is Segment.KV_CACHE and split.kv_used_bytes is not None:
                 size = (f"{split.kv_used_bytes:,}", bytes_text(split.kv_used_bytes))
                 ledger.append((split.device_id, "of it in use", *size, "computed", USED_SOURCE))

@@ -9,7 +9,7 @@ from kvtop.text import bytes_text, ratio_text, tokens_text
 from kvtop.views.demo_mark import DEMO_SENTENCE
 from kvtop.views.export.untrusted import markdown_code as code
 from kvtop.views.export.untrusted import markdown_text as words
-from kvtop.views.segment_names import SEGMENT_NAMES, label_of
+from kvtop.views.segment_table import SEGMENT_TABLE, label_of
 
 USED_SOURCE = "tokens held, of the cells there are"
 
@@ -90,7 +90,7 @@ def _ledger(splits: tuple[Split, ...]) -> list[str]:
         device = words(split.device_id)
         lines.append(_row(device, "**measured total**", split.driver))
         for segment, figure in split.memory.parts:
-            lines.append(_row(device, SEGMENT_NAMES[segment].label, figure))
+            lines.append(_row(device, SEGMENT_TABLE[segment].label, figure))
             if segment is Segment.KV_CACHE and split.kv_used_bytes is not None:
                 used = f"{split.kv_used_bytes} | {bytes_text(split.kv_used_bytes)}"
                 lines.append(f"| {device} | of it in use | {used} | computed | {USED_SOURCE} |")

@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 from kvtop.domain.device import DeviceState
 from kvtop.domain.frame import DeviceView, Frame, ServerView
 from kvtop.text import bytes_text, ratio_text, tokens_text
+from kvtop.views.bar_parts import Part, device_parts, split_parts
 from kvtop.views.demo_mark import DEMO_MARK
-from kvtop.views.export.snapshot.bar_parts import PAINTS, PaintedPart, device_parts, split_parts
 from kvtop.views.export.untrusted import xml_text
+from kvtop.views.segment_table import FREE, LOOKS
 
 WIDTH = 960
 _LEFT, _BAR_WIDTH, _BAR_HEIGHT, _ROW = 24, 912, 22, 74
@@ -83,21 +84,21 @@ def _measured(view: ServerView) -> int | None:
     return sum(known) if known and len(known) == len(view.splits) else None
 
 
-def _bar(parts: tuple[PaintedPart, ...], top: int, whole_bytes: int | None) -> list[str]:
+def _bar(parts: tuple[Part, ...], top: int, whole_bytes: int | None) -> list[str]:
     sizes = sum(part.size_bytes for part in parts)
     whole = max(whole_bytes or 0, sizes)
     if whole == 0:
         return [_words(_LEFT, top + 16, "? nothing is known about this memory", "faint")]
     drawn, left = [], float(_LEFT)
-    for part in parts:
+    for part in (it for it in parts if it.size_bytes > 0):
         width = part.size_bytes * _BAR_WIDTH / whole
-        label = f"{part.paint.word} {bytes_text(part.size_bytes)}"
+        label = f"{part.look.label} {bytes_text(part.size_bytes)}"
         drawn.append(
-            f'<rect x="{left:.2f}" y="{top}" width="{width:.2f}" height="{_BAR_HEIGHT}" fill="{part.paint.colour}">'
+            f'<rect x="{left:.2f}" y="{top}" width="{width:.2f}" height="{_BAR_HEIGHT}" fill="{part.look.colour}">'
             f"<title>{xml_text(label)}</title></rect>"
         )
         if width > 8.6 * len(label) + 8:
-            ink = "#12151c" if part.paint is not PAINTS[-1] else "#9aa4b8"
+            ink = "#12151c" if part.look is not FREE else "#9aa4b8"
             drawn.append(
                 f'<text x="{left + 6:.2f}" y="{top + 16}" font-size="13" fill="{ink}">{xml_text(label)}</text>'
             )
@@ -107,10 +108,10 @@ def _bar(parts: tuple[PaintedPart, ...], top: int, whole_bytes: int | None) -> l
 
 def _legend(top: int) -> list[str]:
     drawn, left = [], _LEFT
-    for paint in PAINTS:
-        drawn.append(f'<rect x="{left}" y="{top}" width="12" height="12" fill="{paint.colour}" stroke="#586174"/>')
-        drawn.append(_words(left + 17, top + 11, paint.word, "faint", size=12))
-        left += 17 + 8 * len(paint.word) + 18
+    for look in LOOKS:
+        drawn.append(f'<rect x="{left}" y="{top}" width="12" height="12" fill="{look.colour}" stroke="#586174"/>')
+        drawn.append(_words(left + 17, top + 11, look.label, "faint", size=12))
+        left += 17 + 8 * len(look.label) + 18
     return drawn
 
 

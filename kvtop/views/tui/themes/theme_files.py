@@ -8,7 +8,7 @@ from pathlib import Path
 from textual.color import Color, ColorParseError
 from textual.theme import Theme
 
-from kvtop.views.tui.widgets.segments import LOOKS
+from kvtop.views.segment_table import LOOKS
 
 COLOUR_KEYS = (
     *("primary", "secondary", "warning", "error", "success", "accent", "foreground", "background", "surface", "panel"),

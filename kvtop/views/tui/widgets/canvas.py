@@ -11,8 +11,8 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
+from kvtop.views.segment_table import LOOKS
 from kvtop.views.tui.widgets.lines import Line, ascii_text, clip
-from kvtop.views.tui.widgets.segments import LOOKS
 
 ROLES = (
     "title",

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from kvtop.domain.device import DeviceState
 from kvtop.domain.frame import DeviceView, Frame
 from kvtop.text import bytes_text, duration_text, ratio_text
+from kvtop.views.bar_parts import Part, device_parts
+from kvtop.views.segment_table import LOOKS
 from kvtop.views.tui.widgets.lines import Line, Piece, clip, fold, left, right, width_of
-from kvtop.views.tui.widgets.segments import LOOKS, Part, bar, device_parts
+from kvtop.views.tui.widgets.stacked_bar import bar
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ def device_lines(rows: tuple[DeviceRow, ...], width: int, height: int) -> list[L
 
 def legend(width: int) -> list[Line]:
     """Glyph, colour and word of every part: always on the screen."""
-    words = [(Piece(look.glyph, look.role), Piece(" " + look.word, "faint")) for look in LOOKS]
+    words = [(Piece(look.glyph, look.role), Piece(" " + look.label, "faint")) for look in LOOKS]
     wide, narrow = fold(words, width), fold(words, width, gap=1)
     return narrow if len(narrow) < len(wide) else wide
 
@@ -140,5 +142,5 @@ def _number(part: Part, *, with_word: bool) -> Line:
     amount = bytes_text(part.size_bytes) if part.size_bytes else ""
     if part.is_partial:
         amount = f"{amount}+?" if amount else "?"
-    word = (Piece(f" {part.look.word}", "faint"),) if with_word else ()
+    word = (Piece(f" {part.look.label}", "faint"),) if with_word else ()
     return (Piece(part.look.glyph, part.look.role), Piece(f" {amount}"), *word)

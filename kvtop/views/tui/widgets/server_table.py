@@ -9,10 +9,11 @@ from kvtop.domain.frame import ServerView
 from kvtop.domain.headroom import NO_VERDICT, Concern
 from kvtop.domain.server import ServerState
 from kvtop.text import bytes_text, rate_text, ratio_text, tokens_text
+from kvtop.views.bar_parts import Part, split_parts
 from kvtop.views.tui.state.history import Trails
 from kvtop.views.tui.widgets.lines import Line, Piece, left, right
 from kvtop.views.tui.widgets.model_names import model_text
-from kvtop.views.tui.widgets.segments import Part, bar, split_parts
+from kvtop.views.tui.widgets.stacked_bar import bar
 
 STATE_LOOK = {
     ServerState.READY: ("●", ""),

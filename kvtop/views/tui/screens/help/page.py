@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 
+from kvtop.views.segment_table import LOOKS
 from kvtop.views.tui.keys import KEYS, SCREEN_NAMES
 from kvtop.views.tui.screens.findings.page import SEVERITY_LOOK
 from kvtop.views.tui.widgets.lines import Line, Piece, beside, fold, rule, wrap
-from kvtop.views.tui.widgets.segments import LOOKS
 from kvtop.views.tui.widgets.server_table import STATE_LOOK
 
 _TWO_COLUMNS = 118
@@ -57,8 +57,8 @@ def _keys(screen: str, shown: Mapping[str, str], width: int) -> list[Line]:
 def _meanings(width: int) -> list[Line]:
     lines = [rule("Glyphs in the bars", width)]
     for look in LOOKS:
-        head = (Piece(f"  {look.glyph * 3}  ", look.role), Piece(f"{look.word:<14}"))
-        lines += _entry(head, 21, look.meaning, width)
+        head = (Piece(f"  {look.glyph * 3}  ", look.role), Piece(f"{look.label:<16}"))
+        lines += _entry(head, 23, look.meaning, width)
     lines += [(), rule("Servers", width)]
     lines += fold([(Piece(mark, role), Piece(f" {state.value}")) for state, (mark, role) in STATE_LOOK.items()], width)
     lines += [(), rule("Findings", width)]

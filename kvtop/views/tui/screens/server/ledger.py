@@ -6,13 +6,16 @@ from kvtop.domain.figure import Basis, Figure
 from kvtop.domain.frame import Frame, ServerView, Split
 from kvtop.domain.memory import Segment
 from kvtop.text import bytes_text, tokens_text
-from kvtop.views.segment_names import label_of
+from kvtop.views.bar_parts import split_parts
+from kvtop.views.segment_table import KV_USED, SEGMENT_TABLE, TOTAL, label_of
 from kvtop.views.tui.widgets.lines import Line, Piece, right, rule, wrap
-from kvtop.views.tui.widgets.segments import KV_USED, OF_SEGMENT, bar, split_parts
+from kvtop.views.tui.widgets.stacked_bar import bar
 
 _ONE_LINE = 96
 """From this width on a figure and who says so stand in one line."""
-_WORDS = {Segment.KV_CACHE: "KV cache"}
+_NAME = 16
+_HEAD = 34 + _NAME
+"""Columns of a name, and of all that stands before who says so."""
 
 
 def ledgers(view: ServerView, frame: Frame, width: int) -> list[Line]:
@@ -79,19 +82,19 @@ def _ledger(ids: list[str], split: Split, frame: Frame, width: int, *, brief: bo
     known = [size for size in figures if size is not None]
     total = sum(known)
     for segment, figure in split.memory.parts:
-        look = OF_SEGMENT[segment]
-        lines += _row(look.glyph, look.role, _WORDS.get(segment, look.word), figure, width, brief=brief)
+        look = SEGMENT_TABLE[segment].look
+        lines += _row(look.glyph, look.role, SEGMENT_TABLE[segment].label, figure, width, brief=brief)
         if segment is Segment.KV_CACHE:
             used = f"{KV_USED.glyph} {bytes_text(split.kv_used_bytes)} of it holds tokens now"
             lines.append((Piece("    "), Piece(used[0], KV_USED.role), Piece(used[1:], "faint")))
-    lines.append((Piece("  " + "─" * 24, "faint"),))
-    lines += _row("=", "strong", "total", split.driver, width, brief=brief)
+    lines.append((Piece("  " + "─" * (10 + _NAME), "faint"),))
+    lines += _row("=", "strong", TOTAL, split.driver, width, brief=brief)
     if not known:
         lines.append((Piece("  no part of it is known", "faint"),))
     elif split.driver.value_bytes is None:
-        lines.append((Piece(f"  {'known parts':<14}{bytes_text(total):>9}", "faint"),))
+        lines.append((Piece(f"  {'known parts':<{_NAME}}{bytes_text(total):>9}", "faint"),))
     elif len(known) < len(figures) and total != split.driver.value_bytes:
-        lines.append((Piece(f"  {'parts known':<14}{bytes_text(total):>9}  the rest is unknown", "faint"),))
+        lines.append((Piece(f"  {'parts known':<{_NAME}}{bytes_text(total):>9}  the rest is unknown", "faint"),))
     elif total != split.driver.value_bytes:
         lines.append((Piece(f"  the parts add up to {bytes_text(total)}", "warning"),))
     return lines
@@ -101,7 +104,7 @@ def _row(glyph: str, role: str, word: str, figure: Figure, width: int, *, brief:
     basis = basis_text(figure)
     head = (
         Piece(f"{glyph} ", role),
-        Piece(f"{word:<14}", "strong" if glyph == "=" else ""),
+        Piece(f"{word:<{_NAME}}", "strong" if glyph == "=" else ""),
         Piece(right(bytes_text(figure.value_bytes), 9), "strong"),
         Piece(f"  {basis:<20}", "warning" if figure.basis is Basis.UNKNOWN else ""),
     )
@@ -109,5 +112,5 @@ def _row(glyph: str, role: str, word: str, figure: Figure, width: int, *, brief:
         return [head]
     if width < _ONE_LINE:
         return [head, *((Piece(f"    {text}", "faint"),) for text in wrap(figure.source, width - 4))]
-    first, *rest = wrap(figure.source, width - 48)
-    return [(*head, Piece(f" {first}", "faint")), *((Piece(" " * 48 + text, "faint"),) for text in rest)]
+    first, *rest = wrap(figure.source, width - _HEAD)
+    return [(*head, Piece(f" {first}", "faint")), *((Piece(" " * _HEAD + text, "faint"),) for text in rest)]

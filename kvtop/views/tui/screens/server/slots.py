@@ -3,8 +3,10 @@
 from kvtop.domain.engine_report import PoolReport
 from kvtop.domain.frame import ServerView
 from kvtop.text import ratio_text, tokens_text
+from kvtop.views.bar_parts import Part
+from kvtop.views.segment_table import FREE, KV_USED
 from kvtop.views.tui.widgets.lines import Line, Piece, left, rule
-from kvtop.views.tui.widgets.segments import FREE, KV_USED, Part, bar
+from kvtop.views.tui.widgets.stacked_bar import bar
 
 
 def slot_lines(view: ServerView, width: int) -> list[Line]:

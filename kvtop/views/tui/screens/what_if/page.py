@@ -11,21 +11,12 @@ from kvtop.domain.figure import Figure
 from kvtop.domain.memory import Segment
 from kvtop.domain.plan import MemoryPlan, Refusal
 from kvtop.text import UNKNOWN_TEXT, bytes_text, tokens_text
-from kvtop.views.segment_names import label_of
+from kvtop.views.bar_parts import Part
+from kvtop.views.segment_table import FREE, RUNTIME, SEGMENT_TABLE, Look
 from kvtop.views.text.recommendation_text import quality_lines, recommendations_text, speed_line
 from kvtop.views.tui.keys import KEYS
 from kvtop.views.tui.widgets.lines import Line, Piece, clip, fold, left, right, rule, wrap
-from kvtop.views.tui.widgets.segments import (
-    COMPUTE,
-    FREE,
-    KV_RESERVED,
-    RECURRENT,
-    RUNTIME,
-    WEIGHTS,
-    Part,
-    SegmentStyle,
-    bar,
-)
+from kvtop.views.tui.widgets.stacked_bar import bar
 
 KNOB_KEYS = {
     "type_k": ("type-k", "type-k-back"),
@@ -38,14 +29,7 @@ KNOB_KEYS = {
 }
 _TARGETS = {key.id: key.target for key in KEYS}
 """Dial -> ids in keys.py of the keys that turn it."""
-RANGE = SegmentStyle("warning", "~", "range", "between the likely and the high end of the estimate")
-_LOOKS = {
-    Segment.WEIGHTS: WEIGHTS,
-    Segment.KV_CACHE: KV_RESERVED,
-    Segment.RECURRENT: RECURRENT,
-    Segment.COMPUTE: COMPUTE,
-    Segment.OUTPUT: COMPUTE,
-}
+RANGE = Look("warning", "~", "range", "#e0af68", "between the likely and the high end of the estimate")
 _BITS = {"f32": 32.0, "f16": 16, "bf16": 16, "q8_0": 8.5, "q5_1": 6, "q5_0": 5.5, "q4_1": 5, "q4_0": 4.5, "iq4_nl": 4.5}
 """What one value takes, by llama.cpp's cache types."""
 _VERDICTS = {
@@ -155,7 +139,7 @@ def _device_lines(name: str, device: DeviceChange, width: int) -> list[Line]:
 
 def _parts(device: DeviceChange, *, now: bool) -> tuple[Part, ...]:
     parts = [
-        Part(_LOOKS[segment], max(figure.value_bytes or 0, 0))
+        Part(SEGMENT_TABLE[segment].look, max(figure.value_bytes or 0, 0))
         for segment, figure in (device.now if now else device.then).parts
     ]
     return (*parts, Part(RUNTIME, device.beyond_bytes))
@@ -180,10 +164,10 @@ def _row(segment: Segment, now_bytes: int | None, then_bytes: int | None, width:
     text = UNKNOWN_TEXT if delta is None else "=" if delta == 0 else f"{sign}{bytes_text(delta)}"
     role = "" if not delta else "strong" if delta < 0 else "warning"
     amounts = bytes_text(now_bytes), bytes_text(then_bytes)
-    return _columns(_LOOKS[segment], label_of(segment), *amounts, text, role, width)
+    return _columns(SEGMENT_TABLE[segment].look, SEGMENT_TABLE[segment].label, *amounts, text, role, width)
 
 
-def _columns(look: SegmentStyle, word: str, now: str, then: str, delta: str, role: str, width: int) -> Line:
+def _columns(look: Look, word: str, now: str, then: str, delta: str, role: str, width: int) -> Line:
     name = max(min(width - 36, 20), 10)
     return (
         Piece(f"{look.glyph} ", look.role),
