@@ -40,9 +40,8 @@ def held_on(name: str, plans: Iterable[ModelPlan | None], source: str) -> Memory
 
 def scratch_on(name: str, both: Sequence[ModelPlan], buffers: Sequence[Mapping[str, Figure]], source: str) -> Memory:
     """Compute buffers on one device, and the output buffers beside them: exact by `source`, in host memory."""
-    rule = allocation_rule(both[0].prepared.hparams.build.name)
     compute = Memory.total_of(Memory.of({Segment.COMPUTE: one[name]}) for one in buffers if name in one)
     if not compute[Segment.COMPUTE].most_bytes:
-        compute = Memory.of({Segment.COMPUTE: Figure.computed(0, rule)})
+        compute = Memory.of({Segment.COMPUTE: Figure.computed(0, source)})
     output_bytes = sum(one.output_bytes for one in both) if name == HOST else 0
-    return compute + Memory.of({Segment.OUTPUT: Figure.computed(output_bytes, rule)})
+    return compute + Memory.of({Segment.OUTPUT: Figure.computed(output_bytes, source)})

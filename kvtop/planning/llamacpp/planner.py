@@ -286,7 +286,7 @@ def _assemble(
     names = (*(device.name for device in devices), HOST)
     rule = allocation_rule(target.prepared.hparams.build.name)
     shares = tuple(
-        DeviceShare(name, held_on(name, both, rule) + scratch_on(name, both, buffers, _RULE)) for name in names
+        DeviceShare(name, held_on(name, both, rule) + scratch_on(name, both, buffers, rule)) for name in names
     )
     parts = target.parts
     if second is not None:
