@@ -51,7 +51,7 @@ function _shtab_kvtop_using
 end
 
 set -g _shtab_kvtop_commands snapshot record replay report exporter diff plan recommend quality wrap lint explain doctor serve gpus config schema themes completion help
-set -g _shtab_kvtop_opts_with_value --assume --at --build --chunks --color --config --context --demo --duration --engine-version --fail-on --format --gpu --host --host-bandwidth --ignore --interval --listen --max-size --output --port --prefer --prometheus --script --seconds --select --server --speed --text --textfile --theme --tolerance --types --url --users -o
+set -g _shtab_kvtop_opts_with_value --assume --at --build --chunks --color --config --context --demo --duration --engine-version --fail-on --format --gpu --host --host-bandwidth --ignore --interval --listen --max-size --output --port --prefer --prometheus --script --seconds --select --server --speed --text --textfile --theme --tolerance --types --url --users --web.config.file -o
 
 complete -c kvtop -e
 complete -c kvtop -f
@@ -130,6 +130,7 @@ complete -c kvtop -n '_shtab_kvtop_using exporter' -l interval -x -d 'between tw
 complete -c kvtop -n '_shtab_kvtop_using exporter' -l config -xka "(__fish_complete_path (commandline -ct))" -d 'read this configuration file'
 complete -c kvtop -n '_shtab_kvtop_using exporter' -l listen -x -d 'serve /metrics there (default: 127.0.0.1:9941)'
 complete -c kvtop -n '_shtab_kvtop_using exporter' -l textfile -xka "(__fish_complete_path (commandline -ct))" -d 'write this file again and again, for node_exporter (.prom)'
+complete -c kvtop -n '_shtab_kvtop_using exporter' -l web.config.file -xka "(__fish_complete_path (commandline -ct))" -d 'TLS and basic authentication, as exporters of Prometheus take them (docs/security.md)'
 complete -c kvtop -n '_shtab_kvtop_using exporter' -l anonymize -d 'replace user, host, model and container names, the same way everywhere'
 complete -c kvtop -n '_shtab_kvtop_using exporter' -l color -xka "auto always never" -d 'when to use colours (default: auto, on a terminal)'
 complete -c kvtop -n '_shtab_kvtop_using; and test $_shtab_kvtop_npos -eq 0' -a diff -d 'what differs between two snapshots, recordings or command lines, and why'

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 
 from kvtop.domain.sample import Failure
 from kvtop.io.fault_reports import contained
+from kvtop.io.web_config import WebConfig
 
 PATH = "/metrics"
 _INDEX = b"<!DOCTYPE html><title>kvtop</title><p><a href=/metrics>metrics</a></p>\n"
@@ -22,7 +24,10 @@ _LINGER_SECONDS = 10.0
 """For a whole request, however its bytes trickle in, and for a connection that asks nothing more."""
 
 _CONNECTIONS = 64
-"""More are closed at once: scrapers are a handful, and whoever opens more must not take the machine's threads."""
+"""For one more, the one that has been idle for longest is closed: scrapers are a handful, and whoever opens more must
+neither take the machine's threads nor shut the scrapers out."""
+_ANSWERS = 8
+"""Requests that are answered at a time; the others wait their turn, for as long as a request may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,8 @@ class Page:
     content_type: str
     status: int = 200
 
+
+_PLAIN = WebConfig()
 
 Render = Callable[[str], Page]
 """The page for a request's Accept header; called in the request's own thread."""
@@ -46,29 +53,72 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = _CONNECTIONS
     render: Render
     is_local: bool
+    web: WebConfig
 
     def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
         super().__init__(address, handler)
-        self._free = threading.BoundedSemaphore(_CONNECTIONS)
+        self.answering = threading.BoundedSemaphore(_ANSWERS)
+        self._lock = threading.Lock()
+        self._open: dict[object, socket.socket] = {}
+        self._idle: dict[object, None] = {}
         self._said: set[Failure] = set()
 
     def process_request(self, request: _Request, client_address: object) -> None:
-        """Answer in a thread of its own, where one is left."""
-        if not self._free.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
+        """Answer in a thread of its own; where all are taken, an idle connection gives its own."""
+        assert isinstance(request, socket.socket), "a stream server"
+        with self._lock:
+            if len(self._open) >= _CONNECTIONS and not self._make_room():
+                self.shutdown_request(request)
+                return
+            # A second descriptor of the same connection: ending it needs no word with the thread, or with TLS.
+            self._open[client_address] = request.dup()
+            self._idle[client_address] = None
         try:
             super().process_request(request, client_address)
         except RuntimeError:  # the machine gives no thread now
-            self._free.release()
+            self._forget(client_address)
             self.shutdown_request(request)
+
+    def _make_room(self) -> bool:
+        """End the longest idle connection, whose thread then leaves by itself; False where each has a request."""
+        oldest = next(iter(self._idle), None)
+        if oldest is None:
+            return False
+        del self._idle[oldest]
+        with self._open.pop(oldest) as ended, suppress(OSError):
+            ended.shutdown(socket.SHUT_RDWR)
+        return True
+
+    def set_idle(self, client_address: object, *, is_idle: bool) -> None:
+        """A connection without a whole request may be ended for another one."""
+        with self._lock:
+            self._idle.pop(client_address, None)
+            if is_idle and client_address in self._open:
+                self._idle[client_address] = None
+
+    def _forget(self, client_address: object) -> None:
+        with self._lock:
+            self._idle.pop(client_address, None)
+            known = self._open.pop(client_address, None)
+        if known is not None:
+            known.close()
+
+    def finish_request(self, request: _Request, client_address: object) -> None:
+        """As usual, inside TLS where that is wanted. A handshake has the time of a request."""
+        if self.web.tls is None or not isinstance(request, socket.socket):
+            super().finish_request(request, client_address)
+            return
+        request.settimeout(_LINGER_SECONDS)
+        with self.web.tls.wrap_socket(request, server_side=True, do_handshake_on_connect=False) as inside:
+            inside.do_handshake()
+            super().finish_request(inside, client_address)
 
     def process_request_thread(self, request: _Request, client_address: object) -> None:
         """The thread's work; its place is free afterwards."""
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._free.release()
+            self._forget(client_address)
 
     def handle_error(self, request: _Request, client_address: object) -> None:  # noqa: ARG002  the server's signature
         """A client that went away is no news; anything else is one line, said once."""
@@ -99,7 +149,12 @@ class _Handler(BaseHTTPRequestHandler):
     def handle_one_request(self) -> None:
         """One request, within its time."""
         self._reader.ends = time.monotonic() + _LINGER_SECONDS
+        self._server().set_idle(self.client_address, is_idle=True)
         super().handle_one_request()
+
+    def _server(self) -> _Server:
+        assert isinstance(self.server, _Server), "made by MetricsServer"
+        return self.server
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
         """A refusal in one line of plain text, without what was asked."""
@@ -114,20 +169,32 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(with_body=False)
 
     def _answer(self, *, with_body: bool) -> None:
-        server = self.server
-        assert isinstance(server, _Server), "made by MetricsServer"
+        server = self._server()
+        server.set_idle(self.client_address, is_idle=False)
+        if not server.answering.acquire(timeout=_LINGER_SECONDS):
+            self.close_connection = True
+            self._send(Page(b"too many requests at a time\n", "text/plain", 503), with_body=with_body)
+            return
+        try:
+            page = self._page(server)
+        finally:
+            server.answering.release()
+        self._send(page, with_body=with_body)
+
+    def _page(self, server: _Server) -> Page:
         path = self.path.partition("?")[0].partition("#")[0]
         host = self.headers.get("Host")
         if server.is_local and host is not None and not _is_local(host):
             # A web page may have its own name point here; its scripts must not read what is meant for this machine.
-            page = Page(b"this exporter listens for this machine only\n", "text/plain", 403)
-        elif path == PATH:
-            page = server.render(self.headers.get("Accept", ""))
-        elif path == "/":
-            page = Page(_INDEX, "text/html; charset=utf-8")
-        else:
-            page = Page(b"there is only /metrics\n", "text/plain", 404)
-        self._send(page, with_body=with_body)
+            return Page(b"this exporter listens for this machine only\n", "text/plain", 403)
+        passwords = server.web.passwords
+        if passwords is not None and not passwords.admit(self.headers.get("Authorization")):
+            return Page(b"Unauthorized\n", "text/plain", 401)
+        if path == PATH:
+            return server.render(self.headers.get("Accept", ""))
+        if path == "/":
+            return Page(_INDEX, "text/html; charset=utf-8")
+        return Page(b"there is only /metrics\n", "text/plain", 404)
 
     def _send(self, page: Page, *, with_body: bool) -> None:
         self.send_response(page.status)
@@ -135,6 +202,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(page.body)))
         if page.status == HTTPStatus.METHOD_NOT_ALLOWED:
             self.send_header("Allow", "GET, HEAD")
+        if page.status == HTTPStatus.UNAUTHORIZED:
+            self.send_header("WWW-Authenticate", "Basic")
         if self.close_connection:
             self.send_header("Connection", "close")
         self.end_headers()
@@ -166,9 +235,10 @@ class _DeadlineSocket(io.RawIOBase):
 class MetricsServer:
     """Listens from construction, answers from `start` to `close`. Raises OSError when it cannot listen there."""
 
-    def __init__(self, host: str, port: int, render: Render) -> None:
+    def __init__(self, host: str, port: int, render: Render, web: WebConfig = _PLAIN) -> None:
         self._server = (_Server6 if ":" in host else _Server)((host, port), _Handler)
         self._server.render = render
+        self._server.web = web
         self._server.is_local = _is_local(host)
         self._thread = threading.Thread(target=self._server.serve_forever, name="kvtop metrics", daemon=True)
 

@@ -16,6 +16,7 @@ from kvtop.domain.frame import Frame
 from kvtop.domain.sample import Failure
 from kvtop.io.atomic_write import write_atomic
 from kvtop.io.metrics_server import PATH, MetricsServer, Page
+from kvtop.io.web_config import WebConfig, WebConfigError, read_web_config
 from kvtop.text import PORT_MAX, plain_number
 from kvtop.verbs.command_line import exit_codes
 from kvtop.verbs.command_line.crash import leave
@@ -57,6 +58,7 @@ class Latest:
     duration_seconds: float = 0.0
     errors: Counter[str] = field(default_factory=Counter)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    _pages: dict[str, tuple[float, Page]] = field(default_factory=dict)
 
     def put(self, frame: Frame, duration_seconds: float) -> None:
         """A new frame."""
@@ -71,12 +73,32 @@ class Latest:
                 return None
             return (*families(self.frame), *collection_families(self.duration_seconds, dict(self.errors)))
 
+    def page(self, accept: str) -> Page:
+        """The answer to a scrape; rendered once for a frame, however many ask."""
+        wanted = OPENMETRICS_TYPE if "application/openmetrics-text" in accept else TEXT_TYPE
+        known = self._pages.get(wanted)
+        if known is not None and known[0] == self.at and time.monotonic() - self.at <= self.stale_seconds:
+            return known[1]
+        at, listed = self.at, self.families()
+        if listed is None:
+            return Page(b"nothing has been measured lately\n", "text/plain", 503)
+        text = openmetrics(listed) if wanted == OPENMETRICS_TYPE else text_format(listed)
+        page = Page(text.encode(), wanted)
+        self._pages[wanted] = at, page
+        return page
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the verb."""
     add_watching(parser)
     parser.add_argument("--listen", metavar="ADDRESS:PORT", help=f"serve /metrics there (default: {LISTEN})")
     parser.add_argument("--textfile", metavar="FILE", help="write this file again and again, for node_exporter (.prom)")
+    parser.add_argument(
+        "--web.config.file",
+        dest="web_config",
+        metavar="FILE",
+        help="TLS and basic authentication, as exporters of Prometheus take them (docs/security.md)",
+    )
     add_anonymize(parser)
 
 
@@ -87,7 +109,9 @@ def run(args: argparse.Namespace) -> int:
     config = config_of(args)
     latest = Latest(max(_STALE_INTERVALS * config.interval_seconds, _STALE_SECONDS))
     if args.listen is not None or args.textfile is None:
-        _listen(args.listen or LISTEN, latest)
+        _listen(args.listen or LISTEN, latest, _web(args.web_config))
+    elif args.web_config is not None:
+        raise ConfigError("--web.config.file: a textfile is served by node_exporter, which has a file of its own")
     try:
         code = 0
         asyncio.run(_measure(args, config, latest))
@@ -108,17 +132,26 @@ def _remove(textfile: Path) -> None:
         textfile.unlink(missing_ok=True)
 
 
-def _listen(address: str, latest: Latest) -> None:
+def _web(path: str | None) -> WebConfig:
+    """Raises ConfigError."""
+    try:
+        return WebConfig() if path is None else read_web_config(Path(path))
+    except WebConfigError as error:
+        raise ConfigError(f"--web.config.file {path}: {error}") from error
+
+
+def _listen(address: str, latest: Latest, web: WebConfig) -> None:
     """Answer from now on; leaves with the exit code where nobody can listen there. Raises ConfigError."""
     host, port = _address(address)
     try:
-        server = MetricsServer(host, port, lambda accept: _page(latest, accept))
+        server = MetricsServer(host, port, latest.page, web)
     except OSError as error:
         warn(f"--listen {address}: {error.strerror or error}")
         leave(exit_codes.FAILED)
     server.start()
     shown = f"[{host}]" if ":" in host else host
-    warn(f"listening on http://{shown}:{server.port}{PATH}")
+    scheme = "http" if web.tls is None else "https"
+    warn(f"listening on {scheme}://{shown}:{server.port}{PATH}")
 
 
 async def _measure(args: argparse.Namespace, config: Config, latest: Latest) -> None:
@@ -141,15 +174,6 @@ async def _follow(args: argparse.Namespace, config: Config, latest: Latest) -> N
             listed = latest.families()
             if listed is not None:
                 write_atomic(Path(args.textfile), text_format(listed).encode())
-
-
-def _page(latest: Latest, accept: str) -> Page:
-    listed = latest.families()
-    if listed is None:
-        return Page(b"nothing has been measured lately\n", "text/plain", 503)
-    if "application/openmetrics-text" in accept:
-        return Page(openmetrics(listed).encode(), OPENMETRICS_TYPE)
-    return Page(text_format(listed).encode(), TEXT_TYPE)
 
 
 def _address(text: str) -> tuple[str, int]:
