@@ -1,7 +1,7 @@
 """One tick: a Sample and what came before it make a Frame. No I/O, no clock: the time is the Sample's."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kvtop.analysis.attribution.array_counters import divided, on_its_card
 from kvtop.analysis.attribution.attributed_memory import attributed_memory, is_idle_host
@@ -10,6 +10,7 @@ from kvtop.analysis.attribution.device_assignment import DeviceAssignment, devic
 from kvtop.analysis.attribution.device_views import device_views
 from kvtop.analysis.attribution.disagreements import disagreements
 from kvtop.analysis.attribution.explained_memory import is_python, merged, pool_used_bytes, reported_memory
+from kvtop.analysis.attribution.near_devices import NearDevices
 from kvtop.analysis.attribution.observation import Observation
 from kvtop.analysis.attribution.splits import (
     NO_RUNTIME,
@@ -78,7 +79,13 @@ def analyse(history: History, sample: Sample, version: str) -> Frame:
     """
     processes = {process.pid: process for process in sample.processes}
     faults: list[Failure] = []
-    servers = tuple(_explained(history, reading, sample, processes, faults) for reading in sample.servers)
+    near = NearDevices(sample.devices)
+    servers = tuple(
+        _explained(history, reading, replace(sample, devices=near.of(reading)), processes, faults)
+        if reading.is_remote
+        else _explained(history, reading, sample, processes, faults)
+        for reading in sample.servers
+    )
     devices = device_views(sample.devices, servers, sample.taken_at, processes)
     history.taken_at = sample.taken_at
     history.readings = {reading.id: reading for reading in sample.servers}

@@ -59,6 +59,9 @@ class Counters:
     """Requests whose length is known because they ended."""
     ended_generated_tokens_total: float | None = None
     """What those generated."""
+    prompt_tokens_per_second: float | None = None
+    """As a metrics server computes it from every scrape; None where kvtop takes the difference of two readings."""
+    generated_tokens_per_second: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ def generated_per_second(before: ServerReading, now: ServerReading, elapsed_seco
     llama.cpp: from the slots' own counts of the current request, since `tokens_predicted_total` moves only when a
     request ends; a slot that began a new request counts from zero. vLLM and SGLang count every step's tokens.
     """
+    if now.counters.generated_tokens_per_second is not None:
+        return now.counters.generated_tokens_per_second
     if elapsed_seconds <= 0:
         return None
     if now.pools:  # an engine with a pool counts the tokens of each step (vllm/v1/metrics/loggers.py)
@@ -28,6 +30,8 @@ def generated_per_second(before: ServerReading, now: ServerReading, elapsed_seco
 
 def prompt_per_second(before: ServerReading, now: ServerReading, elapsed_seconds: float) -> float | None:
     """Prompt tokens per second from the server's own counter; None where it is not exported or was reset."""
+    if now.counters.prompt_tokens_per_second is not None:
+        return now.counters.prompt_tokens_per_second
     return _per_second(before.counters.prompt_tokens_total, now.counters.prompt_tokens_total, elapsed_seconds)
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from kvtop.domain.compute_api import COMPUTE_APIS, CUDA
 from kvtop.domain.plan import PlanDevice
@@ -118,6 +119,7 @@ def _size(spec: str, text: str) -> int:
     return size_bytes
 
 
+@lru_cache(maxsize=256)
 def find_product(name: str) -> GpuProduct | None:
     """A product by its everyday name or as its driver writes it ("… A100-SXM4-40GB"), or None."""
     by_name = _by_name()
@@ -139,6 +141,7 @@ def find_product(name: str) -> GpuProduct | None:
     return product if is_same else product.of_size(size_bytes)
 
 
+@lru_cache(maxsize=1)
 def _by_name() -> dict[str, GpuProduct]:
     """Every name as it stands, and without what drivers write around it where that names no other product."""
     whole = {**PRODUCTS, **{alias: PRODUCTS[name] for alias, name in ALIASES.items()}}

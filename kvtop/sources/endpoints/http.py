@@ -32,11 +32,16 @@ class Reply:
 class HttpClient:
     """One connection pool for all endpoints. Used from one event loop; close it with `aclose`."""
 
-    def __init__(self, timeout_seconds: float = 2.0) -> None:
+    def __init__(
+        self, timeout_seconds: float = 2.0, body_limit_bytes: int = BODY_LIMIT_BYTES, *, unpacks: bool = False
+    ) -> None:
+        """`body_limit_bytes` bounds a body, unpacked; `unpacks` asks for gzip."""
         import httpx2  # noqa: PLC0415  costs 100 ms of start-up: only where there is an endpoint to ask
 
         self._module = httpx2
         self._timeout_seconds = timeout_seconds
+        self._body_limit_bytes = body_limit_bytes
+        self._packing = "gzip" if unpacks else "identity"
         self._client = httpx2.AsyncClient(timeout=timeout_seconds, follow_redirects=False, trust_env=False)
 
     async def __aenter__(self) -> Self:
@@ -50,7 +55,8 @@ class HttpClient:
     ) -> Reply:
         """GET `base_url` + `path`, with `extra` headers. Never raises for what a server or a network can do."""
         # Unpacked, a small answer may have no end: servers of ours send theirs as they are.
-        headers = {b"Accept": b"application/json, text/plain; version=0.0.4", b"Accept-Encoding": b"identity"}
+        accepted = self._packing.encode()
+        headers = {b"Accept": b"application/json, text/plain; version=0.0.4", b"Accept-Encoding": accepted}
         headers |= {name.encode(): value.encode() for name, value in (extra or {}).items()}
         if api_key:
             # As bytes: a key may hold any character, and the client takes only ASCII for text.
@@ -74,14 +80,14 @@ class HttpClient:
             if response.is_redirect:
                 return Reply(path, response.status_code, server=server, error="redirects are not followed")
             packed = response.headers.get("content-encoding", "identity")
-            if packed != "identity":
+            if packed not in {"identity", self._packing}:
                 return Reply(path, None, server=server, error="the reply is packed, though kvtop asked for it as it is")
             chunks: list[bytes] = []
             size_bytes = 0
             async for chunk in response.aiter_bytes():
                 size_bytes += len(chunk)
-                if size_bytes > BODY_LIMIT_BYTES:
-                    return Reply(path, None, server=server, error=f"the reply exceeds {BODY_LIMIT_BYTES} bytes")
+                if size_bytes > self._body_limit_bytes:
+                    return Reply(path, None, server=server, error=f"the reply exceeds {self._body_limit_bytes} bytes")
                 chunks.append(chunk)
             return Reply(path, response.status_code, b"".join(chunks), server)
 

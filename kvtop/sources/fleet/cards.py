@@ -30,6 +30,7 @@ def dcgm_cards(
     taken_at: float,
     synthetic_pids: "SyntheticPids",
     scraped: Mapping[str, float] | None = None,
+    stale_seconds: float = STALE_SECONDS,
 ) -> list[Device]:
     """One device a card or MIG slice. The driver's total is what is used, free and reserved together.
 
@@ -55,7 +56,7 @@ def dcgm_cards(
                 memory=DeviceMemory(total, used, free, reserved),
                 processes=shares if pods else None,
                 measured_at=(scraped or {}).get(first.target, taken_at),
-                state=_state((scraped or {}).get(first.target, taken_at), taken_at, used),
+                state=_state((scraped or {}).get(first.target, taken_at), taken_at, used, stale_seconds),
                 note="" if len(pods) < 2 else f"{len(pods)} pods share it, and DCGM does not say who holds what",
                 uuid=first.label("UUID", "uuid"),
                 utilization_ratio=_scaled(values[EXTRAS[0]].get(card), 0.01),
@@ -71,6 +72,7 @@ def kvtop_cards(
     taken_at: float,
     synthetic_pids: "SyntheticPids",
     scraped: Mapping[str, float] | None = None,
+    stale_seconds: float = STALE_SECONDS,
 ) -> list[Device]:
     """Devices that a kvtop exporter tells of; its servers' totals are the shares. `scraped` as above."""
     used = {_kvtop_id(it): it.whole for it in series.get(KVTOP_USED, ())}
@@ -94,7 +96,7 @@ def kvtop_cards(
                 memory=DeviceMemory(total, taken, free, kept),
                 processes=tuple(shares.get(device, ())),
                 measured_at=at,
-                state=_state(at, taken_at, taken),
+                state=_state(at, taken_at, taken, stale_seconds),
                 note="" if taken is not None else "its kvtop reports no use: the device does not answer there",
                 uuid=it.label("uuid"),
             )
@@ -124,8 +126,8 @@ def server_id(it: Series) -> str:
     return f"{it.host} {it.label('server', 'exported_server') or 'server'}"
 
 
-def _state(measured_at: float, now: float, used_bytes: int | None) -> DeviceState:
-    if now - measured_at > STALE_SECONDS:
+def _state(measured_at: float, now: float, used_bytes: int | None, stale_seconds: float) -> DeviceState:
+    if now - measured_at > stale_seconds:
         return DeviceState.STALE
     return DeviceState.OK if used_bytes is not None else DeviceState.ERROR
 

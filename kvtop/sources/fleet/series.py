@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,10 @@ from kvtop.sources.redaction.redact import clean
 UP = "up"
 _COLLECTOR = frozenset({"job", "service", "endpoint", "prometheus", "monitor"})
 _REPLICA = ("replica", "replica__")
+_CLUSTER = ("cluster", "cluster_name", "k8s_cluster_name", "k8s_cluster", "kubernetes_cluster", "region", "datacenter")
+"""Labels that Prometheus adds for everything it scrapes, by the names in use; the first that is set counts."""
+_RENAMED = re.compile(r"(?:kserve_|ray_)?vllm[:_](.+)")
+"""vLLM's metrics behind KServe (`kserve_vllm:…`), Ray (`ray_vllm_…`) and OpenTelemetry (`vllm_…`)."""
 
 _MOST = 2.0**62
 """More bytes than any machine has: sums of such numbers would no longer be numbers."""
@@ -36,23 +41,31 @@ class Series:
         return round(self.value) if math.isfinite(self.value) and abs(self.value) < _MOST else None
 
     @property
+    def cluster(self) -> str:
+        """The name of its cluster and a slash, or "": pods and nodes of two clusters may share every name."""
+        named = self.label(*_CLUSTER)
+        return f"{named}/" if named else ""
+
+    @property
     def host(self) -> str:
         """The machine: what the exporter calls it, else the address that is scraped, without its port."""
         named = self.label("Hostname", "hostname", "node", "exported_node")
         instance = self.label("instance") or "unknown host"
-        return named or (instance.rpartition(":")[0] or instance)
+        return self.cluster + (named or (instance.rpartition(":")[0] or instance))
 
     @property
     def pod(self) -> str | None:
         """namespace/pod of the workload: an exporter for a whole node puts it into `exported_*` labels."""
         name = self.label("exported_pod", "pod", "pod_name")
         space = self.label("exported_namespace", "namespace", "pod_namespace")
-        return None if name is None else f"{space}/{name}" if space else name
+        if name is None:
+            return None
+        return self.cluster + (f"{space}/{name}" if space else name)
 
     @property
     def target(self) -> str:
-        """What a person would look for in the metrics server: the instance that was scraped."""
-        return self.label("instance") or "unknown target"
+        """What a person would look for in the metrics server: the instance that was scraped, in its cluster."""
+        return self.cluster + (self.label("instance") or "unknown target")
 
 
 def vector(document: object) -> tuple[Series, ...]:
@@ -66,6 +79,12 @@ def vector(document: object) -> tuple[Series, ...]:
     if not isinstance(rows, list):
         raise ValueError("the answer holds no vector")
     return tuple(found for row in rows if (found := _series(row)) is not None)
+
+
+def first_warning(document: object) -> str:
+    """What Thanos and Mimir say where a store did not answer: the rows are then not all; "" where they are."""
+    warnings = document.get("warnings") if isinstance(document, dict) else None
+    return clean(str(warnings[0]))[:200] if isinstance(warnings, list) and warnings else ""
 
 
 def scrape_errors(body: bytes) -> dict[str, str]:
@@ -95,7 +114,9 @@ def _series(row: object) -> Series | None:
     except (TypeError, ValueError, OverflowError):
         return None
     labels = {str(name): str(text) for name, text in row["metric"].items()}
-    return Series(labels.pop("__name__", ""), labels, value)
+    name = labels.pop("__name__", "")
+    renamed = None if name.startswith("vllm:") else _RENAMED.fullmatch(name)
+    return Series(name if renamed is None else f"vllm:{renamed[1]}", labels, value)
 
 
 def by_name(found: Iterable[Series]) -> dict[str, list[Series]]:

@@ -4,7 +4,7 @@ vLLM puts its blocks into labels, which no query language turns into numbers: th
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from kvtop.domain.device import Device
@@ -14,6 +14,7 @@ from kvtop.domain.server import Counters, ModelFacts, ServerReading, ServerState
 from kvtop.sources.engines.vllm_metrics import blocks_of_one, null_blocks
 from kvtop.sources.engines.vllm_stated import stated_options
 from kvtop.sources.fleet.cards import STALE_SECONDS, SyntheticPids, server_id
+from kvtop.sources.fleet.grouping import NO_ROWS, Rows, grouped
 from kvtop.sources.fleet.series import Series
 from kvtop.text import INT64_MAX, plain_number
 
@@ -22,7 +23,16 @@ USED = ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc")
 RUNNING, WAITING = "vllm:num_requests_running", "vllm:num_requests_waiting"
 PROMPT = ("vllm:prompt_tokens_total", "vllm:prompt_tokens")
 GENERATED = ("vllm:generation_tokens_total", "vllm:generation_tokens")
-VLLM_NAMES = (CACHE, *USED, RUNNING, WAITING, *PROMPT, *GENERATED)
+PREEMPTIONS = ("vllm:num_preemptions_total", "vllm:num_preemptions")
+WAITING_BY_REASON = "vllm:num_requests_waiting_by_reason"
+PREFIX_QUERIES = ("vllm:prefix_cache_queries_total", "vllm:prefix_cache_queries")
+PREFIX_HITS = ("vllm:prefix_cache_hits_total", "vllm:prefix_cache_hits")
+VLLM_NAMES = (
+    *(CACHE, *USED, RUNNING, WAITING, *PROMPT, *GENERATED),
+    *(*PREEMPTIONS, WAITING_BY_REASON, *PREFIX_QUERIES, *PREFIX_HITS),
+)
+GENERATED_RATE, PROMPT_RATE = "vllm:generation_tokens per second", "vllm:prompt_tokens per second"
+"""Names that kvtop gives to the answers of `rate()`, which have none."""
 INFO, SEGMENTS = "kvtop_server_info", "kvtop_server_memory_bytes"
 OLD_SEGMENTS = "kvtop_process_memory_bytes"
 """As exporters of version 0.1 call it; newer ones have both for a while."""
@@ -42,16 +52,17 @@ def vllm_servers(
     series: Mapping[str, Sequence[Series]], devices: Sequence[Device], synthetic_pids: SyntheticPids
 ) -> list[ServerReading]:
     """One server a pod, or an instance where there are no pods; several engines of one are its pools."""
-    owners: dict[str, list[Series]] = {}
-    for name in (CACHE, *USED):
-        for it in series.get(name, ()):
-            owners.setdefault(_owner(it), []).append(it)
+    owners = grouped(series, (*VLLM_NAMES, GENERATED_RATE, PROMPT_RATE), _owner)
+    cards_of: dict[int, list[Device]] = {}
+    for device in devices:
+        for pid in {row.pid for row in device.processes or ()}:
+            cards_of.setdefault(pid, []).append(device)
     readings = []
-    for owner, rows in sorted(owners.items()):
-        pid = synthetic_pids.of(owner)
-        cards = [it for it in devices if any(row.pid == pid for row in it.processes or ())]
-        pools = tuple(_pools(owner, series))
-        model = next((name for name in (it.label("model_name") for it in rows) if name), None) or _model(owner, series)
+    for owner in sorted(name for name, rows in owners.items() if any(it in rows for it in (CACHE, *USED))):
+        rows, pid = owners[owner], synthetic_pids.of(owner)
+        cards = cards_of.get(pid, [])
+        pools = tuple(_pools(rows))
+        model = _model(rows)
         readings.append(
             ServerReading(
                 id=owner,
@@ -60,12 +71,18 @@ def vllm_servers(
                 pids=(pid,) if cards else (),
                 model=ModelFacts(name=model, path=model),
                 launch=_launch(model, pools, len(cards)),
-                stated=_stated(owner, series),
+                stated=_stated(rows),
                 counters=Counters(
-                    prompt_tokens_total=_sum(owner, series, PROMPT),
-                    generated_tokens_total=_sum(owner, series, GENERATED),
-                    requests_processing=_sum(owner, series, (RUNNING,)),
-                    requests_waiting=_sum(owner, series, (WAITING,)),
+                    prompt_tokens_total=_sum(rows, PROMPT),
+                    generated_tokens_total=_sum(rows, GENERATED),
+                    requests_processing=_sum(rows, (RUNNING,)),
+                    requests_waiting=_sum(rows, (WAITING,)),
+                    requests_waiting_for_memory=_waiting_for_memory(rows),
+                    preemptions_total=_sum(rows, PREEMPTIONS),
+                    prefix_query_tokens_total=_sum(rows, PREFIX_QUERIES),
+                    prefix_hit_tokens_total=_sum(rows, PREFIX_HITS),
+                    prompt_tokens_per_second=_sum(rows, (PROMPT_RATE,)),
+                    generated_tokens_per_second=_sum(rows, (GENERATED_RATE,)),
                 ),
                 pools=pools,
                 memory_reports=tuple(_pool_reports(pools)) if cards else (),
@@ -73,6 +90,11 @@ def vllm_servers(
             )
         )
     return readings
+
+
+def _waiting_for_memory(rows: Rows) -> float | None:
+    waiting = [it.value for it in rows.get(WAITING_BY_REASON, ()) if it.labels.get("reason") == "capacity"]
+    return sum(waiting) if waiting else None
 
 
 def _pool_reports(pools: Iterable[PoolReport]) -> Iterable[MemoryReport]:
@@ -111,6 +133,7 @@ def with_age(
     series: Mapping[str, Sequence[Series]],
     now: float,
     scraped: Mapping[str, float],
+    stale_seconds: float = STALE_SECONDS,
 ) -> list[ServerReading]:
     """The readings; those whose target was last scraped long ago say so, and are not called ready."""
     target_of = {_owner(it): it.target for name in (CACHE, *USED) for it in series.get(name, ())}
@@ -118,7 +141,7 @@ def with_age(
     aged = []
     for reading in readings:
         age_seconds = now - scraped.get(target_of.get(reading.id, ""), now)
-        if age_seconds > STALE_SECONDS:
+        if age_seconds > stale_seconds:
             hint = f"old: last scraped {age_seconds:.0f} s ago"
             aged.append(replace(reading, state=ServerState.UNKNOWN, hint=hint))
         else:
@@ -129,9 +152,11 @@ def with_age(
 def kvtop_servers(series: Mapping[str, Sequence[Series]], synthetic_pids: SyntheticPids) -> list[ServerReading]:
     """Servers as another host's kvtop explains them: its segments are reports here."""
     readings = []
+    servers = grouped(series, (UP, SEGMENTS, OLD_SEGMENTS, CAPACITY, TOKENS, RATIO), server_id)
     for it in series.get(INFO, ()):
         own = server_id(it)
-        up = [row.value for row in series.get(UP, ()) if server_id(row) == own]
+        rows = servers.get(own, NO_ROWS)
+        up = [row.value for row in rows.get(UP, ())]
         readings.append(
             ServerReading(
                 id=own,
@@ -141,8 +166,8 @@ def kvtop_servers(series: Mapping[str, Sequence[Series]], synthetic_pids: Synthe
                 hint="its endpoint does not answer the kvtop beside it" if up == [0.0] else "",
                 pids=(synthetic_pids.of(own),),
                 model=ModelFacts(name=it.label("model"), quantization=it.label("weight_quant")),
-                pools=tuple(_told_pool(own, series, it.label("kv_type_k"))),
-                memory_reports=tuple(_reports(own, series)),
+                pools=tuple(_told_pool(rows, it.label("kv_type_k"))),
+                memory_reports=tuple(_reports(rows)),
                 is_remote=True,
             )
         )
@@ -150,14 +175,21 @@ def kvtop_servers(series: Mapping[str, Sequence[Series]], synthetic_pids: Synthe
 
 
 def lost_servers(
-    seen: Iterable[Series], present: Iterable[ServerReading], down: Mapping[str, str]
+    seen: Iterable[Series],
+    present: Iterable[ServerReading],
+    down: Mapping[str, str],
+    targets: Collection[str] | None = None,
 ) -> list[ServerReading]:
-    """Servers that were there within the last hour and are no more. `down`: instance -> why its target fails."""
+    """Servers that were there within the last hour and do not answer any more. `down`: target -> why it fails.
+
+    `targets` are all that are scraped now; None where that is not known. A server whose target is not among them was
+    taken away, by a rollout or a smaller replica count, and is no loss.
+    """
     known = {reading.id for reading in present}
     lost: dict[str, ServerReading] = {}
     for it in seen:
         own = server_id(it) if it.name == INFO or it.label("server", "exported_server") else _owner(it)
-        if own in known:
+        if own in known or (targets is not None and it.target not in targets):
             continue
         why = down.get(it.target, "it has left no metrics for five minutes")
         engine = it.label("engine") if it.name == INFO else "vllm"
@@ -176,12 +208,11 @@ def _owner(it: Series) -> str:
     return it.pod or it.target
 
 
-def _pools(owner: str, series: Mapping[str, Sequence[Series]]) -> Iterable[PoolReport]:
+def _pools(owned: Rows) -> Iterable[PoolReport]:
     engines: dict[str, dict[str, Series]] = {}
     for name in (CACHE, *USED, RUNNING, WAITING):
-        for it in series.get(name, ()):
-            if _owner(it) == owner:
-                engines.setdefault(it.labels.get("engine", "0"), {})[name] = it
+        for it in owned.get(name, ()):
+            engines.setdefault(it.labels.get("engine", "0"), {})[name] = it
     for index, engine in enumerate(sorted(engines)):
         rows = engines[engine]
         cache = rows.get(CACHE)
@@ -212,21 +243,21 @@ def _product(one: int | None, other: int | None) -> int | None:
     return product if product is not None and product <= INT64_MAX else None
 
 
-def _sum(owner: str, series: Mapping[str, Sequence[Series]], names: Sequence[str]) -> float | None:
+def _sum(rows: Rows, names: Sequence[str]) -> float | None:
     for name in names:
-        values = [it.value for it in series.get(name, ()) if _owner(it) == owner]
+        values = [it.value for it in rows.get(name, ())]
         if values and math.isfinite(sum(values)):
             return sum(values)
     return None
 
 
-def _model(owner: str, series: Mapping[str, Sequence[Series]]) -> str | None:
-    rows = (it for name in VLLM_NAMES for it in series.get(name, ()) if _owner(it) == owner)
-    return next((name for name in (it.label("model_name") for it in rows) if name), None)
+def _model(rows: Rows) -> str | None:
+    named = (it.label("model_name") for name in (CACHE, *USED, *VLLM_NAMES) for it in rows.get(name, ()))
+    return next((name for name in named if name), None)
 
 
-def _stated(owner: str, series: Mapping[str, Sequence[Series]]) -> tuple[LaunchOption, ...]:
-    return next((stated_options(it.labels) for it in series.get(CACHE, ()) if _owner(it) == owner), ())
+def _stated(rows: Rows) -> tuple[LaunchOption, ...]:
+    return next((stated_options(it.labels) for it in rows.get(CACHE, ())), ())
 
 
 def _launch(model: str | None, pools: Sequence[PoolReport], cards: int) -> LaunchOptions | None:
@@ -247,9 +278,9 @@ def _launch(model: str | None, pools: Sequence[PoolReport], cards: int) -> Launc
     return LaunchOptions("vllm", tuple(options))
 
 
-def _told_pool(own: str, series: Mapping[str, Sequence[Series]], cache_type: str | None) -> Iterable[PoolReport]:
+def _told_pool(rows: Rows, cache_type: str | None) -> Iterable[PoolReport]:
     def value(name: str) -> float | None:
-        return next((it.value for it in series.get(name, ()) if server_id(it) == own), None)
+        return next((it.value for it in rows.get(name, ())), None)
 
     capacity, tokens, ratio = value(CAPACITY), value(TOKENS), value(RATIO)
     if capacity is not None or ratio is not None:
@@ -261,11 +292,9 @@ def _told_pool(own: str, series: Mapping[str, Sequence[Series]], cache_type: str
         )
 
 
-def _reports(own: str, series: Mapping[str, Sequence[Series]]) -> Iterable[MemoryReport]:
+def _reports(rows: Rows) -> Iterable[MemoryReport]:
     devices: dict[str, dict[str, int | None]] = {}
-    rows = [it for it in series.get(SEGMENTS, ()) if server_id(it) == own]
-    rows = rows or [it for it in series.get(OLD_SEGMENTS, ()) if server_id(it) == own]
-    for it in rows:
+    for it in rows.get(SEGMENTS, ()) or rows.get(OLD_SEGMENTS, ()):
         field = _BY_SEGMENT.get(it.labels.get("segment", ""))
         if field is not None:
             device = f"{it.host}:{it.label('device', 'exported_device') or '?'}"
