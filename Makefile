@@ -40,6 +40,9 @@ bench: $(VENV)/ready  ## measures the budgets of docs/performance.md
 forecast: $(VENV)/ready  ## how often a forecast of a full cache came true, on recorded loads of real engines
 	@$(BIN)/python -m tests.forecast.score
 
+bench-fleet: $(VENV)/ready  ## what a look at a fleet of 100 to 3,000 servers costs, beside its budget
+	$(BIN)/python -m tests.bench.bench_fleet
+
 oracle: $(VENV)/ready  ## how plans compare with the engines' own allocators (docs/accuracy.md)
 	@$(BIN)/python -m tests.oracle.table
 	@$(BIN)/python -m tests.oracle.vllm_table

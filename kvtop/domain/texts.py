@@ -2,9 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 T = TypeVar("T")
+_PLAIN = frozenset({int, float, bool, type(None)})
+"""Most values of a Sample: there is no text in them."""
 
 
 def with_texts(value: T, rewrite: Callable[[str], str], special: Mapping[type, Callable[[object], object]]) -> T:
@@ -17,11 +22,14 @@ def with_texts(value: T, rewrite: Callable[[str], str], special: Mapping[type, C
 
 
 def _walk(value: object, rewrite: Callable[[str], str], special: Mapping[type, Callable[[object], object]]) -> object:
-    own = special.get(type(value))
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    own = special.get(kind)
     if own is not None:
         return own(value)
-    if type(value) is str:  # not isinstance: a StrEnum is a str too
-        return rewrite(value)
+    if kind is str:  # not isinstance: a StrEnum is a str too
+        return rewrite(cast("str", value))
     if isinstance(value, tuple):
         items = tuple(_walk(item, rewrite, special) for item in value)
         return value if all(new is old for new, old in zip(items, value, strict=True)) else items
@@ -29,12 +37,22 @@ def _walk(value: object, rewrite: Callable[[str], str], special: Mapping[type, C
         return [_walk(item, rewrite, special) for item in value]
     if isinstance(value, Mapping):
         return {_walk(key, rewrite, special): _walk(item, rewrite, special) for key, item in value.items()}
-    if is_dataclass(value) and not isinstance(value, type):
-        changed = {}
-        for each in fields(value):
-            old = getattr(value, each.name)
-            new = _walk(old, rewrite, special)
-            if new is not old:
-                changed[each.name] = new
-        return replace(value, **changed) if changed else value
-    return value
+    changed = {}
+    for name in _field_names(kind):
+        old = getattr(value, name)
+        new = _walk(old, rewrite, special)
+        if new is not old:
+            changed[name] = new
+    return replace(cast("DataclassInstance", value), **changed) if changed else value
+
+
+_FIELD_NAMES: dict[type, tuple[str, ...]] = {}
+"""Of every type that was walked: asking a dataclass for its fields takes longer than walking them."""
+
+
+def _field_names(kind: type) -> tuple[str, ...]:
+    """Of a dataclass; of any other type there are none to walk."""
+    known = _FIELD_NAMES.get(kind)
+    if known is None:
+        known = _FIELD_NAMES[kind] = tuple(each.name for each in fields(kind)) if is_dataclass(kind) else ()
+    return known

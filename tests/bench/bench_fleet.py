@@ -1,4 +1,4 @@
-"""`make bench-fleet`: what a look at a fleet costs, beside its budget. The cluster is invented, the requests are not."""
+"""`make bench-fleet`: what a look at a fleet costs. Its cluster is invented, its requests are real."""
 
 import asyncio
 import multiprocessing

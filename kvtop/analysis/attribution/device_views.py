@@ -21,13 +21,18 @@ def device_views(
         for split in server.splits:
             if split.device_id in by_device:
                 by_device[split.device_id].append((server.reading.id, split))
+    owned = frozenset(pid for server in servers for pid in server.reading.pids)
+    slices: dict[str, list[Device]] = {}
+    for device in devices:
+        if device.parent_id is not None:
+            slices.setdefault(device.parent_id, []).append(device)
     return tuple(
         DeviceView(
             device=device,
             splits=tuple(row for row in by_device[device.id] if row[1].driver.value_bytes is not None),
-            other_bytes=_other_bytes(device, devices, by_device),
+            other_bytes=_other_bytes(device, devices, slices.get(device.id, []), by_device),
             age_seconds=float(int(max(taken_at - device.measured_at, 0))),
-            others=other_processes(device, (server.reading for server in servers), processes),
+            others=other_processes(device, owned, processes),
             elsewhere_bytes=_elsewhere(device, devices, by_device),
         )
         for device in devices
@@ -35,7 +40,10 @@ def device_views(
 
 
 def _other_bytes(
-    device: Device, devices: tuple[Device, ...], by_device: dict[str, list[tuple[str, Split]]]
+    device: Device,
+    devices: tuple[Device, ...],
+    slices: list[Device],
+    by_device: dict[str, list[tuple[str, Split]]],
 ) -> int | None:
     """Used bytes that are no server's; None where a server's own share is unknown, for it would be counted in.
 
@@ -44,7 +52,6 @@ def _other_bytes(
     exceed the host's used bytes: then nothing is left for others.
     """
     used_bytes = device.memory.used_bytes
-    slices = [it for it in devices if it.parent_id == device.id]
     if used_bytes is None:
         return None
     if slices:
