@@ -308,7 +308,8 @@ def _headroom(tokens_left: int | None, where: DeviceAssignment) -> Headroom:
 def _rates(history: History, reading: ServerReading, taken_at: float) -> tuple[float | None, float | None]:
     before = history.readings.get(reading.id)
     if before is None or history.taken_at is None:
-        return None, None
+        # A metrics server has the rate ready at the first look.
+        return reading.counters.prompt_tokens_per_second, reading.counters.generated_tokens_per_second
     elapsed_seconds = taken_at - history.taken_at
     prompt = prompt_per_second(before, reading, elapsed_seconds)
     return prompt, generated_per_second(before, reading, elapsed_seconds)
