@@ -74,6 +74,8 @@ def run_of(config: ConfigView, settings: ServeSettings, device: PlanDevice, max_
     draft = draft_of(settings.speculation, config, layers, whole_layers)
     layers += draft.layers
     check_layers(layers)
+    if any(layer.fixed is not None for layer in layers) and stored not in _PACKED_ROWS:
+        raise NoExactRuleError(f"--kv-cache-dtype {stored}: kvtop has rules of this model class for fp8 rows only")
     is_hybrid = architecture.is_hybrid and any(layer.kind is SpecKind.MAMBA for layer in layers)
     refuse_cache_dtype(config, stored, settings.rules, use_mla=use_mla, is_hybrid=is_hybrid)
     prefix_caching = settings.prefix_caching
@@ -154,6 +156,8 @@ def _is_packed(stored: str) -> bool:
     return stored in TURBOQUANT_BITS or stored == "ultraquant_4bit"
 
 
+_PACKED_ROWS = ("auto", "fp8", "fp8_e4m3", "fp8_ds_mla")
+"""Cache types with which compressed attention keeps its packed rows."""
 _GEMMA_4 = ("Gemma4ForCausalLM", "Gemma4ForConditionalGeneration")
 
 

@@ -46,6 +46,19 @@ def test_layers_of_next_token_prediction_join_the_pool(case: dict[str, Any]) -> 
     assert found == (due["num_blocks"], due["kv_tokens"], due["block_size"], due["bytes_per_block"])
 
 
+_CLASSES = recorded("vllm_classes.json.gz")
+
+
+@pytest.mark.parametrize("case", _CLASSES["cases"], ids=lambda case: f"{case['model']}-{case['options']}")
+def test_classes_of_the_year_have_the_blocks_that_the_engine_decides(case: dict[str, Any]) -> None:
+    plan = _plan(_CLASSES["configs"][case["model"]], _words(case), case["options"]["tensor_parallel_size"])
+    assert isinstance(plan, MemoryPlan), plan
+    assert plan.vllm is not None
+    found = plan.vllm.num_gpu_blocks, plan.vllm.kv_cache_tokens, plan.vllm.block_size_tokens, plan.vllm.bytes_per_block
+    due = case["expected"]
+    assert found == (due["num_blocks"], due["kv_tokens"], due["block_size"], due["bytes_per_block"])
+
+
 def test_a_head_without_a_configuration_is_one_layer_like_the_targets() -> None:
     """vLLM 0.9.1 on an H100: 51.63 GiB, 410,128 tokens (vllm-project/vllm#19831)."""
     drafting = '{"method":"eagle","model":"yuhuili/EAGLE-LLaMA3.1-Instruct-8B","num_speculative_tokens":3}'

@@ -54,7 +54,7 @@ def assign(layers: tuple[CachedLayer, ...], terms: AssignTerms) -> Assignment:
     picks: list[tuple[AttentionBackend, str] | None] = []
     stored = terms.cache_dtype
     for layer in layers:
-        if layer.kind is SpecKind.MAMBA:
+        if layer.kind is SpecKind.MAMBA or layer.fixed is not None:
             picks.append(None)
             continue
         if layer.is_indexer:
@@ -85,11 +85,15 @@ def assign(layers: tuple[CachedLayer, ...], terms: AssignTerms) -> Assignment:
     made: dict[tuple[object, ...], LayerSpec] = {}
     specs: list[LayerSpec] = []
     for layer, pick in zip(layers, picks, strict=True):
+        if layer.fixed is not None:
+            specs.append(layer.fixed)
+            continue
         key = (_shape_key(layer), pick)
         if key not in made:
             made[key] = _state_spec(layer, choice, terms) if pick is None else _spec(layer, *pick, choice, terms)
         specs.append(made[key])
-    return Assignment(tuple(specs), distinct, choice.block_size, stored)
+    stated = [layer.fixed.block_size for layer in layers if layer.fixed is not None]
+    return Assignment(tuple(specs), distinct, min(stated, default=choice.block_size), stored)
 
 
 def _refuse_kernel(layer: CachedLayer, backend: AttentionBackend, dtype: str, card: AttentionCard) -> None:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from kvtop.domain.plan import NoExactRuleError
-from kvtop.planning.vllm.models import dense, hybrid, latent
+from kvtop.planning.vllm.models import compressed, dense, hybrid, latent
 from kvtop.planning.vllm.models.cached_layers import BuildTerms, CachedLayer
 from kvtop.planning.vllm.models.config_view import ConfigView
+from kvtop.planning.vllm.models.multimodal import ONE_STAGE, TEXT_CLASSES, WRAPPERS
 
 Build = Callable[[ConfigView, BuildTerms], tuple[CachedLayer, ...]]
 
@@ -57,7 +58,11 @@ _SAME: tuple[tuple[Architecture, str], ...] = (
             "ExaoneForCausalLM FlexOlmoForCausalLM HyperCLOVAXForCausalLM TeleFLMForCausalLM TeleChat2ForCausalLM "
             "DeepseekForCausalLM MiniCPMForCausalLM ChatGLMModel ChatGLMForConditionalGeneration LlamaModel "
             "MistralModel InternLM2ForRewardModel Step3TextForCausalLM GPTBigCodeForCausalLM Jais2ForCausalLM "
-            "PanguEmbeddedForCausalLM SarvamMoEForCausalLM"
+            "PanguEmbeddedForCausalLM SarvamMoEForCausalLM HYV3ForCausalLM Step1ForCausalLM NanbeigeForCausalLM "
+            "Param2MoEForCausalLM IQuestLoopCoderForCausalLM K2HorizonForCausalLM LlamaBidirectionalModel "
+            "Phi3VForCausalLM Phi4MMForCausalLM Phi4ForCausalLMV MiniCPMV MiniCPMO MolmoForCausalLM GLM4VForCausalLM "
+            "Ernie4_5_VLMoeForConditionalGeneration HCXVisionV2ForCausalLM MoonshotKimiaForCausalLM OPTModel "
+            "PixtralForConditionalGeneration"
         ),
     ),
     (
@@ -83,7 +88,7 @@ _SAME: tuple[tuple[Architecture, str], ...] = (
         (
             "DeepseekV2ForCausalLM DeepseekV3ForCausalLM DeepseekV32ForCausalLM Glm4MoeLiteForCausalLM "
             "GlmMoeDsaForCausalLM AXK1ForCausalLM MistralLarge3ForCausalLM "
-            "PanguUltraMoEForCausalLM"
+            "PanguUltraMoEForCausalLM SarvamMLAForCausalLM"
         ),
     ),
     (
@@ -94,7 +99,10 @@ _SAME: tuple[tuple[Architecture, str], ...] = (
         ),
     ),
     (Architecture("Mamba-2 hybrid", hybrid.granite_hybrid, is_hybrid=True), "GraniteMoeHybridForCausalLM"),
-    (Architecture("Mamba-2 hybrid", hybrid.nemotron_h, is_hybrid=True), "NemotronHForCausalLM"),
+    (
+        Architecture("Mamba-2 hybrid", hybrid.nemotron_h, is_hybrid=True),
+        "NemotronHForCausalLM NemotronHPuzzleForCausalLM",
+    ),
     (Architecture("Mamba-2 hybrid", hybrid.falcon_h1, is_hybrid=True), "FalconH1ForCausalLM"),
     (Architecture("Mamba-2 hybrid", hybrid.zamba2, is_hybrid=True, pipeline=False), "Zamba2ForCausalLM"),
     (Architecture("Mamba-1 hybrid", hybrid.jamba, is_hybrid=True), "JambaForCausalLM"),
@@ -102,7 +110,7 @@ _SAME: tuple[tuple[Architecture, str], ...] = (
     (Architecture("Mamba-1", hybrid.mamba1_alone, attention_free=True), "MambaForCausalLM FalconMambaForCausalLM"),
     (Architecture("Mamba-2", hybrid.mamba2_alone, attention_free=True, pipeline=False), "Mamba2ForCausalLM"),
     (Architecture("Kimi delta attention", latent.kimi_linear, is_hybrid=True, is_latent=True), "KimiLinearForCausalLM"),
-    (Architecture("MLA", latent.longcat, is_latent=True), "LongcatFlashForCausalLM"),
+    (Architecture("MLA", latent.longcat, is_latent=True), "LongcatFlashForCausalLM LongcatFlashNgramForCausalLM"),
     (Architecture("full attention", _dense(dense.everywhere), mm_prefix=True), "PaliGemmaForConditionalGeneration"),
     (Architecture("full attention", dense.falcon), "FalconForCausalLM"),
     (Architecture("full attention", dense.alibi), "BloomForCausalLM"),
@@ -110,11 +118,29 @@ _SAME: tuple[tuple[Architecture, str], ...] = (
     (Architecture("full attention", dense.granite), "GraniteForCausalLM"),
     (Architecture("sliding window", dense.granite), "GraniteSWAForCausalLM GraniteMoeSWAForCausalLM"),
     (Architecture("sliding window", dense.gpt_oss), "GptOssForCausalLM"),
+    (
+        Architecture("sliding window", dense.mimo_v2),
+        "MiMoV2FlashForCausalLM MiMoV2ForCausalLM MiMoV2OmniForCausalLM MiMoV2ProForCausalLM",
+    ),
+    (Architecture("sliding window", _dense(dense.listed_windows)), "Plamo3ForCausalLM"),
+    (
+        Architecture("sliding window", _dense(dense.rope_windows)),
+        "MuseGlimmerForCausalLM MuseGlimmerForConditionalGeneration",
+    ),
+    (Architecture("full attention", dense.blocks_listed), "DeciLMForCausalLM"),
+    (
+        Architecture("sparse attention", latent.minimax_m3),
+        "MiniMaxM3SparseForCausalLM MiniMaxM3SparseForConditionalGeneration MiniMaxM3ForCausalLM",
+    ),
+    (
+        Architecture("compressed attention", compressed.deepseek_v4),
+        "DeepseekV4ForCausalLM DeepseekV4ForConditionalGeneration",
+    ),
     (Architecture("sliding window", _dense(dense.by_type)), "LagunaForCausalLM"),
     (Architecture("sliding window", _dense(dense.by_type_or_everywhere)), "MellumForCausalLM"),
     (Architecture("sliding window", _dense(dense.exaone_moe)), "ExaoneMoeForCausalLM ExaoneMoEForCausalLM"),
     (Architecture("sliding window", _dense(dense.cohere2_moe)), "Cohere2MoeForCausalLM"),
-    (Architecture("sliding window", dense.step3p5), "Step3p5ForCausalLM"),
+    (Architecture("sliding window", dense.step3p5), "Step3p5ForCausalLM Step3p7FlashForCausalLM"),
     (Architecture("sliding window", _dense(dense.every(2))), "Gemma2ForCausalLM Gemma2Model VaultGemmaForCausalLM"),
     (Architecture("sliding window", _dense(dense.every(6, "sliding_window_pattern"))), "Gemma3ForCausalLM"),
     (
@@ -142,79 +168,6 @@ ARCHITECTURES: Mapping[str, Architecture] = {
 }
 
 
-_WRAPPERS = frozenset(
-    {
-        "Mistral3ForConditionalGeneration",
-        "LlavaForConditionalGeneration",
-        "LlavaNextForConditionalGeneration",
-        "InternVLForConditionalGeneration",
-        "Glm4vForConditionalGeneration",
-        "Idefics3ForConditionalGeneration",
-        "SmolVLMForConditionalGeneration",
-        "Cohere2VisionForConditionalGeneration",
-        "AriaForConditionalGeneration",
-        "AudioFlamingo3ForConditionalGeneration",
-        "Blip2ForConditionalGeneration",
-        "Exaone4_5_ForConditionalGeneration",
-        "GlmAsrForConditionalGeneration",
-        "GraniteSpeechForConditionalGeneration",
-        "LlavaNextVideoForConditionalGeneration",
-        "LlavaOnevisionForConditionalGeneration",
-        "PaddleOCRVLForConditionalGeneration",
-        "Qwen2AudioForConditionalGeneration",
-        "Glm4vMoeForConditionalGeneration",
-        "GlmOcrForConditionalGeneration",
-        "GraniteSpeechPlusForConditionalGeneration",
-        "InternVLChatModel",
-        "KimiK25ForConditionalGeneration",
-        "KimiVLForConditionalGeneration",
-        "Lfm2VlForConditionalGeneration",
-        "MiniCPMV4_6ForConditionalGeneration",
-        "MiniCPMV4_7ForConditionalGeneration",
-        "QianfanOCRForConditionalGeneration",
-        "Qwen3ASRForConditionalGeneration",
-        "Qwen3OmniMoeForConditionalGeneration",
-    }
-)
-"""Multimodal classes around a text model of their own; only the text model keeps a cache."""
-_ONE_STAGE = frozenset(
-    {
-        "AriaForConditionalGeneration",
-        "Idefics3ForConditionalGeneration",
-        "PaddleOCRVLForConditionalGeneration",
-        "SmolVLMForConditionalGeneration",
-    }
-)
-"""Those that vLLM cannot split over pipeline stages."""
-_TEXT_CLASSES = {
-    "llama": "LlamaForCausalLM",
-    "mistral": "MistralForCausalLM",
-    "ministral3": "Ministral3ForCausalLM",
-    "aria_text": "LlamaForCausalLM",
-    "granite": "GraniteForCausalLM",
-    "exaone4": "Exaone4ForCausalLM",
-    "opt": "OPTForCausalLM",
-    "paddleocr_vl_text": "Ernie4_5ForCausalLM",
-    "qwen2": "Qwen2ForCausalLM",
-    "qwen3": "Qwen3ForCausalLM",
-    "qwen3_moe": "Qwen3MoeForCausalLM",
-    "cohere2": "Cohere2ForCausalLM",
-    "glm4v_text": "Glm4ForCausalLM",
-    "glm4v_moe_text": "Glm4MoeForCausalLM",
-    "glm_ocr_text": "Glm4ForCausalLM",
-    "internlm2": "InternLM2ForCausalLM",
-    "deepseek_v2": "DeepseekV2ForCausalLM",
-    "deepseek_v3": "DeepseekV3ForCausalLM",
-    "kimi_k2": "DeepseekV3ForCausalLM",
-    "lfm2": "Lfm2ForCausalLM",
-    "qwen3_5_text": "Qwen3_5ForCausalLM",
-    "qwen3_asr_text": "Qwen3ForCausalLM",
-    "qwen3_omni_moe_text": "Qwen3MoeForCausalLM",
-    "gpt_oss": "GptOssForCausalLM",
-}
-"""The class that vLLM builds for a text model of that `model_type`."""
-
-
 def architecture_of(view: ConfigView) -> tuple[str, Architecture]:
     """The first of the checkpoint's architectures that kvtop knows, with its name.
 
@@ -228,10 +181,20 @@ def architecture_of(view: ConfigView) -> tuple[str, Architecture]:
     for name in listed:
         if name in ARCHITECTURES:
             return name, ARCHITECTURES[name]
-        text_class = _TEXT_CLASSES.get(view.word("model_type") or "")
-        if name in _WRAPPERS and text_class is not None:
+        text_class = _text_class(view) if name in WRAPPERS else None
+        if text_class is not None:
             found = ARCHITECTURES[text_class]
-            return name, replace(found, pipeline=found.pipeline and name not in _ONE_STAGE)
+            return name, replace(found, pipeline=found.pipeline and name not in ONE_STAGE)
     raise NoExactRuleError(
         f"kvtop has no rule of vLLM for the architecture {', '.join(listed) or '(none named in config.json)'}"
     )
+
+
+def _text_class(view: ConfigView) -> str | None:
+    """The class of the text model inside a multimodal one: as its own part names it, else by its `model_type`."""
+    if view.values is not view.root:
+        named = view.values.get("architectures")
+        for name in named if isinstance(named, list | tuple) else ():
+            if name in ARCHITECTURES:
+                return str(name)
+    return TEXT_CLASSES.get(view.word("model_type") or "")

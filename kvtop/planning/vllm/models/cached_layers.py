@@ -7,7 +7,7 @@ from kvtop.domain.plan import MalformedModelError
 from kvtop.planning.vllm.dtypes import ELEMENT_BYTES
 from kvtop.planning.vllm.models.config_view import ConfigView
 from kvtop.planning.vllm.refusals import StartRefusedError
-from kvtop.planning.vllm.specs.layer_specs import SpecKind
+from kvtop.planning.vllm.specs.layer_specs import LayerSpec, SpecKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +35,18 @@ class CachedLayer:
     has_alibi: bool = False
     native_only: bool = False
     """The model class does not hand `--kv-cache-dtype` on to this layer."""
+    fixed: LayerSpec | None = None
+    """The spec that the model class itself states, whatever backend there is."""
 
     @property
     def is_indexer(self) -> bool:
         """The key cache with which sparse attention picks tokens."""
         return self.cell_bytes > 0
+
+    @property
+    def role_is_plain_window(self) -> bool:
+        """A window of rows, and no state between them."""
+        return self.fixed is None or self.fixed.page_bytes > 0
 
 
 @dataclass(frozen=True, slots=True)

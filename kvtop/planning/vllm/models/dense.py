@@ -3,7 +3,7 @@
 Source: vLLM 0.32.0, `model_executor/models/*.py`; Transformers for the layer types that a config.json leaves out.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from kvtop.domain.plan import MalformedModelError
@@ -232,3 +232,53 @@ def whisper(view: ConfigView, terms: BuildTerms) -> tuple[CachedLayer, ...]:
         caches.append(attention(index, heads, size, None))
         caches.append(CachedLayer(index, SpecKind.CROSS, heads, size, size, attention_type="encoder_decoder"))
     return tuple(caches)
+
+
+def mimo_v2(view: ConfigView, terms: BuildTerms) -> tuple[CachedLayer, ...]:
+    """mimo_v2.py: layers by `hybrid_layer_pattern`, 1 for a window with heads of its own; keys wider than values."""
+    pattern = view.wholes("hybrid_layer_pattern")
+    count = layer_count(view)
+    if pattern is None or len(pattern) < count:
+        raise MalformedModelError("config.json has no hybrid_layer_pattern for every layer")
+    return tuple(_mimo_layer(view, terms, index, windowed=pattern[index] == 1) for index in range(count))
+
+
+def _mimo_layer(view: ConfigView, terms: BuildTerms, index: int, *, windowed: bool) -> CachedLayer:
+    prefix = "swa_" if windowed else ""
+    heads = view.required(f"{prefix}num_key_value_heads")
+    size, size_v = view.required(f"{prefix}head_dim"), view.required(f"{prefix}v_head_dim")
+    window = view.required("sliding_window", "sliding_window_size") if windowed else None
+    sink = view.flag("add_swa_attention_sink_bias" if windowed else "add_full_attention_sink_bias")
+    return attention(index, heads_per_rank(heads, terms.tp_size), size, window, sink=sink, size_v=size_v)
+
+
+def blocks_listed(view: ConfigView, terms: BuildTerms) -> tuple[CachedLayer, ...]:
+    """nemotron_nas.py: `block_configs` says for each layer how many query heads share a key, or that there are none."""
+    blocks = view.raw("block_configs")
+    if not isinstance(blocks, list | tuple):
+        raise MalformedModelError("config.json has no block_configs")
+    queries, size = attention_heads(view), head_size(view)
+    built = []
+    for index, block in enumerate(blocks):
+        part = block.get("attention") if isinstance(block, Mapping) else None
+        group = part.get("n_heads_in_group") if isinstance(part, Mapping) else None
+        if not isinstance(part, Mapping) or part.get("no_op") or not isinstance(group, int) or group < 1:
+            continue
+        built.append(attention(index, heads_per_rank(queries // group, terms.tp_size), size, None))
+    return tuple(built)
+
+
+def listed_windows(view: ConfigView, layers: int) -> tuple[int | None, ...]:
+    """plamo3.py: `interleaved_sliding_window` has a window or null a layer; else all but every eighth have one."""
+    listed = view.raw("interleaved_sliding_window")
+    if isinstance(listed, list | tuple) and len(listed) >= layers:
+        return tuple(window if isinstance(window, int) else None for window in listed[:layers])
+    return every(8, "sliding_window_pattern")(view, layers)
+
+
+def rope_windows(view: ConfigView, layers: int) -> tuple[int | None, ...]:
+    """muse_glimmer.py: layers without rotary positions see everything, others a window."""
+    rope = view.wholes("no_rope_layers")
+    interval = view.whole("no_rope_layer_interval") or 4
+    uses = rope if rope else tuple(int((index + 1) % interval != 0) for index in range(layers))
+    return tuple(_window(view) if uses[index] else None for index in range(layers))

@@ -24,6 +24,8 @@ _HAVE_MODULES = re.compile(
     r"|qwen4|bailing|exaone|interns2|longcat_flash|step3p|hy_v|inkling|gemma4|minimax_m3|glm5|dots3|deepseek_ref"
 )
 """Model types whose layers of next-token prediction vLLM has a class for (`SpeculativeConfig.hf_config_override`)."""
+_WINDOWED_MODULES = ("mimo_v2", "dots3", "deepseek_v4", "deepseek_ref")
+"""Classes whose modules attend within the target's window."""
 _USUAL_LAYERS = {"eagle": 1, "eagle3": 1, "peagle": 1, "medusa": 0, "mlp_speculator": 0, "dflash": 5, "dspark": 5}
 """Attention layers of a draft whose configuration is not here: published heads of these kinds have as many."""
 _LISTED = ("mtp_num_hidden_layers", "num_nextn_predict_layers", "num_mtp_modules", "mtp_num_layers")
@@ -100,10 +102,13 @@ def _modules(view: ConfigView) -> int:
 
 def _module(view: ConfigView, index: int, layers: tuple[CachedLayer, ...]) -> tuple[CachedLayer, ...]:
     """One module of next-token prediction: a decoder layer of the target's kind that sees everything."""
-    if any(layer.kind is SpecKind.MLA and not layer.is_indexer for layer in layers):
+    if any(layer.kind is SpecKind.MLA and not layer.is_indexer and layer.fixed is None for layer in layers):
         sparse = view.whole("index_topk") is not None
         found = latent(index, view, sparse=sparse)
         return (indexer(index, view), found) if sparse else (found,)
+    windowed = [layer for layer in layers if layer.kind is SpecKind.SLIDING and layer.role_is_plain_window]
+    if windowed and (view.word("model_type") or "").startswith(_WINDOWED_MODULES):
+        return (replace(windowed[-1], index=index),)
     return _like(index, layers)
 
 

@@ -3,7 +3,16 @@
 Source: vLLM 0.32.0, `model_executor/models/deepseek_v2.py`, `models/deepseek_v32`, `layers/attention/mla_attention.py`.
 """
 
-from kvtop.planning.vllm.models.cached_layers import BuildTerms, CachedLayer, kda_state, layer_count
+from kvtop.domain.plan import MalformedModelError
+from kvtop.planning.vllm.models.cached_layers import (
+    BuildTerms,
+    CachedLayer,
+    head_size,
+    heads_per_rank,
+    kda_state,
+    layer_count,
+    total_kv_heads,
+)
 from kvtop.planning.vllm.models.config_view import ConfigView
 from kvtop.planning.vllm.specs.layer_specs import SpecKind
 
@@ -65,3 +74,18 @@ def kimi_linear(view: ConfigView, terms: BuildTerms) -> tuple[CachedLayer, ...]:
         CachedLayer(index, SpecKind.MAMBA, state_bytes=state) if index + 1 in recurrent else latent(index, view)
         for index in range(layer_count(view))
     )
+
+
+def minimax_m3(view: ConfigView, terms: BuildTerms) -> tuple[CachedLayer, ...]:
+    """minimax_m3: ordinary keys and values, and on sparse layers a 16-bit key with which blocks are picked."""
+    heads, size = heads_per_rank(total_kv_heads(view), terms.tp_size), head_size(view)
+    sparse = view.part("sparse_attention_config")
+    marks, width = sparse.get("sparse_attention_freq"), sparse.get("sparse_index_dim")
+    if not isinstance(marks, list | tuple) or not isinstance(width, int):
+        raise MalformedModelError("config.json has no sparse_attention_config")
+    caches: list[CachedLayer] = []
+    for index in range(layer_count(view)):
+        if index < len(marks) and marks[index] == 1:
+            caches.append(CachedLayer(index, SpecKind.MLA, 1, 2 * width, 0, cell_bytes=2 * width, sparse=True))
+        caches.append(CachedLayer(index, SpecKind.FULL, heads, size, size))
+    return tuple(caches)

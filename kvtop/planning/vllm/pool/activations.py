@@ -5,11 +5,9 @@ Source: vLLM 0.32.0, `v1/worker/gpu_worker.py` (`determine_available_memory`), `
 sizes follow from the batch; how many of them are alive at once is calibrated on public logs.
 """
 
-from contextlib import suppress
 from dataclasses import dataclass
 
 from kvtop.domain.figure import NOTHING, Figure
-from kvtop.domain.plan import NoExactRuleError
 from kvtop.planning.vllm.models.cached_layers import CachedLayer, attention_heads, hidden_size
 from kvtop.planning.vllm.models.config_view import ConfigView
 from kvtop.planning.vllm.options.settings import Batch, ServeSettings
@@ -52,7 +50,7 @@ def taken_bytes(run: Profiled) -> Figure:
     """What is taken of a rank's share beside weights and pool.
 
     Raises:
-        NoExactRuleError: the configuration lacks a size that the layers need.
+        MalformedModelError: the configuration lacks a size that the layers need.
     """
     rules = profile_rules(run.settings.version)
     forward = _times(_forward_bytes(run), _ALIVE)
@@ -89,7 +87,7 @@ def _largest(*amounts: Figure) -> Figure:
 def _sampler_bytes(run: Profiled) -> Figure:
     """The dummy batch has a row for every sequence; its hidden states are still there."""
     rows = min(run.batch.max_seqs, run.batch.max_batched_tokens)
-    vocabulary = run.config.whole("vocab_size") or 0
+    vocabulary = run.config.required("vocab_size")
     rules = profile_rules(run.settings.version)
     copies = rules.sampler_copies if not run.encoder_width else rules.multimodal_copies
     hidden = run.batch.max_batched_tokens * hidden_size(run.config) * 2
@@ -133,7 +131,7 @@ def _forward_bytes(run: Profiled) -> float:
         experts = chosen * (max(inner, width) + max(2 * inner, width))
         # With expert parallelism over data ranks each sees the batches of all.
         widest = max(widest, experts * min(several, 4) * min(1.0, _EXPERT_CHUNK_TOKENS / max(tokens * several, 1)))
-    with suppress(NoExactRuleError):  # a model of experts alone names no dense width
+    elif config.raw("block_configs") is None:
         widest = max(widest, 3 * feed_forward.dense_width(config) / ranks)
     return tokens * 2.0 * (3 * width + widest)
 

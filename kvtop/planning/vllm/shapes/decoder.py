@@ -75,8 +75,13 @@ def _mixing(view: ConfigView, index: int, caches: list[CachedLayer], letter: str
         return []
     found: list[Matrix] = []
     has_indexer = any(cache.is_indexer for cache in caches)
+    if any(cache.fixed is not None for cache in caches):
+        ratios = view.wholes("compress_ratios") or ()
+        return mixers.compressed_attention(view, index, ratios[index] if index < len(ratios) else 1)
     for cache in caches:
         if cache.is_indexer:
+            if cache.kind is SpecKind.MLA and view.part("sparse_attention_config"):
+                found += mixers.block_picker(view, index)
             continue
         if cache.kind is SpecKind.MAMBA:
             found += mixers.recurrent(view, index)
@@ -84,7 +89,7 @@ def _mixing(view: ConfigView, index: int, caches: list[CachedLayer], letter: str
             found += mixers.latent_attention(view, index, has_indexer=has_indexer)
         else:
             found += mixers.attention(view, cache, index, _query_heads(view, index))
-    if not caches and letter is None:
+    if not caches and letter is None and view.raw("block_configs") is None:
         found += mixers.attention(view, None, index, _query_heads(view, index))
     return found
 
@@ -145,6 +150,9 @@ def draft_modules(view: ConfigView, caches: tuple[CachedLayer, ...], modules: in
         own = [cache for cache in caches if cache.index == count + at]
         has_indexer = any(cache.is_indexer for cache in own)
         index = count + at
+        if any(cache.fixed is not None for cache in own):
+            found += mixers.compressed_attention(view, index, 1)
+            own = []
         for cache in own:
             if cache.kind is SpecKind.MLA and not cache.is_indexer:
                 found += mixers.latent_attention(view, index, has_indexer=has_indexer)

@@ -100,6 +100,9 @@ def dense_width(view: ConfigView, index: int = 0) -> int:
         return listed[index]
     if view.word("model_type") in ("lfm2", "lfm2_moe"):
         return _adjusted_width(view)
+    blocks = view.raw("block_configs")
+    if isinstance(blocks, list | tuple) and index < len(blocks):
+        return _block_width(view, blocks[index])
     if view.word("model_type") in _FOURFOLD:
         return view.whole(*_WIDTHS) or 4 * hidden_size(view)
     return view.required("intermediate_size_mlp", "dense_intermediate_size", *_WIDTHS)
@@ -118,6 +121,15 @@ def _adjusted_width(view: ConfigView) -> int:
     return -(-scaled // unit) * unit
 
 
+def _block_width(view: ConfigView, block: object) -> int:
+    """nemotron_nas.py: two thirds of a multiple of the width, in multiples of 256; 0 where there is nothing."""
+    part = block.get("ffn") if isinstance(block, Mapping) else None
+    factor = part.get("ffn_mult") if isinstance(part, Mapping) else None
+    if not isinstance(factor, int | float) or (isinstance(part, Mapping) and part.get("no_op")):
+        return 0
+    return -(-int(2 * factor * hidden_size(view) / 3) // 256) * 256
+
+
 def has_gate(view: ConfigView) -> bool:
     """Whether a layer has a gate's matrix beside the one up."""
     return view.word("model_type") not in _PLAIN
@@ -125,7 +137,9 @@ def has_gate(view: ConfigView) -> bool:
 
 def dense(view: ConfigView, index: int, width: int | None = None, at: str = "mlp") -> list[Matrix]:
     """Gate, up and down."""
-    inner, outer = width or dense_width(view, index), hidden_size(view)
+    inner, outer = dense_width(view, index) if width is None else width, hidden_size(view)
+    if not inner:
+        return []
     found = [Matrix(f"layers.{index}.{at}.up_proj", inner, outer, Cut.OUTPUT, index)]
     if has_gate(view):
         found.append(Matrix(f"layers.{index}.{at}.gate_proj", inner, outer, Cut.OUTPUT, index))

@@ -141,6 +141,39 @@ def kimi_delta(view: ConfigView, index: int) -> list[Matrix]:
     ]
 
 
+def compressed_attention(view: ConfigView, index: int, ratio: int) -> list[Matrix]:
+    """DeepSeek V4: low-rank queries and outputs, one key for all heads, and compressors where rows are joined."""
+    at, width, heads = f"layers.{index}.self_attn", hidden_size(view), attention_heads(view)
+    size, query_rank = view.required("head_dim"), view.required("q_lora_rank")
+    groups, out_rank = view.required("o_groups"), view.required("o_lora_rank")
+    streams = view.whole("hc_mult") or 1
+    found = [
+        Matrix(f"{at}.wq_a", query_rank, width, Cut.WHOLE, index),
+        Matrix(f"{at}.wkv", size, width, Cut.WHOLE, index),
+        Matrix(f"{at}.wq_b", heads * size, query_rank, Cut.OUTPUT, index),
+        Matrix(f"{at}.wo_a", groups * out_rank, heads * size // groups, Cut.OUTPUT, index),
+        Matrix(f"{at}.wo_b", width, groups * out_rank, Cut.INPUT, index),
+        small(f"layers.{index}.hc", 2 * (2 + streams) * streams * streams * width, index, element_bytes=4),
+    ]
+    if ratio > 1:
+        both = 2 if ratio == 4 else 1
+        found.append(Matrix(f"{at}.compressor", 2 * both * size, width, Cut.WHOLE, index, is_linear=False))
+    if ratio == 4:
+        key, index_heads = view.required("index_head_dim"), view.required("index_n_heads")
+        found.append(Matrix(f"{at}.indexer.wq_b", index_heads * key, query_rank, Cut.WHOLE, index))
+        found.append(Matrix(f"{at}.indexer.compressor", 4 * key, width, Cut.WHOLE, index, is_linear=False))
+    return found
+
+
+def block_picker(view: ConfigView, index: int) -> list[Matrix]:
+    """MiniMax M3: queries and a key with which a layer picks the blocks that it reads."""
+    sparse, width = view.part("sparse_attention_config"), hidden_size(view)
+    heads, size = sparse.get("sparse_num_index_heads"), sparse.get("sparse_index_dim")
+    if not isinstance(heads, int) or not isinstance(size, int):
+        return []
+    return [Matrix(f"layers.{index}.self_attn.index_proj", (heads + 1) * size, width, Cut.WHOLE, index)]
+
+
 RECURRENT: tuple[tuple[str, Callable[[ConfigView, int], list[Matrix]]], ...] = (
     ("linear_num_value_heads", gated_delta),
     ("linear_attn_config", kimi_delta),

@@ -102,7 +102,7 @@ def quantization_of(config: Mapping[str, object], model: str, expert_dtype: str 
         return _modelopt(config)
     left_out = _listed(config, "modules_to_not_convert", "ignored_layers", "llm_int8_skip_modules", "exclude", "ignore")
     if method in ("fp8", "deepseek-v4-fp8", "fbgemm-fp8"):
-        return _fp8(config, left_out, expert_dtype)
+        return _fp8(config, _listed(config, "modules_to_not_convert", "ignored_layers"), expert_dtype)
     if method == "compressed-tensors":
         return _compressed(config)
     if method in ("mxfp4", "gpt-oss-mxfp4"):

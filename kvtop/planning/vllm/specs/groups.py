@@ -8,6 +8,9 @@ from dataclasses import dataclass, replace
 from kvtop.planning.vllm.refusals import StartRefusedError
 from kvtop.planning.vllm.specs.layer_specs import LayerSpec, RequestTerms, SpecKind, blocks_per_request, ceil_div
 
+COMPRESSED = "compressed"
+"""The role of specs that their model class states itself, and groups by rules of its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Group:
@@ -48,11 +51,33 @@ def group_layers(specs: tuple[LayerSpec, ...], *, hybrid: bool = True) -> tuple[
         specs = _promote_local(specs)
     if not specs:
         return ()
+    if any(spec.role == COMPRESSED for spec in specs):
+        return _compressed(specs)
     everything = tuple(range(len(specs)))
     if _merges(list(dict.fromkeys(specs))) or _one_type(specs):
         return (Group(everything, specs, specs[0]),)
     specs = _unify_pages(specs)
     return _split(specs)
+
+
+def _compressed(specs: tuple[LayerSpec, ...]) -> tuple[Group, ...]:
+    """DeepSeek V4 (`_get_kv_cache_groups_uniform_groups`): rows for all tokens in one group, windows by what they keep.
+
+    The plain window's layers are dealt into as many groups as bring them nearest to the number of compressed ones.
+    """
+    kinds: dict[tuple[SpecKind, int, int | None], list[int]] = {}
+    for index, spec in enumerate(specs):
+        kinds.setdefault((spec.kind, spec.block_size, spec.window), []).append(index)
+    pages = [spec.page_bytes for spec in specs if spec.kind.is_full]
+    tuples = max((pages.count(page) for page in set(pages)), default=1)
+    groups: list[Group] = []
+    for (kind, _, _), layers in kinds.items():
+        is_plain = kind is SpecKind.SLIDING and bool(specs[layers[0]].page_bytes)
+        number = max(1, round(len(layers) / tuples)) if is_plain else 1
+        for start in range(number):
+            dealt = tuple(layers[start::number])
+            groups.append(Group(dealt, tuple(specs[index] for index in dealt), specs[layers[0]]))
+    return tuple(groups)
 
 
 def _merges(specs: list[LayerSpec]) -> bool:
