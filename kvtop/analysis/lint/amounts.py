@@ -32,6 +32,20 @@ def cache_bytes(plan: MemoryPlan) -> int:
     return sum(part.memory.bytes_of(segment) or 0 for part in plan.devices for segment in CACHES)
 
 
+def saved_words(wide: MemoryPlan, narrow: MemoryPlan) -> str:
+    """What a narrower cache saves over all, and what it costs elsewhere: "1.70 GiB (… bytes), … more compute".
+
+    Fused attention copies a quantized cache to f16 with some APIs, a layer at a time, in the compute buffer.
+    """
+    saved, more = all_bytes(wide) - all_bytes(narrow), cache_bytes(wide) - cache_bytes(narrow)
+    copied = more - saved
+    if copied < MIB:
+        return exact(more)
+    if saved <= 0:
+        return f"nothing: {exact(more)} of cache, and {exact(copied)} more compute for a copy of it as f16: nothing"
+    return f"{exact(saved)} in all ({bytes_text(more)} of cache, {bytes_text(copied)} more compute for its copy as f16)"
+
+
 def weight_bytes(plan: MemoryPlan) -> int | None:
     """Weights over all devices; None where a share is unknown."""
     return plan.memory.bytes_of(Segment.WEIGHTS)

@@ -5,12 +5,15 @@ from dataclasses import replace
 
 from kvtop.planning.cache_types import CACHE_TYPES, ElementType
 from kvtop.planning.llamacpp.context import ResolvedContext
+from kvtop.planning.llamacpp.memory.attention_scratch import F16, Scratch, scratch_of
 from kvtop.planning.llamacpp.memory.kv_cache import CacheGroup, group_bytes, group_cells
 from kvtop.planning.llamacpp.memory.layout import ModelLayout
+from kvtop.planning.llamacpp.memory.placement import HOST
 from kvtop.planning.llamacpp.memory.prepared import PreparedModel
 from kvtop.planning.llamacpp.memory.recurrent import RecurrentGroup, recurrent_bytes
 from kvtop.planning.llamacpp.memory.weight import Weight, sum_of
 from kvtop.planning.llamacpp.memory.weights import Loading, WeightSet, weights_by_device
+from kvtop.planning.llamacpp.model_plan import ModelPlan
 from kvtop.text import bytes_text
 
 F32_BYTES = 4
@@ -48,6 +51,27 @@ def state_arithmetic(group: RecurrentGroup, context: ResolvedContext, layout: Mo
 def output_arithmetic(values: int, sequences: int, total_bytes: int) -> str:
     """Logits, and embeddings where they are asked for, of one token a sequence."""
     return _product([(sequences, "sequences"), (values, "values")], [F32_BYTES], [], total_bytes)
+
+
+def scratch_arithmetic(found: ModelPlan) -> str:
+    """The largest copy that fused attention makes of a layer's cache on an accelerator, or ""."""
+    context, scratch = found.context, scratch_of(found.layout.compute_api)
+    copies = []
+    for group in found.groups:
+        if not group.device or group.device == HOST:
+            continue
+        cells = group_cells(group, context) * (context.n_seq_max if group.own_streams else context.n_stream)
+        cached = [(group.width_k, context.type_k)]
+        if group.width_v is not None:
+            cached.append((group.width_v, context.type_v))
+        widths = [width for width, kind in cached if scratch is Scratch.COPIES_ALL or kind not in {"f16", "f32"}]
+        if widths and scratch is not Scratch.NONE:
+            copies.append((cells * sum(widths) * F16, cells, widths))
+    if not copies:
+        return ""
+    size_bytes, cells, widths = max(copies)
+    values = " + ".join(map(str, widths))
+    return f"{cells} cells x ({values}) values x {F16} bytes = {amount(size_bytes)}, in the compute buffer"
 
 
 def _product(factors: list[tuple[int, str]], row_bytes: list[int], rows: list[str], total_bytes: int) -> str:

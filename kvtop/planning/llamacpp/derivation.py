@@ -10,6 +10,7 @@ from kvtop.planning.llamacpp.arithmetic import (
     amount,
     cache_arithmetic,
     output_arithmetic,
+    scratch_arithmetic,
     state_arithmetic,
     weights_arithmetic,
     weights_by_type,
@@ -26,6 +27,7 @@ from kvtop.planning.llamacpp.model.hparams import HParams
 from kvtop.planning.llamacpp.model_plan import ModelPlan
 from kvtop.planning.llamacpp.options.settings import PINNED_CONTEXT, LlamaSettings
 
+SCRATCH_RULE = "get_alloc_size of FLASH_ATTN_EXT in ggml-cuda, ggml-sycl and ggml-metal; ggml-vulkan copies nothing"
 FIT_IS_ON = "--fit is on"
 """How the note on it begins."""
 
@@ -55,7 +57,11 @@ def derivation(
 def _last_steps(found: ModelPlan, compute: dict[str, Figure]) -> list[Step]:
     context = found.context
     values = found.output_bytes // (context.n_seq_max * F32_BYTES)
-    return [_output_step(values, context), _compute_step(context, found.prepared.hparams.n_vocab, compute)]
+    steps = [_output_step(values, context), _compute_step(context, found.prepared.hparams.n_vocab, compute)]
+    copied = scratch_arithmetic(found) if context.flash_attention else ""
+    if copied:
+        steps.append(Step("a layer's quantized cache is copied to f16 for fused attention", SCRATCH_RULE, copied))
+    return steps
 
 
 def _conclusions(target: ModelPlan, settings: LlamaSettings) -> list[Step]:

@@ -24,12 +24,7 @@ from kvtop.planning.llamacpp.flash_attention import has_fused_attention, resolve
 from kvtop.planning.llamacpp.graph.compute_buffers import attention_stays, estimate
 from kvtop.planning.llamacpp.memory.buffers import LEAST_ALIGNMENT_BYTES, MOST_ALIGNMENT_BYTES, doubt
 from kvtop.planning.llamacpp.memory.inexact_buffers import with_ranges
-from kvtop.planning.llamacpp.memory.kv_cache import (
-    CacheGroup,
-    bytes_per_token,
-    group_bytes,
-    group_cells,
-)
+from kvtop.planning.llamacpp.memory.kv_cache import CacheGroup, bytes_per_token, group_bytes, group_cells
 from kvtop.planning.llamacpp.memory.layout import ModelLayout, layout_of
 from kvtop.planning.llamacpp.memory.placement import HOST
 from kvtop.planning.llamacpp.memory.prepared import PreparedModel, prepare

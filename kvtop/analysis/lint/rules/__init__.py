@@ -55,6 +55,7 @@ from kvtop.analysis.lint.rules import (
     symmetric_q4,
     ubatch_compute_buffer,
     unsupported_cache_type,
+    vulkan_allocation_limit,
     weights_are_the_bigger_lever,
 )
 
@@ -113,4 +114,5 @@ RULES: tuple[Rule, ...] = (
     Rule("KVT052", no_layers_on_full_cards),
     Rule("KVT053", fit_context_order),
     Rule("KVT054", prompt_exceeds_cache_ram),
+    Rule("KVT055", vulkan_allocation_limit),
 )

@@ -15,7 +15,7 @@ Fix: f16 (Gemma 4, gpt-oss), q8_0 for keys (Qwen2.5), q8_0 (latent attention).
 Fires on: q4_0 keys on Qwen2.5. Quiet on: q8_0 there, and q4_0 on other families.
 """
 
-from kvtop.analysis.lint.amounts import bits, cache_bytes, exact, is_quantized
+from kvtop.analysis.lint.amounts import bits, is_quantized, saved_words
 from kvtop.analysis.lint.evidence_text import evidence_text
 from kvtop.analysis.lint.families import SENSITIVE_AT_ALL, family_of
 from kvtop.analysis.lint.fixes.fix import cache_types
@@ -45,7 +45,7 @@ def check(target: LintTarget) -> Outcome:
     plain = target.plan_with(cache_type_k=better, cache_type_v=better)
     cost = "quality"
     if plain is not None and target.plan is not None:
-        cost = f"quality, for {exact(cache_bytes(plain) - cache_bytes(target.plan))} less than {better}"
+        cost = f"quality, for {saved_words(plain, target.plan)} less than {better}"
     return Found(
         "warning",
         f"{family}: {_why(family)}",

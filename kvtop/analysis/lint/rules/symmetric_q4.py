@@ -15,7 +15,7 @@ Fix: q8_0 for both; before that less context, fewer slots or smaller weights. Me
 Fires on: q4_0 for both. Quiet on: q8_0 for both.
 """
 
-from kvtop.analysis.lint.amounts import bits, cache_bytes, exact
+from kvtop.analysis.lint.amounts import bits, saved_words
 from kvtop.analysis.lint.evidence_text import evidence_text, is_harm_measured
 from kvtop.analysis.lint.families import family_of
 from kvtop.analysis.lint.fixes.fix import cache_types, safe_type
@@ -40,8 +40,7 @@ def check(target: LintTarget) -> Outcome:
     cost = "quality"
     wider = target.plan_with(cache_type_k="q8_0", cache_type_v="q8_0")
     if wider is not None and target.plan is not None:
-        saved = cache_bytes(wider) - cache_bytes(target.plan)
-        cost = f"quality, for {exact(saved)} less than q8_0 for both"
+        cost = f"quality, for {saved_words(wider, target.plan)} less than q8_0 for both"
     mild = target.hparams is not None and target.hparams.traits.is_hybrid
     spread = (
         "hybrids with few attention layers lost little where it was measured"

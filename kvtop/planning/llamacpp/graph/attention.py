@@ -6,6 +6,7 @@ from kvtop.planning.llamacpp.graph.graph import Resident, Tensor
 from kvtop.planning.llamacpp.graph.model_blocks import Block, turns_by_position
 from kvtop.planning.llamacpp.graph.tensors import agreed
 from kvtop.planning.llamacpp.graph.walk import F32, Walk, Weights
+from kvtop.planning.llamacpp.memory.attention_scratch import Attention, scratch_bytes
 
 Heads = tuple[Tensor, Tensor | None]
 """What the heads give, and the rotation that undoes the one of a quantised value cache."""
@@ -192,11 +193,11 @@ def attend(
     softcap: bool = False,
     turned_bytes: int = 0,
 ) -> Tensor:
-    """Fused attention, or scores, softmax and a product. CUDA's fused kernel reads f16: other types are copied."""
+    """Fused attention, or scores, softmax and a product."""
     graph, context = walk.graph, walk.context
     size_bytes = heads * head_v * walk.rows * F32
     if context.flash_attention:
-        return _fused(walk, block, (query, mask), caches, (size_bytes, cells * context.n_stream, *widths))
+        return _fused(walk, block, (query, mask), caches, (size_bytes, cells * context.n_stream, *widths), heads)
     values = caches[-1:]
     sources: tuple[Tensor, ...] = ()
     if turned_bytes:
@@ -221,6 +222,7 @@ def _fused(
     asked: tuple[Tensor, Tensor],
     caches: tuple[Resident, ...],
     shape: tuple[int, int, int, int],
+    heads: int,
 ) -> Tensor:
     """`asked`: query and mask. `shape`: bytes of the result, rows of the caches, widths of their rows."""
     graph, context = walk.graph, walk.context
@@ -239,8 +241,9 @@ def _fused(
         out = graph.read(size_bytes, kept, (*asked, *sources))
     out.reads_after, out.host_only = 1, not cuda_fuses(walk.hparams, block.index, types)
     graph.fused.append((out, block.home))
-    out.gpu_bytes = sum(
-        width * rows * _F16 for width, kind in zip(widths, types, strict=False) if kind not in {"f16", "f32"}
+    heads_kv = max(walk.hparams.n_head_kv[block.index], 1)
+    out.gpu_bytes = scratch_bytes(
+        graph.scratch, Attention(rows, widths, types, heads, heads_kv, size_bytes, walk.rows, context.n_stream)
     )
     graph.expand()
     return out

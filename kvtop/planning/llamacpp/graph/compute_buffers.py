@@ -5,10 +5,11 @@ address is the buffer's size. Over 14,012 buffers of 52 models at real size unde
 to the byte and 95 % within 2 %; the ranges hold 99 % of them, and at least 97 % in every family:
 
     everything on one accelerator, or no accelerator        3 %
-    several accelerators                                   10 %
+    several accelerators, or ROCm                          10 %
     weights or caches in host memory                       15 %
     the same, of models with states or layer inputs        40 %
     architectures that no recorded model has               30 % at least
+    other APIs than CUDA and ROCm                          30 % at least
     graphs that are only roughly known                     a tenth to eight times
 
 Attention over a cache in host memory without flash attention is a case of its own: the engine's projection and the
@@ -27,8 +28,9 @@ from kvtop.planning.llamacpp.graph.lengths import LengthKey, Lengths, length_key
 from kvtop.planning.llamacpp.graph.model_blocks import Block, Blocks, blocks_of
 from kvtop.planning.llamacpp.graph.model_graph import write_graph
 from kvtop.planning.llamacpp.graph.schedule import assign, schedule
+from kvtop.planning.llamacpp.memory.attention_scratch import scratch_of
 from kvtop.planning.llamacpp.memory.layout import ModelLayout
-from kvtop.planning.llamacpp.memory.placement import HOST, Placement
+from kvtop.planning.llamacpp.memory.placement import HOST
 from kvtop.planning.llamacpp.memory.prepared import PreparedModel
 from kvtop.planning.llamacpp.model.hparams import HParams
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
@@ -45,6 +47,9 @@ _SETTLED, _PIPELINE, _UNMEASURED, _STAGED, _STAGED_STATES = 0.03, 0.1, 0.3, 0.15
 _UNEVENLY = 0.4
 _OTHER_BUILD, _OTHER_BUILD_STATES = 0.05, 0.4
 """Of builds whose own graphs are not written down."""
+_BY_API = {"": 0.0, "cuda": 0.0, "rocm": _PIPELINE}
+"""At least this much by the API of the accelerators: no buffer of the others was measured with this build, and AMD
+chooses other kernels of the same sources."""
 _VECTOR_ROWS = 2
 """Queries of a sequence up to which CUDA may attend by vectors (`ggml_cuda_get_best_fattn_kernel`)."""
 _SLACK_BYTES = 512 * 1024
@@ -83,7 +88,7 @@ def estimate(
             peaks = {name: most if value == max(peaks.values()) else value for name, value in peaks.items()}
         return {name: _estimated(value, value // 10, 8 * max(value, most)) for name, value in peaks.items()}
     blocks = blocks_of(prepared, layout)
-    spread = _STAGED_STATES if prediction else _spread(prepared.hparams, layout.placement, blocks)
+    spread = _STAGED_STATES if prediction else _spread(prepared.hparams, layout, blocks)
     found = {name: _ranged(value, projected[name], spread) for name, value in peaks.items()}
     if not with_fusions or prepared.hparams.n_expert == 0 or not layout.placement.devices:
         return found
@@ -129,11 +134,13 @@ def _ranged(value: int, projected: int, spread: float) -> Figure:
     )
 
 
-def _spread(hparams: HParams, placement: Placement, blocks: Blocks) -> float:
+def _spread(hparams: HParams, layout: ModelLayout, blocks: Blocks) -> float:
+    placement = layout.placement
     spread = _SETTLED if hparams.traits.graph == "measured" else _UNMEASURED
     if not hparams.build.knows_graphs:
         plain = hparams.traits.memory == "cache"
         spread = max(spread, _OTHER_BUILD if plain else _OTHER_BUILD_STATES)
+    spread = max(spread, _BY_API.get(layout.compute_api, _UNMEASURED))
     if len(placement.devices) > 1:
         spread = max(spread, _PIPELINE)
     if hparams.traits.copies_unevenly:
@@ -190,7 +197,7 @@ def attention_stays(
         return True
     tokens = context.n_seq_max
     probed = replace(context, n_ubatch=tokens, n_outputs_max=tokens, flash_attention=True)
-    graph = Graph(len(placement.devices), settings.op_offload)
+    graph = Graph(len(placement.devices), settings.op_offload, scratch_of(layout.compute_api))
     write_graph(graph, prepared.hparams, blocks, probed, value_transposed=False, cache_on_host=placement.kv_on_host)
     assign(graph)
     return all(tensor.device == home for tensor, home in graph.fused)
@@ -235,7 +242,7 @@ def _script(
     if prediction:
         attending = [block for block in blocks.walked if "attn_output" in block.weights]
         blocks = replace(blocks, walked=tuple(attending[-1:]))
-    graph = Graph(host, offloads and host > 0)
+    graph = Graph(host, offloads and host > 0, scratch_of(layout.compute_api))
     graph.keeps_experts = with_fusions
     write_graph(
         graph,

@@ -6,6 +6,8 @@ of their own; they appear only as things that may have to be staged on another d
 
 from collections.abc import Sequence
 
+from kvtop.planning.llamacpp.memory.attention_scratch import Scratch
+
 UNASSIGNED = -1
 OFFLOADED_ROWS = 32
 """Rows from which a GPU takes over operations on host weights (`ggml_backend_cuda_device_offload_op`)."""
@@ -66,7 +68,7 @@ class Tensor:
         self.reads = reads
         self.device = device
         self.gpu_bytes = 0
-        """What a CUDA device allocates behind the tensor for its kernel."""
+        """What an accelerator allocates behind the tensor for its kernel."""
         self.host_only = False
         self.reads_after = 0
         """So many sources come before what it reads."""
@@ -89,9 +91,22 @@ class Tensor:
 class Graph:
     """Tensors in the order of computation, and the inputs that the host fills before."""
 
-    __slots__ = ("constants", "expanded", "fused", "host", "inputs", "keeps_experts", "offloads", "operations", "rows")
+    __slots__ = (
+        "constants",
+        "expanded",
+        "fused",
+        "host",
+        "inputs",
+        "keeps_experts",
+        "offloads",
+        "operations",
+        "rows",
+        "scratch",
+    )
 
-    def __init__(self, host: int, offloads: bool) -> None:
+    def __init__(self, host: int, offloads: bool, scratch: Scratch = Scratch.COPIES_OTHER_TYPES) -> None:
+        self.scratch = scratch
+        """What fused attention allocates for itself on accelerators."""
         self.host = host
         """Index of the CPU: one more than the last accelerator's."""
         self.offloads = offloads

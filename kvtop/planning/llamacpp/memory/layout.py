@@ -30,6 +30,8 @@ class ModelLayout:
     prediction_caches: tuple[CacheGroup, ...]
     """Caches of the second context that draft-mtp opens on the same model."""
     recurrent: tuple[RecurrentGroup, ...]
+    compute_api: str = ""
+    """Of the accelerators that take part; "" without any."""
 
 
 def layout_of(
@@ -83,4 +85,5 @@ def _layout(
         transposed_caches=cache_groups(hparams, placement, v_transposed=True, prediction=False),
         prediction_caches=cache_groups(hparams, placement, v_transposed=False, prediction=True) if predicts else (),
         recurrent=recurrent_groups(hparams, placement),
+        compute_api=next((it.compute_api for it in devices if it.name in placement.devices), ""),
     )
