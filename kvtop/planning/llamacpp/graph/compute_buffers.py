@@ -25,8 +25,8 @@ from kvtop.planning.llamacpp.flash_attention import cuda_fuses
 from kvtop.planning.llamacpp.graph.allocation import Script, script_of
 from kvtop.planning.llamacpp.graph.graph import Graph
 from kvtop.planning.llamacpp.graph.lengths import LengthKey, Lengths, length_key
-from kvtop.planning.llamacpp.graph.model_blocks import Block, Blocks, blocks_of
-from kvtop.planning.llamacpp.graph.model_graph import write_graph
+from kvtop.planning.llamacpp.graph.model_blocks import Block, Blocks, blocks_of, prediction_block
+from kvtop.planning.llamacpp.graph.model_graph import write_graph, write_prediction
 from kvtop.planning.llamacpp.graph.schedule import assign, schedule
 from kvtop.planning.llamacpp.memory.attention_scratch import scratch_of
 from kvtop.planning.llamacpp.memory.layout import ModelLayout
@@ -88,7 +88,10 @@ def estimate(
             peaks = {name: most if value == max(peaks.values()) else value for name, value in peaks.items()}
         return {name: _estimated(value, value // 10, 8 * max(value, most)) for name, value in peaks.items()}
     blocks = blocks_of(prepared, layout)
-    spread = _STAGED_STATES if prediction else _spread(prepared.hparams, layout, blocks)
+    spread = _spread(prepared.hparams, layout, blocks)
+    if prediction:
+        # Equal to the page for the one model that was recorded; no other architecture's was.
+        spread = max(spread, _STAGED if prediction_block(prepared, layout) is not None else _STAGED_STATES)
     found = {name: _ranged(value, projected[name], spread) for name, value in peaks.items()}
     if not with_fusions or prepared.hparams.n_expert == 0 or not layout.placement.devices:
         return found
@@ -244,13 +247,25 @@ def _script(
         blocks = replace(blocks, walked=tuple(attending[-1:]))
     graph = Graph(host, offloads and host > 0, scratch_of(layout.compute_api))
     graph.keeps_experts = with_fusions
-    write_graph(
-        graph,
-        prepared.hparams,
-        blocks,
-        context,
-        value_transposed=value_transposed,
-        cache_on_host=on_cpu,
-    )
+    own = prediction_block(prepared, layout) if prediction else None
+    if own is not None:
+        write_prediction(
+            graph,
+            prepared.hparams,
+            own,
+            blocks.others,
+            context,
+            value_transposed=value_transposed,
+            cache_on_host=on_cpu,
+        )
+    else:
+        write_graph(
+            graph,
+            prepared.hparams,
+            blocks,
+            context,
+            value_transposed=value_transposed,
+            cache_on_host=on_cpu,
+        )
     ordered = schedule(graph, _PIPELINE_COPIES if placement.pipeline_parallel else 1)
     return script_of([*graph.inputs, *graph.constants], ordered, host)

@@ -119,6 +119,23 @@ def _blocks(prepared: PreparedModel, layout: ModelLayout, attends_on_host: bool)
     return Blocks(walked, others, mixed or placement.kv_on_host, indexed, spread_out or len(walked) == len(kinds))
 
 
+def prediction_block(prepared: PreparedModel, layout: ModelLayout) -> Block | None:
+    """The first prediction block, None where it is not written down as one that joins a state and an embedding."""
+    layer = prepared.hparams.n_layer
+    pieces = prepared.weights.blocks.get(layer, ())
+    if not any(weight.suffix == "nextn.eh_proj" for weight in pieces):
+        return None
+    homes = {name: index for index, name in enumerate((*layout.placement.devices, HOST))}
+    placement = layout.placement
+    return Block(
+        layer,
+        _Sorting(layout, homes).residents(layer, pieces),
+        homes[placement.layers[layer]],
+        homes[placement.cache_device(layer)],
+        None,
+    )
+
+
 class _Sorting:
     """Where the weights of a layout lie, as numbers of devices."""
 

@@ -12,7 +12,7 @@ from kvtop.planning.llamacpp.graph.gemma import (
     write_gemma3n_block,
 )
 from kvtop.planning.llamacpp.graph.graph import OFFLOADED_ROWS, Graph, Resident, Tensor
-from kvtop.planning.llamacpp.graph.model_blocks import Blocks
+from kvtop.planning.llamacpp.graph.model_blocks import Block, Blocks
 from kvtop.planning.llamacpp.graph.rwkv import write_rwkv_blocks
 from kvtop.planning.llamacpp.graph.walk import F32, Indexer, Inputs, Walk, Weights
 from kvtop.planning.llamacpp.model.hparams import HParams
@@ -66,6 +66,47 @@ def write_graph(
         return
     if "output" in blocks.others:
         walk.product(blocks.others["output"], x)
+
+
+def write_prediction(
+    graph: Graph,
+    hparams: HParams,
+    block: Block,
+    others: Weights,
+    context: ResolvedContext,
+    *,
+    value_transposed: bool,
+    cache_on_host: bool,
+) -> None:
+    """Write the graph of a prediction block (`--spec-type draft-mtp`), one full micro-batch.
+
+    The target's last state and the next token's embedding, each normalised, joined and projected, then through one
+    block to a head that is its own where the file has one.
+    """
+    rows = graph.rows = _rows(context)
+    weights = block.weights
+    positions = graph.input(rows * _I32 * max(1, hparams.traits.positions))
+    positions.lasting = True
+    tokens = graph.input(rows * _I32)
+    size_bytes = hparams.n_embd * rows * F32
+    state = graph.input(size_bytes)
+    table = weights["nextn.embed_tokens"] if "nextn.embed_tokens" in weights else others["token_embd"]
+    embedded = graph.weighted(size_bytes, table, (tokens,))
+    embedded.device = table.home
+    walk = Walk(graph, rows, hparams, context, _inputs(graph, hparams, context, positions, value_transposed))
+    walk.value_transposed, walk.cache_on_host, walk.has_last_uses = value_transposed, cache_on_host, True
+    state_normed = walk.norm(weights, "nextn.hnorm", state)
+    embedded = walk.norm(weights, "nextn.enorm", embedded)
+    joined = graph.compute(2 * size_bytes, (embedded, state_normed))
+    x = walk.product(weights["nextn.eh_proj"], joined)
+    x = write_block(walk, block, x)
+    if not walk.narrowed:
+        (x,) = narrowed(walk, x)
+    norm = "nextn.shared_head_norm" if "nextn.shared_head_norm" in weights else "output_norm"
+    x = walk.norm(weights if norm in weights else others, norm, x)
+    head = weights.get("nextn.shared_head_head", others.get("output"))
+    if head is not None:
+        walk.product(head, x)
 
 
 def _through_blocks(walk: Walk, blocks: Blocks, x: Tensor) -> Tensor:
