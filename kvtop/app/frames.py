@@ -68,25 +68,38 @@ def new_history(suppressions: tuple[Suppression, ...] = ()) -> History:
     return History(findings=FindingMemory(suppressions), report=contained, limited=limited)
 
 
-async def analysed_aside(history: History, sample: Sample) -> Frame:
-    """The Frame of a Sample, computed in a thread: keys and signals do not wait for what a stranger's values take."""
-    try:
-        return await in_daemon_thread(lambda: analyse(history, sample, __version__))
-    except NoThreadError:
+async def analysed_aside(history: History, sample: Sample, besides: Callable[[], None] | None = None) -> Frame:
+    """The Frame of a Sample, computed in a thread: keys and signals do not wait for what a stranger's values take.
+
+    `besides` is done in the same thread, before.
+    """
+
+    def both() -> Frame:
+        if besides is not None:
+            besides()
         return analyse(history, sample, __version__)
+
+    try:
+        return await in_daemon_thread(both)
+    except NoThreadError:
+        return both()
 
 
 def frames(
     samples: Callable[[], AsyncIterator[Sample]],
     suppressions: tuple[Suppression, ...] = (),
     note: Callable[[Sample, Frame], None] | None = None,
+    besides: Callable[[], None] | None = None,
 ) -> Callable[[], AsyncIterator[Frame]]:
-    """The same iterator, analysed. `note` is told of every Sample and its Frame before the Frame goes on."""
+    """The same iterator, analysed. `note` is told of every Sample and its Frame before the Frame goes on.
+
+    `besides` is what else may wait for a disk, each tick, in a thread of its own.
+    """
 
     async def analysed() -> AsyncIterator[Frame]:
         history = new_history(suppressions)
         async for sample in samples():
-            frame = await analysed_aside(history, sample)
+            frame = await analysed_aside(history, sample, besides)
             if note is not None:
                 note(sample, frame)
             yield frame

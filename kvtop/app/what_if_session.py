@@ -7,6 +7,7 @@ from kvtop.analysis.planned.live_plan import PlanMemory
 from kvtop.analysis.planned.live_what_if import WhatIfBaseline, answer, what_if_baseline
 from kvtop.analysis.recommending import RecommendRequest, recommend
 from kvtop.app.plan.own_evidence import read_own_evidence
+from kvtop.domain.answers.evidence import Measurement
 from kvtop.domain.answers.frontier import Frontier
 from kvtop.domain.answers.recommendation import Recommendations, Requirements
 from kvtop.domain.answers.what_if import WhatIf, WhatIfAnswer, replace_length
@@ -18,40 +19,55 @@ from kvtop.planning.frontier import frontier
 from kvtop.planning.registry import engine_rules
 
 _UNTRAINED_TOKENS = 131072
+_Grounds = tuple[WhatIfBaseline, tuple[Measurement, ...]]
+"""What an answer stands on besides the options that were turned."""
 
 
 @dataclass(slots=True)
 class WhatIfSession:
-    """The what-ifs on the newest Sample. `environ` says where own measurements lie."""
+    """The what-ifs on the newest Sample. `environ` says where own measurements lie.
+
+    An answer is kept while nothing changes that it stands on: a key plans what it turned, a tick what moved.
+    """
 
     environ: Mapping[str, str]
     memory: PlanMemory = field(default_factory=PlanMemory)
+    _own: tuple[Measurement, ...] = ()
     _newest: tuple[Sample, Frame] | None = None
     _baselines: dict[str, WhatIfBaseline | str] = field(default_factory=dict)
     _turned: dict[str, WhatIf] = field(default_factory=dict)
-    _answers: dict[str, tuple[WhatIf, WhatIfAnswer]] = field(default_factory=dict)
+    _answers: dict[str, tuple[_Grounds, WhatIf, WhatIfAnswer]] = field(default_factory=dict)
     _frontiers: dict[str, tuple[WhatIfBaseline, Frontier]] = field(default_factory=dict)
+    _recommended: dict[str, tuple[_Grounds, Recommendations]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.read_own()
+
+    def read_own(self) -> None:
+        """Read the own measurements: from a thread where keys must not wait for a disk."""
+        self._own = read_own_evidence(self.environ)[0]
 
     def note(self, sample: Sample, frame: Frame) -> None:
         """Take the newest; what was turned stays, servers that are gone leave nothing behind."""
         self._newest = sample, frame
         self._baselines.clear()
-        self._answers.clear()
         alive = {view.reading.id for view in frame.servers}
         self._turned = {name: turned for name, turned in self._turned.items() if name in alive}
+        self._answers = {name: kept for name, kept in self._answers.items() if name in alive}
         self._frontiers = {name: kept for name, kept in self._frontiers.items() if name in alive}
+        self._recommended = {name: kept for name, kept in self._recommended.items() if name in alive}
 
     def ask(self, server_id: str) -> WhatIfAnswer | str:
         """The what-if of this server as it stands."""
         found = self._baseline(server_id)
         if isinstance(found, str):
             return found
-        what_if = self._what_if(found)
+        what_if, grounds = self._what_if(found), (found, self._own)
         known = self._answers.get(server_id)
-        if known is None or known[0] != what_if:
-            known = what_if, answer(found, what_if, read_own_evidence(self.environ)[0])
+        if known is None or known[:2] != (grounds, what_if):
+            known = grounds, what_if, answer(found, what_if, self._own)
             self._answers[server_id] = known
-        return known[1]
+        return known[2]
 
     def turn(self, server_id: str, knob: str, step: int) -> bool:
         """Turn a knob."""
@@ -98,22 +114,27 @@ class WhatIfSession:
         found = self._baseline(server_id)
         if isinstance(found, str):
             return found
+        grounds = found, self._own
+        known = self._recommended.get(server_id)
+        if known is None or known[0] != grounds:
+            known = self._recommended[server_id] = grounds, recommend(self._request(found))
+        return known[1]
+
+    def _request(self, found: WhatIfBaseline) -> RecommendRequest:
         rules = engine_rules(found.base.base.engine)
         started = found.base.base if rules is None else rules.as_started(found.base.base)
-        return recommend(
-            RecommendRequest(
-                found.plan_context,
-                replace(found.base, base=started),
-                found.now,
-                Requirements(),
-                found.words,
-                found.model,
-                found.now.architecture,
-                found.trained_tokens,
-                found.version,
-                own=read_own_evidence(self.environ)[0],
-                is_fitted=started != found.base.base,
-            )
+        return RecommendRequest(
+            found.plan_context,
+            replace(found.base, base=started),
+            found.now,
+            Requirements(),
+            found.words,
+            found.model,
+            found.now.architecture,
+            found.trained_tokens,
+            found.version,
+            own=self._own,
+            is_fitted=started != found.base.base,
         )
 
     def _baseline(self, server_id: str) -> WhatIfBaseline | str:

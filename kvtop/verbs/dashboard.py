@@ -99,7 +99,7 @@ class _Late:
             self.recorder = self.app.recorder = Recorder(Path.cwd(), self._config.interval_seconds, render)
             self.recorder.tell = self.app.say
             samples = self.recorder.watched(samples)
-        return frames(samples, suppressions_of(self._config), what_if_session.note)
+        return frames(samples, suppressions_of(self._config), what_if_session.note, what_if_session.read_own)
 
 
 def _speak(shown: Callable[[], AsyncIterator[Frame]]) -> int:

@@ -25,6 +25,8 @@ class PlanMemory:
     prepared: dict[str, tuple[GgufHeader, PreparedModel]] = field(default_factory=dict)
     plans: dict[_Key, tuple[MemoryPlan | None, str, str]] = field(default_factory=dict)
     placements: dict[Hashable, PlacedOptions] = field(default_factory=dict)
+    lengths: dict[tuple[_Key, int], MemoryPlan | Refusal] = field(default_factory=dict)
+    """Plans of sequences of a length, for engines whose cache grows."""
 
 
 def live_plan(

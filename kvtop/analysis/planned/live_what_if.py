@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from kvtop.analysis.attribution.device_assignment import DeviceAssignment, device_assignment
 from kvtop.analysis.evidence import evidence_for
-from kvtop.analysis.planned.live_plan import PlanMemory, devices_for, effective_launch, prepared
+from kvtop.analysis.planned.live_plan import PLANS_KEPT, PlanMemory, devices_for, effective_launch, prepared
 from kvtop.analysis.planned.placement import Placed, placed
 from kvtop.domain.answers.cache_speed import CacheSpeed
 from kvtop.domain.answers.evidence import Evidence, Measurement
@@ -85,7 +85,12 @@ def what_if_baseline(sample: Sample, view: ServerView, memory: PlanMemory) -> Wh
     at_tokens = min(trained or SEQUENCE_TOKENS, SEQUENCE_TOKENS) if rules.traits.cache_grows else None
     now = view.plan
     if at_tokens is not None:
-        longer = plan_launch(launch, ready, devices, at_tokens=at_tokens)
+        key = (reading.model_key, reading.draft_key, launch, devices), at_tokens
+        if key not in memory.lengths:
+            if len(memory.lengths) >= PLANS_KEPT:
+                memory.lengths.clear()
+            memory.lengths[key] = plan_launch(launch, ready, devices, at_tokens=at_tokens)
+        longer = memory.lengths[key]
         if isinstance(longer, Refusal):
             return longer.message
         now = longer

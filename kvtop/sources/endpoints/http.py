@@ -18,7 +18,7 @@ BODY_LIMIT_BYTES = 4 * 1024 * 1024
 """More than any reply a server of ours gives; a larger one is an error, not a memory problem."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Reply:
     """The answer to one GET. `status` None: no answer, and `error` says why in a few words."""
 

@@ -5,7 +5,7 @@ Source: SGLang 0.5.23, `srt/metrics/collector.py`. Rank 0 of each engine counts;
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from weakref import WeakKeyDictionary
 
 from kvtop.domain.engine_report import PoolReport
 from kvtop.domain.server import Counters
@@ -44,10 +44,18 @@ class SglangMetrics:
 
 def read_metrics(reply: Reply | None) -> SglangMetrics:
     """The series that matter; nothing of a reply that is not 200."""
-    return SglangMetrics() if reply is None or reply.status != 200 else _read(reply.body)
+    if reply is None or reply.status != 200:
+        return SglangMetrics()
+    found = _KNOWN.get(reply)
+    if found is None:
+        found = _KNOWN[reply] = _read(reply.body)
+    return found
 
 
-@lru_cache(maxsize=8)
+_KNOWN: WeakKeyDictionary[Reply, SglangMetrics] = WeakKeyDictionary()
+"""Read once, however many members of an adapter ask; kept as long as the reply itself."""
+
+
 def _read(body: bytes) -> SglangMetrics:
     engines: dict[int, dict[str, float]] = {}
     totals: dict[str, list[float | None]] = {}

@@ -6,7 +6,7 @@ Every counter has a twin `…_created` whose value is a date, so names are match
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from weakref import WeakKeyDictionary
 
 from kvtop.domain.engine_report import PoolReport
 from kvtop.domain.launch import LaunchOption
@@ -55,10 +55,18 @@ class VllmMetrics:
 
 def read_metrics(reply: Reply | None) -> VllmMetrics:
     """The series that matter; nothing of a reply that is not 200."""
-    return VllmMetrics() if reply is None or reply.status != 200 else _read(reply.body)
+    if reply is None or reply.status != 200:
+        return VllmMetrics()
+    found = _KNOWN.get(reply)
+    if found is None:
+        found = _KNOWN[reply] = _read(reply.body)
+    return found
 
 
-@lru_cache(maxsize=8)
+_KNOWN: WeakKeyDictionary[Reply, VllmMetrics] = WeakKeyDictionary()
+"""Read once, however many members of an adapter ask; kept as long as the reply itself."""
+
+
 def _read(body: bytes) -> VllmMetrics:
     samples = parse_metrics(body.decode("utf-8", "replace"), _WANTED)
     by_name: dict[str, list[MetricSample]] = {}
