@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -64,14 +65,16 @@ def side_of(word: str, args: argparse.Namespace) -> Side:
     return Side(state, planned_servers(sample))
 
 
-def planned_side(name: str, command: str, gpu_specs: tuple[str, ...], engine_version: str | None = None) -> Side:
-    """A command line that has not been started.
+def planned_side(
+    name: str, words: Sequence[str], gpu_specs: tuple[str, ...], engine_version: str | None = None
+) -> Side:
+    """A command line that has not been started, in words or whole in quotes.
 
     Raises UsageError, ModelFileError, ValueError, NoExactRuleError; RefusedError where the engine would not.
     """
     request = as_started(
         PlanRequest(
-            parse_command(typed_words([command], os.environ)),
+            parse_command(typed_words(words, os.environ)),
             gpu_specs,
             environ=dict(os.environ),
             engine_version=engine_version,
@@ -92,7 +95,7 @@ def planned_side(name: str, command: str, gpu_specs: tuple[str, ...], engine_ver
         return found if isinstance(found, MemoryPlan) else None
 
     state = planned_state(name, opened.launch, plan)
-    return Side(HostState(name, clean(command), (state,)), {name: Planned(opened.launch, plan, replan)})
+    return Side(HostState(name, clean(" ".join(words)), (state,)), {name: Planned(opened.launch, plan, replan)})
 
 
 def _refused(name: str, refusal: Refusal) -> SideRefusedError:

@@ -51,7 +51,7 @@ function _shtab_kvtop_using
 end
 
 set -g _shtab_kvtop_commands snapshot record replay report exporter diff plan recommend quality wrap lint explain doctor serve gpus config schema themes completion help
-set -g _shtab_kvtop_opts_with_value --assume --at --build --chunks --color --config --context --demo --duration --engine-version --fail-on --format --gpu --host --host-bandwidth --ignore --interval --listen --max-size --output --port --prefer --prometheus --script --seconds --select --server --speed --text --textfile --theme --tolerance --types --url --users --web.config.file -o
+set -g _shtab_kvtop_opts_with_value --across-versions --assume --at --build --chunks --color --config --context --demo --duration --engine-version --fail-on --format --gpu --host --host-bandwidth --ignore --interval --listen --max-size --output --port --prefer --prometheus --script --seconds --select --server --speed --text --textfile --theme --tolerance --types --url --users --web.config.file -o
 
 complete -c kvtop -e
 complete -c kvtop -f
@@ -137,7 +137,7 @@ complete -c kvtop -n '_shtab_kvtop_using; and test $_shtab_kvtop_npos -eq 0' -a 
 complete -c kvtop -n '_shtab_kvtop_using diff' -s h -l help -d 'show this help message and exit'
 complete -c kvtop -n '_shtab_kvtop_using diff' -l plan -d 'A and B are command lines that have not been started'
 complete -c kvtop -n '_shtab_kvtop_using diff' -l gpu -x -d 'for --plan, as in kvtop plan'
-complete -c kvtop -n '_shtab_kvtop_using diff' -l engine-version -x -d 'the engine'"'"'s version: b11434, 0.32.0 (default: the image tag, the installed program'"'"'s, else the newest)'
+complete -c kvtop -n '_shtab_kvtop_using diff' -l engine-version -x -d 'the engine'"'"'s version for --plan, a second one is B'"'"'s; A B -- COMMAND: of one command, as two versions'
 complete -c kvtop -n '_shtab_kvtop_using diff' -l tolerance -x -d 'numbers this close do not count: 1% or 0.01 (default: 1%)'
 complete -c kvtop -n '_shtab_kvtop_using diff' -l all -d 'also count the free memory of the host, which changes on its own'
 complete -c kvtop -n '_shtab_kvtop_using diff' -l json -d 'as JSON, schema kvtop.diff/1'
@@ -157,6 +157,7 @@ complete -c kvtop -n '_shtab_kvtop_using plan' -l explain -d 'say how every numb
 complete -c kvtop -n '_shtab_kvtop_using plan' -l gpu -x -d 'a device to plan for: 24GiB, '"'"'80GiB,cc=9.0'"'"', '"'"'24GiB,free=20GiB'"'"', '"'"'64GiB,backend=metal'"'"', '"'"'RTX 4090'"'"', 2x24GiB, 8xH200 or none; repeatable (default: this machine'"'"'s; `kvtop gpus` lists the names)'
 complete -c kvtop -n '_shtab_kvtop_using plan' -l host -x -d 'the host memory that the server may use: 64GiB (default: what is free here, unknown beside --gpu)'
 complete -c kvtop -n '_shtab_kvtop_using plan' -l engine-version -x -d 'the engine'"'"'s version: b11434, 0.32.0 (default: the image tag, the installed program'"'"'s, else the newest)'
+complete -c kvtop -n '_shtab_kvtop_using plan' -l across-versions -x -d 'what changes from one version to the next, and by which rule (--json: a list of kvtop.diff/1)'
 complete -c kvtop -n '_shtab_kvtop_using plan' -l at -x -d 'tokens in the cache, for engines where it grows'
 complete -c kvtop -n '_shtab_kvtop_using plan' -l assume -xka "full-attention" -d 'guess where there is no rule for a GGUF model, and say so'
 complete -c kvtop -n '_shtab_kvtop_using plan' -l frontier -d 'which contexts fit with which cache types (--json: kvtop.frontier/1)'

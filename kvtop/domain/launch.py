@@ -47,6 +47,8 @@ class LaunchOptions:
     errors: tuple[str, ...] = ()
     engine_version: str | None = None
     """The engine's own version, as it says it ("b11434-5ebf41ce", "0.32.0+cpu"); None: not known."""
+    borrowed_rules: tuple[tuple[str, str], ...] = ()
+    """Rules, by name, that are taken from another version: what one of them changes alone (`kvtop diff`)."""
 
     def get(self, name: str) -> LaunchOption | None:
         """The effective option of that canonical name, or None if nobody set it."""

@@ -10,12 +10,12 @@ from kvtop.app.unanswered import warn_of
 from kvtop.config import ConfigError
 from kvtop.domain.model_file import ModelFileError
 from kvtop.domain.plan import MalformedModelError, NoExactRuleError
+from kvtop.planning.versions import version_numbers
 from kvtop.sources.recordings.snapshot_file import SnapshotFileError
 from kvtop.sources.redaction.redact import clean
 from kvtop.text import UnusableTextError
 from kvtop.verbs.command_line import exit_codes
 from kvtop.verbs.command_line.crash import leave
-from kvtop.verbs.command_line.engine_version import add_engine_version
 from kvtop.verbs.command_line.help_page import COLOURS, PLANNING, WATCHING, HelpPage
 from kvtop.verbs.command_line.printing import print_text
 from kvtop.verbs.command_line.watch_options import add_watching
@@ -38,6 +38,7 @@ only with --all.""",
             "what an option changes",
             "kvtop diff --plan --gpu 24GiB 'llama-server -m m.gguf' 'llama-server -m m.gguf -ctk q8_0 -ctv q8_0'",
         ),
+        ("what an upgrade changes", "kvtop diff --engine-version b6900 b11434 -- llama-server -m m.gguf"),
     ),
     (*WATCHING, *PLANNING, *COLOURS),
 )
@@ -47,9 +48,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the verb."""
     parser.add_argument("a", metavar="A", help="before")
     parser.add_argument("b", metavar="B", help="after")
+    parser.add_argument(
+        "command", nargs="*", metavar="COMMAND", help="with --engine-version A B --: one command, for both versions"
+    )
     parser.add_argument("--plan", action="store_true", help="A and B are command lines that have not been started")
     parser.add_argument("--gpu", action="append", default=[], metavar="SPEC", help="for --plan, as in kvtop plan")
-    add_engine_version(parser)
+    parser.add_argument(
+        "--engine-version",
+        action="append",
+        default=[],
+        metavar="VERSION",
+        help="the engine's version for --plan, a second one is B's; A B -- COMMAND: of one command, as two versions",
+    )
     words = "numbers this close do not count: 1%% or 0.01 (default: 1%%)"
     parser.add_argument("--tolerance", default="1%", metavar="RATIO", help=words)
     parser.add_argument(
@@ -62,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Compare and print. Leaves without waiting for a thread that hangs inside a driver."""
     tolerance = _tolerance(args.tolerance)
-    if args.gpu and not args.plan:
+    if args.gpu and not args.plan and not _is_of_versions(args):
         raise ConfigError("--gpu: is for --plan; measured sides have their own devices")
     try:
         before, after = _sides(args)
@@ -91,18 +101,28 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _sides(args: argparse.Namespace) -> tuple[Side, Side]:
-    if args.plan:
-        gpus = tuple(args.gpu)
-        return (
-            planned_side("A", args.a, gpus, args.engine_version),
-            planned_side("B", args.b, gpus, args.engine_version),
+    gpus = tuple(args.gpu)
+    if _is_of_versions(args):
+        words = [args.b, *args.command]
+        return planned_side(args.engine_version[0], words, gpus, args.engine_version[0]), planned_side(
+            args.a, words, gpus, args.a
         )
+    if args.command:
+        raise UsageError(f"kvtop diff takes two sides; {args.command[0]!r} is a third")
+    if args.plan:
+        versions = args.engine_version or [None]
+        return planned_side("A", [args.a], gpus, versions[0]), planned_side("B", [args.b], gpus, versions[-1])
     from kvtop.sources.recordings.framing import RecordingError  # noqa: PLC0415
 
     try:
         return side_of(args.a, args), side_of(args.b, args)
     except RecordingError as error:
         raise UsageError(str(error)) from error
+
+
+def _is_of_versions(args: argparse.Namespace) -> bool:
+    """`--engine-version A B -- COMMAND`: B stands where side A would, and the command behind it."""
+    return len(args.engine_version) == 1 and not args.plan and version_numbers(args.a) is not None
 
 
 def _tolerance(text: str) -> float:

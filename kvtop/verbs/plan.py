@@ -40,6 +40,7 @@ its free memory; vLLM would refuse to start (3). With --gpu the host is another 
     (
         ("will it fit", "kvtop plan --gpu 24GiB -- llama-server -m model.gguf -c 32768 -ctk q8_0 -fa on"),
         ("two cards", "kvtop plan --gpu H100 --gpu H100 -- vllm serve ./model --tensor-parallel-size 2"),
+        ("what an upgrade changes", "kvtop plan --across-versions b6900,b8672,b11434 -- llama-server -m model.gguf"),
         ("start it only if it fits", "kvtop plan -- llama-server -m model.gguf && llama-server -m model.gguf"),
     ),
     (*PLANNING, *COLOURS),
@@ -60,6 +61,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_host(parser)
     add_engine_version(parser)
+    parser.add_argument(
+        "--across-versions",
+        metavar="A,B,…",
+        help="what changes from one version to the next, and by which rule (--json: a list of kvtop.diff/1)",
+    )
     parser.add_argument("--at", type=_tokens, metavar="TOKENS", help="tokens in the cache, for engines where it grows")
     parser.add_argument(
         "--assume",
@@ -91,6 +97,10 @@ def _tokens(text: str) -> int:
 def run(args: argparse.Namespace) -> int:
     """Plan and print. Returns the exit code of the module's help."""
     engine, model = None, None
+    if args.across_versions:
+        from kvtop.verbs.command_line.across_versions import across_versions  # noqa: PLC0415  only with the option
+
+        return across_versions(args)
     try:
         request = _question(args)
         engine, model = request.command.engine, _model_word(request.command.words)

@@ -6,9 +6,12 @@ from dataclasses import dataclass, replace
 from kvtop.analysis.diff.comparable import capacity_tokens
 from kvtop.domain.launch import LaunchOption, LaunchOptions
 from kvtop.domain.plan import MemoryPlan
+from kvtop.planning.protocol.version_change import VersionChange
+from kvtop.planning.registry import engine_rules
 
 Replan = Callable[[LaunchOptions], MemoryPlan | None]
 
+_SMALL_RATIO = 0.01
 _TRIED = 40
 """Options that are tried one by one; two commands that differ in more are simply different."""
 
@@ -37,6 +40,9 @@ def cause_of(what: str, before: Planned, after: Planned) -> str:
     start, end = measure_of(before.plan, what), measure_of(after.plan, what)
     if start is None or end is None or start == end:
         return ""
+    by_version = _cause_of_version(what, before, after)
+    if by_version:
+        return by_version
     names = _changed(before.launch, after.launch)
     if len(names) > _TRIED:
         return ""
@@ -56,6 +62,26 @@ def cause_of(what: str, before: Planned, after: Planned) -> str:
         together = f"; together {_per_cent(end / start - 1)}" if start and len(alone) > 1 else ""
         return "because " + " and ".join(effects) + together
     return "" if names else "the options are the same; the model file, the devices or the build differ"
+
+
+def _cause_of_version(what: str, before: Planned, after: Planned) -> str:
+    """Which rules of the two versions make the difference, each borrowed alone; "" where none does."""
+    one, other = before.launch.engine_version, after.launch.engine_version
+    rules = engine_rules(before.launch.engine)
+    if one == other or other is None or rules is None or before.launch.engine != after.launch.engine:
+        return ""
+    start = measure_of(before.plan, what)
+    found: list[tuple[VersionChange, float]] = []
+    for change in rules.version_changes(one, other):
+        plan = before.replan(replace(before.launch, borrowed_rules=((change.name, other),)))
+        reached = None if plan is None else measure_of(plan, what)
+        if reached is not None and reached != start:
+            found.append((change, reached))
+    # Rules that move it by less than a hundredth explain nothing beside one that moves it by more.
+    large = [it for it in found if not start or abs(it[1] / start - 1) >= _SMALL_RATIO]
+    kept = large or found
+    effects = [f"{change}: alone {_per_cent(size / start - 1)}" if start else str(change) for change, size in kept]
+    return f"because {'; '.join(effects)}" if effects else ""
 
 
 def _changed(before: LaunchOptions, after: LaunchOptions) -> list[str]:

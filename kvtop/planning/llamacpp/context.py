@@ -37,6 +37,8 @@ class ResolvedContext:
     swa_cells: int
     """Cells of one stream of a sliding-window cache; `n_ctx_seq` with `--swa-full`, 0 without such layers."""
     embeddings: bool = False
+    slot_cells: int = 0
+    """The most cells that one slot may fill: before streams, its share of the pool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +163,7 @@ def resolve_context(request: ContextRequest, hparams: HParams, flash_attention: 
         type_v=request.type_v,
         swa_cells=swa_cells,
         embeddings=request.embeddings,
+        slot_cells=n_ctx_seq if rules.has_streams else n_ctx // request.n_seq_max,
     )
 
 

@@ -20,6 +20,7 @@ from kvtop.planning.protocol.engine_rules import EngineTraits
 from kvtop.planning.protocol.knobs import Turn
 from kvtop.planning.protocol.lint_traits import LintTraits
 from kvtop.planning.protocol.placement_evidence import PlacedOptions, PlacementEvidence
+from kvtop.planning.protocol.version_change import VersionChange
 
 if TYPE_CHECKING:
     from kvtop.planning.protocol.plan_context import PlanContext, PlannableModel
@@ -110,7 +111,7 @@ class LlamaCppRules:
                 "a draft model is loaded too, and its file could not be read: without it the total would be wrong"
             )
 
-        rules = rules_for(launch.engine_version)
+        rules = rules_for(launch.engine_version, launch.borrowed_rules)
 
         def as_read(file: PlannableModel) -> PreparedModel:
             text = launch.value("override-kv")
@@ -123,6 +124,12 @@ class LlamaCppRules:
         if refusal is not None:
             return refusal
         return plan(as_read(model), settings, devices, None if draft is None else as_read(draft))
+
+    def version_changes(self, before: str | None, after: str | None) -> tuple[VersionChange, ...]:
+        """See EngineRules."""
+        from kvtop.planning.llamacpp.rules.changes import version_changes  # noqa: PLC0415  see above
+
+        return version_changes(before, after)
 
     def trained_tokens(self, model: PlannableModel) -> int | None:
         """`context_length` of the file."""

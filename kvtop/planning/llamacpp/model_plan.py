@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from kvtop.domain.figure import Figure
 from kvtop.domain.memory import Memory, Segment
-from kvtop.domain.plan import CachePart
+from kvtop.domain.plan import CachePart, allocation_rule
 from kvtop.planning.llamacpp.context import ResolvedContext
 from kvtop.planning.llamacpp.memory.kv_cache import CacheGroup
 from kvtop.planning.llamacpp.memory.layout import ModelLayout
@@ -25,6 +25,11 @@ class ModelPlan:
     parts: tuple[CachePart, ...]
     groups: tuple[CacheGroup, ...]
     output_bytes: int
+
+    @property
+    def rule(self) -> str:
+        """Who says its exact figures."""
+        return allocation_rule(self.prepared.hparams.build.name)
 
 
 def held_on(name: str, plans: Iterable[ModelPlan | None], source: str) -> Memory:

@@ -15,7 +15,6 @@ from kvtop.domain.plan import (
     NoExactRuleError,
     PlanDevice,
     Refusal,
-    allocation_rule,
 )
 from kvtop.planning.cache_types import CACHE_TYPES
 from kvtop.planning.llamacpp.context import ContextRequest, ResolvedContext, request_of, resolve_context
@@ -62,7 +61,7 @@ def plan(
         end = _plan_both(prepared, settings, tuple(aligned), draft)
         if isinstance(end, Refusal):
             return end
-        ends.append({name: held_on(name, end, allocation_rule(prepared.hparams.build.name)) for name in reasons})
+        ends.append({name: held_on(name, end, end[0].rule) for name in reasons})
     return with_ranges(found, *ends, reasons=reasons) if ends else found
 
 
@@ -149,8 +148,7 @@ def _plan_context(
     if layout.recurrent:
         layers = sum(group.layers for group in layout.recurrent)
         parts = (*parts, CachePart("recurrent", sum(recurrent.values()), layers, None))
-    values = hparams.n_vocab + embedding_values
-    output_bytes = values * context.n_seq_max * _F32_BYTES
+    output_bytes = (hparams.n_vocab + embedding_values) * context.n_seq_max * _F32_BYTES
     return ModelPlan(prepared, context, layout, caches, recurrent, parts, groups, output_bytes)
 
 
@@ -239,8 +237,8 @@ def _plan_prediction(prepared: PreparedModel, settings: LlamaSettings, target: M
     nothing = dict.fromkeys(layout.buffers, 0)
     # The weights are the target's: they are not counted again.
     own = replace(layout, weights_bytes=nothing)
-    output_bytes = hparams.n_vocab * context.n_seq_max * _F32_BYTES
-    return ModelPlan(prepared, context, own, caches, nothing, parts, layout.prediction_caches, output_bytes)
+    outputs = hparams.n_vocab * context.n_seq_max * _F32_BYTES
+    return ModelPlan(prepared, context, own, caches, nothing, parts, layout.prediction_caches, outputs)
 
 
 def compute_of(
@@ -279,9 +277,9 @@ def _assemble(
     if second is not None:
         buffers.append(compute_of(second, settings, is_second=True))
     names = (*(device.name for device in devices), HOST)
-    rule = allocation_rule(target.prepared.hparams.build.name)
     shares = tuple(
-        DeviceShare(name, held_on(name, both, rule) + scratch_on(name, both, buffers, rule)) for name in names
+        DeviceShare(name, held_on(name, both, target.rule) + scratch_on(name, both, buffers, target.rule))
+        for name in names
     )
     parts = target.parts
     if second is not None:
@@ -300,7 +298,7 @@ def _assemble(
         type_k=context.type_k,
         type_v=context.type_v,
         flash_attention=context.flash_attention,
-        context=ContextPlan(context.n_ctx, context.n_ctx_seq, context.n_seq_max, context.kv_unified),
+        context=ContextPlan(context.n_ctx, context.slot_cells, context.n_seq_max, context.kv_unified),
         steps=derivation(settings, target, second, buffers),
         host_growth=host_growth(settings, target, second),
         warnings=warnings_of(target.prepared.hparams, settings, devices, target.context, target.layout),

@@ -21,6 +21,7 @@ from kvtop.planning.protocol.engine_rules import EngineTraits
 from kvtop.planning.protocol.knobs import Turn
 from kvtop.planning.protocol.lint_traits import LintTraits
 from kvtop.planning.protocol.placement_evidence import PlacedOptions, PlacementEvidence
+from kvtop.planning.protocol.version_change import VersionChange
 from kvtop.planning.versions import VersionRange
 
 if TYPE_CHECKING:
@@ -71,6 +72,11 @@ class MlxRules:
     def prepare(self, model: ModelFile) -> PlannableModel:
         """A checkpoint is read as it is."""
         return model
+
+    def version_changes(self, before: str | None, after: str | None) -> tuple[VersionChange, ...]:
+        """None that can be told apart."""
+        del before, after
+        return ()
 
     def trained_tokens(self, model: PlannableModel) -> int | None:
         """`max_position_embeddings` of config.json."""

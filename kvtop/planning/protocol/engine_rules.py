@@ -22,6 +22,7 @@ from kvtop.planning.protocol.decode_reads import DecodeReads
 from kvtop.planning.protocol.knobs import Turn
 from kvtop.planning.protocol.lint_traits import LintTraits
 from kvtop.planning.protocol.placement_evidence import PlacedOptions, PlacementEvidence
+from kvtop.planning.protocol.version_change import VersionChange
 from kvtop.planning.versions import VersionRange
 
 if TYPE_CHECKING:  # the request and the context name this protocol's own registry
@@ -110,6 +111,9 @@ class EngineRules(Protocol):
         at_tokens: int | None,
     ) -> MemoryPlan | Refusal:
         """The plan, or the refusal in the engine's words. Raises NoExactRuleError."""
+
+    def version_changes(self, before: str | None, after: str | None, /) -> tuple[VersionChange, ...]:
+        """The rules in which two versions differ; each can be borrowed alone (`LaunchOptions.borrowed_rules`)."""
 
     def trained_tokens(self, model: PlannableModel, /) -> int | None:
         """The context length the model was trained for, where its file says so."""

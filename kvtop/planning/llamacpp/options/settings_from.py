@@ -27,7 +27,7 @@ def settings_of(options: LaunchOptions) -> LlamaSettings | Refusal:
 
 
 def _settings(options: LaunchOptions) -> LlamaSettings | Refusal:
-    value, rules = options.value, rules_for(options.engine_version)
+    value, rules = options.value, rules_for(options.engine_version, options.borrowed_rules)
     parallel = _integer(value("parallel"))
     if parallel is not None and parallel < 0:
         parallel = None

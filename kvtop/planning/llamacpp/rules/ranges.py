@@ -119,12 +119,17 @@ VERSIONS = tuple(versions for versions, _ in _RULES)
 
 
 @lru_cache(maxsize=64)
-def rules_for(version: str | None) -> BuildRules:
+def rules_for(version: str | None, borrowed: tuple[tuple[str, str], ...] = ()) -> BuildRules:
     """The rules of the range that holds a build, else of the nearest one; of the newest for None.
 
-    What a build knows of options and architectures is asked of its own number.
+    What a build knows of options and architectures is asked of its own number. `borrowed`: rules by name that are
+    another build's.
     """
+    if borrowed:
+        return replace(rules_for(version), **{name: getattr(rules_for(other), name) for name, other in borrowed})
     chosen = chosen_range(VERSIONS, version)
     rules = next(rules for versions, rules in _RULES if versions == chosen.range)
     numbers = version_numbers(chosen.version)
-    return rules if numbers is None or numbers[0] == rules.build else replace(rules, build=numbers[0])
+    if numbers is None or numbers[0] == rules.build:
+        return rules
+    return replace(rules, build=numbers[0], checked=f"b{numbers[0]}" if chosen.is_checked else rules.checked)
