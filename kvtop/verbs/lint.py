@@ -23,6 +23,7 @@ from kvtop.verbs.command_line.engine_version import add_engine_version
 from kvtop.verbs.command_line.help_page import COLOURS, PLANNING, WATCHING, HelpPage
 from kvtop.verbs.command_line.host_option import add_host
 from kvtop.verbs.command_line.misplaced_options import misplaced_options
+from kvtop.verbs.command_line.one_shot import collect_rarely
 from kvtop.verbs.command_line.printing import print_text
 from kvtop.verbs.command_line.watch_options import add_watching
 from kvtop.views.demo_mark import DEMO_SENTENCE
@@ -102,6 +103,7 @@ def _script(text: str) -> tuple[str, int]:
 
 def run(args: argparse.Namespace) -> int:
     """Lint and print. Raises ConfigError."""
+    collect_rarely()
     config = load_config(environment(), args.config)
     suppressions = suppressions_of(config)
     words = args.command[1:] if args.command[:1] == ["--"] else args.command

@@ -18,6 +18,7 @@ from kvtop.verbs.command_line.help_page import COLOURS, PLANNING, HelpPage
 from kvtop.verbs.command_line.host_option import add_host
 from kvtop.verbs.command_line.lint_hint import lint_hint
 from kvtop.verbs.command_line.misplaced_options import misplaced_options
+from kvtop.verbs.command_line.one_shot import collect_rarely
 from kvtop.verbs.command_line.plan_gate import frontier_gate, gate
 from kvtop.verbs.command_line.printing import is_plain_ascii, print_text
 
@@ -96,6 +97,7 @@ def _tokens(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Plan and print. Returns the exit code of the module's help."""
+    collect_rarely()
     engine, model = None, None
     if args.across_versions:
         from kvtop.verbs.command_line.across_versions import across_versions  # noqa: PLC0415  only with the option

@@ -18,6 +18,7 @@ from kvtop.verbs.command_line.engine_version import add_engine_version
 from kvtop.verbs.command_line.help_page import COLOURS, PLANNING, HelpPage
 from kvtop.verbs.command_line.host_option import add_host
 from kvtop.verbs.command_line.misplaced_options import misplaced_options
+from kvtop.verbs.command_line.one_shot import collect_rarely
 from kvtop.verbs.command_line.printing import print_text
 
 PAGE = HelpPage(
@@ -105,6 +106,7 @@ def _users(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Recommend and print. Returns the exit code of the help."""
+    collect_rarely()
     args, words = _with_options_behind(args)
     try:
         words = typed_words(words, os.environ)
