@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.planning.protocol.lint_traits import LintTraits
-from kvtop.planning.versions import ChosenRange, as_estimate, chosen_range
+from kvtop.planning.versions import ChosenRange, as_estimate, chosen_range, spanning
 
 if TYPE_CHECKING:  # an engine's rules are imported when it is asked for, and no other's
     from kvtop.planning.protocol.engine_rules import EngineRules, EngineTraits
@@ -86,7 +88,14 @@ def plan_launch(
     if rules is None:
         raise NoExactRuleError(f"kvtop has no memory rules for {launch.engine}")
     plan = rules.plan(launch, model, devices, draft=draft, at_tokens=at_tokens)
-    return plan if isinstance(plan, Refusal) else as_valid(launch, plan)
+    if isinstance(plan, Refusal):
+        return plan
+
+    def planned(version: str) -> MemoryPlan | Refusal:
+        other = replace(launch, engine_version=version)
+        return rules.plan(other, model, devices, draft=draft, at_tokens=at_tokens)
+
+    return between(launch, plan, planned)
 
 
 def plan_running(
@@ -100,13 +109,35 @@ def plan_running(
     if rules is None:
         raise NoExactRuleError(f"kvtop has no memory rules for {launch.engine}")
     plan = rules.plan_running(launch, model, devices, draft)
-    return plan if isinstance(plan, Refusal) else as_valid(launch, plan)
+    if isinstance(plan, Refusal):
+        return plan
+    return between(
+        launch, plan, lambda version: rules.plan_running(replace(launch, engine_version=version), model, devices, draft)
+    )
 
 
 def version_range(launch: LaunchOptions) -> ChosenRange | None:
     """The range of versions whose rules a launch is planned by; None for an engine without rules."""
     traits = traits_of(launch.engine)
     return None if traits is None else chosen_range(traits.versions, launch.engine_version)
+
+
+def between(launch: LaunchOptions, plan: MemoryPlan, planned: Callable[[str], MemoryPlan | Refusal]) -> MemoryPlan:
+    """As `as_valid`; a version between two checked ranges is exact where both agree, and spans both elsewhere.
+
+    `planned` gives the plan of another version. A neighbour that would refuse, or has no rule, settles nothing.
+    """
+    chosen = version_range(launch)
+    if chosen is None or chosen.neighbours is None:
+        return as_valid(launch, plan)
+    older, newer = chosen.neighbours
+    try:
+        sides = planned(older.last), planned(newer.first)
+    except NoExactRuleError:
+        return as_valid(launch, plan)
+    if isinstance(sides[0], Refusal) or isinstance(sides[1], Refusal):
+        return as_valid(launch, plan)
+    return spanning(sides[0], sides[1], plan, chosen.reason)
 
 
 def as_valid(launch: LaunchOptions, plan: MemoryPlan) -> MemoryPlan:

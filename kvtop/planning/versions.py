@@ -51,12 +51,24 @@ class ChosenRange:
     range: VersionRange
     version: str | None
     is_checked: bool
+    neighbours: tuple[VersionRange, VersionRange] | None = None
+    """The checked ranges that an unchecked version lies between."""
+
+    @property
+    def verdict(self) -> str:
+        """What a plan of an unchecked version is worth."""
+        if self.neighbours is not None:
+            return f"{self.reason}: exact where both agree, else the span of both"
+        return f"{self.reason}: every figure is an estimate"
 
     @property
     def reason(self) -> str:
         """Why a plan is an estimate, or ""."""
         if self.is_checked:
             return ""
+        if self.neighbours is not None:
+            older, newer = self.neighbours
+            return f"{self.version} lies between {older.last} and {newer.first}, which were checked"
         spans = self.range.last if self.range.first == self.range.last else f"{self.range.first} to {self.range.last}"
         return f"rules of {spans}, not validated for {self.version}"
 
@@ -85,13 +97,40 @@ def chosen_range(ranges: tuple[VersionRange, ...], version: str | None) -> Chose
         if each.holds(version):
             return ChosenRange(each, version, is_checked=True)
     nearest = min(reversed(ranges), key=lambda each: _distance(each, numbers))
-    return ChosenRange(nearest, version, is_checked=False)
+    older = [each for each in ranges if (version_numbers(each.last) or ()) < numbers]
+    newer = [each for each in ranges if (version_numbers(each.first) or ()) > numbers]
+    neighbours = (older[-1], newer[0]) if older and newer else None
+    return ChosenRange(nearest, version, is_checked=False, neighbours=neighbours)
 
 
 def _distance(each: VersionRange, numbers: tuple[int, ...]) -> tuple[int, ...]:
     """How far a version lies from the nearer end of a range, number by number."""
     ends = (version_numbers(each.first) or (), version_numbers(each.last) or ())
     return min(tuple(abs(a - b) for a, b in zip_longest(end, numbers, fillvalue=0)) for end in ends)
+
+
+def spanning(older: MemoryPlan, newer: MemoryPlan, nearest: MemoryPlan, reason: str) -> MemoryPlan:
+    """The nearest version's plan, exact where both neighbours say the same; elsewhere its range holds both.
+
+    Where the neighbours have different devices it is an estimate throughout.
+    """
+    sides = [{part.name: part for part in plan.devices} for plan in (older, newer)]
+    if any(side.keys() != {part.name for part in nearest.devices} for side in sides):
+        return as_estimate(nearest, reason)
+    spans = []
+    for part in nearest.devices:
+        one, other = (side[part.name].memory for side in sides)
+        both = {segment: _span(part.memory[segment], (one[segment], other[segment]), reason) for segment in part.memory}
+        spans.append(replace(part, memory=part.memory.replaced(both)))
+    return replace(nearest, devices=tuple(spans))
+
+
+def _span(figure: Figure, sides: tuple[Figure, Figure], reason: str) -> Figure:
+    known = [it for it in (figure, *sides) if it.value_bytes is not None]
+    if len(known) < len(sides) + 1 or all(it.value_bytes == figure.value_bytes for it in known):
+        return figure
+    low, high = min(it.least_bytes for it in known), max(it.most_bytes or 0 for it in known)
+    return Figure.estimated(figure.value_bytes or 0, low, high, f"{figure.source}; {reason}")
 
 
 def as_estimate(plan: MemoryPlan, reason: str) -> MemoryPlan:

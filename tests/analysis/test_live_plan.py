@@ -392,7 +392,7 @@ def test_where_no_rule_would_help_no_model_file_is_blamed(engine: str, words: st
 
 @pytest.mark.parametrize(
     ("version", "rules"),
-    [("0.6.6", "0.24.0"), ("0.11.2", "0.24.0"), ("0.25.1", "0.24.0"), ("0.32.1rc0+cu129", "0.32.0")],
+    [("0.6.6", "0.24.0"), ("0.11.2", "0.24.0"), ("0.32.1rc0+cu129", "0.32.0")],
 )
 def test_a_server_of_another_version_is_estimated_by_type(version: str, rules: str) -> None:
     view = view_of(vllm(1, version=version), card(0, 100, 40 * GIB))
@@ -402,6 +402,12 @@ def test_a_server_of_another_version_is_estimated_by_type(version: str, rules: s
         Basis.ESTIMATED,
         Basis.UNKNOWN,
     }
+
+
+def test_a_server_between_two_checked_versions_is_told_of_both() -> None:
+    view = view_of(vllm(1, version="0.25.1"), card(0, 100, 40 * GIB))
+    assert view.plan is not None
+    assert "0.25.1 lies between 0.24.0 and 0.32.0, which were checked" in view.plan_note
 
 
 @pytest.mark.parametrize("version", ["0.32.0", "0.32.0+cpu", None])

@@ -131,3 +131,29 @@ def test_the_tag_of_an_image_says_the_version(image: str, version: str | None) -
     container = parse_command(words).container
     assert container is not None
     assert (container.image, container.image_version) == (image, version)
+
+
+def test_between_two_checked_builds_a_plan_is_exact_where_they_agree() -> None:
+    for after in planned("b10500").devices:
+        for segment in (Segment.WEIGHTS, Segment.KV_CACHE, Segment.RECURRENT):
+            assert after.memory[segment].basis is not Basis.ESTIMATED
+
+
+def test_between_two_checked_builds_that_differ_the_range_holds_both() -> None:
+    """b6900 does not round cells up, b7079 does; and what b7000 did nobody looked at."""
+    launch = parse_llama_server(["-m", "x.gguf", "-c", "3000", "-np", "3", "-ngl", "0"], {})
+    model = llama31_8b("/models/llama-3.1-8b.gguf")
+    by_version = {}
+    for version in ("b6900", "b7000", "b7079"):
+        answer = plan_launch(replace(launch, engine_version=version), model, ())
+        assert isinstance(answer, MemoryPlan)
+        host = answer.device("host")
+        assert host is not None
+        by_version[version] = host
+    cache = Segment.KV_CACHE
+    ends = size_of(by_version["b6900"], cache), size_of(by_version["b7079"], cache)
+    assert ends[0] < ends[1]
+    between = by_version["b7000"]
+    assert between.memory[cache].basis is Basis.ESTIMATED
+    assert (low_of(between, cache), high_of(between, cache)) == ends
+    assert between.memory[Segment.WEIGHTS].basis is Basis.COMPUTED

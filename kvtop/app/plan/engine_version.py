@@ -61,5 +61,5 @@ def version_notes(request: PlanRequest, options: LaunchOptions) -> tuple[str, ..
     chosen = version_range(options)
     notes = [f"planned for {options.engine_version}, as {engine_version(request).source} says"]
     if chosen is not None and not chosen.is_checked:
-        notes.append(f"{chosen.reason}: every figure is an estimate")
+        notes.append(chosen.verdict)
     return tuple(notes)

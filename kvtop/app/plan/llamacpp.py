@@ -27,7 +27,7 @@ from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
 from kvtop.planning.llamacpp.refusals import unknown_architecture
 from kvtop.planning.llamacpp.rules.ranges import rules_for
-from kvtop.planning.registry import as_valid, version_range
+from kvtop.planning.registry import as_valid, between, version_range
 from kvtop.planning.versions import version_numbers
 from kvtop.sources.model_files.gguf import read_gguf
 from kvtop.sources.model_files.locate import find_sibling, locate_file, locate_hf
@@ -164,7 +164,7 @@ def answer_llamacpp(request: PlanRequest, machine: Machine) -> PlanAnswer | Refu
     others = read.auxiliary_models(machine.devices, found.settings)
     if isinstance(others, Refusal):
         return others
-    planned = _as_read(read, with_auxiliary_models(found.plan, others))
+    planned = _between(request, machine, read, with_auxiliary_models(found.plan, others))
     rooms = rooms_left(machine.rooms(), others)
     largest = largest_context(read.model, found.settings, machine.devices, rooms, read.draft)
     known = any(room is not None for room in machine.rooms().values())
@@ -182,6 +182,21 @@ def answer_llamacpp(request: PlanRequest, machine: Machine) -> PlanAnswer | Refu
         return answer
     checks, note = _verified(request, read.options, read.header, machine)
     return replace(answer, checks=checks, check_note=note)
+
+
+def _between(request: PlanRequest, machine: Machine, read: ReadCommand, planned: MemoryPlan) -> MemoryPlan:
+    """As `_as_read`, and beside the plans of the checked builds that the command's own lies between."""
+
+    def of_build(version: str) -> MemoryPlan | Refusal:
+        other = open_llamacpp(replace(request, engine_version=version))
+        found = other if isinstance(other, Refusal) else other.loaded(machine)
+        if isinstance(found, Refusal) or isinstance(other, Refusal):
+            return found if isinstance(found, Refusal) else Refusal(read.options.engine, "")
+        others = other.auxiliary_models(machine.devices, found.settings)
+        return others if isinstance(others, Refusal) else with_auxiliary_models(found.plan, others)
+
+    named = replace(planned, architecture=read.header.architecture or "?") if read.assumption else planned
+    return between(read.options, named, of_build)
 
 
 def _as_read(read: ReadCommand, planned: MemoryPlan) -> MemoryPlan:
