@@ -124,7 +124,7 @@ def _plan(settings: ServeSettings, checkpoint: Checkpoint, devices: tuple[PlanDe
         context_ranks=settings.dcp_size,
         drafts=settings.draft_tokens > 0,
     )
-    doubts = [text for text in (doubt, run.draft.doubt) if text]
+    doubts = [text for text in (doubt, run.draft.doubt, run.doubt, *settings.doubts) if text]
     return as_estimate(plan, "; ".join(doubts)) if doubts else plan
 
 

@@ -302,7 +302,10 @@ def _amount(size_bytes: int) -> str:
 
 
 def _warnings(found: Findings) -> tuple[str, ...]:
-    warnings = ["compute is a wide range: vLLM measures activations and CUDA graphs when it starts"]
+    warnings = [
+        *found.settings.notes,
+        "compute is a wide range: vLLM measures activations and CUDA graphs when it starts",
+    ]
     if found.pool is None:
         warnings.append(
             "without --kv-cache-memory-bytes the pool depends on what vLLM finds free; give it to get exact blocks"

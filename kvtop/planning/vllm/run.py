@@ -20,6 +20,7 @@ from kvtop.planning.vllm.models.cached_layers import (
 )
 from kvtop.planning.vllm.models.config_view import ConfigView
 from kvtop.planning.vllm.models.drafts import NO_DRAFT, Draft, draft_of
+from kvtop.planning.vllm.models.known_fields import refuse_unknown
 from kvtop.planning.vllm.models.model_facts import (
     cache_dtype,
     model_dtype,
@@ -46,6 +47,8 @@ class Run:
     prefix_caching: bool
     is_hybrid: bool
     draft: Draft = NO_DRAFT
+    doubt: str = ""
+    """Why the whole plan is an estimate, "" where it is not."""
 
 
 def run_of(config: ConfigView, settings: ServeSettings, device: PlanDevice, max_model_len: int) -> Run:
@@ -56,9 +59,14 @@ def run_of(config: ConfigView, settings: ServeSettings, device: PlanDevice, max_
         NoExactRuleError: kvtop has no rule for the model, the card or an option.
     """
     name, architecture = architecture_of(config)
-    capability = device.compute_capability
-    if device.compute_api != "cuda" or capability is None:
+    refuse_unknown(config)
+    doubt = ""
+    if device.compute_api == "rocm":
+        device = replace(device, compute_capability=_ROCM_AS)
+        doubt = "kvtop has no rules for vLLM on ROCm: those of CUDA stand in"
+    elif device.compute_api != "cuda" or device.compute_capability is None:
         raise NoExactRuleError("kvtop knows vLLM's rules for CUDA cards only; give the card as cc=MAJOR.MINOR")
+    capability = device.compute_capability or _ROCM_AS
     if config.whole("sliding_window") == 0 or not settings.sliding_window:
         config = without_windows(config)
     stored = cache_dtype(config, settings.cache_dtype, name, capability)
@@ -104,7 +112,7 @@ def run_of(config: ConfigView, settings: ServeSettings, device: PlanDevice, max_
         per_head_scales(config),
         max_model_len if keeps_state and not prefix_caching else None,
     )
-    return Run(name, architecture, config, layers, whole_layers, terms, prefix_caching, is_hybrid, draft)
+    return Run(name, architecture, config, layers, whole_layers, terms, prefix_caching, is_hybrid, draft, doubt)
 
 
 def _shape(
@@ -156,6 +164,8 @@ def _is_packed(stored: str) -> bool:
     return stored in TURBOQUANT_BITS or stored == "ultraquant_4bit"
 
 
+_ROCM_AS = (9, 0)
+"""The capability whose rules stand in for AMD's cards: FP8 and sinks are there, blocks are those of all platforms."""
 _PACKED_ROWS = ("auto", "fp8", "fp8_e4m3", "fp8_ds_mla")
 """Cache types with which compressed attention keeps its packed rows."""
 _GEMMA_4 = ("Gemma4ForCausalLM", "Gemma4ForConditionalGeneration")

@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from kvtop.domain.figure import Basis
 from kvtop.domain.memory import Segment
 from kvtop.domain.model_file import Checkpoint
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
@@ -140,10 +142,15 @@ def test_an_unknown_architecture_is_no_number_at_all(ask: Ask) -> None:
         ask({**LLAMA, "architectures": ["NoSuchForCausalLM"]}, [])
 
 
-def test_a_card_that_is_not_nvidia_is_no_number_at_all() -> None:
+def test_a_card_of_another_maker_is_an_estimate_or_no_number_at_all() -> None:
     card = PlanDevice("gpu0", 192 * GIB, None, None, "rocm", "MI300X")
+    plan = plan_command(["DIR", "--kv-cache-memory-bytes", "20G"], Checkpoint("DIR", LLAMA, (), None), (card,))
+    assert isinstance(plan, MemoryPlan)
+    cache = plan.devices[0].memory[Segment.KV_CACHE]
+    assert cache.basis is Basis.ESTIMATED
+    assert "ROCm" in cache.source
     with pytest.raises(NoExactRuleError, match="CUDA cards only"):
-        plan_command(["DIR"], Checkpoint("DIR", LLAMA, (), None), (card,))
+        plan_command(["DIR"], Checkpoint("DIR", LLAMA, (), None), (replace(card, compute_api="sycl"),))
 
 
 def test_default_batch_sizes_need_the_cards_memory(ask: Ask) -> None:

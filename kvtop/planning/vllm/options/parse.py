@@ -117,6 +117,10 @@ def _parsed(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
     return _parser().parse_known_args(words, argparse.Namespace(**{_DEST: {}}))
 
 
+_DOTTED = re.compile(r"-(?:O|[a-z]{1,4})\.[A-Za-z_]")
+"""`-cc.mode=3`, `-ac.backend=X`, `-O.mode=3`: parts of an option that has a short name."""
+
+
 def _normalise(words: list[str]) -> list[str]:
     """Dashes for underscores in names, `-O3` spelled out, dotted parts gathered into one JSON value."""
     plain: list[str] = []
@@ -125,10 +129,10 @@ def _normalise(words: list[str]) -> list[str]:
     while position < len(words):
         word = words[position]
         position += 1
-        if word.startswith(("--", "-cc.")):
+        if word.startswith("--") or _DOTTED.match(word):
             name, equals, value = word.partition("=")
             head, dot, path = name.partition(".")
-            head = head.replace("_", "-")
+            head = "-cc" if head == "-O" else head.replace("_", "-")
             if not dot:
                 plain.append(head + equals + value)
                 continue

@@ -14,8 +14,10 @@ from kvtop.domain.plan import NoExactRuleError, PlanDevice
 from kvtop.planning.versions import version_numbers
 from kvtop.planning.vllm.dtypes import CACHE_DTYPES
 from kvtop.planning.vllm.options.capture import is_eager, sizes_of
+from kvtop.planning.vllm.options.connector import connector_of
 from kvtop.planning.vllm.options.environment import allows_long, refuse_to_guess, stage_layers
 from kvtop.planning.vllm.options.field_bounds import refuse_out_of_bounds
+from kvtop.planning.vllm.options.nested_fields import refuse_unknown_fields
 from kvtop.planning.vllm.options.overrides import overrides_of
 from kvtop.planning.vllm.options.speculation import NO_SPECULATION, Speculation, speculation_of
 from kvtop.planning.vllm.options.weight_changes import NO_CHANGES, WeightChanges, weight_changes_of
@@ -86,6 +88,10 @@ class ServeSettings:
     capture_sizes: tuple[int, ...] = ()
     largest_capture: int | None = None
     skips_encoder_profile: bool = False
+    notes: tuple[str, ...] = ()
+    """What a person should know of the options."""
+    doubts: tuple[str, ...] = ()
+    """Options for which kvtop has no rule and that change the cache little: the plan is an estimate then."""
 
 
 def human_whole(text: str, option: str) -> int:
@@ -118,7 +124,6 @@ _MOST_DIGITS = 4300
 """Python itself reads no longer number (sys.set_int_max_str_digits)."""
 
 _UNPLANNED = {
-    "kv-transfer-config": "a KV connector may change the layout of the pool",
     "prefill-context-parallel-size": "prefill context parallelism",
     "use-replayssm": "the replay buffers of Mamba state",
     "enable-return-routed-experts": "extra buffers",
@@ -151,6 +156,9 @@ def settings_from(options: LaunchOptions) -> ServeSettings:
     max_model_len = None if length is None or fit else human_whole(length, "max-model-len")
     if max_model_len == 0:
         raise NoExactRuleError("--max-model-len 0: kvtop has no rule for a pool of requests without tokens")
+    if rules is NEWEST:
+        refuse_unknown_fields(options)
+    connector = connector_of(options)
     attention = _attention_config(options)
     async_scheduling = _flag(options, "async-scheduling")
     speculation = speculation_of(options, asked_async=async_scheduling is True)
@@ -177,7 +185,9 @@ def settings_from(options: LaunchOptions) -> ServeSettings:
         speculation=speculation,
         prefix_caching=_flag(options, "enable-prefix-caching"),
         chunked_prefill=_flag(options, "enable-chunked-prefill"),
-        hybrid_manager=not _flag(options, "disable-hybrid-kv-cache-manager"),
+        hybrid_manager=not _flag(options, "disable-hybrid-kv-cache-manager") and connector.keeps_groups,
+        notes=(connector.note,) if connector.note else (),
+        doubts=tuple(doubt for doubt in (_backend_doubt(options, attention), *_attention_doubts(attention)) if doubt),
         sliding_window=not _flag(options, "disable-sliding-window"),
         attention_backend=_backend(options, attention),
         flash_attn_version=_version(attention),
@@ -222,7 +232,7 @@ def _flag(options: LaunchOptions, name: str) -> bool | None:
 
 
 def _attention_config(options: LaunchOptions) -> Mapping[str, object]:
-    """`--attention-config`, of which kvtop knows the backend and the FlashAttention version."""
+    """`--attention-config`, of which the backend and the FlashAttention version decide about the cache."""
     text = options.value("attention-config")
     if text is None:
         return {}
@@ -232,15 +242,31 @@ def _attention_config(options: LaunchOptions) -> Mapping[str, object]:
         raise StartRefusedError(f"argument --attention-config/-ac: {error}") from None
     if not isinstance(parsed, Mapping):
         raise StartRefusedError(f"argument --attention-config/-ac: not an object: {text!r}")
-    for name in parsed:
-        if name not in ("backend", "flash_attn_version"):
-            raise NoExactRuleError(f"--attention-config {name}: kvtop cannot plan it exactly")
     return parsed
 
 
-def _backend(options: LaunchOptions, attention: Mapping[str, object]) -> str | None:
+_ELSEWHERE = ("ROCM_", "XPU_")
+"""How the names of attention backends of other platforms begin."""
+_CHANGES_CACHE = ("indexer_kv_dtype", "backend_per_kind", "hisparse_config", "flex_attn_kv_block_size")
+
+
+def _asked_backend(options: LaunchOptions, attention: Mapping[str, object]) -> str:
     value = options.value("attention-backend") or attention.get("backend")
-    return value.upper() if isinstance(value, str) and value.lower() != "auto" else None
+    return value.upper() if isinstance(value, str) and value.lower() != "auto" else ""
+
+
+def _backend(options: LaunchOptions, attention: Mapping[str, object]) -> str | None:
+    asked = _asked_backend(options, attention)
+    return None if not asked or asked.startswith(_ELSEWHERE) else asked
+
+
+def _backend_doubt(options: LaunchOptions, attention: Mapping[str, object]) -> str:
+    asked = _asked_backend(options, attention)
+    return f"kvtop has no rules for the attention backend {asked}" if asked.startswith(_ELSEWHERE) else ""
+
+
+def _attention_doubts(attention: Mapping[str, object]) -> tuple[str, ...]:
+    return tuple(f"kvtop has no rule for --attention-config {name}" for name in attention if name in _CHANGES_CACHE)
 
 
 def _version(attention: Mapping[str, object]) -> int | None:
