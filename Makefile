@@ -8,7 +8,7 @@ JOBS ?= auto
 # Tests start kvtop hundreds of times; without compiled files each start would compile all of it.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run demo test check test-engines bench forecast oracle decode record accept pages clean test-pythons
+.PHONY: run demo test check test-engines bench fuzz forecast oracle decode record accept pages clean test-pythons
 .DEFAULT_GOAL := run
 
 run: $(VENV)/run-ready  ## the dashboard on this machine
@@ -35,7 +35,12 @@ test-pythons: $(VENV)/ready  ## the built wheel in a terminal, on every Python o
 bench: $(VENV)/ready  ## measures the budgets of docs/performance.md
 	$(BIN)/python -m tests.bench.budgets
 	$(BIN)/python -m tests.bench.bench_plans
+	$(BIN)/python -m tests.bench.bench_growth
 	$(BIN)/pytest -q -m bench
+
+fuzz: $(VENV)/ready  ## odd inputs to every reader, guided by coverage: make fuzz MINUTES=5
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --group fuzz
+	@$(BIN)/python -m tests.fuzz.run --minutes $(or $(MINUTES),5)
 
 forecast: $(VENV)/ready  ## how often a forecast of a full cache came true, on recorded loads of real engines
 	@$(BIN)/python -m tests.forecast.score

@@ -135,7 +135,7 @@ def _from_file(file: Path) -> Config:
         raise ConfigError(f"{file}: not UTF-8 text: {error.reason} at byte {error.start}") from error
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{file}: not valid TOML: {error}") from error
     return _checked(table, str(file))
 

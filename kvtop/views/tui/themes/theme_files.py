@@ -60,7 +60,7 @@ def read_theme(path: Path) -> Theme:
     """One theme. Raises ThemeFileError for a file that cannot be read, an unknown key or a value that is no colour."""
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as problem:
         raise ThemeFileError(f"{path}: {problem}") from problem
     for key in table:
         if key not in _ACCEPTED:
