@@ -620,3 +620,16 @@ def test_what_is_no_mlx_server_is_not_wrapped(capsys: pytest.CaptureFixture[str]
         err = capsys.readouterr().err
         assert err.startswith("kvtop wrap: ")
         assert err.count("\n") == 1
+
+
+def test_a_removed_option_is_planned_as_it_was_meant(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ("--", "llama-server", "-m", str(model), "-c", "2048", "--no-mmap")
+    found = plan_json(capsys, "--gpu", "8GiB", *command)
+    assert found["refusal"] is None
+    assert any("--load-mode none" in note for note in found["notes"])
+    code, out, err = plan(capsys, "--gpu", "8GiB", "--engine-version", "b11434", *command)
+    assert code == 3
+    assert "total" in out
+    assert "error: invalid argument: --no-mmap" in err
+    code, out, _ = plan(capsys, "--gpu", "8GiB", "--engine-version", "b10236", *command)
+    assert (code, "--load-mode" in out) == (0, False)

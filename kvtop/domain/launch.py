@@ -33,6 +33,19 @@ class LaunchOption:
 
 
 @dataclass(frozen=True, slots=True)
+class RemovedOption:
+    """An option as typed that the engine's newest version no longer takes, and the words that say the same now.
+
+    `last_version` is the last that is known to take it, `first_without` the first that is known not to; 0 is unknown.
+    """
+
+    typed: str
+    now: tuple[str, ...]
+    last_version: int = 0
+    first_without: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class LaunchOptions:
     """Effective options of one server: the last word of files, environment and argv in the engine's own order.
 
@@ -49,6 +62,8 @@ class LaunchOptions:
     """The engine's own version, as it says it ("b11434-5ebf41ce", "0.32.0+cpu"); None: not known."""
     borrowed_rules: tuple[tuple[str, str], ...] = ()
     """Rules, by name, that are taken from another version: what one of them changes alone (`kvtop diff`)."""
+    removed: tuple[RemovedOption, ...] = ()
+    """Options of older versions: what is meant by them stands among `options`."""
 
     def get(self, name: str) -> LaunchOption | None:
         """The effective option of that canonical name, or None if nobody set it."""

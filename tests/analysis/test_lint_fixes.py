@@ -12,7 +12,7 @@ _FIRST = re.compile(
     r"(?P<words>--?[a-z][\w-]*(?: (?!-)[\w./:+-]+)?(?: --?[a-z][\w-]*(?: (?!-)[\w./:+-]+)?)*)(?=$|[,;:(]| )"
 )
 _LEFT_OUT = re.compile(r"remove (--?[\w-]+)")
-_WORDS_ARE_WRONG = {"start-refused", "bare-flash-attn-flag", "api-key-on-command-line"}
+_WORDS_ARE_WRONG = {"removed-option", "start-refused", "bare-flash-attn-flag", "api-key-on-command-line"}
 """What is wrong in itself must be replaced; nothing that is added helps."""
 _STAYS = {("device-overcommitted", "info"), ("speculative-with-quantized-cache", "info")}
 """It starts then, and says what `--fit` leaves on the host; the target's cache stays quantized."""

@@ -21,6 +21,7 @@ from kvtop.planning.gpus.specs import parse_gpu_specs
 from kvtop.planning.llamacpp.options.bare_flags import with_values
 from kvtop.planning.llamacpp.options.parse import parse_llama_server
 from kvtop.planning.llamacpp.options.refused_types import with_meant_types
+from kvtop.planning.llamacpp.options.removed_options import rewritten
 from kvtop.planning.llamacpp.options.typed_context import typed_context
 from kvtop.planning.mlx.options import parse_server_options
 from kvtop.planning.vllm.options.parse import parse_serve_options
@@ -86,10 +87,13 @@ def target_of(example: Example, models: Models | None = None) -> LintTarget:
     words = command.words
     devices = parse_gpu_specs(example.gpus)
     if command.engine == "llama.cpp":
+        meant = rewritten(words, None)
+        words = meant.words
         strict = parse_llama_server(words, environ, strict=True)
         launch = with_meant_types(parse_llama_server(with_values(words), environ, strict=True))
         if with_values(words) != words:
             launch = replace(launch, errors=strict.errors[:1])
+        launch = replace(launch, removed=meant.removed)
         model: GgufHeader | Checkpoint | None = ggufs.get(example.model)
         draft = gguf_models().get(example.draft)
         if draft is not None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kvtop.app.plan.engine_version import version_notes, with_engine_version
+from kvtop.app.plan.removed import removed_notes, removed_refusal
 from kvtop.app.plan.request import Machine, PlanRequest, UsageError, answered
 from kvtop.domain.answers.plan_answer import Asked, Check, PlanAnswer
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
@@ -23,6 +24,7 @@ from kvtop.planning.llamacpp.memory.prepared import PreparedModel, prepare
 from kvtop.planning.llamacpp.model.assumed import assume_full_attention
 from kvtop.planning.llamacpp.options.overrides import overridden_header
 from kvtop.planning.llamacpp.options.parse import config_paths, parse_llama_server, settings_of
+from kvtop.planning.llamacpp.options.removed_options import rewritten
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
 from kvtop.planning.llamacpp.refusals import unknown_architecture
@@ -174,7 +176,14 @@ def answer_llamacpp(request: PlanRequest, machine: Machine) -> PlanAnswer | Refu
         largest_context_tokens=largest.tokens if known else None,
         is_trained_limit=largest.is_trained_limit,
         assumption=read.assumption,
-        notes=(*_set_elsewhere(read.options), *shown.notes, *_at_note(request), *version_notes(request, read.options)),
+        notes=(
+            *removed_notes(read.options),
+            *_set_elsewhere(read.options),
+            *shown.notes,
+            *_at_note(request),
+            *version_notes(request, read.options),
+        ),
+        refusal=removed_refusal(read.options),
         engine_fit=found.fit,
         asked=_asked(read, found, machine),
     )
@@ -234,8 +243,9 @@ def llamacpp_options(request: PlanRequest) -> LaunchOptions:
     strict = chosen is None or chosen.is_checked
     numbers = version_numbers(versioned.engine_version)
     build = numbers[0] if numbers is not None and numbers[0] else None
-    options = parse_llama_server(request.command.words, request.environment, files, strict=strict, build=build)
-    return replace(options, engine_version=versioned.engine_version)
+    meant = rewritten(request.command.words, build)
+    options = parse_llama_server(meant.words, request.environment, files, strict=strict, build=build)
+    return replace(options, engine_version=versioned.engine_version, removed=meant.removed)
 
 
 def _set_elsewhere(options: LaunchOptions) -> list[str]:

@@ -109,4 +109,6 @@ class PlanAnswer:
     checks: tuple[Check, ...] | None = None
     check_note: str = ""
     engine_fit: EngineFit | None = None
+    refusal: str = ""
+    """Why the engine's version, where it is known, would not start with the command that was planned as meant."""
     asked: Asked | None = None

@@ -15,6 +15,8 @@ def gate(answer: PlanAnswer, *, allow_tight: bool) -> tuple[int, str]:
     A device whose memory is unknown opens no gate. The host is left out where --gpu names another machine, whose host
     nobody stated. A part that no rule knows does not count: what is known must fit.
     """
+    if answer.refusal:
+        return exit_codes.REFUSED, answer.refusal
     pool = answer.plan.vllm.pool_estimate if answer.plan.vllm is not None else None
     if pool is not None and pool.tokens_high == 0:
         return exit_codes.REFUSED, ""

@@ -69,6 +69,7 @@ def plan_text(answer: PlanAnswer, *, explain: bool) -> str:
         "host_growth": None if plan.host_growth is None else _host_growth(plan.host_growth),
         "largest_context_tokens": answer.largest_context_tokens,
         "assumption": answer.assumption or None,
+        "refusal": answer.refusal or None,
         "warnings": list(plan.warnings),
         "notes": list(answer.notes),
     }

@@ -173,7 +173,9 @@ class HostGrowthJson(TypedDict):
 
 
 class PlanJson(TypedDict):
-    """One plan. `largest_context_tokens` null: not asked, or nothing limits it; 0: not even the smallest fits."""
+    """One plan. `refusal`: why the engine, whose version is known, would not start with the command as typed.
+
+    `largest_context_tokens` null: not asked, or nothing limits it; 0: not even the smallest fits."""
 
     schema: str
     engine: str
@@ -192,6 +194,7 @@ class PlanJson(TypedDict):
     host_growth: HostGrowthJson | None
     largest_context_tokens: int | None
     assumption: str | None
+    refusal: str | None
     warnings: list[str]
     notes: list[str]
     verify: NotRequired[VerifyJson]

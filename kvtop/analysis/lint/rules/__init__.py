@@ -44,6 +44,7 @@ from kvtop.analysis.lint.rules import (
     prompt_exceeds_cache_ram,
     quantized_k_without_flash_attention,
     quantized_v_without_flash_attention,
+    removed_option,
     rotation_disabled,
     sensitive_model_quantized_cache,
     sleep_after_fit,
@@ -115,4 +116,5 @@ RULES: tuple[Rule, ...] = (
     Rule("KVT053", fit_context_order),
     Rule("KVT054", prompt_exceeds_cache_ram),
     Rule("KVT055", vulkan_allocation_limit),
+    Rule("KVT056", removed_option),
 )
