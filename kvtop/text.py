@@ -84,6 +84,15 @@ def duration_text(seconds: float | None) -> str:
     return f"{int(max(seconds, 0))}s"
 
 
+def latency_text(seconds: float | None) -> str:
+    """A time to wait: 42ms, 0.42s, 4.2s, 42s; "?" for unknown."""
+    if seconds is None:
+        return UNKNOWN_TEXT
+    if seconds < 0.0995:
+        return f"{seconds * 1000:.0f}ms"
+    return f"{seconds:.2f}s" if seconds < 0.995 else f"{seconds:.1f}s" if seconds < 9.95 else f"{seconds:.0f}s"
+
+
 def countdown_text(seconds: float) -> str:
     """A time that is counted down, never rounded up by much: 0s, 28s, 55s, 1m55s, 9m40s, 12m, 3h.
 

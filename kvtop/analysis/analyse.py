@@ -27,9 +27,11 @@ from kvtop.analysis.planned.live_plan import PlanMemory, live_plan
 from kvtop.analysis.planned.placement import Placed, compute_api_of, placed
 from kvtop.analysis.planned.running_placement import with_placement
 from kvtop.analysis.usage.cache_view import cache_view
+from kvtop.analysis.usage.first_token import FirstToken
 from kvtop.analysis.usage.forecast import Forecast
 from kvtop.analysis.usage.growth import Watched, held_memory, memory_to_full
 from kvtop.analysis.usage.rates import generated_per_second, prompt_per_second
+from kvtop.analysis.usage.request_room import request_room
 from kvtop.analysis.usage.steady_verdict import SteadyVerdict
 from kvtop.domain.answers.fault import LimitExceededError, failure_of
 from kvtop.domain.device import Device
@@ -51,6 +53,7 @@ class Usage:
 
     forecast: Forecast = field(default_factory=Forecast)
     memory: Watched = field(default_factory=Watched)
+    first_token: FirstToken = field(default_factory=FirstToken)
     verdict: SteadyVerdict = field(default_factory=SteadyVerdict)
 
 
@@ -157,7 +160,7 @@ def _server_view(history: History, reading: ServerReading, sample: Sample, proce
     if filling.state is Filling.UNKNOWN and filling.tokens_left is None:
         usage.memory.add(sample.taken_at, held_memory(reading, where.rows))
         filling = memory_to_full(usage.memory, reading, plan, (device for device, _ in where.rows))
-    headroom = _headroom(filling.tokens_left, where)
+    headroom = _headroom(filling.tokens_left, where, request_room(reading, plan))
     prompt, generated = _rates(history, reading, sample.taken_at)
     cache = cache_view(reading, plan)
     view = ServerView(
@@ -168,6 +171,7 @@ def _server_view(history: History, reading: ServerReading, sample: Sample, proce
         plan_note="; ".join(part for part in (note, where.note, _unread(reading, plan, processes)) if part),
         prompt_tokens_per_second=prompt,
         generated_tokens_per_second=generated,
+        first_token_seconds=usage.first_token.mean_seconds(sample.taken_at, reading.counters),
         verdict=usage.verdict.now(
             sample.taken_at, reading, filling, headroom, tuple(device for device, _ in where.rows)
         ),
@@ -299,10 +303,12 @@ def _used_bytes(
     return pool_used_bytes(cache, reading.pools, it.engine_index)
 
 
-def _headroom(tokens_left: int | None, where: DeviceAssignment) -> Headroom:
+def _headroom(
+    tokens_left: int | None, where: DeviceAssignment, request_room: tuple[int | None, int | None]
+) -> Headroom:
     """Free bytes of the devices that matter to a server: its accelerators, or the host where it has none."""
     devices = where.accelerators or tuple(device for device, _ in where.rows)
-    return Headroom(tokens_left, tuple((device.id, device.memory.free_bytes) for device in devices))
+    return Headroom(tokens_left, tuple((device.id, device.memory.free_bytes) for device in devices), *request_room)
 
 
 def _rates(history: History, reading: ServerReading, taken_at: float) -> tuple[float | None, float | None]:

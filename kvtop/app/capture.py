@@ -47,6 +47,11 @@ class Recorder:
             return self.problem
         return f"recording {duration_text(time.monotonic() - self._started)}, {bytes_text(self._writer.size_bytes)}"
 
+    @property
+    def recording_seconds(self) -> float | None:
+        """For how long the recording has run; None while none does."""
+        return None if self._writer is None else time.monotonic() - self._started
+
     def save_snapshot(self, frame: Frame) -> str:
         """Write the frame as JSON, Markdown and SVG; the sentence names the files or says what went wrong."""
         stem = f"kvtop-{_stamp()}"
@@ -113,6 +118,7 @@ class NoCapture:
 
     def __init__(self, reason: str) -> None:
         self._reason = reason
+        self.recording_seconds: float | None = None
 
     def save_snapshot(self, frame: Frame) -> str:  # noqa: ARG002 -- the same as Recorder's
         """The reason."""

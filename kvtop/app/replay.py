@@ -17,8 +17,8 @@ from kvtop.sources.recordings.player import Player
 from kvtop.sources.recordings.reader import Recording
 from kvtop.text import UnusableTextError, parse_duration
 
-WARM_UP_TICKS = 30
-"""Ticks before the one that is asked for: rates and growth need some."""
+WARM_UP_TICKS = 120
+"""Ticks before the one that is asked for: rates need some, and a forecast the last minutes."""
 
 JUMP_TICKS = 1
 """The same for a person who seeks: enough for rates, and the picture is there before it can be missed."""

@@ -118,6 +118,8 @@ class ServerView:
     """The engine as its own project spells it ("vLLM"); exports keep `reading.engine`."""
     model_format: str | None = None
     """"gguf" or "safetensors", where a plan says it."""
+    first_token_seconds: float | None = None
+    """Mean time to first token of the requests of the last minute."""
 
     @property
     def engine_text(self) -> str:

@@ -57,10 +57,15 @@ class TimeToFull:
 
 @dataclass(frozen=True, slots=True)
 class Headroom:
-    """Room for growth. `cache_tokens_left` under the server's own limits; `device_free_bytes` by device id."""
+    """Room for growth. `cache_tokens_left` under the server's own limits; `device_free_bytes` by device id.
+
+    `more_requests` of `request_tokens` each could begin now and have their room; None: not known.
+    """
 
     cache_tokens_left: int | None = None
     device_free_bytes: tuple[tuple[str, int | None], ...] = ()
+    more_requests: int | None = None
+    request_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

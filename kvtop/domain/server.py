@@ -62,6 +62,9 @@ class Counters:
     prompt_tokens_per_second: float | None = None
     """As a metrics server computes it from every scrape; None where kvtop takes the difference of two readings."""
     generated_tokens_per_second: float | None = None
+    first_token_seconds_total: float | None = None
+    """Time to first token, summed over the requests that got one."""
+    first_token_requests_total: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,9 @@ FREE_STEP_BYTES = 1 << 28
 
 
 def remembered_fix(memory: FixMemory, rule: Rule, target: LintTarget, found: Found) -> str:
-    """The fix of a finding that says the same as before, of the same launch, model and room; else as `printed_fix`."""
+    """The fix of a finding with the same ways out as before, of the same launch, model and room; else `printed_fix`."""
     room = tuple(None if it.free_bytes is None else it.free_bytes // FREE_STEP_BYTES for it in target.devices)
-    key = (found, target.launch, id(target.model), id(target.draft), room)
+    key = (found.severity, found.fix, target.launch, id(target.model), id(target.draft), room)
     known = memory.get((target.name, rule.code))
     if known is None or known[0] != key:
         known = memory[target.name, rule.code] = (key, printed_fix(rule, target, found))

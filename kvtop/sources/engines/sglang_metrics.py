@@ -27,6 +27,8 @@ _TOTALS: Mapping[str, str] = {
     "sglang:generation_tokens_total": "generated_tokens_total",
     "sglang:num_retracted_requests_total": "preemptions_total",
     "sglang:cached_tokens_total": "prefix_hit_tokens_total",
+    "sglang:time_to_first_token_seconds_sum": "first_token_seconds_total",
+    "sglang:time_to_first_token_seconds_count": "first_token_requests_total",
 }
 _CONTEXT = "sglang:context_len"
 _WANTED = frozenset({*_GAUGES, *_TOTALS, _CONTEXT})

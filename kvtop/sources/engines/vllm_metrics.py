@@ -32,6 +32,8 @@ _TOTALS: Mapping[str, tuple[str, ...]] = {
     "prefix_hit_tokens_total": ("vllm:prefix_cache_hits_total", "vllm:gpu_prefix_cache_hits_total"),
     "ended_requests_total": ("vllm:request_generation_tokens_count",),
     "ended_generated_tokens_total": ("vllm:request_generation_tokens_sum",),
+    "first_token_seconds_total": ("vllm:time_to_first_token_seconds_sum",),
+    "first_token_requests_total": ("vllm:time_to_first_token_seconds_count",),
 }
 _SLEEP_LEVELS = {"awake": 0, "weights_offloaded": 1, "discard_all": 2}
 _WANTED = frozenset({CACHE_CONFIG, *USAGE, RUNNING, WAITING, BY_REASON, SLEEP}) | {

@@ -19,11 +19,12 @@ from kvtop.views.tui.palette import palette_entries
 from kvtop.views.tui.prompt_screens import PromptScreens
 from kvtop.views.tui.quiet_end import EndsQuietly
 from kvtop.views.tui.screens import SCREENS
-from kvtop.views.tui.screens.header_footer import Pace
+from kvtop.views.tui.screens.header_footer import Pace, place_of
 from kvtop.views.tui.screens.screen import KvtopScreen, bindings_of
 from kvtop.views.tui.state.history import Trails
 from kvtop.views.tui.state.player import SupportsReplay
 from kvtop.views.tui.state.recorder import CaptureActions
+from kvtop.views.tui.state.replay_keys import ReplayActions
 from kvtop.views.tui.state.selection import Selection
 from kvtop.views.tui.state.what_if_session import SupportsWhatIf
 from kvtop.views.tui.terminal.hangup import force_exit, give_terminal_back, is_hung_up
@@ -41,7 +42,7 @@ _GRACE_SECONDS = 0.3
 """How long a stopped iterator may take to tidy up before it is left behind."""
 
 
-class KvtopApp(EndsQuietly, CaptureActions, PromptScreens):
+class KvtopApp(EndsQuietly, CaptureActions, ReplayActions, PromptScreens):
     """Shows frames as they come.
 
     `frames`: an async iterator of frames, or a function that makes one when the app is up.
@@ -180,7 +181,9 @@ class KvtopApp(EndsQuietly, CaptureActions, PromptScreens):
     def pace(self) -> Pace:
         """How frames come, for the header."""
         slowed = self._terminal.slowed_seconds(self.interval_seconds)
-        return Pace(self.interval_seconds, self.silent_seconds, self.is_paused, slowed)
+        recorded = None if self.recorder is None else self.recorder.recording_seconds
+        silent = 0.0 if self.player is not None and not self.player.is_playing else self.silent_seconds
+        return Pace(self.interval_seconds, silent, self.is_paused, slowed, recorded, place_of(self.player))
 
     def draw_screen(self) -> None:
         """Shows what there is on the screen in front; a palette in front of it covers it."""
@@ -198,10 +201,6 @@ class KvtopApp(EndsQuietly, CaptureActions, PromptScreens):
         self.exit(return_code=128 + number)
 
     # -- the selected server -----------------------------------------------------------------------------------------
-
-    def selected_index(self) -> int | None:
-        """Where the selected server stands in the table; None without servers."""
-        return self.selection.index(self.frame)
 
     def selected(self) -> ServerView | None:
         """The server under the cursor."""
@@ -224,6 +223,8 @@ class KvtopApp(EndsQuietly, CaptureActions, PromptScreens):
         """Would this do anything now? A screen does not lead to itself."""
         if action == "show":
             return parameters[0] != self.current_mode
+        if action in {"play", "step"}:
+            return self.player is not None
         if action == "move":
             return isinstance(self.screen, KvtopScreen)
         return super().check_action(action, parameters)

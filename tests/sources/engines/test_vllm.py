@@ -82,6 +82,8 @@ def test_a_busy_server(recorded: Recorded) -> None:
         prefix_hit_tokens_total=9856,
         ended_requests_total=12,
         ended_generated_tokens_total=10800,
+        first_token_seconds_total=21.34382700920105,
+        first_token_requests_total=20,
     )
 
 

@@ -58,15 +58,17 @@ async def test_the_cursor_follows_its_server_and_outlives_it(scenes: Scenes) -> 
     play, go = played(frame, turned, without)
     app = KvtopApp(play)
     async with app.run_test(size=(100, 30)) as pilot:
+        app.selection.sort("server")  # as they were found
+        app.selection.put(0, app.frame)
         await pilot.press("down")
         assert app.selection.server_id == frame.servers[1].reading.id
         go.set()
         await until(pilot, lambda: app.frame is turned)
         assert app.selection.server_id == frame.servers[1].reading.id
-        assert app.selected_index() == 3
+        assert app.selection.index(app.frame) == 3
         go.set()
         await until(pilot, lambda: app.frame is without)
-        assert app.selected_index() == 3
+        assert app.selection.index(app.frame) == 3
 
 
 async def test_enter_goes_in_and_escape_comes_up(scenes: Scenes) -> None:

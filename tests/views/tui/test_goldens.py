@@ -19,7 +19,7 @@ Golden = Callable[[Path, str], None]
 
 GOLDENS = Path(__file__).parent / "goldens"
 SCREENSHOTS = Path(__file__).parents[3] / "screenshots"
-SIZES = ((60, 20), (80, 24), (100, 30), (130, 40), (200, 60), (250, 80))
+SIZES = ((40, 12), (60, 20), (80, 24), (100, 30), (130, 40), (200, 60), (250, 80))
 
 
 class HeldClock(KvtopApp):

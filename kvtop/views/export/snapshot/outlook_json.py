@@ -24,10 +24,15 @@ class DeviceRoomJson(TypedDict):
 
 
 class HeadroomJson(TypedDict):
-    """Room for growth: tokens under the server's own limits, and free memory by device."""
+    """Room for growth: tokens under the server's own limits, and free memory by device.
+
+    `more_requests` of `request_tokens` each could begin now and have their room; null is unknown.
+    """
 
     cache_tokens_left: int | None
     devices: list[DeviceRoomJson]
+    more_requests: int | None
+    request_tokens: int | None
 
 
 class TimeToFullJson(TypedDict):
@@ -89,6 +94,7 @@ class OutlookJson(TypedDict):
     time_to_full: TimeToFullJson
     prompt_tokens_per_second: float | None
     generated_tokens_per_second: float | None
+    first_token_seconds: float | None
     calibration: list[CalibrationJson]
     disagreements: list[DisagreementJson]
     facts: list[FactJson]
@@ -102,6 +108,8 @@ def outlook(view: ServerView) -> OutlookJson:
         headroom=HeadroomJson(
             cache_tokens_left=view.headroom.cache_tokens_left,
             devices=[DeviceRoomJson(device=name, free_bytes=free) for name, free in view.headroom.device_free_bytes],
+            more_requests=view.headroom.more_requests,
+            request_tokens=view.headroom.request_tokens,
         ),
         time_to_full=TimeToFullJson(
             state=filling.state.value,
@@ -117,6 +125,7 @@ def outlook(view: ServerView) -> OutlookJson:
         ),
         prompt_tokens_per_second=view.prompt_tokens_per_second,
         generated_tokens_per_second=view.generated_tokens_per_second,
+        first_token_seconds=view.first_token_seconds,
         calibration=[CalibrationJson(device=it.device_id, beyond_bytes=it.beyond_bytes) for it in view.calibration],
         disagreements=[
             DisagreementJson(

@@ -21,6 +21,10 @@ class SupportsCapture(Protocol):
     def toggle_recording(self) -> str:
         """Start a recording, or end the one that runs."""
 
+    @property
+    def recording_seconds(self) -> float | None:
+        """For how long a recording has run; None while none does."""
+
 
 class CaptureActions(_App):
     """The actions of the keys. `recorder` is None where nothing can be captured: a recording that is played, a test."""

@@ -11,11 +11,12 @@ class Selection:
         self.server_id: str | None = None
         self.words = ""
         self.order = ORDERS[0]
+        self.is_reversed = False
         self._place = 0
 
     def servers(self, frame: Frame | None) -> tuple[ServerView, ...]:
         """The rows of the table: what the filter leaves, in its order."""
-        return () if frame is None else arranged(frame.servers, self.words, self.order)
+        return () if frame is None else arranged(frame.servers, self.words, self.order, is_reversed=self.is_reversed)
 
     def index(self, frame: Frame | None) -> int | None:
         """The row under the cursor; None without servers."""
@@ -36,7 +37,8 @@ class Selection:
             self.put(self._place, frame)
 
     def sort(self, column: str = "") -> None:
-        """By the column of that title, or by the next one."""
+        """By the column of that title, the other way around where it goes by that already; or by the next one."""
+        self.is_reversed = bool(column) and column == self.order.column and not self.is_reversed
         index = next((i for i, order in enumerate(ORDERS) if order.column == column), ORDERS.index(self.order) + 1)
         self.order = ORDERS[index % len(ORDERS)]
 

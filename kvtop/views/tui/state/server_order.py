@@ -24,12 +24,14 @@ def _name(view: ServerView) -> str:
 
 
 def _memory(view: ServerView) -> int:
-    return sum(split.driver.value_bytes or 0 for split in view.splits)
+    return sum(split.driver.value_bytes or 0 for split in view.splits if split.device_id != "host")
 
 
 def _left(view: ServerView) -> float:
-    tokens = view.headroom.cache_tokens_left
-    return float("inf") if tokens is None else tokens
+    room = view.headroom
+    if room.more_requests is None or room.request_tokens is None:
+        return float("inf")
+    return float(room.more_requests * room.request_tokens)
 
 
 def _worry(view: ServerView) -> tuple[object, ...]:
@@ -38,17 +40,17 @@ def _worry(view: ServerView) -> tuple[object, ...]:
 
 
 ORDERS = (
+    Order("urgency", "verdict", _worry),
     Order("found", "server", lambda _: ()),
-    Order("verdict", "verdict", _worry),
     Order("memory", "memory", lambda view: (-_memory(view),)),
     Order("KV use", "KV", lambda view: (-(view.kv_cache.used_ratio or 0.0),)),
-    Order("headroom", "headroom", lambda view: (_left(view),)),
+    Order("room", "room", lambda view: (_left(view),)),
     Order("speed", "tok/s", lambda view: (-(view.generated_tokens_per_second or 0.0),)),
     Order("findings", "findings", lambda view: (-len(view.findings),)),
     Order("engine", "engine", lambda view: (view.reading.engine, _name(view))),
     Order("model", "model", lambda view: (_name(view),)),
 )
-"""The first is the order in which servers were found. All others keep it among equals."""
+"""The first is the one at the start. All keep the order in which servers were found among equals."""
 
 
 def words_of(view: ServerView) -> str:
@@ -61,8 +63,10 @@ def words_of(view: ServerView) -> str:
     return " ".join([*filter(None, (*texts, cache.type_v, view.verdict.words)), *found, *devices]).lower()
 
 
-def arranged(servers: tuple[ServerView, ...], words: str, order: Order) -> tuple[ServerView, ...]:
-    """The servers that have every one of these words somewhere, in that order."""
+def arranged(
+    servers: tuple[ServerView, ...], words: str, order: Order, *, is_reversed: bool = False
+) -> tuple[ServerView, ...]:
+    """The servers that have every one of these words somewhere, in that order or the other way around."""
     wanted = words.lower().split()
     kept = [view for view in servers if all(word in words_of(view) for word in wanted)] if wanted else servers
-    return tuple(sorted(kept, key=order.key))
+    return tuple(sorted(kept, key=order.key, reverse=is_reversed))

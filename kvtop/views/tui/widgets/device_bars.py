@@ -1,6 +1,6 @@
 """Devices as lines: who they are, a stacked bar, and the numbers under it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kvtop.domain.device import DeviceState
 from kvtop.domain.frame import DeviceView, Frame
@@ -9,6 +9,9 @@ from kvtop.views.bar_parts import Part, device_parts
 from kvtop.views.segment_table import LOOKS
 from kvtop.views.tui.widgets.lines import Line, Piece, clip, fold, left, right, width_of
 from kvtop.views.tui.widgets.stacked_bar import bar
+
+_WITH_PERCENT = 44
+"""Columns from which a line has room for how full a device is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +59,48 @@ def _row(view: DeviceView, interval_seconds: float) -> DeviceRow:
 
 
 def device_lines(rows: tuple[DeviceRow, ...], width: int, height: int) -> list[Line]:
-    """A name, a bar and its numbers for each device where `height` lines allow; one line a device otherwise."""
+    """A name, a bar and its numbers for each device where `height` lines allow; else one line each, or each kind."""
     tall: list[Line] = []
     for row in rows:
         tall += [(), *tall_lines(row, width)] if tall else tall_lines(row, width)
     if len(tall) <= height:
         return tall
-    id_width = max(len(row.id) for row in rows)
-    return [_flat(row, width, id_width) for row in rows]
+    shown = rows if len(rows) <= height else _grouped(rows)
+    id_width = max(len(row.id) for row in shown)
+    return [_flat(row, width, id_width) for row in shown]
+
+
+def _grouped(rows: tuple[DeviceRow, ...]) -> tuple[DeviceRow, ...]:
+    """Equal cards that stand beside each other as one row, with the sum of their bytes; others as they are."""
+    groups: list[list[DeviceRow]] = []
+    for row in rows:
+        last = groups[-1][-1] if groups else None
+        if last is not None and _kind(last) == _kind(row) and not (last.age or row.age):
+            groups[-1].append(row)
+        else:
+            groups.append([row])
+    return tuple(group[0] if len(group) == 1 else _sum_of(group) for group in groups)
+
+
+def _kind(row: DeviceRow) -> tuple[object, ...]:
+    return row.name, row.total_bytes, row.state, row.note
+
+
+def _sum_of(group: list[DeviceRow]) -> DeviceRow:
+    used = [row.used_bytes for row in group]
+    known = [size for size in used if size is not None]
+    parts = tuple(
+        Part(same[0].look, sum(part.size_bytes for part in same), any(part.is_partial for part in same))
+        for same in zip(*(row.parts for row in group), strict=True)
+    )
+    return replace(
+        group[0],
+        id=f"{group[0].id}-{group[-1].id.lstrip('abcdefghijklmnopqrstuvwxyz')}",
+        name=f"{len(group)}x {group[0].name}",
+        used_bytes=sum(known) if len(known) == len(used) else None,
+        total_bytes=None if group[0].total_bytes is None else group[0].total_bytes * len(group),
+        parts=parts,
+    )
 
 
 def legend(width: int) -> list[Line]:
@@ -93,7 +130,7 @@ def _flat(row: DeviceRow, width: int, id_width: int) -> Line:
     word, role = _state(row)
     tail = f" {_amount(row)}"
     percent = right(ratio_text(row.used_bytes / row.total_bytes), 5) if row.used_bytes and row.total_bytes else "    ?"
-    tail += percent
+    tail += percent if width >= _WITH_PERCENT else ""
     if word:
         tail += f" {word}"
     bar_width = max(width - id_width - 1 - len(name) - len(tail), 8)

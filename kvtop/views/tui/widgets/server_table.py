@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len
 
-from kvtop.domain.frame import ServerView
+from kvtop.domain.frame import ServerView, Split
 from kvtop.domain.headroom import NO_VERDICT, Concern
 from kvtop.domain.server import ServerState
-from kvtop.text import bytes_text, rate_text, ratio_text, tokens_text
+from kvtop.text import bytes_text, latency_text, rate_text, ratio_text, tokens_text
 from kvtop.views.bar_parts import Part, split_parts
+from kvtop.views.segment_table import FREE, KV_USED
 from kvtop.views.tui.state.history import Trails
 from kvtop.views.tui.widgets.lines import Line, Piece, left, right
 from kvtop.views.tui.widgets.model_names import model_text
@@ -48,9 +49,13 @@ class ServerRow:
     parts: tuple[Part, ...]
     memory: str
     kv_use: str
+    kv_share: int | None
+    """Of 1000; None is unknown."""
     trend: str
-    headroom: str
+    room: str
+    queue: str
     rate: str
+    first_token: str
     findings: tuple[str, str]
     """(text, role)"""
 
@@ -63,6 +68,11 @@ def cache_types_text(type_k: str | None, type_v: str | None) -> str:
 def server_rows(servers: tuple[ServerView, ...], trails: Trails) -> tuple[ServerRow, ...]:
     """The small value that the table is drawn from."""
     return tuple(_row(view, trails.of(view.reading.id).trend(_TREND)) for view in servers)
+
+
+def on_accelerators(splits: tuple[Split, ...]) -> tuple[Split, ...]:
+    """What a server holds on its accelerators; all of it where it is on none. Bytes of two kinds are not added up."""
+    return tuple(split for split in splits if split.device_id != "host") or splits
 
 
 def verdict_text(view: ServerView) -> tuple[str, str]:
@@ -79,10 +89,30 @@ def _short(verdict: tuple[str, str]) -> tuple[str, str]:
     words, role = verdict
     mark, _, rest = words.partition(" ")
     rest = _SHORT_VERDICTS.get(rest, rest)
+    if rest.endswith(" ago") and " filled " in rest:
+        rest = rest[rest.index(" filled ") + 1 :]
     if rest.endswith(" is full"):
         cause = rest.removesuffix(" is full")
         rest = f"{cause} full" if len(cause) <= 8 else "full"
     return f"{mark} {rest}", role
+
+
+def room_text(view: ServerView) -> str:
+    """ "2x 8k": two more requests of 8k tokens have their room now; "?" for unknown."""
+    room = view.headroom
+    if room.more_requests is None or room.request_tokens is None:
+        return "?"
+    return f"{room.more_requests}x {tokens_text(room.request_tokens)}"
+
+
+def queue_text(view: ServerView) -> str:
+    """How many requests wait; "?" for unknown."""
+    waiting = view.reading.counters.requests_waiting
+    if waiting is None:
+        by_pool = [pool.requests_waiting for pool in view.reading.pools]
+        known = [requests for requests in by_pool if requests is not None]
+        waiting = sum(known) if known and len(known) == len(by_pool) else None
+    return "?" if waiting is None else f"{waiting:.0f}"
 
 
 def headroom_text(view: ServerView) -> str:
@@ -95,7 +125,8 @@ def headroom_text(view: ServerView) -> str:
 
 def _row(view: ServerView, trend: str) -> ServerRow:
     reading, cache = view.reading, view.kv_cache
-    measured = [split.driver.value_bytes for split in view.splits]
+    on_cards = on_accelerators(view.splits)
+    measured = [split.driver.value_bytes for split in on_cards]
     known = [size for size in measured if size is not None]
     memory = bytes_text(sum(known) if known else None) + ("+?" if known and len(known) < len(measured) else "")
     bound = "≤" if cache.used_is_upper_bound and cache.used_ratio is not None else ""
@@ -107,12 +138,15 @@ def _row(view: ServerView, trend: str) -> ServerRow:
         _short(verdict_text(view)),
         tokens_text(cache.capacity_tokens),
         cache_types_text(cache.type_k, cache.type_v),
-        split_parts(view.splits),
+        split_parts(on_cards),
         memory,
         bound + ratio_text(cache.used_ratio),
+        None if cache.used_ratio is None else round(cache.used_ratio * 1000),
         trend,
-        headroom_text(view),
+        room_text(view),
+        queue_text(view),
         rate_text(view.generated_tokens_per_second),
+        latency_text(view.first_token_seconds),
         _findings(view),
     )
 
@@ -142,6 +176,8 @@ class _Column:
     """The title where the column is narrower than it."""
     text: Callable[[ServerRow], str] | None = None
     """What must not be cut off: the column is as wide as the longest of them."""
+    known: Callable[[ServerRow], bool] | None = None
+    """Whether a row says it; a column that none does is not there."""
 
     def head(self, width: int) -> str:
         """The title in exactly that width."""
@@ -167,26 +203,47 @@ def _findings_piece(row: ServerRow, width: int) -> tuple[Piece, ...]:
     return (Piece(left(text, width), role),)
 
 
+def _gauge(row: ServerRow, width: int) -> tuple[Piece, ...]:
+    """How full the KV cache is, as a bar and a number; a number alone where there is no room for a bar."""
+    number = right(row.kv_use, _PERCENT)
+    cells = width - _PERCENT
+    if cells < 4:
+        return (Piece(right(row.kv_use, width)),)
+    if row.kv_share is None:
+        return (Piece("?" * cells, "faint"), Piece(number))
+    used = Part(KV_USED, row.kv_share), Part(FREE, 1000 - row.kv_share)
+    return (*bar(used, cells), Piece(number, "strong"))
+
+
 def _trend(row: ServerRow, width: int) -> tuple[Piece, ...]:
     return (Piece(left(row.trend, width), "kv-used"),)
 
 
-_SERVER = _Column("server", 6, _text(lambda row: row.where, "faint"), 11, text=lambda row: row.where)
+_SERVER = _Column("server", 6, _text(lambda row: row.where, "faint"), 8.5, text=lambda row: row.where)
 _MODEL = _Column("model", 14, lambda row, w: (Piece(left(model_text(row.model, w), w), "strong"),), 0, widest=44)
-_SPLIT = _Column("split", 8, lambda row, width: bar(row.parts, width), 4, grow=4, widest=60)
+_PERCENT = 5
+_WITH_NAMES, _SHORT_NAME = 90, 10
+"""Below that width names of models get so many columns at least."""
+_SHORT_BARS, _NARROW = 60, 50
+"""Below this width the KV column is a number."""
+_KV = _Column("KV", 12, _gauge, 0.5, grow=3, widest=30)
+_SPLIT = _Column("split", 8, lambda row, width: bar(row.parts, width), 6, grow=4, widest=60)
+_MEMORY = _Column("memory", 8, _number(lambda row: row.memory), 1, is_number=True, text=lambda row: row.memory)
 _COLUMNS = (
-    _Column("engine", 9, _text(lambda row: row.engine, "faint"), 3),
+    _Column("engine", 9, _text(lambda row: row.engine, "faint"), 3.5),
     _SERVER,
     _MODEL,
-    _Column("verdict", 14, _verdict, 2),
+    _Column("verdict", 16, _verdict, 2),
+    _KV,
+    _Column("room", 6, _number(lambda row: row.room), 2.2, is_number=True, text=lambda row: row.room),
+    _Column("queue", 5, _number(lambda row: row.queue), 4.5, is_number=True, known=lambda row: row.queue != "?"),
+    _Column("tok/s", 5, _number(lambda row: row.rate), 4, is_number=True),
+    _Column("TTFT", 5, _number(lambda row: row.first_token), 5, is_number=True, known=lambda it: it.first_token != "?"),
+    _Column("5 min", _TREND, _trend, 9, is_number=True),
+    _MEMORY,
+    _SPLIT,
     _Column("ctx", 5, _number(lambda row: row.context), 7, is_number=True),
     _Column("K/V cache", 9, _text(lambda row: row.cache_types), 10, text=lambda row: row.cache_types),
-    _SPLIT,
-    _Column("memory", 8, _number(lambda row: row.memory), 1, is_number=True, text=lambda row: row.memory),
-    _Column("KV", 5, _number(lambda row: row.kv_use), 1, is_number=True),
-    _Column("5 min", _TREND, _trend, 9, is_number=True),
-    _Column("headroom", 9, _number(lambda row: row.headroom), 5, is_number=True),
-    _Column("tok/s", 5, _number(lambda row: row.rate), 6, is_number=True),
     _Column("findings", 3, _findings_piece, 5.5, grow=1, widest=8, short="!"),
 )
 _CURSOR_WIDTH = 2
@@ -200,8 +257,16 @@ def _fit(rows: tuple[ServerRow, ...], width: int) -> list[tuple[_Column, int]]:
     The server's address is the first to go, but not where two rows would read the same without it.
     """
     names = [(row.engine, model_text(row.model, _MODEL.width)) for row in rows]
-    sizes = {column: _least(column, rows) for column in _COLUMNS}
-    ranks = {column: column.rank for column in _COLUMNS} | ({} if len(set(names)) == len(names) else {_SERVER: 2.5})
+    told = [it for it in _COLUMNS if it.known is None or any(map(it.known, rows))]
+    sizes = {column: _least(column, rows) for column in told}
+    if width < _WITH_NAMES:
+        sizes[_MODEL] = _SHORT_NAME
+    if width < _SHORT_BARS:
+        sizes[_KV] = _PERCENT + 4
+    if width < _NARROW:  # how full it is and what comes of it; its bytes stand above
+        sizes[_KV] = _PERCENT
+        del sizes[_MEMORY]
+    ranks = {column: column.rank for column in _COLUMNS} | ({} if len(set(names)) == len(names) else {_SERVER: 2.1})
     room = width - _CURSOR_WIDTH
     while sum(sizes.values()) + len(sizes) - 1 > room and len(sizes) > 1:
         del sizes[max(sizes, key=lambda column: ranks[column])]

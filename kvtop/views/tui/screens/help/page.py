@@ -25,8 +25,11 @@ _COLUMNS = (
     ("verdict", "full in: if what runs goes on or peaks keep rising; tight: 512 MiB or less free; steady: neither"),
     ("ctx", "tokens that the KV cache can hold"),
     ("KV", "how much of it holds tokens now"),
+    ("room", "more requests that could begin now: 2x 8k is two of 8k tokens (or of the longest permitted)"),
+    ("queue", "requests that wait"),
+    ("TTFT", "time to first token, the mean of the last minute"),
+    ("memory", "bytes on accelerators; in host memory where the server is on none"),
     ("5 min", "the same, a column for each half minute"),
-    ("headroom", "tokens until the first limit, or free bytes where no limit is known"),
     ("tok/s", "generated in a second, all requests"),
 )
 

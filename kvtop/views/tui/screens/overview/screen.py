@@ -20,6 +20,10 @@ from kvtop.views.tui.widgets.empty_lines import looking_lines, no_match_lines, n
 from kvtop.views.tui.widgets.lines import Line, ascii_text
 from kvtop.views.tui.widgets.server_table import server_rows, table_head, table_lines
 
+_WITH_LEGEND = 16
+"""From this height on there is room for the legend."""
+_DEVICES_TENTHS = 3
+"""Of the height, at most, for devices: servers are what one looks for."""
 _PANELS = ("", "servers", "devices")
 """What `e` goes around: both, or one of them alone."""
 
@@ -59,13 +63,15 @@ class OverviewScreen(KvtopScreen):
 
     def _draw_devices(self, devices: tuple[DeviceRow, ...], width: int) -> int:
         """The lines that the box takes."""
-        key, height = legend(width), self.size.height
+        height = self.size.height
+        key = legend(width) if height >= _WITH_LEGEND else []
         alone = self.expanded == "devices"
-        box = (height - 4 if alone else height * 6 // 10 - 2) - len(key)
-        below = 0 if alone else min(len(self.kvtop.selection.servers(self.kvtop.frame)), 8) + 3
-        drawn = device_lines(devices, width, min(box, height - 4 - len(key) - below))
+        box = height - 4 - len(key)
+        if not alone:
+            box = max(height * _DEVICES_TENTHS // 10 - 2 - len(key), min(len(devices), height // 5))
+        drawn = device_lines(devices, width, box)
         self.query_one("#devices-box").styles.max_height = "1fr" if alone else "60%"
-        # The box must not grow over its 60 %: the bars scroll, the legend stays.
+        # The box must not grow over its share: the bars scroll, the legend stays.
         self.query_one("#devices-scroll").styles.max_height = max(box, 1)
         hidden = max(len(drawn) - max(box, 1), 0)
         title = f"Devices · {len(drawn) - hidden} of {len(drawn)}, e shows all" if hidden else "Devices"
@@ -112,8 +118,8 @@ class OverviewScreen(KvtopScreen):
         words = ["Servers"]
         if selection.words:
             words.append(f"{shown} of {there} with {selection.words!r}")
-        if selection.order.key is not ORDERS[0].key:
-            words.append(f"by {selection.order.name}")
+        if selection.order.key is not ORDERS[0].key or selection.is_reversed:
+            words.append(f"by {selection.order.name}" + (", reversed" if selection.is_reversed else ""))
         return " · ".join(words)
 
     def _entitle(self, box: str, title: str) -> None:
@@ -132,7 +138,7 @@ class OverviewScreen(KvtopScreen):
 
     def _show_cursor(self) -> None:
         self.draw()
-        cursor = self.kvtop.selected_index()
+        cursor = self.kvtop.selection.index(self.kvtop.frame)
         if cursor is not None:
             scroll = self.query_one("#servers-scroll", VerticalScroll)
             scroll.scroll_to_region(Region(0, cursor, 1, 1), animate=False, force=True)

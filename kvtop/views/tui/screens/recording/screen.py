@@ -30,7 +30,7 @@ class RecordingScreen(PageScreen):
 
     def works(self, action: str) -> bool:
         player = self.kvtop.player
-        if action in {"play", "step", "skip", "speed", "seek", "mark"}:
+        if action in {"skip", "speed", "seek", "mark"}:
             return player is not None
         return super().works(action)
 
@@ -38,16 +38,6 @@ class RecordingScreen(PageScreen):
         player = self.kvtop.player
         assert player is not None, "works() lets no action through without a player"
         return player
-
-    def action_play(self) -> None:
-        """Play or hold."""
-        self._player().toggle()
-        self.draw()
-
-    def action_step(self, samples: int) -> None:
-        """One sample on or back."""
-        self._player().step(samples)
-        self.draw()
 
     def action_skip(self, parts: int) -> None:
         """A twentieth of the whole on or back."""

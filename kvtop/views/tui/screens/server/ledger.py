@@ -81,12 +81,20 @@ def _ledger(ids: list[str], split: Split, frame: Frame, width: int, *, brief: bo
     figures = [figure.value_bytes for _, figure in split.memory.parts]
     known = [size for size in figures if size is not None]
     total = sum(known)
+    told = ""
     for segment, figure in split.memory.parts:
         look = SEGMENT_TABLE[segment].look
-        lines += _row(look.glyph, look.role, SEGMENT_TABLE[segment].label, figure, width, brief=brief)
+        if figure.value_bytes == 0:
+            continue
+        row = replace(figure, source="") if figure.source == told else figure
+        told = figure.source or told
+        lines += _row(look.glyph, look.role, SEGMENT_TABLE[segment].label, row, width, brief=brief)
         if segment is Segment.KV_CACHE:
             used = f"{KV_USED.glyph} {bytes_text(split.kv_used_bytes)} of it holds tokens now"
             lines.append((Piece("    "), Piece(used[0], KV_USED.role), Piece(used[1:], "faint")))
+    empty = [SEGMENT_TABLE[segment].label for segment, figure in split.memory.parts if figure.value_bytes == 0]
+    if empty:
+        lines += [(Piece(f"  {text}", "faint"),) for text in wrap(f"0 B: {', '.join(empty)}", width - 2)]
     lines.append((Piece("  " + "─" * (10 + _NAME), "faint"),))
     lines += _row("=", "strong", TOTAL, split.driver, width, brief=brief)
     if not known:

@@ -6,7 +6,10 @@ from enum import StrEnum
 from rich.cells import cell_len
 
 from kvtop.domain.frame import Frame, ServerView
+from kvtop.domain.headroom import Filling
 from kvtop.text import bytes_text, rate_text, ratio_text, tokens_text
+from kvtop.views.bar_parts import Part
+from kvtop.views.segment_table import FREE, KV_USED
 from kvtop.views.text.forecast_text import forecast_text
 from kvtop.views.tui.screens.findings.page import finding_lines
 from kvtop.views.tui.screens.server.history import history_lines
@@ -16,11 +19,16 @@ from kvtop.views.tui.screens.server.slots import slot_lines
 from kvtop.views.tui.state.history import ServerHistory
 from kvtop.views.tui.widgets.empty_lines import unasked_lines
 from kvtop.views.tui.widgets.lines import Line, Piece, beside, left, rule, wrap
-from kvtop.views.tui.widgets.server_table import cache_types_text, headroom_text, verdict_text
+from kvtop.views.tui.widgets.server_table import cache_types_text, verdict_text
+from kvtop.views.tui.widgets.stacked_bar import bar
 
 _PREVIEW_SECONDS = 300.0
-_PREVIEW_PLOTS = 16
-"""Lines of the plots in it."""
+_LEAST_PLOTS = 10
+"""Lines of the plots in it, at least."""
+_MOST_TOLD, _TALL = 2, 8
+"""Lines of how full it is and what is forecast, in a pane of so many lines or more; else one."""
+_LEAST_CUT = 3
+"""Lines of a section that is cut: its title, one of its lines, and that there are more."""
 _TWO_COLUMNS = 150
 """From this width on the page stands in two columns."""
 
@@ -67,32 +75,32 @@ def detail_lines(view: ServerView | None, frame: Frame, trail: ServerHistory, lo
         return _launch(view, width)
     is_wide = width >= _TWO_COLUMNS
     half = (width - 3) // 2 if is_wide else width
-    numbers = [_findings(view, half), ledgers(view, frame, half), _cache(view, half), _model(view, half)]
+    found = _findings(view, half)
+    numbers = [ledgers(view, frame, half), _cache(view, half), _model(view, half)]
     plots = history_lines(view, trail, look.span_seconds, half, 21)
     use = _stacked([slot_lines(view, half), hosted_lines(view, frame.taken_at, half)])
     doings = [use, plots, _launch(view, half), _known(view, half)]
     if is_wide:
-        return [*_state(view, width), (), *beside(_stacked(numbers), _stacked(doings), half)]
-    return _stacked([_state(view, width), *numbers[:2], *doings[:2], *numbers[2:], *doings[2:]])
+        return [*_state(view, width), (), *beside(_stacked([found, *numbers]), _stacked(doings), half)]
+    return _stacked([_state(view, width), *doings[:2], found, *numbers, *doings[2:]])
 
 
 def preview_lines(view: ServerView, frame: Frame, trail: ServerHistory, width: int, height: int) -> list[Line]:
-    """The condensed detail pane below a short table: headroom, and as many whole sections as fit."""
+    """The condensed detail pane below a short table, in `height` lines: what does not fit is cut, not dropped."""
     if height < 2:
         return []
     is_wide = width >= _TWO_COLUMNS
     half = (width - 3) // 2 if is_wide else width
     numbers, slots = device_ledgers(view, frame, half, brief=True), slot_lines(view, half)
-    groups = [numbers, [slots]] if is_wide else [[slots, *numbers]]
-    room = height - 2
-    columns = [_stacked(_fitting(group, room)) for group in groups]
-    if len(columns[-1]) + 1 + _PREVIEW_PLOTS <= room:
+    told = wrap(" · ".join(_room(view)), width - 2)[: _MOST_TOLD if height >= _TALL else 1]
+    room = height - 1 - len(told)
+    body = beside(_cut(numbers, room), _cut([slots], room), half) if is_wide else _cut([slots, *numbers], room)
+    left_over = room - len(body) - 1
+    if left_over >= _LEAST_PLOTS:
         # Only when they fit: drawing them takes its time.
-        plots = history_lines(view, trail, _PREVIEW_SECONDS, half, _PREVIEW_PLOTS - 1)
-        columns[-1] = _stacked([columns[-1], plots])
-    body = beside(columns[0], columns[1], half) if is_wide else columns[0]
-    room_told = " · ".join(_as_many(_room(view), width - 2))
-    return [(), (Piece("▸ ", "key"), Piece(left(room_told, width - 2).rstrip(), "strong")), *body]
+        body = [*body, (), *history_lines(view, trail, _PREVIEW_SECONDS, width, left_over)]
+    marks = ("▸ ", *["  "] * (len(told) - 1))
+    return [(), *((Piece(mark, "key"), Piece(text, "strong")) for mark, text in zip(marks, told, strict=True)), *body]
 
 
 def _as_many(words: list[str], width: int) -> list[str]:
@@ -103,12 +111,19 @@ def _as_many(words: list[str], width: int) -> list[str]:
     return words[:count]
 
 
-def _fitting(sections: list[list[Line]], height: int) -> list[list[Line]]:
-    taken: list[list[Line]] = []
+def _cut(sections: list[list[Line]], height: int) -> list[Line]:
+    """The sections in at most so many lines; the one that does not fit ends with how much is left out."""
+    lines: list[Line] = []
     for section in filter(None, sections):
-        if sum(len(one) + 1 for one in taken) + len(section) <= height:
-            taken.append(section)
-    return taken
+        room = height - len(lines) - bool(lines)
+        if len(section) <= room:
+            lines += [(), *section] if lines else section
+            continue
+        if room >= _LEAST_CUT:
+            more = (Piece(f"… {len(section) - room + 1} more lines: Enter opens", "faint"),)
+            lines += [*([()] if lines else []), *section[: room - 1], more]
+        break
+    return lines
 
 
 def _stacked(sections: list[list[Line]]) -> list[Line]:
@@ -149,15 +164,38 @@ def _state(view: ServerView, width: int) -> list[Line]:
     first = left(" · ".join(near), width - cell_len(words) - 2).rstrip()
     lines: list[Line] = [(Piece(f"{words}  ", role or "strong"), Piece(first))]
     lines += [(Piece(text),) for text in wrap(" · ".join(where[len(near) :]), width) if text]
+    lines += _gauge(view, width)
     lines += [(Piece(text),) for text in wrap(" · ".join(_room(view)), width)]
     if reading.hint:
         lines += [(Piece(text, "warning"),) for text in wrap(f"→ {reading.hint}", width)]
     return lines
 
 
+def _gauge(view: ServerView, width: int) -> list[Line]:
+    """The KV cache as one bar, where its use is known."""
+    ratio = view.kv_cache.used_ratio
+    if ratio is None:
+        return []
+    number = ("≤" if view.kv_cache.used_is_upper_bound else "") + ratio_text(ratio)
+    share = round(min(ratio, 1.0) * 1000)
+    drawn = bar((Part(KV_USED, share), Part(FREE, 1000 - share)), width - 9)
+    return [(Piece("KV ", "strong"), *drawn, Piece(f"{number:>6}", "strong"))]
+
+
 def _room(view: ServerView) -> list[str]:
-    """What is left, and what is forecast on which ground; the least important last."""
-    return [f"headroom {headroom_text(view)}", forecast_text(view.time_to_full), *_free(view)]
+    """What a person asks first: when is it full, does the next request fit, how full is it; then the rest."""
+    cache, headroom, filling = view.kv_cache, view.headroom, view.time_to_full
+    words = [forecast_text(filling)]
+    if headroom.more_requests is not None:
+        count = headroom.more_requests
+        requests = "no further request" if not count else f"{count} more request{'' if count == 1 else 's'}"
+        words.append(f"room for {requests} of {tokens_text(headroom.request_tokens)}")
+    if cache.used_ratio is not None:
+        at_most = "at most " if cache.used_is_upper_bound else ""
+        words.append(f"KV cache {at_most}{ratio_text(cache.used_ratio)} of {tokens_text(cache.capacity_tokens)} tokens")
+    if headroom.cache_tokens_left is not None and filling.cause and filling.state is not Filling.GROWING:
+        words.append(f"least left: {tokens_text(headroom.cache_tokens_left)} tokens in {filling.cause}")
+    return [*words, *_free(view)]
 
 
 def _free(view: ServerView) -> list[str]:
