@@ -27,18 +27,13 @@ from kvtop.analysis.planned.live_plan import PlanMemory, live_plan
 from kvtop.analysis.planned.placement import Placed, compute_api_of, placed
 from kvtop.analysis.planned.running_placement import with_placement
 from kvtop.analysis.usage.cache_view import cache_view
-from kvtop.analysis.usage.first_token import FirstToken
-from kvtop.analysis.usage.forecast import Forecast
-from kvtop.analysis.usage.growth import Watched, held_memory, memory_to_full
 from kvtop.analysis.usage.rates import generated_per_second, prompt_per_second
-from kvtop.analysis.usage.request_room import request_room
-from kvtop.analysis.usage.steady_verdict import SteadyVerdict
+from kvtop.analysis.usage.server_usage import ServerUsage
 from kvtop.domain.answers.fault import LimitExceededError, failure_of
 from kvtop.domain.device import Device
 from kvtop.domain.engine_report import MemoryReport
 from kvtop.domain.figure import UNKNOWN, Figure
 from kvtop.domain.frame import NO_CACHE, Frame, ServerView, Split
-from kvtop.domain.headroom import Filling, Headroom
 from kvtop.domain.memory import Segment
 from kvtop.domain.plan import MemoryPlan
 from kvtop.domain.process import Process
@@ -48,23 +43,13 @@ from kvtop.planning.registry import display_name, traits_of
 
 
 @dataclass(slots=True)
-class Usage:
-    """What is remembered of how one server is used."""
-
-    forecast: Forecast = field(default_factory=Forecast)
-    memory: Watched = field(default_factory=Watched)
-    first_token: FirstToken = field(default_factory=FirstToken)
-    verdict: SteadyVerdict = field(default_factory=SteadyVerdict)
-
-
-@dataclass(slots=True)
 class History:
     """What the next tick needs of the ones before: readings, growth, calibrations, and plans that have not changed."""
 
     taken_at: float | None = None
     readings: dict[str, ServerReading] = field(default_factory=dict)
     plans: PlanMemory = field(default_factory=PlanMemory)
-    usage: dict[str, Usage] = field(default_factory=dict)
+    usage: dict[str, ServerUsage] = field(default_factory=dict)
     calibrations: Calibrations = field(default_factory=Calibrations)
     findings: FindingMemory = field(default_factory=FindingMemory)
     report: Callable[[str, BaseException, str], Failure] = failure_of
@@ -155,12 +140,8 @@ def _server_view(history: History, reading: ServerReading, sample: Sample, proce
     measured = _measured(reading, plan, on, where)
     use = cache_use(plan, reading.slots) if plan is not None else None
     splits = tuple(_split(reading, plan, use, it) for it in measured)
-    usage = history.usage.setdefault(reading.id, Usage())
-    filling = usage.forecast.now(sample.taken_at, reading, plan)
-    if filling.state is Filling.UNKNOWN and filling.tokens_left is None:
-        usage.memory.add(sample.taken_at, held_memory(reading, where.rows))
-        filling = memory_to_full(usage.memory, reading, plan, (device for device, _ in where.rows))
-    headroom = _headroom(filling.tokens_left, where, request_room(reading, plan))
+    usage = history.usage.setdefault(reading.id, ServerUsage())
+    outlook = usage.outlook(sample.taken_at, reading, plan, where)
     prompt, generated = _rates(history, reading, sample.taken_at)
     cache = cache_view(reading, plan)
     view = ServerView(
@@ -171,12 +152,10 @@ def _server_view(history: History, reading: ServerReading, sample: Sample, proce
         plan_note="; ".join(part for part in (note, where.note, _unread(reading, plan, processes)) if part),
         prompt_tokens_per_second=prompt,
         generated_tokens_per_second=generated,
-        first_token_seconds=usage.first_token.mean_seconds(sample.taken_at, reading.counters),
-        verdict=usage.verdict.now(
-            sample.taken_at, reading, filling, headroom, tuple(device for device, _ in where.rows)
-        ),
-        headroom=headroom,
-        time_to_full=filling,
+        first_token_seconds=outlook.first_token_seconds,
+        verdict=outlook.verdict,
+        headroom=outlook.headroom,
+        time_to_full=outlook.filling,
         calibration=history.calibrations.learn(reading, measured),
         disagreements=disagreements(reading, plan, measured),
         facts=facts(reading, cache, plan, splits, processes),
@@ -301,14 +280,6 @@ def _used_bytes(
     if use is not None and plan is not None and part is not None:
         return use.used_bytes(plan, part)
     return pool_used_bytes(cache, reading.pools, it.engine_index)
-
-
-def _headroom(
-    tokens_left: int | None, where: DeviceAssignment, request_room: tuple[int | None, int | None]
-) -> Headroom:
-    """Free bytes of the devices that matter to a server: its accelerators, or the host where it has none."""
-    devices = where.accelerators or tuple(device for device, _ in where.rows)
-    return Headroom(tokens_left, tuple((device.id, device.memory.free_bytes) for device in devices), *request_room)
 
 
 def _rates(history: History, reading: ServerReading, taken_at: float) -> tuple[float | None, float | None]:
