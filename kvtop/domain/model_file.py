@@ -78,6 +78,8 @@ class Checkpoint:
     tensors: tuple[CheckpointTensor, ...]
     tensor_bytes: int | None
     notes: tuple[str, ...] = ()
+    draft: "Checkpoint | None" = None
+    """The draft model that the command names beside it, where it was found."""
 
 
 ModelFile = GgufHeader | Checkpoint

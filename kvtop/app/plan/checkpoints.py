@@ -9,7 +9,7 @@ from kvtop.domain.answers.plan_answer import PlanAnswer, device_fit
 from kvtop.domain.answers.room import Fit, Room
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.memory import Segment
-from kvtop.domain.model_file import Checkpoint
+from kvtop.domain.model_file import Checkpoint, ModelFileError
 from kvtop.domain.plan import MemoryPlan, Refusal
 from kvtop.planning.bisection import largest
 from kvtop.planning.registry import plan_launch
@@ -32,7 +32,22 @@ def open_vllm(request: PlanRequest) -> tuple[LaunchOptions, Checkpoint] | Refusa
     options = with_engine_version(request, options)
     if options.errors:
         return Refusal(options.engine, options.errors[0])
-    return options, read_checkpoint(checkpoint_directory(request, options))
+    found = read_checkpoint(checkpoint_directory(request, options))
+    return options, replace(found, draft=_draft(request, options))
+
+
+def _draft(request: PlanRequest, options: LaunchOptions) -> Checkpoint | None:
+    """The draft that `--speculative-config` names, if it lies here."""
+    from kvtop.planning.vllm.options.speculation import draft_name  # noqa: PLC0415  one engine's rules at a time
+
+    name = draft_name(options)
+    if not name:
+        return None
+    here = ProcessFilesystem(cwd=str(Path.cwd()), environ=request.environment)
+    try:
+        return read_checkpoint(locate_checkpoint(request.path_here(name), here).path)
+    except (ModelNotFoundError, ModelFileError):
+        return None
 
 
 def open_mlx(request: PlanRequest) -> tuple[LaunchOptions, Checkpoint] | Refusal:

@@ -80,7 +80,8 @@ def _plan(settings: ServeSettings, checkpoint: Checkpoint, devices: tuple[PlanDe
             "- multiprocessing, set '--nnodes' appropriately."
         )
     length = model_length(config, settings)
-    run = run_of(config, settings, devices[0], length)
+    draft = None if checkpoint.draft is None else view(checkpoint.draft.config)
+    run = run_of(config, settings, devices[0], length, draft)
     chunked = settings.chunked_prefill is not False and not run.architecture.encoder_decoder
     if run.is_hybrid and run.prefix_caching and not chunked:
         raise StartRefusedError("Chunked prefill is required for mamba cache mode 'align'.")

@@ -29,8 +29,9 @@ from kvtop.planning.vllm.pool.free_memory import requested_bytes
 from kvtop.planning.vllm.pool.pool import Pool, Stage
 from kvtop.planning.vllm.rules.rules import Rules
 from kvtop.planning.vllm.run import Run
-from kvtop.planning.vllm.shapes.decoder import draft_modules
+from kvtop.planning.vllm.shapes.decoder import draft_model, draft_modules
 from kvtop.planning.vllm.shapes.encoders import encoder_width
+from kvtop.planning.vllm.shapes.matrix import Matrix
 from kvtop.planning.vllm.shapes.placement import Parallel
 from kvtop.planning.vllm.shapes.stage_shapes import ShapeTerms
 from kvtop.planning.vllm.specs.layer_specs import LayerSpec, RequestTerms, SpecKind
@@ -124,9 +125,20 @@ def _weights(found: Findings) -> StageWeights:
         stored_bytes=found.checkpoint.tensor_bytes,
         loads_draft=settings.speculation.method == MTP,
     )
-    extra = draft_modules(config, found.run.draft.whole_layers, found.run.draft.modules)
+    extra = _draft_matrices(found)
     weights = stage_weights(found.checkpoint, config, found.run.whole_layers, terms, extra)
     return adjusted(weights, settings.weight_changes, bool(found.checkpoint.tensors))
+
+
+def _draft_matrices(found: Findings) -> tuple[Matrix, ...]:
+    """What a draft adds to the weights, empty where its configuration lacks a size."""
+    draft, config = found.run.draft, found.run.config
+    with suppress(NoExactRuleError):
+        if draft.own is None:
+            return draft_modules(config, draft.whole_layers, draft.modules)
+        shares = found.settings.speculation.method != "draft_model"
+        return draft_model(draft.own.config, draft.own.whole_layers, layer_count(config), shares_embedding=shares)
+    return ()
 
 
 def _memory(found: Findings, device: PlanDevice, stage: int, weights: StageWeights) -> Memory:

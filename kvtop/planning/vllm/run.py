@@ -9,7 +9,7 @@ from kvtop.planning.vllm.backends.cuda import CUDA_BACKENDS, TRITON_ATTN, Attent
 from kvtop.planning.vllm.backends.flash_attention import AttentionCard, is_supported
 from kvtop.planning.vllm.backends.layer_request import MlaShape
 from kvtop.planning.vllm.dtypes import TURBOQUANT_BITS
-from kvtop.planning.vllm.models.architectures import Architecture, architecture_of
+from kvtop.planning.vllm.models.architectures import Architecture, architecture_of, draft_architecture
 from kvtop.planning.vllm.models.cached_layers import (
     BuildTerms,
     CachedLayer,
@@ -19,7 +19,7 @@ from kvtop.planning.vllm.models.cached_layers import (
     total_kv_heads,
 )
 from kvtop.planning.vllm.models.config_view import ConfigView
-from kvtop.planning.vllm.models.drafts import NO_DRAFT, Draft, draft_of
+from kvtop.planning.vllm.models.drafts import NO_DRAFT, Draft, OwnDraft, draft_of
 from kvtop.planning.vllm.models.known_fields import refuse_unknown
 from kvtop.planning.vllm.models.model_facts import (
     cache_dtype,
@@ -51,7 +51,13 @@ class Run:
     """Why the whole plan is an estimate, "" where it is not."""
 
 
-def run_of(config: ConfigView, settings: ServeSettings, device: PlanDevice, max_model_len: int) -> Run:
+def run_of(
+    config: ConfigView,
+    settings: ServeSettings,
+    device: PlanDevice,
+    max_model_len: int,
+    draft_config: ConfigView | None = None,
+) -> Run:
     """The layers and the terms of this launch.
 
     Raises:
@@ -79,7 +85,7 @@ def run_of(config: ConfigView, settings: ServeSettings, device: PlanDevice, max_
     )
     layers = architecture.build(config, build)
     whole_layers = layers if settings.tp_size == 1 else architecture.build(config, replace(build, tp_size=1))
-    draft = draft_of(settings.speculation, config, layers, whole_layers)
+    draft = draft_of(settings.speculation, config, layers, whole_layers, _own_draft(draft_config, build))
     layers += draft.layers
     check_layers(layers)
     if any(layer.fixed is not None for layer in layers) and stored not in _PACKED_ROWS:
@@ -113,6 +119,14 @@ def run_of(config: ConfigView, settings: ServeSettings, device: PlanDevice, max_
         max_model_len if keeps_state and not prefix_caching else None,
     )
     return Run(name, architecture, config, layers, whole_layers, terms, prefix_caching, is_hybrid, draft, doubt)
+
+
+def _own_draft(config: ConfigView | None, build: BuildTerms) -> OwnDraft | None:
+    if config is None:
+        return None
+    terms = replace(build, draft_tokens=0)
+    found = draft_architecture(config)
+    return OwnDraft(config, found.build(config, terms), found.build(config, replace(terms, tp_size=1)))
 
 
 def _shape(

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from kvtop.domain.figure import Basis
 from kvtop.domain.memory import Segment
 from kvtop.domain.model_file import Checkpoint
-from kvtop.domain.plan import MemoryPlan, PlanDevice, Refusal
+from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.planning.vllm.planner import plan_command
 from tests.oracle.recorded import recorded
 
@@ -101,3 +102,17 @@ def test_a_draft_adds_its_layer_to_the_weights() -> None:
         sizes.append(plan.devices[0].memory.bytes_of(Segment.WEIGHTS) or 0)
     added = (sizes[1] - sizes[0]) * 8
     assert 10.5 * GIB < added < 12.5 * GIB
+
+
+def test_a_draft_with_a_configuration_has_its_own_layers() -> None:
+    small = {**_LLAMA, "num_hidden_layers": 4, "num_key_value_heads": 4, "hidden_size": 1024, "num_attention_heads": 8}
+    words = ["--spec-model", "draft", "--spec-tokens", "3", "--kv-cache-memory-bytes", "20G"]
+    card = PlanDevice("gpu0", 80 * GIB, None, (9, 0), "cuda", "NVIDIA H100 80GB HBM3")
+    draft = Checkpoint("draft", small, (), None)
+    plan = plan_command(["DIR", *words], Checkpoint("DIR", _LLAMA, (), None, draft=draft), (card,))
+    assert isinstance(plan, MemoryPlan)
+    assert plan.vllm is not None
+    assert plan.vllm.bytes_per_token_per_rank == 32 * 2 * 8 * 128 * 2 + 4 * 2 * 4 * 128 * 2
+    assert plan.devices[0].memory[Segment.KV_CACHE].basis is Basis.COMPUTED
+    with pytest.raises(NoExactRuleError, match="configuration of the draft draft is not here"):
+        _plan(_LLAMA, words)

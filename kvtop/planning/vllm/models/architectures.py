@@ -198,3 +198,14 @@ def _text_class(view: ConfigView) -> str | None:
             if name in ARCHITECTURES:
                 return str(name)
     return TEXT_CLASSES.get(view.word("model_type") or "")
+
+
+def draft_architecture(view: ConfigView) -> Architecture:
+    """The class of a draft: one of a model's own, or a head of layers by `layer_types`, latent where it says so."""
+    names = view.root.get("architectures")
+    for name in names if isinstance(names, list | tuple) else ():
+        if name in ARCHITECTURES:
+            return ARCHITECTURES[str(name)]
+    if view.whole("kv_lora_rank"):
+        return MLA
+    return Architecture("draft head", _dense(dense.by_type))

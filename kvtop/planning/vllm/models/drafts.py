@@ -40,9 +40,27 @@ class Draft:
     """As `layers`, on one rank that holds all heads."""
     modules: int = 0
     doubt: str = ""
+    own: "OwnDraft | None" = None
 
 
 NO_DRAFT = Draft()
+
+
+@dataclass(frozen=True, slots=True)
+class OwnDraft:
+    """A draft with a configuration of its own, and what its class builds on one rank and on one with all heads."""
+
+    config: ConfigView
+    layers: tuple[CachedLayer, ...]
+    whole_layers: tuple[CachedLayer, ...]
+
+    def after(self, count: int) -> Draft:
+        """Behind the target's `count` layers."""
+        own, whole = (
+            tuple(replace(layer, index=count + layer.index) for layer in built)
+            for built in (self.layers, self.whole_layers)
+        )
+        return Draft(own, whole, layer_count(self.config), own=self)
 
 
 def draft_of(
@@ -50,8 +68,11 @@ def draft_of(
     view: ConfigView,
     layers: tuple[CachedLayer, ...],
     whole_layers: tuple[CachedLayer, ...],
+    own: OwnDraft | None = None,
 ) -> Draft:
     """The draft of this launch; `layers` are the target's on one rank, `whole_layers` on one that holds all heads.
+
+    `own`: the draft's configuration and the layers that its class builds, where it was read.
 
     Raises:
         RefusedError: the model has no such modules, or they do not divide the tokens, in vLLM's words.
@@ -67,6 +88,8 @@ def draft_of(
                 f"num_speculative_tokens:{speculation.draft_tokens} must be divisible by n_predict={modules}"
             )
         return Draft(_built(view, modules, layers), _built(view, modules, whole_layers), modules)
+    if own is not None:
+        return own.after(count)
     if speculation.method not in _USUAL_LAYERS:
         raise NoExactRuleError(
             f"speculative decoding by {speculation.method}: the configuration of the draft {speculation.model} is not "

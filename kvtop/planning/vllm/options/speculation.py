@@ -59,6 +59,14 @@ class Speculation:
 NO_SPECULATION = Speculation()
 
 
+def draft_name(options: LaunchOptions) -> str:
+    """The draft model that a command line names, "" for none or where it says so in words that vLLM refuses."""
+    try:
+        return speculation_of(options, asked_async=False).model
+    except (StartRefusedError, NoExactRuleError):
+        return ""
+
+
 def speculation_of(options: LaunchOptions, *, asked_async: bool) -> Speculation:
     """The speculation of a command line; `asked_async` is an explicit `--async-scheduling`.
 

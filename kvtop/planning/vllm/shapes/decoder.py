@@ -1,6 +1,7 @@
 """All matrices of a text model, layer by layer, from its configuration and what its layers cache."""
 
 from collections import defaultdict
+from dataclasses import replace
 
 from kvtop.planning.vllm.models.cached_layers import CachedLayer, attention_heads, hidden_size, layer_count
 from kvtop.planning.vllm.models.config_view import ConfigView
@@ -161,4 +162,19 @@ def draft_modules(view: ConfigView, caches: tuple[CachedLayer, ...], modules: in
         is_mixture = feed_forward.expert_count(view) > 0
         found += feed_forward.mixture(view, index) if is_mixture else feed_forward.dense(view, index)
         found.append(Matrix(f"layers.{index}.eh_proj", width, 2 * width, Cut.WHOLE, index, is_linear=False))
+    return tuple(found)
+
+
+def draft_model(
+    view: ConfigView, caches: tuple[CachedLayer, ...], first: int, *, shares_embedding: bool
+) -> tuple[Matrix, ...]:
+    """A draft with a configuration of its own, behind `first` layers of the target; it is loaded as it is stored."""
+    width = hidden_size(view)
+    found = [
+        replace(matrix, name=f"draft.{matrix.name}", layer=first + (matrix.layer or 0), is_linear=False)
+        for matrix in decoder(view, caches)
+        if not (shares_embedding and matrix.name == "embed_tokens")
+    ]
+    if shares_embedding:
+        found.append(Matrix("draft.fc", width, 3 * width, Cut.WHOLE, first, is_linear=False))
     return tuple(found)
