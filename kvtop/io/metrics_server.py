@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from kvtop.domain.sample import Failure
+from kvtop.io.daemon_thread import started
 from kvtop.io.fault_reports import contained
 from kvtop.io.web_config import WebConfig
 
@@ -248,8 +249,8 @@ class MetricsServer:
         return int(self._server.server_address[1])
 
     def start(self) -> None:
-        """Answer from now on."""
-        self._thread.start()
+        """Answer from now on. Raises NoThreadError."""
+        started(self._thread)
 
     def close(self) -> None:
         """Stop listening."""

@@ -145,10 +145,10 @@ def _listen(address: str, latest: Latest, web: WebConfig) -> None:
     host, port = _address(address)
     try:
         server = MetricsServer(host, port, latest.page, web)
+        server.start()
     except OSError as error:
         warn(f"--listen {address}: {error.strerror or error}")
         leave(exit_codes.FAILED)
-    server.start()
     shown = f"[{host}]" if ":" in host else host
     scheme = "http" if web.tls is None else "https"
     warn(f"listening on {scheme}://{shown}:{server.port}{PATH}")

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from kvtop.domain.device import Device, DeviceState
 from kvtop.domain.sample import Failure
+from kvtop.io.daemon_thread import NoThreadError, started
 from kvtop.io.fault_reports import contained
 from kvtop.sources.devices.backend import BackendDescriptor, DriverGoneError, OpenBackend
 
@@ -86,6 +87,7 @@ class DriverThread:
         self._returned = 0
         self._waiters: list[Callable[[], None]] = []
         self._thread: threading.Thread | None = None
+        self._refused = ""
 
     @property
     def has_answered(self) -> bool:
@@ -101,15 +103,27 @@ class DriverThread:
 
     def request(self, wake: Callable[[], None]) -> None:
         """Ask for a refresh; `wake` is called by the thread when it is there."""
+        if not self._runs():
+            wake()
+            return
         with self._changed:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name=f"kvtop {self._name}", daemon=True)
-                self._thread.start()
             self._waiters.append(wake)
             if self._busy_since is None:
                 self._wanted = True
                 self._busy_since = time.monotonic()
                 self._changed.notify()
+
+    def _runs(self) -> bool:
+        """Whether there is a thread; where the machine gives none now, the next refresh tries again."""
+        if self._thread is None:
+            thread = threading.Thread(target=self._work, name=f"kvtop {self._name}", daemon=True)
+            try:
+                started(thread)
+            except NoThreadError as error:
+                self._refused = str(error.strerror)
+                return False
+            self._thread, self._refused = thread, ""
+        return True
 
     def forget(self, wake: Callable[[], None]) -> None:
         """Nobody waits for that refresh any more."""
@@ -126,6 +140,8 @@ class DriverThread:
             busy_since = self._busy_since
         if is_news:
             return devices, failures
+        if self._refused:
+            return (), (Failure(self._name, self._refused, "nothing, if it is gone at the next look"),)
         if self._thread is not None and not self._thread.is_alive():
             stopped = Failure(self._name, "reading devices stopped on an error inside kvtop", "start kvtop again")
             return _stale(devices, stopped.message), (stopped,)

@@ -1,6 +1,7 @@
 """Preloads during idle time what a key would otherwise wait for."""
 
 import gc
+from contextlib import suppress
 from importlib import import_module
 from threading import Thread
 
@@ -15,4 +16,5 @@ def warm_up() -> None:
     """
     gc.collect()
     gc.freeze()
-    Thread(target=import_module, args=("plotext",), name="plots", daemon=True).start()
+    with suppress(RuntimeError):  # the machine gives no thread now: plots import it when they are drawn
+        Thread(target=import_module, args=("plotext",), name="plots", daemon=True).start()

@@ -236,3 +236,21 @@ def test_a_driver_that_hangs_without_a_card_on_the_bus_takes_no_number() -> None
     devices, _ = reader.read_once(0.3)
     assert [device.id for device in devices] == ["gpu0"]
     slow.gate.set()
+
+
+def test_a_machine_that_gives_no_thread_is_weathered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A passing limit (pids.max) ended exporters: the next look has the devices."""
+    reader = _reader(_Driver())
+    with monkeypatch.context() as refused:
+
+        def refuse(_: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        refused.setattr(threading.Thread, "start", refuse)
+        devices, failures = asyncio.run(reader.read(5.0))
+    assert devices == ()
+    assert ["no more threads" in it.message for it in failures] == [True]
+    devices, failures = asyncio.run(reader.read(20.0))
+    assert [device.id for device in devices] == ["gpu0"]
+    assert failures == ()
+    reader.close()
