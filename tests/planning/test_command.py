@@ -110,3 +110,21 @@ def test_a_list_of_words_is_taken_as_it_stands() -> None:
     assert typed_words(['["vllm", "serve", "a b", "--port", "1"]']) == ["vllm", "serve", "a b", "--port", "1"]
     assert typed_words(['["vllm", 1]']) == ["[vllm,", "1]"]
     assert typed_words(["[ -n x ] && llama-server -c 1"]) == ["llama-server", "-c", "1"]
+
+
+@pytest.mark.parametrize(
+    ("words", "memory_bytes"),
+    [
+        (["-m", "6g"], 6 << 30),
+        (["--memory=512m"], 512 << 20),
+        (["--memory", "1.5GB"], 3 << 29),
+        (["-m4096k"], 4 << 20),
+        (["--memory", "1073741824"], 1 << 30),
+        (["--memory", "lots"], None),
+        ([], None),
+    ],
+)
+def test_a_container_has_the_memory_that_it_is_given(words: list[str], memory_bytes: int | None) -> None:
+    command = parse_command(["docker", "run", *words, "ghcr.io/ggml-org/llama.cpp:server", "-m", "x.gguf"])
+    assert command.container is not None
+    assert command.container.memory_bytes == memory_bytes

@@ -3,7 +3,9 @@
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 
+from kvtop.domain.figure import Basis
 from kvtop.domain.launch import LaunchOptions
+from kvtop.domain.memory import CACHES, Segment
 from kvtop.domain.model_file import Checkpoint, GgufHeader, ModelFile
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.domain.server import ServerReading
@@ -112,10 +114,16 @@ def _compute(
         return None, f"its options have no plan under the rules of {_ruled(launch)}: {answer.message}", ""
     assumption = rules.assumption(launch, devices)
     chosen = version_range(launch)
-    how = f"computed for {answer.rules_version}"
+    how = f"{'computed for' if _is_computed(answer) else 'estimated by the rules of'} {answer.rules_version}"
     if chosen is not None and not chosen.is_checked:
         how = f"estimated: {chosen.reason}"
     return answer, how, assumption
+
+
+def _is_computed(plan: MemoryPlan) -> bool:
+    """Whether weights and caches are exact on every device, where they are known."""
+    bases = {part.memory[segment].basis for part in plan.devices for segment in (Segment.WEIGHTS, *CACHES)}
+    return Basis.ESTIMATED not in bases
 
 
 def _ruled(launch: LaunchOptions) -> str:

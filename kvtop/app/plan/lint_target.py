@@ -47,7 +47,7 @@ def _surroundings(machine: Machine, request: PlanRequest) -> Surroundings:
     return Surroundings(
         devices=machine.devices_as_seen(),
         are_devices_known=bool(machine.devices or request.gpu_specs),
-        host_total_bytes=request.host_bytes or (_host_total_bytes() if here else None),
+        host_total_bytes=request.limited(request.host_bytes or (_host_total_bytes() if here else None)),
         environ=allowed_environment(request.environment),
         published=None if container is None else container.published,
         has_unread_variables=container is not None and container.env_files,

@@ -52,6 +52,11 @@ class PlanRequest:
         home = self.environ.get("HOME")
         return f"{home}{found[1:]}" if found != path and found.startswith("~") and home else found
 
+    def limited(self, host_bytes: int | None) -> int | None:
+        """Host memory, or what the command's container may have of it where that is less."""
+        limit = None if self.command.container is None else self.command.container.memory_bytes
+        return min((it for it in (host_bytes, limit) if it is not None), default=None)
+
     @property
     def environment(self) -> dict[str, str]:
         """What the server would see."""
@@ -89,11 +94,11 @@ def read_machine(request: PlanRequest) -> Machine:
         if devices or request.host_bytes is not None:
             # Of this process's own environment nothing is meant: --gpu is another machine.
             seen = _beside_plan(chosen_specs(devices, dict(request.command.variables)), request)
-            return Machine(seen, request.host_bytes, request.notes, request.host_bytes)
+            return Machine(seen, request.limited(request.host_bytes), request.notes, request.host_bytes)
         from kvtop.sources.devices.host import host_memory  # noqa: PLC0415  psutil, only when it is asked for
 
         memory = host_memory()
-        return Machine((), memory.free_bytes, request.notes, memory.total_bytes)
+        return Machine((), request.limited(memory.free_bytes), request.notes, memory.total_bytes)
     from kvtop.sources.devices import device_reader  # noqa: PLC0415  the driver, only when nothing was said
     from kvtop.sources.devices.makers import accelerator_makers, without_missing_makers  # noqa: PLC0415  likewise
 
@@ -104,7 +109,7 @@ def read_machine(request: PlanRequest) -> Machine:
     free_bytes, total_bytes = (None, None) if host is None else (host.memory.free_bytes, host.memory.total_bytes)
     return Machine(
         _beside_plan(devices, request),
-        free_bytes if request.host_bytes is None else request.host_bytes,
+        request.limited(free_bytes if request.host_bytes is None else request.host_bytes),
         (*request.notes, *(f"{failure.source}: {failure.message}" for failure in failures), *left_out),
         total_bytes if request.host_bytes is None else request.host_bytes,
         holders,

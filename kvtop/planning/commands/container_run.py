@@ -26,6 +26,7 @@ _SHORT_SWITCHES = re.compile(r"-[ditPq]+")
 _NAMED = frozenset({"llama-server", "llama", "vllm", "python3", "python", "mlx_lm.server", "bash", "sh"})
 _TAG_VERSION = re.compile(r":(?:[a-z]+-)*(v?\d+(?:\.\d+)+|b\d{3,6})(?:[-.+]\w|$|@)")
 """In `vllm/vllm-openai:v0.17.1-cu129`, `llama.cpp:server-cuda-b9660`."""
+_SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,6})?)(?:([kmg])b?|b)?")
 _SECRETS = frozenset({"VLLM_API_KEY", "LLAMA_API_KEY"})
 
 
@@ -43,6 +44,8 @@ class ContainerRun:
     image: str = ""
     mounts: tuple[tuple[str, str], ...] = ()
     """(folder or file inside, where it is outside) as typed, for paths only: volumes by name lie nowhere we know."""
+    memory_bytes: int | None = None
+    """The limit of `--memory`: what its control group may hold, mapped files that are read included; None: none."""
 
     @property
     def image_version(self) -> str | None:
@@ -71,6 +74,7 @@ class _Given:
     entry_point: str = ""
     is_on_host: bool = False
     env_files: bool = False
+    memory_bytes: int | None = None
 
     def take(self, name: str, value: str) -> None:
         if name in {"-e", "--env"}:
@@ -90,12 +94,20 @@ class _Given:
             self._mount(source, parts.get("target") or parts.get("destination") or parts.get("dst") or "")
         elif name in {"--network", "--net"}:
             self.is_on_host = value == "host"
+        elif name in {"-m", "--memory"}:
+            self.memory_bytes = _size(value)
         elif name == "--entrypoint":
             self.entry_point = value
 
     def _mount(self, source: str, target: str) -> None:
         if (target.startswith("/") and source.startswith(("/", "./", "../", "~/"))) or source in {".", "~"}:
             self.mounts.append((target, source))
+
+
+def _size(text: str) -> int | None:
+    """`6g`, `512m`, plain bytes: units of 1024; None for what docker would refuse."""
+    found = _SIZE.fullmatch(text.strip().lower())
+    return None if found is None else int(float(found[1]) * 1024 ** " kmg".index(found[2] or " ")) or None
 
 
 def inside(words: Sequence[str]) -> ContainerRun | None:
@@ -134,6 +146,7 @@ def inside(words: Sequence[str]) -> ContainerRun | None:
         given.env_files,
         rest[index],
         tuple(given.mounts),
+        given.memory_bytes,
     )
 
 
