@@ -13,7 +13,7 @@ from kvtop.domain.answers.what_if import WhatIfAnswer
 from kvtop.domain.plan import MemoryPlan, Refusal
 from kvtop.planning.adjustments import Knob
 from kvtop.planning.registry import plan_launch
-from kvtop.planning.what_if import expected_launch
+from kvtop.planning.what_if import expected
 from kvtop.sources.demo import SCENARIOS, Scenario
 
 
@@ -58,15 +58,17 @@ def test_every_dial_of_every_server_agrees_with_a_plan_of_the_same_options(scena
                     what_if = found.what_if
                     if isinstance(found.then, Refusal) or found.then is None:
                         assert found.note
-                    if what_if.measured_pool_bytes is None and found.then is not None:
+                    if found.then is not None:
                         # A restart fits itself to the memory that is free, and says what that changes.
                         anew = replace(standing.plan_context, is_restart=True)
+                        launch, measured = expected(anew, what_if)
                         again = plan_launch(
-                            expected_launch(anew, what_if),
+                            launch,
                             standing.plan_context.model,
                             standing.plan_context.devices,
                             draft=standing.plan_context.draft,
                             at_tokens=what_if.at_tokens,
+                            measured=measured,
                         )
                         assert again == found.then
         what_if_session.reset(server_id)

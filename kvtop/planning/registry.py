@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.planning.protocol.lint_traits import LintTraits
+from kvtop.planning.protocol.measured import NOTHING_MEASURED, Measured
 from kvtop.planning.versions import ChosenRange, as_estimate, chosen_range, spanning
 
 if TYPE_CHECKING:  # an engine's rules are imported when it is asked for, and no other's
@@ -73,10 +74,12 @@ def plan_launch(
     *,
     draft: PlannableModel | None = None,
     at_tokens: int | None = None,
+    measured: Measured = NOTHING_MEASURED,
 ) -> MemoryPlan | Refusal:
     """The plan of `launch.engine` with these options, or its refusal in the engine's words.
 
     `draft` is the second model of a llama-server. `at_tokens` is the length of a sequence where the cache grows.
+    `measured` is what a running server says that its engine found out.
 
     Raises:
         MalformedModelError: the model file contradicts itself or its own architecture.
@@ -87,15 +90,13 @@ def plan_launch(
     rules = engine_rules(launch.engine)
     if rules is None:
         raise NoExactRuleError(f"kvtop has no memory rules for {launch.engine}")
-    plan = rules.plan(launch, model, devices, draft=draft, at_tokens=at_tokens)
-    if isinstance(plan, Refusal):
-        return plan
 
-    def planned(version: str) -> MemoryPlan | Refusal:
+    def planned(version: str | None) -> MemoryPlan | Refusal:
         other = replace(launch, engine_version=version)
-        return rules.plan(other, model, devices, draft=draft, at_tokens=at_tokens)
+        return rules.plan(other, model, devices, draft=draft, at_tokens=at_tokens, measured=measured)
 
-    return between(launch, plan, planned)
+    plan = planned(launch.engine_version)
+    return plan if isinstance(plan, Refusal) else between(launch, plan, planned)
 
 
 def plan_running(
@@ -103,17 +104,18 @@ def plan_running(
     model: PlannableModel,
     devices: tuple[PlanDevice, ...],
     draft: PlannableModel | None,
+    measured: Measured = NOTHING_MEASURED,
 ) -> MemoryPlan | Refusal:
     """The plan of a server that runs: of what it holds at the least, where its cache grows. Raises as `plan_launch`."""
     rules = engine_rules(launch.engine)
     if rules is None:
         raise NoExactRuleError(f"kvtop has no memory rules for {launch.engine}")
-    plan = rules.plan_running(launch, model, devices, draft)
-    if isinstance(plan, Refusal):
-        return plan
-    return between(
-        launch, plan, lambda version: rules.plan_running(replace(launch, engine_version=version), model, devices, draft)
-    )
+
+    def planned(version: str | None) -> MemoryPlan | Refusal:
+        return rules.plan_running(replace(launch, engine_version=version), model, devices, draft, measured)
+
+    plan = planned(launch.engine_version)
+    return plan if isinstance(plan, Refusal) else between(launch, plan, planned)
 
 
 def version_range(launch: LaunchOptions) -> ChosenRange | None:

@@ -9,13 +9,14 @@ from kvtop.domain.figure import NOTHING, UNKNOWN, Figure
 from kvtop.domain.launch import LaunchOptions, Origin
 from kvtop.domain.memory import Memory, Segment
 from kvtop.domain.plan import DeviceShare, MemoryPlan, NoExactRuleError, Refusal
+from kvtop.planning.protocol.measured import Measured
 from kvtop.planning.protocol.plan_context import PlanContext
 from kvtop.planning.registry import engine_rules, plan_launch
 
 
 def compare(plan_context: PlanContext, now: MemoryPlan | None, what_if: WhatIf) -> WhatIfComparison:
     """Plan the changed launch and hold it against the plan of now. Never raises for what the rules do not know."""
-    launch = expected_launch(plan_context, what_if)
+    launch, measured = expected(plan_context, what_if)
     try:
         then = plan_launch(
             launch,
@@ -23,6 +24,7 @@ def compare(plan_context: PlanContext, now: MemoryPlan | None, what_if: WhatIf) 
             plan_context.devices,
             draft=plan_context.draft,
             at_tokens=what_if.at_tokens,
+            measured=measured,
         )
     except NoExactRuleError as error:
         return WhatIfComparison(what_if, now, None, note=str(error))
@@ -32,16 +34,10 @@ def compare(plan_context: PlanContext, now: MemoryPlan | None, what_if: WhatIf) 
     return WhatIfComparison(what_if, now, then, changes, adjusted=_adjusted(what_if.base, launch))
 
 
-def running(launch: LaunchOptions, now: MemoryPlan | None, at_tokens: int | None = None) -> WhatIf:
-    """The what-if of a running server, nothing changed yet."""
-    rules = engine_rules(launch.engine)
-    return WhatIf(launch, at_tokens=at_tokens) if rules is None else rules.running(launch, now, at_tokens)
-
-
-def expected_launch(plan_context: PlanContext, what_if: WhatIf) -> LaunchOptions:
-    """The changed launch as its engine would find the machine: a pool that it profiles becomes bytes."""
+def expected(plan_context: PlanContext, what_if: WhatIf) -> tuple[LaunchOptions, Measured]:
+    """The changed launch as its engine would find the machine, and what it would find out by itself."""
     rules = engine_rules(what_if.base.engine)
-    return what_if.launch if rules is None else rules.expected_launch(plan_context, what_if)
+    return (what_if.launch, plan_context.measured) if rules is None else rules.expected(plan_context, what_if)
 
 
 def _adjusted(base: LaunchOptions, launch: LaunchOptions) -> str:

@@ -12,6 +12,7 @@ from kvtop.domain.server import ServerReading, ServerState
 from kvtop.planning.adjustments import Knob, knob_names, knob_values, turn
 from kvtop.planning.commands.command import parse_command, process_command
 from kvtop.planning.protocol.engine_rules import EngineRules
+from kvtop.planning.protocol.measured import NOTHING_MEASURED
 from kvtop.planning.registry import ENGINES, all_engines, display_name, engine_rules
 from kvtop.sources.engines import ENGINES as ADAPTERS
 
@@ -101,8 +102,8 @@ def test_the_options_of_the_cache_types_name_a_pair_of_evidence(rules: EngineRul
 def test_a_running_server_keeps_its_options_where_its_endpoint_says_nothing(rules: EngineRules) -> None:
     launch = launched(rules, port="80")
     reading = ServerReading("127.0.0.1:80", rules.name, ServerState.READY, launch=launch)
-    assert rules.effective_launch(launch, reading) == launch
-    assert rules.running(launch, None, None).launch.options == launch.options
+    assert rules.measured(launch, reading) == NOTHING_MEASURED
+    assert rules.kept(NOTHING_MEASURED, None) == NOTHING_MEASURED
     assert rules.devices_for(launch, ()) == ()
     assert rules.devices_for(launch, CARDS)[: len(CARDS)] == CARDS
 

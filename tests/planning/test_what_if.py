@@ -8,7 +8,7 @@ import pytest
 
 from kvtop.domain.answers.room import Fit, Room
 from kvtop.domain.answers.what_if import WhatIf
-from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
+from kvtop.domain.launch import LaunchOptions, Origin
 from kvtop.domain.memory import Segment
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.planning.adjustments import Knob, knob_names, turn
@@ -18,10 +18,11 @@ from kvtop.planning.llamacpp.memory.prepared import prepare
 from kvtop.planning.llamacpp.options.parse import parse_llama_server
 from kvtop.planning.mlx.options import parse_server_options
 from kvtop.planning.protocol.knobs import around, finer
+from kvtop.planning.protocol.measured import Measured
 from kvtop.planning.protocol.plan_context import PlanContext, PlannableModel
 from kvtop.planning.registry import engine_rules, plan_launch
 from kvtop.planning.vllm.options.parse import parse_serve_options
-from kvtop.planning.what_if import compare, running
+from kvtop.planning.what_if import compare
 from kvtop.sources.demo.gguf_models import gemma3_27b, llama31_8b
 from tests.amounts import size_of
 from tests.models.tiny_models import tiny_checkpoint
@@ -223,29 +224,29 @@ def test_scales() -> None:
 def test_a_running_vllm_keeps_the_bytes_of_its_pool() -> None:
     words = ["/m", "--max-model-len", "4096", "--gpu-memory-utilization", "0.50"]
     base = parse_serve_options(words)
-    reported = replace(
-        base, options=(*base.options, LaunchOption("num-gpu-blocks-override", "5000", Origin.ENDPOINT, "/metrics"))
-    )
     model = tiny_checkpoint()
-    now = plain(reported, model, None)
+    rules, reported = engine_rules("vllm"), Measured(pool_blocks=5000)
+    now = plan_launch(base, model, (CARD,), measured=reported)
+    assert rules is not None
     assert isinstance(now, MemoryPlan)
-    live = running(reported, now)
-    assert live.measured_pool_bytes == now.devices[0].memory.bytes_of(Segment.KV_CACHE)
-    same = compare(plan_context(model), now, live).then
+    live, kept = WhatIf(base), rules.kept(reported, now)
+    assert kept == Measured(pool_bytes=now.devices[0].memory.bytes_of(Segment.KV_CACHE))
+    here = replace(plan_context(model), measured=kept)
+    same = compare(here, now, live).then
     assert isinstance(same, MemoryPlan)
     assert same.vllm is not None
     assert same.vllm.num_gpu_blocks == 5000
-    halved = compare(plan_context(model), now, live.with_changes(kv_cache_dtype="fp8")).then
+    halved = compare(here, now, live.with_changes(kv_cache_dtype="fp8")).then
     assert isinstance(halved, MemoryPlan)
     assert halved.vllm is not None
     assert halved.vllm.num_gpu_blocks == 10000
-    more = compare(plan_context(model), now, live.with_changes(gpu_memory_utilization="0.51")).then
+    more = compare(here, now, live.with_changes(gpu_memory_utilization="0.51")).then
     assert isinstance(more, MemoryPlan)
     grown = (more.devices[0].memory.bytes_of(Segment.KV_CACHE) or 0) - (
         now.devices[0].memory.bytes_of(Segment.KV_CACHE) or 0
     )
     assert grown == pytest.approx(0.01 * 24 * GIB, rel=0.001)
-    split = compare(plan_context(model), now, live.with_changes(tensor_parallel_size="1", dtype="float16")).then
+    split = compare(here, now, live.with_changes(tensor_parallel_size="1", dtype="float16")).then
     assert isinstance(split, MemoryPlan)
     assert split.vllm is not None
     assert split.vllm.num_gpu_blocks is None

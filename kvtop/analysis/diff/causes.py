@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from kvtop.analysis.diff.comparable import capacity_tokens
 from kvtop.domain.launch import LaunchOption, LaunchOptions
 from kvtop.domain.plan import MemoryPlan
+from kvtop.planning.protocol.measured import NOTHING_MEASURED, Measured
 from kvtop.planning.protocol.version_change import VersionChange
 from kvtop.planning.registry import engine_rules
 
@@ -23,6 +24,7 @@ class Planned:
     launch: LaunchOptions
     plan: MemoryPlan
     replan: Replan
+    measured: Measured = NOTHING_MEASURED
 
 
 def measure_of(plan: MemoryPlan, what: str) -> float | None:
@@ -61,6 +63,8 @@ def cause_of(what: str, before: Planned, after: Planned) -> str:
         effects = [f"{words} (alone {_per_cent(reached / start - 1)})" if start else words for words, reached in alone]
         together = f"; together {_per_cent(end / start - 1)}" if start and len(alone) > 1 else ""
         return "because " + " and ".join(effects) + together
+    if not names and before.measured != after.measured:
+        return "the options are the same; what the engine found out when it started differs"
     return "" if names else "the options are the same; the model file, the devices or the build differ"
 
 

@@ -1,7 +1,7 @@
 """A measured server as something that can be planned again with other options."""
 
 from kvtop.analysis.diff.causes import Planned
-from kvtop.analysis.planned.live_plan import effective_launch
+from kvtop.analysis.planned.live_plan import running_launch
 from kvtop.analysis.planned.placement import placed
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.model_file import Checkpoint, GgufHeader
@@ -37,13 +37,14 @@ def _planned(sample: Sample, reading: ServerReading) -> Planned | None:
     except NoExactRuleError:
         return None
 
+    started, measured = running_launch(reading)
+
     def replan(launch: LaunchOptions) -> MemoryPlan | None:
         try:
-            plan = plan_running(launch, ready, devices, draft)
+            plan = plan_running(launch, ready, devices, draft, measured)
         except NoExactRuleError:
             return None
         return plan if isinstance(plan, MemoryPlan) else None
 
-    launch = effective_launch(reading)
-    plan = replan(launch)
-    return None if plan is None else Planned(launch, plan, replan)
+    plan = replan(started)
+    return None if plan is None else Planned(started, plan, replan, measured)

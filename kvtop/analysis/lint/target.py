@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from kvtop.analysis.lint.observed import Observed
 from kvtop.analysis.lint.surroundings import ModelFiles, Surroundings
-from kvtop.analysis.planned.live_plan import effective_launch
+from kvtop.analysis.planned.live_plan import running_launch
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.model_file import Checkpoint, GgufHeader
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
@@ -19,6 +19,7 @@ from kvtop.planning.llamacpp.memory.prepared import PreparedModel, overridden_mo
 from kvtop.planning.llamacpp.model.hparams import HParams
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.protocol.lint_traits import LintTraits
+from kvtop.planning.protocol.measured import NOTHING_MEASURED, Measured
 from kvtop.planning.registry import lint_traits_of, plan_launch
 
 
@@ -36,7 +37,8 @@ class LintTarget:
     launch: LaunchOptions | None
     where: Surroundings
     effective: LaunchOptions | None = None
-    """What a running server has made of its launch (a context that was fitted), for what-ifs; None: the launch."""
+    measured: Measured = NOTHING_MEASURED
+    """What the plan of a running server is made from: its options, None for `launch`, and what it found out itself."""
     stated: tuple[LaunchOption, ...] = ()
     """What the endpoint says of the options where `launch` is None; for the rules that this is enough for."""
     complaints: tuple[str, ...] = ()
@@ -126,8 +128,8 @@ class LintTarget:
         settings, unreadable = (None, "") if launch is None else _settings(launch)
         if launch is None or reading.is_remote or unreadable:  # unreadable: out of a recording only
             return replace(target, effective=launch)
-        effective = effective_launch(reading)
-        return replace(target, launch=launch, effective=effective, settings=settings)
+        effective, measured = running_launch(reading)
+        return replace(target, launch=launch, effective=effective, measured=measured, settings=settings)
 
     @property
     def devices(self) -> tuple[PlanDevice, ...]:
@@ -227,8 +229,8 @@ class LintTarget:
             where = replace(where, devices=devices)
         typed = changes.get("ctx-size") or ("" if "ctx-size" in changes else self.typed_context)
         launch = changed_launch(self.launch, changes)
-        bare = replace(self, launch=launch, where=where, effective=None, observed=None, typed_context=typed, plan=None)
-        return settled(replace(bare, refusal="", stated=()))
+        bare = replace(self, launch=launch, where=where, effective=None, measured=NOTHING_MEASURED, plan=None)
+        return settled(replace(bare, observed=None, typed_context=typed, refusal="", stated=()))
 
     def plan_with(self, **changes: str | None) -> MemoryPlan | None:
         """The plan with options replaced (names with underscores for dashes); None takes an option away.
@@ -245,7 +247,7 @@ class LintTarget:
             return None
         changed = changed_launch(launch, {name.replace("_", "-"): value for name, value in changes.items()})
         try:
-            return plan_launch(changed, self.model, self.devices, draft=self.draft)
+            return plan_launch(changed, self.model, self.devices, draft=self.draft, measured=self.measured)
         except NoExactRuleError:
             return None
 

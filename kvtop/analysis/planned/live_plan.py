@@ -10,6 +10,7 @@ from kvtop.domain.model_file import Checkpoint, GgufHeader, ModelFile
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.domain.server import ServerReading
 from kvtop.planning.llamacpp.memory.prepared import PreparedModel, prepare
+from kvtop.planning.protocol.measured import NOTHING_MEASURED, Measured
 from kvtop.planning.protocol.placement_evidence import PlacedOptions
 from kvtop.planning.protocol.plan_context import PlannableModel
 from kvtop.planning.registry import display_name, engine_rules, plan_running, version_range
@@ -17,7 +18,7 @@ from kvtop.planning.registry import display_name, engine_rules, plan_running, ve
 PLANS_KEPT = 256
 """Free memory is part of what a plan depends on, so a long session would collect them for ever."""
 
-_Key = tuple[str, str | None, LaunchOptions, tuple[PlanDevice, ...]]
+_Key = tuple[str, str | None, LaunchOptions, Measured, tuple[PlanDevice, ...]]
 
 
 @dataclass(slots=True)
@@ -51,15 +52,15 @@ def live_plan(
         if engine_rules(reading.launch.engine) is None:
             return None, f"kvtop has no memory rules for {reading.launch.engine}"
         return None, "the model file could not be read, so nothing can be computed (see Sources)"
-    launch = effective_launch(reading)
+    launch, measured = running_launch(reading)
     devices = devices_for(launch, devices)
     draft_key = reading.draft_key
-    key = (reading.model_key, draft_key, launch, devices)
+    key = (reading.model_key, draft_key, launch, measured, devices)
     if key not in memory.plans:
         if len(memory.plans) >= PLANS_KEPT:
             memory.plans.clear()
         draft = models.get(draft_key) if draft_key is not None else None
-        memory.plans[key] = _compute(memory, reading.model_key, model, draft, launch, devices)
+        memory.plans[key] = _compute(memory, reading.model_key, (model, draft), (launch, measured), devices)
     plan, note, assumption = memory.plans[key]
     return plan, "; ".join(part for part in (note, placement or assumption) if part)
 
@@ -73,8 +74,8 @@ def _of_several(reading: ServerReading) -> str:
     return "it may hold several models and does not report the memory of each"
 
 
-def effective_launch(reading: ServerReading) -> LaunchOptions:
-    """What a running server's plan is made from. `reading.launch` must be known.
+def running_launch(reading: ServerReading) -> tuple[LaunchOptions, Measured]:
+    """What a running server's plan is made from: its options, and what it found out. `reading.launch` must be known.
 
     What the rules of a version complain of does not count: the server runs.
     """
@@ -83,7 +84,7 @@ def effective_launch(reading: ServerReading) -> LaunchOptions:
         raise ValueError(f"{reading.id}: the launch options are unknown")
     rules = engine_rules(launch.engine)
     accepted = replace(launch, errors=(), engine_version=reading.version or launch.engine_version)
-    return accepted if rules is None else rules.effective_launch(accepted, reading)
+    return accepted, NOTHING_MEASURED if rules is None else rules.measured(accepted, reading)
 
 
 def devices_for(launch: LaunchOptions, devices: tuple[PlanDevice, ...]) -> tuple[PlanDevice, ...]:
@@ -95,18 +96,18 @@ def devices_for(launch: LaunchOptions, devices: tuple[PlanDevice, ...]) -> tuple
 def _compute(
     memory: PlanMemory,
     key: str,
-    model: ModelFile,
-    draft: ModelFile | None,
-    launch: LaunchOptions,
+    files: tuple[ModelFile, ModelFile | None],
+    server: tuple[LaunchOptions, Measured],
     devices: tuple[PlanDevice, ...],
 ) -> tuple[MemoryPlan | None, str, str]:
     """The plan, how it was made or why there is none, and what is assumed of its placement."""
+    (model, draft), (launch, measured) = files, server
     rules = engine_rules(launch.engine)
     if rules is None:
         return None, f"kvtop has no memory rules for {launch.engine}", ""
     try:
         second = prepare(draft) if isinstance(draft, GgufHeader) else None
-        answer = plan_running(launch, prepared(memory, key, model), devices, second)
+        answer = plan_running(launch, prepared(memory, key, model), devices, second, measured)
     except NoExactRuleError as error:
         return None, str(error), ""
     if isinstance(answer, Refusal):

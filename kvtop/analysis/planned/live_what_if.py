@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from kvtop.analysis.attribution.device_assignment import DeviceAssignment, device_assignment
 from kvtop.analysis.evidence import evidence_for
-from kvtop.analysis.planned.live_plan import PLANS_KEPT, PlanMemory, devices_for, effective_launch, prepared
+from kvtop.analysis.planned.live_plan import PLANS_KEPT, PlanMemory, devices_for, prepared, running_launch
 from kvtop.analysis.planned.placement import Placed, placed
 from kvtop.domain.answers.cache_speed import CacheSpeed
 from kvtop.domain.answers.evidence import Evidence, Measurement
@@ -25,7 +25,7 @@ from kvtop.planning.gpus.visible_devices import usable_bytes
 from kvtop.planning.llamacpp.memory.prepared import PreparedModel
 from kvtop.planning.protocol.plan_context import PlanContext
 from kvtop.planning.registry import engine_rules, plan_launch, traits_of
-from kvtop.planning.what_if import compare, running
+from kvtop.planning.what_if import compare
 from kvtop.text import plain_number
 
 SEQUENCE_TOKENS = 32768
@@ -62,7 +62,7 @@ def what_if_baseline(sample: Sample, view: ServerView, memory: PlanMemory) -> Wh
     own = processes.get(reading.pids[0]) if reading.pids else None
     environ = dict((own.environ or ()) if own is not None else ())
     on = placed(reading, where.accelerators, sample.devices, environ)
-    launch = effective_launch(reading)
+    launch, measured = running_launch(reading)
     devices = devices_for(launch, on.plan_devices)
     draft_file = sample.models.get(reading.draft_key) if reading.draft_key is not None else None
     try:
@@ -80,16 +80,17 @@ def what_if_baseline(sample: Sample, view: ServerView, memory: PlanMemory) -> Wh
         draft if isinstance(draft, PreparedModel) else None,
         held | calibrated.keys(),
         compute_bytes={} if where.is_shared else _compute_bytes(view, on),
+        measured=rules.kept(measured, view.plan),
     )
     trained = rules.trained_tokens(ready)
     at_tokens = min(trained or SEQUENCE_TOKENS, SEQUENCE_TOKENS) if rules.traits.cache_grows else None
     now = view.plan
     if at_tokens is not None:
-        key = (reading.model_key, reading.draft_key, launch, devices), at_tokens
+        key = (reading.model_key, reading.draft_key, launch, measured, devices), at_tokens
         if key not in memory.lengths:
             if len(memory.lengths) >= PLANS_KEPT:
                 memory.lengths.clear()
-            memory.lengths[key] = plan_launch(launch, ready, devices, at_tokens=at_tokens)
+            memory.lengths[key] = plan_launch(launch, ready, devices, at_tokens=at_tokens, measured=measured)
         longer = memory.lengths[key]
         if isinstance(longer, Refusal):
             return longer.message
@@ -97,7 +98,7 @@ def what_if_baseline(sample: Sample, view: ServerView, memory: PlanMemory) -> Wh
     return WhatIfBaseline(
         reading.id,
         plan_context,
-        running(launch, view.plan, at_tokens),
+        WhatIf(launch, at_tokens=at_tokens),
         now,
         _words(own, launch.engine, [(it.name, it.value) for it in launch.options if it.origin is not Origin.ASSUMED]),
         host_of(own.argv if own is not None else None, _parent_argv(own, processes)),

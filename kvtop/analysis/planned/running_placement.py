@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from kvtop.analysis.planned.live_plan import PLANS_KEPT, PlanMemory, devices_for, effective_launch, prepared
+from kvtop.analysis.planned.live_plan import PLANS_KEPT, PlanMemory, devices_for, prepared, running_launch
 from kvtop.analysis.planned.placement import HOST, Placed
 from kvtop.domain.launch import LaunchOption, Origin
 from kvtop.domain.model_file import GgufHeader, ModelFile
@@ -29,10 +29,10 @@ def with_placement(
         return reading, ""
     if reading.state in {ServerState.LOADING, ServerState.SLEEPING} or reading.sleep_level:
         return reading, ""
-    effective = effective_launch(reading)
-    devices = devices_for(effective, on.plan_devices)
+    launch, measured = running_launch(reading)
+    devices = devices_for(launch, on.plan_devices)
     seen = _observed(reading, on)
-    key = (reading.model_key, reading.draft_key, effective, devices, *_rounded(seen))
+    key = (reading.model_key, reading.draft_key, launch, measured, devices, *_rounded(seen))
     if key not in memory.placements:
         if len(memory.placements) >= PLANS_KEPT:
             memory.placements.clear()
@@ -43,8 +43,7 @@ def with_placement(
             draft = prepared(memory, reading.draft_key or "", draft_file) if is_draft and draft_file else None
         except NoExactRuleError:
             return reading, ""
-        typed = replace(reading.launch, errors=(), engine_version=effective.engine_version)
-        memory.placements[key] = rules.running_placement(typed, effective, ready, devices, draft, seen)
+        memory.placements[key] = rules.running_placement(launch, measured, ready, devices, draft, seen)
     found = memory.placements[key]
     return _with_options(reading, found), found.words
 

@@ -18,14 +18,11 @@ class WhatIf:
     """Launch options with some replaced. `changes` are (canonical name, value); None takes an option away.
 
     `at_tokens` is the length of a sequence for engines whose cache grows (MLX); None is the engine's own way.
-    `measured_pool_bytes` is the pool a rank that a running vLLM found room for with `base`: other options that leave
-    weights and activations alone find the same, and another share of the card just so much more or less.
     """
 
     base: LaunchOptions
     changes: tuple[tuple[str, str | None], ...] = ()
     at_tokens: int | None = None
-    measured_pool_bytes: int | None = None
 
     @property
     def launch(self) -> LaunchOptions:

@@ -19,6 +19,7 @@ from kvtop.planning.protocol.decode_reads import DecodeReads
 from kvtop.planning.protocol.engine_rules import EngineTraits
 from kvtop.planning.protocol.knobs import Turn
 from kvtop.planning.protocol.lint_traits import LintTraits
+from kvtop.planning.protocol.measured import Measured
 from kvtop.planning.protocol.placement_evidence import PlacedOptions, PlacementEvidence
 from kvtop.planning.protocol.version_change import VersionChange
 
@@ -88,6 +89,7 @@ class LlamaCppRules:
         *,
         draft: PlannableModel | None,
         at_tokens: int | None,
+        measured: Measured,
     ) -> MemoryPlan | Refusal:
         """The plan of a llama-server; `at_tokens` changes nothing, since its cache is allocated when it starts."""
         from kvtop.planning.llamacpp.memory.prepared import (  # noqa: PLC0415  see above
@@ -99,6 +101,7 @@ class LlamaCppRules:
         from kvtop.planning.llamacpp.options.parse import settings_of  # noqa: PLC0415  see above
         from kvtop.planning.llamacpp.planner import plan  # noqa: PLC0415  see above
         from kvtop.planning.llamacpp.refusals import unknown_architecture  # noqa: PLC0415  see above
+        from kvtop.planning.llamacpp.running import as_measured  # noqa: PLC0415  see above
 
         del at_tokens
         if isinstance(model, Checkpoint):
@@ -106,6 +109,7 @@ class LlamaCppRules:
         settings = settings_of(launch)
         if isinstance(settings, Refusal):
             return settings
+        settings = as_measured(settings, measured)
         if draft is None and settings.draft is not None:
             raise NoExactRuleError(
                 "a draft model is loaded too, and its file could not be read: without it the total would be wrong"
@@ -138,16 +142,16 @@ class LlamaCppRules:
         ready = model if isinstance(model, PreparedModel) else prepare(_gguf(model))
         return ready.hparams.n_ctx_train
 
-    def effective_launch(self, launch: LaunchOptions, reading: ServerReading) -> LaunchOptions:
+    def measured(self, launch: LaunchOptions, reading: ServerReading) -> Measured:
         """See EngineRules."""
-        from kvtop.planning.llamacpp.running import effective_launch  # noqa: PLC0415  see above
+        from kvtop.planning.llamacpp.running import measured  # noqa: PLC0415  see above
 
-        return effective_launch(launch, reading)
+        return measured(launch, reading)
 
     def running_placement(
         self,
         launch: LaunchOptions,
-        effective: LaunchOptions,
+        measured: Measured,
         model: PlannableModel,
         devices: tuple[PlanDevice, ...],
         draft: PlannableModel | None,
@@ -157,10 +161,12 @@ class LlamaCppRules:
         from kvtop.planning.llamacpp.fit.live_placement import RunningModel, live_placement  # noqa: PLC0415  see above
         from kvtop.planning.llamacpp.memory.prepared import PreparedModel, overridden_model  # noqa: PLC0415  see above
         from kvtop.planning.llamacpp.options.parse import settings_of  # noqa: PLC0415  see above
+        from kvtop.planning.llamacpp.running import as_measured  # noqa: PLC0415  see above
 
-        typed, told = settings_of(launch), settings_of(effective)
-        if not isinstance(model, PreparedModel) or isinstance(typed, Refusal) or isinstance(told, Refusal):
+        typed = settings_of(launch)
+        if not isinstance(model, PreparedModel) or isinstance(typed, Refusal):
             return PlacedOptions()
+        told = as_measured(typed, measured)
         ready = overridden_model(model, launch.value("override-kv"))
         second = draft if isinstance(draft, PreparedModel) else None
         return live_placement(RunningModel(ready, typed, told, devices, second), observed)
@@ -182,9 +188,10 @@ class LlamaCppRules:
         model: PlannableModel,
         devices: tuple[PlanDevice, ...],
         draft: PlannableModel | None,
+        measured: Measured,
     ) -> MemoryPlan | Refusal:
         """See EngineRules."""
-        return self.plan(launch, model, devices, draft=draft, at_tokens=None)
+        return self.plan(launch, model, devices, draft=draft, at_tokens=None, measured=measured)
 
     def assumption(self, launch: LaunchOptions, devices: tuple[PlanDevice, ...]) -> str:
         """See EngineRules."""
@@ -198,15 +205,15 @@ class LlamaCppRules:
 
         return assumed_options(reading, plan)
 
-    def running(self, launch: LaunchOptions, now: MemoryPlan | None, at_tokens: int | None) -> WhatIf:
-        """See EngineRules."""
+    def kept(self, measured: Measured, now: MemoryPlan | None) -> Measured:
+        """All of it."""
         del now
-        return WhatIf(launch, at_tokens=at_tokens)
+        return measured
 
-    def expected_launch(self, context: PlanContext, what_if: WhatIf) -> LaunchOptions:
+    def expected(self, context: PlanContext, what_if: WhatIf) -> tuple[LaunchOptions, Measured]:
         """As changed; a server that is started anew fits itself to the memory that is free."""
         if not context.is_restart or not what_if.changes:
-            return what_if.launch
+            return what_if.launch, context.measured
         from kvtop.planning.llamacpp.what_if.restarted import restarted  # noqa: PLC0415  see above
 
         return restarted(context, what_if)

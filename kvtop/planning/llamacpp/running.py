@@ -1,4 +1,4 @@
-"""The options a running llama-server really has: its launch, corrected by what its endpoint says."""
+"""What a running llama-server says of itself that its options leave open, and what a plan assumes besides."""
 
 from dataclasses import replace
 
@@ -6,35 +6,36 @@ from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.plan import MemoryPlan, PlanDevice, Refusal
 from kvtop.domain.server import ServerReading
 from kvtop.planning.llamacpp.options.parse import settings_of
+from kvtop.planning.llamacpp.options.settings import LlamaSettings
+from kvtop.planning.protocol.measured import NOTHING_MEASURED, Measured
 
 HOST = "host"
 AUTO_SLOTS = 4
 """Slots of a server started without `-np` (tools/server/server.cpp, b11434)."""
 
 
-def effective_launch(launch: LaunchOptions, reading: ServerReading) -> LaunchOptions:
-    """Effective options.
+def measured(launch: LaunchOptions, reading: ServerReading) -> Measured:
+    """The context that the server chose.
 
     `--fit` changes the context only when `-c` was not given (common/fit.cpp), so a given `-c` stands and otherwise the
     endpoint's context per slot does. `/props` caps it at the trained context while memory is not capped, which is why
     it never overrides a given `-c`.
     """
-    if reading.slot_context_tokens is None:
-        return launch
-    if launch.value("ctx-size") not in {None, "0"}:
-        return launch
+    if reading.slot_context_tokens is None or launch.value("ctx-size") not in {None, "0"}:
+        return NOTHING_MEASURED
     settings = settings_of(launch)
     if isinstance(settings, Refusal) or settings.ctx_tokens or settings.kv_unified_per_slot_tokens:
-        return launch
+        return NOTHING_MEASURED
     is_unified = settings.parallel is None if settings.kv_unified is None else settings.kv_unified
     streams = 1 if is_unified else settings.parallel or AUTO_SLOTS
-    context = str(reading.slot_context_tokens * streams)
-    said = (
-        LaunchOption("ctx-size", context, Origin.ENDPOINT, "/props"),
-        LaunchOption("fit", "off", Origin.ENDPOINT, "/props: already applied"),
-    )
-    names = {option.name for option in said}
-    return replace(launch, options=(*(it for it in launch.options if it.name not in names), *said))
+    return Measured(context_cells=reading.slot_context_tokens * streams)
+
+
+def as_measured(settings: LlamaSettings, found: Measured) -> LlamaSettings:
+    """The settings of a server whose fit is done, unless they state a context themselves."""
+    if found.context_cells is None or settings.ctx_tokens:
+        return settings
+    return replace(settings, ctx_tokens=found.context_cells, fit=False)
 
 
 def assumption(launch: LaunchOptions, devices: tuple[PlanDevice, ...]) -> str:

@@ -20,6 +20,7 @@ from kvtop.planning.protocol.decode_reads import DecodeReads
 from kvtop.planning.protocol.engine_rules import EngineTraits
 from kvtop.planning.protocol.knobs import Turn
 from kvtop.planning.protocol.lint_traits import LintTraits
+from kvtop.planning.protocol.measured import NOTHING_MEASURED, Measured
 from kvtop.planning.protocol.placement_evidence import PlacedOptions, PlacementEvidence
 from kvtop.planning.protocol.version_change import VersionChange
 from kvtop.planning.versions import VersionRange
@@ -91,32 +92,33 @@ class MlxRules:
         *,
         draft: PlannableModel | None,
         at_tokens: int | None,
+        measured: Measured,
     ) -> MemoryPlan | Refusal:
         """The plan of one sequence of `at_tokens`; the server has one memory, so devices change nothing."""
         from kvtop.planning.mlx.planner import plan_options  # noqa: PLC0415  only what is asked for
 
-        del draft, devices
+        del draft, devices, measured
         if not isinstance(model, Checkpoint):
             raise NoExactRuleError(f"kvtop has no rules for a GGUF model under {self.name}")
         refuse_endless(model.config)
         return plan_options(launch, model, at_tokens)
 
-    def effective_launch(self, launch: LaunchOptions, reading: ServerReading) -> LaunchOptions:
-        """As launched: its endpoint states no options."""
-        del reading
-        return launch
+    def measured(self, launch: LaunchOptions, reading: ServerReading) -> Measured:
+        """Nothing: it leaves nothing to be found out."""
+        del launch, reading
+        return NOTHING_MEASURED
 
     def running_placement(
         self,
         launch: LaunchOptions,
-        effective: LaunchOptions,
+        measured: Measured,
         model: PlannableModel,
         devices: tuple[PlanDevice, ...],
         draft: PlannableModel | None,
         observed: PlacementEvidence,
     ) -> PlacedOptions:
         """See EngineRules."""
-        del launch, effective, model, devices, draft, observed
+        del launch, measured, model, devices, draft, observed
         return PlacedOptions()
 
     def as_started(self, launch: LaunchOptions) -> LaunchOptions:
@@ -134,9 +136,10 @@ class MlxRules:
         model: PlannableModel,
         devices: tuple[PlanDevice, ...],
         draft: PlannableModel | None,
+        measured: Measured,
     ) -> MemoryPlan | Refusal:
         """One step of one sequence: its cache depends on what it is asked."""
-        return self.plan(launch, model, devices, draft=draft, at_tokens=STEP_TOKENS)
+        return self.plan(launch, model, devices, draft=draft, at_tokens=STEP_TOKENS, measured=measured)
 
     def assumption(self, launch: LaunchOptions, devices: tuple[PlanDevice, ...]) -> str:
         """Nothing."""
@@ -148,15 +151,14 @@ class MlxRules:
         del reading, plan
         return ()
 
-    def running(self, launch: LaunchOptions, now: MemoryPlan | None, at_tokens: int | None) -> WhatIf:
-        """See EngineRules."""
+    def kept(self, measured: Measured, now: MemoryPlan | None) -> Measured:
+        """All of it."""
         del now
-        return WhatIf(launch, at_tokens=at_tokens)
+        return measured
 
-    def expected_launch(self, context: PlanContext, what_if: WhatIf) -> LaunchOptions:
-        """As changed: nothing is profiled at the start."""
-        del context
-        return what_if.launch
+    def expected(self, context: PlanContext, what_if: WhatIf) -> tuple[LaunchOptions, Measured]:
+        """As changed."""
+        return what_if.launch, context.measured
 
     @property
     def knobs(self) -> Mapping[str, tuple[str, Turn]]:

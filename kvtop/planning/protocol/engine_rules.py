@@ -21,6 +21,7 @@ from kvtop.domain.server import ServerReading
 from kvtop.planning.protocol.decode_reads import DecodeReads
 from kvtop.planning.protocol.knobs import Turn
 from kvtop.planning.protocol.lint_traits import LintTraits
+from kvtop.planning.protocol.measured import Measured
 from kvtop.planning.protocol.placement_evidence import PlacedOptions, PlacementEvidence
 from kvtop.planning.protocol.version_change import VersionChange
 from kvtop.planning.versions import VersionRange
@@ -109,6 +110,7 @@ class EngineRules(Protocol):
         *,
         draft: PlannableModel | None,
         at_tokens: int | None,
+        measured: Measured,
     ) -> MemoryPlan | Refusal:
         """The plan, or the refusal in the engine's words. Raises NoExactRuleError."""
 
@@ -120,13 +122,13 @@ class EngineRules(Protocol):
 
     # Running servers
 
-    def effective_launch(self, launch: LaunchOptions, reading: ServerReading, /) -> LaunchOptions:
-        """The options that a running server has, corrected by what its endpoint says."""
+    def measured(self, launch: LaunchOptions, reading: ServerReading, /) -> Measured:
+        """What a running server says of what its engine found out, where its options leave that to the engine."""
 
     def running_placement(
         self,
         launch: LaunchOptions,
-        effective: LaunchOptions,
+        measured: Measured,
         model: PlannableModel,
         devices: tuple[PlanDevice, ...],
         draft: PlannableModel | None,
@@ -147,6 +149,7 @@ class EngineRules(Protocol):
         model: PlannableModel,
         devices: tuple[PlanDevice, ...],
         draft: PlannableModel | None,
+        measured: Measured,
         /,
     ) -> MemoryPlan | Refusal:
         """The plan of a server that runs: of what it holds at the least, where its cache grows."""
@@ -157,8 +160,8 @@ class EngineRules(Protocol):
     def assumed_options(self, reading: ServerReading, plan: MemoryPlan, /) -> tuple[LaunchOption, ...]:
         """Options that nobody set and the plan of a running server took a value for, each with its origin."""
 
-    def running(self, launch: LaunchOptions, now: MemoryPlan | None, at_tokens: int | None, /) -> WhatIf:
-        """The what-if of a running server, nothing changed yet."""
+    def kept(self, measured: Measured, now: MemoryPlan | None, /) -> Measured:
+        """What a what-if of a running server stands on, by its plan `now`."""
 
     # What-ifs, frontiers, recommendations
 
@@ -176,8 +179,8 @@ class EngineRules(Protocol):
     def settle(self, kept: dict[str, str | None], base: LaunchOptions, now: MemoryPlan, /) -> None:
         """Take changes out of `kept` that hold anyway under the plan `now` of `base`."""
 
-    def expected_launch(self, context: PlanContext, what_if: WhatIf, /) -> LaunchOptions:
-        """The changed launch as the engine would find the machine: a profiled pool becomes bytes."""
+    def expected(self, context: PlanContext, what_if: WhatIf, /) -> tuple[LaunchOptions, Measured]:
+        """The changed launch as the engine would find the machine, and what of `context.measured` it would find."""
 
     def frontier(self, context: PlanContext, base: WhatIf, now: MemoryPlan, most_tokens: int, /) -> Frontier:
         """The grid of amounts and cache types around a configuration."""

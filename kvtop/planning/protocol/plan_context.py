@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from kvtop.domain.answers.room import Room
 from kvtop.domain.model_file import Checkpoint, GgufHeader
 from kvtop.domain.plan import PlanDevice
+from kvtop.planning.protocol.measured import NOTHING_MEASURED, Measured
 
 
 class Prepared:
@@ -36,3 +37,5 @@ class PlanContext:
     is_restart: bool = False
     """A running server would be started anew: what its engine adjusts by itself when it starts is adjusted."""
     compute_bytes: Mapping[str, int] = field(default_factory=dict)
+    measured: Measured = NOTHING_MEASURED
+    """Of a running server: what it says that its engine found out."""

@@ -20,6 +20,7 @@ from kvtop.planning.protocol.decode_reads import DecodeReads
 from kvtop.planning.protocol.engine_rules import EngineTraits
 from kvtop.planning.protocol.knobs import Turn
 from kvtop.planning.protocol.lint_traits import LintTraits
+from kvtop.planning.protocol.measured import Measured
 from kvtop.planning.protocol.placement_evidence import PlacedOptions, PlacementEvidence
 from kvtop.planning.protocol.version_change import VersionChange
 from kvtop.planning.vllm.rules.ranges import VERSIONS
@@ -89,6 +90,7 @@ class VllmRules:
         *,
         draft: PlannableModel | None,
         at_tokens: int | None,
+        measured: Measured,
     ) -> MemoryPlan | Refusal:
         """The plan of `vllm serve`; `at_tokens` changes nothing, since its whole pool is taken when it starts."""
         from kvtop.planning.vllm.planner import plan_options  # noqa: PLC0415  only what is asked for
@@ -97,25 +99,25 @@ class VllmRules:
         if not isinstance(model, Checkpoint):
             raise NoExactRuleError(f"kvtop has no rules for a GGUF model under {self.name}")
         refuse_endless(model.config)
-        return plan_options(launch, model, devices)
+        return plan_options(launch, model, devices, measured)
 
-    def effective_launch(self, launch: LaunchOptions, reading: ServerReading) -> LaunchOptions:
+    def measured(self, launch: LaunchOptions, reading: ServerReading) -> Measured:
         """See EngineRules."""
-        from kvtop.planning.vllm.running import effective_launch  # noqa: PLC0415  see above
+        from kvtop.planning.vllm.running import measured  # noqa: PLC0415  see above
 
-        return effective_launch(launch, reading)
+        return measured(launch, reading)
 
     def running_placement(
         self,
         launch: LaunchOptions,
-        effective: LaunchOptions,
+        measured: Measured,
         model: PlannableModel,
         devices: tuple[PlanDevice, ...],
         draft: PlannableModel | None,
         observed: PlacementEvidence,
     ) -> PlacedOptions:
         """See EngineRules."""
-        del launch, effective, model, devices, draft, observed
+        del launch, measured, model, devices, draft, observed
         return PlacedOptions()
 
     def as_started(self, launch: LaunchOptions) -> LaunchOptions:
@@ -134,13 +136,14 @@ class VllmRules:
         model: PlannableModel,
         devices: tuple[PlanDevice, ...],
         draft: PlannableModel | None,
+        measured: Measured,
     ) -> MemoryPlan | Refusal:
         """As planned; without any accelerator it is the CPU build, which has rules of its own."""
         if not devices and isinstance(model, Checkpoint):
             from kvtop.planning.vllm.on_host import on_host  # noqa: PLC0415  see above
 
-            return on_host(launch, model)
-        return self.plan(launch, model, devices, draft=draft, at_tokens=None)
+            return on_host(launch, model, measured)
+        return self.plan(launch, model, devices, draft=draft, at_tokens=None, measured=measured)
 
     def assumption(self, launch: LaunchOptions, devices: tuple[PlanDevice, ...]) -> str:
         """Nothing."""
@@ -152,17 +155,17 @@ class VllmRules:
         del reading, plan
         return ()
 
-    def running(self, launch: LaunchOptions, now: MemoryPlan | None, at_tokens: int | None) -> WhatIf:
+    def kept(self, measured: Measured, now: MemoryPlan | None) -> Measured:
         """See EngineRules."""
-        from kvtop.planning.vllm.what_if.profiled_pool import running  # noqa: PLC0415  see above
+        from kvtop.planning.vllm.what_if.profiled_pool import kept  # noqa: PLC0415  see above
 
-        return running(launch, now, at_tokens)
+        return kept(measured, now)
 
-    def expected_launch(self, context: PlanContext, what_if: WhatIf) -> LaunchOptions:
+    def expected(self, context: PlanContext, what_if: WhatIf) -> tuple[LaunchOptions, Measured]:
         """See EngineRules."""
-        from kvtop.planning.vllm.what_if.profiled_pool import expected_launch  # noqa: PLC0415  see above
+        from kvtop.planning.vllm.what_if.profiled_pool import expected  # noqa: PLC0415  see above
 
-        return expected_launch(context, what_if)
+        return expected(context, what_if)
 
     @property
     def knobs(self) -> Mapping[str, tuple[str, Turn]]:

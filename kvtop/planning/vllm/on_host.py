@@ -13,6 +13,7 @@ from kvtop.domain.memory import Memory, Segment
 from kvtop.domain.model_file import Checkpoint
 from kvtop.domain.plan import DeviceShare, MemoryPlan, NoExactRuleError, PlanDevice, Refusal, allocation_rule
 from kvtop.planning.guards import RANKS_PLANNED, refuse_endless
+from kvtop.planning.protocol.measured import NOTHING_MEASURED, Measured
 from kvtop.planning.versions import as_estimate
 from kvtop.planning.vllm.options.settings import settings_from
 from kvtop.planning.vllm.planner import plan_options
@@ -22,18 +23,20 @@ from kvtop.planning.vllm.rules.ranges import NEWEST
 BLOCK_TOKENS = 128
 
 
-def on_host(launch: LaunchOptions, checkpoint: Checkpoint) -> MemoryPlan | Refusal:
+def on_host(
+    launch: LaunchOptions, checkpoint: Checkpoint, measured: Measured = NOTHING_MEASURED
+) -> MemoryPlan | Refusal:
     """The plan of `vllm serve` on a machine without accelerators, all ranks together as "host".
 
     Raises NoExactRuleError for anything but full attention with an unquantized cache.
     """
     try:
-        return _planned(launch, checkpoint)
+        return _planned(launch, checkpoint, measured)
     except StartRefusedError as refused:
         return Refusal(launch.engine, str(refused))
 
 
-def _planned(launch: LaunchOptions, checkpoint: Checkpoint) -> MemoryPlan | Refusal:
+def _planned(launch: LaunchOptions, checkpoint: Checkpoint, measured: Measured) -> MemoryPlan | Refusal:
     refuse_endless(checkpoint.config)
     settings = settings_from(launch)
     if settings.cache_dtype not in {"auto", "bfloat16", "float16"}:
@@ -47,7 +50,7 @@ def _planned(launch: LaunchOptions, checkpoint: Checkpoint) -> MemoryPlan | Refu
     # A card that takes every type and prefers no layout of its own: what is left are the rules of all platforms. Its
     # size decides only how many tokens are in flight, which plain attention layers do not ask.
     cards = tuple(PlanDevice(f"gpu{index}", 64 << 30, compute_capability=(8, 0)) for index in range(ranks))
-    found = plan_options(launch, checkpoint, cards)
+    found = plan_options(launch, checkpoint, cards, measured)
     if isinstance(found, Refusal):
         return found
     kinds = {part.kind for part in found.cache_parts}

@@ -7,6 +7,7 @@ from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.model_file import Checkpoint
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.planning.guards import refuse_endless
+from kvtop.planning.protocol.measured import NOTHING_MEASURED, Measured
 from kvtop.planning.versions import as_estimate
 from kvtop.planning.vllm.backends.assignment import Assignment, assign
 from kvtop.planning.vllm.models.cached_layers import CachedLayer, layer_count, partition
@@ -20,6 +21,7 @@ from kvtop.planning.vllm.pool.pool import Stage, size_pool
 from kvtop.planning.vllm.refusals import StartRefusedError
 from kvtop.planning.vllm.report import Findings, plan_of
 from kvtop.planning.vllm.run import Run, run_of
+from kvtop.planning.vllm.running import as_measured
 from kvtop.planning.vllm.specs.groups import group_layers
 from kvtop.planning.vllm.specs.layer_specs import RequestTerms, SpecKind
 from kvtop.planning.vllm.start_checks import refuse_e5m2, refuse_state_block
@@ -42,11 +44,14 @@ def plan_command(
 
 
 def plan_options(
-    options: LaunchOptions, checkpoint: Checkpoint, devices: tuple[PlanDevice, ...]
+    options: LaunchOptions,
+    checkpoint: Checkpoint,
+    devices: tuple[PlanDevice, ...],
+    measured: Measured = NOTHING_MEASURED,
 ) -> MemoryPlan | Refusal:
-    """As `plan_command`, from options that are parsed already (a running server's)."""
+    """As `plan_command`, from options that are parsed already, and what a running server found out."""
     try:
-        settings = settings_from(options)
+        settings = as_measured(settings_from(options), measured)
         try:
             return _plan(settings, checkpoint, devices)
         except NoExactRuleError:

@@ -2,28 +2,29 @@
 
 from dataclasses import replace
 
-from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
+from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import PlanDevice
 from kvtop.domain.server import ServerReading
 from kvtop.planning.guards import RANKS_PLANNED
+from kvtop.planning.protocol.measured import NOTHING_MEASURED, Measured
+from kvtop.planning.vllm.options.settings import ServeSettings
 from kvtop.text import plain_number
 
 
-def effective_launch(launch: LaunchOptions, reading: ServerReading) -> LaunchOptions:
+def measured(launch: LaunchOptions, reading: ServerReading) -> Measured:
     """vLLM measures its pool when it starts: the blocks that it reports are what the plan must hold to."""
     if not reading.pools:
-        return launch
-    said = {
-        "num-gpu-blocks-override": reading.pools[0].block_count,
-        "max-model-len": reading.sequence_limit_tokens,
-    }
-    added = tuple(
-        LaunchOption(name, str(value), Origin.ENDPOINT, "/metrics" if name != "max-model-len" else "/v1/models")
-        for name, value in said.items()
-        if value is not None and (name == "num-gpu-blocks-override" or launch.get(name) is None)
-    )
-    names = {option.name for option in added}
-    return replace(launch, options=(*(it for it in launch.options if it.name not in names), *added))
+        return NOTHING_MEASURED
+    limit = reading.sequence_limit_tokens if launch.get("max-model-len") is None else None
+    return Measured(pool_blocks=reading.pools[0].block_count, sequence_limit_tokens=limit)
+
+
+def as_measured(settings: ServeSettings, found: Measured) -> ServeSettings:
+    """The settings with what a server that runs found out; what they state themselves stays, but for bytes."""
+    blocks = found.pool_blocks if settings.blocks_override is None else settings.blocks_override
+    pool_bytes = settings.kv_cache_bytes if found.pool_bytes is None else found.pool_bytes
+    length = found.sequence_limit_tokens if settings.max_model_len is None else settings.max_model_len
+    return replace(settings, blocks_override=blocks, kv_cache_bytes=pool_bytes, max_model_len=length)
 
 
 def devices_for(launch: LaunchOptions, devices: tuple[PlanDevice, ...]) -> tuple[PlanDevice, ...]:

@@ -11,7 +11,7 @@ from enum import Enum
 from kvtop.domain.figure import Figure
 from kvtop.domain.plan import PlanDevice, Refusal
 from kvtop.planning.llamacpp.context import context_given
-from kvtop.planning.llamacpp.fit.replay.trial import Measured, MeasuringError, Parameters
+from kvtop.planning.llamacpp.fit.replay.trial import MeasuringError, Parameters, TrialMemory
 from kvtop.planning.llamacpp.memory.placement import HOST, override_rules
 from kvtop.planning.llamacpp.memory.prepared import PreparedModel
 from kvtop.planning.llamacpp.memory.weights import repacked_bytes
@@ -43,7 +43,7 @@ class PlannedMemory:
     end: End = End.VALUE
     _extra: dict[int, tuple[Mapping[str, int], Mapping[str, int]]] = field(default_factory=dict)
 
-    def __call__(self, parameters: Parameters) -> Measured:
+    def __call__(self, parameters: Parameters) -> TrialMemory:
         """The bytes of one trial. Raises MeasuringError where the engine could not load the model."""
         settings = settings_with(self.settings, parameters)
         found = plan_model(self.prepared, settings, self.devices)
@@ -55,7 +55,7 @@ class PlannedMemory:
             used[name] += size_bytes
             weights[name] += extra_weights[name]
         free = {device.name: device.free_bytes or 0 for device in self.devices}
-        return Measured(
+        return TrialMemory(
             used_bytes=tuple(used[name] for name in self.taking),
             model_bytes=tuple(weights[name] for name in self.taking),
             # The state of recurrent layers is allocated even here, and is still there when free memory is read.

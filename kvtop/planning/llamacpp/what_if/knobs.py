@@ -143,6 +143,8 @@ def settle(kept: dict[str, str | None], base: LaunchOptions, now: MemoryPlan) ->
     context = now.context
     if context is None:
         return
+    if base.get("ctx-size") is None:
+        drop(kept, "ctx-size", str(context.n_ctx))
     pool = "true" if context.kv_unified else "false"
     if kept.get("parallel", str(context.n_seq_max)) == str(context.n_seq_max) and kept.get("kv-unified", pool) == pool:
         # Both or none: the number of slots alone would also say that each has a pool of its own.

@@ -7,12 +7,12 @@ from kvtop.planning.llamacpp.fit.replay.answer import FitAnswer, FitStatus
 from kvtop.planning.llamacpp.fit.replay.integers import DividedByZeroError, divided, step_between
 from kvtop.planning.llamacpp.fit.replay.run import replay
 from kvtop.planning.llamacpp.fit.replay.shares import Kept, Share, placed
-from kvtop.planning.llamacpp.fit.replay.trial import FitModel, FitRequest, Measured, MeasuringError, Parameters
+from kvtop.planning.llamacpp.fit.replay.trial import FitModel, FitRequest, MeasuringError, Parameters, TrialMemory
 
 _LAYERS, _LAYER, _CELL, _EXPERTS = 31, 100, 1, 80
 
 
-def _measured(request: FitRequest, parameters: Parameters) -> Measured:
+def _measured(request: FitRequest, parameters: Parameters) -> TrialMemory:
     """32 layers of 100 units, 80 of them experts; a unit for each 100 cells; 1000 units on every card."""
     count = len(request.devices)
     layers = _LAYERS + 1 if parameters.gpu_layers < 0 else parameters.gpu_layers
@@ -28,7 +28,7 @@ def _measured(request: FitRequest, parameters: Parameters) -> Measured:
         used.append(mine * _LAYER - moved * _EXPERTS + mine * parameters.n_ctx // 100 // (_LAYERS + 1))
         first += mine
     weights = tuple(round(layers * share / sum(shares)) * _LAYER for share in shares)
-    return Measured(tuple(used), weights, (1000,) * count, host_used_bytes=parameters.n_ctx // 100)
+    return TrialMemory(tuple(used), weights, (1000,) * count, host_used_bytes=parameters.n_ctx // 100)
 
 
 def _replayed(
@@ -71,8 +71,8 @@ def test_a_context_that_was_given_is_never_touched() -> None:
     ids=["layers", "all layers", "split", "override"],
 )
 def test_what_a_user_set_is_refused_after_the_context_was_cut(parameters: Parameters, count: int, words: str) -> None:
-    def measure(trial: Parameters) -> Measured:
-        return Measured((5000 + trial.n_ctx // 100,) * count, (5000,) * count, (1000,) * count)
+    def measure(trial: Parameters) -> TrialMemory:
+        return TrialMemory((5000 + trial.n_ctx // 100,) * count, (5000,) * count, (1000,) * count)
 
     request = FitRequest(FitModel(_LAYERS, 131072, 0), ("CUDA0", "CUDA1")[:count], (100,) * count, parameters)
     found = replay(request, measure)
@@ -84,13 +84,13 @@ def test_a_split_on_one_card_is_nobody_s_business() -> None:
 
 
 def test_no_layer_asked_for_on_two_full_cards_ends_the_process() -> None:
-    full = Measured((2000, 2000), (0, 0), (1000, 1000))
+    full = TrialMemory((2000, 2000), (0, 0), (1000, 1000))
     request = FitRequest(FitModel(_LAYERS, 131072, 0), ("CUDA0", "CUDA1"), (100, 100), Parameters(0, 0))
     assert replay(request, lambda _: full).status is FitStatus.DIED
 
 
 def test_a_tensor_split_mode_is_refused_before_anything_is_measured() -> None:
-    def measure(trial: Parameters) -> Measured:
+    def measure(trial: Parameters) -> TrialMemory:
         raise AssertionError(trial)
 
     request = FitRequest(FitModel(_LAYERS, 131072, 0), ("CUDA0",), (100,), Parameters(0), split_mode="tensor")
@@ -102,7 +102,7 @@ def test_a_tensor_split_mode_is_refused_before_anything_is_measured() -> None:
 
 
 def test_a_model_that_cannot_be_measured_is_an_error() -> None:
-    def measure(trial: Parameters) -> Measured:
+    def measure(trial: Parameters) -> TrialMemory:
         raise MeasuringError(f"failed to load model at {trial.n_ctx}")
 
     request = FitRequest(FitModel(_LAYERS, 131072, 0), ("CUDA0",), (100,), Parameters(0))
@@ -123,9 +123,9 @@ def test_without_a_card_all_of_the_host_s_memory_counts() -> None:
 def test_success_does_not_require_that_anything_fits() -> None:
     request = FitRequest(FitModel(_LAYERS, 131072, 0), ("CUDA0",), (100,), Parameters(0))
     # A model whose layers take nothing: the step between two equal amounts.
-    found = replay(request, lambda _: Measured((3000,), (0,), (1000,)))
+    found = replay(request, lambda _: TrialMemory((3000,), (0,), (1000,)))
     assert (found.status, found.parameters.gpu_layers) == (FitStatus.DIED, -1)
-    grows = replay(request, lambda trial: Measured((3000 + trial.gpu_layers % 99,), (0,), (1000,)))
+    grows = replay(request, lambda trial: TrialMemory((3000 + trial.gpu_layers % 99,), (0,), (1000,)))
     assert (grows.status, grows.parameters.gpu_layers) == (FitStatus.SUCCESS, 0)
 
 

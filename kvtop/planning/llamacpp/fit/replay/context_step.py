@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from kvtop.planning.llamacpp.fit.replay.integers import UINT32_MAX, as_uint32, divided
-from kvtop.planning.llamacpp.fit.replay.trial import FitModel, FitRequest, Measured, Parameters
+from kvtop.planning.llamacpp.fit.replay.trial import FitModel, FitRequest, Parameters, TrialMemory
 
 _ALIGNMENT_TOKENS = 256
 
@@ -23,7 +23,7 @@ def trained_context(model: FitModel, streams: int) -> int:
 
 
 def smaller_context(
-    request: FitRequest, parameters: Parameters, initial: Measured, measure: Callable[[Parameters], Measured]
+    request: FitRequest, parameters: Parameters, initial: TrialMemory, measure: Callable[[Parameters], TrialMemory]
 ) -> ContextStep:
     """The context after the step; `parameters.n_ctx` is the one that `initial` was measured at.
 
@@ -50,7 +50,7 @@ def smaller_context(
     return ContextStep(found, is_final=devices <= 1)
 
 
-def _sums(request: FitRequest, measured: Measured) -> tuple[int, int]:
+def _sums(request: FitRequest, measured: TrialMemory) -> tuple[int, int]:
     """Bytes free and used over all devices; without devices, all of the host's memory and what is used of it."""
     if request.devices:
         return sum(measured.free_bytes), sum(measured.used_bytes)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from kvtop.planning.llamacpp.fit.replay.answer import Tried
 from kvtop.planning.llamacpp.fit.replay.shares import Share, placed
-from kvtop.planning.llamacpp.fit.replay.trial import FitRequest, Measured, Parameters
+from kvtop.planning.llamacpp.fit.replay.trial import FitRequest, Parameters, TrialMemory
 
 
 @dataclass(slots=True)
@@ -15,7 +15,7 @@ class LayerFilling:
     request: FitRequest
     parameters: Parameters
     targets: tuple[int, ...]
-    measure: Callable[[Parameters], Measured]
+    measure: Callable[[Parameters], TrialMemory]
     shares: tuple[Share, ...] = ()
     used: tuple[int, ...] = ()
     tried: list[Tried] = field(default_factory=list)

@@ -17,9 +17,9 @@ from kvtop.planning.llamacpp.fit.replay.trial import (
     CPU_BUFFER,
     FitRequest,
     Measure,
-    Measured,
     MeasuringError,
     Parameters,
+    TrialMemory,
 )
 
 
@@ -77,7 +77,7 @@ class _Run:
             fill_experts(filling)
         self.parameters = placed(self.parameters, filling.shares, request.model.n_layer)
 
-    def _initial(self) -> Measured:
+    def _initial(self) -> TrialMemory:
         """The given parameters; an open context is the trained one of every stream."""
         initial = self._measure(self.parameters)
         if self._request.parameters.n_ctx != 0:
@@ -85,7 +85,7 @@ class _Run:
         self.parameters = self.parameters.with_context(trained_context(self._request.model, self._request.streams))
         return self._measure(self.parameters)
 
-    def _is_enough(self, initial: Measured) -> bool:
+    def _is_enough(self, initial: TrialMemory) -> bool:
         request = self._request
         if not request.devices:
             return (request.host_total_bytes or 0) - initial.host_used_bytes >= request.margins_bytes[0]

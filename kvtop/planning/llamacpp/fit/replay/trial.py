@@ -31,7 +31,7 @@ class Parameters:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class TrialMemory:
     """Bytes by device of the model, in the engine's order; the host apart.
 
     `used`: weights, caches, states and compute buffers of the model and of a draft beside it. `model`: weights alone.
@@ -44,7 +44,7 @@ class Measured:
     host_used_bytes: int = 0
 
 
-Measure = Callable[[Parameters], Measured]
+Measure = Callable[[Parameters], TrialMemory]
 
 
 class MeasuringError(Exception):
