@@ -113,7 +113,11 @@ def _weights(found: Findings) -> StageWeights:
     settings, config = found.settings, found.run.config
     bounds = partition(layer_count(config), settings.pp_size, settings.stage_layers)
     parallel = Parallel(
-        settings.tp_size, settings.dp_size, experts=settings.expert_parallel, whole_towers=settings.whole_encoders
+        settings.tp_size,
+        settings.dp_size,
+        experts=settings.expert_parallel,
+        whole_towers=settings.whole_encoders,
+        has_triton_experts=config.word("model_type") == "gpt_oss" and found.run.terms.card.family == 9,
     )
     terms = ShapeTerms(
         found.run.terms.shape.model_dtype,

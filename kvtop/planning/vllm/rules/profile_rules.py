@@ -32,7 +32,7 @@ class ProfileRules:
 
 _NATIVE = (9.65, 8.6, 10.4)
 _NATIVE_MULTIMODAL = (6.8, 4.0, 10.0)
-_MIXED = (5.5, 3.5, 10.0)
+_MIXED = (5.5, 3.5, 9.8)
 _SECOND = (0.8, 0.5, 1.6)
 _UTILIZATION, _FORMER_UTILIZATION = 0.92, 0.9
 _UTILIZATION_FIRST: Version = (0, 20)

@@ -171,7 +171,13 @@ def draft_model(
     """A draft with a configuration of its own, behind `first` layers of the target; it is loaded as it is stored."""
     width = hidden_size(view)
     found = [
-        replace(matrix, name=f"draft.{matrix.name}", layer=first + (matrix.layer or 0), is_linear=False)
+        replace(
+            matrix,
+            rows=(view.whole("draft_vocab_size") or matrix.rows) if matrix.name == "lm_head" else matrix.rows,
+            name=f"draft.{matrix.name}",
+            layer=first + (matrix.layer or 0),
+            is_linear=False,
+        )
         for matrix in decoder(view, caches)
         if not (shares_embedding and matrix.name == "embed_tokens")
     ]

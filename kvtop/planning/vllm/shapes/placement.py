@@ -11,9 +11,15 @@ from kvtop.planning.vllm.shapes.matrix import Cut, Matrix
 from kvtop.planning.vllm.shapes.quantization import WeightFormats
 
 _VOCABULARY_PADDING = 64
-_GPT_OSS_TILES = (128, 256)
-"""Inner and outer widths of MXFP4 experts are rounded up to these by the Marlin kernels
+_MARLIN_TILES = (128, 256)
+"""Inner and outer widths of MXFP4 experts are rounded up to these by the Marlin and TensorRT-LLM kernels
 (`fused_moe/oracle/mxfp4.py`, `mxfp4_round_up_hidden_size_and_intermediate_size`)."""
+_TRITON_TILES = (256, 1)
+"""The same of the Triton kernels, which Hopper has for gpt-oss, as their swizzled layout leaves it: 64.38 GiB for the
+120B model and 13.47 for the 20B one (llm-d, vLLM 0.11)."""
+
+_NARROW = 1024
+"""A rank's share of an expert below which it is rounded up to the smaller tile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +30,8 @@ class Parallel:
     dp_size: int = 1
     experts: bool = False
     whole_towers: bool = False
+    has_triton_experts: bool = False
+    """MXFP4 experts are laid out for Triton's kernels."""
 
     @property
     def expert_ranks(self) -> int:
@@ -37,7 +45,8 @@ def rank_bytes(matrix: Matrix, quantization: WeightFormats, parallel: Parallel, 
     plain = matrix.element_bytes or model_bytes
     rows, columns, count = _held(matrix, parallel)
     if matrix.is_expert and form.scheme is Scheme.MXFP4:
-        rows, columns = _padded(matrix, rows, columns)
+        tiles = _TRITON_TILES if parallel.has_triton_experts else _MARLIN_TILES
+        rows, columns = _padded(matrix, rows, columns, tiles)
     return count * loaded_bytes(form, rows, columns, plain)
 
 
@@ -63,8 +72,10 @@ def _held(matrix: Matrix, parallel: Parallel) -> tuple[int, int, int]:
     return rows, columns, count
 
 
-def _padded(matrix: Matrix, rows: int, columns: int) -> tuple[int, int]:
-    inner, outer = _GPT_OSS_TILES
+def _padded(matrix: Matrix, rows: int, columns: int, tiles: tuple[int, int]) -> tuple[int, int]:
+    inner, outer = tiles
+    if (rows if matrix.split is Cut.OUTPUT else columns) < _NARROW:
+        inner = _MARLIN_TILES[0]
     if matrix.split is Cut.OUTPUT:
         return 2 * (-(-rows // (2 * inner)) * inner), -(-columns // outer) * outer
     return -(-rows // outer) * outer, -(-columns // inner) * inner

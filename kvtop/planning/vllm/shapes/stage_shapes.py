@@ -26,7 +26,9 @@ _PACKED_LOW_RATIO, _PACKED_HIGH_RATIO = 0.02, 0.03
 _TOWER_RATIO = 0.25
 _AGREES = (0.97, 1.09)
 """Draft layers that are not loaded are up to 9 % of a checkpoint."""
-_DOUBT_LOW_RATIO, _DOUBT_HIGH_RATIO = 0.08, 0.35
+_DOUBT_RATIOS = {Scheme.FP8: (0.04, 0.12), Scheme.FP8_BLOCK: (0.04, 0.12), Scheme.INT8: (0.04, 0.12)}
+_DOUBT_RATIOS_OF_FOUR_BITS = (0.08, 0.35)
+"""How much less and more a checkpoint may be whose quantization only its name gives away: layers left in 16 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +79,7 @@ def shape_weights(
     if factor != 1:
         known, doubtful, packed = ([size * factor for size in sizes] for sizes in (known, doubtful, packed))
     ranges = tuple(
-        _range(known[stage], doubtful[stage], packed[stage], is_guess=bool(quantization.doubt))
-        for stage in range(last + 1)
+        _range(known[stage], doubtful[stage], packed[stage], _doubt_ratios(quantization)) for stage in range(last + 1)
     )
     return ranges, quantization.doubt
 
@@ -109,12 +110,17 @@ def _word(values: Mapping[str, object], name: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _range(known: float, doubtful: float, packed: float, *, is_guess: bool) -> Figure:
+def _doubt_ratios(quantization: WeightFormats) -> tuple[float, float]:
+    if not quantization.doubt:
+        return 0.0, 0.0
+    return _DOUBT_RATIOS.get(quantization.format.scheme, _DOUBT_RATIOS_OF_FOUR_BITS)
+
+
+def _range(known: float, doubtful: float, packed: float, doubt: tuple[float, float]) -> Figure:
     value = known + doubtful + _BUFFERS_BYTES
     low = known * (1 - _LOW_RATIO) + doubtful * (1 - _TOWER_RATIO) - packed * _PACKED_LOW_RATIO
     high = value + known * _HIGH_RATIO + doubtful * _TOWER_RATIO + packed * _PACKED_HIGH_RATIO + 2 * _BUFFERS_BYTES
-    if is_guess:
-        low, high = low * (1 - _DOUBT_LOW_RATIO), high * (1 + _DOUBT_HIGH_RATIO)
+    low, high = low * (1 - doubt[0]), high * (1 + doubt[1])
     return Figure.estimated(int(value), int(low), int(high))
 
 
