@@ -244,7 +244,7 @@ WITHOUT_A_SCREEN = {
     "snapshot": ("import kvtop.app.frames as m; m.analyse = fails", ["snapshot", "--demo"]),
     "accessible": ("import kvtop.app.frames as m; m.analyse = fails", ["--accessible", "--demo"]),
     "exporter": (
-        "import kvtop.verbs.exporter as m; m.analyse = fails",
+        "import kvtop.app.frames as m; m.analyse = fails",
         ["exporter", "--demo", "--textfile", "/dev/null"],
     ),
     "thread": (
