@@ -20,6 +20,7 @@ from kvtop.analysis.attribution.splits import (
     Runtime,
     cache_use,
     split_on,
+    with_host_growth,
 )
 from kvtop.analysis.facts import facts
 from kvtop.analysis.lint.finding_memory import FindingMemory
@@ -265,7 +266,9 @@ def _of_ranks(report: MemoryReport, engines: int) -> Observation:
 def _split(reading: ServerReading, plan: MemoryPlan | None, use: CacheUse | None, it: Observation) -> Split:
     memory = merged(it.planned, it.reported)
     used_bytes = None if memory is None else _used_bytes(reading, plan, use, it, memory[Segment.KV_CACHE])
-    return split_on(it.device_id, it.driver, memory, it.runtime, used_bytes, is_idle_host=it.is_idle_host)
+    found = split_on(it.device_id, it.driver, memory, it.runtime, used_bytes, is_idle_host=it.is_idle_host)
+    growth = None if plan is None or it.name != "host" else plan.host_growth
+    return found if growth is None else with_host_growth(found, growth)
 
 
 def _used_bytes(

@@ -1,18 +1,28 @@
 """A split adds up to the driver's figure, whatever is known; unknown stays unknown."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvtop.analysis.attribution.explained_memory import planned_memory
-from kvtop.analysis.attribution.splits import NO_RUNTIME, RESIDENT_PRIOR, Runtime, cache_use, driver_bytes, split_on
+from kvtop.analysis.attribution.explained_memory import EXPLAINED, planned_memory
+from kvtop.analysis.attribution.splits import (
+    NO_RUNTIME,
+    RESIDENT_PRIOR,
+    Runtime,
+    cache_use,
+    driver_bytes,
+    split_on,
+    with_host_growth,
+)
 from kvtop.domain.compute_api import CUDA
 from kvtop.domain.device import Device, DeviceMemory, ProcessMemory
 from kvtop.domain.driver import HOST_DRIVER
 from kvtop.domain.figure import UNKNOWN, Basis, Figure
 from kvtop.domain.frame import Split
-from kvtop.domain.memory import Segment
-from kvtop.domain.plan import CachePart, ContextPlan, DeviceShare, MemoryPlan
+from kvtop.domain.memory import Memory, Segment
+from kvtop.domain.plan import CachePart, ContextPlan, DeviceShare, HostGrowth, MemoryPlan
 from kvtop.domain.process import Process
 from kvtop.domain.server import Slot
 from kvtop.sources.devices.nvml import NVML
@@ -148,3 +158,15 @@ def test_the_runtime_of_cuda_is_its_prior_and_never_more_than_is_left(
     ]
     assert (runtime.value_bytes, runtime.low_bytes, runtime.high_bytes) == tuple(it * mib for it in expected_mib)
     assert ("capped by" in runtime.source) is is_cut
+
+
+def test_what_grows_in_host_memory_is_named_with_its_limit() -> None:
+    memory = Memory.of({segment: Figure.computed(100) for segment in EXPLAINED})
+    found = split_on("host", Figure(1000, Basis.MEASURED), memory)
+    growth = HostGrowth(8 << 30, 4096, 3 << 20, 32, 1 << 20, 1)
+    source = with_host_growth(found, growth).memory[Segment.UNATTRIBUTED].source
+    assert source.endswith("up to 8.03 GiB, one of 4096 tokens 3.00 MiB")
+    off = replace(growth, cache_limit_bytes=0, checkpoint_bytes=0)
+    assert with_host_growth(found, off) == found
+    full = split_on("host", Figure(400, Basis.MEASURED), memory)
+    assert with_host_growth(full, growth) == full

@@ -8,9 +8,10 @@ from kvtop.domain.device import Device
 from kvtop.domain.figure import UNKNOWN, Basis, Figure
 from kvtop.domain.frame import Split
 from kvtop.domain.memory import Memory, Segment
-from kvtop.domain.plan import DeviceShare, MemoryPlan
+from kvtop.domain.plan import DeviceShare, HostGrowth, MemoryPlan
 from kvtop.domain.process import Process
 from kvtop.domain.server import Slot
+from kvtop.text import bytes_text
 
 _MIB = 1024 * 1024
 
@@ -131,6 +132,21 @@ def split_on(
     memory = memory.replaced({Segment.KV_CACHE: _bounded(cache, left, prior), Segment.RUNTIME: held})
     memory = memory.replaced({Segment.UNATTRIBUTED: _residual(driver, memory)})
     return Split(device_id, driver, memory, kv_used_bytes)
+
+
+def with_host_growth(split: Split, growth: HostGrowth) -> Split:
+    """The split of host memory, its rest explained as far as the engine's own limits do: no endpoint says how much."""
+    rest = split.memory[Segment.UNATTRIBUTED]
+    if not rest.value_bytes or rest.value_bytes < 0 or growth.most_bytes == 0:
+        return split
+    most = "without a limit" if growth.most_bytes is None else f"up to {bytes_text(growth.most_bytes)}"
+    one = (
+        ""
+        if growth.prompt_bytes is None
+        else f", one of {growth.prompt_tokens} tokens {bytes_text(growth.prompt_bytes)}"
+    )
+    words = f"{rest.source}; in here are saved prompts and context checkpoints, {most}{one}"
+    return replace(split, memory=split.memory.replaced({Segment.UNATTRIBUTED: replace(rest, source=words)}))
 
 
 def _bounded(cache: Figure, left: int | None, prior: Figure | None) -> Figure:
