@@ -230,7 +230,7 @@ def test_no_metric_rule_or_check_shows_a_secret(planted: Planted) -> None:
 
 def drawn_until(terminal: int, word: bytes) -> bytes:
     """The texts drawn until a word stands there and no more comes at once; without a word until it has left."""
-    ends, drawn, is_there = time.monotonic() + 120, b"", False
+    ends, drawn, is_there = time.monotonic() + 300, b"", False
     while time.monotonic() < ends:
         ready, _, _ = select.select([terminal], [], [], 0.5)
         if not ready and is_there:
