@@ -5,7 +5,9 @@ import struct
 from dataclasses import dataclass
 from zlib import crc32
 
-from kvtop.sources.recordings.file_bytes import FileBytes
+from kvtop.sources.recordings.file_bytes import FileBytes, RecordingError
+
+__all__ = ["Content", "Place", "RecordIndex", "RecordingError", "body_offset", "record", "record_index"]
 
 MAJOR, MINOR = 1, 0
 FIRST_LINE = f"kvtop.recording/{MAJOR}.{MINOR}\n".encode("ascii")
@@ -19,10 +21,6 @@ TICK_LIMIT_BYTES = 8 * 1024 * 1024
 LAST_TIME = 253_000_000_000.0
 """Unix time in seconds, in the year 9987: a later one is no time that a calendar can write."""
 _LINE = re.compile(rb"kvtop\.recording/(\d{1,6})\.(\d{1,6})\n")
-
-
-class RecordingError(Exception):
-    """A recording that cannot be read or written. str() names the file and says why."""
 
 
 @dataclass(frozen=True, slots=True)
