@@ -32,6 +32,7 @@ from kvtop.planning.llamacpp.model_plan import ModelPlan, held_on, scratch_on
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.refusals import context_refusal, tensor_split_refusal
 from kvtop.planning.llamacpp.saved_state import host_growth
+from kvtop.planning.versions import as_estimate
 
 _F32_BYTES = 4
 
@@ -62,7 +63,8 @@ def plan(
         if isinstance(end, Refusal):
             return end
         ends.append({name: held_on(name, end, end[0].rule) for name in reasons})
-    return with_ranges(found, *ends, reasons=reasons) if ends else found
+    ranged = with_ranges(found, *ends, reasons=reasons) if ends else found
+    return as_estimate(ranged, prepared.doubt) if prepared.doubt else ranged
 
 
 def _plan_both(

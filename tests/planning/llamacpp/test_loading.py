@@ -4,11 +4,16 @@ from typing import Any
 
 import pytest
 
+from kvtop.domain.figure import Basis
+from kvtop.domain.memory import Segment
 from kvtop.domain.model_file import GgufHeader, MetadataValue, SkippedArray
-from kvtop.domain.plan import NoExactRuleError
+from kvtop.domain.plan import MemoryPlan, NoExactRuleError
+from kvtop.planning.llamacpp.memory.prepared import prepare
 from kvtop.planning.llamacpp.model.hparams import HParams
 from kvtop.planning.llamacpp.model.loading import load_hparams
 from kvtop.planning.llamacpp.model.metadata import vocabulary_tokens
+from kvtop.planning.llamacpp.options.settings import LlamaSettings
+from kvtop.planning.llamacpp.planner import plan
 from tests.oracle import cases as oracle_cases
 
 BASE: dict[str, Any] = {
@@ -158,3 +163,23 @@ def test_the_vocabulary_is_counted_even_when_it_was_not_read() -> None:
 def test_an_array_that_was_stepped_over_is_not_guessed() -> None:
     with pytest.raises(NoExactRuleError, match="9000 values, which were not read"):
         _loaded("llama", attention__head_count_kv=SkippedArray("u32", 9000))
+
+
+def test_a_key_that_no_known_build_reads_makes_an_estimate_of_the_plan() -> None:
+    """GLM 5.2's `index_topk_freq` was one once, and the exact figure was 14 % too large."""
+    shape = {key: ["v", value] for key, value in BASE.items()}
+    metadata = {f"llama.{key}": value for key, value in shape.items()}
+    metadata |= {"general.architecture": ["v", "llama"], "tokenizer.ggml.model": ["v", "no_vocab"]}
+    tensors = [["token_embd.weight", "f16", [512, 1000], None], ["output.weight", "f16", [512, 1000], None]]
+    settings = LlamaSettings(ctx_tokens=4096, parallel=1, fit=False)
+    plain = plan(prepare(oracle_cases.header_of("x", metadata, tensors)), settings, ())
+    odd = {"llama.attention.index_topk_freq": ["v", 4], "llama.rope.other": ["v", 1], "llama.vision.depth": ["v", 2]}
+    other = plan(prepare(oracle_cases.header_of("x", metadata | odd, tensors)), settings, ())
+    assert isinstance(plain, MemoryPlan)
+    assert isinstance(other, MemoryPlan)
+    cache = Segment.KV_CACHE
+    (before,), (after,) = plain.devices, other.devices
+    assert before.memory[cache].basis is Basis.COMPUTED
+    assert after.memory[cache].basis is Basis.ESTIMATED
+    assert "no known build reads the file's llama.attention.index_topk_freq" in after.memory[cache].source
+    assert "rope" not in after.memory[cache].source

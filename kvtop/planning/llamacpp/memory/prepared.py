@@ -8,6 +8,7 @@ from kvtop.domain.model_file import GgufHeader
 from kvtop.planning.llamacpp.memory.weights import WeightSet, weight_set
 from kvtop.planning.llamacpp.model.hparams import HParams
 from kvtop.planning.llamacpp.model.loading import load_hparams
+from kvtop.planning.llamacpp.model.unread_keys import unread_keys
 from kvtop.planning.llamacpp.options.overrides import overridden_header
 from kvtop.planning.llamacpp.rules.build_rules import BuildRules
 from kvtop.planning.llamacpp.rules.ranges import NEWEST
@@ -15,6 +16,7 @@ from kvtop.planning.protocol.plan_context import Prepared
 
 _Found = TypeVar("_Found")
 _MOST_REMEMBERED = 4096
+_MOST_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,6 +45,14 @@ class PreparedModel(Prepared):
         if rules is self.hparams.build:
             return self
         return self.remember(("build", rules), lambda: prepare(self.header, rules))
+
+    @property
+    def doubt(self) -> str:
+        """Why no figure of this file is exact: keys that no known build reads; or ""."""
+        unread = self.remember("unread", lambda: unread_keys(self.header))
+        named = ", ".join(f"{self.hparams.arch}.{name}" for name in unread[:_MOST_NAMED])
+        more = f" and {len(unread) - _MOST_NAMED} more" if len(unread) > _MOST_NAMED else ""
+        return f"no known build reads the file's {named}{more}" if unread else ""
 
     @property
     def name(self) -> str:
