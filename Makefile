@@ -50,6 +50,7 @@ bench-fleet: $(VENV)/ready  ## what a look at a fleet of 100 to 3,000 servers co
 
 oracle: $(VENV)/ready  ## how plans compare with the engines' own allocators (docs/accuracy.md)
 	@$(BIN)/python -m tests.oracle.table
+	@$(BIN)/python -m tests.oracle.builds_table
 	@$(BIN)/python -m tests.oracle.vllm_table
 	@$(BIN)/python -m tests.oracle.mlx_table
 
@@ -57,7 +58,7 @@ decode: $(VENV)/ready  ## estimates of decode speed beside public measurements (
 	@$(BIN)/python -m tests.decode.table
 
 record: $(VENV)/ready  ## records an engine's answers anew: make record ENGINE=llama.cpp VERSION=b11434 (docs/new-engine-version.md)
-	@test -n "$(ENGINE)" -a -n "$(VERSION)" || { echo "make record ENGINE=llama.cpp|vllm|mlx VERSION=…"; exit 2; }
+	@test -n "$(ENGINE)" -a -n "$(VERSION)" || { echo "make record ENGINE=llama.cpp|llama-server|vllm|mlx VERSION=…"; exit 2; }
 	$(BIN)/python -m tools.record_oracle --engine $(ENGINE) --version $(VERSION)
 
 accept: $(VENV)/ready  ## rewrites the golden screens after a wanted change

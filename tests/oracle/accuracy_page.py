@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "accuracy.md"
-TABLES = ("table.py", "vllm_table.py", "mlx_table.py")
+TABLES = ("table.py", "builds_table.py", "vllm_table.py", "mlx_table.py")
 
 
 def renewed(page: str, tables: Sequence[str] = TABLES) -> str:

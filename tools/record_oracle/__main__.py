@@ -36,7 +36,12 @@ def main() -> int:
     if not chosen.fixtures.is_dir():
         parser.error(f"--fixtures {chosen.fixtures}: no such folder; run from the repository's root")
     recorder = importlib.import_module(f"tools.record_oracle.{_RECORDERS[chosen.engine]}.recorder")
-    changed = recorder.record(chosen.version, chosen.fixtures, tuple(chosen.only), chosen.every, chosen.jobs)
+    only = tuple(name.removesuffix(".json.gz") for name in chosen.only)
+    known = [getattr(each, "name", each) for each in recorder.FIXTURES]
+    unknown = [name for name in only if name not in known]
+    if unknown:
+        parser.error(f"--only {unknown[0]}: no such fixture; there are {', '.join(known)}")
+    changed = recorder.record(chosen.version, chosen.fixtures, only, chosen.every, chosen.jobs)
     for path in changed:
         print(f"changed {path}")
     if not changed:

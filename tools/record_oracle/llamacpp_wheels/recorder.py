@@ -13,6 +13,8 @@ from tools.record_oracle.llamacpp_wheels.child import NO_SUCH_OPTION
 from tools.record_oracle.llamacpp_wheels.wheels import installed
 
 FOLDER = "llama_server"
+FIXTURES = tuple(LAYERS)
+"""What `--only` may name: a model. All of a build's answers are one file."""
 _SOURCES = ("llamacpp", "llamacpp_more_models")
 _SECONDS = 300.0
 _MIB = re.compile(r"(KV|RS|compute|output) buffer size = *([\d.]+) MiB")

@@ -11,6 +11,7 @@ from kvtop.planning.llamacpp.options.settings import (
     LlamaSettings,
 )
 from kvtop.planning.llamacpp.options.values import BadValueError, real, split_list, whole
+from kvtop.planning.llamacpp.rules.build_rules import BuildRules
 from kvtop.planning.llamacpp.rules.ranges import rules_for
 
 _MIB = 1024 * 1024
@@ -29,7 +30,7 @@ def settings_of(options: LaunchOptions) -> LlamaSettings | Refusal:
 def _settings(options: LaunchOptions) -> LlamaSettings | Refusal:
     value, rules = options.value, rules_for(options.engine_version, options.borrowed_rules)
     parallel = _integer(value("parallel"))
-    if parallel is not None and parallel < 0:
+    if parallel is not None and (parallel < 0 or (parallel == 1 and _is_alone_automatic(options, rules))):
         parallel = None
     # 0 is a value too: no batch at all, and a micro-batch as large as the batch.
     batch, ubatch = _integer(value("batch-size")), _integer(value("ubatch-size"))
@@ -87,6 +88,11 @@ def _settings(options: LaunchOptions) -> LlamaSettings | Refusal:
         cache_ram_mib=_or_default(_integer(value("cache-ram")), CACHE_RAM_MIB),
         ctx_checkpoints=_or_default(_integer(value("ctx-checkpoints")), CTX_CHECKPOINTS),
     )
+
+
+def _is_alone_automatic(options: LaunchOptions, rules: BuildRules) -> bool:
+    drafts = options.value("spec-draft-model") is not None
+    return rules.one_slot_is_automatic and options.value("kv-unified") != "true" and not drafts
 
 
 def _fit_context(options: LaunchOptions) -> int:

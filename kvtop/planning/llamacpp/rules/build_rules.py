@@ -26,6 +26,8 @@ class BuildRules:
 
     automatic_slots: int = 4
     """Slots without `-np`, over one unified cache; 1 before #16736 (between b6900 and b7079)."""
+    one_slot_is_automatic: bool = False
+    """`-np 1` without `-kvu` is taken for no `-np` at all (tools/server/server.cpp of b7079 and b7376)."""
     ctx_by_default_tokens: int = 0
     """Without `-c`: the trained context (0); 4096 before `--fit` (#16653, December 2025)."""
     gpu_layers_by_default: int | None = None

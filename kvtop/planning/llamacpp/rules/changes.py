@@ -10,6 +10,7 @@ from kvtop.planning.protocol.version_change import VersionChange
 _WORDS: dict[str, tuple[str, str]] = {
     "architectures": ("what the build makes of the architecture", "src/models between the two builds"),
     "automatic_slots": ("slots without -np", "#16736"),
+    "one_slot_is_automatic": ("-np 1 without -kvu counts as automatic", "between b7376 and b7710"),
     "ctx_by_default_tokens": ("context without -c", "#16653"),
     "gpu_layers_by_default": ("layers on the GPU without -ngl", "#15434"),
     "flash_attention_by_default": ("flash attention without -fa", "#15434"),
@@ -17,13 +18,13 @@ _WORDS: dict[str, tuple[str, str]] = {
     "window_cells": ("cells of a sliding window hold the window and", "#13194, #13833"),
     "cell_padding": ("cells are rounded up to 256", "#16812"),
     "has_streams": ("cells of its own for each sequence", "#14363"),
-    "repeats_hybrid_cells": ("all cells in each stream of a hybrid's cache", "between b7710 and b7964"),
+    "repeats_hybrid_cells": ("all cells in each stream of a hybrid's cache", "between b7964 and b8156"),
     "takes_embeddings": ("a way into the graph for embeddings", "between b7710 and b7964"),
     "limits_outputs": ("only the outputs asked for in the compute buffer", "n_outputs_max, between b9294 and b9538"),
     "converts_cache_types": ("conversion of cache types for flash attention on CUDA", "#28079"),
     "rotates_caches": ("rotation of quantized caches", "#21038"),
-    "refuses_latent_pairs": ("refusal of two cache types for latent attention", "between b9760 and b11434"),
-    "host_copy_types": ("types of a tied output copied in host memory", "between b9760 and b11434"),
+    "refuses_latent_pairs": ("refusal of two cache types for latent attention", "between b10068 and b11434"),
+    "host_copy_types": ("types of a tied output copied in host memory", "between b10068 and b11434"),
 }
 """Rule -> what it is about, and its source."""
 

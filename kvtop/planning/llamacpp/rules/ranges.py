@@ -65,10 +65,11 @@ n_tokens)`)."""
 _WITHOUT_ROTATION = replace(_B9294, checked="b8156", build=8156, rotates_caches=False)
 """Before #21038 (between b8156 and b8672)."""
 
+_B7964 = replace(_WITHOUT_ROTATION, checked="b7964", build=7964, repeats_hybrid_cells=True)
+
 _LATENT = tuple(name for name, traits in ARCHITECTURES.items() if traits.latent)
 _B7710 = replace(
-    _WITHOUT_ROTATION,
-    repeats_hybrid_cells=True,
+    _B7964,
     takes_embeddings=False,
     checked="b7710",
     build=7710,
@@ -76,10 +77,14 @@ _B7710 = replace(
 )
 """Before #19057 (between b7710 and b7964): latent attention keeps values beside its keys."""
 
-_B7079 = replace(_B7710, checked="b7079", build=7079, fits=False, ctx_by_default_tokens=4096)
+_B7079 = replace(
+    _B7710, checked="b7079", build=7079, fits=False, ctx_by_default_tokens=4096, one_slot_is_automatic=True
+)
 """Before `--fit` (#16653, between b7376 and b7710)."""
 
-_B6900 = replace(_B7079, checked="b6900", build=6900, automatic_slots=1, cell_padding="never")
+_B6900 = replace(
+    _B7079, checked="b6900", build=6900, automatic_slots=1, one_slot_is_automatic=False, cell_padding="never"
+)
 """Before four slots (#16736); rounding had left the caches (#16812) and was not in the context yet."""
 
 _B6451 = replace(_B6900, checked="b6451", build=6451, cell_padding="by_flash_attention")
@@ -106,10 +111,11 @@ _RULES: tuple[tuple[VersionRange, BuildRules], ...] = (
     (VersionRange("b6900", "b6900", _WHEEL), _B6900),
     (VersionRange("b7079", "b7376", _WHEEL), _B7079),
     (VersionRange("b7710", "b7710", _WHEEL), _B7710),
-    (VersionRange("b7964", "b8156", _WHEEL), _WITHOUT_ROTATION),
+    (VersionRange("b7964", "b7964", _WHEEL), _B7964),
+    (VersionRange("b8156", "b8156", _WHEEL), _WITHOUT_ROTATION),
     (VersionRange("b8672", "b9294", _WHEEL), _B9294),
     (
-        VersionRange("b9538", "b9760", f"{_WHEEL}, and 5,800 cases under tests/fixtures/oracle/llama.cpp/b9760"),
+        VersionRange("b9538", "b10068", f"{_WHEEL}, and 5,800 cases under tests/fixtures/oracle/llama.cpp/b9760"),
         _B9760,
     ),
     (VersionRange("b11434", "b11549", f"the recorded answers of tests/fixtures/oracle, and {_WHEEL}"), NEWEST),
@@ -126,7 +132,9 @@ def rules_for(version: str | None, borrowed: tuple[tuple[str, str], ...] = ()) -
     another build's.
     """
     if borrowed:
-        return replace(rules_for(version), **{name: getattr(rules_for(other), name) for name, other in borrowed})
+        own = rules_for(version)
+        mixed: BuildRules = replace(own, **{name: getattr(rules_for(other), name) for name, other in borrowed})
+        return mixed
     chosen = chosen_range(VERSIONS, version)
     rules = next(rules for versions, rules in _RULES if versions == chosen.range)
     numbers = version_numbers(chosen.version)
