@@ -112,7 +112,7 @@ def test_a_target_that_dies_is_shown_and_forgotten_figures_are_not(
     prometheus.wait_for("up == 0")
     view = server(frame_of(prometheus.url), "llm/vllm-a-0")
     assert view.reading.state is ServerState.UNREACHABLE
-    assert "its target is down: Get \"http:" in view.reading.hint
+    assert 'its target is down: Get "http:' in view.reading.hint
     assert view.kv_cache.used_ratio is None
     assert view.splits == ()
     assert tmp_path.exists()

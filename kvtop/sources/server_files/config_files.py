@@ -2,7 +2,6 @@
 
 import os
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from kvtop.domain.sample import Failure
@@ -36,22 +35,33 @@ def config_files(found: FoundProcess, engine: Engine) -> ConfigFiles:
     """
     texts, failures = [], []
     source = f"pid {found.process.pid} configuration"
-    for path in engine.config_files(found.argv, found.environ):
-        try:
-            text, changed_at = read_as(found.process.pid, f"configuration {path}", partial(_text, path, found))
-        except (OSError, UnicodeDecodeError, ModelNotFoundError) as error:
-            reason = _reason(error)
-            is_nothing = isinstance(error, FileNotFoundError | NotADirectoryError) or reason == CLOSED
+    paths = engine.config_files(found.argv, found.environ)
+    try:
+        read = read_as(found.process.pid, "configuration", lambda: [_tried(path, found) for path in paths])
+    except OSError as error:  # its rights cannot be told, or a file does not answer
+        read = [error for _ in paths]
+    for path, outcome in zip(paths, read, strict=True):
+        if isinstance(outcome, Exception):
+            reason = _reason(outcome)
+            is_nothing = isinstance(outcome, FileNotFoundError | NotADirectoryError) or reason == CLOSED
             if not is_nothing or _is_named(path, found.argv):
                 message = f"{clean(path)}: {reason}: the options in it are unknown"
                 failures.append(Failure(source, message, CLOSED_REMEDY if reason == CLOSED else _MORE_RIGHTS))
             continue
+        text, changed_at = outcome
         texts.append((path, text))
         started_at = found.process.started_at
         if started_at is not None and changed_at > started_at + _CHANGE_SECONDS:
             message = f"{clean(path)} changed since the server started: its options are taken from what is there now"
             failures.append(Failure(source, message, "restart the server to be sure that it has these options"))
     return ConfigFiles(tuple(texts), tuple(failures))
+
+
+def _tried(path: str, found: FoundProcess) -> tuple[str, float] | OSError | UnicodeDecodeError | ModelNotFoundError:
+    try:
+        return _text(path, found)
+    except (OSError, UnicodeDecodeError, ModelNotFoundError) as error:
+        return error
 
 
 def _text(path: str, found: FoundProcess) -> tuple[str, float]:

@@ -74,10 +74,12 @@ class ServerLogs:
         """
         pid = found.process.pid
         answer = _KnownLog(found.process.started_at, self._clock(), size_before)
-        reads: tuple[Callable[[], list[tuple[int, str]]], ...] = (
-            lambda: read_as(pid, "log", lambda: self._named_log(found), self._proc),
-            lambda: in_time(pid, "output", lambda: self._output(found, size_before)),
-        )
+        reads: list[Callable[[], list[tuple[int, str]]]] = [
+            lambda: in_time(pid, "output", lambda: self._output(found, size_before))
+        ]
+        named = _option(found.argv) or found.environ.get(_LOG_FILE_VARIABLE)
+        if named:
+            reads.insert(0, lambda: read_as(pid, "log", lambda: self._named_log(found, named), self._proc))
         for read in reads:
             try:
                 heads = read()
@@ -92,10 +94,7 @@ class ServerLogs:
                     return answer
         return answer
 
-    def _named_log(self, found: FoundProcess) -> list[tuple[int, str]]:
-        named = _option(found.argv) or found.environ.get(_LOG_FILE_VARIABLE)
-        if not named:
-            return []
+    def _named_log(self, found: FoundProcess, named: str) -> list[tuple[int, str]]:
         filesystem = ProcessFilesystem(root=f"{self._proc / str(found.process.pid)}/root", cwd=found.process.cwd)
         try:
             return [_size_and_head(filesystem.ours(filesystem.absolute(named)))]
