@@ -179,7 +179,7 @@ def _is_packed(stored: str) -> bool:
 
 
 _ROCM_AS = (9, 0)
-"""The capability whose rules stand in for AMD's cards: FP8 and sinks are there, blocks are those of all platforms."""
+"""The capability whose rules stand in for ROCm cards: FP8 and sinks are there, blocks are those of all platforms."""
 _PACKED_ROWS = ("auto", "fp8", "fp8_e4m3", "fp8_ds_mla")
 """Cache types with which compressed attention keeps its packed rows."""
 _GEMMA_4 = ("Gemma4ForCausalLM", "Gemma4ForConditionalGeneration")

@@ -48,8 +48,8 @@ _UNEVENLY = 0.4
 _OTHER_BUILD, _OTHER_BUILD_STATES = 0.05, 0.4
 """Of builds whose own graphs are not written down."""
 _BY_API = {"": 0.0, "cuda": 0.0, "rocm": _PIPELINE}
-"""At least this much by the API of the accelerators: no buffer of the others was measured with this build, and AMD
-chooses other kernels of the same sources."""
+"""At least this much by the API of the accelerators: no buffer of the others was measured with this build, and ROCm
+has other kernels of the same sources."""
 _VECTOR_ROWS = 2
 """Queries of a sequence up to which CUDA may attend by vectors (`ggml_cuda_get_best_fattn_kernel`)."""
 _SLACK_BYTES = 512 * 1024
