@@ -12,6 +12,7 @@ from kvtop.app.flags import config_of, warn
 from kvtop.config import Config, ConfigError, config_directory, config_file, environment
 from kvtop.domain.frame import Frame
 from kvtop.domain.sample import PROCESSES
+from kvtop.io.copied_text import CopiedText
 from kvtop.io.terminal_guard import guarded_terminal
 from kvtop.text import bytes_text, visible
 from kvtop.verbs.command_line import exit_codes
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from kvtop.app.what_if_session import WhatIfSession
 
 
+COPIED_LIMIT = 20_000
 READING_SECONDS = 4.0
 """How long the result of a look at an empty machine stays before the demo covers it."""
 
@@ -58,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     if late.problem is not None:
         warn(str(late.problem))
         status = exit_codes.USAGE
-    return _leave(status, late.recorder)
+    return _leave(status, late.recorder, late.app)
 
 
 class _Late:
@@ -131,7 +133,7 @@ def draw(
     app.recorder = recorder
     if recorder is not None:
         recorder.tell = app.say
-    _leave(shown_to_the_end(app), recorder)
+    _leave(shown_to_the_end(app), recorder, app)
 
 
 def app_of(
@@ -164,7 +166,19 @@ def app_of(
         no_color=no_color,
     )
     check_theme(args.theme, app.theme_names)
+    app.copier = None if is_in_browser else CopiedText(environ)
+    app.explain = _page_of
     return app
+
+
+def _page_of(code: str) -> str:
+    """The page of a rule; "" for a code that is none."""
+    from kvtop.analysis.lint.linting import find_rule  # noqa: PLC0415  the rules, when one is to be explained
+
+    try:
+        return find_rule(code).page
+    except KeyError:
+        return ""
 
 
 def shown_to_the_end(app: KvtopApp) -> int:
@@ -183,7 +197,9 @@ def shown_to_the_end(app: KvtopApp) -> int:
         leave(told(error, "drawing the dashboard"))
 
 
-def _leave(status: int, recorder: "Recorder | None") -> NoReturn:
+def _leave(status: int, recorder: "Recorder | None", app: KvtopApp) -> NoReturn:
+    if isinstance(app.copier, CopiedText) and app.copier.text:
+        print(visible(app.copier.text, limit=COPIED_LIMIT), flush=True)
     said = recorder.close() if recorder is not None else ""
     if said:
         warn(said)

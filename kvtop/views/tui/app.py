@@ -14,7 +14,7 @@ from textual.command import CommandPalette
 from textual.screen import Screen
 
 from kvtop.domain.frame import Frame, ServerView
-from kvtop.views.tui.keys import FRONTIER, HELP, OVERVIEW, RECORDING, SERVER, WHAT_IF, check_keymap, shown_keys
+from kvtop.views.tui.keys import FRONTIER, HELP, OVERVIEW, RECORDING, SERVER, WHAT_IF, shown_keys, usable_keymap
 from kvtop.views.tui.palette import palette_entries
 from kvtop.views.tui.prompt_screens import PromptScreens
 from kvtop.views.tui.quiet_end import EndsQuietly
@@ -104,10 +104,8 @@ class KvtopApp(EndsQuietly, CaptureActions, ReplayActions, PromptScreens):
             self._problems.append(f"no theme {wanted!r}; there are: {', '.join(self.theme_names)}")
             wanted = DEFAULT_THEME
         self.theme = wanted
-        keymap = dict(keymap or {})
-        wrong = check_keymap(keymap)
+        self._keys, wrong = usable_keymap(keymap or {})
         self._problems += wrong
-        self._keys = {} if wrong else keymap
         self.shown_keys = shown_keys(self._keys)
         if ascii_only:
             arrows = str.maketrans({"↑": "Up", "↓": "Down", "←": "Left", "→": "Right"})

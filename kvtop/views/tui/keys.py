@@ -54,7 +54,15 @@ KEYS: tuple[Key, ...] = (
     Key("quit", "q", "q", "leave", "quit", "Quit; the servers run on"),
     Key("interrupt", "ctrl+c", "Ctrl-C", "leave", "", "Quit"),
     Key("help", "question_mark,f1", "?", "help", "help", "Keys and the meaning of every glyph; again to close"),
-    Key("open", "enter", "Enter", "open", "open", "Open the server under the cursor", (OVERVIEW, FINDINGS)),
+    Key(
+        "open",
+        "enter",
+        "Enter",
+        "open",
+        "open",
+        "Open the server; of a finding, its what-if",
+        (OVERVIEW, FINDINGS),
+    ),
     Key("close", "escape", "Esc", "close", "close", "Drop the filter and the expanded panel", (OVERVIEW,)),
     Key("back", "escape", "Esc", "back", "back", "Back: from an expanded panel, then to the overview", _BELOW),
     Key("filter", "slash", "/", "filter", "filter", "Show only servers that match", (OVERVIEW,)),
@@ -80,7 +88,8 @@ KEYS: tuple[Key, ...] = (
     Key("batch", "B", "B", "turn('batch', 1)", "", "Twice the micro-batch (vLLM: more of the card)", (WHAT_IF,)),
     Key("flash", "f", "f", "turn('flash', 1)", "", "Flash attention on or off", (WHAT_IF,)),
     Key("reset", "0", "0", "reset", "reset", "Back to how the server runs", (WHAT_IF,)),
-    Key("copy", "y", "y", "copy", "copy", "Copy the command with the changes", (WHAT_IF,)),
+    Key("copy", "y", "y", "copy", "copy", "Copy the command with the changes, or the fix", (WHAT_IF, FINDINGS)),
+    Key("explain", "x", "x", "explain", "explain", "The page of the rule; again to hide it", (FINDINGS,)),
     Key("recommend", "r", "r", "recommend", "recommend", "Configurations worth trying", (WHAT_IF,)),
     Key("less", "left", "←", "column(-1)", "", "A column to the left", (FRONTIER,)),
     Key("more", "right", "→", "column(1)", "move", "A column to the right", (FRONTIER,)),
@@ -119,6 +128,17 @@ KEYS: tuple[Key, ...] = (
 )
 """A key with `screens` is bound on those screens and its action is their method; any other is the app's. On its own
 screen a key may take one of the app's (`k` is up, but the cache type of K on What-if)."""
+
+
+_YIELDS: Mapping[str, tuple[str, str]] = {"explain": ("x", "X")}
+"""Key id -> (its key, the one it has instead where a user's keymap took that before it was ours)."""
+
+
+def with_room_for(keymap: Mapping[str, str]) -> dict[str, str]:
+    """The user's keymap, and in it our keys that give way to it."""
+    taken = {name.strip() for names in keymap.values() for name in names.split(",")}
+    moved = {key_id: other for key_id, (ours, other) in _YIELDS.items() if ours in taken and key_id not in keymap}
+    return {**moved, **keymap}
 
 
 def shown_keys(keymap: Mapping[str, str]) -> dict[str, str]:
@@ -165,12 +185,18 @@ def check_keymap(keymap: Mapping[str, str]) -> tuple[str, ...]:
     ]
     ours = set(_clashes({}))
     said: set[tuple[str, str, str]] = set()
-    for clash in _clashes(keymap):
+    for clash in _clashes(with_room_for(keymap)):
         if (clash not in ours or not clash.is_cover) and clash.words not in said:
             said.add(clash.words)
             name, taken, owner = clash.words
             problems.append(f"[keys] {taken}: {name!r} is already taken by {owner!r} on {SCREEN_NAMES[clash.screen]}")
     return tuple(problems)
+
+
+def usable_keymap(keymap: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """(what to bind, what is wrong): nothing of a keymap with a fault is bound."""
+    wrong = check_keymap(keymap)
+    return {} if wrong else with_room_for(keymap), wrong
 
 
 def keys_page() -> str:

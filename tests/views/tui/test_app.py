@@ -329,3 +329,71 @@ async def test_the_words_of_the_filter_are_seen_below_a_full_table(scenes: Scene
     async with app.run_test(size=(100, 30)) as pilot:
         await pilot.press("slash", *"gpu")
         await until(pilot, lambda: any("│ gpu " in strip.text for strip in app.screen._compositor.render_strips()))
+
+
+async def test_a_finding_is_copied_explained_and_opened(scenes: Scenes) -> None:
+    play, _ = played(scenes["rtx4090"]())
+    app = KvtopApp(play)
+    app.explain = lambda code: f"{code}: why, and what it costs"
+    async with app.run_test(size=(80, 30)) as pilot:
+        await pilot.press("5", "y")
+        assert app.clipboard == "-np 3 gives each slot 21845 tokens in the same memory."
+        await pilot.press("x")
+        assert "KV104: why, and what it costs" in shown(app)
+        await pilot.press("x")
+        assert "why, and what it costs" not in shown(app)
+        await pilot.press("enter")
+        assert app.current_mode == "server", "nothing can be planned here"
+
+
+def shown(app: KvtopApp) -> str:
+    return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
+
+
+async def test_what_is_recorded_or_played_stands_in_the_header(scenes: Scenes) -> None:
+    play, _ = played(scenes["rtx4090"]())
+    app = KvtopApp(play, player=HeldPlayer())
+    async with app.run_test(size=(100, 30)) as pilot:
+        await pilot.pause()
+        assert "REPLAY 4:07/10:00" in shown(app)
+        await pilot.press("space", "full_stop")
+        assert (app.player.toggled, app.player.stepped) == (1, 1)  # type: ignore[union-attr]  # the mock's own
+        app.recorder = RunningRecorder()
+        app.draw_screen()
+        await pilot.pause()
+        assert "● REC 0:43" in shown(app)
+
+
+class HeldPlayer:
+    """A recording in its middle. A mock: the header needs no file."""
+
+    name, duration_seconds, position_seconds, is_playing, speed, problem = "monday.kvtop", 600.0, 247.0, False, 1.0, ""
+    toggled = stepped = 0
+
+    def marks(self) -> tuple[Mark, ...]:
+        return ()
+
+    def toggle(self) -> None:
+        self.toggled += 1
+
+    def step(self, samples: int) -> None:
+        self.stepped += samples
+
+    def seek(self, seconds: float) -> None: ...
+
+    def set_speed(self, speed: float) -> None: ...
+
+    async def to_finding(self, direction: int, looking: Callable[[float], None]) -> bool:
+        return bool(direction) and looking is None
+
+
+class RunningRecorder:
+    """A recording of 43 seconds. A mock: nothing is written."""
+
+    recording_seconds: float | None = 43.0
+
+    def save_snapshot(self, frame: Frame) -> str:
+        return frame.host
+
+    def toggle_recording(self) -> str:
+        return "ended"

@@ -4,8 +4,15 @@ import pytest
 
 from kvtop.views.tui import keys
 from kvtop.views.tui.key_names import normal_name
-from kvtop.views.tui.keys import KEYS, OVERVIEW, SERVER, SOURCES, Key, check_keymap, keys_page
+from kvtop.views.tui.keys import KEYS, OVERVIEW, SERVER, SOURCES, Key, check_keymap, keys_page, with_room_for
 from kvtop.views.tui.screens import SCREENS
+
+
+def test_a_newer_key_of_ours_gives_way_to_a_users() -> None:
+    assert check_keymap({"quit": "x"}) == ()
+    assert with_room_for({"quit": "x"}) == {"explain": "X", "quit": "x"}
+    assert with_room_for({"quit": "z"}) == {"quit": "z"}
+    assert len(check_keymap({"quit": "x", "explain": "x"})) == 1
 
 
 def test_the_page_is_the_table() -> None:

@@ -1,5 +1,6 @@
 """The keys that capture: a snapshot in files, a running recording. What writes them is handed in."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from kvtop.domain.frame import Frame
@@ -26,10 +27,22 @@ class SupportsCapture(Protocol):
         """For how long a recording has run; None while none does."""
 
 
+class SupportsCopy(Protocol):
+    """Keeps what is copied where the terminal's clipboard may refuse it."""
+
+    def keep(self, text: str) -> str:
+        """Keep it, and report where; "" where nowhere."""
+
+
 class CaptureActions(_App):
-    """The actions of the keys. `recorder` is None where nothing can be captured: a recording that is played, a test."""
+    """The actions of the keys. `recorder` is None where nothing can be captured: a recording that is played, a test.
+
+    `copier` keeps copied texts, None where no file may be written. `explain` gives the page of a rule by its code.
+    """
 
     recorder: SupportsCapture | None = None
+    copier: SupportsCopy | None = None
+    explain: Callable[[str], str] | None = None
     frame: Frame | None
 
     def action_snapshot(self) -> None:
@@ -41,6 +54,12 @@ class CaptureActions(_App):
         """Start a recording, or end it."""
         if self.recorder is not None:
             self.say(self.recorder.toggle_recording())
+
+    def copy(self, text: str) -> None:
+        """To the terminal's clipboard (OSC 52), which never answers, and to where it can be found for sure."""
+        self.copy_to_clipboard(text)
+        kept = "" if self.copier is None else self.copier.keep(text)
+        self.notify(f"Sent to the terminal{'; ' + kept if kept else ''}", title="Copy", timeout=3, markup=False)
 
     def say(self, sentence: str) -> None:
         """A sentence that goes away by itself."""

@@ -39,7 +39,7 @@ def finding_lines(finding: Finding, width: int, cursor: str = "") -> list[Line]:
     lines: list[Line] = [(Piece(cursor, "key"), Piece(f"{mark} ", role), Piece(first, "strong"))]
     lines += [(Piece(" " * indent + text),) for text in rest]
     lines += [
-        (Piece(" " * indent + text, "faint"),) for text in (wrap(finding.evidence, room) if finding.evidence else ())
+        (Piece(" " * indent + text, "faint"),) for text in (wrap(finding.evidence, room) if _is_news(finding) else ())
     ]
     if finding.fix:
         fixed = wrap(f"fix: {finding.fix}", room)
@@ -47,8 +47,13 @@ def finding_lines(finding: Finding, width: int, cursor: str = "") -> list[Line]:
     return lines
 
 
-def findings_lines(frame: Frame | None, cursor: int, width: int) -> tuple[list[Line], list[int]]:
-    """(the lines, the line that each finding starts on)."""
+def _is_news(finding: Finding) -> bool:
+    """Whether the evidence says more than the message."""
+    return bool(finding.evidence) and finding.evidence not in finding.message
+
+
+def findings_lines(frame: Frame | None, cursor: int, width: int, explanation: str = "") -> tuple[list[Line], list[int]]:
+    """(the lines, the line that each finding starts on). `explanation` stands below the one under the cursor."""
     found = all_findings(frame)
     if not found:
         return _none(frame, width), []
@@ -60,6 +65,9 @@ def findings_lines(frame: Frame | None, cursor: int, width: int) -> tuple[list[L
         starts.append(len(lines))
         lines += finding_lines(one.finding, width, "▸ " if index == cursor else "  ")
         lines.append((Piece(left(f"    on {one.server_id}  {one.model}", width).rstrip(), "faint"),))
+        if index == cursor and explanation:
+            for paragraph in explanation.split("\n\n"):
+                lines += [(), *((Piece(f"    {text}"),) for text in wrap(paragraph, max(width - 4, 8)))]
     return lines, starts
 
 

@@ -92,7 +92,9 @@ def preview_lines(view: ServerView, frame: Frame, trail: ServerHistory, width: i
     is_wide = width >= _TWO_COLUMNS
     half = (width - 3) // 2 if is_wide else width
     numbers, slots = device_ledgers(view, frame, half, brief=True), slot_lines(view, half)
-    told = wrap(" · ".join(_room(view)), width - 2)[: _MOST_TOLD if height >= _TALL else 1]
+    most = _MOST_TOLD if height >= _TALL else 1
+    # As many lines always: one more or less would draw everything below it anew.
+    told = [*wrap(" · ".join(_room(view)), width - 2), *[""] * most][:most]
     room = height - 1 - len(told)
     body = beside(_cut(numbers, room), _cut([slots], room), half) if is_wide else _cut([slots, *numbers], room)
     left_over = room - len(body) - 1

@@ -2,6 +2,7 @@
 
 from kvtop.domain.engine_report import PoolReport
 from kvtop.domain.frame import ServerView
+from kvtop.domain.server import Slot
 from kvtop.text import ratio_text, tokens_text
 from kvtop.views.bar_parts import Part
 from kvtop.views.segment_table import FREE, KV_USED
@@ -19,17 +20,31 @@ def _slots(view: ServerView, width: int) -> list[Line]:
     if not slots:
         return []
     lines = [rule(f"Slots ({len(slots)})", width)]
-    bar_width = max(width - 40, 8)
-    for slot in slots:
+    words = [_doing(slot) for slot in slots]
+    word_width = max(len(word) for word in words)
+    bar_width = max(width - 33 - word_width, 8)
+    for slot, word in zip(slots, words, strict=True):
         ratio = slot.used_tokens / slot.context_tokens if slot.used_tokens is not None and slot.context_tokens else None
-        word = "?" if slot.is_processing is None else "● busy" if slot.is_processing else "○ idle"
         role = "" if slot.is_processing else "faint"
         used = () if slot.used_tokens is None else (Part(KV_USED, slot.used_tokens),)
         rest = max((slot.context_tokens or 0) - (slot.used_tokens or 0), 0)
         drawn = bar((*used, Part(FREE, rest)), bar_width) if ratio is not None else (Piece("?" * bar_width, "faint"),)
         numbers = f" {tokens_text(slot.used_tokens):>6} / {tokens_text(slot.context_tokens):<6}{ratio_text(ratio):>5}  "
-        lines.append((Piece(f"slot {slot.id:<4}"), *drawn, Piece(numbers), Piece(left(word, 7), role)))
+        lines.append((Piece(f"slot {slot.id:<4}"), *drawn, Piece(numbers), Piece(left(word, word_width), role)))
     return lines
+
+
+def _doing(slot: Slot) -> str:
+    """What a slot does: "○ idle", "● prompt 486", "● 113 of 300" generated, "● 94 so far" without a limit."""
+    if not slot.is_processing:
+        return "?" if slot.is_processing is None else "○ idle"
+    if slot.task_id is None or slot.decoded_tokens is None:
+        return "● busy"
+    if not slot.decoded_tokens:
+        return "● prompt" if slot.prompt_read_tokens is None else f"● prompt {tokens_text(slot.prompt_read_tokens)}"
+    if slot.remaining_tokens is None:
+        return f"● {slot.decoded_tokens} so far"
+    return f"● {slot.decoded_tokens} of {slot.decoded_tokens + slot.remaining_tokens}"
 
 
 def _pools(view: ServerView, width: int) -> list[Line]:

@@ -64,11 +64,10 @@ class WhatIfScreen(PageScreen):
         self.draw()
 
     def action_copy(self) -> None:
-        """The command into the clipboard of the terminal (OSC 52): it works over SSH too."""
+        """The command, to the clipboard and where else it can be found."""
         answer = self._answer()
         if isinstance(answer, WhatIfAnswer):
-            self.app.copy_to_clipboard(answer.command)
-            self.app.notify(answer.command, title="Copied", timeout=6, markup=False)
+            self.kvtop.copy(answer.command)
 
     def action_recommend(self) -> None:
         """Configurations worth trying; again to hide them."""
