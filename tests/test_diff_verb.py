@@ -89,7 +89,7 @@ def test_a_snapshot_and_a_recording_of_one_moment_are_the_same(tmp_path: Path) -
     chosen = next(it for it in SCENARIOS if it.name == "filling_up")
     path, snapshot, history = tmp_path / "x.kvtop", tmp_path / "a.json", History()
     writer = RecordingWriter(path, Info("1", 1.0))
-    for second in range(6):
+    for second in range(20):  # a finding about how fast it fills comes after a quarter of a minute
         writer.write(chosen.at(float(second)))
         frame = analyse(history, chosen.at(float(second)), "1")
     writer.close()
