@@ -1,8 +1,11 @@
 """Whoever names a file to kvtop gets no more of it than he could read himself."""
 
 import os
+import shutil
 import signal
 import stat
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -180,3 +183,48 @@ def test_rights_that_the_kernel_does_not_give_are_an_error(monkeypatch: pytest.M
     with pytest.raises(OSError):  # noqa: PT011  in the kernel's words
         read_as(os.getpid(), "model", work)
     assert opened == []
+
+
+CODE = """
+import os, sys
+from kvtop.sources.rights.credentials import Credentials
+from kvtop.sources.rights.thread_credentials import can_switch, switched_to
+print(can_switch())
+if sys.argv[1:] and can_switch():
+    try:
+        with switched_to(Credentials(4242, 4242)):
+            print(os.listdir(sys.argv[1]))
+    except PermissionError as error:
+        print("refused", error.strerror)
+"""
+
+
+@pytest.mark.parametrize(
+    ("limits", "answer"),
+    [
+        ((), "True"),
+        (("--bounding-set=-setuid", "--inh-caps=-setuid"), "False"),
+        (("--bounding-set=-setgid", "--inh-caps=-setgid"), "False"),
+    ],
+)
+def test_root_of_a_container_may_not_be_able_to(limits: tuple[str, ...], answer: str) -> None:
+    """Then modes are compared, instead of nothing being read."""
+    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("only root has rights to lose, with setpriv")
+    command = ["setpriv", *limits, sys.executable, "-c", CODE]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(done.stderr.strip()[-200:])
+    assert done.stdout.split() == [answer]
+
+
+def test_root_that_keeps_its_capabilities_reads_for_nobody(place: Path) -> None:
+    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("only root has rights to keep, with setpriv")
+    (place / "closed").mkdir(mode=0o700)
+    words = ["--securebits", "+no_setuid_fixup"]
+    command = ["setpriv", *words, sys.executable, "-c", CODE, str(place / "closed")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(done.stderr.strip()[-200:])
+    assert "refused" in done.stdout
