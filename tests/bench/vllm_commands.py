@@ -50,7 +50,7 @@ def plan_row(
     """The answer to one command. `files` are the JSON files of the model's directory, by name."""
     try:
         command = parse_command(typed_words([text]))
-        options = parse_serve_options(command.words, environ=dict(command.variables))
+        options = parse_serve_options(command.words, environ=dict(command.variables), version=version)
         options = replace(options, engine_version=version)
         checkpoint = Checkpoint(model, _config(files), (), None)
         planned = plan_options(options, checkpoint, _cards(gpus))

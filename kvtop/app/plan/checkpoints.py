@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from kvtop.app.plan.engine_version import version_notes, with_engine_version
+from kvtop.app.plan.engine_version import engine_version, version_notes, with_engine_version
 from kvtop.app.plan.request import Machine, PlanRequest, UsageError, answered
 from kvtop.domain.answers.plan_answer import PlanAnswer, device_fit
 from kvtop.domain.answers.room import Fit, Room
@@ -28,7 +28,8 @@ def open_vllm(request: PlanRequest) -> tuple[LaunchOptions, Checkpoint] | Refusa
     if request.at_tokens is not None:
         raise UsageError("--at is for engines whose cache grows; vLLM takes its whole pool when it starts")
     words = request.command.words
-    options = parse_serve_options(words, config_yaml=config_yaml(words), environ=request.environment)
+    said = engine_version(request).version
+    options = parse_serve_options(words, config_yaml=config_yaml(words), environ=request.environment, version=said)
     options = with_engine_version(request, options)
     if options.errors:
         return Refusal(options.engine, options.errors[0])

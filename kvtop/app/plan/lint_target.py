@@ -7,7 +7,7 @@ from kvtop.analysis.lint.surroundings import ModelFiles, Surroundings
 from kvtop.analysis.lint.target import LintTarget
 from kvtop.analysis.lint.vllm_pool import one_card_for_every_rank, ranks_of
 from kvtop.app.plan.checkpoints import checkpoint_directory, config_yaml
-from kvtop.app.plan.engine_version import with_engine_version
+from kvtop.app.plan.engine_version import engine_version, with_engine_version
 from kvtop.app.plan.llamacpp import llamacpp_options, read_model
 from kvtop.app.plan.request import Machine, PlanRequest, UsageError, read_machine
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
@@ -29,7 +29,8 @@ def read_target(request: PlanRequest) -> LintTarget:
         from kvtop.planning.vllm.options.parse import parse_serve_options  # noqa: PLC0415  one engine's rules at a time
 
         words = request.command.words
-        options = parse_serve_options(words, config_yaml=config_yaml(words), environ=request.environment)
+        said = engine_version(request).version
+        options = parse_serve_options(words, config_yaml=config_yaml(words), environ=request.environment, version=said)
         options = with_engine_version(request, options)
         where = _surroundings(machine, request)
         if len(request.gpu_specs) == 1:

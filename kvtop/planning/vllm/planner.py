@@ -13,9 +13,10 @@ from kvtop.planning.vllm.backends.assignment import Assignment, assign
 from kvtop.planning.vllm.models.cached_layers import CachedLayer, layer_count, partition
 from kvtop.planning.vllm.models.config_view import view
 from kvtop.planning.vllm.models.model_facts import model_length
+from kvtop.planning.vllm.options.batch import batch_of
 from kvtop.planning.vllm.options.overrides import overridden
 from kvtop.planning.vllm.options.parse import ENGINE, parse_serve_options
-from kvtop.planning.vllm.options.settings import ServeSettings, batch_of, settings_from
+from kvtop.planning.vllm.options.settings import ServeSettings, settings_from
 from kvtop.planning.vllm.pool.free_memory import memory_refusal
 from kvtop.planning.vllm.pool.pool import Stage, size_pool
 from kvtop.planning.vllm.refusals import StartRefusedError

@@ -20,23 +20,18 @@ from kvtop.domain.plan import (
 )
 from kvtop.planning.vllm.backends.assignment import Assignment
 from kvtop.planning.vllm.dtypes import PER_TOKEN_HEAD, SCALE_BYTES
-from kvtop.planning.vllm.models.cached_layers import layer_count, partition
-from kvtop.planning.vllm.options.settings import Batch, ServeSettings
-from kvtop.planning.vllm.options.speculation import MTP
+from kvtop.planning.vllm.options.batch import Batch
+from kvtop.planning.vllm.options.settings import ServeSettings
 from kvtop.planning.vllm.pool.activations import Profiled, taken_bytes
 from kvtop.planning.vllm.pool.estimate import estimate_pool
 from kvtop.planning.vllm.pool.free_memory import requested_bytes
 from kvtop.planning.vllm.pool.pool import Pool, Stage
+from kvtop.planning.vllm.rank_weights import rank_weights
 from kvtop.planning.vllm.rules.rules import Rules
 from kvtop.planning.vllm.run import Run
-from kvtop.planning.vllm.shapes.decoder import draft_model, draft_modules
 from kvtop.planning.vllm.shapes.encoders import encoder_width
-from kvtop.planning.vllm.shapes.matrix import Matrix
-from kvtop.planning.vllm.shapes.placement import Parallel
-from kvtop.planning.vllm.shapes.stage_shapes import ShapeTerms
 from kvtop.planning.vllm.specs.layer_specs import LayerSpec, RequestTerms, SpecKind
-from kvtop.planning.vllm.weight_changes import adjusted
-from kvtop.planning.vllm.weights import StageWeights, stage_weights
+from kvtop.planning.vllm.weights import StageWeights
 from kvtop.text import bytes_text
 
 _PART_NAMES = {
@@ -70,7 +65,7 @@ class Findings:
 def plan_of(found: Findings) -> MemoryPlan:
     """The finished plan, one share per rank, pipeline stage first."""
     tp_size = found.settings.tp_size
-    weights = _weights(found)
+    weights = rank_weights(found.checkpoint, found.run, found.settings)
     devices = tuple(
         DeviceShare(device.name, _memory(found, device, _stage_of(found, rank), weights))
         for rank, device in enumerate(found.devices)
@@ -107,42 +102,6 @@ def plan_of(found: Findings) -> MemoryPlan:
         steps=_steps(found),
         warnings=(*_warnings(found), *weights.notes),
     )
-
-
-def _weights(found: Findings) -> StageWeights:
-    settings, config = found.settings, found.run.config
-    bounds = partition(layer_count(config), settings.pp_size, settings.stage_layers)
-    parallel = Parallel(
-        settings.tp_size,
-        settings.dp_size,
-        experts=settings.expert_parallel,
-        whole_towers=settings.whole_encoders,
-        has_triton_experts=config.word("model_type") == "gpt_oss" and found.run.terms.card.family == 9,
-    )
-    terms = ShapeTerms(
-        found.run.terms.shape.model_dtype,
-        parallel,
-        bounds,
-        settings.model or found.checkpoint.path,
-        settings.quantization,
-        with_encoders=not settings.language_model_only,
-        stored_bytes=found.checkpoint.tensor_bytes,
-        loads_draft=settings.speculation.method == MTP,
-    )
-    extra = _draft_matrices(found)
-    weights = stage_weights(found.checkpoint, config, found.run.whole_layers, terms, extra)
-    return adjusted(weights, settings.weight_changes, bool(found.checkpoint.tensors))
-
-
-def _draft_matrices(found: Findings) -> tuple[Matrix, ...]:
-    """What a draft adds to the weights, empty where its configuration lacks a size."""
-    draft, config = found.run.draft, found.run.config
-    with suppress(NoExactRuleError):
-        if draft.own is None:
-            return draft_modules(config, draft.whole_layers, draft.modules)
-        shares = found.settings.speculation.method != "draft_model"
-        return draft_model(draft.own.config, draft.own.whole_layers, layer_count(config), shares_embedding=shares)
-    return ()
 
 
 def _memory(found: Findings, device: PlanDevice, stage: int, weights: StageWeights) -> Memory:

@@ -14,6 +14,7 @@ from kvtop.domain.plan import NoExactRuleError
 from kvtop.planning.vllm.dtypes import ELEMENT_BYTES
 from kvtop.planning.vllm.models.cached_layers import CachedLayer, attention_heads, layer_count, total_kv_heads
 from kvtop.planning.vllm.models.config_view import ConfigView
+from kvtop.planning.vllm.models.model_facts import quantisation
 from kvtop.planning.vllm.shapes.matrix import Matrix
 from kvtop.planning.vllm.shapes.placement import Parallel
 from kvtop.planning.vllm.shapes.stage_shapes import ShapeTerms, shape_weights
@@ -70,6 +71,10 @@ class StageWeights:
 
 
 FROM_SHAPES = "weights by the shapes that config.json implies"
+_KEPT = ("F8_E4M3", "F8_E5M2", "I8")
+"""Stored types that are kept as they are; others are packed anew for their kernels."""
+_REPACK_RATIO = 0.02
+_REPACKED = "weights that kernels pack anew or keep twice"
 _UNKNOWN_SPLIT = "a tensor whose split over ranks is not known"
 
 
@@ -85,16 +90,23 @@ def stage_weights(
     `caches`: the layers of one rank that holds all heads, and `extra`: a draft's matrices, for a checkpoint without
     tensors.
     """
-    if checkpoint.tensors:
+    if checkpoint.tensors and not _is_padded(config):
         return _of_tensors(checkpoint, config, terms)
     try:
         ranges, doubt = shape_weights(config, caches, terms, extra)
     except NoExactRuleError as error:
         return StageWeights((None,) * len(terms.stages), (f"no weights lie beside config.json: {error}",))
     reason = f"{FROM_SHAPES}, {doubt}" if doubt else FROM_SHAPES
-    return StageWeights(
-        ranges, (f"no weights lie here: their bytes follow from the shapes in config.json{_tail(doubt)}",), reason
-    )
+    told = "no weights lie here: their bytes follow from the shapes in config.json"
+    if checkpoint.tensors:
+        told = "experts are padded when they are loaded: the weights follow from the shapes in config.json"
+    return StageWeights(ranges, (f"{told}{_tail(doubt)}",), reason)
+
+
+def _is_padded(config: ConfigView) -> bool:
+    """Whether loading makes the experts larger than the file has them, and the shapes say by how much."""
+    is_mxfp4 = "mxfp4" in str(quantisation(config).get("quant_method", "")).lower()
+    return is_mxfp4 and config.whole("intermediate_size") is not None and config.whole("vocab_size") is not None
 
 
 def _tail(doubt: str) -> str:
@@ -108,6 +120,7 @@ def _of_tensors(checkpoint: Checkpoint, config: ConfigView, terms: ShapeTerms) -
     lows, highs, last = [0] * len(stages), [0] * len(stages), len(stages) - 1
     everywhere = config.word("model_type") in _ON_EVERY_STAGE
     packed = False
+    repacked, unfolded = 0, _unfolded_bytes(config, terms)
     unknown: list[str] = []
     for tensor in checkpoint.tensors:
         held = _stages_of(tensor.name, stages, layer_count(config), tied=tied)
@@ -122,12 +135,19 @@ def _of_tensors(checkpoint: Checkpoint, config: ConfigView, terms: ShapeTerms) -
         low, high = _bounds(tensor, split, config, terms.model_dtype, parallel)
         if low != high:
             unknown.append(tensor.name)
+        if tensor.dtype not in (*_PLAIN, *_KEPT):
+            repacked += high
         for stage in held:
             lows[stage] += low
             highs[stage] += high
     notes = ("weights are those of the file: quantised kernels may repack or pad them",) if packed else ()
-    if not unknown:
+    if not unknown and not repacked and not unfolded:
         return StageWeights(tuple(Figure.computed(size) for size in lows), notes)
+    slack = int(repacked * _REPACK_RATIO)
+    lows, highs = [max(0, low - slack) for low in lows], [high + slack + 2 * unfolded for high in highs]
+    if not unknown:
+        ranges = tuple(Figure.estimated((low + high) // 2, low, high) for low, high in zip(lows, highs, strict=True))
+        return StageWeights(ranges, notes, _REPACKED)
     told = f"how vLLM splits {_some(unknown)} over ranks is not known to kvtop: the weights are a range"
     ranges = tuple(Figure.estimated((low + high) // 2, low, high) for low, high in zip(lows, highs, strict=True))
     return StageWeights(ranges, (*notes, told), _UNKNOWN_SPLIT)
@@ -160,6 +180,17 @@ def _is_draft(name: str, layers: int) -> bool:
     return bool(re.match(r"(?:model\.)?mtp\.", name)) or (
         found is not None and plain_number(found.group(1), layers - 1) is None
     )
+
+
+def _unfolded_bytes(config: ConfigView, terms: ShapeTerms) -> int:
+    """Latent attention keeps what unfolds its rows a second time, in the model's dtype (`mla_attention.py`)."""
+    rank = config.whole("kv_lora_rank")
+    if not rank or config.whole("v_head_dim") is None:
+        return 0
+    width = (config.whole("qk_nope_head_dim") or 0) + config.required("v_head_dim")
+    start, stop = terms.stages[0]
+    each = attention_heads(config) * width * rank * ELEMENT_BYTES[terms.model_dtype] // terms.parallel.tp_size
+    return each * (stop - start)
 
 
 def _is_routed(name: str) -> bool:

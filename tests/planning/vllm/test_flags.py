@@ -7,7 +7,7 @@ import pytest
 
 from kvtop.domain.figure import Basis
 from kvtop.domain.memory import Segment
-from kvtop.domain.model_file import Checkpoint
+from kvtop.domain.model_file import Checkpoint, CheckpointTensor
 from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice, Refusal
 from kvtop.planning.vllm.options.parse import parse_serve_options
 from kvtop.planning.vllm.planner import plan_command
@@ -106,3 +106,25 @@ def test_a_field_that_may_change_the_cache_and_is_not_known_is_no_number(field: 
 )
 def test_a_field_that_cannot_change_it_is_passed_over(field: dict[str, Any]) -> None:
     assert _tokens(_plan({**_QWEN, **field})) == _tokens(_plan(_QWEN))
+
+
+_GONE = [["--disable-log-requests"], ["--swap-space", "4"], ["--guided-decoding-backend", "xgrammar"]]
+
+
+@pytest.mark.parametrize("words", _GONE)
+def test_an_option_that_is_gone_is_taken_by_older_versions_alone(words: list[str]) -> None:
+    assert not parse_serve_options(["DIR", *words], version="0.9.1").errors
+    assert parse_serve_options(["DIR", *words], version="0.32.0").errors
+    assert parse_serve_options(["DIR", *words]).errors
+
+
+def test_experts_that_are_padded_are_not_the_files_bytes() -> None:
+    """vLLM loads 64.4 GiB of the 60.8 that the files of gpt-oss-120b have (llm-d, one H100)."""
+    config = recorded("vllm_parameters.json.gz")["openai/gpt-oss-120b"]["config"]
+    stored = CheckpointTensor("model.layers.0.mlp.experts.gate_up_proj_blocks", "U8", (1,), int(60.8 * GIB))
+    card = PlanDevice("gpu0", 80 * GIB, None, (9, 0), "cuda", "H100")
+    plan = plan_command(["DIR"], Checkpoint("DIR", config, (stored,), stored.size_bytes), (card,))
+    assert isinstance(plan, MemoryPlan)
+    weights = plan.devices[0].memory[Segment.WEIGHTS]
+    assert weights.least_bytes < 64.38 * GIB < (weights.most_bytes or 0)
+    assert weights.basis is Basis.ESTIMATED

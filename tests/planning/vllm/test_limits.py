@@ -9,8 +9,9 @@ from kvtop.planning.vllm.models.architectures import ARCHITECTURES
 from kvtop.planning.vllm.models.cached_layers import BuildTerms
 from kvtop.planning.vllm.models.config_view import view
 from kvtop.planning.vllm.models.dense import cohere2_moe
+from kvtop.planning.vllm.options.batch import batch_of
 from kvtop.planning.vllm.options.parse import parse_serve_options
-from kvtop.planning.vllm.options.settings import batch_of, settings_from
+from kvtop.planning.vllm.options.settings import settings_from
 from kvtop.planning.vllm.planner import plan_command
 from kvtop.planning.vllm.specs.groups import group_layers
 from kvtop.planning.vllm.specs.layer_specs import LayerSpec, SpecKind

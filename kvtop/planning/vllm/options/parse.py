@@ -8,16 +8,20 @@ the command line.
 import argparse
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache, partial
 
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.planning.commands.tolerant_argparse import RaisingParser, parsed_as_meant, without_options, without_values
+from kvtop.planning.versions import version_numbers
+from kvtop.planning.vllm.options import former
 from kvtop.planning.vllm.options.config_file import arguments_of
 from kvtop.planning.vllm.options.environment import with_environment
 from kvtop.planning.vllm.options.table import FLAGS, LISTS, OPTIONAL, SPELLINGS, TOGGLES, VALUES
 
 ENGINE = "vllm"
+_NEWEST = (0, 32)
+"""The version whose options the table lists."""
 SECRET_OPTIONS = frozenset({"api-key", "hf-token", "ssl-keyfile"})
 """Never kept: their values are, or lead to, keys."""
 MASK = "***"
@@ -47,8 +51,8 @@ class _RecordOption(argparse.Action):
         getattr(namespace, _DEST)[self.metavar] = (text, spelled)
 
 
-@lru_cache(maxsize=1)
-def _parser() -> RaisingParser:
+@lru_cache(maxsize=2)
+def _parser(*, is_older: bool = False) -> RaisingParser:
     parser = RaisingParser(prog="vllm serve", add_help=False)
     parser.add_argument("model_tag", nargs="?", default=None)
     kinds: tuple[tuple[Iterable[str], str | int | None, str | None], ...] = (
@@ -58,8 +62,10 @@ def _parser() -> RaisingParser:
         (LISTS, "+", None),
         (OPTIONAL, "?", None),
     )
+    if is_older:
+        kinds += ((former.FLAGS, 0, None), (former.VALUES, None, None))
     for names, nargs, const in kinds:
-        for name in names:
+        for name in dict.fromkeys(names):
             spellings = SPELLINGS.get(name, (f"--{name}",))
             if const == "toggle":
                 spellings += tuple(f"--no-{word[2:]}" for word in spellings if word.startswith("--"))
@@ -70,29 +76,41 @@ def _parser() -> RaisingParser:
 
 
 def parse_serve_options(
-    argv: Sequence[str], *, config_yaml: str | None = None, environ: Mapping[str, str] | None = None
+    argv: Sequence[str],
+    *,
+    config_yaml: str | None = None,
+    environ: Mapping[str, str] | None = None,
+    version: str | None = None,
 ) -> LaunchOptions:
     """The options after `vllm serve`; values of secret options are dropped.
 
     `config_yaml`: the text of the `--config` file, which the command line overrides.
     `environ`: the server's environment, of which the variables that decide memory are taken.
+    `version`: the engine's, where it is known; an older one takes options that the newest no longer has.
     Complaints land in `errors` in argparse's words, words nobody knows in `unknown`.
     """
     options: dict[str, LaunchOption] = {}
     unknown: list[str] = []
     errors: list[str] = []
+    is_older = former.is_former(version_numbers(version), _NEWEST)
+    parse = partial(_parsed, is_older=is_older)
     if config_yaml is not None:
-        _collect(arguments_of(config_yaml), Origin.FILE, options, unknown, errors)
-    _collect(list(argv), Origin.ARGV, options, unknown, errors)
+        _collect(arguments_of(config_yaml), Origin.FILE, options, unknown, errors, parse)
+    _collect(list(argv), Origin.ARGV, options, unknown, errors, parse)
     found = LaunchOptions(ENGINE, tuple(options.values()), tuple(unknown), tuple(errors))
     return with_environment(found, environ or {})
 
 
 def _collect(
-    words: list[str], origin: Origin, options: dict[str, LaunchOption], unknown: list[str], errors: list[str]
+    words: list[str],
+    origin: Origin,
+    options: dict[str, LaunchOption],
+    unknown: list[str],
+    errors: list[str],
+    parse: Callable[[list[str]], tuple[argparse.Namespace, list[str]]],
 ) -> None:
     meant = _normalise(words)
-    found, complaints = parsed_as_meant(_parsed, meant)
+    found, complaints = parsed_as_meant(parse, meant)
     errors.extend(complaints)
     if found is None:
         return
@@ -101,7 +119,7 @@ def _collect(
     if strange:
         # Of an option that this parser does not know it does not know either whether it takes a value. What follows it
         # may be one, and a secret, and would be taken for the model.
-        again, _ = parsed_as_meant(_parsed, without_options(meant, strange))
+        again, _ = parsed_as_meant(parse, without_options(meant, strange))
         known = again[0] if again is not None else argparse.Namespace(model_tag=None, **{_DEST: {}})
         unknown.extend(map(without_values, ([name] for name in strange)))
         if not complaints:
@@ -113,8 +131,8 @@ def _collect(
         options["model"] = LaunchOption("model", known.model_tag, origin, "")
 
 
-def _parsed(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    return _parser().parse_known_args(words, argparse.Namespace(**{_DEST: {}}))
+def _parsed(words: list[str], *, is_older: bool = False) -> tuple[argparse.Namespace, list[str]]:
+    return _parser(is_older=is_older).parse_known_args(words, argparse.Namespace(**{_DEST: {}}))
 
 
 _DOTTED = re.compile(r"-(?:O|[a-z]{1,4})\.[A-Za-z_]")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kvtop.domain.launch import LaunchOptions
-from kvtop.domain.plan import NoExactRuleError, PlanDevice
+from kvtop.domain.plan import NoExactRuleError
 from kvtop.planning.versions import version_numbers
 from kvtop.planning.vllm.dtypes import CACHE_DTYPES
 from kvtop.planning.vllm.options.capture import is_eager, sizes_of
@@ -27,7 +27,6 @@ from kvtop.planning.vllm.rules.ranges import NEWEST, rules_for
 from kvtop.planning.vllm.rules.rules import Rules
 
 DEFAULT_UTILIZATION = 0.92
-_GIB = 1024**3
 _SUFFIXES = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
@@ -272,59 +271,3 @@ def _attention_doubts(attention: Mapping[str, object]) -> tuple[str, ...]:
 def _version(attention: Mapping[str, object]) -> int | None:
     value = attention.get("flash_attn_version")
     return value if isinstance(value, int) else None
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Scheduler sizes after vLLM's defaults. `in_flight_tokens`: scheduled and not settled."""
-
-    max_batched_tokens: int
-    max_seqs: int
-    in_flight_tokens: int
-
-
-def batch_of(settings: ServeSettings, device: PlanDevice, max_model_len: int, *, chunked_prefill: bool = True) -> Batch:
-    """Scheduler sizes; vLLM's defaults depend on the first card's memory and name.
-
-    Raises:
-        StartRefusedError: sizes that contradict each other, in vLLM's words.
-        NoExactRuleError: a default is needed and the card's memory is unknown.
-    """
-    tokens, seqs = settings.max_batched_tokens, settings.max_seqs
-    if tokens is None or seqs is None:
-        default_tokens, default_seqs = _batch_defaults(device, settings.rules)
-        factor = 2 if settings.throughput_mode else 1
-        seqs = default_seqs * factor if seqs is None else seqs
-        if tokens is None:
-            tokens = default_tokens * factor
-            if not chunked_prefill:
-                tokens = max(max_model_len, tokens)
-            tokens = min(seqs * max_model_len, tokens)
-        if settings.max_seqs is None:
-            seqs = min(seqs, tokens)
-    if tokens < max_model_len and not chunked_prefill:
-        raise StartRefusedError(
-            f"max_num_batched_tokens ({tokens}) is smaller than max_model_len ({max_model_len}). This effectively "
-            "limits the maximum sequence length to max_num_batched_tokens and makes vLLM reject longer sequences. "
-            "Please increase max_num_batched_tokens or decrease max_model_len."
-        )
-    if tokens < seqs:
-        raise StartRefusedError(
-            f"max_num_batched_tokens ({tokens}) must be greater than or equal to max_num_seqs ({seqs})."
-        )
-    batches = settings.pp_size + 1 if settings.async_scheduling else settings.pp_size
-    return Batch(tokens, seqs, batches * tokens)
-
-
-def _batch_defaults(device: PlanDevice, rules: Rules) -> tuple[int, int]:
-    if device.total_bytes is None:
-        raise NoExactRuleError(
-            "vLLM's default --max-num-batched-tokens and --max-num-seqs depend on the card's memory, which is unknown"
-        )
-    if rules.has_large_card_defaults and device.total_bytes >= 160 * _GIB:
-        return 16384, 1024
-    # vLLM looks at the card's name; a card that is given by its capability alone is an A100 at 8.0.
-    product = device.product.lower() or ("a100" if device.compute_capability == (8, 0) else "")
-    if device.total_bytes >= 70 * _GIB and "a100" not in product:
-        return 8192, 1024
-    return 2048, 256

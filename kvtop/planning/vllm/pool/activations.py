@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from kvtop.domain.figure import NOTHING, Figure
 from kvtop.planning.vllm.models.cached_layers import CachedLayer, attention_heads, hidden_size
 from kvtop.planning.vllm.models.config_view import ConfigView
-from kvtop.planning.vllm.options.settings import Batch, ServeSettings
+from kvtop.planning.vllm.options.batch import Batch
+from kvtop.planning.vllm.options.settings import ServeSettings
 from kvtop.planning.vllm.pool.graphs import graph_bytes
 from kvtop.planning.vllm.rules.profile_rules import profile_rules
 from kvtop.planning.vllm.shapes import feed_forward

@@ -4,7 +4,8 @@ Source: vLLM 0.32.0, `config/vllm.py` (`_set_cudagraph_sizes`), `v1/worker/gpu/c
 """
 
 from kvtop.domain.figure import Figure
-from kvtop.planning.vllm.options.settings import Batch, ServeSettings
+from kvtop.planning.vllm.options.batch import Batch
+from kvtop.planning.vllm.options.settings import ServeSettings
 
 _MIB = 1 << 20
 _LARGEST = 512

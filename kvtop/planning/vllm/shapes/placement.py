@@ -32,6 +32,8 @@ class Parallel:
     whole_towers: bool = False
     has_triton_experts: bool = False
     """MXFP4 experts are laid out for Triton's kernels."""
+    as_stored: bool = False
+    """What a file has, without what loading pads."""
 
     @property
     def expert_ranks(self) -> int:
@@ -44,7 +46,7 @@ def rank_bytes(matrix: Matrix, quantization: WeightFormats, parallel: Parallel, 
     form = quantization.format_of(matrix)
     plain = matrix.element_bytes or model_bytes
     rows, columns, count = _held(matrix, parallel)
-    if matrix.is_expert and form.scheme is Scheme.MXFP4:
+    if matrix.is_expert and form.scheme is Scheme.MXFP4 and not parallel.as_stored:
         tiles = _TRITON_TILES if parallel.has_triton_experts else _MARLIN_TILES
         rows, columns = _padded(matrix, rows, columns, tiles)
     return count * loaded_bytes(form, rows, columns, plain)

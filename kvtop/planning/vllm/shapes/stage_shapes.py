@@ -91,7 +91,7 @@ def _factor(
     if not stored_bytes:
         return 1
     whole = sum(
-        rank_bytes(matrix, quantization, Parallel(), model_bytes)
+        rank_bytes(matrix, quantization, Parallel(as_stored=True), model_bytes)
         for matrix in matrices
         if not matrix.name.endswith("_unfolded")
     )
