@@ -165,6 +165,8 @@ class MemoryPlan:
     vllm: VllmPlan | None = None
     steps: tuple[Step, ...] = ()
     warnings: tuple[str, ...] = ()
+    copied_cache_bytes: int = 0
+    """Of compute: the largest layer's cache as f16, where fused attention cannot read it as it is stored."""
     host_growth: HostGrowth | None = None
     """What comes on top in host memory as requests come; None for engines that keep nothing there."""
 

@@ -53,10 +53,28 @@ def output_arithmetic(values: int, sequences: int, total_bytes: int) -> str:
     return _product([(sequences, "sequences"), (values, "values")], [F32_BYTES], [], total_bytes)
 
 
+def copied_bytes(found: ModelPlan) -> int:
+    """The largest copy that fused attention makes of a layer's cache on an accelerator."""
+    return max((size_bytes for size_bytes, _, _ in _copies(found)), default=0)
+
+
 def scratch_arithmetic(found: ModelPlan) -> str:
-    """The largest copy that fused attention makes of a layer's cache on an accelerator, or ""."""
-    context, scratch = found.context, scratch_of(found.layout.compute_api)
-    copies = []
+    """The same as a product, or ""."""
+    copies = _copies(found)
+    if not copies:
+        return ""
+    size_bytes, cells, widths = max(copies)
+    values = " + ".join(map(str, widths))
+    return f"{cells} cells x ({values}) values x {F16} bytes = {amount(size_bytes)}, in the compute buffer"
+
+
+def _copies(found: ModelPlan) -> list[tuple[int, int, list[int]]]:
+    """(bytes, cells, widths) of each group of layers, where attention is fused."""
+    context = found.context
+    scratch = scratch_of(found.layout.compute_api, found.prepared.hparams.build.build)
+    copies: list[tuple[int, int, list[int]]] = []
+    if not context.flash_attention:
+        return copies
     for group in found.groups:
         if not group.device or group.device == HOST:
             continue
@@ -67,11 +85,7 @@ def scratch_arithmetic(found: ModelPlan) -> str:
         widths = [width for width, kind in cached if scratch is Scratch.COPIES_ALL or kind not in {"f16", "f32"}]
         if widths and scratch is not Scratch.NONE:
             copies.append((cells * sum(widths) * F16, cells, widths))
-    if not copies:
-        return ""
-    size_bytes, cells, widths = max(copies)
-    values = " + ".join(map(str, widths))
-    return f"{cells} cells x ({values}) values x {F16} bytes = {amount(size_bytes)}, in the compute buffer"
+    return copies
 
 
 def _product(factors: list[tuple[int, str]], row_bytes: list[int], rows: list[str], total_bytes: int) -> str:

@@ -58,7 +58,7 @@ def _last_steps(found: ModelPlan, compute: dict[str, Figure]) -> list[Step]:
     context = found.context
     values = found.output_bytes // (context.n_seq_max * F32_BYTES)
     steps = [_output_step(values, context), _compute_step(context, found.prepared.hparams.n_vocab, compute)]
-    copied = scratch_arithmetic(found) if context.flash_attention else ""
+    copied = scratch_arithmetic(found)
     if copied:
         steps.append(Step("a layer's quantized cache is copied to f16 for fused attention", SCRATCH_RULE, copied))
     return steps

@@ -17,6 +17,7 @@ from kvtop.domain.plan import (
     Refusal,
 )
 from kvtop.planning.cache_types import CACHE_TYPES
+from kvtop.planning.llamacpp.arithmetic import copied_bytes
 from kvtop.planning.llamacpp.context import ContextRequest, ResolvedContext, request_of, resolve_context
 from kvtop.planning.llamacpp.derivation import derivation, warnings_of
 from kvtop.planning.llamacpp.flash_attention import has_fused_attention, resolve_flash_attention
@@ -302,6 +303,7 @@ def _assemble(
         flash_attention=context.flash_attention,
         context=ContextPlan(context.n_ctx, context.slot_cells, context.n_seq_max, context.kv_unified),
         steps=derivation(settings, target, second, buffers),
+        copied_cache_bytes=copied_bytes(target),
         host_growth=host_growth(settings, target, second),
         warnings=warnings_of(target.prepared.hparams, settings, devices, target.context, target.layout),
     )

@@ -51,6 +51,7 @@ def plan_text(answer: PlanAnswer, *, explain: bool) -> str:
         "asked": None if answer.asked is None else _asked(answer.asked),
         "kv_cache": {
             "bytes_per_token": plan.bytes_per_token,
+            "copied_bytes": plan.copied_cache_bytes,
             "by_kind": {part.kind: part.size_bytes for part in plan.cache_parts},
         },
         "vllm": None

@@ -93,9 +93,13 @@ class AskedJson(TypedDict):
 
 
 class PlanCacheJson(TypedDict):
-    """The cache over all devices; `by_kind` in bytes ("full", "sliding_window", "recurrent" …)."""
+    """The cache over all devices; `by_kind` in bytes ("full", "sliding_window", "recurrent" …).
+
+    `copied_bytes` is a part of compute: the largest layer's cache as f16, where attention cannot read it as stored.
+    """
 
     bytes_per_token: float | None
+    copied_bytes: int
     by_kind: dict[str, int]
 
 

@@ -25,8 +25,14 @@ ASKED = Attention(
 def test_cuda_copies_what_is_not_f16_and_vulkan_nothing() -> None:
     assert scratch_bytes(Scratch.COPIES_OTHER_TYPES, ASKED) == 4096 * 1024 * 2
     assert scratch_bytes(Scratch.NONE, ASKED) == 0
-    assert scratch_of("vulkan") is scratch_of("unknown") is Scratch.NONE
-    assert scratch_of("rocm") is scratch_of("cuda") is scratch_of("sycl")
+    assert scratch_of("vulkan", 11434) is scratch_of("unknown", 11434) is Scratch.NONE
+    assert scratch_of("rocm", 11434) is scratch_of("cuda", 11434) is scratch_of("sycl", 11434)
+
+
+def test_before_it_was_reserved_with_the_graph_kernels_took_it_from_a_pool() -> None:
+    assert scratch_of("cuda", 9294) is scratch_of("sycl", 10566) is scratch_of("metal", 10068) is Scratch.NONE
+    assert scratch_of("cuda", 9538) is Scratch.COPIES_OTHER_TYPES
+    assert scratch_of("metal", 10566) is Scratch.COPIES_ALL
 
 
 def test_metal_keeps_room_for_both_copies_the_tail_the_blocks_and_partial_results() -> None:

@@ -28,7 +28,7 @@ from kvtop.planning.llamacpp.graph.lengths import LengthKey, Lengths, length_key
 from kvtop.planning.llamacpp.graph.model_blocks import Block, Blocks, blocks_of, prediction_block
 from kvtop.planning.llamacpp.graph.model_graph import write_graph, write_prediction
 from kvtop.planning.llamacpp.graph.schedule import assign, schedule
-from kvtop.planning.llamacpp.memory.attention_scratch import scratch_of
+from kvtop.planning.llamacpp.memory.attention_scratch import Scratch, scratch_of
 from kvtop.planning.llamacpp.memory.layout import ModelLayout
 from kvtop.planning.llamacpp.memory.placement import HOST
 from kvtop.planning.llamacpp.memory.prepared import PreparedModel
@@ -200,7 +200,7 @@ def attention_stays(
         return True
     tokens = context.n_seq_max
     probed = replace(context, n_ubatch=tokens, n_outputs_max=tokens, flash_attention=True)
-    graph = Graph(len(placement.devices), settings.op_offload, scratch_of(layout.compute_api))
+    graph = Graph(len(placement.devices), settings.op_offload, _scratch(prepared, layout))
     write_graph(graph, prepared.hparams, blocks, probed, value_transposed=False, cache_on_host=placement.kv_on_host)
     assign(graph)
     return all(tensor.device == home for tensor, home in graph.fused)
@@ -228,6 +228,10 @@ def _peaks(
     return dict(zip(names, peaks, strict=True))
 
 
+def _scratch(prepared: PreparedModel, layout: ModelLayout) -> Scratch:
+    return scratch_of(layout.compute_api, prepared.hparams.build.build)
+
+
 def _script(
     prepared: PreparedModel,
     context: ResolvedContext,
@@ -245,7 +249,7 @@ def _script(
     if prediction:
         attending = [block for block in blocks.walked if "attn_output" in block.weights]
         blocks = replace(blocks, walked=tuple(attending[-1:]))
-    graph = Graph(host, offloads and host > 0, scratch_of(layout.compute_api))
+    graph = Graph(host, offloads and host > 0, _scratch(prepared, layout))
     graph.keeps_experts = with_fusions
     own = prediction_block(prepared, layout) if prediction else None
     if own is not None:

@@ -24,16 +24,19 @@ class Scratch(Enum):
 
 
 _BY_API = {
-    "cuda": Scratch.COPIES_OTHER_TYPES,
-    "rocm": Scratch.COPIES_OTHER_TYPES,
-    "sycl": Scratch.COPIES_OTHER_TYPES,
-    "metal": Scratch.COPIES_ALL,
+    "cuda": (Scratch.COPIES_OTHER_TYPES, 9538),
+    "rocm": (Scratch.COPIES_OTHER_TYPES, 9538),
+    "sycl": (Scratch.COPIES_OTHER_TYPES, 11063),
+    "metal": (Scratch.COPIES_ALL, 10566),
 }
+"""What it does, and the first build whose sources were read that reserves it with the graph: before, the kernel took it
+from a pool of its own."""
 
 
-def scratch_of(compute_api: str) -> Scratch:
-    """By the API's name; one that is not known is taken to read the cache as it is."""
-    return _BY_API.get(compute_api, Scratch.NONE)
+def scratch_of(compute_api: str, build: int) -> Scratch:
+    """By the API's name and llama.cpp's build; an API that is not known is taken to read the cache as it is."""
+    scratch, first = _BY_API.get(compute_api, (Scratch.NONE, 0))
+    return scratch if build >= first else Scratch.NONE
 
 
 @dataclass(frozen=True, slots=True)

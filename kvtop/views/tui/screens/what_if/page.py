@@ -57,9 +57,19 @@ def what_if_lines(answer: WhatIfAnswer, shown_keys: dict[str, str], width: int) 
     if isinstance(compared.then, MemoryPlan):
         lines += _sequence_lines(answer, width)
     lines += _quality(answer, width)
+    lines += _copied(answer.comparison, width)
     if answer.is_changed:
         lines += _command(answer, shown_keys, width)
     return lines
+
+
+def _copied(compared: WhatIfComparison, width: int) -> list[Line]:
+    """What a quantized cache costs in compute, which its own row does not say."""
+    copied = 0 if not isinstance(compared.then, MemoryPlan) else compared.then.copied_cache_bytes
+    if not copied:
+        return []
+    words = f"of compute, {bytes_text(copied)} is a copy of one layer's cache as f16, which attention reads"
+    return [_text(part, "faint") for part in wrap(words, width)]
 
 
 def recommendation_lines(found: Recommendations | str, width: int) -> list[Line]:
