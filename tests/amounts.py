@@ -1,5 +1,6 @@
 """Memory as tests write it down, and bytes of segments that a test knows to be known."""
 
+from kvtop.domain.engine_report import RankReport, reported
 from kvtop.domain.figure import NOTHING, Basis, Figure
 from kvtop.domain.frame import Split
 from kvtop.domain.memory import Memory, Segment
@@ -23,6 +24,19 @@ def share(
     }
     figures = {segment: Figure.computed(size) for segment, size in exact.items()}
     return DeviceShare(name, Memory.of({**figures, Segment.COMPUTE: compute}))
+
+
+def rank_report(
+    engine_index: int = 0,
+    device_id: str | None = None,
+    *,
+    source: str = "",
+    rounding_bytes: int = 0,
+    **sizes: int | None,
+) -> RankReport:
+    """What a rank reports, bytes by the values of Segment (`kv_cache=…`)."""
+    memory = reported({Segment(name): size for name, size in sizes.items()}, source)
+    return RankReport(engine_index, device_id, memory, rounding_bytes=rounding_bytes, source=source)
 
 
 def is_exact(part: DeviceShare) -> bool:

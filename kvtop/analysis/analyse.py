@@ -32,7 +32,7 @@ from kvtop.analysis.usage.rates import generated_per_second, prompt_per_second
 from kvtop.analysis.usage.server_usage import ServerUsage
 from kvtop.domain.answers.fault import LimitExceededError, failure_of
 from kvtop.domain.device import Device
-from kvtop.domain.engine_report import MemoryReport
+from kvtop.domain.engine_report import RankReport
 from kvtop.domain.figure import UNKNOWN, Figure
 from kvtop.domain.frame import NO_CACHE, Frame, ServerView, Split
 from kvtop.domain.memory import Segment
@@ -255,7 +255,7 @@ def _runs_on_host(reading: ServerReading) -> bool:
     return reading.launch is not None and reading.launch.value("device") == "cpu"
 
 
-def _of_ranks(report: MemoryReport, engines: int) -> Observation:
+def _of_ranks(report: RankReport, engines: int) -> Observation:
     """What a rank says of its accelerator, where no driver says which one that is."""
     whose = f"each rank of engine {report.engine_index}" if engines > 1 else "each rank"
     name = f"{whose} (not measured)"

@@ -1,6 +1,10 @@
 """What engines say of their own memory and parts, engine-neutral. None is unknown: this engine does not say it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from kvtop.domain.figure import UNKNOWN, Basis, Figure
+from kvtop.domain.memory import Memory, Segment
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +54,26 @@ class PoolReport:
         return round(self.used_ratio * self.usable_tokens)
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryReport:
-    """Memory by kind as the engine itself reports it, of one rank (SGLang: rank 0 of that engine speaks for all).
+def reported(sizes: Mapping[Segment, int | None], source: str) -> Memory:
+    """What an engine says, in bytes; None: it has no figure for it."""
+    source = source or "the engine's own figure"
+    figures = {
+        segment: UNKNOWN if size is None else Figure(size, Basis.REPORTED, source=source)
+        for segment, size in {**dict.fromkeys(REPORTED), **sizes}.items()
+    }
+    return Memory.of(figures)
 
+
+REPORTED = (Segment.WEIGHTS, Segment.KV_CACHE, Segment.RECURRENT, Segment.COMPUTE)
+"""What engines tell apart; output buffers are in COMPUTE."""
+NOTHING_REPORTED = reported({}, "")
+
+
+@dataclass(frozen=True, slots=True)
+class RankReport:
+    """Memory as the engine itself reports it, of one rank (SGLang: rank 0 of that engine speaks for all).
+
+    `memory` has the segments that the engine can tell apart, made by `reported`; the rest is what else it counts.
     `device_id` is kvtop's ("gpu0", "host"), "engine gpu0" in the engine's own count of its accelerators, or None for
     a rank that speaks for all of its engine.
 
@@ -62,10 +82,7 @@ class MemoryReport:
 
     engine_index: int = 0
     device_id: str | None = None
-    weights_bytes: int | None = None
-    kv_cache_bytes: int | None = None
-    recurrent_bytes: int | None = None
-    graph_bytes: int | None = None
+    memory: Memory = NOTHING_REPORTED
     total_bytes: int | None = None
     active_bytes: int | None = None
     """What arrays hold now (MLX): weights, caches, and the scratch of running requests."""

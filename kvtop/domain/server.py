@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from kvtop.domain.engine_report import HostedModel, MemoryReport, PoolReport, Rank
+from kvtop.domain.engine_report import HostedModel, PoolReport, Rank, RankReport
 from kvtop.domain.launch import LaunchOption, LaunchOptions
 
 
@@ -115,7 +115,7 @@ class ServerReading:
     sequence_limit_tokens: int | None = None
     concurrent_sequences_limit: int | None = None
     pools: tuple[PoolReport, ...] = ()
-    memory_reports: tuple[MemoryReport, ...] = ()
+    memory_reports: tuple[RankReport, ...] = ()
     ranks: tuple[Rank, ...] = ()
     hosted: tuple[HostedModel, ...] | None = None
     sleep_level: int | None = None

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-from kvtop.domain.engine_report import MemoryReport
+from kvtop.domain.engine_report import RankReport
 from kvtop.domain.model_file import ModelFile
 from kvtop.domain.sample import PROCESSES, Failure, Sample
 from kvtop.domain.server import ServerReading, ServerState
@@ -61,7 +61,7 @@ class Poller:
         self._found: tuple[FoundProcess, ...] = ()
         self._reports: dict[int, MlxReport | Failure] = {}
         self._logs = ServerLogs()
-        self._logged: dict[int, tuple[MemoryReport, ...]] = {}
+        self._logged: dict[int, tuple[RankReport, ...]] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._problems: dict[str, Failure] = {}
         self._stumbled: dict[str, Failure] = {}
@@ -258,7 +258,7 @@ def _job_name(request: ModelRequest) -> str:
 def _reported(
     reading: ServerReading,
     reports: Mapping[int, MlxReport | Failure],
-    logged: Mapping[int, tuple[MemoryReport, ...]],
+    logged: Mapping[int, tuple[RankReport, ...]],
 ) -> ServerReading:
     if reading.pids and reading.pids[0] in logged and not reading.memory_reports:
         return replace(reading, memory_reports=logged[reading.pids[0]])

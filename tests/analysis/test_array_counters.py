@@ -2,7 +2,7 @@
 
 from kvtop.analysis.attribution.array_counters import divided
 from kvtop.analysis.attribution.splits import PYTHON_PRIOR, Runtime, split_on
-from kvtop.domain.engine_report import MemoryReport
+from kvtop.domain.engine_report import RankReport
 from kvtop.domain.figure import UNKNOWN, Basis, Figure
 from kvtop.domain.memory import Memory, Segment
 from kvtop.domain.plan import MemoryPlan
@@ -18,29 +18,29 @@ def plan(engine: str = "mlx", weights: int | None = WEIGHTS, state: int = 0) -> 
     return MemoryPlan(engine, "mlx-lm 0.32.2", "tiny", "llama", (device,), 16384.0, ())
 
 
-def report(active: int | None) -> MemoryReport:
-    return MemoryReport(device_id="host", active_bytes=active, kept_bytes=127_778, source="by kvtop wrap")
+def report(active: int | None) -> RankReport:
+    return RankReport(device_id="host", active_bytes=active, kept_bytes=127_778, source="by kvtop wrap")
 
 
 def test_what_is_no_weight_is_cache() -> None:
     """One prompt of 1000 tokens: its cache, and the copy that an idle batch keeps, 1024 rows of 16384 bytes each."""
     (found,) = divided([report(WEIGHTS + 33_555_476)], plan())
-    assert found.kv_cache_bytes == 33_555_476
-    assert found.kv_cache_bytes - 2 * 1024 * 16384 == 1044
-    assert found.graph_bytes == 127_778
+    assert found.memory.bytes_of(Segment.KV_CACHE) == 33_555_476
+    assert found.memory[Segment.KV_CACHE].least_bytes - 2 * 1024 * 16384 == 1044
+    assert found.memory.bytes_of(Segment.COMPUTE) == 127_778
     assert "less the weights" in found.source
-    assert (found.weights_bytes, found.active_bytes) == (None, WEIGHTS + 33_555_476)
+    assert (found.memory.bytes_of(Segment.WEIGHTS), found.active_bytes) == (None, WEIGHTS + 33_555_476)
 
 
 def test_a_model_that_is_not_loaded_whole_has_no_known_cache() -> None:
     (found,) = divided([report(WEIGHTS - 1)], plan())
-    assert found.kv_cache_bytes is None
-    assert divided([report(WEIGHTS)], plan())[0].kv_cache_bytes == 0
+    assert found.memory.bytes_of(Segment.KV_CACHE) is None
+    assert divided([report(WEIGHTS)], plan())[0].memory.bytes_of(Segment.KV_CACHE) == 0
 
 
 def test_state_is_told_from_cache() -> None:
     (found,) = divided([report(WEIGHTS + 1500)], plan(state=500))
-    assert found.kv_cache_bytes == 1000
+    assert found.memory.bytes_of(Segment.KV_CACHE) == 1000
     assert "state of one sequence" in found.source
 
 

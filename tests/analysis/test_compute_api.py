@@ -8,7 +8,7 @@ from kvtop.analysis.analyse import History, analyse
 from kvtop.analysis.planned.placement import compute_api_of
 from kvtop.domain.compute_api import CUDA, ROCM, VULKAN
 from kvtop.domain.device import Device, DeviceMemory, ProcessMemory
-from kvtop.domain.engine_report import MemoryReport
+from kvtop.domain.engine_report import RankReport
 from kvtop.domain.figure import Basis
 from kvtop.domain.frame import Frame, Split
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
@@ -37,7 +37,7 @@ def told(device: str) -> ServerReading:
 
 
 def logged(*apis: str) -> ServerReading:
-    return replace(READING, memory_reports=tuple(MemoryReport(device_id="engine gpu0", compute_api=it) for it in apis))
+    return replace(READING, memory_reports=tuple(RankReport(device_id="engine gpu0", compute_api=it) for it in apis))
 
 
 def card(driver_api: str = "", pid: int = 7) -> Device:

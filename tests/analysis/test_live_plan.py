@@ -15,7 +15,7 @@ from kvtop.analysis.planned.placement import placed
 from kvtop.domain.compute_api import CUDA
 from kvtop.domain.device import Device, DeviceMemory, DeviceState, ProcessMemory
 from kvtop.domain.driver import HOST_DRIVER
-from kvtop.domain.engine_report import HostedModel, MemoryReport, PoolReport, Rank
+from kvtop.domain.engine_report import HostedModel, PoolReport, Rank, RankReport
 from kvtop.domain.figure import Basis, Figure
 from kvtop.domain.frame import ServerView
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
@@ -24,7 +24,7 @@ from kvtop.domain.process import Process
 from kvtop.domain.sample import Sample
 from kvtop.domain.server import ServerReading, ServerState
 from kvtop.sources.devices.nvml import NVML
-from tests.amounts import size_of
+from tests.amounts import rank_report, size_of
 from tests.models.tiny_models import tiny_checkpoint
 
 GIB = 2**30
@@ -168,17 +168,17 @@ def test_vllm_without_accelerators_is_planned_in_host_memory() -> None:
 def test_a_report_that_differs_from_the_computation_is_shown() -> None:
     weights = view_of(vllm(1), card(0, 100, 20 * GIB)).splits[0].memory[Segment.WEIGHTS].value_bytes
     assert weights is not None
-    report = MemoryReport(0, "gpu0", weights_bytes=weights + 10, rounding_bytes=4, source="/get_server_info")
+    report = rank_report(0, "gpu0", weights=weights + 10, rounding_bytes=4, source="/get_server_info")
     found = view_of(vllm(1, memory_reports=(report,)), card(0, 100, 20 * GIB)).disagreements
     assert [(it.segment, it.reported - it.computed, it.tolerance) for it in found] == [("weights", 10, 2)]
-    near = replace(report, weights_bytes=weights + 2)
+    near = rank_report(0, "gpu0", weights=weights + 2, rounding_bytes=4, source="/get_server_info")
     assert view_of(vllm(1, memory_reports=(near,)), card(0, 100, 20 * GIB)).disagreements == ()
     other = vllm(1, pools=(PoolReport(0, 79_000, 5000, 16),))
     assert [it.segment for it in view_of(other, card(0, 100, 20 * GIB)).disagreements] == ["kv_cache_tokens"]
 
 
 def test_what_an_engine_reports_stands_where_nothing_can_be_computed() -> None:
-    report = MemoryReport(0, "gpu0", weights_bytes=15 * GIB, kv_cache_bytes=40 * GIB, source="/get_server_info")
+    report = rank_report(0, "gpu0", weights=15 * GIB, kv_cache=40 * GIB, source="/get_server_info")
     reading = vllm(1, engine="sglang", launch=launch("sglang"), memory_reports=(report,))
     split = view_of(reading, card(0, 100, 60 * GIB)).splits[0]
     assert (split.memory[Segment.WEIGHTS].value_bytes, split.memory[Segment.WEIGHTS].basis) == (
@@ -200,7 +200,7 @@ def test_an_mlx_cache_is_unknown_and_never_a_number() -> None:
 def test_what_a_wrapped_mlx_server_reports_beside_its_weights_is_its_cache() -> None:
     weights = tiny_checkpoint().tensor_bytes
     assert weights is not None
-    report = MemoryReport(
+    report = RankReport(
         device_id="host", active_bytes=weights + 4096, kept_bytes=512, total_bytes=weights + 4608, source="wrap"
     )
     reading = vllm(1, engine="mlx", launch=launch("mlx", model="/m"), pools=(), ranks=(), memory_reports=(report,))
@@ -216,7 +216,7 @@ def test_an_mlx_server_with_cuda_is_on_its_card() -> None:
     """MLX's rules know one memory; where a driver lists the process, that is the card's and not the host's."""
     weights = tiny_checkpoint().tensor_bytes
     assert weights is not None
-    report = MemoryReport(device_id="host", active_bytes=weights + 4096, kept_bytes=512, source="wrap")
+    report = RankReport(device_id="host", active_bytes=weights + 4096, kept_bytes=512, source="wrap")
     reading = vllm(1, engine="mlx", launch=launch("mlx", model="/m"), pools=(), ranks=(), memory_reports=(report,))
     on_card, on_host = view_of(reading, card(0, 100, 20 * GIB)).splits
     assert (
@@ -233,7 +233,7 @@ def test_an_mlx_server_with_cuda_is_on_its_card() -> None:
 
 
 def test_a_report_of_one_rank_speaks_for_all_ranks_of_its_engine() -> None:
-    report = MemoryReport(0, None, weights_bytes=15 * GIB, kv_cache_bytes=40 * GIB, source="/server_info")
+    report = rank_report(0, None, weights=15 * GIB, kv_cache=40 * GIB, source="/server_info")
     reading = vllm(2, engine="sglang", launch=launch("sglang"), memory_reports=(report,))
     splits = view_of(reading, card(0, 100, 60 * GIB), card(1, 101, 60 * GIB)).splits
     assert [split.memory[Segment.WEIGHTS].value_bytes for split in splits] == [15 * GIB, 15 * GIB, None]
@@ -241,7 +241,7 @@ def test_a_report_of_one_rank_speaks_for_all_ranks_of_its_engine() -> None:
 
 def test_what_a_rank_reports_is_never_put_into_host_memory() -> None:
     """No driver says which card it means: by a URL alone, or beside a driver that cannot be read."""
-    reports = tuple(MemoryReport(index, weights_bytes=15 * GIB, kv_cache_bytes=40 * GIB) for index in (0, 1))
+    reports = tuple(rank_report(index, weights=15 * GIB, kv_cache=40 * GIB) for index in (0, 1))
     alone = vllm(1, engine="sglang", launch=launch("sglang"), memory_reports=reports[:1], model_key=None)
     on_host, ranks = view_of(alone).splits
     assert (
@@ -269,8 +269,8 @@ def test_a_proxy_is_on_no_card_however_much_it_hides(engine: str) -> None:
 
 
 def test_a_log_speaks_in_the_engines_own_count_of_devices() -> None:
-    report = MemoryReport(0, "engine gpu0", weights_bytes=3 * GIB, kv_cache_bytes=GIB, rounding_bytes=10, source="log")
-    other = MemoryReport(0, "host", weights_bytes=None, kv_cache_bytes=0, graph_bytes=7, source="log")
+    report = rank_report(0, "engine gpu0", weights=3 * GIB, kv_cache=GIB, rounding_bytes=10, source="log")
+    other = rank_report(0, "host", weights=None, kv_cache=0, compute=7, source="log")
     reading = vllm(1, engine="llama.cpp", launch=launch("llama.cpp"), model_key=None, memory_reports=(report, other))
     on_card, on_host = view_of(replace(reading, pools=(), ranks=()), card(1, 100, 20 * GIB)).splits
     assert (on_card.device_id, on_card.memory[Segment.WEIGHTS].value_bytes, on_card.memory[Segment.KV_CACHE].basis) == (

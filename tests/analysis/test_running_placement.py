@@ -11,7 +11,7 @@ from kvtop.analysis.lint.target import LintTarget
 from kvtop.analysis.planned.live_what_if import WhatIfBaseline, answer, what_if_baseline
 from kvtop.domain.device import Device, DeviceMemory, ProcessMemory
 from kvtop.domain.driver import HOST_DRIVER
-from kvtop.domain.engine_report import MemoryReport
+from kvtop.domain.engine_report import RankReport
 from kvtop.domain.frame import ServerView
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.memory import Segment
@@ -23,6 +23,7 @@ from kvtop.planning.llamacpp.memory.prepared import prepare
 from kvtop.planning.llamacpp.options.settings import LlamaSettings
 from kvtop.planning.llamacpp.planner import plan
 from kvtop.sources.devices.nvml import NVML
+from tests.amounts import rank_report
 from tests.models.rule_models import gguf_models
 
 GIB, MIB = 2**30, 2**20
@@ -39,7 +40,7 @@ def held_with(layers: int, context: int = 8192) -> int:
     return (card.memory.total.value_bytes or 0) + 300 * MIB
 
 
-def view_of(held: int, free: int, *reports: MemoryReport, **options: str) -> tuple[Sample, History, ServerView]:
+def view_of(held: int, free: int, *reports: RankReport, **options: str) -> tuple[Sample, History, ServerView]:
     rows = tuple(LaunchOption(name.replace("_", "-"), value, Origin.ARGV) for name, value in options.items())
     reading = ServerReading(
         "127.0.0.1:8080",
@@ -87,8 +88,8 @@ def test_the_log_is_believed_before_the_driver() -> None:
     assert isinstance(found, MemoryPlan)
     card = found.device("gpu0")
     assert card is not None
-    report = MemoryReport(
-        device_id="engine gpu0", weights_bytes=card.memory.bytes_of(Segment.WEIGHTS), rounding_bytes=MIB // 100
+    report = rank_report(
+        device_id="engine gpu0", weights=card.memory.bytes_of(Segment.WEIGHTS), rounding_bytes=MIB // 100
     )
     _, _, view = view_of(held_with(33), 4 * GIB, report, ctx_size="8192")
     assert "20 of 33 layers offloaded: by the buffers in its log" in view.plan_note

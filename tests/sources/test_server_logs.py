@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from kvtop.domain.memory import Segment
 from kvtop.domain.process import Process
 from kvtop.sources.processes.discovery import FoundProcess
 from kvtop.sources.server_files.server_logs import LOOK_SECONDS, READ_BYTES, ServerLogs
@@ -52,7 +53,7 @@ def test_output_that_goes_into_a_file_is_a_log(tmp_path: Path) -> None:
     with child(log, "r+") as pid:
         ((number, reports),) = ServerLogs().look((found(pid),)).items()
     assert number == pid
-    assert [report.kv_cache_bytes for report in reports] == [96 * 2**20]
+    assert [report.memory.bytes_of(Segment.KV_CACHE) for report in reports] == [96 * 2**20]
 
 
 @pytest.mark.parametrize("how", ["option", "joined", "variable"])

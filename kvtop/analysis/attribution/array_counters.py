@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from kvtop.domain.engine_report import MemoryReport
+from kvtop.domain.engine_report import RankReport, reported
 from kvtop.domain.memory import Segment
 from kvtop.domain.plan import MemoryPlan
 from kvtop.planning.registry import display_name, traits_of
@@ -22,9 +22,7 @@ def on_its_card(plan: MemoryPlan, note: str, names: Sequence[str]) -> tuple[Memo
     return replace(plan, devices=tuple(replace(part, name=names[0]) for part in plan.devices)), note
 
 
-def divided(
-    reports: Sequence[MemoryReport], plan: MemoryPlan | None, card: str | None = None
-) -> tuple[MemoryReport, ...]:
+def divided(reports: Sequence[RankReport], plan: MemoryPlan | None, card: str | None = None) -> tuple[RankReport, ...]:
     """The reports of a server that counts its arrays, with their cache: what these hold beyond the weights.
 
     That is the cache of running sequences and of finished ones that are kept, and while requests run their scratch
@@ -46,15 +44,14 @@ def _counts_arrays(plan: MemoryPlan) -> bool:
     return traits is not None and traits.cache_grows
 
 
-def _divided(report: MemoryReport, weights_bytes: int, state_bytes: int) -> MemoryReport:
+def _divided(report: RankReport, weights_bytes: int, state_bytes: int) -> RankReport:
     if report.active_bytes is None:
         return report
     rest = report.active_bytes - weights_bytes - state_bytes
     state = ", and the state of one sequence" if state_bytes else ""
-    return replace(
-        report,
-        kv_cache_bytes=rest if rest >= 0 else None,
-        graph_bytes=report.kept_bytes,
-        source=f"{report.source}: cache is active less the weights of the file{state} (scratch of running requests is "
-        "in it), compute is freed buffers kept for reuse",
+    source = (
+        f"{report.source}: cache is active less the weights of the file{state} (scratch of running requests is in it), "
+        "compute is freed buffers kept for reuse"
     )
+    sizes = {Segment.KV_CACHE: rest if rest >= 0 else None, Segment.COMPUTE: report.kept_bytes}
+    return replace(report, memory=reported(sizes, source), source=source)

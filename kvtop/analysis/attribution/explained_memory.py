@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from kvtop.domain.engine_report import MemoryReport, PoolReport
+from kvtop.domain.engine_report import REPORTED, PoolReport, RankReport
 from kvtop.domain.figure import UNKNOWN, Basis, Figure
 from kvtop.domain.memory import Memory, Segment
 from kvtop.domain.plan import DeviceShare, MemoryPlan
 from kvtop.planning.registry import traits_of
 
 _NONE_HERE = Figure.computed(0, "this server keeps none of it on this device")
-EXPLAINED = (Segment.WEIGHTS, Segment.KV_CACHE, Segment.RECURRENT, Segment.COMPUTE)
+EXPLAINED = REPORTED
 """What plans and reports speak of; the rest of a measured total is runtime and unattributed."""
 
 
@@ -38,7 +38,7 @@ def is_python(engine: str) -> bool:
 
 
 def reported_memory(
-    reports: Sequence[MemoryReport], device_id: str, name: str = "", engine_index: int | None = None
+    reports: Sequence[RankReport], device_id: str, name: str = "", engine_index: int | None = None
 ) -> tuple[Memory, int] | None:
     """What the engine itself says of a device that its plan calls `name`, and the bytes it is rounded to.
 
@@ -49,14 +49,8 @@ def reported_memory(
     own = own or [it for it in reports if it.device_id is None and it.engine_index == engine_index]
     if not own:
         return None
-    memory = Memory.of(
-        {
-            Segment.WEIGHTS: _reported(own, "weights_bytes"),
-            Segment.KV_CACHE: _reported(own, "kv_cache_bytes"),
-            Segment.RECURRENT: _reported(own, "recurrent_bytes"),
-            Segment.COMPUTE: _reported(own, "graph_bytes"),
-        }
-    )
+    memory = Memory.total_of(it.memory for it in own)
+    memory = Memory.of({segment: _said(figure, own[0]) for segment, figure in memory.parts})
     return memory, sum(it.rounding_bytes for it in own)
 
 
@@ -84,9 +78,10 @@ def pool_used_bytes(kv_cache: Figure, pools: Sequence[PoolReport], engine_index:
     return round(kv_cache.value_bytes * sum(shares) / len(shares))
 
 
-def _reported(reports: Sequence[MemoryReport], name: str) -> Figure:
-    sizes = [getattr(it, name) for it in reports]
-    known = [size for size in sizes if size is not None]
-    if not known or len(known) < len(sizes):
-        return UNKNOWN
-    return Figure(sum(known), Basis.REPORTED, source=reports[0].source or "the engine's own figure")
+def _said(figure: Figure, report: RankReport) -> Figure:
+    """The sum of several reports, by the first of them; nothing of it where one does not say it."""
+    return (
+        UNKNOWN
+        if figure.value_bytes is None
+        else Figure(figure.value_bytes, Basis.REPORTED, source=report.source or "the engine's own figure")
+    )

@@ -6,6 +6,7 @@ from dataclasses import replace
 from kvtop.analysis.planned.live_plan import PLANS_KEPT, PlanMemory, devices_for, prepared, running_launch
 from kvtop.analysis.planned.placement import HOST, Placed
 from kvtop.domain.launch import LaunchOption, Origin
+from kvtop.domain.memory import Segment
 from kvtop.domain.model_file import GgufHeader, ModelFile
 from kvtop.domain.plan import NoExactRuleError
 from kvtop.domain.server import ServerReading, ServerState
@@ -67,7 +68,7 @@ def _observed(reading: ServerReading, on: Placed) -> PlacementEvidence:
             held[name] = sum(known)
     # The engine counts its accelerators as the plan does.
     logged = {
-        (report.device_id or "").removeprefix("engine "): report.weights_bytes
+        (report.device_id or "").removeprefix("engine "): report.memory.bytes_of(Segment.WEIGHTS)
         for report in reading.memory_reports
         if report.device_id not in {None, HOST}
     }

@@ -5,9 +5,10 @@ Nothing else of a log is kept: it may hold prompts.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from kvtop.domain.engine_report import MemoryReport
+from kvtop.domain.engine_report import REPORTED, RankReport, reported
+from kvtop.domain.memory import Memory, Segment
 from kvtop.planning.llamacpp.memory.placement import api_of_device_names
 
 SOURCE = "the server's own log: buffer sizes when it loaded"
@@ -19,22 +20,22 @@ _LOADING = "load_model: loading model"
 _BUFFER = re.compile(r"(?<!\S)(\S+)\s+(model|KV|RS|compute|output) buffer size =\s*(\d{1,12}(?:\.\d{1,6})?) MiB\s*$")
 _ACCELERATOR = re.compile(r"(?:[A-Za-z]*?)(\d+)(?:_Split|_Mapped|_Private)?")
 _KINDS = {
-    "model": "weights_bytes",
-    "KV": "kv_cache_bytes",
-    "RS": "recurrent_bytes",
-    "compute": "graph_bytes",
-    "output": "graph_bytes",
+    "model": Segment.WEIGHTS,
+    "KV": Segment.KV_CACHE,
+    "RS": Segment.RECURRENT,
+    "compute": Segment.COMPUTE,
+    "output": Segment.COMPUTE,
 }
 
 
-def memory_reports(lines: Iterable[str]) -> tuple[MemoryReport, ...]:
+def memory_reports(lines: Iterable[str]) -> tuple[RankReport, ...]:
     """Sums by device since the last time it began to load; () until the compute buffers are there.
 
     `device_id` is "host", or "engine gpuN" for the engine's own count of its accelerators. A server with a draft model
     names the buffers of both, and they are summed. A "_Mapped" buffer is the stretch of the file from its first tensor
     to its last, whatever lies between them, so it says no amount of weights.
     """
-    found: dict[str, dict[str, int]] = {}
+    found: dict[str, dict[Segment, int]] = {}
     counts: dict[str, int] = {}
     stretched: set[str] = set()
     apis: dict[str, str] = {}
@@ -61,12 +62,9 @@ def memory_reports(lines: Iterable[str]) -> tuple[MemoryReport, ...]:
     if not is_whole:
         return ()
     return tuple(
-        MemoryReport(
+        RankReport(
             device_id=name,
-            weights_bytes=None if name in stretched else sizes.get("weights_bytes", 0),
-            kv_cache_bytes=sizes.get("kv_cache_bytes", 0),
-            recurrent_bytes=sizes.get("recurrent_bytes", 0),
-            graph_bytes=sizes.get("graph_bytes", 0),
+            memory=_memory(sizes, is_stretched=name in stretched),
             total_bytes=None if name in stretched else sum(sizes.values()),
             rounding_bytes=_ROUNDING_BYTES * counts[name],
             source=SOURCE,
@@ -74,6 +72,12 @@ def memory_reports(lines: Iterable[str]) -> tuple[MemoryReport, ...]:
         )
         for name, sizes in sorted(found.items())
     )
+
+
+def _memory(sizes: Mapping[Segment, int], *, is_stretched: bool) -> Memory:
+    """What is not in the log is not there; of a mapped file it says no size of the weights."""
+    weights_bytes = None if is_stretched else sizes.get(Segment.WEIGHTS, 0)
+    return reported({**dict.fromkeys(REPORTED, 0), **sizes, Segment.WEIGHTS: weights_bytes}, SOURCE)
 
 
 def device_of(buffer_type: str) -> str | None:

@@ -7,8 +7,9 @@ included: named fields are copied and nothing else. Never asked: `/health`, whic
 import re
 from collections.abc import Mapping, Sequence
 
-from kvtop.domain.engine_report import MemoryReport, PoolReport, Rank
+from kvtop.domain.engine_report import PoolReport, Rank, RankReport, reported
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
+from kvtop.domain.memory import Segment
 from kvtop.domain.process import Process
 from kvtop.domain.server import ModelFacts, ServerReading
 from kvtop.planning.commands.python_command import after_interpreter_flags, is_python
@@ -177,7 +178,7 @@ def default_count(info: Mapping[str, object]) -> int:
     return 1 if whole(info.get("max_total_num_tokens")) is not None else 0
 
 
-def _memory(index: int, state: Mapping[str, object]) -> MemoryReport | None:
+def _memory(index: int, state: Mapping[str, object]) -> RankReport | None:
     usage = object_of(state.get("memory_usage"))
     graph = usage.get("graph", usage.get("cuda_graph"))
     graphs = [real(part) for part in graph.values()] if isinstance(graph, dict) else [real(graph)]
@@ -185,14 +186,13 @@ def _memory(index: int, state: Mapping[str, object]) -> MemoryReport | None:
     weights_bytes, kv_cache_bytes = _bytes(real(usage.get("weight"))), _bytes(real(usage.get("kvcache")))
     if weights_bytes is None and kv_cache_bytes is None:
         return None
-    return MemoryReport(
-        engine_index=index,
-        weights_bytes=weights_bytes,
-        kv_cache_bytes=kv_cache_bytes,
-        graph_bytes=None if None in graph_bytes else sum(part for part in graph_bytes if part is not None),
-        rounding_bytes=ROUNDING_BYTES,
-        source=f"{INFO} internal_states[{index}].memory_usage, of its first rank",
-    )
+    source = f"{INFO} internal_states[{index}].memory_usage, of its first rank"
+    sizes = {
+        Segment.WEIGHTS: weights_bytes,
+        Segment.KV_CACHE: kv_cache_bytes,
+        Segment.COMPUTE: None if None in graph_bytes else sum(part for part in graph_bytes if part is not None),
+    }
+    return RankReport(engine_index=index, memory=reported(sizes, source), rounding_bytes=ROUNDING_BYTES, source=source)
 
 
 def _bytes(gib: float | None) -> int | None:

@@ -8,8 +8,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from kvtop.domain.device import Device
-from kvtop.domain.engine_report import MemoryReport, PoolReport
+from kvtop.domain.engine_report import REPORTED, PoolReport, RankReport, reported
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
+from kvtop.domain.memory import Segment
 from kvtop.domain.server import Counters, ModelFacts, ServerReading, ServerState
 from kvtop.sources.engines.vllm_metrics import blocks_of_one, null_blocks
 from kvtop.sources.engines.vllm_stated import stated_options
@@ -40,11 +41,8 @@ CAPACITY, TOKENS = "kvtop_kv_cache_capacity_tokens", "kvtop_kv_cache_used_tokens
 RATIO, UP = "kvtop_kv_cache_used_ratio", "kvtop_server_up"
 _INSIDE = frozenset({"127.0.0.1", "localhost", "0.0.0.0", "[::1]", ""})
 _BY_SEGMENT = {
-    "weights": "weights_bytes",
-    "kv_cache": "kv_cache_bytes",
-    "recurrent_state": "recurrent_bytes",
-    "state": "recurrent_bytes",
-    "compute": "graph_bytes",
+    **{segment.value: segment for segment in REPORTED},
+    "state": Segment.RECURRENT,
 }
 
 
@@ -97,12 +95,13 @@ def _waiting_for_memory(rows: Rows) -> float | None:
     return sum(waiting) if waiting else None
 
 
-def _pool_reports(pools: Iterable[PoolReport]) -> Iterable[MemoryReport]:
+def _pool_reports(pools: Iterable[PoolReport]) -> Iterable[RankReport]:
     """What vLLM 0.32 says a rank's pool was cut from."""
     for pool in pools:
         if pool.budget_bytes is not None:
             source = f"kv_cache_memory_bytes of {CACHE}, of each rank"
-            yield MemoryReport(engine_index=pool.engine_index, kv_cache_bytes=pool.budget_bytes, source=source)
+            memory = reported({Segment.KV_CACHE: pool.budget_bytes}, source)
+            yield RankReport(engine_index=pool.engine_index, memory=memory, source=source)
 
 
 def deduplicate(told: Sequence[ServerReading], own: Sequence[ServerReading]) -> list[ServerReading]:
@@ -292,19 +291,13 @@ def _told_pool(rows: Rows, cache_type: str | None) -> Iterable[PoolReport]:
         )
 
 
-def _reports(rows: Rows) -> Iterable[MemoryReport]:
-    devices: dict[str, dict[str, int | None]] = {}
+def _reports(rows: Rows) -> Iterable[RankReport]:
+    devices: dict[str, dict[Segment, int | None]] = {}
     for it in rows.get(SEGMENTS, ()) or rows.get(OLD_SEGMENTS, ()):
         field = _BY_SEGMENT.get(it.labels.get("segment", ""))
         if field is not None:
             device = f"{it.host}:{it.label('device', 'exported_device') or '?'}"
             devices.setdefault(device, {})[field] = it.whole
+    source = "the kvtop exporter on that host, which computes or estimates it"
     for device, sizes in sorted(devices.items()):
-        yield MemoryReport(
-            device_id=device,
-            weights_bytes=sizes.get("weights_bytes"),
-            kv_cache_bytes=sizes.get("kv_cache_bytes"),
-            recurrent_bytes=sizes.get("recurrent_bytes"),
-            graph_bytes=sizes.get("graph_bytes"),
-            source="the kvtop exporter on that host, which computes or estimates it",
-        )
+        yield RankReport(device_id=device, memory=reported(sizes, source), source=source)

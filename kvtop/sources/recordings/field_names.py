@@ -13,8 +13,10 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import msgspec
 
 from kvtop.domain.device import Device
+from kvtop.domain.engine_report import RankReport
 from kvtop.domain.server import ServerReading
 from kvtop.sources.recordings.device_record import DEVICE_RECORD, device_of, record_of
+from kvtop.sources.recordings.rank_report_record import RANK_REPORT_RECORD, record_of_report, report_of_record
 
 RECORDED_AS: Mapping[type, Mapping[str, str]] = {
     ServerReading: {"concurrent_sequences_limit": "sequence_limit"},
@@ -35,14 +37,17 @@ class Form:
     read: Callable[[Any], Any] | None = None
 
 
-_DEVICE = Form(Device, DEVICE_RECORD, record_of, device_of)
+_OWN = {
+    Device: Form(Device, DEVICE_RECORD, record_of, device_of),
+    RankReport: Form(RankReport, RANK_REPORT_RECORD, record_of_report, report_of_record),
+}
 
 
 @lru_cache(maxsize=256)
 def form_of(hint: Any) -> Form:  # noqa: ANN401  any annotation of a domain dataclass
     """The form of a type. Raises TypeError for a renamed field within a container that no recording has had yet."""
-    if hint is Device:
-        return _DEVICE
+    if hint in _OWN:
+        return _OWN[hint]
     if isinstance(hint, type) and is_dataclass(hint):
         return _dataclass_form(hint)
     inner = [form_of(it) for it in get_args(hint) if it is not Ellipsis]

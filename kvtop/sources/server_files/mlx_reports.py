@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kvtop.domain.engine_report import MemoryReport
+from kvtop.domain.engine_report import RankReport
 from kvtop.domain.model_file import ModelFileError
 from kvtop.domain.sample import Failure
 from kvtop.domain.server import ServerReading
@@ -32,7 +32,7 @@ _SOURCE = "mlx_lm.server's own counters, by kvtop wrap"
 class MlxReport:
     """MLX's counters, and the version of mlx-lm that runs ("" where it does not say)."""
 
-    memory: MemoryReport
+    memory: RankReport
     version: str = ""
 
 
@@ -71,7 +71,7 @@ def mlx_report(found: FoundProcess, proc: Path = Path("/proc")) -> MlxReport | F
     active, cache, peak = (_count(report.get(key)) for key in ("active_bytes", "cache_bytes", "peak_bytes"))
     if active is None or cache is None:
         return Failure(source, f"{name} lacks counters", "start the server again with this kvtop's wrap")
-    memory = MemoryReport(
+    memory = RankReport(
         total_bytes=active + cache, active_bytes=active, kept_bytes=cache, peak_bytes=peak, source=_SOURCE
     )
     version = report.get("mlx_lm_version")

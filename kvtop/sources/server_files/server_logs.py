@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kvtop.domain.engine_report import MemoryReport
+from kvtop.domain.engine_report import RankReport
 from kvtop.domain.model_file import ModelFileError
 from kvtop.domain.sample import Failure
 from kvtop.io.fault_reports import contained
@@ -32,7 +32,7 @@ class _KnownLog:
     started_at: float | None
     looked_at: float
     size_bytes: int = -1
-    reports: tuple[MemoryReport, ...] = ()
+    reports: tuple[RankReport, ...] = ()
     failure: Failure | None = None
 
 
@@ -44,7 +44,7 @@ class ServerLogs:
         self._clock = clock
         self._known: dict[int, _KnownLog] = {}
 
-    def look(self, found: tuple[FoundProcess, ...]) -> dict[int, tuple[MemoryReport, ...]]:
+    def look(self, found: tuple[FoundProcess, ...]) -> dict[int, tuple[RankReport, ...]]:
         """Reports by pid of these processes, of those that have any."""
         known = {}
         for it in found:

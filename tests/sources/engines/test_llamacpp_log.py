@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from kvtop.domain.memory import Segment
 from kvtop.sources.engines.llamacpp_log import device_of, memory_reports
 
 LOGS = Path(__file__).parents[2] / "fixtures" / "llamacpp" / "logs"
@@ -23,20 +24,24 @@ def mib(size_bytes: int | None) -> float:
 def test_both_caches_of_a_windowed_model_are_summed() -> None:
     (host,) = memory_reports(lines_of("cpu_default_lv4"))
     assert host.device_id == "host"
-    assert mib(host.kv_cache_bytes) == 96.00 + 37.50
-    assert mib(host.graph_bytes) == 52.78 + 4.00
-    assert host.recurrent_bytes == 0
+    assert mib(host.memory.bytes_of(Segment.KV_CACHE)) == 96.00 + 37.50
+    assert mib(host.memory.bytes_of(Segment.COMPUTE)) == 52.78 + 4.00
+    assert host.memory.bytes_of(Segment.RECURRENT) == 0
 
 
 def test_a_mapped_stretch_of_a_file_is_no_amount_of_weights() -> None:
     (host,) = memory_reports(lines_of("cpu_default_lv4"))
-    assert (host.weights_bytes, host.total_bytes) == (None, None)
+    assert (host.memory.bytes_of(Segment.WEIGHTS), host.total_bytes) == (None, None)
 
 
 def test_devices_keep_the_number_that_the_engine_gives_them() -> None:
     card, host = memory_reports(lines_of("simgpu_c8192_np1_ngl99"))
-    assert (card.device_id, mib(card.weights_bytes), mib(card.kv_cache_bytes)) == ("engine gpu0", 235.20, 24 + 15)
-    assert host.kv_cache_bytes == 0
+    assert (
+        card.device_id,
+        mib(card.memory.bytes_of(Segment.WEIGHTS)),
+        mib(card.memory.bytes_of(Segment.KV_CACHE)),
+    ) == ("engine gpu0", 235.20, 24 + 15)
+    assert host.memory.bytes_of(Segment.KV_CACHE) == 0
     assert card.rounding_bytes == 4 * (MIB // 100)
 
 

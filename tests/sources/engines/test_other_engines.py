@@ -6,7 +6,8 @@ from types import ModuleType
 
 import pytest
 
-from kvtop.domain.engine_report import HostedModel, MemoryReport, PoolReport, Rank
+from kvtop.domain.engine_report import HostedModel, PoolReport, Rank
+from kvtop.domain.memory import Segment
 from kvtop.domain.process import Process
 from kvtop.domain.server import ServerReading, ServerState
 from kvtop.sources.endpoints.engine import ServerInputs
@@ -25,6 +26,7 @@ from kvtop.sources.engines import (
     tgi,
     triton,
 )
+from tests.amounts import rank_report
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 GIB = 2**30
@@ -53,11 +55,11 @@ def test_sglang_tells_its_memory(recorded: Recorded) -> None:
     reading = read(recorded, sglang, "sglang/idle")
     assert (reading.state, reading.version, reading.model.path) == (ServerState.READY, "0.5.23", "Qwen/Qwen3-8B")
     assert reading.memory_reports == (
-        MemoryReport(
+        rank_report(
             engine_index=0,
-            weights_bytes=round(15.27 * GIB),
-            kv_cache_bytes=60 * GIB,
-            graph_bytes=round(1.62 * GIB),
+            weights=round(15.27 * GIB),
+            kv_cache=60 * GIB,
+            compute=round(1.62 * GIB),
             rounding_bytes=GIB // 100,
             source="/server_info internal_states[0].memory_usage, of its first rank",
         ),
@@ -76,7 +78,9 @@ def test_sglang_with_metrics_and_two_engines(recorded: Recorded) -> None:
         (0.28, 123859, 162),
         (0.5, 218438, 10),
     ]
-    assert [report.graph_bytes for report in reading.memory_reports] == [round(1.12 * GIB) + GIB // 2] * 2
+    assert [report.memory.bytes_of(Segment.COMPUTE) for report in reading.memory_reports] == [
+        round(1.12 * GIB) + GIB // 2
+    ] * 2
     counters = reading.counters
     assert (counters.requests_processing, counters.requests_waiting, counters.preemptions_total) == (172, 26, 2)
     assert (counters.prefix_hit_tokens_total, counters.prefix_query_tokens_total) == (2048, 7321)
@@ -85,7 +89,10 @@ def test_sglang_with_metrics_and_two_engines(recorded: Recorded) -> None:
 def test_sglang_of_older_versions_and_behind_a_key(recorded: Recorded) -> None:
     old = read(recorded, sglang, "sglang/old")
     assert (old.state, old.version) == (ServerState.READY, "0.4.6")
-    assert (old.memory_reports[0].weights_bytes, old.memory_reports[0].graph_bytes) == (None, None)
+    assert (
+        old.memory_reports[0].memory.bytes_of(Segment.WEIGHTS),
+        old.memory_reports[0].memory.bytes_of(Segment.COMPUTE),
+    ) == (None, None)
     locked = read(recorded, sglang, "sglang/locked")
     assert (locked.state, locked.pools, locked.memory_reports) == (ServerState.LOCKED, (), ())
 
