@@ -1,6 +1,7 @@
 """What was measured comes back as it was, from whole files and from broken ones."""
 
 import random
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import zstandard
 
 from kvtop.sources.demo import SCENARIOS, Scenario
 from kvtop.sources.recordings.encoding import Info, encode_tick
-from kvtop.sources.recordings.framing import FIRST_LINE, HEAD, INFO, KEY_TICK, RecordingError, record_index
+from kvtop.sources.recordings.framing import FIRST_LINE, HEAD, INFO, KEY_TICK, RecordingError, record_index, rising
 from kvtop.sources.recordings.framing import record as framed
 from kvtop.sources.recordings.reader import Recording
 from kvtop.sources.recordings.writer import KEY_EVERY_TICKS, RecordingWriter
@@ -190,3 +191,61 @@ def test_a_clock_that_is_set_back_does_not_break_seeking(tmp_path: Path) -> None
     assert list(recording.times) == sorted(recording.times)
     assert recording.index_at(recording.times[0] + 3.0) == 5
     assert recording.sample(3) == SCENARIOS[0].at(-3600.0)
+
+
+@pytest.mark.parametrize("length", [0, 7, 100_000, 2**31, 2**32 - 1])
+def test_a_damaged_length_costs_its_own_stretch(length: int, record: Record, tmp_path: Path) -> None:
+    """Every tick behind it was lost, however long the recording."""
+    content = bytearray(record(SCENARIOS[0], 4 * KEY_EVERY_TICKS).read_bytes())
+    places = record_index(bytes(content), "x").ticks
+    hit = places[KEY_EVERY_TICKS + 5]
+    content[hit.offset - HEAD.size + 1 : hit.offset - HEAD.size + 5] = length.to_bytes(4, "little")
+    path = tmp_path / "damaged.kvtop"
+    path.write_bytes(content)
+    recording = Recording(path)
+    assert len(recording) == 3 * KEY_EVERY_TICKS + 5
+    last = 4 * KEY_EVERY_TICKS - 1
+    assert recording.sample(len(recording) - 1) == SCENARIOS[0].at(float(last))
+    assert recording.sample(KEY_EVERY_TICKS + 4) == SCENARIOS[0].at(float(KEY_EVERY_TICKS + 4))
+
+
+def test_a_lost_model_is_never_another_one(record: Record, tmp_path: Path) -> None:
+    """Models are known by their place in the file: behind a loss none of them may be taken for the next."""
+    content = bytearray(record(SCENARIOS[0], 30).read_bytes())
+    first = record_index(bytes(content), "x").models[0]
+    content[first.offset - HEAD.size + 1 : first.offset - HEAD.size + 5] = (2**31).to_bytes(4, "little")
+    path = tmp_path / "damaged.kvtop"
+    path.write_bytes(content)
+    assert record_index(bytes(content), "x").models == ()
+    recording = Recording(path)
+    assert recording.sample(len(recording) - 1).models == {}
+
+
+@pytest.mark.parametrize(
+    ("taken", "times"),
+    [
+        ([1, 2, 3], [1, 2, 3]),
+        ([1, 2, 900, 901, 3, 4, 5], [1, 2, 2, 2, 3, 4, 5]),
+        ([1, 2, 3, 4, 2, 3], [1, 2, 3, 3, 3, 3]),
+        ([900, 1, 2, 3], [1, 1, 2, 3]),
+        ([1, float("nan"), 2, 1e300, -5, 3], [1, 1, 2, 2, 2, 3]),
+        ([float("nan")], [0]),
+        ([], []),
+    ],
+)
+def test_a_clock_that_jumps_spoils_its_own_ticks_alone(taken: list[float], times: list[float]) -> None:
+    found = rising(taken)
+    assert list(found) == sorted(found)
+    if taken != [1, 2, 3, 4, 2, 3]:  # several choices keep as many
+        assert list(found) == times
+
+
+def test_a_file_of_heads_that_are_none_is_given_up_soon(tmp_path: Path) -> None:
+    """Whoever sends a recording chooses what stands where the next one is looked for."""
+    path = tmp_path / "x.kvtop"
+    lure = HEAD.pack(KEY_TICK, 1 << 20, 0, 1.0) * 200_000
+    path.write_bytes(FIRST_LINE + b"\xff" * HEAD.size + lure)
+    started = time.thread_time()
+    with pytest.raises(RecordingError, match="no tick"):
+        Recording(path)
+    assert time.thread_time() - started < 5
