@@ -21,7 +21,7 @@ STEP_TOKENS = 256
 """How closely the largest sequence of an engine without a context is told; mlx-lm's cache grows by as much."""
 
 
-def open_vllm(request: PlanRequest) -> tuple[LaunchOptions, Checkpoint] | Refusal:
+def open_pool(request: PlanRequest) -> tuple[LaunchOptions, Checkpoint] | Refusal:
     """The options of `vllm serve` and its model directory. Raises as `answer`."""
     from kvtop.planning.vllm.options.parse import parse_serve_options  # noqa: PLC0415
 
@@ -51,7 +51,7 @@ def _draft(request: PlanRequest, options: LaunchOptions) -> Checkpoint | None:
         return None
 
 
-def open_mlx(request: PlanRequest) -> tuple[LaunchOptions, Checkpoint] | Refusal:
+def open_growing(request: PlanRequest) -> tuple[LaunchOptions, Checkpoint] | Refusal:
     """The options of `mlx_lm.server` and its model directory. Raises as `answer`."""
     from kvtop.planning.mlx.options import parse_server_options  # noqa: PLC0415
 
@@ -61,9 +61,9 @@ def open_mlx(request: PlanRequest) -> tuple[LaunchOptions, Checkpoint] | Refusal
     return options, read_checkpoint(checkpoint_directory(request, options))
 
 
-def answer_vllm(request: PlanRequest, machine: Machine) -> PlanAnswer | Refusal:
+def answer_pool(request: PlanRequest, machine: Machine) -> PlanAnswer | Refusal:
     """The plan of `vllm serve`, or its refusal. Raises as `answer`."""
-    read = open_vllm(request)
+    read = open_pool(request)
     if isinstance(read, Refusal):
         return read
     planned = plan_launch(*read, machine.devices)
@@ -77,9 +77,9 @@ def answer_vllm(request: PlanRequest, machine: Machine) -> PlanAnswer | Refusal:
     return replace(found, notes=(*version_notes(request, read[0]), *found.notes, *([hint] if hint else [])))
 
 
-def answer_mlx(request: PlanRequest, machine: Machine) -> PlanAnswer | Refusal:
+def answer_growing(request: PlanRequest, machine: Machine) -> PlanAnswer | Refusal:
     """The plan of one sequence of `mlx_lm.server`, or its refusal. Raises as `answer`."""
-    read = open_mlx(request)
+    read = open_growing(request)
     if isinstance(read, Refusal):
         return read
     options, checkpoint = read

@@ -15,6 +15,7 @@ from kvtop.domain.model_file import Checkpoint, GgufHeader, ModelFileError
 from kvtop.planning.llamacpp.options.bare_flags import with_values
 from kvtop.planning.llamacpp.options.refused_types import with_meant_types
 from kvtop.planning.llamacpp.options.typed_context import typed_context
+from kvtop.planning.registry import traits_of
 from kvtop.sources.model_files.huggingface import read_checkpoint
 from kvtop.sources.redaction.redact import allowed_environment
 
@@ -22,10 +23,10 @@ from kvtop.sources.redaction.redact import allowed_environment
 def read_target(request: PlanRequest) -> LintTarget:
     """The target of a command that is not started. Raises UsageError, or ValueError for a bad `--gpu`."""
     machine = read_machine(request)
-    engine = request.command.engine
-    if engine == "llama.cpp":
+    traits = traits_of(request.command.engine)
+    if traits is not None and traits.model_format == "gguf":
         return _llamacpp(request, _surroundings(machine, request))
-    if engine == "vllm":
+    if traits is None or not traits.cache_grows:
         from kvtop.planning.vllm.options.parse import parse_serve_options  # noqa: PLC0415  one engine's rules at a time
 
         words = request.command.words
@@ -108,5 +109,6 @@ def _checkpoint(request: PlanRequest, options: LaunchOptions, where: Surrounding
     except (UsageError, ModelFileError, OSError) as error:
         note = str(error)
     name = options.value("model") or ""
-    program = {"vllm": "vllm serve", "mlx": "mlx_lm.server"}[options.engine]
+    traits = traits_of(options.engine)
+    program = options.engine if traits is None else " ".join(traits.program)
     return LintTarget.from_command(f"{program} {name}".strip(), options, ModelFiles(name, model, note), where)

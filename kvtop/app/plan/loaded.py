@@ -10,7 +10,7 @@ from kvtop.domain.device import ProcessMemory
 from kvtop.domain.launch import LaunchOptions
 from kvtop.domain.plan import MemoryPlan, Refusal
 from kvtop.planning.protocol.plan_context import PlanContext
-from kvtop.planning.registry import plan_launch
+from kvtop.planning.registry import plan_launch, traits_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,8 @@ class LoadedCommand:
         """The plan as typed. Raises NoExactRuleError."""
         here = self.plan_context
         found = plan_launch(self.launch, here.model, here.devices, draft=here.draft, at_tokens=self.at_tokens)
-        if isinstance(found, MemoryPlan) or self.launch.engine != "vllm":
+        traits = traits_of(self.launch.engine)
+        if isinstance(found, MemoryPlan) or traits is None or not traits.plans_whole_card:
             return found
         from kvtop.app.plan.vllm_room import with_hints  # noqa: PLC0415  one engine's rules at a time
 
@@ -49,9 +50,9 @@ def load_command(request: PlanRequest, machine: Machine) -> LoadedCommand | Refu
 
     Raises as `app.plan.answer`.
     """
-    engine = request.command.engine
+    traits = traits_of(request.command.engine)
     rooms = machine.rooms()
-    if engine == "llama.cpp":
+    if traits is not None and traits.model_format == "gguf":
         from kvtop.app.plan.llamacpp import open_llamacpp  # noqa: PLC0415  one engine's rules at a time
         from kvtop.planning.llamacpp.memory.auxiliary_models import rooms_left  # noqa: PLC0415  likewise
 
@@ -75,15 +76,16 @@ def load_command(request: PlanRequest, machine: Machine) -> LoadedCommand | Refu
             pinning_words=pinning,
             typed=read.options if is_changed else None,
         )
-    from kvtop.app.plan.checkpoints import open_mlx, open_vllm  # noqa: PLC0415  one engine's rules at a time
+    from kvtop.app.plan.checkpoints import open_growing, open_pool  # noqa: PLC0415  one engine's rules at a time
 
-    found = open_vllm(request) if engine == "vllm" else open_mlx(request)
+    grows = traits is not None and traits.cache_grows
+    found = open_growing(request) if grows else open_pool(request)
     if isinstance(found, Refusal):
         return found
     launch, checkpoint = found
     trained = checkpoint.config.get("max_position_embeddings")
     trained_tokens = trained if isinstance(trained, int) else None
-    if engine == "vllm":
+    if not grows:
         context = PlanContext(checkpoint, machine.devices, rooms, {})
         return LoadedCommand(launch, context, trained_tokens, holders=machine.holders)
     shared = sum(device.total_bytes or 0 for device in machine.devices) or machine.host_bytes
