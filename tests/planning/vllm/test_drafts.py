@@ -116,3 +116,14 @@ def test_a_draft_with_a_configuration_has_its_own_layers() -> None:
     assert plan.devices[0].memory[Segment.KV_CACHE].basis is Basis.COMPUTED
     with pytest.raises(NoExactRuleError, match="configuration of the draft draft is not here"):
         _plan(_LLAMA, words)
+
+
+def test_a_draft_of_several_tokens_at_once_uses_the_models_own_module() -> None:
+    config = _CLASSES["configs"]["deepseek-ai/DeepSeek-V4-Flash"]
+    words = ["-tp", "4", "--max-model-len", "32768", "--kv-cache-memory-bytes", "20G", "--speculative-config"]
+    plans = [
+        _plan(config, [*words, json.dumps({"method": method, "num_speculative_tokens": tokens})], 4)
+        for method, tokens in (("dspark", 7), ("mtp", 1))
+    ]
+    assert all(isinstance(plan, MemoryPlan) for plan in plans)
+    assert plans[0].vllm == plans[1].vllm  # type: ignore[union-attr]

@@ -153,13 +153,13 @@ def test_the_registry_plans_both_ranges_exactly_and_others_as_estimates() -> Non
     card = PlanDevice("gpu0", 80 * GIB, None, (9, 0), "cuda", "NVIDIA H100 80GB HBM3")
     checkpoint = Checkpoint("DIR", _CONFIGS["gpt-oss-20b"], (), None)
     found = {}
-    for version in (OLD, "0.25.1", "0.32.0"):
+    for version in (OLD, "0.19.0", "0.32.0"):
         options = parse_serve_options(words)
         plan = plan_launch(replace(options, engine_version=version), checkpoint, (card,))
         assert isinstance(plan, MemoryPlan)
         found[version] = (plan.rules_version, _has_exact_cache(plan.devices[0]))
     assert found == {
         OLD: ("vLLM 0.24.0", True),
-        "0.25.1": ("vLLM 0.24.0", False),
+        "0.19.0": ("vLLM 0.24.0", False),
         "0.32.0": ("vLLM 0.32.0", True),
     }

@@ -11,7 +11,7 @@ from kvtop.domain.plan import NoExactRuleError
 from kvtop.planning.vllm.models.cached_layers import CachedLayer, layer_count
 from kvtop.planning.vllm.models.config_view import ConfigView
 from kvtop.planning.vllm.models.latent import indexer, latent
-from kvtop.planning.vllm.options.speculation import MTP, Speculation
+from kvtop.planning.vllm.options.speculation import DSPARK, MTP, Speculation
 from kvtop.planning.vllm.refusals import StartRefusedError
 from kvtop.planning.vllm.specs.layer_specs import SpecKind
 
@@ -90,6 +90,10 @@ def draft_of(
         return Draft(_built(view, modules, layers), _built(view, modules, whole_layers), modules)
     if own is not None:
         return own.after(count)
+    if speculation.method == DSPARK and not speculation.model:
+        # Its parallel width does not depend on how many modules there are.
+        modules = _modules(view)
+        return Draft(_built(view, modules, layers), _built(view, modules, whole_layers), modules)
     if speculation.method not in _USUAL_LAYERS:
         raise NoExactRuleError(
             f"speculative decoding by {speculation.method}: the configuration of the draft {speculation.model} is not "

@@ -20,6 +20,8 @@ _SHORTHAND = (("spec-method", "method"), ("spec-model", "model"), ("spec-tokens"
 _FROM_WORDS = ("ngram", "ngram_gpu", "suffix")
 MTP = "mtp"
 """Every family's own layers of next-token prediction, under one name since 0.11."""
+DSPARK = "dspark"
+"""Drafts several tokens at once, by DeepSeek V4's own module or by a head of its own."""
 _MODELS = ("draft_model", "eagle", "eagle3", "peagle", "medusa", "mlp_speculator", "dflash", "dspark", MTP)
 _INERT = frozenset(
     {
