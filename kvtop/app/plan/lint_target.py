@@ -5,7 +5,6 @@ from dataclasses import replace
 
 from kvtop.analysis.lint.surroundings import ModelFiles, Surroundings
 from kvtop.analysis.lint.target import LintTarget
-from kvtop.analysis.lint.vllm_pool import one_card_for_every_rank, ranks_of
 from kvtop.app.plan.checkpoints import checkpoint_directory, config_yaml
 from kvtop.app.plan.engine_version import engine_version, with_engine_version
 from kvtop.app.plan.llamacpp import llamacpp_options, read_model
@@ -33,10 +32,7 @@ def read_target(request: PlanRequest) -> LintTarget:
         said = engine_version(request).version
         options = parse_serve_options(words, config_yaml=config_yaml(words), environ=request.environment, version=said)
         options = with_engine_version(request, options)
-        where = _surroundings(machine, request)
-        if len(request.gpu_specs) == 1:
-            where = replace(where, devices=one_card_for_every_rank(where.devices, ranks_of(options)))
-        return _checkpoint(request, options, where)
+        return _checkpoint(request, options, _surroundings(machine, request))
     from kvtop.planning.mlx.options import parse_server_options  # noqa: PLC0415  see above
 
     options = with_engine_version(request, parse_server_options(request.command.words))

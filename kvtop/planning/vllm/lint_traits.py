@@ -28,7 +28,10 @@ _REMEDIES = (
     ("invalid choice: 'q4_0'", "--kv-cache-dtype fp8"),
     ("invalid choice: 'int8'", "--kv-cache-dtype int8_per_token_head, or fp8"),
     ("gpu_memory_utilization: Input should", "--gpu-memory-utilization 0.92: a share from 0 to 1"),
-    ("larger than the number of available GPUs", "a smaller --tensor-parallel-size, or more cards (--gpu SPEC each)"),
+    (
+        "larger than the number of available GPUs",
+        "a smaller --tensor-parallel-size, or more cards (--gpu 2xSPEC: two)",
+    ),
     ("--max-model-len: invalid", "--max-model-len with a number, or auto"),
 )
 _DERIVED = re.compile(r"derived max_model_len \(\w+=(\d+)")
