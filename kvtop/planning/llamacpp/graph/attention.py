@@ -241,10 +241,11 @@ def _fused(
         out = graph.read(size_bytes, kept, (*asked, *sources))
     out.reads_after, out.host_only = 1, not cuda_fuses(walk.hparams, block.index, types)
     graph.fused.append((out, block.home))
-    heads_kv = max(walk.hparams.n_head_kv[block.index], 1)
-    out.gpu_bytes = scratch_bytes(
-        graph.scratch, Attention(rows, widths, types, heads, heads_kv, size_bytes, walk.rows, context.n_stream)
-    )
+    if walk.hparams.build.converts_in_buffer:
+        heads_kv = max(walk.hparams.n_head_kv[block.index], 1)
+        out.gpu_bytes = scratch_bytes(
+            graph.scratch, Attention(rows, widths, types, heads, heads_kv, size_bytes, walk.rows, context.n_stream)
+        )
     graph.expand()
     return out
 

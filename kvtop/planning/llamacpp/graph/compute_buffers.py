@@ -45,7 +45,7 @@ _COPIED_ALIKE = {"q4_0": "iq4_nl", "bf16": "f16"}
 """Where attention runs on the host instead, only the sizes of what is copied there count."""
 _SETTLED, _PIPELINE, _UNMEASURED, _STAGED, _STAGED_STATES = 0.03, 0.1, 0.3, 0.15, 0.4
 _UNEVENLY = 0.4
-_OTHER_BUILD, _OTHER_BUILD_STATES = 0.05, 0.4
+_OTHER_BUILD, _OTHER_BUILD_STATES = 0.1, 0.4
 """Of builds whose own graphs are not written down."""
 _BY_API = {"": 0.0, "cuda": 0.0, "rocm": _PIPELINE}
 """At least this much by the API of the accelerators: no buffer of the others was measured with this build, and ROCm

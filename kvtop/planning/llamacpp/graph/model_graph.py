@@ -17,6 +17,7 @@ from kvtop.planning.llamacpp.graph.rwkv import write_rwkv_blocks
 from kvtop.planning.llamacpp.graph.walk import F32, Indexer, Inputs, Walk, Weights
 from kvtop.planning.llamacpp.model.hparams import HParams
 
+_F16 = 2
 _I32 = 4
 _I64 = 8
 
@@ -42,9 +43,10 @@ def write_graph(
     walk = Walk(graph, rows, hparams, context, _inputs(graph, hparams, context, positions, value_transposed))
     x = _placed(walk, blocks.others, x)
     walk.value_transposed, walk.cache_on_host = value_transposed, cache_on_host
-    walk.has_last_uses = blocks.has_last_uses
-    positions.lasting = not blocks.has_last_uses
-    if not blocks.has_last_uses:
+    # Where every token has an output, logits need more than anything before, and masks are free by then.
+    walk.has_last_uses = blocks.has_last_uses or not hparams.build.limits_outputs
+    positions.lasting = not walk.has_last_uses
+    if not walk.has_last_uses:
         for tensor in graph.inputs[embedding_inputs:]:
             tensor.lasting = True
     if blocks.indexed:
@@ -178,7 +180,6 @@ def _inputs(
     rows = _rows(context)
     cached = not hparams.traits.attends_uncached
     attends = not hparams.traits.is_recurrent
-    per_cell = 2 if context.flash_attention else F32
     key_slots = value_slots = mask = window = None
     window_slots: tuple[Tensor, Tensor] | None = None
     if attends and cached:
@@ -186,14 +187,14 @@ def _inputs(
         width = hparams.n_embd_v_gqa_max if value_transposed else 1
         value_slots = graph.input(rows * _I64 * width) if not hparams.is_mla else key_slots
         if any(hparams.is_swa):
-            window = graph.input(context.swa_cells * rows * per_cell)
+            window = _mask(graph, hparams, context.swa_cells * rows, context.flash_attention)
             window_slots = graph.input(rows * _I64), graph.input(rows * _I64 * width)
         if not _slides_only(hparams):
-            mask = graph.input(context.n_ctx_seq * rows * per_cell)
+            mask = _mask(graph, hparams, context.n_ctx_seq * rows, context.flash_attention)
     elif attends:
-        mask = graph.input(rows * rows * per_cell)
+        mask = _mask(graph, hparams, rows * rows, context.flash_attention)
         if hparams.swa_type != "none":
-            window = graph.input(rows * rows * per_cell)
+            window = _mask(graph, hparams, rows * rows, context.flash_attention)
     state_rows = graph.input(context.n_seq_max * _I32) if any(hparams.is_recurrent) else None
     return Inputs(
         positions,
@@ -209,6 +210,13 @@ def _inputs(
         graph.input(min(rows, context.n_outputs_max) * _I32),
         graph.input(rows * F32) if hparams.traits.scales_query_by_position else None,
     )
+
+
+def _mask(graph: Graph, hparams: HParams, cells: int, fused: bool) -> Tensor:
+    """A mask as attention reads it: f16 where that is fused. Older builds fill f32 and convert it once."""
+    if fused and hparams.build.casts_masks:
+        return graph.compute(cells * _F16, (graph.input(cells * F32),))
+    return graph.input(cells * (_F16 if fused else F32))
 
 
 def _state_views(graph: Graph, rows: Tensor, sequences: int) -> tuple[Tensor, Tensor]:

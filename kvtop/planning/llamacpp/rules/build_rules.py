@@ -48,12 +48,17 @@ class BuildRules:
     """Every stream of a hybrid's cache has as many cells as all of them need together (`attn_kv_size` is `n_ctx`)."""
     takes_embeddings: bool = True
     """Graphs have a way in for embeddings beside tokens."""
+    casts_masks: bool = False
+    """Masks of attention are filled as f32 and converted to f16 where it is fused (`self_kq_mask_cnv`)."""
     limits_outputs: bool = True
     """The compute buffer holds the outputs that a server asks for; before `n_outputs_max` (between b9294 and b9538)
     those of every token of a micro-batch."""
     converts_cache_types: bool = True
     """CUDA attends to any pair of cache types, converting (#28079); before, K and V must be of one type it has a kernel
     for, and nothing else is attended to fused."""
+    converts_in_buffer: bool = True
+    """What CUDA's attention converts to f16 lies in the compute buffer (`ggml_cuda_flash_attn_ext_get_alloc_size`);
+    before, in a pool that grows while it serves and is in no plan."""
     rotates_caches: bool = True
     """Quantized caches hold values turned by a Hadamard matrix (#21038)."""
     refuses_latent_pairs: bool = True

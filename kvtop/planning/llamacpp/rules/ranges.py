@@ -58,7 +58,19 @@ _B9760 = BuildRules(
     ),
 )
 
-_B9294 = replace(_B9760, checked="b9294", build=9294, limits_outputs=False, knows_graphs=False)
+_EARLIER = _changed(_JUNE_2026, ARCHITECTURES, normalises_before_narrowing=False)
+"""Nothing is kept for a prediction head (`t_h_nextn`)."""
+
+_B9294 = replace(
+    _B9760,
+    checked="b9294",
+    build=9294,
+    architectures=_EARLIER,
+    limits_outputs=False,
+    casts_masks=True,
+    converts_in_buffer=False,
+    knows_graphs=False,
+)
 """Before `n_outputs_max` outputs of every token of a micro-batch are reserved (`graph_reserve(n_tokens, n_seqs,
 n_tokens)`)."""
 
@@ -73,7 +85,7 @@ _B7710 = replace(
     takes_embeddings=False,
     checked="b7710",
     build=7710,
-    architectures=_changed(_JUNE_2026, _LATENT, caches_latent_values=True),
+    architectures=_changed(_EARLIER, _LATENT, caches_latent_values=True),
 )
 """Before #19057 (between b7710 and b7964): latent attention keeps values beside its keys."""
 
