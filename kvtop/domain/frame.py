@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from kvtop.domain.device import Device
-from kvtop.domain.figure import Figure
+from kvtop.domain.figure import NOTHING, UNKNOWN, Figure
 from kvtop.domain.headroom import (
     NO_HEADROOM,
     NO_VERDICT,
@@ -120,6 +120,17 @@ class ServerView:
     """"gguf" or "safetensors", where a plan says it."""
     first_token_seconds: float | None = None
     """Mean time to first token of the requests of the last minute."""
+
+    @property
+    def where_it_lies(self) -> tuple[Split, ...]:
+        """Its accelerators; host memory where it is on none."""
+        return tuple(it for it in self.splits if it.device_id != "host") or self.splits
+
+    @property
+    def held(self) -> Figure:
+        """The measured totals of `where_it_lies` together; unknown where one is, with what is known as its least."""
+        splits = self.where_it_lies
+        return sum((it.driver for it in splits), NOTHING) if splits else UNKNOWN
 
     @property
     def engine_text(self) -> str:

@@ -34,6 +34,8 @@ from kvtop.views.text.ledger import ledger_text
 from kvtop.views.text.plan_tree import plan_tree
 from kvtop.views.tui.screens.server.ledger import ledgers
 from kvtop.views.tui.screens.what_if.page import what_if_lines
+from kvtop.views.tui.state.history import Trails
+from kvtop.views.tui.widgets.server_table import server_rows
 
 SEGMENTS = tuple(segment for segment in Segment if segment is not Segment.OUTPUT)
 NAMES = [it.name for it in SCENARIOS]
@@ -194,7 +196,7 @@ def test_pictures_fill_a_bar_with_the_parts_of_its_total(name: str) -> None:
     assert drawn.strip() in html_document(frame)
     rows = [
         *((device_parts(view), view.device.memory.total_bytes) for view in map(frame.with_slices, frame.devices)),
-        *((split_parts(view.splits), None) for view in frame.servers),
+        *((split_parts(view.where_it_lies), None) for view in frame.servers),
     ]
     found = re.findall(r'<rect [^>]*width="([\d.]+)"[^>]*fill="([^"]*)"><title>([^<]*)</title>', drawn)
     colours = {look.label: look.colour for look in LOOKS}
@@ -210,6 +212,20 @@ def test_pictures_fill_a_bar_with_the_parts_of_its_total(name: str) -> None:
         if total is not None and sum(part.size_bytes for part in there) >= total:
             assert widths == pytest.approx(912, abs=0.1)
     assert not list(rest)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_row_and_a_picture_name_what_a_server_holds_where_it_lies(name: str) -> None:
+    _, frame, _ = seen(name)
+    drawn = svg_text(frame)
+    for view, row in zip(frame.servers, server_rows(frame.servers, Trails()), strict=True):
+        held = view.held.value_bytes
+        sizes = [split.driver.value_bytes for split in view.splits if split.device_id != "host"]
+        sizes = sizes or [split.driver.value_bytes for split in view.splits]
+        assert held == (None if not sizes or None in sizes else sum(size or 0 for size in sizes))
+        if held is not None:
+            assert row.memory == bytes_text(held)
+            assert f">{bytes_text(held)}  KV " in drawn
 
 
 def planned_parts(name: str) -> list[tuple[ServerView, Split]]:

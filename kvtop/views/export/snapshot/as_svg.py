@@ -35,7 +35,7 @@ def picture(frame: Frame) -> str:
     if frame.servers:
         body.append(_words(_LEFT, top + 8, "servers", "faint"))
         top += 24
-    whole = max((_measured(server) or 0 for server in frame.servers), default=0)
+    whole = max((server.held.least_bytes for server in frame.servers), default=0)
     for server in frame.servers:
         body.extend(_server_row(server, top, whole))
         top += _ROW
@@ -70,18 +70,13 @@ def _server_row(view: ServerView, top: int, whole_bytes: int) -> list[str]:
     bound = "≤" if cache.used_is_upper_bound and cache.used_ratio is not None else ""
     right = f"KV {types}, {bound}{ratio_text(cache.used_ratio)} of {tokens_text(cache.capacity_tokens)} tokens"
     name = reading.model.name or reading.model.path or "model unknown"
-    parts = split_parts(view.splits)
+    parts = split_parts(view.where_it_lies)
     total = sum(part.size_bytes for part in parts)
     return [
         _words(_LEFT, top + 12, _short(f"{reading.id}  {reading.engine}  {name.rsplit('/', 1)[-1]}"), "plain"),
-        _words(WIDTH - 24, top + 12, f"{bytes_text(_measured(view))}  {right}", "plain", anchor="end"),
+        _words(WIDTH - 24, top + 12, f"{bytes_text(view.held.value_bytes)}  {right}", "plain", anchor="end"),
         *_bar(parts, top + 22, max(whole_bytes, total)),
     ]
-
-
-def _measured(view: ServerView) -> int | None:
-    known = [split.driver.value_bytes for split in view.splits if split.driver.value_bytes is not None]
-    return sum(known) if known and len(known) == len(view.splits) else None
 
 
 def _bar(parts: tuple[Part, ...], top: int, whole_bytes: int | None) -> list[str]:

@@ -24,7 +24,7 @@ def _name(view: ServerView) -> str:
 
 
 def _memory(view: ServerView) -> int:
-    return sum(split.driver.value_bytes or 0 for split in view.splits if split.device_id != "host")
+    return view.held.least_bytes
 
 
 def _left(view: ServerView) -> float:

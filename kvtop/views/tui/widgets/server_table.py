@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len
 
-from kvtop.domain.frame import ServerView, Split
+from kvtop.domain.frame import ServerView
 from kvtop.domain.headroom import NO_VERDICT, Concern
 from kvtop.domain.server import ServerState
 from kvtop.text import bytes_text, latency_text, rate_text, ratio_text, tokens_text
@@ -70,11 +70,6 @@ def server_rows(servers: tuple[ServerView, ...], trails: Trails) -> tuple[Server
     return tuple(_row(view, trails.of(view.reading.id).trend(_TREND)) for view in servers)
 
 
-def on_accelerators(splits: tuple[Split, ...]) -> tuple[Split, ...]:
-    """What a server holds on its accelerators; all of it where it is on none. Bytes of two kinds are not added up."""
-    return tuple(split for split in splits if split.device_id != "host") or splits
-
-
 def verdict_text(view: ServerView) -> tuple[str, str]:
     """(mark and words, role); the state where no verdict was made."""
     mark, role = STATE_LOOK[view.reading.state]
@@ -125,10 +120,9 @@ def headroom_text(view: ServerView) -> str:
 
 def _row(view: ServerView, trend: str) -> ServerRow:
     reading, cache = view.reading, view.kv_cache
-    on_cards = on_accelerators(view.splits)
-    measured = [split.driver.value_bytes for split in on_cards]
-    known = [size for size in measured if size is not None]
-    memory = bytes_text(sum(known) if known else None) + ("+?" if known and len(known) < len(measured) else "")
+    on_cards, held = view.where_it_lies, view.held
+    is_partial = held.value_bytes is None and held.least_bytes > 0
+    memory = bytes_text(held.least_bytes if is_partial else held.value_bytes) + ("+?" if is_partial else "")
     bound = "≤" if cache.used_is_upper_bound and cache.used_ratio is not None else ""
     return ServerRow(
         reading.id,
