@@ -136,6 +136,7 @@ def _frontier(args: argparse.Namespace, request: PlanRequest) -> int:
     from kvtop.planning.frontier import frontier  # noqa: PLC0415
     from kvtop.sources.redaction.redact import clean  # noqa: PLC0415
     from kvtop.views.text.frontier_text import frontier_json, frontier_text  # noqa: PLC0415
+    from kvtop.views.text.room_words import reserve_notes  # noqa: PLC0415
 
     machine = read_machine(request)
     opened = load_command(request, machine)
@@ -148,7 +149,7 @@ def _frontier(args: argparse.Namespace, request: PlanRequest) -> int:
         hints = now.hints if isinstance(now, Refusal) else ()
         return _no_plan(args, engine, model, message, sentence, exit_codes.REFUSED, hints)
     found = frontier(opened.plan_context, opened.base, now, opened.trained_tokens or 131072)
-    notes = tuple(map(clean, machine.notes))
+    notes = (*reserve_notes(machine.rooms().values()), *map(clean, machine.notes))
     sys.stdout.write(frontier_json(found, clean(now.model), notes) if args.json else frontier_text(found, notes))
     return frontier_gate(found, allow_tight=args.allow_tight)
 

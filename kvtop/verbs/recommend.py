@@ -156,6 +156,7 @@ def _recommend(args: argparse.Namespace, request: PlanRequest, words: list[str])
         recommendations_json,
         recommendations_text,
     )
+    from kvtop.views.text.room_words import reserve_notes  # noqa: PLC0415
 
     machine = read_machine(request)
     opened = load_command(request, machine)
@@ -191,7 +192,8 @@ def _recommend(args: argparse.Namespace, request: PlanRequest, words: list[str])
             is_fitted=opened.typed is not None,
         )
     )
-    notes = (*([capped] if capped else []), *found.notes, *machine.notes, *problems)
+    reserved = reserve_notes(machine.rooms().values())
+    notes = (*([capped] if capped else []), *found.notes, *reserved, *machine.notes, *problems)
     found = replace(found, model=clean(found.model), notes=tuple(map(clean, notes)))
     if args.json:
         sys.stdout.write(recommendations_json(found))

@@ -51,7 +51,6 @@ def plan_text(answer: PlanAnswer, *, explain: bool) -> str:
         "asked": None if answer.asked is None else _asked(answer.asked),
         "kv_cache": {
             "bytes_per_token": plan.bytes_per_token,
-            "copied_bytes": plan.copied_cache_bytes,
             "by_kind": {part.kind: part.size_bytes for part in plan.cache_parts},
         },
         "vllm": None
@@ -67,6 +66,7 @@ def plan_text(answer: PlanAnswer, *, explain: bool) -> str:
             "pool_estimate": _pool_estimate(vllm.pool_estimate),
             "requested_bytes_per_rank": list(vllm.requested_bytes_per_rank),
         },
+        "copied_cache_bytes": plan.copied_cache_bytes,
         "host_growth": None if plan.host_growth is None else _host_growth(plan.host_growth),
         "largest_context_tokens": answer.largest_context_tokens,
         "assumption": answer.assumption or None,

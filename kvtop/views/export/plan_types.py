@@ -93,13 +93,9 @@ class AskedJson(TypedDict):
 
 
 class PlanCacheJson(TypedDict):
-    """The cache over all devices; `by_kind` in bytes ("full", "sliding_window", "recurrent" …).
-
-    `copied_bytes` is a part of compute: the largest layer's cache as f16, where attention cannot read it as stored.
-    """
+    """The cache over all devices; `by_kind` in bytes ("full", "sliding_window", "recurrent" …)."""
 
     bytes_per_token: float | None
-    copied_bytes: int
     by_kind: dict[str, int]
 
 
@@ -179,7 +175,9 @@ class HostGrowthJson(TypedDict):
 class PlanJson(TypedDict):
     """One plan. `refusal`: why the engine, whose version is known, would not start with the command as typed.
 
-    `largest_context_tokens` null: not asked, or nothing limits it; 0: not even the smallest fits."""
+    `copied_cache_bytes` is a part of compute: the largest layer's cache as f16, where attention cannot read it as it is
+    stored. `largest_context_tokens` null: not asked, or nothing limits it; 0: not even the smallest fits.
+    """
 
     schema: str
     engine: str
@@ -195,6 +193,7 @@ class PlanJson(TypedDict):
     asked: AskedJson | None
     kv_cache: PlanCacheJson
     vllm: VllmJson | None
+    copied_cache_bytes: int
     host_growth: HostGrowthJson | None
     largest_context_tokens: int | None
     assumption: str | None

@@ -1,5 +1,7 @@
 """How much of a device there is for a plan, and what is set aside of it, in words."""
 
+from collections.abc import Iterable
+
 from kvtop.domain.answers.room import Room
 from kvtop.domain.figure import Figure
 from kvtop.text import bytes_text
@@ -28,6 +30,16 @@ def reserve_words(room: Room) -> str:
     high = bytes_text(reserve.most_bytes)
     span = f"{bytes_text(reserve.least_bytes)} to {high}" if reserve.least_bytes > 0 else f"at most {high}"
     return f"; {bytes_text(reserve.value_bytes)} ({span}) reserved for context and pool"
+
+
+def reserve_notes(rooms: Iterable[Room | None]) -> tuple[str, ...]:
+    """What is set aside on the devices of these rooms, each amount once."""
+    words = [
+        reserve_words(room).removeprefix("; ").replace(" reserved for context and pool", "")
+        for room in rooms
+        if room is not None and room.reserve.most_bytes
+    ]
+    return tuple(f"reserved on a card for context and pool, beside every plan: {it}" for it in dict.fromkeys(words))
 
 
 def left_words(room: Room, needed: Figure) -> str:
