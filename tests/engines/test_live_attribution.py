@@ -10,7 +10,7 @@ import pytest
 from kvtop.analysis.analyse import History, analyse
 from kvtop.domain.figure import Basis
 from kvtop.domain.frame import Frame, ServerView
-from kvtop.domain.headroom import Filling
+from kvtop.domain.headroom import Filling, Ground
 from kvtop.domain.memory import Segment
 from kvtop.domain.sample import Sample
 from kvtop.sources.poller import Poller, PollerOptions, take_sample
@@ -68,8 +68,9 @@ def test_two_servers_of_one_model_are_both_explained_at_the_first_look(
 
 
 def test_a_slot_that_fills_is_told_before_it_is_full(llama_server: Callable[..., LlamaServer]) -> None:
-    server = llama_server("-c", "8192", "-np", "1", "--no-warmup")
-    request = threading.Thread(target=server.complete, args=("once upon a time", 400), daemon=True)
+    """It may generate more than its slot holds, and does: one that ends before is not counted down."""
+    server = llama_server("-c", "3072", "-np", "1", "--no-warmup")
+    request = threading.Thread(target=server.complete, args=("once upon a time", 8000), daemon=True)
 
     async def watch() -> list[ServerView]:
         poller, history, views = Poller(PollerOptions(interval_seconds=0.5)), History(), []
@@ -78,18 +79,22 @@ def test_a_slot_that_fills_is_told_before_it_is_full(llama_server: Callable[...,
             if sample.pending:  # a busy machine: the next tick has it
                 continue
             views.append(view_of(analyse(history, sample, "1"), server))
-            if views[-1].time_to_full.state is Filling.GROWING or len(views) > 40:
+            if views[-1].time_to_full.state is Filling.GROWING or len(views) > 500:
                 break
         await poller.aclose()
         return views
 
-    last = asyncio.run(watch())[-1]
-    request.join(120)
+    views = asyncio.run(watch())
+    last = views[-1]
+    request.join(300)
     filling, (slot,) = last.time_to_full, last.reading.slots or ()
     assert (filling.state, filling.cause) == (Filling.GROWING, "slot 0")
     assert slot.used_tokens is not None
-    assert filling.tokens_left == last.headroom.cache_tokens_left == 8192 - slot.used_tokens
+    assert filling.tokens_left == last.headroom.cache_tokens_left == 3072 - slot.used_tokens
     assert filling.seconds is not None
     assert filling.tokens_per_second is not None
+    assert filling.ground is Ground.ANSWERS
+    assert slot.remaining_tokens is not None
+    assert filling.addable_tokens == 3072 - slot.used_tokens
     assert filling.seconds == pytest.approx(filling.tokens_left / filling.tokens_per_second)
     assert [it.device_id for it in last.calibration] == ["host"]
