@@ -96,11 +96,11 @@ class Poller:
         reading_devices = asyncio.create_task(self._devices.read(self._options.deadline_seconds))
         if self._options.discover:
             late += await self._within(ends + patience_seconds, {PROCESSES: self._look_at_processes})
-            if patience_seconds:
-                ends = time.monotonic() + self._options.deadline_seconds
         watched = self._servers.match(self._found)
         if watched and self._client is None:
             self._client = HttpClient()
+        if patience_seconds:  # neither processes nor the import of the client take from the time of endpoints
+            ends = time.monotonic() + self._options.deadline_seconds
         jobs: dict[str, Callable[[], Coroutine[object, object, None]]] = {
             server.url: partial(self._ask, server) for server in watched if server.url is not None
         }
