@@ -24,9 +24,9 @@ from kvtop.analysis.attribution.splits import (
 )
 from kvtop.analysis.facts import facts
 from kvtop.analysis.lint.finding_memory import FindingMemory
-from kvtop.analysis.planned.live_plan import PlanMemory, live_plan
+from kvtop.analysis.planned.live_plan import PlanMemory
 from kvtop.analysis.planned.placement import Placed, compute_api_of, placed
-from kvtop.analysis.planned.running_placement import with_placement
+from kvtop.analysis.planned.running_placement import planned_where_it_lies
 from kvtop.analysis.usage.cache_view import cache_view
 from kvtop.analysis.usage.rates import generated_per_second, prompt_per_second
 from kvtop.analysis.usage.server_usage import ServerUsage
@@ -134,8 +134,7 @@ def _server_view(history: History, reading: ServerReading, sample: Sample, proce
     on = placed(reading, where.accelerators, sample.devices, environ)
     plan, note = None, ""
     if where.is_settled:
-        reading, placement = with_placement(history.plans, reading, sample.models, on)
-        plan, note = live_plan(history.plans, reading, sample.models, on.plan_devices, placement)
+        reading, plan, note = planned_where_it_lies(history.plans, reading, sample.models, on)
         if plan is not None and not where.is_shared:
             plan, note = on_its_card(plan, note, on.names)
     measured = _measured(reading, plan, on, where)

@@ -12,6 +12,7 @@ from kvtop.analysis.planned.live_what_if import WhatIfBaseline, answer, what_if_
 from kvtop.domain.device import Device, DeviceMemory, ProcessMemory
 from kvtop.domain.driver import HOST_DRIVER
 from kvtop.domain.engine_report import RankReport
+from kvtop.domain.figure import Basis
 from kvtop.domain.frame import ServerView
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.memory import Segment
@@ -77,6 +78,19 @@ def test_the_plan_has_the_layers_that_the_driver_has_room_for() -> None:
     assumed = [it for it in split.reading.launch.options if it.origin is Origin.ASSUMED]
     assert [it.name for it in assumed] == ["gpu-layers"]
     assert abs(int(assumed[0].value) - 16) <= 2
+    # What the driver's figure leaves open is a range, and the truth is in it.
+    part = None if split.plan is None else split.plan.device("gpu0")
+    assert part is not None
+    weights = part.memory[Segment.WEIGHTS]
+    assert weights.basis is Basis.ESTIMATED
+    exact = plan(
+        prepare(gguf_models()[NAME]),
+        LlamaSettings(ctx_tokens=8192, gpu_layers=16, fit=False),
+        (PlanDevice("gpu0", 8 * GIB, 8 * GIB),),
+    )
+    assert isinstance(exact, MemoryPlan)
+    true = exact.devices[0].memory.bytes_of(Segment.WEIGHTS) or 0
+    assert weights.least_bytes <= true <= (weights.most_bytes or 0)
 
 
 def test_the_log_is_believed_before_the_driver() -> None:
@@ -109,7 +123,10 @@ def test_a_what_if_of_it_is_fitted_as_a_restart_would_be() -> None:
     sample, history, view = view_of(held_with(16), 200 * MIB, ctx_size="8192")
     baseline = what_if_baseline(sample, view, history.plans)
     assert isinstance(baseline, WhatIfBaseline)
-    assert baseline.now == view.plan
+    assert view.plan is not None
+    assert [it.memory.total.value_bytes for it in baseline.now.devices] == [
+        it.memory.total.value_bytes for it in view.plan.devices
+    ]
     longer = answer(baseline, baseline.base.with_changes(ctx_size="32768")).comparison
     assert "on a restart --fit sets" in longer.adjusted
     assert "layers on gpu0" in longer.adjusted

@@ -85,6 +85,10 @@ def what_if_baseline(sample: Sample, view: ServerView, memory: PlanMemory) -> Wh
     trained = rules.trained_tokens(ready)
     at_tokens = min(trained or SEQUENCE_TOKENS, SEQUENCE_TOKENS) if rules.traits.cache_grows else None
     now = view.plan
+    if any(it.origin is Origin.ASSUMED for it in launch.options):
+        # Where its layers lie was inferred, within a range: a what-if starts from the likely one.
+        likely = plan_launch(launch, ready, devices, draft=draft)
+        now = now if isinstance(likely, Refusal) else likely
     if at_tokens is not None:
         key = (reading.model_key, reading.draft_key, launch, measured, devices), at_tokens
         if key not in memory.lengths:

@@ -3,33 +3,54 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from kvtop.analysis.planned.live_plan import PLANS_KEPT, PlanMemory, devices_for, prepared, running_launch
+from kvtop.analysis.planned.live_plan import (
+    PLANS_KEPT,
+    PlanMemory,
+    devices_for,
+    live_plan,
+    prepared,
+    running_launch,
+)
 from kvtop.analysis.planned.placement import HOST, Placed
+from kvtop.analysis.planned.spanned import spanned
 from kvtop.domain.launch import LaunchOption, Origin
 from kvtop.domain.memory import Segment
 from kvtop.domain.model_file import GgufHeader, ModelFile
-from kvtop.domain.plan import NoExactRuleError
+from kvtop.domain.plan import MemoryPlan, NoExactRuleError
 from kvtop.domain.server import ServerReading, ServerState
 from kvtop.planning.protocol.placement_evidence import PlacedOptions, PlacementEvidence
 from kvtop.planning.registry import engine_rules
 
+NOT_INFERRED = PlacedOptions()
 _STEP = 128 * 2**20
 """Bytes of drivers are rounded to it: a pool breathes, and a placement must not flicker with it."""
 
 
+def planned_where_it_lies(
+    memory: PlanMemory, reading: ServerReading, models: Mapping[str, ModelFile], on: Placed
+) -> tuple[ServerReading, MemoryPlan | None, str]:
+    """The reading with its placement pinned, its plan with the range that this leaves open, and what to say."""
+    pinned, placement = with_placement(memory, reading, models, on)
+    plan, note = live_plan(memory, pinned, models, on.plan_devices, placement.words)
+    if plan is None or not placement.bounds:
+        return pinned, plan, note
+    ends = [live_plan(memory, it, models, on.plan_devices)[0] for it in bounds_of(pinned, placement)]
+    return pinned, spanned(plan, [end for end in ends if end is not None], placement.words), note
+
+
 def with_placement(
     memory: PlanMemory, reading: ServerReading, models: Mapping[str, ModelFile], on: Placed
-) -> tuple[ServerReading, str]:
-    """The reading with the options that pin its placement, and in words how that is known; as it is where it was typed.
+) -> tuple[ServerReading, PlacedOptions]:
+    """The reading with the options that pin its placement, and how that is known; as it is where it was typed.
 
     A server that loads or sleeps says nothing of where its model lies.
     """
     model = models.get(reading.model_key) if reading.model_key is not None else None
     rules = engine_rules(reading.launch.engine) if reading.launch is not None else None
     if model is None or rules is None or reading.launch is None or not on.plan_devices:
-        return reading, ""
+        return reading, NOT_INFERRED
     if reading.state in {ServerState.LOADING, ServerState.SLEEPING} or reading.sleep_level:
-        return reading, ""
+        return reading, NOT_INFERRED
     launch, measured = running_launch(reading)
     devices = devices_for(launch, on.plan_devices)
     seen = _observed(reading, on)
@@ -43,18 +64,22 @@ def with_placement(
             is_draft = isinstance(draft_file, GgufHeader)
             draft = prepared(memory, reading.draft_key or "", draft_file) if is_draft and draft_file else None
         except NoExactRuleError:
-            return reading, ""
+            return reading, NOT_INFERRED
         memory.placements[key] = rules.running_placement(launch, measured, ready, devices, draft, seen)
     found = memory.placements[key]
-    return _with_options(reading, found), found.words
+    return _with_options(reading, found.options, found.words), found
 
 
-def _with_options(reading: ServerReading, found: PlacedOptions) -> ServerReading:
-    if not found.options or reading.launch is None:
+def bounds_of(reading: ServerReading, found: PlacedOptions) -> tuple[ServerReading, ...]:
+    """The reading as it would be with the least and with the most on its devices that is possible."""
+    return tuple(_with_options(reading, options, found.words) for options in found.bounds)
+
+
+def _with_options(reading: ServerReading, options: tuple[tuple[str, str], ...], words: str) -> ServerReading:
+    if not options or reading.launch is None:
         return reading
-    named = {name for name, _ in found.options}
-    kept = tuple(it for it in reading.launch.options if it.name not in named)
-    added = tuple(LaunchOption(name, value, Origin.ASSUMED, found.words) for name, value in found.options)
+    kept = tuple(it for it in reading.launch.options if it.origin is not Origin.ASSUMED)
+    added = tuple(LaunchOption(name, value, Origin.ASSUMED, words) for name, value in options)
     return replace(reading, launch=replace(reading.launch, options=(*kept, *added)))
 
 

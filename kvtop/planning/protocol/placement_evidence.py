@@ -18,7 +18,11 @@ class PlacementEvidence:
 
 @dataclass(frozen=True, slots=True)
 class PlacedOptions:
-    """Options that say where a running server's model lies, and in words how that is known; () where as typed."""
+    """Options that say where a running server's model lies, and in words how that is known; () where as typed.
+
+    `bounds` are the least and the most on its devices that what is seen leaves open, () where it is known exactly.
+    """
 
     options: tuple[tuple[str, str], ...] = ()
     words: str = ""
+    bounds: tuple[tuple[tuple[str, str], ...], ...] = ()

@@ -69,11 +69,13 @@ def _placed(server: RunningModel, taking: tuple[PlanDevice, ...], observed: Plac
         for candidate in first:
             if _is_held(server, candidate, taking, held):
                 why = "by the driver's figure" if candidate is whole else f"{candidate.how}, and by the driver's figure"
-                return PlacedOptions(candidate.options, f"{_said(server, candidate)}: {why}")
+                bounds = () if candidate is whole else _bounds(server, taking, held)
+                return PlacedOptions(candidate.options, f"{_said(server, candidate)}: {why}", bounds)
         found = _by_driver(server, taking, held) if len(names) == 1 else None
         if found is not None:
             amount = bytes_text(held[names[0]])
-            return PlacedOptions(found.options, f"about {_said(server, found)}: inferred from {amount} on {names[0]}")
+            words = f"about {_said(server, found)}: inferred from {amount} on {names[0]}"
+            return PlacedOptions(found.options, words, _bounds(server, taking, held))
         return PlacedOptions((), "assuming all layers are offloaded: no placement fits the driver's figures")
     if replayed is not None:
         return PlacedOptions(replayed.options, f"{_said(server, replayed)}: {replayed.how}")
@@ -167,16 +169,39 @@ def _expected(part: DeviceShare, device: PlanDevice) -> Figure:
 def _by_driver(server: RunningModel, taking: tuple[PlanDevice, ...], held: Mapping[str, int]) -> _Candidate | None:
     """The most layers, or experts, that the driver's figure has room for; None where that does not explain it."""
     device = taking[0]
-    hparams = server.model.hparams
-
-    def at(count: int) -> _Candidate:
-        return _without_experts(server, hparams.n_layer - count) if hparams.n_expert else _with_layers(server, count)
 
     def is_within(count: int) -> bool:
-        found = _plan(server, at(count))
-        part = None if found is None else found.device(device.name)
-        return part is not None and (_expected(part, device).value_bytes or 0) <= held[device.name]
+        return (_expected_at(server, device, count).value_bytes or 0) <= held[device.name]
 
-    most = hparams.n_layer if hparams.n_expert else hparams.n_layer_all + 1
-    chosen = at(largest(is_within, most))
+    chosen = _at(server, largest(is_within, _most(server)))
     return chosen if _is_held(server, chosen, taking, held) else None
+
+
+def _bounds(
+    server: RunningModel, taking: tuple[PlanDevice, ...], held: Mapping[str, int]
+) -> tuple[tuple[tuple[str, str], ...], ...]:
+    """The fewest and the most layers, or experts, on one device that its driver's figure allows; () on several."""
+    if len(taking) != 1:
+        return ()
+    device, seen = taking[0], held[taking[0].name]
+    below = largest(lambda count: (_expected_at(server, device, count).most_bytes or 0) < seen, _most(server))
+    most = largest(lambda count: _expected_at(server, device, count).least_bytes <= seen, _most(server))
+    least = min(below + 1, most)
+    return tuple(_at(server, count).options for count in (least, most)) if least < most else ()
+
+
+def _most(server: RunningModel) -> int:
+    hparams = server.model.hparams
+    return hparams.n_layer if hparams.n_expert else hparams.n_layer_all + 1
+
+
+def _at(server: RunningModel, count: int) -> _Candidate:
+    """So many layers on the devices; of a mixture, so many layers with their experts there."""
+    hparams = server.model.hparams
+    return _without_experts(server, hparams.n_layer - count) if hparams.n_expert else _with_layers(server, count)
+
+
+def _expected_at(server: RunningModel, device: PlanDevice, count: int) -> Figure:
+    found = _plan(server, _at(server, count))
+    part = None if found is None else found.device(device.name)
+    return NOTHING if part is None else _expected(part, device)
