@@ -99,6 +99,13 @@ class Terminal:
                 raise AssertionError(f"never shown: {missing}\n{self.shown()}")
         return self.shown()
 
+    def read_until_gone(self, words: str) -> None:
+        """Until these words stand on the screen no more, which must happen."""
+        ends = time.monotonic() + PATIENCE_SECONDS
+        while words in self.shown():
+            assert time.monotonic() < ends, f"never gone: {words}\n{self.shown()}"
+            self.read(0.1)
+
     def ended(self) -> int:
         """The exit status, once it has left the screen and is gone."""
         self.read_until(LEAVES_ALTERNATE_SCREEN)

@@ -199,7 +199,7 @@ def test_no_recording_report_or_difference_shows_a_secret(planted: Planted, tmp_
 
 def page_with(word: bytes, url: str) -> bytes:
     """The exporter's page, once it tells of the server."""
-    ends, text = time.monotonic() + 120, b""
+    ends, text = time.monotonic() + 300, b""
     while word not in text:
         assert time.monotonic() < ends, text
         time.sleep(0.2)

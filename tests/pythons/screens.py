@@ -25,6 +25,7 @@ def walk(terminal: Terminal) -> None:
     terminal.type(b":")
     terminal.read_until_shown("What to do")
     terminal.type(b"\x1b")
+    terminal.read_until_gone("What to do")  # it lies over the overview, whose words stand beside it
     terminal.read_until_shown("Servers", "filter")
     terminal.type(b"/")
     terminal.read_until_shown("words that a server must have")
