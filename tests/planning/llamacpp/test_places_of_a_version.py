@@ -26,8 +26,9 @@ PLACES = (
     "options/rules.py",
 )
 """What a new build is data in. A rule that is new as well is code, behind a switch of BuildRules."""
-_KNOWN_ELSEWHERE = {"kernel_pairs.py", "options/parse.py"}
-"""Two builds that decide about words: conversion of cache types (#28079), and `-fa` with a value (#15434)."""
+_KNOWN_ELSEWHERE = {"kernel_pairs.py", "memory/attention_scratch.py", "options/parse.py"}
+"""Builds that decide about words and ranges: conversion of cache types (#28079), what backends reserve for it, and `-fa`
+with a value (#15434)."""
 
 
 def _is_of_a_build(number: int) -> bool:
