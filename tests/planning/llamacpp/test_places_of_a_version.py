@@ -27,8 +27,8 @@ PLACES = (
 )
 """What a new build is data in. A rule that is new as well is code, behind a switch of BuildRules."""
 _KNOWN_ELSEWHERE = {"kernel_pairs.py", "memory/attention_scratch.py", "options/parse.py"}
-"""Builds that decide about words and ranges: conversion of cache types (#28079), what backends reserve for it, and `-fa`
-with a value (#15434)."""
+"""Builds that decide about words and ranges: conversion of cache types (#28079), what backends reserve for it, and
+`-fa` with a value (#15434)."""
 
 
 def _is_of_a_build(number: int) -> bool:
