@@ -88,7 +88,11 @@ def nodes() -> str:
         users = 0
         for count in range(1, 65):
             found = recommend(asked(NODE, model, card, Requirements(16384, count)))
-            wanted = [it for it in found.items if it.cache == f"{kind}/{kind}" and it.sequence_tokens == 16384]
+            wanted = [
+                it
+                for it in found.items
+                if it.cache == f"{kind}/{kind}" and it.sequence_tokens == 16384 and not it.uses_host
+            ]
             if not any(item.fit is Fit.FITS for item in wanted):
                 break
             users = count
