@@ -16,7 +16,7 @@ from kvtop.analysis.planned.spanned import spanned
 from kvtop.domain.launch import LaunchOption, Origin
 from kvtop.domain.memory import Segment
 from kvtop.domain.model_file import GgufHeader, ModelFile
-from kvtop.domain.plan import MemoryPlan, NoExactRuleError
+from kvtop.domain.plan import MemoryPlan, NoExactRuleError, PlanDevice
 from kvtop.domain.server import ServerReading, ServerState
 from kvtop.planning.protocol.placement_evidence import PlacedOptions, PlacementEvidence
 from kvtop.planning.registry import engine_rules
@@ -52,7 +52,7 @@ def with_placement(
     if reading.state in {ServerState.LOADING, ServerState.SLEEPING} or reading.sleep_level:
         return reading, NOT_INFERRED
     launch, measured = running_launch(reading)
-    devices = devices_for(launch, on.plan_devices)
+    devices = devices_for(launch, _without_it(reading, on))
     seen = _observed(reading, on)
     key = (reading.model_key, reading.draft_key, launch, measured, devices, *_rounded(seen))
     if key not in memory.placements:
@@ -81,6 +81,16 @@ def _with_options(reading: ServerReading, options: tuple[tuple[str, str], ...], 
     kept = tuple(it for it in reading.launch.options if it.origin is not Origin.ASSUMED)
     added = tuple(LaunchOption(name, value, Origin.ASSUMED, words) for name, value in options)
     return replace(reading, launch=replace(reading.launch, options=(*kept, *added)))
+
+
+def _without_it(reading: ServerReading, on: Placed) -> tuple[PlanDevice, ...]:
+    """The devices with what is free without this server; unknown where no driver says what it holds itself."""
+    pids = frozenset(reading.pids)
+    pairs = zip(on.plan_devices, on.devices, strict=True)
+    return tuple(
+        planned if any(row.pid in pids for row in device.processes or ()) else replace(planned, free_bytes=None)
+        for planned, device in pairs
+    )
 
 
 def _observed(reading: ServerReading, on: Placed) -> PlacementEvidence:
