@@ -69,7 +69,7 @@ def test_two_servers_of_one_model_are_both_explained_at_the_first_look(
 
 def test_a_slot_that_fills_is_told_before_it_is_full(llama_server: Callable[..., LlamaServer]) -> None:
     """It may generate more than its slot holds, and does: one that ends before is not counted down."""
-    server = llama_server("-c", "3072", "-np", "1", "--no-warmup")
+    server = llama_server("-c", "2048", "-np", "1", "--no-warmup")
     request = threading.Thread(target=server.complete, args=("once upon a time", 8000), daemon=True)
 
     async def watch() -> list[ServerView]:
@@ -90,11 +90,11 @@ def test_a_slot_that_fills_is_told_before_it_is_full(llama_server: Callable[...,
     filling, (slot,) = last.time_to_full, last.reading.slots or ()
     assert (filling.state, filling.cause) == (Filling.GROWING, "slot 0")
     assert slot.used_tokens is not None
-    assert filling.tokens_left == last.headroom.cache_tokens_left == 3072 - slot.used_tokens
+    assert filling.tokens_left == last.headroom.cache_tokens_left == 2048 - slot.used_tokens
     assert filling.seconds is not None
     assert filling.tokens_per_second is not None
     assert filling.ground is Ground.ANSWERS
     assert slot.remaining_tokens is not None
-    assert filling.addable_tokens == 3072 - slot.used_tokens
+    assert filling.addable_tokens == 2048 - slot.used_tokens
     assert filling.seconds == pytest.approx(filling.tokens_left / filling.tokens_per_second)
     assert [it.device_id for it in last.calibration] == ["host"]
