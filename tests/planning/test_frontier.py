@@ -93,7 +93,9 @@ def test_vllm_counts_requests(pool: str | None) -> None:
     rows = {line.label: line for line in found.rows}
     assert rows["fp8"].largest is not None
     assert rows["auto"].largest is not None
-    assert rows["fp8"].largest >= 2 * rows["auto"].largest
+    # Half the bytes a token are twice the tokens of a stated pool; the low end of an estimated one is lower for fp8,
+    # whose kernels take buffers that few public logs show.
+    assert rows["fp8"].largest >= (2 if pool else 1.8) * rows["auto"].largest
     assert [cell.fit for cell in rows["auto"].cells] == sorted(
         (cell.fit for cell in rows["auto"].cells), key=[Fit.FITS, Fit.TIGHT, Fit.TOO_LARGE].index
     )
