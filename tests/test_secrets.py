@@ -250,8 +250,14 @@ def test_no_screen_shows_a_secret(planted: Planted) -> None:
     if pid == 0:
         os.environ.update(planted.environ, TERM="xterm-256color", COLUMNS="160", LINES="50")
         os.execv(sys.executable, [*KVTOP])
-    steps = [(b"", b"ready"), (b"2", b"headroom"), (b"d", b"derivation"), (b"5", b"Findings"), (b"6", b"Devices")]
-    steps += [(b"8", b"Sources"), (b"?", b"Keys on this screen"), (b"q", b"")]
+    steps = [
+        (b"", str(planted.port).encode()),
+        (b"2", b"headroom"),
+        (b"d", b"derivation"),
+        (b"5", b"Findings"),
+        (b"6", b"Devices"),
+    ]
+    steps += [(b"6", b"Devices"), (b"8", b"Sources"), (b"?", b"Keys on this screen"), (b"q", b"")]
     drawn = b""
     for key, word in steps:
         os.write(terminal, key)

@@ -16,6 +16,7 @@ import zstandard
 from kvtop.app.replay import frame_at, replayed
 from kvtop.domain.launch import LaunchOption, LaunchOptions, Origin
 from kvtop.domain.sample import Sample
+from kvtop.planning.registry import engine_rules
 from kvtop.sources.demo import SCENARIOS
 from kvtop.sources.recordings.encoding import Info, encode_tick
 from kvtop.sources.recordings.framing import FIRST_LINE, KEY_TICK, MODEL, RecordingError, record_index
@@ -164,7 +165,10 @@ def test_an_option_that_no_engine_reads_is_no_plan_and_no_fault(tmp_path: Path) 
     recording = written(tmp_path / "x", good, bad, SCENARIOS[0].at(2.0))
     (view,) = frame_at(recording, 1).servers
     assert view.plan is None
-    assert view.plan_note == "its options have no plan under the rules of llama.cpp b11434: stoi"
+    newest = engine_rules("llama.cpp")
+    assert newest is not None
+    rules = f"llama.cpp {newest.traits.checked_version}"
+    assert view.plan_note == f"its options have no plan under the rules of {rules}: stoi"
     assert frame_at(recording, 1).failures == bad.failures
 
 
