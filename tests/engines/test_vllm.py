@@ -266,10 +266,7 @@ def _held_still(pids: list[int]) -> Iterator[None]:
 def test_a_busy_pool_is_as_full_as_the_engine_logs(server: Vllm) -> None:
     """The API server goes on logging the last state of an engine that is held still in the middle of its work."""
     with contextlib.ExitStack() as stack:
-        requests = [Request(server, number) for number in range(40)]
-        for request in requests:
-            stack.callback(request.abandon)
-        pool, lines = _held_in_the_middle(server, requests)
+        pool, lines = _held_in_the_middle(server, stack)
     assert lines, "no statistics were logged"
     running, waiting, percent = lines[-1]
     assert (pool.requests_running, pool.requests_waiting) == (float(running), float(waiting))
@@ -283,11 +280,20 @@ def test_a_busy_pool_is_as_full_as_the_engine_logs(server: Vllm) -> None:
         (idle,) = server.reading().pools
 
 
-def _held_in_the_middle(server: Vllm, requests: list[Request]) -> tuple[PoolReport, list[tuple[str, str, str]]]:
-    """The pool as kvtop reads it, and the statistics that the engine logs, of one full moment."""
+def _held_in_the_middle(server: Vllm, stack: contextlib.ExitStack) -> tuple[PoolReport, list[tuple[str, str, str]]]:
+    """The pool as kvtop reads it, and the statistics that the engine logs, of one full moment.
+
+    A busy machine may look too late at one round of requests: then there is another.
+    """
+    ends, number, requests = time.monotonic() + 300, 0, list[Request]()
     reading = server.reading()
     while (reading.counters.requests_waiting or 0) < 1 or (reading.pools[0].used_ratio or 0) < 0.4:
-        assert any(request.is_alive() for request in requests), "it was never full"
+        assert time.monotonic() < ends, "it was never full"
+        if not any(request.is_alive() for request in requests):
+            requests = [Request(server, number + each) for each in range(40)]
+            number += len(requests)
+            for request in requests:
+                stack.callback(request.abandon)
         reading = server.reading()
     with _held_still([rank.pid for rank in reading.ranks if rank.role != "api server"]):
         before = len(server.text())
