@@ -6,6 +6,7 @@ import pytest
 
 from kvtop.analysis.analyse import History, analyse
 from kvtop.analysis.attribution.device_assignment import device_assignment
+from kvtop.analysis.attribution.device_views import device_views
 from kvtop.domain.device import Device, DeviceMemory, ProcessMemory
 from kvtop.domain.driver import HOST_DRIVER, Driver
 from kvtop.domain.figure import Basis
@@ -152,6 +153,16 @@ def test_one_memory_is_not_counted_twice() -> None:
     assert host.device.memory.used_bytes is not None
     assert host.other_bytes == host.device.memory.used_bytes - held
     assert gpu.other_bytes == GIB // 4
+
+
+def test_what_lies_elsewhere_does_not_vanish_with_the_hosts_own_figure() -> None:
+    """A host that does not say what is used holds what its servers hold all the same."""
+    frame = frame_of("gb10_unified")
+    gpu, host = frame.devices
+    silent = replace(host.device, memory=replace(host.device.memory, used_bytes=None))
+    views = device_views((gpu.device, silent), frame.servers, frame.taken_at)
+    assert host.elsewhere_bytes
+    assert views[1].elsewhere_bytes == host.elsewhere_bytes
 
 
 def test_a_mac_shows_a_server_once_on_the_memory_that_all_share() -> None:

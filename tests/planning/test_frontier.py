@@ -1,11 +1,14 @@
 """The frontier says of every cell what a plan of it says, and marks where the server stands."""
 
+import json
 from dataclasses import replace
 
 import pytest
 
+from kvtop.domain.answers.frontier import Cell, Frontier, Row
 from kvtop.domain.answers.room import Fit, Room
 from kvtop.domain.answers.what_if import WhatIf
+from kvtop.domain.figure import Figure
 from kvtop.domain.memory import Segment
 from kvtop.domain.plan import MemoryPlan, PlanDevice
 from kvtop.planning.frontier import COLUMNS, columns, frontier
@@ -19,6 +22,7 @@ from kvtop.planning.vllm.options.parse import parse_serve_options
 from kvtop.planning.vllm.what_if.frontier import SEQUENCES
 from kvtop.planning.what_if import compare
 from kvtop.sources.demo.gguf_models import llama31_8b
+from kvtop.views.text.frontier_text import frontier_json
 from tests.models.tiny_models import tiny_checkpoint
 
 GIB = 2**30
@@ -150,3 +154,10 @@ def test_columns_are_powers_of_two_with_the_present_and_the_most() -> None:
     assert len(columns(2**18, 5000)) == 9, "what is there, where ten are not"
     assert columns(512, 512) == (512, 2048)
     assert len(PAIRS) == len(set(PAIRS))
+
+
+def test_a_need_that_is_unknown_is_null_in_json() -> None:
+    cell = Cell(1, Fit.UNKNOWN, Figure.computed(None), ())
+    row = Row("f16", (cell,), None)
+    written = json.loads(frontier_json(Frontier("llama.cpp", "context", (1,), (row,), None), "m", ()))
+    assert written["rows"][0]["cells"][0]["needed_bytes"] is None

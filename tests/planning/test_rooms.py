@@ -33,6 +33,15 @@ def test_a_plan_is_held_against_both_ends_of_what_is_left() -> None:
     assert verdict(Figure.estimated(1, 1, 1), None) is Fit.UNKNOWN
 
 
+def test_a_need_that_is_unknown_neither_fits_nor_is_tight() -> None:
+    """Taken as nothing, it would fit everywhere."""
+    room = Room(1000, 1000, Figure.estimated(300, 100, 600))
+    unknown = Figure.computed(None)
+    assert verdict(unknown, room) is verdict(unknown, Room(0)) is Fit.UNKNOWN
+    at_least = [replace(unknown, low_bytes=least) for least in (900, 901)]
+    assert [verdict(it, room) for it in at_least] == [Fit.UNKNOWN, Fit.TOO_LARGE]
+
+
 def test_a_size_may_be_a_cards_or_what_is_free_on_it_and_free_is_what_the_process_sees() -> None:
     bare, free, named = _room("24GiB"), _room("24GiB,free=24GiB"), _room("RTX 4090")
     assert bare.high_bytes == 24 * 1024 * MIB

@@ -76,7 +76,8 @@ def _elsewhere(
     if not device.is_host:
         return 0
     held = _held(row for other in devices if other.unified_memory for row in by_device[other.id])
-    return None if held is None else min(held, device.memory.used_bytes or 0)
+    used_bytes = device.memory.used_bytes
+    return held if held is None or used_bytes is None else min(held, used_bytes)
 
 
 def _held(rows: Iterable[tuple[str, Split]]) -> int | None:

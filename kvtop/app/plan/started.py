@@ -23,7 +23,10 @@ def as_started(request: PlanRequest) -> PlanRequest:
     from kvtop.planning.ollama.launch import OpenedModel, started_server  # noqa: PLC0415  only where such a command was given
     from kvtop.sources.model_files.gguf import read_gguf  # noqa: PLC0415  likewise
     from kvtop.sources.model_files.ollama_store import read_stored  # noqa: PLC0415  likewise
-    from kvtop.sources.model_files.process_filesystem import ModelNotFoundError, ProcessFilesystem  # noqa: PLC0415
+    from kvtop.sources.model_files.process_filesystem import (  # noqa: PLC0415  likewise
+        ModelNotFoundError,
+        ProcessFilesystem,
+    )
 
     title = display_name(commands.NAME)
     name = commands.model_of(request.command.words)
@@ -48,7 +51,10 @@ def as_started(request: PlanRequest) -> PlanRequest:
     loaded = OpenedModel(stored, header, projector_bytes, "" if draft is None else draft.architecture or "")
     started = started_server(loaded, machine.devices_as_seen(), request.environment)
     command = Command(
-        "llama.cpp", started.words, (*request.command.variables, *started.variables), program="llama-server"
+        commands.SERVER_ENGINE,
+        started.words,
+        (*request.command.variables, *started.variables),
+        program=commands.SERVER_PROGRAM,
     )
     return replace(
         request,
@@ -56,7 +62,7 @@ def as_started(request: PlanRequest) -> PlanRequest:
         engine_version=build,
         version_source=source,
         display=f"{commands.NAME} run {name}",
-        notes=(f"{title} starts: {shlex.join(['llama-server', *started.words])}", *started.notes),
+        notes=(f"{title} starts: {shlex.join([commands.SERVER_PROGRAM, *started.words])}", *started.notes),
     )
 
 

@@ -64,6 +64,8 @@ def verdict(needed: Figure, room: Room | None, *, is_whole: bool = True) -> Fit:
     """Fits, fits perhaps, or does not fit; `is_whole` False: `needed` is only the least that it takes."""
     if room is None:
         return Fit.UNKNOWN
-    if (needed.most_bytes or 0) <= room.low_bytes:
+    if needed.value_bytes is None or needed.most_bytes is None:
+        return Fit.TOO_LARGE if needed.least_bytes > room.high_bytes else Fit.UNKNOWN
+    if needed.most_bytes <= room.low_bytes:
         return Fit.FITS if is_whole else Fit.UNKNOWN
-    return Fit.TIGHT if (needed.value_bytes or 0) <= room.high_bytes else Fit.TOO_LARGE
+    return Fit.TIGHT if needed.value_bytes <= room.high_bytes else Fit.TOO_LARGE

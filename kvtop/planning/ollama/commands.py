@@ -4,6 +4,8 @@ import posixpath
 from collections.abc import Sequence
 
 NAME = "ollama"
+SERVER_ENGINE, SERVER_PROGRAM = "llama.cpp", "llama-server"
+"""What it starts for a model."""
 _VALUED = frozenset(
     {"--keepalive", "--format", "--dimensions", "--width", "--height", "--steps", "--seed", "--negative"}
 )

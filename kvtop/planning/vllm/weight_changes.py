@@ -34,10 +34,12 @@ def adjusted(weights: StageWeights, changes: WeightChanges, is_stored: bool) -> 
 
 
 def _grown(size: Figure, share: float) -> Figure:
+    if size.value_bytes is None or size.most_bytes is None:
+        return size
     return Figure.estimated(
-        int((size.value_bytes or 0) * (1 + share)),
+        int(size.value_bytes * (1 + share)),
         int(size.least_bytes * (1 + share * 0.35)),
-        int((size.most_bytes or 0) * (1 + share * 2)),
+        int(size.most_bytes * (1 + share * 2)),
     )
 
 
@@ -45,8 +47,10 @@ def _offloaded(size: Figure, amount: int) -> Figure:
     def less(total: int, part: float) -> int:
         return max(0, int(total - part))
 
+    if size.value_bytes is None or size.most_bytes is None:
+        return size
     return Figure.estimated(
-        less(size.value_bytes or 0, amount),
+        less(size.value_bytes, amount),
         less(size.least_bytes, amount * (1 + _OFFLOAD_SLACK)),
-        less(size.most_bytes or 0, amount * (1 - _OFFLOAD_SLACK)),
+        less(size.most_bytes, amount * (1 - _OFFLOAD_SLACK)),
     )

@@ -119,7 +119,7 @@ def _cell(cell: Cell) -> CellJson:
         "amount": cell.amount,
         "fit": cell.fit.value,
         "needed_bytes": None
-        if needed is None
-        else {"value": needed.value_bytes or 0, "low": needed.least_bytes, "high": needed.most_bytes or 0},
+        if needed is None or needed.value_bytes is None or needed.most_bytes is None
+        else {"value": needed.value_bytes, "low": needed.least_bytes, "high": needed.most_bytes},
         "changes": dict(cell.changes),
     }

@@ -1,14 +1,16 @@
 """The split of the weights over ranks and stages, against the parameters that vLLM's model classes create."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import prod
 
 import pytest
 
+from kvtop.domain.figure import Figure
 from kvtop.domain.memory import Segment
 from kvtop.domain.model_file import Checkpoint, CheckpointTensor
 from kvtop.domain.plan import MemoryPlan, PlanDevice, Refusal
 from kvtop.planning.vllm.planner import plan_command
+from kvtop.planning.vllm.weight_changes import _grown, _offloaded
 from tests.amounts import high_of, is_exact, low_of, size_of
 from tests.oracle.recorded import recorded
 
@@ -114,3 +116,9 @@ def test_weights_by_shapes_are_those_that_the_engine_creates(model: str, tp_size
     assert isinstance(plan, MemoryPlan), plan
     found = size_of(plan.devices[0], Segment.WEIGHTS)
     assert abs(found - due) < due * _SHAPES[model].get("within", 0.02) + (32 << 20)
+
+
+@pytest.mark.parametrize("change", [lambda it: _grown(it, 0.1), lambda it: _offloaded(it, 1 << 30)])
+def test_weights_that_are_unknown_stay_so(change: Callable[[Figure], Figure]) -> None:
+    assert change(Figure.computed(None)).value_bytes is None
+    assert (change(Figure.computed(4 << 30)).value_bytes or 0) > 0

@@ -169,10 +169,10 @@ def _more_cards(target: LintTarget) -> tuple[Way, ...]:
 
 
 def _has_room(part: DeviceShare, card: PlanDevice, utilization: float) -> bool:
-    weights_bytes, compute = part.memory.bytes_of(Segment.WEIGHTS), part.memory[Segment.COMPUTE]
-    if weights_bytes is None or card.total_bytes is None:
+    weights_bytes, compute_bytes = part.memory.bytes_of(Segment.WEIGHTS), part.memory[Segment.COMPUTE].most_bytes
+    if weights_bytes is None or compute_bytes is None or card.total_bytes is None:
         return False
-    return weights_bytes + (compute.most_bytes or 0) < math.ceil(card.total_bytes * utilization)
+    return weights_bytes + compute_bytes < math.ceil(card.total_bytes * utilization)
 
 
 def _growing(target: LintTarget, plan: MemoryPlan) -> Outcome:
